@@ -1,0 +1,128 @@
+"""The policy: ordered entries over zones, addresses, workloads and ports. What it means is in `zones.verdict`.
+
+A policy is total: its last two entries are the default rules, which match every flow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from zones.net import ALL_PORTS, ANY_ADDRESS, TCP, UDP, AddressSet, Ranges
+from zones.rules import NO_LOG, Log, Origin, RuleType
+from zones.schedule import Schedule
+from zones.zone import Zoning
+
+
+class Verdict(StrEnum):
+    """ALLOW: this tier has no objection. DENY: dropped. RESET: TCP reset, ICMP admin-prohibited for the rest."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """One alternative of what an entry matches: every given condition must hold, None matches all.
+
+    A port condition other than all ports holds only for protocols that have ports.
+    """
+
+    protocol: int | None = None
+    ports: Ranges = ALL_PORTS
+    source_ports: Ranges = ALL_PORTS
+    icmp_type: int | None = None
+    source_workload: str | None = None
+    destination_workload: str | None = None
+
+
+ANY_TRAFFIC = (Traffic(),)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One rule of the tier. `from_zones`/`to_zones` None is any zone, unknown ones included.
+
+    `feeds` names the FQDNs and EDLs that the address sets draw on.
+    """
+
+    origin: Origin
+    verdict: Verdict
+    pairing: RuleType = RuleType.UNIVERSAL
+    from_zones: frozenset[str] | None = None
+    to_zones: frozenset[str] | None = None
+    sources: AddressSet = ANY_ADDRESS
+    destinations: AddressSet = ANY_ADDRESS
+    traffic: tuple[Traffic, ...] = ANY_TRAFFIC
+    schedule: Schedule | None = None
+    log: Log = NO_LOG
+    feeds: tuple[str, ...] = ()
+
+    def pairs(self, from_zone: str, to_zone: str) -> bool:
+        """Whether the entry concerns flows from one zone to the other."""
+        if self.from_zones is not None and from_zone not in self.from_zones:
+            return False
+        if self.pairing is RuleType.INTRAZONE:
+            return from_zone == to_zone
+        if self.pairing is RuleType.INTERZONE and from_zone == to_zone:
+            return False
+        return self.to_zones is None or to_zone in self.to_zones
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One side of an infrastructure rule. Every given condition must hold.
+
+    `nodes`: a node or host-network pod. `namespaces` and `workloads`: pods of these.
+    """
+
+    nodes: bool = False
+    namespaces: frozenset[str] | None = None
+    workloads: frozenset[str] | None = None
+
+
+ANYONE = Peer()
+
+
+@dataclass(frozen=True, slots=True)
+class InfrastructureRule:
+    """Traffic a cluster can't live without, allowed before every entry. Named `infrastructure/<name>` everywhere.
+
+    `own_node`: only between a node and the pods on it.
+    """
+
+    name: str
+    source: Peer = ANYONE
+    destination: Peer = ANYONE
+    traffic: tuple[Traffic, ...] = ANY_TRAFFIC
+    own_node: bool = False
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(f"infrastructure/{self.name}", None, "infrastructure", "")
+
+
+def usual_infrastructure(
+    system_namespaces: frozenset[str], dns_namespaces: frozenset[str], dns_workloads: frozenset[str]
+) -> tuple[InfrastructureRule, ...]:
+    """A node to its own pods, DNS from everywhere, and what the system namespaces need."""
+    dns = Peer(namespaces=dns_namespaces, workloads=dns_workloads)
+    port_53 = Ranges(((53, 53),))
+    system = Peer(namespaces=system_namespaces)
+    return (
+        InfrastructureRule("node-to-own-pods", source=Peer(nodes=True), own_node=True),
+        InfrastructureRule("dns", destination=dns, traffic=(Traffic(UDP, port_53), Traffic(TCP, port_53))),
+        InfrastructureRule("from-system-namespaces", source=system),
+        InfrastructureRule("nodes-to-system-namespaces", source=Peer(nodes=True), destination=system),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A whole tier: how zones are known, what the infrastructure needs, and the entries, first match first."""
+
+    zoning: Zoning
+    infrastructure: tuple[InfrastructureRule, ...]
+    entries: tuple[Entry, ...]
+    known_zones: frozenset[str] = frozenset()

@@ -1,0 +1,32 @@
+"""What became of each rule, and the one fail-closed rule: an allow may be left out, a deny never narrowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from zones.rules import Origin
+
+
+class Status(StrEnum):
+    """How a manager's rule ended."""
+
+    ENFORCED = "enforced"
+    ENFORCED_AT_L4 = "enforced at L4"
+    ENFORCED_IN_PART = "enforced in part"
+    NOT_APPLICABLE = "not applicable"
+    NOT_ENFORCED = "not enforced"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReport:
+    """One rule's status with its reasons, in the administrator's words.
+
+    `refuses` is set where the rule is a deny that can't be expressed as wide as written: the revision is refused.
+    """
+
+    origin: Origin
+    action: str
+    status: Status
+    reasons: tuple[str, ...] = ()
+    refuses: bool = False
