@@ -1,0 +1,23 @@
+"""Firewall managers: each package here reads one manager and answers in `zones.rules`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from zones.rules import Rulebase
+
+
+class Manager(Protocol):
+    """What the sync service needs of a firewall manager. Calls block; errors are `bridge.errors.ManagerError`."""
+
+    def version(self) -> str:
+        """A text that changes when the running configuration may have changed. Cheap."""
+        ...
+
+    def rulebase(self) -> Rulebase:
+        """What the running configuration means for this manager's device group."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...

@@ -1,0 +1,102 @@
+"""The bridge's errors, by blame. Each message is one line: what was being done, to what, and what to do next.
+
+BridgeError
+├── InputError                        the user's input; exit code 2
+│   ├── SettingsError                 the settings file or the environment, all faults at once
+│   ├── ConfigurationFileError        a manager's exported configuration that is missing, cut off or something else
+│   └── UnknownDeviceGroupError       a device group the configuration doesn't have
+├── ManagerError                      the firewall manager; the last good tier stays
+│   ├── ManagerUnreachableError       no answer, or only from a passive peer: tried again
+│   ├── ManagerRefusedError           it refused our credentials or rights
+│   └── ManagerAnswerError            its answer is cut off, malformed or hostile
+├── ClusterError                      the Kubernetes API; the last good tier stays
+│   ├── ClusterUnreachableError       no answer, overloaded or failing: tried again
+│   ├── ClusterRefusedError           it refused our credentials, rights or object
+│   └── ClusterConflictError          another writer changed the object first: read again
+└── RevisionRefusedError              what the manager says must not be published; the last good tier stays
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command's end means."""
+
+    DONE = 0
+    TROUBLE = 1
+    BAD_INPUT = 2
+
+
+class BridgeError(Exception):
+    """Anything that stops the bridge from doing what it was asked; `exit_code` is what a command ends with."""
+
+    exit_code: ExitCode = ExitCode.TROUBLE
+
+
+class InputError(BridgeError):
+    """What the user gave is wrong; the same input will always fail."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class SettingsError(InputError):
+    """The settings are wrong. `faults` are all of them, each with its path in the file."""
+
+    def __init__(self, where: str, faults: tuple[str, ...]) -> None:
+        super().__init__("\n".join(f"{where}: {fault}" for fault in faults))
+        self.faults = faults
+
+
+class ConfigurationFileError(InputError):
+    """A manager's exported configuration can't be read as one."""
+
+
+class UnknownDeviceGroupError(InputError):
+    """The manager's configuration has no such device group; the message lists the ones that come near."""
+
+
+class ManagerError(BridgeError):
+    """The firewall manager didn't give a usable answer."""
+
+
+class ManagerUnreachableError(ManagerError):
+    """No peer answered, or the one that did can't serve now: worth trying again."""
+
+
+class ManagerRefusedError(ManagerError):
+    """The manager refused our credentials or rights: only its administrator can help."""
+
+
+class ManagerAnswerError(ManagerError):
+    """The manager answered, but with something cut off, malformed or hostile. Nothing of it was used."""
+
+
+class ClusterError(BridgeError):
+    """The Kubernetes API didn't do what was asked."""
+
+
+class ClusterUnreachableError(ClusterError):
+    """No answer, or one that says 'later' (429, 5xx): worth trying again. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ClusterRefusedError(ClusterError):
+    """The API server refused our credentials, our rights or the object itself."""
+
+
+class ClusterConflictError(ClusterError):
+    """Another writer was first; what was decided on is out of date."""
+
+
+class RevisionRefusedError(BridgeError):
+    """A revision must not be published. `reason` is a word for machines, `why` the sentences for people."""
+
+    def __init__(self, reason: str, why: tuple[str, ...]) -> None:
+        super().__init__("; ".join(why))
+        self.reason = reason
+        self.why = why

@@ -1,0 +1,144 @@
+"""Address objects, groups, EDLs and regions: a name to what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
+from xml.etree.ElementTree import Element
+
+from bridge.managers.panorama.document import members, text_of
+from bridge.managers.panorama.tagfilter import FilterError, parse_filter
+from bridge.managers.panorama.tree import Scope, flatten
+from zones.net import AddressSet, union, wildcard
+from zones.rules import AddressObject, Unresolved
+
+KINDS = ("address", "address-group", "external-list", "region")
+
+
+@dataclass(slots=True)
+class Addresses:
+    """Looks names up in a scope, once each. `registered` are the IPs that User-ID or the API tagged, ip -> tags."""
+
+    scope: Scope
+    registered: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    _known: dict[str, AddressObject] = field(default_factory=dict)
+
+    def member(self, name: str) -> AddressObject:
+        """What a rule's source or destination member stands for: an object of that name, or a literal address."""
+        if name not in self._known:
+            leaves = [self._leaf(leaf) for leaf in flatten(name, self._static_members)]
+            is_leaf = len(leaves) == 1 and leaves[0].name == name
+            self._known[name] = leaves[0] if is_leaf else _union(name, leaves)
+        return self._known[name]
+
+    def _static_members(self, name: str) -> tuple[str, ...]:
+        found = self.scope.find(name, *KINDS)
+        if found is None or found[0] != "address-group":
+            return ()
+        return members(found[1].find("static"))
+
+    def _leaf(self, name: str) -> AddressObject:
+        found = self.scope.find(name, *KINDS)
+        if found is None:
+            return _literal(name)
+        kind, entry = found
+        readers: dict[str, Callable[[str, Element], AddressObject]] = {
+            "address": _address,
+            "address-group": self._group,
+            "external-list": _external_list,
+            "region": self._region,
+        }
+        return readers[kind](name, entry)
+
+    def _group(self, name: str, entry: Element) -> AddressObject:
+        """A dynamic group, or one that holds nothing."""
+        dynamic = entry.find("dynamic")
+        if dynamic is None:
+            return AddressObject(name, hollow=True)
+        return self._dynamic(name, text_of(dynamic, "filter") or "")
+
+    def _dynamic(self, name: str, expression: str) -> AddressObject:
+        try:
+            matches = parse_filter(expression)
+        except FilterError as error:
+            return _unresolved(name, f"has a filter that can't be read: {error}")
+        objects = self.scope.all_of("address").items()
+        tagged = [_address(each, entry) for each, (_, entry) in objects if matches(_tags(entry))]
+        registered = [_literal(ip) for ip, tags in self.registered.items() if matches(tags)]
+        return _union(name, tagged + registered)
+
+    def _region(self, name: str, entry: Element) -> AddressObject:
+        return _union(name, [_literal(member) for member in members(entry.find("address"))])
+
+
+def _tags(entry: Element) -> frozenset[str]:
+    return frozenset(members(entry.find("tag")))
+
+
+def _union(name: str, parts: list[AddressObject]) -> AddressObject:
+    return AddressObject(
+        name,
+        space=union(part.space for part in parts),
+        feeds=tuple(dict.fromkeys(feed for part in parts for feed in part.feeds)),
+        unresolved=tuple(dict.fromkeys(each for part in parts for each in part.unresolved)),
+        hollow=not parts or any(part.hollow for part in parts),
+    )
+
+
+def _unresolved(name: str, why: str) -> AddressObject:
+    return AddressObject(name, unresolved=(Unresolved(name, why),))
+
+
+def _address(name: str, entry: Element) -> AddressObject:
+    readers: dict[str, Callable[[str], AddressSet]] = {
+        "ip-netmask": _netmask,
+        "ip-range": _range,
+        "ip-wildcard": _wildcard,
+    }
+    for kind, reader in readers.items():
+        text = text_of(entry, kind)
+        if text is not None:
+            try:
+                return AddressObject(name, reader(text))
+            except ValueError as error:
+                return _unresolved(name, f"has {kind} '{text}', which can't be read: {error}")
+    if text_of(entry, "fqdn") is not None:
+        return AddressObject(name, feeds=(name,))
+    return _unresolved(name, "has no address")
+
+
+def _external_list(name: str, entry: Element) -> AddressObject:
+    kind = entry.find("type")
+    tag = kind[0].tag if kind is not None and len(kind) else ""
+    if tag in {"ip", "domain"}:
+        return AddressObject(name, feeds=(name,))
+    return _unresolved(name, f"is an external list of type '{tag or 'none'}', which holds no addresses for this tier")
+
+
+def _literal(text: str) -> AddressObject:
+    for reader in (_netmask, _range):
+        try:
+            return AddressObject(text, reader(text))
+        except ValueError:
+            continue
+    return _unresolved(text, "is defined nowhere and is no address")
+
+
+def _netmask(text: str) -> AddressSet:
+    """A bare address, or a prefix whose host bits may be set."""
+    return AddressSet.of([ip_network(ip_interface(text).network)])
+
+
+def _range(text: str) -> AddressSet:
+    first, dash, last = text.partition("-")
+    if not dash:
+        raise ValueError("it has no '-'")
+    return AddressSet.between(ip_address(first.strip()), ip_address(last.strip()))
+
+
+def _wildcard(text: str) -> AddressSet:
+    address, slash, mask = text.partition("/")
+    if not slash:
+        raise ValueError("it has no wildcard mask")
+    return wildcard(IPv4Address(address.strip()), IPv4Address(mask.strip()))

@@ -1,0 +1,71 @@
+"""PAN-OS XML from the outside: bounded, without DTDs or entities, as elements. It knows nothing of what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+MAX_BYTES = 256 * 1024 * 1024
+
+
+class DocumentError(Exception):
+    """The text is not a PAN-OS configuration. The message says what is wrong with it."""
+
+
+def parse(text: bytes) -> Element:
+    """The root element. Raises DocumentError on anything but well-formed XML without a DTD, of a bounded size."""
+    if len(text) > MAX_BYTES:
+        raise DocumentError(f"it has {len(text)} bytes; at most {MAX_BYTES} are read")
+    if not text.strip():
+        raise DocumentError("it is empty")
+    try:
+        root: Element = fromstring(text, forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise DocumentError("it declares a DTD or entities, which PAN-OS never does") from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise DocumentError(f"it is not well-formed XML: {error}") from error
+    return root
+
+
+def read(path: Path) -> Element:
+    """The `<config>` element of an exported configuration. Raises DocumentError."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DocumentError(f"it has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+        root = parse(path.read_bytes())
+    except OSError as error:
+        raise DocumentError(error.strerror or str(error)) from error
+    config = root if root.tag == "config" else root.find("result/config")
+    if config is None:
+        raise DocumentError(f"its root is <{root.tag}>, not <config>: it is no PAN-OS configuration")
+    return config
+
+
+def entries(parent: Element, path: str) -> Iterator[tuple[str, Element]]:
+    """Name and element of every `<entry>` under each element at `path`; nameless ones are passed over."""
+    for section in parent.findall(path):
+        for entry in section.findall("entry"):
+            name = entry.get("name")
+            if name:
+                yield name, entry
+
+
+def members(parent: Element | None) -> tuple[str, ...]:
+    """The texts of an element's `<member>`s, in order, empty ones left out."""
+    if parent is None:
+        return ()
+    return tuple(text for member in parent.findall("member") if (text := (member.text or "").strip()))
+
+
+def text_of(parent: Element, path: str) -> str | None:
+    """The stripped text at `path`; None where there is none."""
+    text = (parent.findtext(path) or "").strip()
+    return text or None
+
+
+def yes(parent: Element, path: str) -> bool:
+    return text_of(parent, path) == "yes"

@@ -1,0 +1,106 @@
+"""The rulebase of a device group: rules of every level in PAN-OS order, then the default rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from bridge.errors import ConfigurationFileError
+from bridge.managers.panorama import document
+from bridge.managers.panorama.addresses import Addresses
+from bridge.managers.panorama.applications import ApplicationObjects
+from bridge.managers.panorama.document import text_of
+from bridge.managers.panorama.rules import RuleReader, log_of
+from bridge.managers.panorama.services import ServiceObjects
+from bridge.managers.panorama.tree import SHARED, Scope, scope_of
+from zones.rules import Action, Log, Origin, Rule, Rulebase, RuleType
+
+DEFAULT_ACTIONS = {"intrazone-default": Action.ALLOW, "interzone-default": Action.DENY}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How a site reads its Panorama: its precedence setting, its schedules' time zone, the IPs tagged at run time."""
+
+    ancestors_win: bool = False
+    time_zone: str = "UTC"
+    registered: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+def read_file(path: Path, device_group: str, options: ReadOptions | None = None) -> Rulebase:
+    """The rulebase of a device group in an exported configuration.
+
+    Raises ConfigurationFileError or UnknownDeviceGroupError.
+    """
+    options = options or ReadOptions()
+    try:
+        config = document.read(path)
+    except document.DocumentError as error:
+        raise ConfigurationFileError(
+            f"reading Panorama configuration '{path}': {error}; give an export of running-config.xml"
+        ) from error
+    return read_scope(scope_of(config, device_group, ancestors_win=options.ancestors_win), options)
+
+
+def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:
+    """The rulebase of a scope: pre rules from Shared down, post rules from the device group up, then the defaults."""
+    reader = RuleReader(
+        scope,
+        Addresses(scope, options.registered),
+        ServiceObjects(scope),
+        ApplicationObjects(scope),
+        options.time_zone,
+    )
+    rules = tuple(_rules(scope, reader))
+    return Rulebase(
+        device_group=scope.device_group,
+        rules=rules,
+        intrazone=_default_rule(scope, "intrazone-default"),
+        interzone=_default_rule(scope, "interzone-default"),
+        zones=scope.zones.union(*(zones for rule in rules for zones in (rule.from_zones, rule.to_zones) if zones)),
+    )
+
+
+def _rules(scope: Scope, reader: RuleReader) -> Iterator[Rule]:
+    for level in reversed(scope.levels):
+        for entry in level.rules("pre"):
+            yield reader.read(entry, "pre", level.name)
+    for level in scope.levels:
+        for entry in level.rules("post"):
+            yield reader.read(entry, "post", level.name)
+
+
+def _default_rule(scope: Scope, name: str) -> Rule:
+    """Each attribute from the nearest level that sets it; what nobody sets is PAN-OS's own default."""
+    overrides = [(level.name, entry) for level in scope.levels if (entry := level.default_rule(name)) is not None]
+    action: Action | None = DEFAULT_ACTIONS[name]
+    log = Log()
+    malformed: tuple[str, ...] = ()
+    for _, entry in reversed(overrides):
+        log = log_of(entry, log)
+        text = text_of(entry, "action")
+        if text is not None:
+            action, malformed = _read_action(text)
+    return Rule(
+        origin=_default_origin(name, overrides),
+        action=action,
+        rule_type=RuleType.INTRAZONE if name == "intrazone-default" else RuleType.UNIVERSAL,
+        log=log,
+        malformed=malformed,
+    )
+
+
+def _read_action(text: str) -> tuple[Action | None, tuple[str, ...]]:
+    try:
+        return Action(text), ()
+    except ValueError:
+        return None, (f"its action '{text}' is not known",)
+
+
+def _default_origin(name: str, overrides: list[tuple[str, Element]]) -> Origin:
+    if not overrides:
+        return Origin(name, None, "default", SHARED)
+    level, entry = overrides[0]
+    return Origin(name, entry.get("uuid"), "default", level)

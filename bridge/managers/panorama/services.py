@@ -1,0 +1,67 @@
+"""Service objects and groups: a name to protocols and ports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from bridge.managers.panorama.document import members, text_of
+from bridge.managers.panorama.tree import Scope, flatten
+from zones.net import ALL_PORTS, SCTP, TCP, UDP, parse_ports
+from zones.rules import L4, Service, Unresolved
+
+KINDS = ("service", "service-group")
+PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
+# The two services that every PAN-OS predefines.
+PREDEFINED = {"service-http": L4(TCP, parse_ports("80,8080")), "service-https": L4(TCP, parse_ports("443"))}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceObjects:
+    """Looks service names up in a scope."""
+
+    scope: Scope
+
+    def member(self, name: str) -> Service:
+        """What a rule's service member stands for. A circular group is the union of what else it holds."""
+        parts = [self._leaf(leaf) for leaf in flatten(name, self._group_members)]
+        return Service(
+            name,
+            tuple(dict.fromkeys(l4 for part in parts for l4 in part.traffic)),
+            tuple(dict.fromkeys(each for part in parts for each in part.unresolved)),
+        )
+
+    def _group_members(self, name: str) -> tuple[str, ...]:
+        found = self.scope.find(name, *KINDS)
+        return () if found is None or found[0] == "service" else members(found[1].find("members"))
+
+    def _leaf(self, name: str) -> Service:
+        found = self.scope.find(name, *KINDS)
+        if found is None:
+            return Service(name, (PREDEFINED[name],)) if name in PREDEFINED else _unresolved(name, "is defined nowhere")
+        kind, entry = found
+        return _service(name, entry) if kind == "service" else Service(name)
+
+
+def _service(name: str, entry: Element) -> Service:
+    for protocol in entry.findall("protocol/*"):
+        if protocol.tag not in PROTOCOLS:
+            return _unresolved(name, f"has the protocol '{protocol.tag}', which this tier doesn't know")
+        try:
+            return Service(name, (_l4(protocol),))
+        except ValueError as error:
+            return _unresolved(name, f"can't be read: {error}")
+    return _unresolved(name, "has no protocol")
+
+
+def _l4(protocol: Element) -> L4:
+    ports, source_ports = text_of(protocol, "port"), text_of(protocol, "source-port")
+    if ports is None:
+        raise ValueError("it has no port")
+    return L4(
+        PROTOCOLS[protocol.tag], parse_ports(ports), ALL_PORTS if source_ports is None else parse_ports(source_ports)
+    )
+
+
+def _unresolved(name: str, why: str) -> Service:
+    return Service(name, unresolved=(Unresolved(name, why),))

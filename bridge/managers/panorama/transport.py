@@ -1,0 +1,98 @@
+"""One HTTPS call to a Panorama through pan-os-python, without its traps: TLS verified, answers bounded, no DTDs.
+
+It opens no second connection, follows no HA peer and retries nothing: that is the door's (`api.py`).
+"""
+
+# ruff: noqa: ANN401 - pan-os-python is untyped
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import panos.base
+import panos.panorama
+
+from bridge.managers.panorama.document import MAX_BYTES
+
+CHUNK = 1 << 20
+
+
+class AnswerError(Exception):
+    """The answer is too large, too slow, or declares entities. Nothing of it was parsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`timeout`: seconds without a byte; `deadline`: seconds for a whole answer; `size`: bytes of an answer."""
+
+    timeout: int = 15
+    deadline: float = 300.0
+    size: int = MAX_BYTES
+
+
+def tls_context(ca_file: Path | None, *, verify: bool = True) -> ssl.SSLContext:
+    """A verifying context; the system's authorities where no file is given. Raises OSError on an unreadable file."""
+    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class VerifiedPanorama(panos.panorama.Panorama):  # type: ignore[misc]  # pan-os-python is untyped
+    """pan-os-python's Panorama, whose API calls verify TLS and bound what they read."""
+
+    def __init__(self, *args: Any, tls: ssl.SSLContext, limits: Limits, **kwargs: Any) -> None:
+        self.tls = tls
+        self.limits = limits
+        super().__init__(*args, **kwargs)
+
+    def generate_xapi(self) -> _BoundedXapi:
+        """What every call of pan-os-python goes through; its own leaves TLS unverified."""
+        return _BoundedXapi(
+            limits=self.limits,
+            api_key=self.api_key,
+            hostname=self.hostname,
+            port=self.port,
+            timeout=self.limits.timeout,
+            ssl_context=self.tls,
+            pan_device=self,
+        )
+
+
+class _BoundedXapi(panos.base.PanDevice.XapiWrapper):  # type: ignore[misc]
+    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+        self._limits = limits
+        super().__init__(*args, **kwargs)
+
+    def _PanXapi__api_request(self, query: dict[str, str]) -> Any:  # noqa: N802 - the one place all calls pass
+        response = super()._PanXapi__api_request(query)
+        return _Bounded(response, self._limits) if response else response
+
+
+class _Bounded:
+    """An HTTP response whose body is read only as far and as long as the limits say."""
+
+    def __init__(self, response: Any, limits: Limits) -> None:
+        self._response = response
+        self._limits = limits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._response, name)
+
+    def read(self) -> bytes:
+        until = time.monotonic() + self._limits.deadline
+        body = bytearray()
+        while chunk := self._response.read(CHUNK):
+            body += chunk
+            if len(body) > self._limits.size:
+                raise AnswerError(f"it is larger than {self._limits.size} bytes")
+            if time.monotonic() > until:
+                raise AnswerError(f"it takes longer than {self._limits.deadline:.0f} s")
+        if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
+            raise AnswerError("it declares a DTD or entities, which PAN-OS never does")
+        return bytes(body)
