@@ -1,0 +1,34 @@
+import sys
+import time
+
+import pytest
+
+from mocks.lab import Outcome, Probe, measure
+
+pytestmark = pytest.mark.kernel
+
+
+class TestMeasure:
+    def test_all_pairs_at_once(self, lab, record_testsuite_property):
+        nodes = [lab.node(f"node-{n}") for n in range(1, 4)]
+        pods = [nodes[n % 3].pod(f"p{n}") for n in range(14)]
+        for pod in pods:
+            lab.listen(pod, 80)
+        denied = {pod.ip for pod in pods[::2]}
+        for node in nodes:
+            members = ", ".join(sorted(denied))
+            node.nft(
+                "table inet cut { chain p { type filter hook postrouting priority 90; }; }\n"
+                f"add rule inet cut p ct state new ip daddr {{ {members} }} drop"
+            )
+        probes = [Probe(source, target.ip, 80) for source in pods for target in pods]
+        started = time.monotonic()
+        outcomes = measure(probes, timeout=1.0)
+        took = time.monotonic() - started
+        record_testsuite_property("lab: seconds for 196 pairs, half of them dropped", round(took, 3))
+        sys.stdout.write(f"196 pairs, half of them dropped: {took:.2f} s\n")
+        for probe, outcome in zip(probes, outcomes, strict=True):
+            to_itself = probe.ip == probe.source.ip
+            expected = Outcome.TIMEOUT if probe.ip in denied and not to_itself else Outcome.ALLOWED
+            assert outcome is expected, probe
+        assert took < 2.5

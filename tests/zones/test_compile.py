@@ -1,0 +1,298 @@
+"""The readings of the specification, one test each: what becomes of a rule."""
+
+from dataclasses import replace
+
+import pytest
+
+from zones.compile import AppIdSide, OnInexpressibleDeny, Options, compile_policy
+from zones.net import ANY_ADDRESS, ICMP, TCP, UDP, AddressSet, parse_ports
+from zones.policy import ANY_TRAFFIC, Traffic, Verdict
+from zones.problems import Status
+from zones.rules import (
+    L4,
+    Action,
+    Addresses,
+    AddressObject,
+    Application,
+    Applications,
+    Origin,
+    Rule,
+    Rulebase,
+    RuleType,
+    Service,
+    ServiceChoice,
+    Target,
+    Unresolved,
+)
+from zones.zone import Zoning
+
+CORP = AddressObject("corp", AddressSet.parse(["10.0.0.0/8"]))
+GONE = AddressObject("gone", unresolved=(Unresolved("gone", "is defined nowhere"),))
+EMPTY = AddressObject("empty", hollow=True)
+CART = Application("Cart", "cart", (L4(TCP, parse_ports("8080")),))
+PORTLESS = Application("db", "db")
+DNS = Application("dns", None, (L4(TCP, parse_ports("53")), L4(UDP, parse_ports("53"))))
+DYNAMIC = Application("rpc", None, (), (Unresolved("tcp/dynamic", "uses tcp/dynamic", (L4(TCP),)),))
+HTTP = Service("http", (L4(TCP, parse_ports("80")),))
+NO_SERVICE = Service("lost", unresolved=(Unresolved("lost", "is defined nowhere"),))
+
+
+def rule(name="rule", action=Action.ALLOW, **fields):
+    return Rule(Origin(name, None, "pre", "dg"), action, **fields)
+
+
+def compiled(*rules, options=None, feeds=None):
+    default = Rule(Origin("interzone-default", None, "default", "Shared"), Action.DENY)
+    intrazone = Rule(Origin("intrazone-default", None, "default", "Shared"), Action.ALLOW, RuleType.INTRAZONE)
+    base = Rulebase("dg", rules, intrazone, default, frozenset())
+    return compile_policy(base, Zoning(), options or Options(), feeds=feeds)
+
+
+def one(rule, **kwargs):
+    """The entry (or None) and the report of a single rule."""
+    result = compiled(rule, **kwargs)
+    entries = () if result.policy is None else result.policy.entries
+    return next((entry for entry in entries if entry.origin == rule.origin), None), result.reports[0], result
+
+
+@pytest.mark.parametrize(
+    ("action", "verdict"),
+    [
+        (Action.ALLOW, Verdict.ALLOW),
+        (Action.DENY, Verdict.DENY),
+        (Action.DROP, Verdict.DENY),
+        (Action.RESET_CLIENT, Verdict.RESET),
+        (Action.RESET_SERVER, Verdict.RESET),
+        (Action.RESET_BOTH, Verdict.RESET),
+    ],
+)
+def test_actions(action, verdict):
+    entry, report, _ = one(rule(action=action))
+    assert entry.verdict is verdict
+    assert report.status is Status.ENFORCED
+
+
+def test_order_is_kept_and_the_defaults_come_last():
+    result = compiled(rule("a"), rule("b"))
+    assert [entry.origin.name for entry in result.policy.entries] == ["a", "b", "intrazone-default", "interzone-default"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [
+        ({"disabled": True}, Options()),
+        ({"tags": frozenset({"k8s-ignore"}), "malformed": ("broken",)}, Options()),
+        ({"target": Target(frozenset({"001"}))}, Options()),
+        ({"target": Target(frozenset({"001"}))}, Options(serial="002")),
+        ({"target": Target(frozenset({"001"}), negate=True)}, Options(serial="001")),
+        (
+            {"from_zones": frozenset({"elsewhere"}), "to_zones": frozenset({"there"}), "conditions": ("user",)},
+            Options(cluster_zones=frozenset({"web"})),
+        ),
+    ],
+)
+def test_not_applicable_comes_before_anything_can_refuse(fields, options):
+    entry, report, result = one(rule(action=Action.DENY, **fields), options=options)
+    assert entry is None
+    assert report.status is Status.NOT_APPLICABLE
+    assert result.policy is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [
+        ({"target": Target(frozenset({"001"}))}, Options(serial="001")),
+        ({"target": Target(frozenset({"001"}), negate=True)}, Options()),
+        ({"from_zones": frozenset({"untrust"}), "to_zones": frozenset({"web"})}, Options(cluster_zones=frozenset({"web"}))),
+        ({"from_zones": frozenset({"untrust"})}, Options(cluster_zones=frozenset({"web"}))),
+    ],
+)
+def test_applicable(fields, options):
+    entry, report, _ = one(rule(**fields), options=options)
+    assert entry is not None
+    assert report.status is Status.ENFORCED
+
+
+INEXPRESSIBLE = [
+    {"conditions": ("a cluster can't know its user",)},
+    {"malformed": ("it has no 'from'",)},
+    {"schedule": Unresolved("shift", "is defined nowhere")},
+    {"sources": Addresses((CORP, GONE), negate=True)},
+    {"sources": Addresses((CORP, EMPTY), negate=True)},
+    {"destinations": Addresses((GONE,))},
+    {"services": (NO_SERVICE,)},
+    {"applications": Applications(unresolved=(Unresolved("x", "is defined nowhere"),))},
+    {"applications": Applications((DYNAMIC,)), "services": ServiceChoice.APPLICATION_DEFAULT},
+]
+
+
+@pytest.mark.parametrize("fields", INEXPRESSIBLE)
+def test_an_allow_that_cant_be_expressed_is_left_out(fields):
+    entry, report, result = one(rule(**fields))
+    assert entry is None
+    assert report.status is Status.NOT_ENFORCED
+    assert report.reasons
+    assert result.policy is not None
+
+
+@pytest.mark.parametrize("fields", INEXPRESSIBLE)
+def test_a_deny_that_cant_be_expressed_refuses_the_revision(fields):
+    _, report, result = one(rule(action=Action.DENY, **fields))
+    assert result.policy is None
+    assert result.refusals == (report,)
+    assert report.status is Status.NOT_ENFORCED
+
+
+@pytest.mark.parametrize("fields", [fields for fields in INEXPRESSIBLE if "malformed" not in fields])
+def test_k8s_widen_applies_a_deny_without_the_condition(fields):
+    tags = frozenset({"k8s-widen"})
+    entry, report, result = one(rule(action=Action.DENY, tags=tags, **fields))
+    assert result.policy is not None
+    assert entry.sources == ANY_ADDRESS
+    assert entry.schedule is None
+    assert any("blocks more than written" in reason for reason in report.reasons)
+
+
+def test_a_site_can_widen_or_ignore_every_such_deny():
+    broken = rule(action=Action.DENY, conditions=("user",))
+    widened, _, _ = one(broken, options=Options(inexpressible_deny=OnInexpressibleDeny.WIDEN))
+    ignored, report, result = one(broken, options=Options(inexpressible_deny=OnInexpressibleDeny.IGNORE))
+    assert widened.verdict is Verdict.DENY
+    assert ignored is None
+    assert report.status is Status.NOT_ENFORCED
+    assert result.policy is not None
+
+
+def test_a_malformed_deny_has_no_way_out_but_to_ignore_it():
+    _, _, result = one(rule(action=Action.DENY, malformed=("it has no 'to'",), tags=frozenset({"k8s-widen"})))
+    assert result.policy is None
+
+
+def test_widened_tcp_dynamic_is_any_tcp_port():
+    entry, _, _ = one(
+        rule(
+            action=Action.DENY,
+            tags=frozenset({"k8s-widen"}),
+            applications=Applications((DYNAMIC,)),
+            services=ServiceChoice.APPLICATION_DEFAULT,
+        )
+    )
+    assert entry.traffic == (Traffic(TCP),)
+
+
+def test_k8s_widen_on_an_allow_is_reported_and_does_nothing():
+    entry, report, _ = one(rule(tags=frozenset({"k8s-widen"}), sources=Addresses((CORP, GONE))))
+    assert entry.sources == CORP.space
+    assert report.status is Status.ENFORCED_IN_PART
+    assert "k8s-widen has no effect on an allow" in report.reasons
+
+
+def test_several_refusals_are_reported_together():
+    result = compiled(rule("a", Action.DENY, conditions=("x",)), rule("b", Action.DENY, malformed=("y",)))
+    assert [report.origin.name for report in result.refusals] == ["a", "b"]
+
+
+def test_a_list_with_a_missing_member_leaves_an_allow_in_part():
+    entry, report, _ = one(rule(sources=Addresses((CORP, GONE))))
+    assert entry.sources == CORP.space
+    assert report.status is Status.ENFORCED_IN_PART
+    assert report.reasons == ("source 'gone' is defined nowhere",)
+
+
+@pytest.mark.parametrize("action", Action)
+def test_an_empty_group_matches_nothing_and_refuses_nothing(action):
+    entry, report, result = one(rule(action=action, sources=Addresses((EMPTY,))))
+    assert entry is None
+    assert result.policy is not None
+    assert report.status is Status.ENFORCED
+    assert report.reasons == ("its source holds no address",)
+
+
+def test_negate_inverts_the_list_in_both_families():
+    entry, _, _ = one(rule(sources=Addresses((CORP,), negate=True)))
+    assert entry.sources == CORP.space.complement()
+
+
+def test_negated_any_matches_nothing():
+    entry, report, _ = one(rule(sources=Addresses(any=True, negate=True)))
+    assert entry is None
+    assert report.status is Status.ENFORCED
+
+
+def test_feeds_are_filled_in_and_unknown_ones_are_unresolved():
+    listed = rule(action=Action.DENY, sources=Addresses((AddressObject("edl", feeds=("edl",)),)))
+    bad = AddressSet.parse(["192.0.2.0/24"])
+    entry, _, _ = one(listed, feeds={"edl": bad})
+    _, report, result = one(listed)
+    assert entry.sources == bad
+    assert entry.feeds == ("edl",)
+    assert result.policy is None
+    assert report.reasons == ("source 'edl' has not been resolved",)
+
+
+def test_a_feed_that_is_empty_is_nothing_and_negated_it_is_a_problem():
+    feed = AddressObject("edl", feeds=("edl",))
+    entry, _, _ = one(rule(sources=Addresses((feed,))), feeds={"edl": AddressSet()})
+    _, report, _ = one(rule(sources=Addresses((feed,), negate=True)), feeds={"edl": AddressSet()})
+    assert entry is None
+    assert report.status is Status.NOT_ENFORCED
+
+
+def traffic(applications, services, **kwargs):
+    entry, report, _ = one(rule(applications=applications, services=services), **kwargs)
+    return entry.traffic, report.status
+
+
+EXPLICIT = (HTTP,)
+ANY_APP = Applications(any=True)
+
+
+def test_application_any():
+    assert traffic(ANY_APP, ServiceChoice.ANY) == (ANY_TRAFFIC, Status.ENFORCED)
+    assert traffic(ANY_APP, ServiceChoice.APPLICATION_DEFAULT) == (ANY_TRAFFIC, Status.ENFORCED_AT_L4)
+    assert traffic(ANY_APP, EXPLICIT) == ((Traffic(TCP, parse_ports("80")),), Status.ENFORCED)
+
+
+def test_a_predefined_application_is_its_ports_or_the_services():
+    own = (Traffic(TCP, parse_ports("53")), Traffic(UDP, parse_ports("53")))
+    apps = Applications((DNS,))
+    assert traffic(apps, ServiceChoice.APPLICATION_DEFAULT) == (own, Status.ENFORCED_AT_L4)
+    assert traffic(apps, ServiceChoice.ANY) == (own, Status.ENFORCED_AT_L4)
+    assert traffic(apps, EXPLICIT) == ((Traffic(TCP, parse_ports("80")),), Status.ENFORCED_AT_L4)
+
+
+def test_a_workload_application_selects_destination_pods():
+    apps = Applications((CART,))
+    on_8080 = Traffic(TCP, parse_ports("8080"), destination_workload="cart")
+    assert traffic(apps, ServiceChoice.APPLICATION_DEFAULT) == ((on_8080,), Status.ENFORCED)
+    assert traffic(apps, ServiceChoice.ANY) == ((Traffic(destination_workload="cart"),), Status.ENFORCED)
+    assert traffic(apps, EXPLICIT) == (
+        (Traffic(TCP, parse_ports("80"), destination_workload="cart"),),
+        Status.ENFORCED,
+    )
+
+
+def test_a_workload_application_without_ports_is_any_tcp_or_udp_port_by_default():
+    found, _ = traffic(Applications((PORTLESS,)), ServiceChoice.APPLICATION_DEFAULT)
+    assert found == (Traffic(TCP, destination_workload="db"), Traffic(UDP, destination_workload="db"))
+
+
+def test_the_side_of_app_ids_is_a_setting():
+    apps = Applications((replace(CART, ports=()),))
+    source, _ = traffic(apps, ServiceChoice.ANY, options=Options(app_id_side=AppIdSide.SOURCE))
+    either, _ = traffic(apps, ServiceChoice.ANY, options=Options(app_id_side=AppIdSide.EITHER))
+    assert source == (Traffic(source_workload="cart"),)
+    assert either == (Traffic(destination_workload="cart"), Traffic(source_workload="cart"))
+
+
+def test_icmp_types_reach_the_policy():
+    ping = Application("ping", None, (L4(ICMP, icmp_type=8),))
+    found, _ = traffic(Applications((ping,)), ServiceChoice.APPLICATION_DEFAULT)
+    assert found == (Traffic(ICMP, icmp_type=8),)
+
+
+def test_notes_are_told_and_change_nothing():
+    entry, report, _ = one(rule(notes=("security profiles have no effect on the verdict",)))
+    assert entry is not None
+    assert report.status is Status.ENFORCED
+    assert report.reasons == ("security profiles have no effect on the verdict",)
