@@ -74,7 +74,12 @@ def test_actions(action, verdict):
 
 def test_order_is_kept_and_the_defaults_come_last():
     result = compiled(rule("a"), rule("b"))
-    assert [entry.origin.name for entry in result.policy.entries] == ["a", "b", "intrazone-default", "interzone-default"]
+    assert [entry.origin.name for entry in result.policy.entries] == [
+        "a",
+        "b",
+        "intrazone-default",
+        "interzone-default",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,10 @@ def test_not_applicable_comes_before_anything_can_refuse(fields, options):
     [
         ({"target": Target(frozenset({"001"}))}, Options(serial="001")),
         ({"target": Target(frozenset({"001"}), negate=True)}, Options()),
-        ({"from_zones": frozenset({"untrust"}), "to_zones": frozenset({"web"})}, Options(cluster_zones=frozenset({"web"}))),
+        (
+            {"from_zones": frozenset({"untrust"}), "to_zones": frozenset({"web"})},
+            Options(cluster_zones=frozenset({"web"})),
+        ),
         ({"from_zones": frozenset({"untrust"})}, Options(cluster_zones=frozenset({"web"}))),
     ],
 )

@@ -31,7 +31,8 @@ def test_the_start_is_in_and_the_end_is_out(moment, active):
 
 
 @pytest.mark.parametrize(
-    ("moment", "active"), [("2026-11-23T23:00:00Z", True), ("2026-11-24T04:59:00Z", True), ("2026-11-23T04:00:00Z", False)]
+    ("moment", "active"),
+    [("2026-11-23T23:00:00Z", True), ("2026-11-24T04:59:00Z", True), ("2026-11-23T04:00:00Z", False)],
 )
 def test_a_window_may_cross_midnight(moment, active):
     assert Schedule("s", (Weekly(MONDAY, time(22), time(5)),)).active(at(moment)) is active

@@ -80,9 +80,7 @@ def test_a_port_condition_never_holds_for_icmp():
     assert decide(some, flow(protocol=ICMP)).verdict is Verdict.DENY
 
 
-INFRASTRUCTURE = usual_infrastructure(
-    frozenset({"kube-system"}), frozenset({"kube-system"}), frozenset({"coredns"})
-)
+INFRASTRUCTURE = usual_infrastructure(frozenset({"kube-system"}), frozenset({"kube-system"}), frozenset({"coredns"}))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +96,9 @@ INFRASTRUCTURE = usual_infrastructure(
     ],
 )
 def test_infrastructure_is_served_before_every_rule(source, destination, port, name):
-    decision = decide(policy(entry("all", Verdict.DENY), infrastructure=INFRASTRUCTURE), Flow(source, destination, TCP, port))
+    decision = decide(
+        policy(entry("all", Verdict.DENY), infrastructure=INFRASTRUCTURE), Flow(source, destination, TCP, port)
+    )
     assert decision.origin.name == (f"infrastructure/{name}" if name else "all")
 
 
