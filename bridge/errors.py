@@ -96,7 +96,7 @@ class ClusterConflictError(ClusterError):
 class RevisionRefusedError(BridgeError):
     """A revision must not be published. `reason` is a word for machines, `why` the sentences for people."""
 
-    def __init__(self, reason: str, why: tuple[str, ...]) -> None:
+    def __init__(self, reason: str, *why: str) -> None:
         super().__init__("; ".join(why))
         self.reason = reason
         self.why = why
