@@ -165,6 +165,8 @@ class PanoramaApi:
         finally:
             xapi.xml_document = None  # the text of a large answer, which nobody reads
         root: Element | None = xapi.element_root
+        if root is None:
+            raise ManagerAnswerError(f"{doing}: the answer is no XML; nothing was changed")
         return root
 
 

@@ -54,20 +54,21 @@ class VerifiedPanorama(panos.panorama.Panorama):  # type: ignore[misc]  # pan-os
     def generate_xapi(self) -> _BoundedXapi:
         """What every call of pan-os-python goes through; its own leaves TLS unverified."""
         return _BoundedXapi(
+            tls=self.tls,
             limits=self.limits,
             api_key=self.api_key,
             hostname=self.hostname,
             port=self.port,
             timeout=self.limits.timeout,
-            ssl_context=self.tls,
             pan_device=self,
         )
 
 
 class _BoundedXapi(panos.base.PanDevice.XapiWrapper):  # type: ignore[misc]
-    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, tls: ssl.SSLContext, limits: Limits, **kwargs: Any) -> None:
         self._limits = limits
         super().__init__(*args, **kwargs)
+        self.ssl_context = tls  # given to the constructor, pan-python would warn of an old protocol
 
     def _PanXapi__api_request(self, query: dict[str, str]) -> Any:  # noqa: N802 - the one place all calls pass
         response = super()._PanXapi__api_request(query)

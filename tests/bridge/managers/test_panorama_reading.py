@@ -1,5 +1,7 @@
 """What Panorama's XML means: objects, names, order. One reading a test."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,10 +133,8 @@ def test_bad_filters_are_problems(text):
 
 @given(st.text(alphabet="ab'\"() andor\n\x00é", max_size=60))
 def test_no_filter_crashes(text):
-    try:
-        parse_filter(text)(frozenset({"a"}))
-    except FilterError as error:
-        assert str(error)
+    with suppress(FilterError):
+        assert parse_filter(text)(frozenset({"a"})) in {True, False}
 
 
 def test_feeds_are_named_not_resolved():
@@ -385,7 +385,5 @@ def test_a_missing_file_and_an_unknown_device_group_are_named(tmp_path):
 
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_reader(data):
-    try:
-        parse(data)
-    except DocumentError as error:
-        assert str(error)
+    with suppress(DocumentError):
+        assert parse(data).tag

@@ -1,0 +1,197 @@
+"""The door against a Panorama that answers well, badly and not at all."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from bridge.errors import (
+    ManagerAnswerError,
+    ManagerRefusedError,
+    ManagerUnreachableError,
+    UnknownDeviceGroupError,
+)
+from bridge.managers.panorama import Access, PanoramaApi, PanoramaManager
+from bridge.managers.panorama.transport import Limits
+from mocks.panorama import Panorama, PanoramaServer
+from mocks.serving import Fault
+from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
+
+RULES = (
+    "/config/devices/entry[@name='localhost.localdomain']/device-group/entry[@name='dg']/pre-rulebase/security/rules"
+)
+CONFIG = config_text(
+    shared=section("address", entry("a", "<ip-netmask>10.0.0.1</ip-netmask>")) + rulebase("pre", rule("shared rule")),
+    groups={
+        "top": rulebase("pre", rule("top rule", source="a")),
+        "dg": rulebase("pre", rule("own rule", application=["dns", "no-such-app"])),
+        "other": rulebase("pre", rule("not ours")),
+    },
+    parents={"dg": "top"},
+    predefined=section("application", entry("dns", f"<default>{members('port', 'udp/5353')}</default>")),
+)
+
+
+@pytest.fixture
+def panorama():
+    with PanoramaServer(Panorama(CONFIG, users={"admin": "secret", "reader": "secret"}, commit_seconds=0)) as server:
+        yield server
+
+
+def access(*servers, **fields):
+    usual = {"username": "reader", "password": lambda: "secret", "ca_file": servers[0].ca_file, "attempts": 2}
+    hosts = tuple(f"127.0.0.1:{server.port}" for server in servers)
+    return Access(hosts, **(usual | fields))
+
+
+def manager(*servers, device_group="dg", **fields):
+    return PanoramaManager(PanoramaApi(access(*servers, **fields)), device_group)
+
+
+def test_the_running_rulebase_of_a_device_group_and_its_ancestors(panorama):
+    found = manager(panorama).rulebase()
+    assert [each.origin.name for each in found.rules] == ["shared rule", "top rule", "own rule"]
+    assert found.rules[2].applications.members[0].ports[0].ports.spans == ((5353, 5353),)
+    assert [each.name for each in found.rules[2].applications.unresolved] == ["no-such-app"]
+
+
+def test_the_candidate_is_not_the_running_configuration(panorama):
+    ours = manager(panorama)
+    before = ours.version()
+    panorama.panorama.set(RULES, rule("new rule"))
+    assert [each.origin.name for each in ours.rulebase().rules][-1] == "own rule"
+    panorama.panorama.commit()
+    panorama.panorama.finish_jobs()
+    assert ours.version() != before
+    assert [each.origin.name for each in ours.rulebase().rules][-1] == "new rule"
+
+
+def test_a_poll_costs_two_calls_and_only_our_groups_are_fetched(panorama):
+    ours = manager(panorama)
+    ours.rulebase()
+    panorama.panorama.traffic.clear()
+    ours.version()
+    assert len(panorama.panorama.traffic.calls) == 2
+    ours.rulebase()
+    assert not any("other" in call.subject for call in panorama.panorama.traffic.calls)
+    assert panorama.panorama.traffic.most == 1
+
+
+def test_an_unknown_device_group_is_named_with_its_neighbours(panorama):
+    with pytest.raises(UnknownDeviceGroupError, match=r"did you mean .*'dg'"):
+        manager(panorama, device_group="dgg").rulebase()
+
+
+def test_an_expired_key_is_renewed_by_keygen(panorama):
+    ours = manager(panorama)
+    ours.version()
+    panorama.panorama.expire_keys()
+    assert ours.version()
+
+
+def test_a_wrong_key_is_refused_without_telling_it(panorama):
+    with pytest.raises(ManagerRefusedError, match="credentials") as caught:
+        manager(panorama, username=None, password=None, api_key=lambda: "SECRETKEY==").version()
+    assert "SECRETKEY" not in str(caught.value)
+
+
+def test_a_wrong_password_is_refused(panorama):
+    with pytest.raises(ManagerRefusedError, match="credentials"):
+        manager(panorama, password=lambda: "wrong").version()
+
+
+def test_tls_is_verified(panorama, tmp_path):
+    with PanoramaServer(Panorama(CONFIG)) as stranger, pytest.raises(ManagerRefusedError, match="caFile"):
+        manager(stranger, ca_file=panorama.ca_file).version()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        (Fault("reset", times=9), ManagerUnreachableError, "tried again"),
+        (Fault("status", times=9, status=503, body="<response/>"), ManagerUnreachableError, "503"),
+        (Fault("status", times=9, status=429), ManagerUnreachableError, "429"),
+        (Fault("status", times=9, status=200, body="<html>log in</html>"), ManagerAnswerError, "XML"),
+        (
+            Fault("status", times=9, status=200, body="<response", headers={"Content-Type": "application/xml"}),
+            ManagerAnswerError,
+            "XML",
+        ),
+        (
+            Fault(
+                "status",
+                times=9,
+                status=200,
+                body='<!DOCTYPE r [<!ENTITY a "aaaa">]><response status="success"><result>&a;</result></response>',
+                headers={"Content-Type": "application/xml"},
+            ),
+            ManagerAnswerError,
+            "entities",
+        ),
+    ],
+)
+def test_bad_answers_are_told_apart(panorama, fault, error, words):
+    ours = manager(panorama)
+    ours.version()
+    panorama.faults.add(fault)
+    with pytest.raises(error, match=words):
+        ours.version()
+
+
+def test_a_truncated_answer_is_not_used(panorama):
+    ours = manager(panorama)
+    panorama.faults.add(Fault("truncate", path="action=show", times=9))
+    with pytest.raises((ManagerAnswerError, ManagerUnreachableError)):
+        ours.rulebase()
+
+
+def test_one_dropped_connection_is_tried_again(panorama):
+    ours = manager(panorama)
+    ours.version()
+    panorama.faults.add(Fault("reset"))
+    assert ours.version()
+
+
+def test_a_page_of_text_is_not_a_missing_node(panorama):
+    ours = manager(panorama)
+    panorama.faults.add(Fault("status", path="/config/shared", times=9, status=200, body="log in first"))
+    with pytest.raises(ManagerAnswerError, match="no XML"):
+        ours.rulebase()
+
+
+def test_an_answer_that_is_too_large_is_given_up(panorama):
+    with pytest.raises(ManagerAnswerError, match="larger than 500 bytes"):
+        manager(panorama, limits=Limits(size=500)).rulebase()
+
+
+def test_a_silent_panorama_is_given_up(panorama):
+    ours = manager(panorama, limits=Limits(timeout=1), attempts=1)
+    ours.version()
+    panorama.faults.add(Fault("slow", seconds=3))
+    with pytest.raises(ManagerUnreachableError):
+        ours.version()
+
+
+def test_the_active_peer_is_found_and_followed(tmp_path):
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(PanoramaServer(Panorama(CONFIG, users={"reader": "secret"}), tls_dir=tmp_path / name))
+            for name in ("one", "two")
+        )
+        first.panorama.set_ha("primary-active")
+        second.panorama.set_ha("secondary-passive")
+        both = tmp_path / "both.pem"
+        both.write_bytes(first.ca_file.read_bytes() + second.ca_file.read_bytes())
+        ours = manager(second, first, ca_file=both)
+        ours.version()
+        assert first.panorama.traffic.counted()["op"] > 1
+        first.panorama.set_ha("primary-passive")
+        second.panorama.set_ha("secondary-active")
+        second.panorama.traffic.clear()
+        ours.version()
+        assert second.panorama.traffic.counted()["op"] > 1
+
+
+def test_no_peer_active_is_unreachable(panorama):
+    panorama.panorama.set_ha("secondary-passive")
+    with pytest.raises(ManagerUnreachableError, match="passive"):
+        manager(panorama, panorama).version()
