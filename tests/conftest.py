@@ -1,0 +1,38 @@
+"""Fixtures of more than one folder: the real API server, and waiting without sleeping blindly."""
+
+import time
+
+import pytest
+
+from tests.realkube import RealKube, Unavailable, binaries
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """The programs of the real API server; without them the test is skipped with the reason."""
+    found = binaries()
+    if isinstance(found, Unavailable):
+        pytest.skip(found.reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def kube(programs):
+    """One real API server for the whole run. A test keeps to names of its own."""
+    with RealKube(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def until():
+    """Wait until a condition holds; fail with its name when it doesn't within `seconds`."""
+
+    def wait(condition, seconds=10.0, every=0.02):
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {seconds} s: {getattr(condition, '__name__', condition)}")
+            time.sleep(every)
+        return value
+
+    return wait

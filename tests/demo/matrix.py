@@ -1,0 +1,154 @@
+"""Every connection between the pods: what the policy says of it, and what came of a real one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
+
+from rich.table import Table
+
+from bridge.managers.panorama import ReadOptions, read_file
+from mocks.lab import Outcome, Probe, measure
+from mocks.lab.machines import Machine
+from tests.demo.company import Company, HostSpec, PodSpec
+from zones.compile import Options, compile_policy
+from zones.net import TCP
+from zones.policy import Policy, Verdict
+from zones.verdict import Decision, Endpoint, Flow, decide
+
+OUTCOMES = {Verdict.ALLOW: Outcome.ALLOWED, Verdict.DENY: Outcome.TIMEOUT, Verdict.RESET: Outcome.REFUSED}
+Machines = Mapping[str, Machine]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One possible connection, and what the policy says of it."""
+
+    source: str
+    destination: str
+    from_zone: str
+    to_zone: str
+    ip: str
+    port: int
+    decision: Decision
+
+    @property
+    def expected(self) -> Outcome:
+        return OUTCOMES[self.decision.verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A connection and its outcome on the wire."""
+
+    connection: Connection
+    outcome: Outcome
+
+    @property
+    def agrees(self) -> bool:
+        return self.outcome is self.connection.expected
+
+
+def policy_of(company: Company, running_config: str | None = None) -> Policy:
+    """What the running configuration means, by the same settings as the bridge's, compiled here and now."""
+    site = company.site()
+    options = ReadOptions(site.objects.ancestors_win, site.time_zone)
+    rulebase = read_file(company.panorama, company.device_group, options)
+    compiled = compile_policy(
+        rulebase,
+        site.zones.zoning(),
+        Options(app_id_side=site.app_id.side, inexpressible_deny=site.inexpressible_deny),
+        site.infrastructure.rules(),
+    )
+    if compiled.policy is None:
+        refusals = "; ".join(f"{report.origin.name}: {', '.join(report.reasons)}" for report in compiled.refusals)
+        raise ValueError(f"the configuration is refused: {refusals}")
+    return compiled.policy
+
+
+def connections(company: Company, policy: Policy, machines: Machines) -> list[Connection]:
+    """From every pod and host to every pod, on every port, in both families."""
+    now = datetime.now(UTC)
+    ends = [*company.pods, *company.hosts]
+    return [
+        _connection(policy, machines, pair, port, now, family)
+        for family in (4, 6)
+        for pair in _pairs(ends, company.pods)
+        for port in company.ports
+    ]
+
+
+def _pairs(
+    sources: list[PodSpec | HostSpec], destinations: tuple[PodSpec, ...]
+) -> Iterator[tuple[PodSpec | HostSpec, PodSpec]]:
+    return ((source, target) for source in sources for target in destinations if source is not target)
+
+
+def _connection(
+    policy: Policy,
+    machines: Machines,
+    pair: tuple[PodSpec | HostSpec, PodSpec],
+    port: int,
+    now: datetime,
+    family: int,
+) -> Connection:
+    source, destination = (_endpoint(policy, end, machines[end.name], family) for end in pair)
+    decision = decide(policy, Flow(source, destination, TCP, port, at=now))
+    ip = str(destination.address)
+    return Connection(pair[0].name, pair[1].name, source.zone, destination.zone, ip, port, decision)
+
+
+def _endpoint(policy: Policy, end: PodSpec | HostSpec, machine: Machine, family: int) -> Endpoint:
+    address = ip_address(machine.ip if family == 4 else machine.ip6)
+    if isinstance(end, HostSpec):
+        return Endpoint(policy.zoning.of_address(address), address, "")
+    labels = {policy.zoning.label_key: end.zone} if end.zone else {}
+    return Endpoint(policy.zoning.of_pod(labels), address, end.workload, end.namespace, end.node)
+
+
+def measured(wanted: list[Connection], machines: Machines, timeout: float = 0.5) -> list[Measured]:
+    """A real TCP connection for each."""
+    probes = [Probe(machines[each.source], each.ip, each.port) for each in wanted]
+    return [Measured(each, outcome) for each, outcome in zip(wanted, measure(probes, timeout), strict=True)]
+
+
+def table(results: list[Measured]) -> Table:
+    """From-zones down, to-zones across: the ports that were open, and in red what the policy says otherwise.
+
+    A port with `*` is open for some of the pair's pods only (an App-ID, an address, the infrastructure).
+    """
+    cells: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+    for result in results:
+        cells[result.connection.from_zone, result.connection.to_zone].append(result)
+    rows = sorted({pair[0] for pair in cells})
+    columns = sorted({pair[1] for pair in cells})
+    drawn = Table(title="open TCP ports, measured | policy", show_lines=True)
+    drawn.add_column("from \\ to")
+    for column in columns:
+        drawn.add_column(column)
+    for row in rows:
+        drawn.add_row(f"[bold]{row}", *(_cell(cells.get((row, column), [])) for column in columns))
+    return drawn
+
+
+def _cell(results: list[Measured]) -> str:
+    if not results:
+        return "[dim]-"
+    real = _ports(results, {id(each) for each in results if each.outcome is Outcome.ALLOWED})
+    said = _ports(results, {id(each) for each in results if each.connection.expected is Outcome.ALLOWED})
+    colour = "green" if all(each.agrees for each in results) else "bold red"
+    return f"[{colour}]{real or 'closed'}[/]\n[dim]{said or 'closed'}"
+
+
+def _ports(results: list[Measured], chosen: set[int]) -> str:
+    total: dict[int, int] = defaultdict(int)
+    opened: dict[int, int] = defaultdict(int)
+    for each in results:
+        total[each.connection.port] += 1
+        opened[each.connection.port] += id(each) in chosen
+    if all(opened[port] == total[port] for port in total):
+        return "all"
+    return " ".join(f"{port}{'' if opened[port] == total[port] else '*'}" for port in sorted(total) if opened[port])
