@@ -116,6 +116,7 @@ class Panorama:
         self._numbers = 0
         self._running = load_config(config)
         self._candidate = self._running
+        self._written: tuple[Element | None, bytes] = (None, b"")
         self._predefined = read_predefined(predefined, self._running)
         self.versions = [Version(1, self.started, "", "", self._running)]
         if candidate is not None:
@@ -145,8 +146,15 @@ class Panorama:
         view.append(self._predefined)
         return view
 
+    def running_bytes(self) -> bytes:
+        """The whole running configuration; kept until the next commit, as big ones take seconds to write."""
+        root = self.running
+        if self._written[0] is not root:
+            self._written = (root, serialize(root))
+        return self._written[1]
+
     def running_xml(self) -> str:
-        return serialize(self.running).decode()
+        return self.running_bytes().decode()
 
     def set_candidate(self, config: Path | str, admin: str = "admin") -> None:
         """Load another candidate, as an import with a load does; what is equal to running is not a change."""
@@ -158,6 +166,7 @@ class Panorama:
             change = self._change(command, "/config", admin)
             self._candidate = share(root, self._running, self._marks(change))
             self.journal = [change] if self._candidate is not self._running else []
+            self.log.append(change)
 
     def revert(self) -> None:
         with self.lock:
@@ -193,6 +202,7 @@ class Panorama:
             if edited is not self._candidate:
                 self._candidate = groups.number_groups(edited)
                 self.journal.append(change)
+                self.log.append(change)
 
     def reparent(self, name: str, parent: str | None, admin: str) -> int:
         """Move a device group under another one; a job, as on a real Panorama."""
@@ -205,9 +215,7 @@ class Panorama:
 
     def _change(self, command: str, xpath: str, admin: str) -> Change:
         self._numbers += 1
-        change = Change(self._numbers, command, xpath, admin, self.clock())
-        self.log.append(change)
-        return change
+        return Change(self._numbers, command, xpath, admin, self.clock())
 
     def _marks(self, change: Change) -> dict[str, str]:
         return {"admin": change.admin, "dirtyId": str(change.number), "time": stamp(change.at)}
@@ -218,7 +226,7 @@ class Panorama:
         """Enqueue a commit of the candidate as it is now; running changes when the job ends."""
         with self.lock:
             self.jobs.advance()
-            self._change("commit", "", admin)
+            self.log.append(self._change("commit", "", admin))
             snapshot, upto = self._candidate, self._numbers
             job = self.jobs.enqueue(
                 "Commit",

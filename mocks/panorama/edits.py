@@ -19,6 +19,7 @@ from mocks.panorama.tree import (
     parse_forest,
     rebuild,
     shallow,
+    unite,
 )
 from mocks.panorama.xpath import Step, Trail, XPathError
 
@@ -69,9 +70,12 @@ def one(root: Element, xpath: str) -> Trail:
 
 def read_elements(text: str) -> list[Element]:
     try:
-        return parse_forest(text)
+        forest = parse_forest(text)
     except XmlError as error:
         raise ApiError(Code.INVALID_OBJECT, f"Malformed element: {error}") from error
+    for element in forest:
+        unite(element)
+    return forest
 
 
 def set_(root: Element, xpath: str, element: str, stamp: Stamp) -> Element:
@@ -134,21 +138,19 @@ def delete(root: Element, xpath: str, stamp: Stamp) -> Element:
     if any(len(trail) == 1 for trail in trails):
         raise ApiError(Code.NOT_POSSIBLE, "The configuration itself can't be deleted")
     gone = {id(trail[-1]) for trail in trails}
+    parents = {id(trail[-2]) for trail in trails}
+    above = {id(node) for trail in trails for node in trail[:-1]}
 
-    def without(parent: Element) -> Element:
-        fresh = shallow(parent)
-        fresh[:] = [child for child in parent if id(child) not in gone]
-        fresh.attrib.update(stamp)
+    def without(node: Element) -> Element:
+        if id(node) not in above:
+            return node
+        fresh = shallow(node)
+        fresh[:] = [without(child) for child in node if id(child) not in gone]
+        if id(node) in parents:
+            fresh.attrib.update(stamp)
         return fresh
 
-    parents = [trail[:-1] for trail in trails]
-    return rebuild(root, outermost(parents), without)
-
-
-def outermost(trails: list[Trail]) -> list[Trail]:
-    """Those that lie in no other one: what is in a node that goes, goes with it."""
-    ends = {id(trail[-1]) for trail in trails}
-    return [trail for trail in trails if not any(id(node) in ends for node in trail[:-1])]
+    return without(root)
 
 
 def rename(root: Element, xpath: str, newname: str, stamp: Stamp) -> Element:

@@ -204,7 +204,7 @@ def export(panorama: Panorama, ask: Ask, _user: str) -> Reply:
     name = ask["from"]
     if name and name not in panorama.saved:
         raise ApiError(Code.NOT_FOUND, f"{name} does not exist")
-    return Reply(serialize(panorama.saved[name] if name else panorama.running))
+    return Reply(serialize(panorama.saved[name]) if name else panorama.running_bytes())
 
 
 def import_(panorama: Panorama, ask: Ask, user: str) -> Reply:

@@ -13,7 +13,7 @@ from mocks.panorama import groups, jobs
 from mocks.panorama.appliance import Panorama
 from mocks.panorama.devices import filled, render, yes
 from mocks.panorama.mappings import render_entry
-from mocks.panorama.replies import ApiError, Code, Reply, enqueued, message, raw, result
+from mocks.panorama.replies import ApiError, Code, Reply, enqueued, envelope, message, raw, result
 from mocks.panorama.tree import XmlError, parse_xml
 
 Operation = Callable[[Panorama, Element, str], Reply]
@@ -138,7 +138,7 @@ def show_interface(_panorama: Panorama, node: Element, _user: str) -> Reply:
 
 @operation("show config running")
 def show_config_running(panorama: Panorama, _node: Element, _user: str) -> Reply:
-    return result(panorama.running)
+    return Reply(envelope(b"<result>" + panorama.running_bytes() + b"</result>"))
 
 
 @operation("show config candidate")

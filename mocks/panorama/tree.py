@@ -67,10 +67,26 @@ def load_config(source: Path | str) -> Element:
     found = root if root.tag == "config" else root.find("result/config")
     if found is None:
         raise ConfigError(f"cannot use {named(source)}: its root is <{root.tag}>, not <config>")
+    unite(found)
     for node in found.iter():
         if "dirtyId" in node.attrib:
             node.attrib = plain(node)
     return found
+
+
+def unite(root: Element) -> None:
+    """Lay siblings that are the same node over each other, as a device that loads such a file holds one only."""
+    for node in root.iter():
+        if len(node) < 2:  # noqa: PLR2004 # a node and its twin
+            continue
+        kept: dict[Key, Element] = {}
+        for child in node:
+            first = kept.setdefault(key(child), child)
+            if first is not child:
+                first.text = child.text or first.text
+                first.extend(list(child))
+        if len(kept) < len(node):
+            node[:] = kept.values()
 
 
 def named(source: Path | str) -> str:

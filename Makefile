@@ -1,0 +1,54 @@
+# make demo, make test: each installs what is missing first. make check: lint, types, import directions.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+DEMO_PACKAGES := python3-venv:- nftables:nft iproute2:ip util-linux:nsenter
+TEST_PACKAGES := etcd-server:etcd conntrack:conntrack rsyslog:rsyslogd
+
+# Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
+
+.PHONY: setup demo test test-long check format lock clean packages packages-test
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(MAKE) --no-print-directory packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+packages:
+	@config/install-packages $(DEMO_PACKAGES)
+
+packages-test:
+	@config/install-packages $(DEMO_PACKAGES) $(TEST_PACKAGES)
+
+demo: setup
+	$(AS_ROOT) $(BIN)/python -m tests.demo $(if $(PANORAMA_CONFIG),--panorama-config "$(PANORAMA_CONFIG)") $(if $(DEVICE_GROUP),--device-group "$(DEVICE_GROUP)")
+
+test: packages-test setup check
+	-$(BIN)/python -m tests.realkube build
+	$(AS_ROOT) $(BIN)/python -m pytest -q
+
+test-long: packages-test setup
+	HYPOTHESIS_PROFILE=long $(AS_ROOT) $(BIN)/python -m pytest -q
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Pins every dependency with its hashes; no index address gets into the file.
+lock:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
