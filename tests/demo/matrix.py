@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
 
 from rich.table import Table
 
@@ -52,11 +53,11 @@ class Measured:
         return self.outcome is self.connection.expected
 
 
-def policy_of(company: Company, running_config: str | None = None) -> Policy:
-    """What the running configuration means, by the same settings as the bridge's, compiled here and now."""
+def policy_of(company: Company, configuration: Path | None = None) -> Policy:
+    """What a configuration means, the company's own unless given, by the same settings as the bridge's."""
     site = company.site()
     options = ReadOptions(site.objects.ancestors_win, site.time_zone)
-    rulebase = read_file(company.panorama, company.device_group, options)
+    rulebase = read_file(configuration or company.panorama, company.device_group, options)
     compiled = compile_policy(
         rulebase,
         site.zones.zoning(),
@@ -74,7 +75,7 @@ def connections(company: Company, policy: Policy, machines: Machines) -> list[Co
     now = datetime.now(UTC)
     ends = [*company.pods, *company.hosts]
     return [
-        _connection(policy, machines, pair, port, now, family)
+        connection(policy, machines, pair, port, family, now)
         for family in (4, 6)
         for pair in _pairs(ends, company.pods)
         for port in company.ports
@@ -87,14 +88,15 @@ def _pairs(
     return ((source, target) for source in sources for target in destinations if source is not target)
 
 
-def _connection(
+def connection(  # noqa: PLR0917 - all of one kind of thing: what a connection is made of
     policy: Policy,
     machines: Machines,
     pair: tuple[PodSpec | HostSpec, PodSpec],
     port: int,
-    now: datetime,
     family: int,
+    now: datetime,
 ) -> Connection:
+    """One connection, judged by a policy."""
     source, destination = (_endpoint(policy, end, machines[end.name], family) for end in pair)
     decision = decide(policy, Flow(source, destination, TCP, port, at=now))
     ip = str(destination.address)
