@@ -68,7 +68,7 @@ class World:
         panorama = Panorama(self.company.panorama, users={"admin": "admin", USER: PASSWORD}, commit_seconds=0.2)
         self.panorama = enter(PanoramaServer(panorama))
         self.kubernetes = enter(KubernetesServer())
-        self.kubernetes.install([ROOT / "config" / "crd"])
+        self.kubernetes.install(sorted((ROOT / "config" / "crd").glob("zonebridge.io_*.yaml")))
         self.siem = enter(Siem(TOKEN))
         self.lab = enter(Lab("demo"))
         self.nodes = [self._node(name) for name in NODES]
@@ -88,7 +88,7 @@ class World:
         nodes = {node.name: node for node in self.nodes}
         for node in self.nodes:
             kubelet.register(node)
-        for namespace in dict.fromkeys(spec.namespace for spec in self.company.pods):
+        for namespace in dict.fromkeys(["zonebridge-system", *(spec.namespace for spec in self.company.pods)]):
             kubelet.namespace(namespace)
         for spec in self.company.pods:
             self._start_pod(nodes[spec.node], spec)
