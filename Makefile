@@ -52,3 +52,6 @@ lock:
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+bench-panorama: setup
+	$(BIN)/python -m tests.bench.panorama

@@ -49,6 +49,7 @@ class PanoramaApi:
         self._access = access
         self._active: VerifiedPanorama | None = None
         self.calls = 0
+        self.received = 0
 
     def show(self, xpath: str) -> Element | None:
         """The one running-configuration node at an XPath; None where there is none."""
@@ -163,6 +164,7 @@ class PanoramaApi:
         except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException, OSError) as error:
             raise ManagerUnreachableError(f"{doing}: {type(error).__name__}: {error}; it is tried again") from error
         finally:
+            self.received += len(xapi.xml_document or "")
             xapi.xml_document = None  # the text of a large answer, which nobody reads
         root: Element | None = xapi.element_root
         if root is None:
