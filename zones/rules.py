@@ -81,6 +81,48 @@ class AddressObject:
     hollow: bool = False
 
 
+class FeedKind(StrEnum):
+    """Where a feed's content comes from: a name in the DNS, a list of addresses, a list of names in the DNS."""
+
+    FQDN = "fqdn"
+    IP_LIST = "ip"
+    DOMAIN_LIST = "domain"
+
+
+class Period(StrEnum):
+    """How often a list is fetched again, in PAN-OS's words."""
+
+    FIVE_MINUTE = "five-minute"
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+@dataclass(frozen=True, slots=True)
+class Recurring:
+    """When a list is fetched: from daily on at an `hour`, on a `day` of the week (0 Monday) or month (1 to 31)."""
+
+    period: Period = Period.HOURLY
+    hour: int = 0
+    day: int = 0
+
+
+HOURLY = Recurring()
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Addresses that change without a commit: at `location`, a host name or a URL, without the `exceptions`."""
+
+    name: str
+    kind: FeedKind
+    location: str
+    recurring: Recurring = HOURLY
+    exceptions: tuple[str, ...] = ()
+    time_zone: str = "UTC"
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """A rule's source or destination: alternatives, or any; `negate` inverts the whole list."""
@@ -184,7 +226,7 @@ class Rule:
 class Rulebase:
     """What applies to one device group: its rules in evaluation order, then the two default rules.
 
-    `zones` are the zones the manager knows, those named only in rules included.
+    `zones` are the zones the manager knows, those named only in rules included. `feeds` are those that rules draw on.
     """
 
     device_group: str
@@ -192,3 +234,4 @@ class Rulebase:
     intrazone: Rule
     interzone: Rule
     zones: frozenset[str]
+    feeds: tuple[Feed, ...] = ()

@@ -7,21 +7,27 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
 from xml.etree.ElementTree import Element
 
+from bridge.managers.panorama import feeds
 from bridge.managers.panorama.document import members, text_of
 from bridge.managers.panorama.tagfilter import FilterError, parse_filter
 from bridge.managers.panorama.tree import Scope, flatten
 from zones.net import AddressSet, union, wildcard
-from zones.rules import AddressObject, Unresolved
+from zones.rules import AddressObject, Feed, Unresolved
 
 KINDS = ("address", "address-group", "external-list", "region")
 
 
 @dataclass(slots=True)
 class Addresses:
-    """Looks names up in a scope, once each. `registered` are the IPs that User-ID or the API tagged, ip -> tags."""
+    """Looks names up in a scope, once each. `registered` are the IPs that User-ID or the API tagged, ip -> tags.
+
+    `feeds` gathers, by name, the FQDNs and external lists that were looked up.
+    """
 
     scope: Scope
     registered: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    time_zone: str = "UTC"
+    feeds: dict[str, Feed] = field(default_factory=dict)
     _known: dict[str, AddressObject] = field(default_factory=dict)
 
     def member(self, name: str) -> AddressObject:
@@ -44,9 +50,9 @@ class Addresses:
             return _literal(name)
         kind, entry = found
         readers: dict[str, Callable[[str, Element], AddressObject]] = {
-            "address": _address,
+            "address": self._address,
             "address-group": self._group,
-            "external-list": _external_list,
+            "external-list": self._external_list,
             "region": self._region,
         }
         return readers[kind](name, entry)
@@ -64,9 +70,21 @@ class Addresses:
         except FilterError as error:
             return _unresolved(name, f"has a filter that can't be read: {error}")
         objects = self.scope.all_of("address").items()
-        tagged = [_address(each, entry) for each, (_, entry) in objects if matches(_tags(entry))]
+        tagged = [self._address(each, entry) for each, (_, entry) in objects if matches(_tags(entry))]
         registered = [_literal(ip) for ip, tags in self.registered.items() if matches(tags)]
         return _union(name, tagged + registered)
+
+    def _address(self, name: str, entry: Element) -> AddressObject:
+        host = text_of(entry, "fqdn")
+        return _address(name, entry) if host is None else self._feed(feeds.fqdn(name, host))
+
+    def _external_list(self, name: str, entry: Element) -> AddressObject:
+        found = feeds.external_list(name, entry, self.time_zone)
+        return _unresolved(name, found) if isinstance(found, str) else self._feed(found)
+
+    def _feed(self, feed: Feed) -> AddressObject:
+        self.feeds[feed.name] = feed
+        return AddressObject(feed.name, feeds=(feed.name,))
 
     def _region(self, name: str, entry: Element) -> AddressObject:
         return _union(name, [_literal(member) for member in members(entry.find("address"))])
@@ -103,17 +121,7 @@ def _address(name: str, entry: Element) -> AddressObject:
                 return AddressObject(name, reader(text))
             except ValueError as error:
                 return _unresolved(name, f"has {kind} '{text}', which can't be read: {error}")
-    if text_of(entry, "fqdn") is not None:
-        return AddressObject(name, feeds=(name,))
     return _unresolved(name, "has no address")
-
-
-def _external_list(name: str, entry: Element) -> AddressObject:
-    kind = entry.find("type")
-    tag = kind[0].tag if kind is not None and len(kind) else ""
-    if tag in {"ip", "domain"}:
-        return AddressObject(name, feeds=(name,))
-    return _unresolved(name, f"is an external list of type '{tag or 'none'}', which holds no addresses for this tier")
 
 
 def _literal(text: str) -> AddressObject:

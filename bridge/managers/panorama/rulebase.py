@@ -46,9 +46,10 @@ def read_file(path: Path, device_group: str, options: ReadOptions | None = None)
 
 def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:
     """The rulebase of a scope: pre rules from Shared down, post rules from the device group up, then the defaults."""
+    addresses = Addresses(scope, options.registered, options.time_zone)
     reader = RuleReader(
         scope,
-        Addresses(scope, options.registered),
+        addresses,
         ServiceObjects(scope),
         ApplicationObjects(scope),
         options.time_zone,
@@ -60,6 +61,7 @@ def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:
         intrazone=_default_rule(scope, "intrazone-default"),
         interzone=_default_rule(scope, "interzone-default"),
         zones=scope.zones.union(*(zones for rule in rules for zones in (rule.from_zones, rule.to_zones) if zones)),
+        feeds=tuple(addresses.feeds.values()),
     )
 
 

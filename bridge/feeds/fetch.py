@@ -1,0 +1,141 @@
+"""The one door to the DNS and to the servers of external lists. It keeps nothing; `keeper` does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+import dns.asyncresolver
+import dns.exception
+import dns.resolver
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from bridge.feeds import lists
+from zones.net import AddressSet, union
+from zones.rules import Feed, FeedKind
+
+AT_ONCE = 20
+
+
+class FeedError(Exception):
+    """A feed has no new content. The message says what was asked, of whom, and what came."""
+
+
+class FeedUnreachableError(FeedError):
+    """No answer, or one that says 'later': worth another try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`size` in bytes of a list, `entries` of a list, `names` of a domain list, `timeout` in seconds.
+
+    A resolved name is kept for its TTL, but not less than `least_ttl` and not more than `most_ttl` seconds.
+    """
+
+    size: int = 32 * 2**20
+    entries: int = 150_000
+    names: int = 1_000
+    timeout: float = 10.0
+    least_ttl: float = 30.0
+    most_ttl: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a feed holds now. `ttl`: seconds it is good for, None where its schedule says; `notes` is for people."""
+
+    space: AddressSet
+    ttl: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Fetcher:
+    """Resolves and fetches. `resolver` and `client` are given, so that a site or a test can name its own."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, resolver: dns.asyncresolver.Resolver, limits: Limits | None = None
+    ) -> None:
+        self._client = client
+        self._resolver = resolver
+        self._limits = limits or Limits()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def fetch(self, feed: Feed) -> Content:
+        """The feed's content now. Raises FeedError."""
+        if feed.kind is FeedKind.FQDN:
+            return await self._resolve(feed.location)
+        text = await self._text(feed)
+        try:
+            if feed.kind is FeedKind.IP_LIST:
+                return self._ip_list(lists.addresses(text, feed.exceptions, self._limits.entries))
+            return await self._domain_list(lists.domains(text, feed.exceptions, self._limits.names))
+        except lists.ListError as error:
+            raise FeedError(f"reading the list '{feed.name}' of {feed.location}: {error}") from error
+
+    def _ip_list(self, entries: lists.Entries[AddressSet]) -> Content:
+        return Content(union(entries.held), notes=_invalid(entries.invalid))
+
+    async def _domain_list(self, entries: lists.Entries[str]) -> Content:
+        """Names that don't exist hold nothing; one that can't be asked for leaves the whole list as it was."""
+        contents = await asyncio.gather(*(self._resolve(name, missing_is_nothing=True) for name in entries.held))
+        ttl = min((content.ttl for content in contents if content.ttl), default=None)
+        return Content(union(content.space for content in contents), ttl, _invalid(entries.invalid))
+
+    async def _resolve(self, name: str, *, missing_is_nothing: bool = False) -> Content:
+        async with self._slots:
+            answers = await asyncio.gather(*(self._ask(name, kind) for kind in ("A", "AAAA")))
+        found = [answer for answer in answers if answer is not None]
+        if not found and not missing_is_nothing:
+            raise FeedError(f"resolving {name}: the DNS has no address of that name")
+        space = AddressSet.of(ip_network(record.address) for answer in found for record in answer)
+        return Content(space, self._ttl(answer.rrset.ttl for answer in found if answer.rrset is not None))
+
+    def _ttl(self, ttls: Iterable[int]) -> float:
+        least = min(ttls, default=int(self._limits.most_ttl))
+        return min(max(float(least), self._limits.least_ttl), self._limits.most_ttl)
+
+    async def _ask(self, name: str, kind: str) -> dns.resolver.Answer | None:
+        try:
+            return await self._resolver.resolve(name, kind, lifetime=self._limits.timeout, search=False)
+        except (dns.resolver.NoAnswer, dns.resolver.NXDOMAIN):
+            return None
+        except (dns.exception.DNSException, OSError) as error:
+            raise FeedUnreachableError(f"resolving {name}: {error}; it is tried again") from error
+
+    async def _text(self, feed: Feed) -> str:
+        async for attempt in AsyncRetrying(
+            stop=stop_after_attempt(3),
+            wait=wait_random_exponential(multiplier=0.2, max=3),
+            retry=retry_if_exception_type(FeedUnreachableError),
+            reraise=True,
+        ):
+            with attempt:
+                return await self._get(feed.location)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _get(self, url: str) -> str:
+        doing = f"fetching the list {url}"
+        try:
+            async with asyncio.timeout(self._limits.timeout * 6), self._client.stream("GET", url) as answer:
+                if answer.status_code >= 500 or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:  # noqa: PLR2004
+                    raise FeedUnreachableError(f"{doing}: the server answers {answer.status_code}; it is tried again")
+                if answer.status_code != httpx.codes.OK:
+                    raise FeedError(f"{doing}: the server answers {answer.status_code}; check the list in Panorama")
+                return (await self._body(answer, doing)).decode("utf-8", "replace")
+        except (httpx.TransportError, TimeoutError) as error:
+            raise FeedUnreachableError(f"{doing}: {type(error).__name__}: {error}; it is tried again") from error
+
+    async def _body(self, answer: httpx.Response, doing: str) -> bytes:
+        body = bytearray()
+        async for chunk in answer.aiter_bytes():
+            body += chunk
+            if len(body) > self._limits.size:
+                raise FeedError(f"{doing}: it is larger than {self._limits.size} bytes")
+        return bytes(body)
+
+
+def _invalid(count: int) -> tuple[str, ...]:
+    return (f"{count} lines are no entries and were passed over",) if count else ()

@@ -1,0 +1,52 @@
+"""FQDN objects and external lists as feeds: what to resolve or fetch, and when. It fetches nothing."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from bridge.managers.panorama.document import members, text_of
+from bridge.managers.panorama.schedules import DAYS
+from zones.rules import HOURLY, Feed, FeedKind, Period, Recurring
+
+LIST_KINDS = {"ip": FeedKind.IP_LIST, "domain": FeedKind.DOMAIN_LIST}
+
+
+def fqdn(name: str, host: str) -> Feed:
+    """An address object of a DNS name; how long its addresses hold is the DNS's to say."""
+    return Feed(name, FeedKind.FQDN, host)
+
+
+def external_list(name: str, entry: Element, time_zone: str) -> Feed | str:
+    """An external dynamic list, or why it is none that holds addresses."""
+    kind = entry.find("type")
+    content = kind[0] if kind is not None and len(kind) else None
+    if content is None or content.tag not in LIST_KINDS:
+        found = "none" if content is None else content.tag
+        return f"is an external list of type '{found}', which holds no addresses for this tier"
+    url = text_of(content, "url")
+    if url is None or not url.startswith(("https://", "http://")):
+        return f"is an external list without an http or https address: '{url or ''}'"
+    try:
+        recurring = _recurring(content.find("recurring"))
+    except ValueError as error:
+        return f"is an external list whose schedule can't be read: {error}"
+    exceptions = members(content.find("exception-list"))
+    return Feed(name, LIST_KINDS[content.tag], url, recurring, exceptions, time_zone)
+
+
+def _recurring(element: Element | None) -> Recurring:
+    """Without a schedule PAN-OS fetches every hour. Raises ValueError."""
+    if element is None or not len(element):
+        return HOURLY
+    chosen = element[0]
+    if chosen.tag not in {period.value for period in Period}:
+        raise ValueError(f"'{chosen.tag}' is no period")
+    hour = int((text_of(chosen, "at") or "0").partition(":")[0])
+    day = _day(text_of(chosen, "day-of-week") or text_of(chosen, "day-of-month") or "")
+    if not 0 <= hour < 24:  # noqa: PLR2004 - hours of a day
+        raise ValueError(f"{hour} is no hour")
+    return Recurring(Period(chosen.tag), hour, day)
+
+
+def _day(text: str) -> int:
+    return DAYS.index(text.lower()) if text.lower() in DAYS else int(text or 0)

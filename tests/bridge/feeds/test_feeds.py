@@ -1,0 +1,251 @@
+"""Feeds: lists read, schedules kept, names resolved, the last good content never lost."""
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+
+import dns.asyncresolver
+import dns.resolver
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.feeds import Feeds, Fetcher, Limits
+from bridge.feeds.due import next_due
+from bridge.feeds.fetch import Content, FeedError, FeedUnreachableError
+from bridge.feeds.lists import ListError, addresses, domains
+from zones.net import AddressSet, union
+from zones.rules import Feed, FeedKind, Period, Recurring
+
+URL = "https://feeds.example.com/list.txt"
+IP_LIST = Feed("edl", FeedKind.IP_LIST, URL)
+NOON = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)  # a Saturday
+
+
+def test_a_list_of_addresses_with_comments_and_exceptions():
+    text = "# head\n192.0.2.1\n198.51.100.0/24 bad people\n203.0.113.5-203.0.113.9\n2001:db8::/32#x\n\n10.0.0.1\n"
+    found = addresses(text, ["10.0.0.1"], 10)
+    assert union(found.held) == AddressSet.parse(
+        ["192.0.2.1", "198.51.100.0/24", "2001:db8::/32", "203.0.113.5", "203.0.113.6/31", "203.0.113.8/31"]
+    )
+    assert found.invalid == 0
+
+
+@pytest.mark.parametrize("text", ["<html>\n<body>\nlog in\n</body>\n", "a\nb\n192.0.2.1\nc\n"])
+def test_a_text_that_is_mostly_no_list_is_refused(text):
+    with pytest.raises(ListError, match="no list"):
+        addresses(text, [], 10)
+
+
+def test_an_empty_list_is_empty_and_a_large_one_is_refused():
+    assert addresses("# nothing today\n", [], 10).held == ()
+    with pytest.raises(ListError, match="more than 3"):
+        addresses("\n".join(f"192.0.2.{n}" for n in range(4)), [], 3)
+
+
+def test_domains_and_wildcards():
+    found = domains("Example.COM.\n*.example.net\nwww.example.org # x\n", [], 10)
+    assert found.held == ("example.com", "www.example.org")
+    assert found.invalid == 1
+
+
+@given(st.text(max_size=200))
+def test_no_text_crashes_a_list(text):
+    for read in (addresses, domains):
+        with suppress(ListError):
+            assert read(text, [], 50).invalid >= 0
+
+
+@pytest.mark.parametrize(
+    ("recurring", "due"),
+    [
+        (Recurring(Period.FIVE_MINUTE), NOON + timedelta(minutes=5)),
+        (Recurring(Period.HOURLY), NOON + timedelta(hours=1)),
+        (Recurring(Period.DAILY, hour=3), datetime(2026, 11, 22, 3, tzinfo=UTC)),
+        (Recurring(Period.DAILY, hour=13), datetime(2026, 11, 21, 13, tzinfo=UTC)),
+        (Recurring(Period.WEEKLY, hour=4, day=0), datetime(2026, 11, 23, 4, tzinfo=UTC)),
+        (Recurring(Period.MONTHLY, hour=4, day=31), datetime(2026, 11, 30, 4, tzinfo=UTC)),
+    ],
+)
+def test_lists_are_due_when_their_schedule_says(recurring, due):
+    assert next_due(Feed("l", FeedKind.IP_LIST, URL, recurring), NOON) == due
+
+
+def fetcher(handler=None, resolver=None, **limits):
+    client = httpx.AsyncClient(transport=httpx.MockTransport(handler or (lambda _: httpx.Response(404))))
+    return Fetcher(client, resolver or Resolver({}), Limits(**limits))
+
+
+class Resolver(dns.asyncresolver.Resolver):
+    """Answers from a table of name -> (ttl, addresses); a name that maps to an error raises it."""
+
+    def __init__(self, table):
+        super().__init__(configure=False)
+        self.table = table
+
+    async def resolve(self, name, kind, **_):
+        found = self.table.get(name, dns.resolver.NXDOMAIN())
+        if isinstance(found, Exception):
+            raise found
+        ttl, texts = found
+        mine = [text for text in texts if (":" in text) == (kind == "AAAA")]
+        if not mine:
+            raise dns.resolver.NoAnswer(response=dns.message.make_response(dns.message.make_query(name, kind)))
+        response = dns.message.make_response(dns.message.make_query(name, kind))
+        asked = response.question[0]
+        response.answer.append(dns.rrset.from_text(asked.name, ttl, "IN", kind, *mine))
+        read = dns.message.from_wire(response.to_wire())
+        return dns.resolver.Answer(asked.name, asked.rdtype, asked.rdclass, read)
+
+
+def fetched(feed, **kwargs):
+    return asyncio.run(fetcher(**kwargs).fetch(feed))
+
+
+def test_a_name_is_resolved_in_both_families_and_kept_for_its_ttl():
+    host = Feed("host", FeedKind.FQDN, "www.example.com")
+    found = fetched(host, resolver=Resolver({"www.example.com": (120, ["192.0.2.1", "2001:db8::1"])}))
+    assert found == Content(AddressSet.parse(["192.0.2.1", "2001:db8::1"]), ttl=120.0)
+    short = fetched(host, resolver=Resolver({"www.example.com": (1, ["192.0.2.1"])}))
+    assert short.ttl == Limits().least_ttl
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [(dns.resolver.NXDOMAIN(), FeedError), (dns.resolver.LifetimeTimeout(timeout=1, errors=[]), FeedUnreachableError)],
+)
+def test_a_name_that_does_not_resolve_is_an_error(answer, error):
+    with pytest.raises(error, match=r"www\.example\.com"):
+        fetched(Feed("h", FeedKind.FQDN, "www.example.com"), resolver=Resolver({"www.example.com": answer}))
+
+
+def test_a_domain_list_is_resolved_and_names_that_do_not_exist_hold_nothing():
+    found = fetched(
+        Feed("d", FeedKind.DOMAIN_LIST, URL),
+        handler=lambda _: httpx.Response(200, text="a.example\ngone.example\n"),
+        resolver=Resolver({"a.example": (600, ["192.0.2.9"])}),
+    )
+    assert found.space == AddressSet.parse(["192.0.2.9"])
+    assert found.ttl == 600
+
+
+def test_a_server_that_stumbles_is_asked_again():
+    answers = iter([httpx.Response(503), httpx.Response(200, text="192.0.2.1\n")])
+    assert fetched(IP_LIST, handler=lambda _: next(answers)).space == AddressSet.parse(["192.0.2.1"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (httpx.Response(404), "404"),
+        (httpx.Response(401), "401"),
+        (httpx.Response(200, text="<html>\n<p>\n"), "no list"),
+        (httpx.Response(200, text="192.0.2.1\n" * 50), "larger than 100"),
+    ],
+)
+def test_bad_answers_are_errors_that_name_the_list(answer, words):
+    with pytest.raises(FeedError, match=words) as caught:
+        fetched(IP_LIST, handler=lambda _: answer, size=100)
+    assert URL in str(caught.value)
+
+
+class Clock:
+    def __init__(self):
+        self.at = NOON
+
+    def __call__(self):
+        return self.at
+
+
+class Source:
+    """Answers each feed with what is put in `answers`; errors are raised."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.asked = []
+
+    async def __call__(self, feed):
+        self.asked.append(feed.name)
+        answer = self.answers[feed.name]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@asynccontextmanager
+async def running(feeds):
+    task = asyncio.create_task(feeds.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def content(*prefixes, ttl=None):
+    return Content(AddressSet.parse(prefixes), ttl)
+
+
+def test_new_feeds_are_there_before_the_first_compile():
+    async def scenario():
+        feeds = Feeds(Source(edl=content("192.0.2.1")), lambda: None, now=Clock())
+        await feeds.want([IP_LIST])
+        return feeds.contents()
+
+    assert asyncio.run(scenario()) == {"edl": AddressSet.parse(["192.0.2.1"])}
+
+
+def test_a_feed_that_is_silent_does_not_hold_up_the_first_compile():
+    async def silent(_):
+        await asyncio.Event().wait()
+
+    async def scenario():
+        feeds = Feeds(silent, lambda: None)
+        await feeds.want([IP_LIST], seconds=0.05)
+        return feeds.contents()
+
+    assert asyncio.run(scenario()) == {}
+
+
+def test_the_last_good_content_outlives_a_failure_and_the_trouble_is_told():
+    async def scenario():
+        clock, source = Clock(), Source(edl=content("192.0.2.1"))
+        feeds = Feeds(source, lambda: None, now=clock)
+        await feeds.want([IP_LIST])
+        source.answers["edl"] = FeedError("the server answers 500")
+        clock.at += timedelta(hours=1)
+        await feeds._refresh(IP_LIST)
+        return feeds.contents(), feeds.troubles(), feeds.version
+
+    contents, troubles, version = asyncio.run(scenario())
+    assert contents == {"edl": AddressSet.parse(["192.0.2.1"])}
+    assert troubles == {"edl": "the server answers 500"}
+    assert version == 1
+
+
+def test_a_due_feed_is_fetched_and_a_change_is_told_once():
+    async def scenario():
+        clock, source, told = Clock(), Source(edl=content("192.0.2.1")), asyncio.Event()
+        feeds = Feeds(source, told.set, now=clock)
+        await feeds.want([IP_LIST])
+        source.answers["edl"] = content("192.0.2.2")
+        clock.at += timedelta(hours=2)
+        async with running(feeds), asyncio.timeout(5):
+            await told.wait()
+        return feeds.contents(), source.asked
+
+    contents, asked = asyncio.run(scenario())
+    assert contents == {"edl": AddressSet.parse(["192.0.2.2"])}
+    assert asked == ["edl", "edl"]
+
+
+def test_feeds_that_no_rule_draws_on_are_let_go():
+    async def scenario():
+        feeds = Feeds(Source(edl=content("192.0.2.1")), lambda: None)
+        await feeds.want([IP_LIST])
+        await feeds.want([])
+        return feeds.contents()
+
+    assert asyncio.run(scenario()) == {}
