@@ -13,6 +13,7 @@ import typer
 
 from mocks.siem.collector import Oversize
 from mocks.siem.receivers import Siem
+from mocks.siem.script import Step, read_step
 from mocks.siem.tokens import Token
 
 DEFAULT_TOKEN = "00000000-0000-4000-8000-000000000001"
@@ -30,11 +31,15 @@ def serve(  # noqa: PLR0917 # typer reads them
     hec_tls: Annotated[bool, typer.Option(help="HEC over HTTPS.")] = True,  # noqa: FBT002 # a flag
     max_content_length: Annotated[int, typer.Option(min=1, help="The largest HEC body, in octets.")] = 1_000_000,
     oversize: Annotated[str, typer.Option(help="A larger body is answered: 413 or 400.")] = "413",
+    fault: Annotated[
+        list[str] | None, typer.Option(help="KIND[:VALUE][*TIMES]: code:9*3, reset, slow:2, lose.")
+    ] = None,
     ack_delay: Annotated[float, typer.Option(min=0, help="Seconds until an ackId is true.")] = 1.0,
 ) -> None:
     """A Splunk HEC and a syslog receiver, until interrupted."""
     tokens = [read_token(text) for text in token or [f"{DEFAULT_TOKEN}:ack"]]
     answer = read_oversize(oversize)
+    steps = [read_fault(text) for text in fault or []]
     with ExitStack() as stack:
         try:
             stream = stack.enter_context(out.open("a", encoding="utf-8")) if out else sys.stdout
@@ -52,6 +57,7 @@ def serve(  # noqa: PLR0917 # typer reads them
                 oversize=answer,
                 ack_delay=ack_delay,
             )
+            siem.hec.script.steps += steps
             stack.enter_context(siem)
         except OSError as error:
             typer.echo(f"mock siem: {error}", err=True)
@@ -67,6 +73,13 @@ def read_token(text: str) -> Token:
     if not value or not all(indexes):
         raise typer.BadParameter(f"{text!r}: write VALUE[:ack][:INDEX,INDEX]")
     return Token(value, use_ack="ack" in rest, indexes=indexes, index=indexes[0] if indexes else "main")
+
+
+def read_fault(text: str) -> Step:
+    try:
+        return read_step(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}") from error
 
 
 def read_oversize(text: str) -> Oversize:

@@ -6,6 +6,7 @@ Tests and `python -m mocks siem` start it. It may be stopped and started again: 
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
@@ -102,4 +103,5 @@ async def read_request(request: web.Request) -> Request:
 def render(reply: Reply) -> web.Response:
     if isinstance(reply.body, str):
         return web.Response(status=reply.status, text=reply.body, content_type="text/html", headers=reply.headers)
-    return web.json_response(reply.body, status=reply.status, headers=reply.headers)
+    text = json.dumps(reply.body, separators=(",", ":"))
+    return web.json_response(text=text, status=reply.status, headers=reply.headers)

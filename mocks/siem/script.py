@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mocks.siem.codes import CODES
+
 Kind = Literal["send", "ack", "health"]
 
 
@@ -44,3 +46,23 @@ class Script:
                     self.steps.remove(step)
                 return step
         return None
+
+
+def read_step(text: str) -> Step:
+    """KIND[:VALUE][*TIMES]: `code:9*3`, `code:26:7` (Retry-After 7), `reset`, `slow:2.5`, `lose`. Or ValueError."""
+    head, _, times = text.partition("*")
+    kind, *values = head.split(":")
+    step = Step(times=int(times or 1), reset=kind == "reset", lose=kind == "lose")
+    match kind, values:
+        case "reset" | "lose", []:
+            return step
+        case "slow", [seconds]:
+            step.seconds = float(seconds)
+        case "code", [code, *retry_after] if len(retry_after) < 2:  # noqa: PLR2004 # one or none
+            step.code = int(code)
+            step.retry_after = int(retry_after[0]) if retry_after else None
+        case _:
+            raise ValueError("write KIND[:VALUE][*TIMES]: code:9*3, code:26:7, reset, slow:2.5 or lose")
+    if step.code is not None and step.code not in CODES:
+        raise ValueError(f"HEC has no code {step.code}")
+    return step

@@ -6,6 +6,7 @@ Tests and `python -m mocks siem` start it. It may be stopped and started again: 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
@@ -115,7 +116,8 @@ class SyslogServer:
         names = dict.fromkeys(["localhost", "127.0.0.1", "::1", self.address])
         context = server_context(self.authority, self.client_certificate, *names) if self.tls else None
         self._listener = Listener(self, context)
-        self.port = self._listener.start()
+        self.port = self._listener.port
+        self._listener.start()
         return self
 
     def stop(self) -> None:
@@ -139,52 +141,54 @@ class Listener:
     def __init__(self, server: SyslogServer, context: ssl.SSLContext | None) -> None:
         self._server = server
         self._context = context
+        family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
+        self._socket = socket.create_server((server.address, server.port), family=family, backlog=128)
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mock-syslog", daemon=True)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._listening: asyncio.Server | None = None
+        self._sessions: dict[asyncio.Task[None], socket.socket] = {}
 
-    def start(self) -> int:
-        """The port that it listens on."""
+    def start(self) -> None:
         self._thread.start()
-        try:
-            return asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(GRACE)
-        except OSError:
-            self._end()
-            raise
+        self._loop.call_soon_threadsafe(self._loop.add_reader, self._socket, self._accept)
 
     def stop(self) -> None:
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(GRACE)
-        self._end()
-
-    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(GRACE)
         self._loop.close()
 
-    async def _listen(self) -> int:
-        self._listening = await asyncio.start_server(self._serve, self._server.address, self._server.port)
-        port: int = self._listening.sockets[0].getsockname()[1]
-        return port
-
     async def _close(self) -> None:
-        if self._listening is not None:
-            self._listening.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        sessions = dict(self._sessions)
+        for session in sessions:
+            session.cancel()
+        await asyncio.gather(*sessions, return_exceptions=True)
+        await asyncio.sleep(0)
+        # a session that was cancelled before it began has closed nothing
+        for sock in sessions.values():
+            sock.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        sock.setblocking(False)
+        session = self._loop.create_task(self._serve(sock))
+        self._sessions[session] = sock
+        session.add_done_callback(self._sessions.pop)
+
+    async def _serve(self, sock: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=sock)
         try:
             await Session(self._server, reader, writer, self._context).run()
         except asyncio.CancelledError:
             writer.transport.abort()
-        finally:
-            writer.close()
+            raise
+        writer.close()
 
 
 class DroppedError(Exception):
@@ -213,7 +217,7 @@ class Session:
     async def run(self) -> None:
         try:
             await self._fault("connection")
-            while octets := await self._reader.read(CHUNK):
+            while not self._said_goodbye and (octets := await self._reader.read(CHUNK)):
                 await self._receive(self._decrypted(octets))
             self._framer.finish()
         except FramingError as error:
@@ -226,7 +230,11 @@ class Session:
         finally:
             self._connection.open = False
             if self._tls is not None:
-                self._connection.proper_close = self._tls.closed_properly
+                self._connection.proper_close = self._said_goodbye
+
+    @property
+    def _said_goodbye(self) -> bool:
+        return self._tls is not None and self._tls.closed_properly
 
     def _decrypted(self, octets: bytes) -> bytes:
         if self._tls is None:

@@ -6,6 +6,7 @@ It never reads or writes the network; the syslog receiver does, and so learns ex
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 
 CHUNK = 65536
 
@@ -52,9 +53,15 @@ class TlsStream:
         try:
             while part := self._tls.read(CHUNK):
                 parts.append(part)
-            self.closed_properly = True
+            self._say_goodbye()
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
-            self.closed_properly = True
+            self._say_goodbye()
         return b"".join(parts)
+
+    def _say_goodbye(self) -> None:
+        """Answer the client's close_notify with ours."""
+        self.closed_properly = True
+        with suppress(ssl.SSLError):
+            self._tls.unwrap()

@@ -12,11 +12,17 @@ from bridge.managers.panorama.applications import ApplicationObjects
 from bridge.managers.panorama.document import members
 from bridge.managers.panorama.rulebase import ReadOptions, read_scope
 from bridge.managers.panorama.tree import DEVICE, SHARED, Level, Scope, unknown_device_group
+from zones.canonical import digest
 from zones.rules import Rulebase
 
 HIERARCHY = "<show><dg-hierarchy/></show>"
 DEVICE_GROUPS = "<show><devicegroups/></show>"
 JOBS = "<show><jobs><all/></jobs></show>"
+REGISTERED = (
+    "<show><object><registered-ip><limit>{}</limit><start-point>{}</start-point></registered-ip></object></show>"
+)
+REGISTERED_PAGE, MOST_REGISTERED = 500, 500_000
+SYSTEM_INFO = "<show><system><info/></system></show>"
 # What changes the running configuration or the predefined content when it ends.
 CHANGING_JOBS = frozenset({"Commit", "Content", "Install", "Revert", "Load"})
 SAME_VERSION_TRIES = 3
@@ -31,21 +37,38 @@ class PanoramaManager:
     device_group: str
     options: ReadOptions = field(default_factory=ReadOptions)
     _predefined: dict[str, Element | None] = field(default_factory=dict)
+    _predefined_of: str = ""
+    _uses_registered: bool = False
 
     def version(self) -> str:
-        """The newest finished commit and the device group's checksum. Two calls, one more with HA peers."""
+        """The newest finished commit and the device group's checksum; with dynamic groups, the tagged IPs too.
+
+        Two calls, one more with HA peers, and one for each 500 tagged IPs.
+        """
         self.api.check_active()
+        return f"{self._configuration_version()}{self._registered_version()}"
+
+    def _configuration_version(self) -> str:
         jobs = self.api.op(JOBS)
         groups = self.api.op(DEVICE_GROUPS)
         return f"{max(_changing_jobs(jobs), default=0)}/{_checksum(groups, self.device_group)}"
 
+    def _registered_version(self) -> str:
+        if not self._uses_registered:
+            return ""
+        return f"/{digest(sorted((ip, sorted(tags)) for ip, tags in self._registered().items()))[:16]}"
+
     def rulebase(self) -> Rulebase:
         """The running configuration's rulebase; read again where a commit came in between its parts."""
-        version = self.version()
+        self.api.check_active()
+        version = self._configuration_version()
         for _ in range(SAME_VERSION_TRIES):
-            rulebase = read_scope(self._scope(), self.options)
-            before, version = version, self.version()
+            scope = self._scope()
+            registered = self._registered() if _has_dynamic_groups(scope) else {}
+            rulebase = read_scope(scope, replace(self.options, registered=registered))
+            before, version = version, self._configuration_version()
             if before == version:
+                self._uses_registered = _has_dynamic_groups(scope)
                 return rulebase
         raise ManagerAnswerError(
             f"reading device group '{self.device_group}': Panorama committed again during each of "
@@ -78,8 +101,21 @@ class PanoramaManager:
         element = self.api.show("/config/shared")
         return () if element is None else (element,)
 
+    def _registered(self) -> dict[str, frozenset[str]]:
+        """The IPs that were tagged at run time (User-ID, the API, plug-ins), with their tags."""
+        found: dict[str, frozenset[str]] = {}
+        while len(found) < MOST_REGISTERED:
+            page = self.api.op(REGISTERED.format(REGISTERED_PAGE, len(found) + 1)).findall("entry")
+            found.update({entry.get("ip", ""): frozenset(members(entry.find("tag"))) for entry in page})
+            if len(page) < REGISTERED_PAGE:
+                return found
+        raise ManagerAnswerError(f"reading tagged IPs: there are more than {MOST_REGISTERED}, Panorama's own limit")
+
     def _predefined_content(self, scope: Scope) -> Element:
         """Those predefined applications that the rules need. All of them only where a filter selects among them."""
+        content_version = self.api.op(SYSTEM_INFO).findtext("system/app-version") or ""
+        if content_version != self._predefined_of:
+            self._predefined, self._predefined_of = {}, content_version
         names, filtered = ApplicationObjects(scope).predefined_names(_applications(scope))
         if filtered:
             self._keep(self.api.get("/config/predefined/application/entry"))
@@ -96,6 +132,11 @@ class PanoramaManager:
 
     def _keep(self, entries: list[Element]) -> None:
         self._predefined.update({entry.get("name", ""): entry for entry in entries})
+
+
+def _has_dynamic_groups(scope: Scope) -> bool:
+    groups = (entry for level in scope.levels for entry in level.objects["address-group"].values())
+    return any(entry.find("dynamic") is not None for entry in groups)
 
 
 def _changing_jobs(jobs: Element) -> Iterator[int]:

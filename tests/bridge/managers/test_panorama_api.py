@@ -1,6 +1,7 @@
 """The door against a Panorama that answers well, badly and not at all."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from bridge.managers.panorama.transport import Limits
 from mocks.panorama import Panorama, PanoramaServer
 from mocks.serving import Fault
 from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
+from zones.net import AddressSet
 
 RULES = (
     "/config/devices/entry[@name='localhost.localdomain']/device-group/entry[@name='dg']/pre-rulebase/security/rules"
@@ -74,6 +76,31 @@ def test_a_poll_costs_two_calls_and_only_our_groups_are_fetched(panorama):
     ours.rulebase()
     assert not any("other" in call.subject for call in panorama.panorama.traffic.calls)
     assert panorama.panorama.traffic.most == 1
+
+
+def test_tagged_addresses_fill_dynamic_groups_and_their_change_is_noticed():
+    groups = section("address-group", entry("vms", "<dynamic><filter>'vm'</filter></dynamic>"))
+    text = config_text(groups={"dg": groups + rulebase("pre", rule("r", source="vms"))})
+    with PanoramaServer(Panorama(text, users={"reader": "secret"})) as server:
+        ours = manager(server)
+        for number in range(600):
+            server.panorama.mappings.register(f"10.1.{number // 256}.{number % 256}", "vm")
+        source = ours.rulebase().rules[0].sources.members[0].space
+        before = ours.version()
+        server.panorama.mappings.register("10.9.9.9", "vm")
+        assert ours.version() != before
+    assert source == AddressSet.parse(["10.1.0.0/23", "10.1.2.0/26", "10.1.2.64/28", "10.1.2.80/29"])
+
+
+def test_new_content_is_read_again(panorama):
+    ours = manager(panorama)
+    ours.rulebase()
+    panorama.panorama.traffic.clear()
+    ours.rulebase()
+    assert panorama.panorama.traffic.counted()["config/get"] == 0
+    panorama.panorama.identity = replace(panorama.panorama.identity, app_version="8999-9999")
+    ours.rulebase()
+    assert panorama.panorama.traffic.counted()["config/get"] == 1
 
 
 def test_an_unknown_device_group_is_named_with_its_neighbours(panorama):
