@@ -3,7 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 DEMO_PACKAGES := python3-venv:- nftables:nft iproute2:ip util-linux:nsenter
-TEST_PACKAGES := etcd-server:etcd conntrack:conntrack rsyslog:rsyslogd
+RSYSLOG := /usr/lib/$(shell uname -m)-linux-gnu/rsyslog
+TEST_PACKAGES := etcd-server:etcd conntrack:conntrack bsdutils:logger rsyslog:rsyslogd \
+  rsyslog-gnutls:$(RSYSLOG)/lmnsd_gtls.so rsyslog-openssl:$(RSYSLOG)/lmnsd_ossl.so --beside
 
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
