@@ -7,7 +7,6 @@ import pytest
 
 from tests.realkube import RealKube, Unavailable, binaries
 
-
 MUST_RUN = ("kernel", "apiserver")
 
 

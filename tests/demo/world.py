@@ -109,9 +109,13 @@ class World:
         """The sync service beside Panorama, an enforcer on each node; ready when the tier is in force on both."""
         self._run("zonebridge", ["zonebridge", "sync", "-c", str(self._bridge_settings())])
         for node in self.nodes:
-            settings = self._enforcer_settings(node)
-            self._run(f"zone-enforcer-{node.name}", node.command(["zone-enforcer", "run", "-c", str(settings)]))
+            self.restart_enforcer(node)
         self.wait(self.in_sync, "the tier is in force on every node", STARTED_SECONDS)
+
+    def restart_enforcer(self, node: Node) -> None:
+        """Start a node's enforcer, the first time or again."""
+        settings = self._enforcer_settings(node)
+        self._run(f"zone-enforcer-{node.name}", node.command(["zone-enforcer", "run", "-c", str(settings)]))
 
     def _run(self, name: str, command: list[str]) -> None:
         program = next(at for at, word in enumerate(command) if word in {"zonebridge", "zone-enforcer"})
