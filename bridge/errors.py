@@ -13,7 +13,8 @@ BridgeError
 │   ├── ClusterUnreachableError       no answer, overloaded or failing: tried again
 │   ├── ClusterRefusedError           it refused our credentials, rights or object
 │   └── ClusterConflictError          another writer changed the object first: read again
-└── RevisionRefusedError              what the manager says must not be published; the last good tier stays
+├── RevisionRefusedError              what the manager says must not be published; the last good tier stays
+└── UndecidedError                    a question that can't be answered from what was given
 """
 
 from __future__ import annotations
@@ -100,3 +101,7 @@ class RevisionRefusedError(BridgeError):
         super().__init__("; ".join(why))
         self.reason = reason
         self.why = why
+
+
+class UndecidedError(BridgeError):
+    """The answer depends on something that was not given; the message says on what."""

@@ -1,0 +1,182 @@
+"""The `zonebridge` command: settings in, exit code out. It only wires; what commands mean is elsewhere.
+
+Nothing else reads settings or the environment, or prints to standard output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge import inquiry, logs, offline, overview
+from bridge.apiserver import Access
+from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
+from bridge.explain import explanation_json, explanation_lines
+from bridge.metrics import Metrics
+from bridge.output import json_text, table_text
+from bridge.question import Question
+from bridge.report import COLUMNS, refusal_lines, rows
+from bridge.service import one_at_a_time, run_once, serve
+from bridge.settings import Settings, host_and_port
+from bridge.settings_file import Purpose, load
+from bridge.wiring import works
+from zones.net import AddressSet
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Makes a Kubernetes cluster one more Panorama device group.",
+)
+
+
+class CompileOutput(StrEnum):
+    YAML = "yaml"
+    JSON = "json"
+    REPORT = "report"
+
+
+class Shape(StrEnum):
+    """For people, or for programs."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+SettingsFile = Annotated[Path | None, typer.Option("--config", "-c", help="The settings file.", metavar="FILE")]
+PanoramaConfig = Annotated[Path, typer.Option(help="An exported running-config.xml.", metavar="FILE")]
+DeviceGroup = Annotated[str, typer.Option(help="The device group that the cluster is.", metavar="NAME")]
+Prefixes = Annotated[
+    Path | None, typer.Option(help="What FQDNs and EDLs hold: JSON or YAML, name to prefixes.", metavar="FILE")
+]
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except BridgeError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def sync(
+    config: SettingsFile = None,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="One pass for each cluster, then end.")] = False,
+) -> None:
+    """Keep each cluster's tier what Panorama says."""
+    settings = load(config, os.environ, Purpose.SERVICE)
+    logs.configure(settings.log.level, settings.log.format)
+    raise typer.Exit(asyncio.run(_sync(settings, once=once)))
+
+
+async def _sync(settings: Settings, *, once: bool) -> ExitCode:
+    metrics = Metrics()
+    async with one_at_a_time() as run_blocking:
+        each = tuple(works(settings, run_blocking))
+        if once:
+            return ExitCode.DONE if await run_once(each, metrics) else ExitCode.TROUBLE
+        address = settings.serving.address
+        interval = settings.panorama.poll_interval.total_seconds() if settings.panorama else 0.0
+        await serve(each, interval, host_and_port(address) if address else None, metrics)
+        return ExitCode.DONE
+
+
+@app.command()
+def compile(  # noqa: A001 - the command's name
+    panorama_config: PanoramaConfig,
+    device_group: DeviceGroup,
+    config: SettingsFile = None,
+    prefixes: Prefixes = None,
+    output: Annotated[CompileOutput, typer.Option("--output", "-o")] = CompileOutput.YAML,
+) -> None:
+    """Say offline what a configuration becomes: the tier's objects, or what became of every rule."""
+    settings = load(config, os.environ, Purpose.OFFLINE)
+    infrastructure = settings.infrastructure.rules()
+    compiled = offline.compile_file(panorama_config, device_group, settings, infrastructure, _feeds(prefixes))
+    tier = None if compiled.policy is None else offline.rendered(compiled.policy, device_group, settings)
+    match output:
+        case CompileOutput.REPORT:
+            typer.echo(table_text(COLUMNS, rows(compiled.reports)))
+        case CompileOutput.JSON:
+            typer.echo(json_text(offline.compiled_json(compiled, tier, device_group)))
+        case CompileOutput.YAML if tier is not None:
+            typer.echo(offline.yaml_text(tier), nl=False)
+    if compiled.policy is None:
+        raise RevisionRefusedError("InexpressibleDeny", *refusal_lines(compiled))
+
+
+@app.command()
+def explain(
+    source_pod: Annotated[str | None, typer.Argument(metavar="[pod/NS/NAME", show_default=False)] = None,
+    destination_pod: Annotated[str | None, typer.Argument(metavar="pod/NS/NAME]", show_default=False)] = None,
+    *,
+    protocol: Annotated[str, typer.Option(help="tcp, udp, sctp, icmp, icmp6 or a number.")],
+    panorama_config: Annotated[Path | None, typer.Option(help="Offline: a running-config.xml.", metavar="FILE")] = None,
+    device_group: Annotated[str | None, typer.Option(help="Offline: the device group.", metavar="NAME")] = None,
+    from_zone: Annotated[str | None, typer.Option(help="Offline: where the flow begins.")] = None,
+    to_zone: Annotated[str | None, typer.Option(help="Offline: where it ends.")] = None,
+    source: Annotated[str | None, typer.Option(help="The source's IP address.")] = None,
+    destination: Annotated[str | None, typer.Option(help="The destination's IP address.")] = None,
+    port: Annotated[int | None, typer.Option(help="The destination port.")] = None,
+    source_port: Annotated[int | None, typer.Option(help="The source port.")] = None,
+    icmp_type: Annotated[int | None, typer.Option(help="The ICMP type.")] = None,
+    app_name: Annotated[str | None, typer.Option("--app", help="The destination's workload name.")] = None,
+    source_app: Annotated[str | None, typer.Option(help="The source's workload name.")] = None,
+    at: Annotated[str | None, typer.Option(help="When, as RFC 3339; live: now.", metavar="TIME")] = None,
+    infrastructure: Annotated[bool, typer.Option("--infrastructure", help="Count infrastructure rules.")] = False,
+    prefixes: Prefixes = None,
+    config: SettingsFile = None,
+    kubeconfig: Annotated[Path | None, typer.Option(help="Live: the cluster.", metavar="FILE")] = None,
+    context: Annotated[str | None, typer.Option(help="Live: the kubeconfig's context.")] = None,
+    tier: Annotated[str, typer.Option(help="Live: the Tier.")] = "panorama",
+    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+) -> None:
+    """Say which rule decides a flow, and why no rule before it did."""
+    asked = Question(
+        protocol, from_zone, to_zone, source, destination, port, source_port, icmp_type, app_name, source_app, at
+    )
+    if source_pod is not None:
+        access = Access("live", kubeconfig or inquiry.usual_kubeconfig(os.environ), context)
+        answer = asyncio.run(inquiry.from_cluster(inquiry.Where(access, tier), source_pod, destination_pod, asked))
+    elif panorama_config is None or device_group is None:
+        raise InputError("explain: give --panorama-config and --device-group, or two pods as pod/NAMESPACE/NAME")
+    else:
+        settings = load(config, os.environ, Purpose.OFFLINE)
+        rules = settings.infrastructure.rules() if infrastructure else ()
+        compiled = offline.compile_file(panorama_config, device_group, settings, rules, _feeds(prefixes))
+        answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning())
+    typer.echo(json_text(explanation_json(answer)) if output is Shape.JSON else "\n".join(explanation_lines(answer)))
+
+
+@app.command()
+def status(
+    config: SettingsFile = None,
+    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+) -> None:
+    """Say of each cluster which revision it has, how many nodes enforce it, and what is wrong."""
+    settings = load(config, os.environ, Purpose.SERVICE)
+    values = asyncio.run(overview.overview(settings.clusters))
+    if output is Shape.JSON:
+        typer.echo(json_text({"clusters": values}))
+    else:
+        typer.echo(table_text(overview.COLUMNS, [overview.row(value) for value in values]))
+    if not all(value["ready"] for value in values):
+        raise typer.Exit(ExitCode.TROUBLE)
+
+
+def _feeds(prefixes: Path | None) -> dict[str, AddressSet]:
+    return {} if prefixes is None else offline.read_prefixes(prefixes)
+
+
+def _complain(message: str) -> None:
+    for line in message.splitlines():
+        typer.echo(f"zonebridge: {line}", err=True)

@@ -1,0 +1,169 @@
+"""The one door to a cluster: list what is ours, apply, prune, status, events, lease. It decides nothing.
+
+`bridge.sync` and `bridge.leadership` call it; failures are `bridge.errors.ClusterError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from bridge.apiserver import APPLY, ApiServer, GoneError
+from bridge.errors import ClusterRefusedError, ClusterUnreachableError
+from bridge.plan import Part
+from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
+
+Json = dict[str, Any]
+FIELD_MANAGER = "zonebridge"
+NODE_STATES = "nodestates"
+PAGE = "100"
+LIST_TRIES = 3
+_ROOT = f"/apis/{API_VERSION}"
+# An event about a cluster-scoped object may only stand in this namespace.
+_EVENT_NAMESPACE = "default"
+
+
+class TierCluster(Protocol):
+    """What a sync pass needs of a cluster."""
+
+    async def tier(self, name: str) -> Json | None: ...
+    async def parts(self, tier: str) -> dict[str, Json]: ...
+    async def node_states(self) -> list[Json]: ...
+    async def apply(self, wanted: Json) -> Json: ...
+    async def delete(self, part: Part) -> None: ...
+    async def write_status(self, tier: str, status: Json) -> None: ...
+    async def record(self, tier: str, reason: str, message: str, *, warning: bool) -> None: ...
+
+
+class LeaseCluster(Protocol):
+    """What leadership needs of a cluster."""
+
+    async def lease(self, namespace: str, name: str) -> Json | None: ...
+    async def write_lease(self, lease: Json) -> Json: ...
+
+
+class Cluster:
+    """A real cluster. Implements both protocols."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    @property
+    def name(self) -> str:
+        return self._api.name
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def tier(self, name: str) -> Json | None:
+        return await self._api.get(_path(TIER, name), f"Tier '{name}'")
+
+    async def parts(self, tier: str) -> dict[str, Json]:
+        """Every chunk and address set that carries the tier's label, by name."""
+        query = {"labelSelector": f"{TIER_LABEL}={tier}"}
+        found: dict[str, Json] = {}
+        for kind in PLURALS:
+            if kind != TIER:
+                for each in await self._list(PLURALS[kind], query):
+                    found[each["metadata"]["name"]] = each | {"apiVersion": API_VERSION, "kind": kind}
+        return found
+
+    async def node_states(self) -> list[Json]:
+        return await self._list(NODE_STATES, {})
+
+    async def pod(self, namespace: str, name: str) -> Json | None:
+        return await self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}", f"pod {namespace}/{name}")
+
+    async def apply(self, wanted: Json) -> Json:
+        """Server-side apply. Where `wanted` carries a resourceVersion, only onto that one."""
+        kind, name = wanted["kind"], wanted["metadata"]["name"]
+        return await self._apply(_path(kind, name), wanted, f"applying {kind} '{name}'")
+
+    async def delete(self, part: Part) -> None:
+        """Gone is gone, whoever deleted it."""
+        await self._api.call("DELETE", _path(part.kind, part.name), f"deleting {part.kind} '{part.name}'")
+
+    async def write_status(self, tier: str, status: Json) -> None:
+        wanted = {"apiVersion": API_VERSION, "kind": TIER, "metadata": {"name": tier}, "status": status}
+        await self._apply(f"{_path(TIER, tier)}/status", wanted, f"writing the status of Tier '{tier}'")
+
+    async def record(self, tier: str, reason: str, message: str, *, warning: bool) -> None:
+        """A Kubernetes Event about the Tier."""
+        event = _event(tier, reason, message, warning=warning)
+        path = f"/api/v1/namespaces/{_EVENT_NAMESPACE}/events"
+        await self._api.call("POST", path, f"recording the event {reason}", body=event)
+
+    async def lease(self, namespace: str, name: str) -> Json | None:
+        return await self._api.get(f"{_leases(namespace)}/{name}", f"Lease {namespace}/{name}")
+
+    async def write_lease(self, lease: Json) -> Json:
+        """Create it, or replace exactly the version that was read."""
+        metadata = lease["metadata"]
+        exists = "resourceVersion" in metadata
+        path = f"{_leases(metadata['namespace'])}{'/' + metadata['name'] if exists else ''}"
+        doing = f"writing Lease {metadata['namespace']}/{metadata['name']}"
+        written = await self._api.call("PUT" if exists else "POST", path, doing, body=lease)
+        if written is None:
+            raise ClusterRefusedError(f"{doing} in cluster '{self.name}': there is no such namespace; create it")
+        return written
+
+    async def _apply(self, path: str, wanted: Json, doing: str) -> Json:
+        query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
+        applied = await self._api.call("PATCH", path, doing, body=wanted, query=query, content_type=APPLY)
+        if applied is None:
+            raise ClusterRefusedError(
+                f"{doing} in cluster '{self.name}': the kind or object is not there; install the custom resource "
+                "definitions"
+            )
+        return applied
+
+    async def _list(self, plural: str, query: dict[str, str]) -> list[Json]:
+        """A whole list, page by page; begun again where it expires in between."""
+        for _ in range(LIST_TRIES):
+            try:
+                return [item async for item in self._pages(plural, query)]
+            except GoneError:
+                continue
+        raise ClusterUnreachableError(f"listing {plural} in cluster '{self.name}': it expired {LIST_TRIES} times")
+
+    async def _pages(self, plural: str, query: dict[str, str]) -> AsyncIterator[Json]:
+        more = ""
+        while True:
+            page = query | {"limit": PAGE} | ({"continue": more} if more else {})
+            answer = await self._api.get(f"{_ROOT}/{plural}", plural, page)
+            if answer is None:
+                raise ClusterRefusedError(
+                    f"listing {plural} in cluster '{self.name}': the kind is not known; install the custom resource "
+                    "definitions"
+                )
+            for item in answer.get("items", ()):
+                yield item
+            more = answer.get("metadata", {}).get("continue", "")
+            if not more:
+                return
+
+
+def _path(kind: str, name: str) -> str:
+    return f"{_ROOT}/{PLURALS[kind]}/{name}"
+
+
+def _leases(namespace: str) -> str:
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+
+def _event(tier: str, reason: str, message: str, *, warning: bool) -> Json:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{tier}-", "namespace": _EVENT_NAMESPACE},
+        "involvedObject": {"apiVersion": API_VERSION, "kind": TIER, "name": tier},
+        "reason": reason,
+        "message": message[:1024],
+        "type": "Warning" if warning else "Normal",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+        "source": {"component": FIELD_MANAGER},
+    }

@@ -1,0 +1,42 @@
+"""Serves /healthz, /readyz and /metrics. It only reads what others keep; `bridge.service` starts it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@asynccontextmanager
+async def serving(
+    address: tuple[str, int], unready: Callable[[], tuple[str, ...]], metrics: Callable[[], bytes]
+) -> AsyncIterator[int]:
+    """Serve until left; yields the port. `unready` names what is not ready yet."""
+    app = web.Application()
+    app.add_routes(_routes(unready, metrics))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, *address).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _routes(unready: Callable[[], tuple[str, ...]], metrics: Callable[[], bytes]) -> list[web.RouteDef]:
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        names = unready()
+        if names:
+            return web.Response(status=503, text=f"waiting for the first pass of {', '.join(names)}\n")
+        return web.Response(text="ok\n")
+
+    async def figures(_: web.Request) -> web.Response:
+        return web.Response(body=metrics(), headers={"Content-Type": METRICS_TYPE})
+
+    return [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", figures)]

@@ -1,0 +1,68 @@
+"""The bridge's figures for Prometheus, in a registry of their own. `bridge.service` counts, `bridge.health` serves."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from bridge.outcome import Outcome
+from zones.problems import Status
+
+_PASS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Metrics:
+    """One instance per process, or per test."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._passes = Counter(
+            "zonebridge_sync_passes",
+            "Passes by result: published, unchanged, refused, unreachable or failed.",
+            ["cluster", "result"],
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "zonebridge_sync_seconds",
+            "How long a pass took.",
+            ["cluster"],
+            buckets=_PASS_SECONDS,
+            registry=self._registry,
+        )
+        self._revision = self._gauge("zonebridge_tier_revision", "The tier's revision in the cluster.")
+        self._success = self._gauge(
+            "zonebridge_last_success_timestamp_seconds", "When a pass last found the tier to be what Panorama says."
+        )
+        self._stale = self._gauge("zonebridge_sync_stale", "1 while Panorama hasn't answered for staleAfter.")
+        self._leading = self._gauge("zonebridge_leading", "1 while this bridge is the one that writes.")
+        self._nodes = self._gauge("zonebridge_nodes", "Nodes that report on this tier.")
+        self._in_sync = self._gauge("zonebridge_nodes_in_sync", "Nodes that enforce the tier's revision.")
+        self._rules = Gauge(
+            "zonebridge_rules", "Panorama rules by status.", ["cluster", "status"], registry=self._registry
+        )
+
+    def _gauge(self, name: str, documentation: str) -> Gauge:
+        return Gauge(name, documentation, ["cluster"], registry=self._registry)
+
+    def passed(self, cluster: str, outcome: Outcome, seconds: float, now: float) -> None:
+        """A pass came to its end."""
+        self._passes.labels(cluster, outcome.result.value).inc()
+        self._seconds.labels(cluster).observe(seconds)
+        self._revision.labels(cluster).set(outcome.revision)
+        self._stale.labels(cluster).set(outcome.stale)
+        self._nodes.labels(cluster).set(outcome.nodes["total"])
+        self._in_sync.labels(cluster).set(outcome.nodes["inSync"])
+        for status in Status:
+            self._rules.labels(cluster, status.value).set(outcome.rules.get(status.name.lower(), 0))
+        if outcome.problem is None:
+            self._success.labels(cluster).set(now)
+
+    def failed(self, cluster: str, seconds: float) -> None:
+        """A pass was broken off by the cluster, or by ourselves."""
+        self._passes.labels(cluster, "failed").inc()
+        self._seconds.labels(cluster).observe(seconds)
+
+    def leads(self, cluster: str, *, leading: bool) -> None:
+        self._leading.labels(cluster).set(leading)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)

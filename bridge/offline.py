@@ -1,0 +1,82 @@
+"""An exported configuration, compiled without any network: what `compile` and offline `explain` stand on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bridge.errors import InputError
+from bridge.managers.panorama import read_file
+from bridge.report import report_json
+from bridge.settings import Settings
+from bridge.wiring import options, read_options
+from zones.compile import Compiled, compile_policy
+from zones.net import AddressSet
+from zones.policy import InfrastructureRule, Policy
+from zones.tiers import native
+from zones.tiers.native import Rendered
+
+Json = dict[str, Any]
+
+
+def compile_file(
+    path: Path,
+    device_group: str,
+    settings: Settings,
+    infrastructure: tuple[InfrastructureRule, ...] = (),
+    feeds: Mapping[str, AddressSet] | None = None,
+) -> Compiled:
+    """What the configuration in a file means for a device group. Raises InputError."""
+    rulebase = read_file(path, device_group, read_options(settings))
+    compile_options = options(settings, settings.cluster_of(device_group))
+    return compile_policy(rulebase, settings.zones.zoning(), compile_options, infrastructure, feeds)
+
+
+def rendered(policy: Policy, device_group: str, settings: Settings) -> Rendered:
+    """The tier's objects as a first revision."""
+    cluster = settings.cluster_of(device_group)
+    tier = cluster.tier if cluster else "panorama"
+    return native.render(policy, tier, 1, native.Source("panorama", device_group))
+
+
+def objects(tier: Rendered) -> Iterator[Json]:
+    """In the order they would be applied."""
+    yield from tier.parts
+    yield tier.tier
+
+
+def yaml_text(tier: Rendered) -> str:
+    return yaml.safe_dump_all(objects(tier), sort_keys=False, allow_unicode=True, width=120)
+
+
+def compiled_json(compiled: Compiled, tier: Rendered | None, device_group: str) -> Json:
+    """The report, and the objects where there are any."""
+    return report_json(compiled, device_group) | {"objects": [] if tier is None else list(objects(tier))}
+
+
+def read_prefixes(path: Path) -> dict[str, AddressSet]:
+    """The content of FQDNs and EDLs, name -> prefixes, from JSON or YAML. Raises InputError."""
+    what = f"reading prefixes '{path}'"
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except OSError as error:
+        raise InputError(f"{what}: {error.strerror}; name a file with --prefixes") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{what}: it is neither JSON nor YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{what}: it must map each name to a list of prefixes")
+    return {str(name): _prefixes(what, str(name), value) for name, value in content.items()}
+
+
+def _prefixes(what: str, name: str, value: object) -> AddressSet:
+    if not isinstance(value, list):
+        raise InputError(f"{what}: {name}: must be a list of prefixes")
+    try:
+        return AddressSet.parse(map(str, value))
+    except ValueError as error:
+        raise InputError(f"{what}: {name}: {error}; write prefixes like 10.0.0.0/8") from error

@@ -1,0 +1,182 @@
+"""What to write to reach a revision from what is live: pure, with the guards that stop a reckless one.
+
+`bridge.sync` makes it and carries it out in its order; nothing here talks to a cluster.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.errors import RevisionRefusedError
+from zones.policy import Policy
+from zones.rules import Origin
+from zones.tiers import native
+from zones.tiers.native import Rendered
+
+Json = dict[str, Any]
+# An etcd object is at most 1.5 MiB; the API server adds metadata of its own.
+MAX_OBJECT_BYTES = 1_400_000
+NAMED = 5
+DEFAULT_RULES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What is refused: an empty rulebase, or more than this share of the live rules gone at once."""
+
+    max_deleted_share: float = 0.5
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What the cluster has: the pointer, its labelled parts by name, and the highest revision a node holds."""
+
+    tier: Json | None = None
+    parts: Mapping[str, Json] = field(default_factory=dict)
+    highest_seen: int = 0
+
+    @property
+    def revision(self) -> int:
+        return 0 if self.tier is None else int(self.tier.get("spec", {}).get("revision", 0))
+
+    @property
+    def next_revision(self) -> int:
+        """Above everything a node has seen too: a tier that was deleted and made again must not start at 1."""
+        return max(self.revision, self.highest_seen) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part by kind and name."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """In the order it must be carried out. `pointer` None: the live one already says the same."""
+
+    remove: tuple[Part, ...]
+    create: tuple[Json, ...]
+    pointer: Json | None
+    prune: tuple[Part, ...]
+    revision: int
+    digest: str
+
+    @property
+    def nothing(self) -> bool:
+        return not (self.remove or self.create or self.pointer or self.prune)
+
+
+def plan(desired: Rendered, live: Live, guards: Guards, policy: Policy) -> Plan:
+    """The way from live to desired, which is the rendering of `policy`. Raises RevisionRefusedError."""
+    create = tuple(part for part in desired.parts if _spec(live.parts.get(_name(part))) != part["spec"])
+    damaged = tuple(_part(part) for part in create if _name(part) in live.parts)
+    _check_sizes((*create, desired.tier))
+    if live.tier is not None and _content(live.tier) == _content(desired.tier):
+        stays = {_name(part) for part in desired.parts}
+        return Plan(damaged, create, None, _others(live.parts, stays), live.revision, desired.digest)
+    _check_order(desired, live)
+    _check_guards(policy, live, guards)
+    stays = {_name(part) for part in desired.parts} | _named_by(live.tier)
+    return Plan(damaged, create, desired.tier, _others(live.parts, stays), desired.revision, desired.digest)
+
+
+def _check_order(desired: Rendered, live: Live) -> None:
+    if desired.revision < live.next_revision:
+        raise RevisionRefusedError(
+            "OlderRevision",
+            f"revision {desired.revision} is not above {live.next_revision - 1}, which the cluster has seen; another "
+            "bridge may be writing this tier: stop one of them",
+        )
+
+
+def _check_guards(policy: Policy, live: Live, guards: Guards) -> None:
+    rules = _rules(policy)
+    if not rules and not guards.allow_empty:
+        raise RevisionRefusedError(
+            "EmptyRulebase",
+            "no rule but the defaults would be left, which would cut off every zone; if that is meant, set "
+            "guards.allowEmpty: true",
+        )
+    before, gone, names = _deleted(rules, live)
+    if gone > guards.max_deleted_share * before:
+        raise RevisionRefusedError(
+            "TooManyDeleted",
+            f"{gone} of {before} rules would be gone at once{_some(names)}, more than the share of "
+            f"{guards.max_deleted_share:g}; if that is meant, raise guards.maxDeletedShare for this change",
+        )
+
+
+def _deleted(rules: Mapping[tuple[str, ...], str], live: Live) -> tuple[int, int, list[str]]:
+    """How many rules are live, how many of them would go, and their names as far as the live tier can be read."""
+    if live.tier is None:
+        return 0, 0, []
+    try:
+        before = _rules(native.parse(live.tier, live.parts))
+    except native.TierError:
+        counted = max(int(live.tier.get("spec", {}).get("counts", {}).get("entries", 0)) - DEFAULT_RULES, 0)
+        return counted, max(counted - len(rules), 0), []
+    gone = [name for key, name in before.items() if key not in rules]
+    return len(before), len(gone), gone
+
+
+def _check_sizes(objects: Iterable[Json]) -> None:
+    for each in objects:
+        size = _size(each)
+        if size > MAX_OBJECT_BYTES:
+            raise RevisionRefusedError(
+                "TooLarge",
+                f"{each['kind']} '{_name(each)}' would have {size} bytes, more than the {MAX_OBJECT_BYTES} that an API "
+                "server stores; use groups or EDLs instead of long lists in the rules",
+            )
+
+
+def _rules(policy: Policy) -> dict[tuple[str, ...], str]:
+    """Each rule but the defaults by what it is known by: its UUID, which survives a new name, or its place and name."""
+    return {_key(entry.origin): entry.origin.name for entry in policy.entries if entry.origin.rulebase != "default"}
+
+
+def _key(origin: Origin) -> tuple[str, ...]:
+    return (origin.uuid,) if origin.uuid else (origin.device_group, origin.rulebase, origin.name)
+
+
+def _others(parts: Mapping[str, Json], stays: set[str]) -> tuple[Part, ...]:
+    return tuple(_part(part) for name, part in sorted(parts.items()) if name not in stays)
+
+
+def _named_by(tier: Json | None) -> set[str]:
+    spec = (tier or {}).get("spec", {})
+    return {*spec.get("policyChunks", ()), *spec.get("addressSets", ())}
+
+
+def _content(tier: Json) -> Json:
+    """All of a Tier that makes a revision."""
+    return {name: value for name, value in tier.get("spec", {}).items() if name not in {"revision", "source"}}
+
+
+def _size(value: Json) -> int:
+    """The bytes of an object as JSON."""
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _spec(part: Json | None) -> object:
+    return None if part is None else part.get("spec")
+
+
+def _name(part: Json) -> str:
+    return str(part["metadata"]["name"])
+
+
+def _part(part: Json) -> Part:
+    return Part(part["kind"], _name(part))
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f" ({', '.join(map(repr, names[:NAMED]))}{more})" if names else ""

@@ -1,0 +1,41 @@
+"""A pod's JSON as one end of a flow. Pure; `bridge.cli` asks it for `explain` against a live cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zones.net import parse_address
+from zones.verdict import Endpoint
+from zones.workload import workload_name
+from zones.zone import Zoning
+
+
+def endpoint(pod: Mapping[str, Any], zoning: Zoning, *, version: int = 4) -> Endpoint:
+    """The pod as the policy sees it, with its address of this IP version where it has one."""
+    metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
+    addresses = [parse_address(each["ip"]) for each in status.get("podIPs", ()) if each.get("ip")]
+    address = next((each for each in addresses if each.version == version), None)
+    node = spec.get("nodeName", "")
+    if spec.get("hostNetwork"):
+        return Endpoint(zoning.nodes, address, "", node=node, is_node=True)
+    return Endpoint(
+        zone=zoning.of_pod(metadata.get("labels") or {}),
+        address=address,
+        workload=_workload(metadata),
+        namespace=metadata["namespace"],
+        node=node,
+    )
+
+
+def versions(pod: Mapping[str, Any]) -> frozenset[int]:
+    """The IP versions that a pod has an address of."""
+    ips = (each.get("ip") for each in pod.get("status", {}).get("podIPs", ()))
+    return frozenset(parse_address(ip).version for ip in ips if ip)
+
+
+def _workload(metadata: Mapping[str, Any]) -> str:
+    owner = next((each for each in metadata.get("ownerReferences", ()) if each.get("controller")), None)
+    if owner is None:
+        return workload_name(metadata["name"])
+    return workload_name(metadata["name"], owner["kind"], owner["name"])

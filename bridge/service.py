@@ -1,0 +1,164 @@
+"""The bridge's tasks: for each cluster a lease and a loop of passes, beside them health; ended by a signal.
+
+Only it starts tasks. Each cluster fails alone; all share one thread for the manager's blocking calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from bridge.errors import BridgeError, ClusterError, ClusterUnreachableError, RevisionRefusedError
+from bridge.health import serving
+from bridge.leadership import Leadership, LeadershipLostError
+from bridge.metrics import Metrics
+from bridge.outcome import Outcome
+from bridge.sync import RunBlocking, Sync
+
+_T = TypeVar("_T")
+_log = structlog.get_logger()
+FIRST_RETRY = 1.0
+LONGEST_RETRY = 120.0
+
+
+@dataclass(slots=True)
+class Work:
+    """One cluster's part. `trigger` says 'look again' before the interval is over; it carries nothing."""
+
+    cluster: str
+    sync: Sync
+    leadership: Leadership
+    close: Callable[[], Awaitable[None]]
+    trigger: asyncio.Event = field(default_factory=asyncio.Event)
+    passed: bool = False
+
+
+@asynccontextmanager
+async def one_at_a_time() -> AsyncIterator[RunBlocking]:
+    """A way to run blocking calls, one at a time, in a thread of their own."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="manager")
+
+    def run(call: Callable[[], _T], /) -> Awaitable[_T]:
+        return asyncio.get_running_loop().run_in_executor(pool, call)
+
+    try:
+        yield run
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def serve(works: Sequence[Work], interval: float, address: tuple[str, int] | None, metrics: Metrics) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with AsyncExitStack() as stack:
+        if address is not None:
+            port = await stack.enter_async_context(serving(address, lambda: unready(works), metrics.text))
+            _log.info("serving", host=address[0], port=port)
+        await run_until(stop, works, interval, metrics)
+    _log.info("stopped")
+
+
+async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float, metrics: Metrics) -> None:
+    """All clusters' tasks until `stop`, then give the leases back."""
+    tasks = [asyncio.create_task(work.leadership.keep(), name=f"lease {work.cluster}") for work in works]
+    tasks += [asyncio.create_task(_passes(work, interval, metrics), name=f"passes {work.cluster}") for work in works]
+    ends = [asyncio.create_task(stop.wait()), *tasks]
+    try:
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # a task of ours never ends; where one did, its error is the process's
+    finally:
+        for task in ends:
+            task.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+        await asyncio.gather(*map(_let_go, works))
+
+
+async def run_once(works: Sequence[Work], metrics: Metrics) -> bool:
+    """One pass for each cluster, without the lease. Whether all of them are what the manager says."""
+    results = await asyncio.gather(*(_one_pass(work, metrics) for work in works))
+    await asyncio.gather(*(work.close() for work in works))
+    return all(problem is None for problem in results)
+
+
+def unready(works: Sequence[Work]) -> tuple[str, ...]:
+    """The clusters that we lead and that have had no pass yet."""
+    return tuple(work.cluster for work in works if work.leadership.leading and not work.passed)
+
+
+def delay(failures: int, interval: float, retry_after: float | None, spread: float) -> float:
+    """Seconds to the next pass; `spread` (0 to 1) keeps many bridges and clusters from asking at the same moment."""
+    if not failures:
+        return interval * (0.9 + 0.2 * spread)
+    longest: float = min(FIRST_RETRY * 2.0 ** min(failures - 1, 16), max(LONGEST_RETRY, interval))
+    return max(longest * (0.5 + 0.5 * spread), retry_after or 0.0)
+
+
+async def _passes(work: Work, interval: float, metrics: Metrics) -> None:
+    failures = 0
+    while True:
+        metrics.leads(work.cluster, leading=work.leadership.leading)
+        await work.leadership.wait()
+        metrics.leads(work.cluster, leading=True)
+        try:
+            problem = await work.leadership.during(_one_pass(work, metrics))
+        except LeadershipLostError:
+            work.sync.forget()
+            continue
+        failures = 0 if problem is None or isinstance(problem, RevisionRefusedError) else failures + 1
+        await _wait(work.trigger, delay(failures, interval, _retry_after(problem), random.random()))  # noqa: S311
+
+
+async def _wait(trigger: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(trigger.wait(), seconds)
+    trigger.clear()
+
+
+async def _one_pass(work: Work, metrics: Metrics) -> BridgeError | None:
+    """A pass with its log line and figures; what was wrong, if anything. Nothing but cancellation escapes."""
+    started = time.monotonic()
+    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
+        try:
+            outcome = await work.sync.once()
+        except ClusterError as error:
+            _log.warning("pass failed", error=str(error))
+            metrics.failed(work.cluster, time.monotonic() - started)
+            return error
+        except Exception as error:  # noqa: BLE001 - one cluster's bug must not end the others
+            _log.exception("pass failed")
+            metrics.failed(work.cluster, time.monotonic() - started)
+            return BridgeError(f"unexpected {type(error).__name__}; report it with the log above")
+        work.passed = True
+        metrics.passed(work.cluster, outcome, time.monotonic() - started, time.time())
+        _say(outcome)
+    return outcome.problem
+
+
+def _say(outcome: Outcome) -> None:
+    say = _log.info if outcome.problem is None else _log.warning
+    more = {} if outcome.problem is None else {"problem": str(outcome.problem)}
+    say("pass", result=outcome.result, revision=outcome.revision, stale=outcome.stale, **more)
+
+
+def _retry_after(problem: BridgeError | None) -> float | None:
+    return problem.retry_after if isinstance(problem, ClusterUnreachableError) else None
+
+
+async def _let_go(work: Work) -> None:
+    try:
+        await asyncio.wait_for(work.leadership.release(), 5)
+    except (ClusterError, TimeoutError) as error:
+        _log.warning("lease not given back", cluster=work.cluster, error=str(error))
+    await work.close()

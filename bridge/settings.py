@@ -1,0 +1,285 @@
+"""What a site settles: the models of the bridge's one settings file, camelCase in YAML.
+
+They hold and check values only; `bridge.settings_file` reads the file and the environment, `bridge.cli` asks for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import timedelta
+from enum import StrEnum
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from zones.compile import AppIdSide, OnInexpressibleDeny
+from zones.net import IPNetwork
+from zones.policy import InfrastructureRule, usual_infrastructure
+from zones.workload import normalise
+from zones.zone import Zoning
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+
+
+def duration(value: object) -> timedelta:
+    """`90`, `90s`, `1m30s` as a timedelta. Raises ValueError."""
+    try:
+        if isinstance(value, timedelta):
+            return value
+        if isinstance(value, str) and _DURATION.fullmatch(value):
+            parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value)
+            return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            return timedelta(seconds=float(value))
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(f"'{value}' is no duration; write 90s, 5m or 1h30m")
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """`127.0.0.1:9469` or `[::1]:9469`. Raises ValueError."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):(\d{1,5})", address)
+    if found is None or not int(found[3]) < 2**16:
+        raise ValueError("must be HOST:PORT, an IPv6 address in brackets")
+    return found[1] or found[2], int(found[3])
+
+
+def _address(address: str) -> str:
+    host_and_port(address)
+    return address
+
+
+def _prefix(value: object) -> IPNetwork:
+    try:
+        return ip_network(str(value))
+    except ValueError as error:
+        raise ValueError(f"{error}; write a prefix like 10.0.0.0/8 or 2001:db8::/32") from None
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration), Field(gt=timedelta(0))]
+Address = Annotated[str, AfterValidator(_address)]
+Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
+# A Tier's name starts the names of its parts, which end in a dash and 32 digits.
+TierName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)]
+LabelKey = Annotated[
+    str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=317)
+]
+Text = Annotated[str, Field(min_length=1, max_length=253)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
+    )
+
+
+class PanoramaSettings(_Section):
+    """One Panorama, or its HA peers. The secret is in a file, or in ZONEBRIDGE_PANORAMA__API_KEY or __PASSWORD."""
+
+    hosts: Annotated[tuple[Text, ...], Field(min_length=1)]
+    api_key_file: Path | None = None
+    api_key: SecretStr | None = None
+    username: Text | None = None
+    password_file: Path | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+    verify: bool = True
+    timeout: Duration = timedelta(seconds=15)
+    deadline: Duration = timedelta(minutes=5)
+    poll_interval: Duration = timedelta(seconds=10)
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        keys = [self.api_key_file, self.api_key]
+        passwords = [self.password_file, self.password]
+        given = sum(secret is not None for secret in keys + passwords)
+        if given != 1:
+            raise ValueError("give exactly one of apiKeyFile, passwordFile (with username), or their environment form")
+        if (self.username is None) != all(secret is None for secret in passwords):
+            raise ValueError("username and passwordFile belong together")
+        return self
+
+
+class ClusterSettings(_Section):
+    """One cluster, which is one device group. `zones` are the zones this cluster has; without them every zone counts.
+
+    `serial` is the identity that answers a rule's target.
+    """
+
+    name: Text
+    device_group: Text
+    kubeconfig: Path | None = None
+    context: Text | None = None
+    in_cluster: bool = False
+    tier: TierName = "panorama"
+    serial: Text | None = None
+    zones: tuple[Text, ...] | None = None
+    namespace: TierName = "zonebridge-system"
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if (self.kubeconfig is None) != self.in_cluster:
+            raise ValueError("give either kubeconfig or inCluster: true")
+        if self.context is not None and self.kubeconfig is None:
+            raise ValueError("context goes with kubeconfig")
+        return self
+
+
+class ZoneSettings(_Section):
+    """How the members of a zone are known."""
+
+    label_key: LabelKey = "zonebridge.io/zone"
+    default: Text = "default"
+    nodes: Text = "nodes"
+    outside: Text = "outside"
+    networks: dict[Text, tuple[Prefix, ...]] = Field(default_factory=dict)
+
+    @field_validator("networks")
+    @classmethod
+    def _one_zone_each(cls, networks: dict[str, tuple[Prefix, ...]]) -> dict[str, tuple[Prefix, ...]]:
+        counted = Counter(prefix for prefixes in networks.values() for prefix in set(prefixes))
+        twice = [str(prefix) for prefix, times in counted.items() if times > 1]
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is in more than one zone")
+        return networks
+
+    def zoning(self) -> Zoning:
+        return Zoning.of(
+            {zone: list(prefixes) for zone, prefixes in self.networks.items()},
+            label_key=self.label_key,
+            default=self.default,
+            nodes=self.nodes,
+            outside=self.outside,
+        )
+
+
+class AppIdSettings(_Section):
+    side: AppIdSide = AppIdSide.DESTINATION
+
+
+class ObjectSettings(_Section):
+    """`ancestors_win`: Panorama's setting that an ancestor's object takes precedence."""
+
+    ancestors_win: bool = False
+
+
+class DnsSettings(_Section):
+    namespaces: tuple[Text, ...] = ("kube-system",)
+    workloads: tuple[Text, ...] = ("coredns", "kube-dns", "node-local-dns")
+
+
+class InfrastructureSettings(_Section):
+    """What a cluster can't live without. `enabled: false` leaves even probes and DNS to the rulebase."""
+
+    enabled: bool = True
+    system_namespaces: tuple[Text, ...] = ("kube-system",)
+    dns: DnsSettings = DnsSettings()
+
+    def rules(self) -> tuple[InfrastructureRule, ...]:
+        if not self.enabled:
+            return ()
+        return usual_infrastructure(
+            frozenset(self.system_namespaces),
+            frozenset(self.dns.namespaces),
+            frozenset(map(normalise, self.dns.workloads)),
+        )
+
+
+class GuardSettings(_Section):
+    """What is too reckless to publish: no rule at all, or more than this share of the rules gone at once."""
+
+    max_deleted_share: Share = 0.5
+    allow_empty: bool = False
+
+
+class SiemSettings(_Section):
+    """Where the bridge's own alerts go (revision refused, sync stale)."""
+
+    log: bool = True
+    kubernetes_events: bool = True
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogSettings(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: LogFormat = LogFormat.JSON
+
+
+class ServingSettings(_Section):
+    """Where /healthz, /readyz and /metrics are served; null serves none."""
+
+    address: Address | None = "0.0.0.0:9468"
+
+
+class LeaseSettings(_Section):
+    """How two bridges agree on one. `duration`: how long the other waits after the leader's last sign."""
+
+    duration: Duration = timedelta(seconds=15)
+    renew: Duration = timedelta(seconds=4)
+
+    @model_validator(mode="after")
+    def _renewed_in_time(self) -> Self:
+        if self.renew * 2 > self.duration:
+            raise ValueError("renew must be at most half of duration")
+        return self
+
+
+class Settings(_Section):
+    """Everything. `panorama` and `clusters` are only missing where a command works offline."""
+
+    panorama: PanoramaSettings | None = None
+    clusters: tuple[ClusterSettings, ...] = ()
+    zones: ZoneSettings = ZoneSettings()
+    app_id: AppIdSettings = AppIdSettings()
+    inexpressible_deny: OnInexpressibleDeny = OnInexpressibleDeny.REFUSE
+    objects: ObjectSettings = ObjectSettings()
+    time_zone: str = "UTC"
+    infrastructure: InfrastructureSettings = InfrastructureSettings()
+    guards: GuardSettings = GuardSettings()
+    stale_after: Duration = timedelta(minutes=10)
+    siem: SiemSettings = SiemSettings()
+    serving: ServingSettings = ServingSettings()
+    lease: LeaseSettings = LeaseSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"'{name}' is no time zone; write one like Europe/Berlin") from None
+        return name
+
+    @field_validator("clusters")
+    @classmethod
+    def _names_once(cls, clusters: tuple[ClusterSettings, ...]) -> tuple[ClusterSettings, ...]:
+        twice = [name for name, times in Counter(cluster.name for cluster in clusters).items() if times > 1]
+        if twice:
+            raise ValueError(f"'{twice[0]}' is the name of more than one cluster")
+        return clusters
+
+    def cluster_of(self, device_group: str) -> ClusterSettings | None:
+        """The first cluster of a device group."""
+        return next((cluster for cluster in self.clusters if cluster.device_group == device_group), None)

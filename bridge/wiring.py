@@ -1,0 +1,129 @@
+"""From settings to the things they describe: the manager's door, each cluster's door, target and standing.
+
+Only `bridge.cli` calls it; nothing here connects yet.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from bridge.alerts import Alerts, EventSink, LogSink, Sink
+from bridge.apiserver import Access as ClusterAccess
+from bridge.apiserver import ApiServer
+from bridge.cluster import Cluster
+from bridge.errors import ManagerRefusedError
+from bridge.leadership import Leadership, Terms
+from bridge.managers import Manager
+from bridge.managers.panorama.api import Access, PanoramaApi
+from bridge.managers.panorama.manager import PanoramaManager
+from bridge.managers.panorama.rulebase import ReadOptions
+from bridge.managers.panorama.transport import Limits
+from bridge.plan import Guards
+from bridge.service import Work
+from bridge.settings import ClusterSettings, PanoramaSettings, Settings
+from bridge.sync import RunBlocking, Sync, Target
+from zones.compile import Options
+
+
+def works(settings: Settings, run_blocking: RunBlocking) -> Iterator[Work]:
+    """One for each cluster; all ask the same Panorama through one door."""
+    if settings.panorama is None:
+        raise ValueError("the service needs a Panorama; load the settings for it")
+    api = PanoramaApi(panorama_access(settings.panorama))
+    for each in settings.clusters:
+        yield _work(settings, each, PanoramaManager(api, each.device_group, read_options(settings)), run_blocking)
+
+
+def _work(settings: Settings, each: ClusterSettings, manager: Manager, run_blocking: RunBlocking) -> Work:
+    cluster = Cluster(ApiServer(cluster_access(each)))
+    alerts = Alerts(each.name, each.tier, tuple(_sinks(settings, cluster)))
+    return Work(
+        cluster=each.name,
+        sync=Sync(target(settings, each), manager, cluster, alerts, run_blocking=run_blocking),
+        leadership=Leadership(cluster, _terms(settings, each)),
+        close=cluster.close,
+    )
+
+
+def target(settings: Settings, each: ClusterSettings) -> Target:
+    guards = Guards(settings.guards.max_deleted_share, settings.guards.allow_empty)
+    return Target(
+        cluster=each.name,
+        tier=each.tier,
+        device_group=each.device_group,
+        zoning=settings.zones.zoning(),
+        options=options(settings, each),
+        infrastructure=settings.infrastructure.rules(),
+        guards=guards,
+        stale_after=settings.stale_after,
+    )
+
+
+def options(settings: Settings, each: ClusterSettings | None) -> Options:
+    """How rules are compiled for a cluster, or for none in particular."""
+    zones = each.zones if each else None
+    return Options(
+        serial=each.serial if each else None,
+        cluster_zones=None if zones is None else frozenset(zones),
+        app_id_side=settings.app_id.side,
+        inexpressible_deny=settings.inexpressible_deny,
+    )
+
+
+def read_options(settings: Settings) -> ReadOptions:
+    return ReadOptions(ancestors_win=settings.objects.ancestors_win, time_zone=settings.time_zone)
+
+
+def panorama_access(settings: PanoramaSettings) -> Access:
+    key = _secret(settings.api_key, settings.api_key_file)
+    return Access(
+        hosts=settings.hosts,
+        api_key=key,
+        username=settings.username,
+        password=_secret(settings.password, settings.password_file),
+        ca_file=settings.ca_file,
+        verify=settings.verify,
+        limits=Limits(
+            timeout=max(round(settings.timeout.total_seconds()), 1), deadline=settings.deadline.total_seconds()
+        ),
+    )
+
+
+def cluster_access(each: ClusterSettings) -> ClusterAccess:
+    return ClusterAccess(each.name, each.kubeconfig, each.context)
+
+
+def _secret(given: SecretStr | None, file: Path | None) -> Callable[[], str] | None:
+    """How to get a secret: read anew each time, as files are rotated."""
+    if given is not None:
+        return given.get_secret_value
+    return None if file is None else lambda: _read_secret(file)
+
+
+def _read_secret(file: Path) -> str:
+    secret = file.read_text(encoding="utf-8").strip()
+    if not secret:
+        raise ManagerRefusedError(f"reading the secret in {file}: it is empty; put the secret there")
+    return secret
+
+
+def _sinks(settings: Settings, cluster: Cluster) -> Iterator[Sink]:
+    if settings.siem.log:
+        yield LogSink()
+    if settings.siem.kubernetes_events:
+        yield EventSink(cluster)
+
+
+def _terms(settings: Settings, each: ClusterSettings) -> Terms:
+    return Terms(
+        namespace=each.namespace,
+        name=f"zonebridge-{each.tier}",
+        identity=f"{socket.gethostname()}_{os.getpid()}",
+        duration=settings.lease.duration.total_seconds(),
+        renew=settings.lease.renew.total_seconds(),
+    )

@@ -1,0 +1,191 @@
+"""Who leads: the Lease, by each bridge's own clock."""
+
+import asyncio
+import copy
+from datetime import UTC, datetime
+
+import pytest
+
+from bridge.errors import ClusterConflictError, ClusterUnreachableError
+from bridge.leadership import Leadership, LeadershipLostError, Terms, claim
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeLease:
+    """One Lease, as the API server keeps it."""
+
+    def __init__(self):
+        self.held = None
+        self.version = 0
+        self.away = False
+
+    async def lease(self, namespace, name):
+        if self.away:
+            raise ClusterUnreachableError("reading Lease: no answer")
+        return copy.deepcopy(self.held)
+
+    async def write_lease(self, lease):
+        given = lease["metadata"].get("resourceVersion")
+        if given != (self.held or {"metadata": {}})["metadata"].get("resourceVersion"):
+            raise ClusterConflictError("writing Lease: 409")
+        self.version += 1
+        self.held = copy.deepcopy(lease)
+        self.held["metadata"]["resourceVersion"] = str(self.version)
+        return self.held
+
+    @property
+    def holder(self):
+        return self.held["spec"]["holderIdentity"]
+
+
+class Watch:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def bridge(lease, watch, name):
+    return Leadership(lease, Terms("ns", "zonebridge-panorama", name, duration=15, renew=4), clock=watch)
+
+
+def step(*bridges):
+    async def steps():
+        for each in bridges:
+            await each.step()
+
+    asyncio.run(steps())
+
+
+@pytest.fixture
+def lease():
+    return FakeLease()
+
+
+@pytest.fixture
+def watch():
+    return Watch()
+
+
+def test_the_first_one_leads_and_the_second_waits(lease, watch):
+    a, b = bridge(lease, watch, "a"), bridge(lease, watch, "b")
+    step(a, b)
+    assert (a.leading, b.leading, lease.holder) == (True, False, "a")
+
+
+def test_a_leader_that_gives_signs_stays(lease, watch):
+    a, b = bridge(lease, watch, "a"), bridge(lease, watch, "b")
+    for _ in range(20):
+        step(a, b)
+        watch.now += 4
+    assert (a.leading, b.leading) == (True, False)
+    assert lease.held["spec"]["leaseTransitions"] == 0
+
+
+def test_a_silent_leader_is_followed_after_the_lease_not_before(lease, watch):
+    a, b = bridge(lease, watch, "a"), bridge(lease, watch, "b")
+    step(a, b)
+    watch.now += 14.9
+    step(b)
+    assert not b.leading
+    watch.now += 0.2
+    step(b)
+    assert b.leading
+    assert (lease.holder, lease.held["spec"]["leaseTransitions"]) == ("b", 1)
+
+
+def test_a_leader_without_the_api_server_stops_before_another_can_start(lease, watch):
+    a = bridge(lease, watch, "a")
+    step(a)
+    lease.away = True
+    for seconds, leading in ((4, True), (3, True), (1, False)):
+        watch.now += seconds
+        step(a)
+        assert a.leading is leading
+
+
+def test_a_lease_taken_by_another_is_noticed(lease, watch):
+    a = bridge(lease, watch, "a")
+    step(a)
+    lease.held["spec"] |= {"holderIdentity": "b"}
+    step(a)
+    assert not a.leading
+
+
+def test_a_lost_race_is_no_lead(lease, watch):
+    a = bridge(lease, watch, "a")
+    read = lease.lease
+
+    async def read_then_somebody_writes(namespace, name):
+        found = await read(namespace, name)
+        await bridge(FakeLease(), watch, "x").step()
+        lease.held = {"metadata": {"resourceVersion": "99"}, "spec": {"holderIdentity": "b"}}
+        return found
+
+    lease.lease = read_then_somebody_writes
+    step(a)
+    assert not a.leading
+
+
+def test_a_released_lease_is_taken_at_once(lease, watch):
+    a, b = bridge(lease, watch, "a"), bridge(lease, watch, "b")
+    step(a, b)
+    asyncio.run(a.release())
+    step(b)
+    assert (a.leading, b.leading) == (False, True)
+
+
+def test_work_ends_when_the_lead_is_lost(lease, watch):
+    a = bridge(lease, watch, "a")
+    stopped = []
+
+    async def for_ever():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append(True)
+
+    async def run():
+        await a.step()
+        working = asyncio.create_task(a.during(for_ever()))
+        await asyncio.sleep(0)
+        lease.held["spec"] |= {"holderIdentity": "b"}
+        await a.step()
+        with pytest.raises(LeadershipLostError):
+            await working
+
+    asyncio.run(run())
+    assert stopped == [True]
+
+
+def test_work_done_while_leading_gives_its_result_and_its_error(lease, watch):
+    a = bridge(lease, watch, "a")
+
+    async def seven():
+        return 7
+
+    async def broken():
+        raise ValueError("broken")
+
+    async def run():
+        await a.step()
+        with pytest.raises(ValueError, match="broken"):
+            await a.during(broken())
+        return await a.during(seven())
+
+    assert asyncio.run(run()) == 7
+
+
+def test_the_lease_is_as_kubernetes_words_it():
+    terms = Terms("ns", "name", "me", duration=15)
+    made = claim(None, terms, None, 0.0, NOW)
+    assert made["metadata"] == {"name": "name", "namespace": "ns"}
+    assert made["spec"] == {
+        "holderIdentity": "me",
+        "leaseDurationSeconds": 15,
+        "acquireTime": "2026-01-01T00:00:00.000000Z",
+        "renewTime": "2026-01-01T00:00:00.000000Z",
+        "leaseTransitions": 0,
+    }

@@ -1,0 +1,181 @@
+"""The settings file: what it may say, and every fault at once with its path."""
+
+from datetime import timedelta
+from ipaddress import ip_network
+
+import pytest
+
+from bridge.errors import ExitCode, SettingsError
+from bridge.settings_file import Purpose, load
+from zones.compile import AppIdSide, OnInexpressibleDeny
+
+WHOLE = """
+panorama:
+  hosts: [panorama-a.example.com, panorama-b.example.com]
+  apiKeyFile: {secret}
+  caFile: {secret}
+  timeout: 20s
+  pollInterval: 1m30s
+clusters:
+  - {{name: prod, deviceGroup: DG prod, kubeconfig: {secret}, tier: panorama, serial: "0070", zones: [web, db]}}
+  - {{name: here, deviceGroup: DG here, inCluster: true}}
+zones:
+  labelKey: example.com/zone
+  networks:
+    corp: [10.0.0.0/8]
+    untrust: [0.0.0.0/0, "::/0"]
+appId: {{side: either}}
+inexpressibleDeny: widen
+objects: {{ancestorsWin: true}}
+timeZone: Europe/Berlin
+infrastructure: {{systemNamespaces: [kube-system, ops], dns: {{namespaces: [dns], workloads: [Core_DNS]}}}}
+guards: {{maxDeletedShare: 0.25, allowEmpty: true}}
+staleAfter: 5m
+siem: {{kubernetesEvents: false}}
+serving: {{address: "[::1]:9000"}}
+"""
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text("key\n")
+    return path
+
+
+def written(tmp_path, text):
+    path = tmp_path / "zonebridge.yaml"
+    path.write_text(text)
+    return path
+
+
+def faults(tmp_path, text, purpose=Purpose.SERVICE, environment=None):
+    with pytest.raises(SettingsError) as wrong:
+        load(written(tmp_path, text), environment or {}, purpose)
+    assert wrong.value.exit_code is ExitCode.BAD_INPUT
+    return wrong.value.faults
+
+
+def test_a_whole_file_is_read(tmp_path, secret):
+    settings = load(written(tmp_path, WHOLE.format(secret=secret)), {}, Purpose.SERVICE)
+    assert settings.panorama.poll_interval == timedelta(seconds=90)
+    assert settings.clusters[0].zones == ("web", "db")
+    assert settings.app_id.side is AppIdSide.EITHER
+    assert settings.inexpressible_deny is OnInexpressibleDeny.WIDEN
+    zoning = settings.zones.zoning()
+    assert zoning.networks[0] == (ip_network("10.0.0.0/8"), "corp")
+    dns = next(each for each in settings.infrastructure.rules() if each.name == "dns")
+    assert dns.destination.workloads == {"core-dns"}
+
+
+def test_offline_needs_no_file_and_no_panorama(tmp_path):
+    assert load(None, {}, Purpose.OFFLINE).zones.default == "default"
+    assert load(written(tmp_path, "timeZone: Asia/Tokyo"), {}, Purpose.OFFLINE).time_zone == "Asia/Tokyo"
+
+
+def test_all_faults_at_once_each_with_its_path(tmp_path):
+    found = faults(
+        tmp_path,
+        """
+panorama: {hosts: [], apiKey: x, colour: red}
+clusters:
+  - {name: a, deviceGroup: DG, inCluster: true, tier: No Tier}
+  - {name: b, deviceGroup: DG}
+zones: {networks: {corp: [10.0.0.1/8], untrust: [all]}}
+timeZone: Mars
+staleAfter: soon
+guards: {maxDeletedShare: 2}
+serving: {address: nowhere}
+pollInterval: 3
+""",
+    )
+    paths = [fault.split(": ")[0] for fault in found]
+    assert paths == [
+        "panorama.apiKey",
+        "panorama.hosts",
+        "panorama.colour",
+        "clusters[0].tier",
+        "clusters[1]",
+        "zones.networks.corp[0]",
+        "zones.networks.untrust[0]",
+        "timeZone",
+        "guards.maxDeletedShare",
+        "staleAfter",
+        "serving.address",
+        "pollInterval",
+    ]
+
+
+def test_the_service_needs_a_panorama_and_a_cluster(tmp_path):
+    assert [fault.split(":")[0] for fault in faults(tmp_path, "")] == ["panorama", "clusters"]
+
+
+def test_files_that_are_not_there_are_named(tmp_path, secret):
+    text = WHOLE.format(secret=secret).replace(f"apiKeyFile: {secret}", "apiKeyFile: /no/such/key")
+    assert faults(tmp_path, text) == ("panorama.apiKeyFile: there is no file /no/such/key",)
+
+
+@pytest.mark.parametrize(
+    ("panorama", "fault"),
+    [
+        ("hosts: [a]", "exactly one"),
+        ("hosts: [a], apiKeyFile: k, passwordFile: k, username: u", "exactly one"),
+        ("hosts: [a], passwordFile: k", "belong together"),
+        ("hosts: [a], apiKeyFile: k, username: u", "belong together"),
+    ],
+)
+def test_there_is_one_way_in(tmp_path, panorama, fault):
+    assert fault in faults(tmp_path, f"panorama: {{{panorama}}}", Purpose.OFFLINE)[0]
+
+
+def test_a_prefix_in_two_zones_and_a_cluster_twice(tmp_path):
+    text = "zones: {networks: {a: [10.0.0.0/8], b: [10.0.0.0/8]}}"
+    assert faults(tmp_path, text, Purpose.OFFLINE) == ("zones.networks: 10.0.0.0/8 is in more than one zone",)
+    twice = "clusters: [{name: a, deviceGroup: x, inCluster: true}, {name: a, deviceGroup: y, inCluster: true}]"
+    assert faults(tmp_path, twice, Purpose.OFFLINE) == ("clusters: 'a' is the name of more than one cluster",)
+
+
+@pytest.mark.parametrize("text", ["- a list", "just text", "a: [unclosed", "\x00"])
+def test_what_is_no_mapping_is_one_clear_fault(tmp_path, text):
+    assert len(faults(tmp_path, text)) == 1
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(SettingsError, match="can't be read: No such file"):
+        load(tmp_path / "none.yaml", {}, Purpose.OFFLINE)
+
+
+def test_the_environment_is_above_the_file(tmp_path, secret):
+    environment = {
+        "ZONEBRIDGE_PANORAMA__API_KEY": "from-environment",
+        "ZONEBRIDGE_PANORAMA__POLL_INTERVAL": "7",
+        "ZONEBRIDGE_TIME_ZONE": "UTC",
+        "ZONEBRIDGE_GUARDS__ALLOW_EMPTY": "false",
+        "ZONEBRIDGE_SERVICE_HOST": "10.0.0.1",
+        "ZONEBRIDGE_PORT_9468_TCP": "tcp://10.0.0.1:9468",
+    }
+    settings = load(written(tmp_path, WHOLE.format(secret=secret)), environment, Purpose.SERVICE)
+    assert settings.panorama.api_key.get_secret_value() == "from-environment"
+    assert settings.panorama.api_key_file is None
+    assert settings.panorama.poll_interval == timedelta(seconds=7)
+    assert settings.time_zone == "UTC"
+    assert not settings.guards.allow_empty
+
+
+def test_no_secret_is_ever_shown(tmp_path):
+    environment = {"ZONEBRIDGE_PANORAMA__PASSWORD": "hunter2", "ZONEBRIDGE_PANORAMA__HOSTS": "[]"}
+    found = faults(tmp_path, "panorama: {hosts: [a], apiKey: hunter3}", environment=environment)
+    assert not any("hunter" in fault for fault in found)
+    settings = load(None, {"ZONEBRIDGE_PANORAMA": '{"hosts": ["a"], "apiKey": "hunter4"}'}, Purpose.OFFLINE)
+    assert "hunter4" not in repr(settings)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1m30s", 90), ("500ms", 0.5), ("1h", 3600), ("1.5m", 90)])
+def test_durations(tmp_path, text, seconds):
+    settings = load(written(tmp_path, f"staleAfter: {text}"), {}, Purpose.OFFLINE)
+    assert settings.stale_after.total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "ten", "true", "5 parsecs", "[]", ".inf", ".nan", "1e300"])
+def test_what_is_no_duration(tmp_path, text):
+    assert faults(tmp_path, f"staleAfter: {text}", Purpose.OFFLINE)[0].startswith("staleAfter: ")

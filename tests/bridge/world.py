@@ -1,0 +1,199 @@
+"""A manager and a cluster in memory for the tests of the bridge. The cluster can be told to die at any call."""
+
+import copy
+from datetime import UTC, datetime, timedelta
+
+from bridge.alerts import Alerts
+from bridge.errors import ClusterConflictError
+from bridge.sync import Sync, Target
+from zones.net import TCP, Ranges
+from zones.rules import L4, Action, Application, Applications, Log, Origin, Rule, Rulebase, RuleType
+from zones.tiers import native
+from zones.zone import Zoning
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def rule(name, action=Action.ALLOW, **fields):
+    fields.setdefault("origin", Origin(name, f"uuid-{name}", "pre", "dg"))
+    return Rule(action=action, **fields)
+
+
+def rulebase(*rules, zones=("web", "db")):
+    return Rulebase(
+        "dg",
+        tuple(rules),
+        Rule(Origin("intrazone-default", None, "default", "Shared"), Action.ALLOW, RuleType.INTRAZONE),
+        Rule(Origin("interzone-default", None, "default", "Shared"), Action.DENY),
+        frozenset(zones),
+    )
+
+
+def many(count, start=0):
+    """Rules that make more than one chunk where there are hundreds of them."""
+    return [
+        rule(f"rule {n}", from_zones=frozenset({f"zone-{n}"}), log=Log(end=True)) for n in range(start, start + count)
+    ]
+
+
+def inexpressible(name="by user"):
+    return rule(name, Action.DENY, conditions=("a cluster can't know its user: bob",))
+
+
+def workload(name, port=5432):
+    return Applications((Application(name, name, (L4(TCP, Ranges(((port, port),))),)),))
+
+
+class FakeManager:
+    """Says what it is told to say; `trouble` is raised instead where it is set."""
+
+    def __init__(self, *rules):
+        self.trouble = None
+        self.asked = []
+        self.number = 0
+        self.commit(*rules)
+
+    def commit(self, *rules, zones=("web", "db")):
+        self.number += 1
+        self.current = rulebase(*rules, zones=zones)
+
+    def version(self):
+        self.asked.append("version")
+        if self.trouble:
+            raise self.trouble
+        return str(self.number)
+
+    def rulebase(self):
+        self.asked.append("rulebase")
+        return self.current
+
+    def close(self):
+        pass
+
+
+class FakeCluster:
+    """A cluster's tier objects. `dies_at`: the call before which (`after` False) or after which the process dies."""
+
+    def __init__(self):
+        self.tier_object = None
+        self.held = {}
+        self.nodes = []
+        self.events = []
+        self.calls = []
+        self.version = 0
+        self.dies_at = None
+        self.dies_after = False
+        self.watch = lambda: None
+
+    async def _call(self, what, effect=lambda: None):
+        number = len(self.calls)
+        self.calls.append(what)
+        if number == self.dies_at and not self.dies_after:
+            raise Killed
+        result = effect()
+        self.watch()
+        if number == self.dies_at:
+            raise Killed
+        return copy.deepcopy(result)
+
+    @property
+    def writes(self):
+        return [call for call in self.calls if call.split()[0] in {"apply", "delete", "status"}]
+
+    def policy(self):
+        return None if self.tier_object is None else native.parse(self.tier_object, self.held)
+
+    async def tier(self, name):
+        return await self._call("get tier", lambda: self.tier_object)
+
+    async def parts(self, tier):
+        return await self._call("list parts", lambda: self.held)
+
+    async def node_states(self):
+        return await self._call("list nodes", lambda: self.nodes)
+
+    async def apply(self, wanted):
+        kind, name = wanted["kind"], wanted["metadata"]["name"]
+        return await self._call(f"apply {kind} {name}", lambda: self._store(copy.deepcopy(wanted)))
+
+    def _store(self, wanted):
+        if wanted["kind"] != native.TIER:
+            self.held[wanted["metadata"]["name"]] = wanted
+            return wanted
+        live = self.tier_object
+        asked = wanted["metadata"].pop("resourceVersion", None)
+        if live is not None and asked not in {None, live["metadata"]["resourceVersion"]}:
+            raise ClusterConflictError("applying Tier: 409: somebody was first")
+        if live is not None and "status" in live:
+            wanted["status"] = live["status"]
+        self.version += 1
+        wanted["metadata"]["resourceVersion"] = str(self.version)
+        self.tier_object = wanted
+        return wanted
+
+    async def delete(self, part):
+        await self._call(f"delete {part.kind} {part.name}", lambda: self.held.pop(part.name, None))
+
+    async def write_status(self, tier, status):
+        await self._call("status", lambda: self._status(status))
+
+    def _status(self, status):
+        self.version += 1
+        self.tier_object = self.tier_object | {"status": copy.deepcopy(status)}
+        self.tier_object["metadata"]["resourceVersion"] = str(self.version)
+
+    async def record(self, tier, reason, message, *, warning):
+        await self._call("event", lambda: self.events.append((reason, warning)))
+
+
+class RecordingSink:
+    def __init__(self):
+        self.alerts = []
+
+    async def send(self, alert):
+        self.alerts.append(alert)
+
+    @property
+    def told(self):
+        return [(str(alert.kind), alert.over) for alert in self.alerts]
+
+
+class Clock:
+    def __init__(self):
+        self.now = START
+
+    def __call__(self):
+        return self.now
+
+    def forward(self, **how_long):
+        self.now += timedelta(**how_long)
+
+
+async def run_here(call):
+    return call()
+
+
+class World:
+    """A manager, a cluster, and the sync between them; `restart` is a new process."""
+
+    def __init__(self, *rules, **target):
+        self.manager = FakeManager(*rules)
+        self.cluster = FakeCluster()
+        self.sink = RecordingSink()
+        self.clock = Clock()
+        self.target = Target("c1", "panorama", "dg", Zoning(), **target)
+        self.restart()
+
+    def restart(self):
+        self.cluster.calls.clear()
+        self.cluster.dies_at = None
+        alerts = Alerts("c1", "panorama", [self.sink])
+        self.sync = Sync(self.target, self.manager, self.cluster, alerts, run_blocking=run_here, now=self.clock)
+
+    def condition(self, kind):
+        conditions = self.cluster.tier_object["status"]["conditions"]
+        return next((each["status"], each["reason"]) for each in conditions if each["type"] == kind)
