@@ -1,14 +1,15 @@
 """Who has which address: pods and nodes folded from watch events into an immutable inventory. Pure.
 
-`enforcer.watch` makes the changes; the ruleset and the flow records read the inventory.
+`enforcer.watch` makes the changes; the ruleset and the flow records read the inventory, through its directory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
-from zones.net import IPAddress, IPNetwork
+from zones.net import AddressSet, IPAddress, IPNetwork
 from zones.verdict import Endpoint
 from zones.zone import Zoning
 
@@ -44,12 +45,45 @@ class Node:
     pod_cidrs: tuple[IPNetwork, ...] = ()
 
 
+class Stranger(Enum):
+    """A pod's address without a pod that can be trusted to have it. Always in the outside zone, never in another."""
+
+    UNKNOWN = "an address of the pod networks that no known pod has"
+    DISPUTED = "an address that more than one running pod claims"
+
+
+Holder = Pod | Node | Stranger
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Whose an address is: looked up in what one inventory knows."""
+
+    held: Mapping[IPAddress, Holder]
+    pod_networks: AddressSet
+
+    def holder(self, address: IPAddress) -> Holder | None:
+        """None is an address of neither pods nor nodes."""
+        found = self.held.get(address)
+        if found is None and address in self.pod_networks:
+            return Stranger.UNKNOWN
+        return found
+
+    def endpoint(self, address: IPAddress, zoning: Zoning) -> Endpoint:
+        """One end of a flow, as the policy sees it and as the kernel judges it."""
+        return endpoint(address, self.holder(address), zoning)
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Every pod by uid and every node by name, as last seen."""
+    """Every pod by uid and every node by name, as last seen.
+
+    `networks`: prefixes that pods get addresses from where the nodes don't tell: a CNI that manages its own.
+    """
 
     pods: Mapping[str, Pod] = field(default_factory=dict)
     nodes: Mapping[str, Node] = field(default_factory=dict)
+    networks: tuple[IPNetwork, ...] = ()
 
     def with_pod(self, pod: Pod) -> Inventory:
         return replace(self, pods={**self.pods, pod.uid: pod})
@@ -63,15 +97,18 @@ class Inventory:
     def without_node(self, name: str) -> Inventory:
         return replace(self, nodes={key: node for key, node in self.nodes.items() if key != name})
 
-    def holders(self) -> dict[IPAddress, Pod | Node]:
-        """Who holds each address. An address that two running pods claim is trusted to neither and left out."""
-        claims: dict[IPAddress, list[Pod]] = {}
+    def holders(self) -> dict[IPAddress, Holder]:
+        """Who holds each address. One that two running pods claim is trusted to neither; a node's is the node's."""
+        held: dict[IPAddress, Holder] = {}
         for pod in self.pods.values():
             for address in pod.addresses if pod.holds_addresses else ():
-                claims.setdefault(address, []).append(pod)
-        held: dict[IPAddress, Pod | Node] = {address: pods[0] for address, pods in claims.items() if len(pods) == 1}
+                held[address] = Stranger.DISPUTED if address in held else pod
         held |= {address: node for node in self.nodes.values() for address in node.addresses}
         return held
+
+    def directory(self) -> Directory:
+        """The lookup structure; make it once for an inventory, not once for an address."""
+        return Directory(self.holders(), AddressSet.of(self.pod_networks()))
 
     def disputed(self) -> Iterator[tuple[IPAddress, tuple[Pod, ...]]]:
         """The addresses that more than one running pod claims."""
@@ -82,14 +119,17 @@ class Inventory:
         return ((address, tuple(pods)) for address, pods in claims.items() if len(pods) > 1)
 
     def pod_networks(self) -> tuple[IPNetwork, ...]:
-        """The prefixes all pods get their addresses from. An unknown address in one of them is outside, never inside."""
-        return tuple(sorted({cidr for node in self.nodes.values() for cidr in node.pod_cidrs}, key=str))
+        """The prefixes that pods get addresses from. An unknown address in one of them is outside, never inside."""
+        from_nodes = {cidr for node in self.nodes.values() for cidr in node.pod_cidrs}
+        return tuple(sorted(from_nodes | set(self.networks), key=str))
 
 
-def endpoint(address: IPAddress, holder: Pod | Node | None, zoning: Zoning) -> Endpoint:
-    """One end of a flow as the policy sees it. `holder` None is an address of no pod and no node."""
+def endpoint(address: IPAddress, holder: Holder | None, zoning: Zoning) -> Endpoint:
+    """One end of a flow as the policy sees it. `holder` is what `Directory.holder` said."""
     if isinstance(holder, Pod):
         return Endpoint(zoning.of_pod(holder.labels), address, holder.workload, holder.namespace, holder.node)
     if isinstance(holder, Node):
         return Endpoint(zoning.nodes, address, "", node=holder.name, is_node=True)
+    if isinstance(holder, Stranger):
+        return Endpoint(zoning.outside, address, "")
     return Endpoint(zoning.of_address(address), address, "")

@@ -18,10 +18,14 @@ from zones.zone import Zoning
 Json = dict[str, Any]
 
 
+def text(value: object) -> str:
+    """A JSON value's canonical text: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def digest(value: object) -> str:
     """The SHA-256 of a JSON value's canonical text, in hexadecimal."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text(value).encode()).hexdigest()
 
 
 def _without_defaults(**fields: object) -> Json:
@@ -67,8 +71,8 @@ def traffic_of(value: Json) -> Traffic:
     )
 
 
-def _ports(text: str | None) -> Ranges:
-    return ALL_PORTS if text is None else parse_ports(text)
+def _ports(ports: str | None) -> Ranges:
+    return ALL_PORTS if ports is None else parse_ports(ports)
 
 
 def _many_traffic_json(traffic: tuple[Traffic, ...]) -> list[Json]:

@@ -9,7 +9,7 @@ from mocks.kubernetes.catalog import Catalog
 from mocks.kubernetes.managed import Manager, Scope
 from mocks.kubernetes.resources import Resource
 from mocks.kubernetes.selectors import Predicate, both, everything, field_selector, label_selector
-from mocks.kubernetes.status import Json, bad_request, no_such_resource
+from mocks.kubernetes.status import bad_request, no_such_path, no_such_resource
 
 _MANAGER_LENGTH = 128
 _SUBRESOURCES = {"status", "binding"}
@@ -25,6 +25,7 @@ class Call:
     subresource: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
     agent: str = ""
+    patching: bool = False
 
     @property
     def dry_run(self) -> bool:
@@ -36,18 +37,22 @@ class Call:
 
     def number(self, name: str) -> int:
         text = self.query.get(name) or "0"
-        if not text.isdigit():
-            raise bad_request(f'{name}: Invalid value: "{text}": must be a non-negative number')
-        return int(text)
+        if not text.removeprefix("-").isdigit():
+            raise bad_request(f'{name}: Invalid value: "{text}": parsing "{text}": invalid syntax')
+        return max(int(text), 0)
 
     def selects(self) -> Predicate:
         labels, fields = self.query.get("labelSelector", ""), self.query.get("fieldSelector", "")
         chosen = label_selector(labels) if labels else everything
         if fields:
-            chosen = both(chosen, field_selector(fields, self.resource.fields))
+            chosen = both(chosen, field_selector(fields, self._known_fields()))
         if self.name:
             chosen = both(chosen, lambda item: item["metadata"]["name"] == self.name)
         return chosen
+
+    def _known_fields(self) -> set[str]:
+        names = {"metadata.name", *self.resource.fields}
+        return names | {"metadata.namespace"} if self.resource.namespaced else names
 
     def updater(self) -> Manager:
         name = self.query.get("fieldManager") or self.agent.split("/")[0] or "unknown"
@@ -77,8 +82,10 @@ def parse_path(catalog: Catalog, path: str, query: Mapping[str, str], agent: str
         namespace, rest = rest[1], rest[2:]
     resource = catalog.find(group, version, rest[0])
     if resource is None or (namespace and not resource.namespaced):
-        raise no_such_resource()
+        raise no_such_resource() if catalog.is_built_in(group) else no_such_path()
     name, subresource = (*rest[1:3], "", "")[:2]
+    if name and resource.namespaced and not namespace:
+        raise no_such_resource() if catalog.is_built_in(group) else no_such_path()
     if subresource and not _has(resource, subresource):
         raise no_such_resource()
     return Call(resource, namespace, name, subresource, query, agent)
@@ -88,27 +95,3 @@ def _has(resource: Resource, subresource: str) -> bool:
     if subresource == "status":
         return resource.status
     return subresource in _SUBRESOURCES and resource.kind == "Pod"
-
-
-def check_body(call: Call, body: Json) -> Json:
-    """The body with the name and namespace of the path. Raises the 400 of a body that is something else."""
-    resource = call.resource
-    if not body.get("kind"):
-        raise bad_request(f"Object 'Kind' is missing in '{str(body)[:200]}'")
-    if body.get("apiVersion") != resource.api_version or body["kind"] != resource.kind:
-        raise bad_request(
-            f"{body['kind']} in version {body.get('apiVersion')!r} cannot be handled as a {resource.kind}: "
-            f"the API version in the data ({body.get('apiVersion')}) does not match the expected API version "
-            f"({resource.api_version})"
-        )
-    metadata = dict(body.get("metadata") or {})
-    if resource.namespaced:
-        if metadata.setdefault("namespace", call.namespace) != call.namespace:
-            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    elif metadata.pop("namespace", ""):
-        raise bad_request("namespace may not be set for a cluster-scoped object")
-    if call.name and metadata.setdefault("name", call.name) != call.name:
-        raise bad_request(
-            f"the name of the object ({metadata['name']}) does not match the name on the URL ({call.name})"
-        )
-    return body | {"metadata": metadata}

@@ -22,6 +22,9 @@ class Catalog:
         key = (group, version, plural)
         return self._built_in.get(key) or self._custom.get(key)
 
+    def is_built_in(self, group: str) -> bool:
+        return any(key[0] == group for key in self._built_in)
+
     def by_kind(self, api_version: str, kind: str) -> Resource | None:
         found = (each for each in self.all() if each.api_version == api_version and each.kind == kind)
         return next(found, None)

@@ -44,7 +44,11 @@ def _faults(definition: Json) -> Iterator[Cause]:
         text = f"Invalid value: {len(versions)}: must have exactly one version marked as storage version"
         yield Cause("FieldValueInvalid", text, "spec.versions")
     for index, version in enumerate(versions):
-        yield from _version_faults(version, f"spec.versions[{index}]")
+        # a schema that all versions share is spoken of as one
+        shared = all(each.get("schema") == version.get("schema") for each in versions)
+        yield from _version_faults(version, "spec.validation" if shared else f"spec.versions[{index}].schema")
+        if shared:
+            return
 
 
 def _scope_fault(scope: str | None) -> Cause:
@@ -58,9 +62,9 @@ def _version_faults(version: Json, path: str) -> Iterator[Cause]:
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
     if schema is None:
         text = "Required value: schemas are required"
-        yield Cause("FieldValueRequired", text, f"{path}.schema.openAPIV3Schema")
+        yield Cause("FieldValueRequired", text, f"{path}.openAPIV3Schema")
         return
-    yield from _schema_faults(schema, f"{path}.schema.openAPIV3Schema")
+    yield from _schema_faults(schema, f"{path}.openAPIV3Schema")
 
 
 def _schema_faults(schema: Json, path: str) -> Iterator[Cause]:
@@ -93,6 +97,11 @@ def established(definition: Json, now: str) -> Json:
     versions = [*before, *(name for name in stored if name not in before)]
     status = {"acceptedNames": spec["names"], "conditions": conditions, "storedVersions": versions}
     return definition | {"status": status}
+
+
+def first_status(definition: Json, now: str) -> Json:
+    status: Json = established(definition, now)["status"]
+    return status
 
 
 def _condition(kind: str, reason: str, message: str, now: str) -> Json:

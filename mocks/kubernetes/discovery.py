@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mocks.kubernetes.catalog import Catalog
 from mocks.kubernetes.resources import VERBS, Resource
-from mocks.kubernetes.status import Json, no_such_resource
+from mocks.kubernetes.status import Json, no_such_path, no_such_resource
 
 VERSION: Json = {
     "major": "1",
@@ -34,7 +34,7 @@ def group_list(catalog: Catalog) -> Json:
 def group(catalog: Catalog, name: str) -> Json:
     versions = catalog.groups().get(name)
     if versions is None:
-        raise no_such_resource()
+        raise no_such_path()
     return {"kind": "APIGroup", "apiVersion": "v1"} | _group(name, versions)
 
 
@@ -46,7 +46,7 @@ def _group(name: str, versions: list[str]) -> Json:
 def resource_list(catalog: Catalog, group_name: str, version: str) -> Json:
     served = catalog.of(group_name, version)
     if not served:
-        raise no_such_resource()
+        raise no_such_resource() if catalog.is_built_in(group_name) else no_such_path()
     listed = [entry for resource in served for entry in _entries(resource)]
     return {
         "kind": "APIResourceList",

@@ -6,6 +6,7 @@ A path is a tuple of elements in the words of managedFields: `f:spec`, `k:{"name
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -100,11 +101,24 @@ def _compare(old: Any, new: Any, topology: Topology, path: Path, found: Comparis
         found.added.add(path)
     elif new is ABSENT:
         found.removed.add(path)
-    if _is_leaf(old, new, topology):
-        if old is not ABSENT and new is not ABSENT and old != new:
-            found.modified.add(path)
-        return
-    before, after = children(old, topology), children(new, topology)
+    if (old is None and new) or (new is None and old):
+        # null stands for an empty container
+        filled = new if old is None else old
+        empty: Any = [] if isinstance(filled, list) else {}
+        old, new = (empty if value is None and granular(filled, topology) else value for value in (old, new))
+    if old is not ABSENT and new is not ABSENT and type(old) is not type(new):
+        # what lay below the old value is gone, what lies below the new one is new
+        found.modified.add(path)
+        _compare_below(old, ABSENT, topology, path, found)
+        _compare_below(ABSENT, new, topology, path, found)
+    elif not _is_leaf(old, new, topology):
+        _compare_below(old, new, topology, path, found)
+    elif old is not ABSENT and new is not ABSENT and old != new:
+        found.modified.add(path)
+
+
+def _compare_below(old: Any, new: Any, topology: Topology, path: Path, found: Comparison) -> None:
+    before, after = (children(value, topology) if granular(value, topology) else {} for value in (old, new))
     for step in before | after:
         below = (after.get(step) or before[step])[1]
         nothing = (ABSENT, below)
@@ -112,10 +126,9 @@ def _compare(old: Any, new: Any, topology: Topology, path: Path, found: Comparis
 
 
 def _is_leaf(old: Any, new: Any, topology: Topology) -> bool:
+    """Whether values are compared whole: atomic, scalar, or all of them empty."""
     present = [value for value in (old, new) if value is not ABSENT]
-    if not all(granular(value, topology) for value in present) or len({type(value) for value in present}) > 1:
-        return True
-    return not any(present)
+    return not all(granular(value, topology) for value in present) or not any(present)
 
 
 def merge(live: Any, applied: Any, topology: Topology) -> Any:
@@ -132,27 +145,45 @@ def merge(live: Any, applied: Any, topology: Topology) -> Any:
 
 def _merge_lists(live: Children, applied: Children, below: Topology) -> list[Any]:
     """Applied items keep their order; live ones keep their places between them."""
-    merged: list[Any] = []
-    waiting = [step for step in live if step not in applied]
-    order = list(live)
-    for step, (item, _) in applied.items():
-        if step in live:
-            while waiting and order.index(waiting[0]) < order.index(step):
-                merged.append(live[waiting.pop(0)][0])
-        merged.append(merge(live[step][0] if step in live else ABSENT, item, below))
-    return merged + [live[step][0] for step in waiting]
+    merged: dict[str, Any] = {}
+    left, right = deque(live), deque(applied)
+    shared = deque(step for step in applied if step in live)
+
+    def take(step: str) -> None:
+        item = applied[step][0] if step in applied else ABSENT
+        merged[step] = merge(live[step][0] if step in live else ABSENT, item, below)
+        if shared and shared[0] == step:
+            shared.popleft()
+
+    while left or right:
+        if left and left[0] not in applied:
+            take(left.popleft())
+        elif left and right and left[0] != right[0] and shared and shared[0] != left[0]:
+            # it comes at its applied place
+            left.popleft()
+        elif left and (not right or left[0] == right[0] or left[0] in merged):
+            step = left.popleft()
+            if right and right[0] == step:
+                take(right.popleft())
+        else:
+            take(right.popleft())
+    return list(merged.values())
 
 
 def remove(value: Any, paths: FieldSet, topology: Topology) -> Any:
-    """The value without the fields at the paths, and what lies below them."""
-    if not paths or not granular(value, topology):
+    """The value without the fields at the paths, and what lies below them. A container that ends empty becomes null."""
+    if not isinstance(value, dict | list):
         return value
+    if not granular(value, topology):
+        return None
     nested = _by_first(paths)
     kept = {
-        step: remove(inner, nested.get(step, frozenset()), below)
+        step: remove(inner, nested[step], below) if step in nested else inner
         for step, (inner, below) in children(value, topology).items()
         if (step,) not in paths
     }
+    if not kept:
+        return None
     if isinstance(value, dict):
         return {step[2:]: inner for step, inner in kept.items()}
     return list(kept.values())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -22,6 +22,7 @@ from mocks.kubernetes.status import (
     bad_request,
     expired,
     method_not_allowed,
+    no_such_path,
     unauthorized,
     unsupported_media,
 )
@@ -33,8 +34,10 @@ from mocks.kubernetes.watching import Watching
 BODY_LIMIT = 3 * 1024 * 1024
 _OPEN_PATHS = {"/version", "/healthz", "/readyz", "/livez"}
 _PRETIMEOUT = 2.0
+_NO_PAGE = "404 page not found"
 _BINARY = {"application/vnd.kubernetes.protobuf", "application/cbor", "application/apply-patch+cbor"}
 _READABLE = ("application/json", "application/yaml")
+_WRITABLE = {*_READABLE, "application/octet-stream"}
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -90,6 +93,8 @@ class Handlers:
             self._authenticate(request)
             return await self._route(request)
         except ApiError as error:
+            if error.message == _NO_PAGE:
+                return web.Response(status=404, text=f"{_NO_PAGE}\n")
             return web.json_response(error.body(), status=error.code, headers=error.headers)
 
     def _authenticate(self, request: web.Request) -> None:
@@ -107,7 +112,7 @@ class Handlers:
         parts = path.split("/")
         if parts[1:2] == ["api"] or (parts[1:2] == ["apis"] and len(parts) > 4):  # noqa: PLR2004 - /apis/g/v/plural
             return await self._resource(request, path)
-        return web.Response(status=404, text="404 page not found\n")
+        raise no_such_path()
 
     async def _resource(self, request: web.Request, path: str) -> web.StreamResponse:
         call = parse_path(self.catalog, path, dict(request.query), request.headers.get("User-Agent", ""))
@@ -127,7 +132,7 @@ class Handlers:
     async def _answer(self, request: web.Request, call: Call) -> Answer:
         body = await _body(request)
         content_type = request.content_type
-        if content_type in _BINARY:
+        if content_type in _BINARY or (request.method in {"POST", "PUT"} and content_type not in _WRITABLE):
             raise unsupported_media(_READABLE)
         match request.method:
             case "GET":
@@ -137,10 +142,12 @@ class Handlers:
             case "PUT" if call.name:
                 return self.verbs.update(call, _object(body))
             case "PATCH" if call.name:
-                return self.verbs.patch(call, content_type, body)
+                return self.verbs.patch(replace(call, patching=True), content_type, body)
             case "DELETE":
                 options = _object(body) if body.strip() else {}
                 return self.verbs.delete(call, options) if call.name else self.verbs.delete_collection(call, options)
+        if request.method in {"PUT", "PATCH"} and call.resource.custom:
+            raise bad_request("name must be provided")
         raise method_not_allowed()
 
     def _note(self, verb: str, request: web.Request) -> None:
@@ -200,7 +207,7 @@ class _Sender:
                 return
             if marks and loop.time() >= marks[0]:
                 marks.pop(0)
-                if wants_marks:
+                if wants_marks and self.watching.moved:
                     await self._send([self.watching.bookmark()])
             await _pause(self.stream.wake, min([end, *marks[:1]]) - loop.time())
         if self.stream.broken:

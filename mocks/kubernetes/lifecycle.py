@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mocks.kubernetes import definitions
+from mocks.kubernetes import builtin
 from mocks.kubernetes.resources import Resource
 from mocks.kubernetes.status import ApiError, Cause, Json, invalid
 from mocks.kubernetes.structure import default, prune
@@ -23,6 +21,7 @@ _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z
 _LABEL_LENGTH = 63
 _NAME_LENGTH = 253
 _RBAC = "rbac.authorization.k8s.io"
+_OMITTED_EMPTY = {"labels", "annotations", "finalizers", "ownerReferences"}
 _FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
@@ -34,23 +33,25 @@ class Prepared:
     unknown: list[str] = field(default_factory=list)
 
 
-def shape(resource: Resource, item: Json) -> Prepared:
-    """The object as the schema has it: unknown fields dropped, defaults filled in."""
+def shape(resource: Resource, item: Json, *, applied: bool = False) -> Prepared:
+    """The object as the schema has it: unknown fields dropped, defaults filled in, empty metadata left out."""
+    bare = {key: value for key, value in item["metadata"].items() if value or key not in _OMITTED_EMPTY}
+    item = item | {"metadata": bare}
     if resource.schema is not None:
         pruned, unknown = prune(item, resource.schema)
-        return Prepared(default(pruned, resource.schema), unknown)
-    fill = _FILLERS.get((resource.group, resource.kind))
-    return Prepared(fill(item) if fill else item)
+        return Prepared(default(pruned, resource.schema, keep_nulls=applied), unknown)
+    return Prepared(builtin.fill(resource, item))
 
 
-def check(resource: Resource, item: Json) -> None:
-    """Raises the 422 with every fault of the object."""
+def check(resource: Resource, item: Json, live: Json | None = None) -> None:
+    """Raises the 422 with every fault of the object, or of its change."""
     metadata = item["metadata"]
     causes = [*_metadata_faults(resource, metadata)]
     if resource.schema is not None:
         causes += validate(item, resource.schema)
-    if resource.kind == "CustomResourceDefinition":
-        causes += definitions.faults(item)
+    causes += builtin.faults(resource, item)
+    if live is not None:
+        causes += builtin.changed_faults(resource, live, item)
     if causes:
         raise invalid(resource.kind_target(metadata.get("name", "")), causes)
 
@@ -93,8 +94,7 @@ def for_create(resource: Resource, item: Json, uid: str, now: str) -> Json:
     item = item | {"metadata": metadata}
     if resource.status and resource.kind not in _KEEP_STATUS:
         item = {key: value for key, value in item.items() if key != "status"}
-    start = _FIRST_STATUS.get((resource.group, resource.kind))
-    return item | {"status": start(item, now)} if start else item
+    return builtin.with_first_status(resource, item, now)
 
 
 _KEEP_STATUS = {"Node"}
@@ -151,48 +151,5 @@ def require_version(resource: Resource, wanted: Json) -> ApiError | None:
         return None
     text = "Invalid value: 0: must be specified for an update"
     cause = Cause("FieldValueInvalid", text, "metadata.resourceVersion")
-    return invalid(resource.kind_target(wanted["metadata"].get("name", "")), [cause])
-
-
-def _fill_namespace(item: Json) -> Json:
-    metadata = item["metadata"]
-    labels = (metadata.get("labels") or {}) | {"kubernetes.io/metadata.name": metadata.get("name", "")}
-    spec = item.get("spec") or {"finalizers": ["kubernetes"]}
-    return item | {"metadata": metadata | {"labels": labels}, "spec": spec}
-
-
-def _fill_pod(item: Json) -> Json:
-    filled: Json = {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler"}
-    filled |= {"terminationGracePeriodSeconds": 30, "securityContext": {}, "enableServiceLinks": True}
-    return item | {"spec": filled | (item.get("spec") or {})}
-
-
-def _fill_secret(item: Json) -> Json:
-    plain = item.get("stringData") or {}
-    data = (item.get("data") or {}) | {name: base64.b64encode(text.encode()).decode() for name, text in plain.items()}
-    rest = {key: value for key, value in item.items() if key not in {"stringData", "data"}}
-    return {"type": "Opaque"} | rest | ({"data": data} if data else {})
-
-
-def _fill_service(item: Json) -> Json:
-    spec = {"type": "ClusterIP", "sessionAffinity": "None"} | (item.get("spec") or {})
-    ports = [{"protocol": "TCP", "targetPort": port["port"]} | port for port in spec.get("ports") or []]
-    return item | {"spec": spec | ({"ports": ports} if ports else {})}
-
-
-_FILLERS: dict[tuple[str, str], Callable[[Json], Json]] = {
-    ("", "Namespace"): _fill_namespace,
-    ("", "Pod"): _fill_pod,
-    ("", "Secret"): _fill_secret,
-    ("", "Service"): _fill_service,
-    ("apiextensions.k8s.io", "CustomResourceDefinition"): definitions.with_defaults,
-}
-
-_FIRST_STATUS: dict[tuple[str, str], Callable[[Json, str], Json]] = {
-    ("", "Namespace"): lambda _item, _now: {"phase": "Active"},
-    ("", "Pod"): lambda _item, _now: {"phase": "Pending", "qosClass": "BestEffort"},
-    ("", "Service"): lambda _item, _now: {"loadBalancer": {}},
-    ("apiextensions.k8s.io", "CustomResourceDefinition"): lambda item, now: definitions.established(item, now)[
-        "status"
-    ],
-}
+    name = wanted["metadata"].get("name", "")
+    return invalid(resource.kind_target(name) if resource.custom else resource.target(name), [cause])

@@ -216,9 +216,9 @@ def _prune(merged: Json, owners: Owners, last: FieldSet, topology: Topology) -> 
     if not last:
         return merged
     last = with_structs(last, topology)
-    pruned = remove(merged, last, topology)
     wanted = with_structs(frozenset().union(*(owner.fields for owner in owners.values())), topology)
-    whole = with_structs(fields_of(merged, topology), topology)
+    whole = _all_fields(merged, topology)
+    pruned = remove(merged, last, topology)
     pruned = remove(merged, whole - _all_fields(pruned, topology) - wanted, topology)
     result: Json = remove(merged, (whole - _all_fields(pruned, topology)) & last, topology)
     return result

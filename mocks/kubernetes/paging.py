@@ -6,18 +6,24 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
+from itertools import islice
 
 from mocks.kubernetes.calls import Call
+from mocks.kubernetes.selectors import Predicate
 from mocks.kubernetes.status import Json, bad_request, too_large_version
 from mocks.kubernetes.store import Key, key_of
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a list is asked of: the revision to read at (None: now), and the key to start after."""
+    """What a list is asked of: the revision to read at (None: now), and the key to start after.
+
+    `whole`: the limit doesn't count, since the real server answers from its cache.
+    """
 
     revision: int | None = None
     after: Key | None = None
+    whole: bool = False
 
 
 def moment(call: Call, current: int) -> Moment:
@@ -28,7 +34,7 @@ def moment(call: Call, current: int) -> Moment:
     if asked > current:
         raise too_large_version(asked, current)
     exact = call.query.get("resourceVersionMatch") == "Exact"
-    return Moment(asked if exact else None)
+    return Moment(asked if exact else None, whole=call.query.get("resourceVersion") == "0")
 
 
 def _resume(token: str) -> Moment:
@@ -45,15 +51,22 @@ def token(revision: int, last: Key) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def page(items: list[Json], asked: Moment, limit: int, revision: int, *, counted: bool) -> tuple[list[Json], Json]:
-    """The items of one page and the list's metadata."""
+def page(
+    items: list[Json], chosen: Predicate, asked: Moment, limit: int, revision: int, *, counted: bool
+) -> tuple[list[Json], Json]:
+    """The chosen items of one page and the list's metadata.
+
+    A page ends at the limit whether or not a later item fits the selectors, so the last one may be empty.
+    """
     after = asked.after
     rest = items if after is None else [item for item in items if key_of(item) > after]
     metadata: Json = {"resourceVersion": str(revision)}
-    if not limit or len(rest) <= limit:
-        return rest, metadata
-    shown = rest[:limit]
-    metadata["continue"] = token(revision, key_of(shown[-1]))
-    if counted:
-        metadata["remainingItemCount"] = len(rest) - limit
+    fitting = (index for index, item in enumerate(rest) if chosen(item))
+    places = list(islice(fitting, limit or None) if not asked.whole else fitting)
+    shown = [rest[index] for index in places]
+    left = len(rest) - places[-1] - 1 if places else 0
+    if limit and not asked.whole and len(places) == limit and left:
+        metadata["continue"] = token(revision, key_of(shown[-1]))
+        if counted:
+            metadata["remainingItemCount"] = left
     return shown, metadata

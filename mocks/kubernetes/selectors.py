@@ -26,12 +26,14 @@ def both(first: Predicate, second: Predicate) -> Predicate:
 def label_selector(text: str) -> Predicate:
     """`a=b,c!=d,e in (f,g),h notin (i),j,!k`."""
     terms = [_label_term(term) for term in _split(text)]
+    if text.rstrip().endswith(","):
+        raise bad_request("found '', expected: identifier after ','")
     return lambda item: all(term(item["metadata"].get("labels") or {}) for term in terms)
 
 
 def field_selector(text: str, known: Iterable[str]) -> Predicate:
     """`path=value,path!=value`, over the paths that this kind supports."""
-    supported = {"metadata.name", "metadata.namespace", *known}
+    supported = set(known)
     terms = [_field_term(term.strip(), supported) for term in text.split(",") if term.strip()]
     return lambda item: all(term(item) for term in terms)
 

@@ -58,7 +58,7 @@ class ApiError(Exception):
 
     def body(self) -> Json:
         status: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        status |= {"message": self.message, "reason": self.reason, "code": self.code}
+        status |= {"message": self.message, "code": self.code} | ({"reason": self.reason} if self.reason else {})
         if self.details:
             status["details"] = self.details
         return status
@@ -75,6 +75,11 @@ def not_found(target: Target) -> ApiError:
 
 def no_such_resource() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def no_such_path() -> ApiError:
+    """What a group that nobody serves is answered with: text, no Status."""
+    return ApiError(404, "", "404 page not found")
 
 
 def already_exists(target: Target) -> ApiError:

@@ -56,20 +56,24 @@ def is_object_root(schema: Json) -> bool:
     return bool(schema.get("x-mock-root") or schema.get("x-kubernetes-embedded-resource"))
 
 
-def default(value: Any, schema: Json) -> Any:
-    """The value with nulls that mean nothing dropped, and defaults filled in."""
+def default(value: Any, schema: Json, *, keep_nulls: bool = False) -> Any:
+    """The value with defaults filled in, and (but for applied ones) without nulls that mean nothing."""
     if isinstance(value, list):
-        return [default(item, schema.get("items", {})) for item in value]
+        return [default(item, schema.get("items", {}), keep_nulls=keep_nulls) for item in value]
     if not isinstance(value, dict):
         return value
     properties: dict[str, Json] = schema.get("properties", {})
-    filled = {name: inner for name, inner in value.items() if inner is not None or _may_be_null(properties.get(name))}
+    filled = {
+        name: inner
+        for name, inner in value.items()
+        if inner is not None or keep_nulls or _may_be_null(properties.get(name))
+    }
     for name, below in properties.items():
         if name not in filled and "default" in below:
             filled[name] = copy.deepcopy(below["default"])
     extra = schema.get("additionalProperties")
     free = extra if isinstance(extra, dict) else {}
-    return {name: default(inner, properties.get(name, free)) for name, inner in filled.items()}
+    return {name: default(inner, properties.get(name, free), keep_nulls=keep_nulls) for name, inner in filled.items()}
 
 
 def _may_be_null(schema: Json | None) -> bool:

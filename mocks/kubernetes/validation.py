@@ -173,7 +173,8 @@ def _string(value: str, schema: Json, path: str) -> Iterator[Cause]:
         yield _bad(value, path, f"should match '{pattern}'")
     check = _FORMATS.get(schema.get("format", ""))
     if check is not None and not check(value):
-        yield _bad(value, path, f"must be of type {schema['format']}: {_quoted(value)}")
+        text = f"{_in_body(path)} must be of type {schema['format']}: {_quoted(value)}"
+        yield Cause("FieldValueTypeInvalid", f"Invalid value: {_quoted(value)}: {text}", path)
 
 
 def _search(pattern: str, value: str) -> bool:

@@ -16,9 +16,12 @@ from typing import Any
 import yaml
 
 from mocks.kubernetes import definitions, lifecycle, managed
-from mocks.kubernetes.calls import Call, check_body
+from mocks.kubernetes.bodies import check_applied, check_body, check_fixed
+from mocks.kubernetes.calls import Call
 from mocks.kubernetes.catalog import DEFINITIONS, Catalog
+from mocks.kubernetes.declared import check_declared
 from mocks.kubernetes.eventforms import presented, to_stored
+from mocks.kubernetes.options import check_list, check_patch, check_write
 from mocks.kubernetes.paging import moment, page
 from mocks.kubernetes.patches import json_patch, merge_patch, strategic_merge_patch
 from mocks.kubernetes.resources import Resource
@@ -70,6 +73,7 @@ class Verbs:
             return Answer(presented(call.resource, self._live(call)))
 
     def list(self, call: Call) -> Answer:
+        check_list(call.query)
         chosen, filtered = call.selects(), "labelSelector" in call.query or "fieldSelector" in call.query
         with self.store.lock:
             asked = moment(call, self.store.revision)
@@ -77,37 +81,47 @@ class Verbs:
                 stored = self.store.items(call.resource.bucket, call.namespace, asked.revision)
             except CompactedError as error:
                 raise expired(EXPIRED_CONTINUE) from error
-            items = [item for item in stored if chosen(item)]
             revision = self.store.revision if asked.revision is None else asked.revision
-        shown, metadata = page(items, asked, call.number("limit"), revision, counted=not filtered)
+        shown, metadata = page(stored, chosen, asked, call.number("limit"), revision, counted=not filtered)
         return Answer(list_of(call.resource, shown, metadata))
 
     def create(self, call: Call, body: Json) -> Answer:
+        check_write(call.query, "CreateOptions")
         if call.subresource == "binding":
             return self._bind(call, body)
-        if call.name:
+        if call.name and not call.resource.custom:
             raise method_not_allowed()
         with self.store.lock:
             item = _named(check_body(call, body))
+            if item["metadata"].get("resourceVersion"):
+                raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
             warnings = self._unknown_fields(call, item)
             return self._insert(call, item, warnings)
 
     def update(self, call: Call, body: Json) -> Answer:
+        check_write(call.query, "UpdateOptions")
         with self.store.lock:
             wanted = check_body(call, body)
             live = presented(call.resource, self._live(call))
             fault = lifecycle.require_version(call.resource, wanted)
             if fault:
                 raise fault
+            if wanted["metadata"].get("uid") not in {None, "", live["metadata"].get("uid")}:
+                raise _uid_conflict(call, wanted["metadata"]["uid"], live["metadata"].get("uid", ""))
             return self._replace(call, live, wanted, self._unknown_fields(call, wanted))
 
     def patch(self, call: Call, content_type: str, body: bytes) -> Answer:
+        check_patch(call.query, apply=content_type == APPLY_PATCH)
         with self.store.lock:
             if content_type == APPLY_PATCH:
                 return self._apply(call, _parse(body))
             change = _patcher(call.resource, content_type)
             live = presented(call.resource, self._live(call))
-            wanted = check_body(call, change(live, _parse(body)))
+            read = _parse(body)
+            if not isinstance(read, list if content_type == JSON_PATCH else dict):
+                raise bad_request(f"error decoding patch: cannot unmarshal {type(read).__name__}")
+            wanted = check_body(call, change(live, read))
+            check_fixed(call.resource, live, wanted)
             return self._replace(call, live, wanted, self._unknown_fields(call, wanted))
 
     def delete(self, call: Call, options: Json) -> Answer:
@@ -142,6 +156,9 @@ class Verbs:
         unknown = [f'unknown field "{path}"' for path in lifecycle.shape(call.resource, item).unknown]
         if not unknown or wish == "Ignore":
             return ()
+        if wish == "Strict" and call.patching:
+            text = f'Invalid value: "{json.dumps(item)}": strict decoding error: {", ".join(unknown)}'
+            raise invalid(Target(""), [Cause("FieldValueInvalid", text, "patch")])
         if wish == "Strict":
             resource = call.resource
             raise bad_request(
@@ -154,12 +171,15 @@ class Verbs:
         """Store a new object. `owned`: its managedFields are made already; else its fields are the sender's."""
         resource, metadata = call.resource, item["metadata"]
         self._require_namespace(resource, metadata.get("namespace", ""))
-        made = lifecycle.for_create(resource, lifecycle.shape(resource, item).item, str(uuid.uuid4()), self._now())
+        shaped = lifecycle.shape(resource, item, applied=owned).item
+        made = lifecycle.for_create(resource, shaped, str(uuid.uuid4()), self._now())
         lifecycle.check(resource, made)
         if self.store.get(resource.bucket, _key_of(resource, made)) is not None:
             raise already_exists(resource.target(metadata["name"]))
         if not owned:
-            made = managed.updated({}, made, call.updater(), call.scope(), self._now())
+            # of a built-in kind the server's own types have these fields even when empty
+            blank: Json = {} if resource.custom else {"spec": {}, "status": {}}
+            made = managed.updated(blank, made, call.updater(), call.scope(), self._now())
         return Answer(self._write(call, made), 201, warnings)
 
     def _replace(self, call: Call, live: Json, wanted: Json, warnings: tuple[str, ...]) -> Answer:
@@ -174,7 +194,7 @@ class Verbs:
 
     def _settle(self, call: Call, live: Json, item: Json, warnings: tuple[str, ...]) -> Answer:
         """Check and store a changed object; one that didn't change keeps its resourceVersion."""
-        lifecycle.check(call.resource, item)
+        lifecycle.check(call.resource, item, live)
         if lifecycle.same(live, item):
             return Answer(live, 200, warnings)
         if item["metadata"].get("deletionTimestamp") and not item["metadata"].get("finalizers"):
@@ -184,33 +204,32 @@ class Verbs:
         return Answer(self._write(call, item), 200, warnings)
 
     def _apply(self, call: Call, config: Json) -> Answer:
-        _check_apply(call, config)
-        config = check_body(call, config)
-        warnings = self._unknown_fields(call, config)
+        config = check_applied(call, config)
+        check_declared(call.resource, config)
         stored = self.store.get(call.resource.bucket, _key(call))
         force = call.query.get("force", "").lower() in {"1", "true"}
         request = managed.Apply(config, call.applier(), force)
         if stored is None:
             if call.subresource:
                 raise not_found(call.resource.target(call.name))
-            return self._apply_new(call, request, warnings)
+            return self._apply_new(call, request)
         live = presented(call.resource, stored)
         _check_version(call, live, config)
+        check_fixed(call.resource, live, config)
         merged = managed.applied(live, request, call.scope(), self._now())
-        item = self._prepared(call, live, lifecycle.shape(call.resource, merged).item)
-        return self._settle(call, live, item, warnings)
+        item = self._prepared(call, live, lifecycle.shape(call.resource, merged, applied=True).item)
+        return self._settle(call, live, item, ())
 
-    def _apply_new(self, call: Call, request: managed.Apply, warnings: tuple[str, ...]) -> Answer:
-        if request.config["metadata"].get("resourceVersion"):
-            raise conflict(call.resource.target(call.name), "resourceVersion was set on an object that doesn't exist")
+    def _apply_new(self, call: Call, request: managed.Apply) -> Answer:
+        check_fixed(call.resource, {"metadata": {}}, request.config)
         empty = {"apiVersion": call.resource.api_version, "kind": call.resource.kind, "metadata": {}}
         item = managed.applied(empty, request, call.scope(), self._now())
-        return self._insert(call, item, warnings, owned=True)
+        return self._insert(call, item, (), owned=True)
 
     def _write(self, call: Call, item: Json) -> Json:
         """Put an object into the store (unless this is a dry run); what comes back is what the client sees."""
         resource = call.resource
-        if resource.kind == "CustomResourceDefinition" and not call.subresource:
+        if resource.bucket == DEFINITIONS and not call.subresource:
             item = definitions.established(item, self._now())
         _check_size(item)
         if call.dry_run:
@@ -226,7 +245,9 @@ class Verbs:
             return None
         if live["metadata"].get("deletionTimestamp"):
             return live
-        marks = {"deletionTimestamp": self._now(), "deletionGracePeriodSeconds": 0}
+        marks: Json = {"deletionTimestamp": self._now(), "deletionGracePeriodSeconds": 0}
+        if "generation" in live["metadata"]:
+            marks["generation"] = live["metadata"]["generation"] + 1
         return self.store.put(resource.bucket, live | {"metadata": live["metadata"] | marks})
 
     def _remove(self, resource: Resource, live: Json) -> None:
@@ -274,6 +295,9 @@ class Verbs:
 
 def list_of(resource: Resource, items: list[Json], metadata: Json) -> Json:
     shown = [presented(resource, item) for item in items]
+    if resource.custom:
+        # as the real server does, for kinds whose types it doesn't know
+        metadata = {"continue": ""} | metadata
     return {
         "kind": f"{resource.kind}List",
         "apiVersion": resource.api_version,
@@ -321,8 +345,6 @@ def _check_version(call: Call, live: Json, wanted: Json) -> None:
     sent, held = wanted["metadata"], live["metadata"]
     if sent.get("resourceVersion") not in {None, "", held["resourceVersion"]}:
         raise conflict(call.resource.target(call.name))
-    if sent.get("uid") not in {None, "", held.get("uid")}:
-        raise _uid_conflict(call, sent["uid"], held.get("uid", ""))
 
 
 def _uid_conflict(call: Call, asked: str, held: str) -> ApiError:
@@ -331,23 +353,17 @@ def _uid_conflict(call: Call, asked: str, held: str) -> ApiError:
 
 
 def _check_preconditions(call: Call, live: Json, wanted: Json) -> None:
-    metadata = live["metadata"]
-    if wanted.get("uid") not in {None, metadata.get("uid")}:
-        raise _uid_conflict(call, wanted["uid"], metadata.get("uid", ""))
-    version = wanted.get("resourceVersion")
-    if version not in {None, metadata["resourceVersion"]}:
-        why = f"ResourceVersion in precondition: {version}, ResourceVersion in object meta: "
-        raise conflict(call.resource.target(call.name), f"Precondition failed: {why}{metadata['resourceVersion']}")
-
-
-def _check_apply(call: Call, config: Json) -> None:
-    if not isinstance(config, dict):
-        raise bad_request("error decoding YAML: the configuration is no object")
-    if not call.query.get("fieldManager"):
-        cause = Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
-        raise invalid(Target("PatchOptions", "meta.k8s.io"), [cause])
-    if (config.get("metadata") or {}).get("managedFields"):
-        raise bad_request("metadata.managedFields must be nil")
+    metadata, target = live["metadata"], call.resource.kind_target(call.name)
+    asked, held = wanted.get("uid"), metadata.get("uid")
+    if asked not in {None, held}:
+        why = f"the UID in the precondition ({asked}) does not match the UID in record ({held})."
+        raise conflict(target, f"{why} The object might have been deleted and then recreated")
+    asked, held = wanted.get("resourceVersion"), metadata["resourceVersion"]
+    if asked not in {None, held}:
+        why = (
+            f"the ResourceVersion in the precondition ({asked}) does not match the ResourceVersion in record ({held})."
+        )
+        raise conflict(target, f"{why} The object might have been modified")
 
 
 def _check_size(item: Json) -> None:

@@ -32,10 +32,17 @@ class Watching:
     call: Call
     chosen: Predicate = field(init=False)
     seen: int = field(init=False)
+    marked: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.chosen = self.call.selects()
         self.seen = self.call.number("resourceVersion")
+        self.marked = max(self.seen, self.store.revision)
+
+    @property
+    def moved(self) -> bool:
+        """Whether there is anything to tell by a bookmark."""
+        return self.seen > self.marked
 
     def start(self) -> list[Json]:
         """The events before any change: what exists already, where the client wants it."""
@@ -60,6 +67,7 @@ class Watching:
     def bookmark(self, metadata: Json | None = None) -> Json:
         resource = self.call.resource
         body = {"kind": resource.kind, "apiVersion": resource.api_version}
+        self.marked = self.seen
         seen = {"resourceVersion": str(self.seen), "creationTimestamp": None}
         return {"type": "BOOKMARK", "object": body | {"metadata": seen | (metadata or {})}}
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from bridge.managers.panorama import Access, PanoramaApi, PanoramaManager
 from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
@@ -33,8 +34,8 @@ POLLS = 20
 PASSWORD = "bench"
 
 
-def configuration(rules: int, seed: int = 1) -> str:
-    """A device group with so many rules and five objects a rule, and a thousand others beside it."""
+def configuration(rules: int, beside: int = 10, seed: int = 1) -> str:
+    """A device group with so many rules and five objects a rule; a thousand others with `beside` rules each."""
     chance = random.Random(seed)
     count = rules * OBJECTS_A_RULE
     addresses = (
@@ -51,8 +52,8 @@ def configuration(rules: int, seed: int = 1) -> str:
     )
     own = section("address", *addresses) + section("address-group", *groups) + section("service", *services)
     own += rulebase("pre", *(_rule(number, count, chance) for number in range(rules)))
-    beside = rulebase("pre", *(rule(f"other {n}", from_="zone-1", to="zone-2") for n in range(10)))
-    others = {f"branch-{number}": beside for number in range(DEVICE_GROUPS)}
+    theirs = rulebase("pre", *(rule(f"other {n}", from_="zone-1", to="zone-2") for n in range(beside)))
+    others = {f"branch-{number}": theirs for number in range(DEVICE_GROUPS)}
     return config_text(groups={"top": "", "bench": own} | others, parents={"bench": "top"})
 
 
@@ -123,7 +124,14 @@ def _manager(host: str, ca_file: Path) -> PanoramaManager:
     return PanoramaManager(PanoramaApi(access), "bench")
 
 
-UNITS = {"peak": "MB", "poll cpu": "ms", "poll calls": "calls", "received": "MiB", "objects": "objects"}
+UNITS = {
+    "configuration": "MiB",
+    "peak": "MB",
+    "poll cpu": "ms",
+    "poll calls": "calls",
+    "received": "MiB",
+    "objects": "objects",
+}
 
 
 def main() -> None:
@@ -142,6 +150,16 @@ def main() -> None:
         _tell(results, "growth from 10,000 to 20,000 rules", totals[20_000] / totals[10_000], "times")
 
 
+def _case(results: TextIO, folder: Path, name: str, text: str) -> float:
+    """Measure one configuration and tell its figures; the seconds of the whole pass."""
+    path = folder / "running.xml"
+    path.write_text(text)
+    figures = {"configuration": path.stat().st_size / 2**20} | _measure(path)
+    for figure, value in figures.items():
+        _tell(results, f"{name}: {figure}", value, UNITS.get(figure, "s"))
+    return figures["total"]
+
+
 def _measure(path: Path) -> dict[str, float]:
     with panorama(path) as (host, ca_file):
         command = [sys.executable, "-m", "tests.bench.panorama", host, str(ca_file)]
@@ -150,7 +168,7 @@ def _measure(path: Path) -> dict[str, float]:
     return figures
 
 
-def _tell(results, name: str, value: float, unit: str) -> None:
+def _tell(results: TextIO, name: str, value: float, unit: str) -> None:
     line = json.dumps({"name": name, "value": round(value, 3), "unit": unit})
     print(line)
     results.write(line + "\n")

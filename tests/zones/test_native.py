@@ -1,4 +1,5 @@
 import copy
+import json
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,13 @@ def test_large_sets_and_rulebases_are_chunked_and_read_back():
     assert kinds.count("AddressSet") >= 1
     assert kinds.count("PolicyChunk") >= 2
     assert parse(rendered.tier, by_name(rendered)) == policy
+
+
+def test_no_object_outgrows_etcd():
+    wide = AddressSet.parse(f"2001:db8:{n:x}::/48" for n in range(0, 128, 2))
+    entries = [Entry(origin(f"rule {n}"), Verdict.DENY, sources=wide, destinations=wide) for n in range(600)]
+    rendered = render(Policy(Zoning(), (), tuple(entries)), "panorama", 1)
+    assert max(len(json.dumps(part)) for part in rendered.parts) < 600_000
 
 
 def test_an_edit_in_the_middle_touches_few_objects():

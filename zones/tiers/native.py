@@ -6,6 +6,7 @@ of. A reader that has them all has that revision, and can't have a mixture.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,9 +23,10 @@ TIER, POLICY_CHUNK, ADDRESS_SET = "Tier", "PolicyChunk", "AddressSet"
 PLURALS = {TIER: "tiers", POLICY_CHUNK: "policychunks", ADDRESS_SET: "addresssets"}
 TIER_LABEL = f"{GROUP}/tier"
 
-# An etcd object is at most 1.5 MiB. A chunk's end depends on what it holds, so an edit moves no other chunk's end.
+# A chunk's end depends on what it holds, so an edit moves no other chunk's end.
 CHUNK_ENTRIES = (32, 256)
 SET_PREFIXES = (512, 4096)
+CHUNK_BYTES = 256 * 1024  # an etcd object is at most 1.5 MiB
 INLINE_PREFIXES = 64
 _NAME_DIGITS = 32
 
@@ -174,14 +176,16 @@ def _addresses_of(value: Json | None, sets: Mapping[str, list[str]]) -> AddressS
 
 
 def _chunks(items: Sequence[_Item], sizes: tuple[int, int]) -> Iterator[Sequence[_Item]]:
-    """Split where an item's own digest says so, between the least and the largest size."""
+    """Split where an item's own digest says so, between the least and the largest size, or where it grows too large."""
     least, largest = sizes
-    start = 0
+    start = weight = 0
     for at, item in enumerate(items, 1):
+        text = canonical.text(item)
+        weight += len(text)
         size = at - start
-        if size >= largest or (size >= least and int(digest(item)[:8], 16) % least == 0):
+        if size >= largest or weight >= CHUNK_BYTES or (size >= least and zlib.crc32(text.encode()) % least == 0):
             yield items[start:at]
-            start = at
+            start, weight = at, 0
     if start < len(items):
         yield items[start:]
 
