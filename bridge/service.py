@@ -18,6 +18,7 @@ from typing import TypeVar
 import structlog
 
 from bridge.errors import BridgeError, ClusterError, ClusterUnreachableError, RevisionRefusedError
+from bridge.feeds import Feeds
 from bridge.health import serving
 from bridge.leadership import Leadership, LeadershipLostError
 from bridge.metrics import Metrics
@@ -37,6 +38,7 @@ class Work:
     cluster: str
     sync: Sync
     leadership: Leadership
+    feeds: Feeds
     close: Callable[[], Awaitable[None]]
     trigger: asyncio.Event = field(default_factory=asyncio.Event)
     passed: bool = False
@@ -72,6 +74,7 @@ async def serve(works: Sequence[Work], interval: float, address: tuple[str, int]
 async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float, metrics: Metrics) -> None:
     """All clusters' tasks until `stop`, then give the leases back."""
     tasks = [asyncio.create_task(work.leadership.keep(), name=f"lease {work.cluster}") for work in works]
+    tasks += [asyncio.create_task(work.feeds.run(), name=f"feeds {work.cluster}") for work in works]
     tasks += [asyncio.create_task(_passes(work, interval, metrics), name=f"passes {work.cluster}") for work in works]
     ends = [asyncio.create_task(stop.wait()), *tasks]
     try:

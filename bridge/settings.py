@@ -18,8 +18,10 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ByteSize,
     ConfigDict,
     Field,
+    IPvAnyAddress,
     PlainValidator,
     SecretStr,
     field_validator,
@@ -180,6 +182,17 @@ class ObjectSettings(_Section):
     ancestors_win: bool = False
 
 
+class FeedSettings(_Section):
+    """How FQDNs are resolved and external lists fetched. `nameservers`: instead of the machine's own."""
+
+    nameservers: tuple[IPvAnyAddress, ...] = ()
+    ca_file: Path | None = None
+    timeout: Duration = timedelta(seconds=10)
+    max_bytes: Annotated[ByteSize, Field(ge=1024)] = ByteSize(32 * 2**20)
+    max_entries: Annotated[int, Field(ge=1)] = 150_000
+    max_names: Annotated[int, Field(ge=1)] = 1_000
+
+
 class DnsSettings(_Section):
     namespaces: tuple[Text, ...] = ("kube-system",)
     workloads: tuple[Text, ...] = ("coredns", "kube-dns", "node-local-dns")
@@ -255,6 +268,7 @@ class Settings(_Section):
     inexpressible_deny: OnInexpressibleDeny = OnInexpressibleDeny.REFUSE
     objects: ObjectSettings = ObjectSettings()
     time_zone: str = "UTC"
+    feeds: FeedSettings = FeedSettings()
     infrastructure: InfrastructureSettings = InfrastructureSettings()
     guards: GuardSettings = GuardSettings()
     stale_after: Duration = timedelta(minutes=10)

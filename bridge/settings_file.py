@@ -125,6 +125,7 @@ def _missing_files(settings: Settings) -> Iterator[str]:
     """Files that the settings name but that aren't there."""
     panorama = settings.panorama
     files = [(f"clusters[{at}].kubeconfig", cluster.kubeconfig) for at, cluster in enumerate(settings.clusters)]
+    files.append(("feeds.caFile", settings.feeds.ca_file))
     if panorama is not None:
         files += [
             ("panorama.apiKeyFile", panorama.api_key_file),

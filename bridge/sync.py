@@ -6,7 +6,7 @@ It holds only what saves work or repairs a tier; `bridge.service` calls it again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -29,8 +29,9 @@ from bridge.plan import Guards, Live, Plan, plan
 from bridge.report import refusal_lines, summary_json
 from bridge.status import Sight, nodes_json, parse_timestamp, says_something_new, status_json
 from zones.compile import Compiled, Options, compile_policy
+from zones.net import AddressSet
 from zones.policy import InfrastructureRule, Policy
-from zones.rules import Rulebase
+from zones.rules import Feed, Rulebase
 from zones.tiers import native
 from zones.zone import Zoning
 
@@ -38,6 +39,15 @@ Json = dict[str, Any]
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 _NO_GUARDS = Guards(max_deleted_share=1.0, allow_empty=True)
+
+
+class FeedSource(Protocol):
+    """What changes without a commit: the last good content of each feed, and a number that rises with every change."""
+
+    version: int
+
+    async def want(self, feeds: Sequence[Feed], /) -> None: ...
+    def contents(self) -> Mapping[str, AddressSet]: ...
 
 
 class RunBlocking(Protocol):
@@ -66,6 +76,8 @@ class _Reading:
     """What the manager said last, compiled."""
 
     version: str
+    rulebase: Rulebase
+    feeds_version: int
     compiled: Compiled
 
 
@@ -99,6 +111,7 @@ class Sync:
         manager: Manager,
         cluster: TierCluster,
         alerts: Alerts,
+        feeds: FeedSource,
         *,
         run_blocking: RunBlocking,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -107,6 +120,7 @@ class Sync:
         self._manager = manager
         self._cluster = cluster
         self._alerts = alerts
+        self._feeds = feeds
         self._run_blocking = run_blocking
         self._now = now
         self._since = now()
@@ -135,9 +149,7 @@ class Sync:
         """Read and compile the configuration, where it may have changed. What keeps us from it is returned."""
         try:
             version = await self._run_blocking(self._manager.version)
-            if self._reading is None or self._reading.version != version:
-                rulebase = await self._run_blocking(self._manager.rulebase)
-                self._reading = _Reading(version, await asyncio.to_thread(self._compile, rulebase))
+            rulebase = await self._rulebase(version)
         except UnknownDeviceGroupError as error:
             return RevisionRefusedError("UnknownDeviceGroup", str(error))
         except ManagerAnswerError as error:
@@ -145,11 +157,27 @@ class Sync:
         except ManagerError as error:
             return error
         self._answered = self._now()
+        await self._read(version, rulebase)
         return None
 
-    def _compile(self, rulebase: Rulebase) -> Compiled:
+    async def _rulebase(self, version: str) -> Rulebase:
+        if self._reading is not None and self._reading.version == version:
+            return self._reading.rulebase
+        rulebase = await self._run_blocking(self._manager.rulebase)
+        await self._feeds.want(rulebase.feeds)
+        return rulebase
+
+    async def _read(self, version: str, rulebase: Rulebase) -> None:
+        """Compile, unless the rulebase and what its feeds hold are those of the last reading."""
+        feeds_version, contents = self._feeds.version, self._feeds.contents()
+        before = self._reading
+        if before is None or before.rulebase is not rulebase or before.feeds_version != feeds_version:
+            compiled = await asyncio.to_thread(self._compile, rulebase, contents)
+            self._reading = _Reading(version, rulebase, feeds_version, compiled)
+
+    def _compile(self, rulebase: Rulebase, feeds: Mapping[str, AddressSet]) -> Compiled:
         target = self._target
-        return compile_policy(rulebase, target.zoning, target.options, target.infrastructure)
+        return compile_policy(rulebase, target.zoning, target.options, target.infrastructure, feeds)
 
     async def _find(self) -> _Cluster:
         tier = await self._cluster.tier(self._target.tier)

@@ -5,11 +5,15 @@ Only `bridge.cli` calls it; nothing here connects yet.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dns.asyncresolver
+import httpx
 from pydantic import SecretStr
 
 from bridge.alerts import Alerts, EventSink, LogSink, Sink
@@ -17,6 +21,8 @@ from bridge.apiserver import Access as ClusterAccess
 from bridge.apiserver import ApiServer
 from bridge.cluster import Cluster
 from bridge.errors import ManagerRefusedError
+from bridge.feeds import Feeds, Fetcher
+from bridge.feeds import Limits as FeedLimits
 from bridge.leadership import Leadership, Terms
 from bridge.managers import Manager
 from bridge.managers.panorama.api import Access, PanoramaApi
@@ -25,7 +31,7 @@ from bridge.managers.panorama.rulebase import ReadOptions
 from bridge.managers.panorama.transport import Limits
 from bridge.plan import Guards
 from bridge.service import Work
-from bridge.settings import ClusterSettings, PanoramaSettings, Settings
+from bridge.settings import ClusterSettings, FeedSettings, PanoramaSettings, Settings
 from bridge.sync import RunBlocking, Sync, Target
 from zones.compile import Options
 
@@ -42,11 +48,46 @@ def works(settings: Settings, run_blocking: RunBlocking) -> Iterator[Work]:
 def _work(settings: Settings, each: ClusterSettings, manager: Manager, run_blocking: RunBlocking) -> Work:
     cluster = Cluster(ApiServer(cluster_access(each)))
     alerts = Alerts(each.name, each.tier, tuple(_sinks(settings, cluster)))
+    trigger = asyncio.Event()
+    client = _list_client(settings.feeds)
+    feeds = Feeds(Fetcher(client, _resolver(settings.feeds), _limits(settings.feeds)).fetch, trigger.set)
+
+    async def close() -> None:
+        await client.aclose()
+        await cluster.close()
+
     return Work(
         cluster=each.name,
-        sync=Sync(target(settings, each), manager, cluster, alerts, run_blocking=run_blocking),
+        sync=Sync(target(settings, each), manager, cluster, alerts, feeds, run_blocking=run_blocking),
         leadership=Leadership(cluster, _terms(settings, each)),
-        close=cluster.close,
+        feeds=feeds,
+        close=close,
+        trigger=trigger,
+    )
+
+
+def _list_client(settings: FeedSettings) -> httpx.AsyncClient:
+    """For external lists: TLS verified, a few redirects followed."""
+    tls = ssl.create_default_context(cafile=None if settings.ca_file is None else str(settings.ca_file))
+    timeout = settings.timeout.total_seconds()
+    return httpx.AsyncClient(verify=tls, timeout=timeout, follow_redirects=True, max_redirects=3)
+
+
+def _resolver(settings: FeedSettings) -> dns.asyncresolver.Resolver:
+    """The site's name servers, or the machine's own."""
+    if not settings.nameservers:
+        return dns.asyncresolver.Resolver()
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers = [str(server) for server in settings.nameservers]
+    return resolver
+
+
+def _limits(settings: FeedSettings) -> FeedLimits:
+    return FeedLimits(
+        size=settings.max_bytes,
+        entries=settings.max_entries,
+        names=settings.max_names,
+        timeout=settings.timeout.total_seconds(),
     )
 
 

@@ -22,7 +22,7 @@ async def nothing():
 
 def work_of(world, name="c1", lease=None):
     terms = Terms("ns", "zonebridge-panorama", "me", duration=0.6, renew=0.05)
-    return Work(name, world.sync, Leadership(lease or FakeLease(), terms), close=nothing)
+    return Work(name, world.sync, Leadership(lease or FakeLease(), terms), world.feeds, close=nothing)
 
 
 async def reached(condition, seconds=5.0):

@@ -15,7 +15,8 @@ from bridge.errors import (
 from bridge.outcome import Result
 from bridge.plan import Guards
 from tests.bridge.world import Killed, World, inexpressible, many, rule
-from zones.rules import Action
+from zones.net import AddressSet
+from zones.rules import Action, Addresses, AddressObject, Feed, FeedKind
 
 
 def once(world):
@@ -259,6 +260,56 @@ def test_the_last_good_tier_is_repaired_while_a_newer_one_is_refused():
     world.cluster.held.clear()
     assert once(world).result is Result.REFUSED
     assert names(world)[0] == "a"
+
+
+BLOCKLIST = Feed("threats", FeedKind.IP_LIST, "https://feeds.example.com/ip.txt")
+
+
+def blocked(world):
+    return [entry.sources for entry in world.cluster.policy().entries if entry.origin.name == "blocklist"]
+
+
+def world_with_a_list(*prefixes):
+    world = World()
+    deny = rule("blocklist", Action.DENY, sources=Addresses((AddressObject("threats", feeds=("threats",)),)))
+    world.manager.commit(deny, rule("other"), feeds=(BLOCKLIST,))
+    if prefixes:
+        world.fetched["threats"] = prefixes
+    return world
+
+
+def test_a_list_is_fetched_before_the_first_revision():
+    world = world_with_a_list("192.0.2.0/24")
+    assert once(world).result is Result.PUBLISHED
+    assert blocked(world) == [AddressSet.parse(["192.0.2.0/24"])]
+
+
+def test_a_changed_list_is_a_new_revision_without_asking_for_the_rulebase_again():
+    world = world_with_a_list("192.0.2.0/24")
+    once(world)
+    world.fetched["threats"] = ["198.51.100.0/24"]
+    asyncio.run(world.feeds._refresh(BLOCKLIST))
+    world.manager.asked.clear()
+    assert once(world).revision == 2
+    assert world.manager.asked == ["version"]
+    assert blocked(world) == [AddressSet.parse(["198.51.100.0/24"])]
+
+
+def test_a_list_that_was_never_fetched_refuses_its_deny_until_it_is():
+    world = world_with_a_list()
+    assert once(world).result is Result.REFUSED
+    world.fetched["threats"] = ["192.0.2.0/24"]
+    asyncio.run(world.feeds._refresh(BLOCKLIST))
+    assert once(world).result is Result.PUBLISHED
+
+
+def test_a_list_that_goes_away_keeps_its_last_good_content():
+    world = world_with_a_list("192.0.2.0/24")
+    once(world)
+    world.fetched.clear()
+    asyncio.run(world.feeds._refresh(BLOCKLIST))
+    assert once(world).result is Result.UNCHANGED
+    assert blocked(world) == [AddressSet.parse(["192.0.2.0/24"])]
 
 
 def test_what_the_api_server_changes_is_not_pointed_to():

@@ -1,12 +1,15 @@
 """A manager and a cluster in memory for the tests of the bridge. The cluster can be told to die at any call."""
 
 import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bridge.alerts import Alerts
 from bridge.errors import ClusterConflictError
+from bridge.feeds import Feeds
+from bridge.feeds.fetch import Content, FeedError
 from bridge.sync import Sync, Target
-from zones.net import TCP, Ranges
+from zones.net import TCP, AddressSet, Ranges
 from zones.rules import L4, Action, Application, Applications, Log, Origin, Rule, Rulebase, RuleType
 from zones.tiers import native
 from zones.zone import Zoning
@@ -57,9 +60,9 @@ class FakeManager:
         self.number = 0
         self.commit(*rules)
 
-    def commit(self, *rules, zones=("web", "db")):
+    def commit(self, *rules, zones=("web", "db"), feeds=()):
         self.number += 1
-        self.current = rulebase(*rules, zones=zones)
+        self.current = replace(rulebase(*rules, zones=zones), feeds=feeds)
 
     def version(self):
         self.asked.append("version")
@@ -185,6 +188,7 @@ class World:
         self.cluster = FakeCluster()
         self.sink = RecordingSink()
         self.clock = Clock()
+        self.fetched = {}
         self.target = Target("c1", "panorama", "dg", Zoning(), **target)
         self.restart()
 
@@ -192,7 +196,15 @@ class World:
         self.cluster.calls.clear()
         self.cluster.dies_at = None
         alerts = Alerts("c1", "panorama", [self.sink])
-        self.sync = Sync(self.target, self.manager, self.cluster, alerts, run_blocking=run_here, now=self.clock)
+        self.feeds = Feeds(self._fetch, lambda: None, now=self.clock)
+        self.sync = Sync(
+            self.target, self.manager, self.cluster, alerts, self.feeds, run_blocking=run_here, now=self.clock
+        )
+
+    async def _fetch(self, feed):
+        if feed.name not in self.fetched:
+            raise FeedError(f"fetching {feed.location}: it is away")
+        return Content(AddressSet.parse(self.fetched[feed.name]))
 
     def condition(self, kind):
         conditions = self.cluster.tier_object["status"]["conditions"]
