@@ -25,7 +25,7 @@ from bridge.report import COLUMNS, refusal_lines, rows
 from bridge.service import one_at_a_time, run_once, serve
 from bridge.settings import Settings, host_and_port
 from bridge.settings_file import Purpose, load
-from bridge.wiring import works
+from bridge.wiring import wake_up_door, works
 from zones.net import AddressSet
 
 app = typer.Typer(
@@ -86,7 +86,8 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
             return ExitCode.DONE if await run_once(each, metrics) else ExitCode.TROUBLE
         address = settings.serving.address
         interval = settings.panorama.poll_interval.total_seconds() if settings.panorama else 0.0
-        await serve(each, interval, host_and_port(address) if address else None, metrics)
+        door = wake_up_door(settings.wake_up) if settings.wake_up else None
+        await serve(each, interval, host_and_port(address) if address else None, door, metrics)
         return ExitCode.DONE
 
 

@@ -24,6 +24,7 @@ from bridge.leadership import Leadership, LeadershipLostError
 from bridge.metrics import Metrics
 from bridge.outcome import Outcome
 from bridge.sync import RunBlocking, Sync
+from bridge.wakeup import Door, listening
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -58,7 +59,9 @@ async def one_at_a_time() -> AsyncIterator[RunBlocking]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-async def serve(works: Sequence[Work], interval: float, address: tuple[str, int] | None, metrics: Metrics) -> None:
+async def serve(
+    works: Sequence[Work], interval: float, address: tuple[str, int] | None, wake_up: Door | None, metrics: Metrics
+) -> None:
     """Run until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -67,8 +70,16 @@ async def serve(works: Sequence[Work], interval: float, address: tuple[str, int]
         if address is not None:
             port = await stack.enter_async_context(serving(address, lambda: unready(works), metrics.text))
             _log.info("serving", host=address[0], port=port)
+        if wake_up is not None:
+            port = await stack.enter_async_context(listening(wake_up, lambda: _look_again(works)))
+            _log.info("listening for wake-ups", port=port)
         await run_until(stop, works, interval, metrics)
     _log.info("stopped")
+
+
+def _look_again(works: Sequence[Work]) -> None:
+    for work in works:
+        work.trigger.set()
 
 
 async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float, metrics: Metrics) -> None:

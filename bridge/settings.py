@@ -245,6 +245,21 @@ class ServingSettings(_Section):
     address: Address | None = "0.0.0.0:9468"
 
 
+class WakeUpSettings(_Section):
+    """Where Panorama's HTTP log forwarding may say 'look now'. Without a certificate something before us ends TLS."""
+
+    address: Address
+    token_file: Path
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _a_pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("certFile and keyFile belong together")
+        return self
+
+
 class LeaseSettings(_Section):
     """How two bridges agree on one. `duration`: how long the other waits after the leader's last sign."""
 
@@ -274,6 +289,7 @@ class Settings(_Section):
     stale_after: Duration = timedelta(minutes=10)
     siem: SiemSettings = SiemSettings()
     serving: ServingSettings = ServingSettings()
+    wake_up: WakeUpSettings | None = None
     lease: LeaseSettings = LeaseSettings()
     log: LogSettings = LogSettings()
 

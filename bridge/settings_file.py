@@ -126,6 +126,12 @@ def _missing_files(settings: Settings) -> Iterator[str]:
     panorama = settings.panorama
     files = [(f"clusters[{at}].kubeconfig", cluster.kubeconfig) for at, cluster in enumerate(settings.clusters)]
     files.append(("feeds.caFile", settings.feeds.ca_file))
+    if settings.wake_up is not None:
+        files += [
+            ("wakeUp.tokenFile", settings.wake_up.token_file),
+            ("wakeUp.certFile", settings.wake_up.cert_file),
+            ("wakeUp.keyFile", settings.wake_up.key_file),
+        ]
     if panorama is not None:
         files += [
             ("panorama.apiKeyFile", panorama.api_key_file),

@@ -20,7 +20,7 @@ from bridge.alerts import Alerts, EventSink, LogSink, Sink
 from bridge.apiserver import Access as ClusterAccess
 from bridge.apiserver import ApiServer
 from bridge.cluster import Cluster
-from bridge.errors import ManagerRefusedError
+from bridge.errors import ManagerRefusedError, SettingsError
 from bridge.feeds import Feeds, Fetcher
 from bridge.feeds import Limits as FeedLimits
 from bridge.leadership import Leadership, Terms
@@ -31,8 +31,16 @@ from bridge.managers.panorama.rulebase import ReadOptions
 from bridge.managers.panorama.transport import Limits
 from bridge.plan import Guards
 from bridge.service import Work
-from bridge.settings import ClusterSettings, FeedSettings, PanoramaSettings, Settings
+from bridge.settings import (
+    ClusterSettings,
+    FeedSettings,
+    PanoramaSettings,
+    Settings,
+    WakeUpSettings,
+    host_and_port,
+)
 from bridge.sync import RunBlocking, Sync, Target
+from bridge.wakeup import Door
 from zones.compile import Options
 
 
@@ -64,6 +72,18 @@ def _work(settings: Settings, each: ClusterSettings, manager: Manager, run_block
         close=close,
         trigger=trigger,
     )
+
+
+def wake_up_door(settings: WakeUpSettings) -> Door:
+    """Raises SettingsError on a certificate that can't be used."""
+    tls = None
+    if settings.cert_file is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            tls.load_cert_chain(settings.cert_file, settings.key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError("wakeUp", (f"certFile and keyFile can't be used: {error}",)) from error
+    return Door(host_and_port(settings.address), lambda: _read_secret(settings.token_file), tls)
 
 
 def _list_client(settings: FeedSettings) -> httpx.AsyncClient:

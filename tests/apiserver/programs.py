@@ -46,8 +46,8 @@ def version() -> str:
     return found[1]
 
 
-def binaries() -> Binaries | Unavailable:
-    """The programs, built now where they are not cached yet (about five minutes on two cores)."""
+def binaries(*, may_build: bool = True) -> Binaries | Unavailable:
+    """The programs, built now where they are not cached yet and that may be (about five minutes on two cores)."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets:
         return _in(Path(assets), Path(assets) / "etcd")
@@ -58,6 +58,8 @@ def binaries() -> Binaries | Unavailable:
     if not _complete(folder):
         if reason := _no_go():
             return Unavailable(f"kube-apiserver is not built, and {reason}: install Go, or set KUBEBUILDER_ASSETS")
+        if not may_build:
+            return Unavailable("kube-apiserver is not built yet: run python -m tests.realkube build")
         build(folder)
     return _in(folder, Path(etcd))
 

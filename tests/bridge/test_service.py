@@ -25,7 +25,7 @@ def work_of(world, name="c1", lease=None):
     return Work(name, world.sync, Leadership(lease or FakeLease(), terms), world.feeds, close=nothing)
 
 
-async def reached(condition, seconds=5.0):
+async def reached(condition, seconds=20.0):
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - a condition of somebody else
             await asyncio.sleep(0.005)

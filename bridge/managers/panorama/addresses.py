@@ -69,8 +69,9 @@ class Addresses:
             matches = parse_filter(expression)
         except FilterError as error:
             return _unresolved(name, f"has a filter that can't be read: {error}")
-        objects = self.scope.all_of("address").items()
-        tagged = [self._address(each, entry) for each, (_, entry) in objects if matches(_tags(entry))]
+        # A nearer group or list of the same name takes the object's place here too.
+        objects = {name: entry for name, (kind, entry) in self.scope.all_of(*KINDS).items() if kind == "address"}
+        tagged = [self._address(each, entry) for each, entry in objects.items() if matches(_tags(entry))]
         registered = [_literal(ip) for ip, tags in self.registered.items() if matches(tags)]
         return _union(name, tagged + registered)
 

@@ -99,12 +99,13 @@ class ApplicationObjects:
             return
         if not self._predefined:
             yield Unresolved(name, "is a filter, and this configuration has no predefined content to select from")
-        custom = self.scope.all_of("application")
-        for each, (_, application) in custom.items():
-            if selects(application):
+        # A nearer group or filter of the same name takes the application's place here too.
+        named = self.scope.all_of(*KINDS)
+        for each, (kind, application) in named.items():
+            if kind == "application" and selects(application):
                 yield _custom(each, application)
         for each, application in self._predefined.items():
-            if each not in custom and selects(application):
+            if each not in named and selects(application):
                 yield _predefined(each, application)
 
 

@@ -163,3 +163,6 @@ def _malformed(entry: Element, rule_type: RuleType) -> Iterator[str]:
     for tag in needed:
         if not members(entry.find(tag)):
             yield f"it has no '{tag}'"
+    services = members(entry.find("service"))
+    if "application-default" in services and "any" not in services and len(set(services)) > 1:
+        yield "its service list has 'application-default' beside other services"
