@@ -5,6 +5,7 @@ Tests use KubernetesServer; `python -m mocks kubernetes` runs `serve`.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import tempfile
 from collections import Counter
@@ -148,8 +149,6 @@ class KubernetesServer:
 
     async def _truncated_watch(self, request: web.Request, handler: Handler, fault: Fault) -> web.StreamResponse:
         """A watch that lives for the fault's seconds, then breaks in the middle of an event."""
-        import asyncio  # noqa: PLC0415
-
         loop = asyncio.get_running_loop()
         before = set(map(id, self._handlers.streams))
 
