@@ -4,6 +4,7 @@ import os
 import time
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.realkube import RealKube, Unavailable, binaries
 
@@ -18,6 +19,19 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, which CI doesn't allow: {call.excinfo and call.excinfo.value}"
     return report
+
+
+# Property tests: HYPOTHESIS_PROFILE=long draws twenty times as many examples. A machine may be slow, never a failure.
+for profile, examples in (("default", 100), ("long", 2000)):
+    settings.register_profile(
+        profile,
+        max_examples=examples,
+        derandomize=False,
+        print_blob=True,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(scope="session")

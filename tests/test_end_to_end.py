@@ -32,10 +32,14 @@ def world():
         yield staged
 
 
+def measure_all(world, wanted):
+    return [each for some in measured(wanted, world.machines) for each in some]
+
+
 def wrong(world, policy):
     wanted = connections(world.company, policy, world.machines)
     assert len(wanted) > 1000
-    results = measured(wanted, world.machines)
+    results = measure_all(world, wanted)
     return [
         f"{each.connection.source} -> {each.connection.ip} tcp/{each.connection.port} is {each.outcome}, "
         f"'{each.connection.decision.origin.name}' says {each.connection.expected}"
@@ -79,7 +83,7 @@ def test_an_agent_that_is_killed_leaves_its_rules_in_force(world, policy):
     world._processes[name].send_signal(signal.SIGKILL)
     world._processes.pop(name).wait()
     closed = [each for each in connections(world.company, policy, world.machines) if each.port == 5432]
-    assert [each.outcome for each in measured(closed, world.machines)] == [each.expected for each in closed]
+    assert [each.outcome for each in measure_all(world, closed)] == [each.expected for each in closed]
     world.restart_enforcer(world.nodes[0])
     world.wait(world.in_sync, "the agent is back")
 
@@ -88,7 +92,7 @@ def test_an_agent_that_is_killed_leaves_its_rules_in_force(world, policy):
 def test_a_panorama_that_is_away_changes_nothing(world, policy):
     world.panorama.faults.add(Fault("reset", times=10**6))
     some = [each for each in connections(world.company, policy, world.machines) if each.port == 8080]
-    assert [each.outcome for each in measured(some, world.machines)] == [each.expected for each in some]
+    assert [each.outcome for each in measure_all(world, some)] == [each.expected for each in some]
     world.panorama.faults.queue.clear()
 
 

@@ -12,6 +12,7 @@ from bridge.alerts import Alerts, EventSink
 from bridge.apiserver import Access, ApiServer
 from bridge.cluster import Cluster
 from bridge.errors import ClusterRefusedError
+from bridge.feeds import Feeds
 from bridge.leadership import Leadership, Terms
 from bridge.settings_file import Purpose, load
 from bridge.sync import Sync, Target
@@ -36,6 +37,10 @@ def pod_specs():
     }
 
 
+async def no_feed(feed):
+    raise AssertionError(f"no rule draws on a feed, but {feed} is asked for")
+
+
 @pytest.mark.apiserver
 def test_the_bridge_can_do_its_whole_work_with_its_own_rights(installed):
     """Publish, change, prune, refuse with an event, repair, lease: as its service account."""
@@ -47,7 +52,7 @@ def test_the_bridge_can_do_its_whole_work_with_its_own_rights(installed):
         leadership = Leadership(cluster, Terms("zonebridge-system", "zonebridge-panorama", "me"))
         alerts = Alerts("c1", "panorama", [EventSink(cluster)])
         target = Target("c1", "panorama", "dg", Zoning(), stale_after=timedelta(minutes=1))
-        sync = Sync(target, manager, cluster, alerts, run_blocking=run_here)
+        sync = Sync(target, manager, cluster, alerts, Feeds(no_feed, lambda: None), run_blocking=run_here)
         try:
             await leadership.step()
             assert leadership.leading

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
 from bridge.errors import BridgeError
@@ -20,7 +21,7 @@ from mocks.lab import Conversation, LabError, Outcome, connect, unavailable
 from tests.demo import change
 from tests.demo.change import Change
 from tests.demo.company import Company, example, of_export
-from tests.demo.matrix import Connection, connections, measured, policy_of, table
+from tests.demo.matrix import Connection, Measured, connections, measured, policy_of, table
 from tests.demo.world import World, WorldError
 
 TROUBLE, BAD_INPUT = 1, 2
@@ -99,11 +100,14 @@ class Story:
     def _measure(self, title: str, policy) -> list[Connection]:
         wanted = connections(self.world.company, policy, self.world.machines)
         started = time.monotonic()
-        results = measured(wanted, self.world.machines)
+        console.rule(f"[bold]{title}")
+        results: list[Measured] = []
+        with Live(console=console, auto_refresh=False) as live:
+            for some in measured(wanted, self.world.machines):
+                results += some
+                live.update(table(results), refresh=True)
         wrong = [result for result in results if not result.agrees]
         self.disagreements += len(wrong)
-        console.rule(f"[bold]{title}")
-        console.print(table(results))
         counts = Counter(result.outcome.value for result in results)
         console.print(
             f"{len(results)} TCP connections over IPv4 and IPv6 in {time.monotonic() - started:.0f} s: "
@@ -194,20 +198,37 @@ def _rules_told(company: Company) -> str:
     done = subprocess.run([*command, "-c", str(company.settings)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise WorldError(done.stderr.strip())
-    report = json.loads(done.stdout)
-    return f"{report}"[:400]
+    counts = json.loads(done.stdout)["summary"]
+    told = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in counts.items() if status != "total")
+    return f"{counts['total']} rules: {told}"
 
 
 def _alerts(alerts: list[dict]) -> Table:
+    """Conditions first, then the first denied flow of every rule and pair of zones."""
     drawn = Table(show_edge=False)
-    for column in ("alert", "severity", "rule", "from", "to", "port", "message"):
+    for column in ("alert", "severity", "rule", "device group", "from", "to", "port", "state"):
         drawn.add_column(column, overflow="fold")
-    chosen = sorted(alerts, key=lambda alert: (alert["alert"] == "denied-flow", alert["sequence"]))
-    for alert in chosen[:ALERTS_SHOWN]:
-        drawn.add_row(alert["alert"], alert["severity"], "", "", "", "", alert["message"])
-    if len(chosen) > ALERTS_SHOWN:
-        drawn.caption = f"and {len(chosen) - ALERTS_SHOWN} more"
+    for alert in alerts:
+        if alert["alert"] != "denied-flow":
+            drawn.add_row(alert["alert"], alert["severity"], "", "", alert["subject"], "", "", alert["state"])
+    first = {(a["rule"]["name"], _zones(a)): a for a in reversed(alerts) if a["alert"] == "denied-flow"}
+    shown = list(reversed(first.values()))[:ALERTS_SHOWN]
+    for alert in shown:
+        drawn.add_row(*_denied(alert))
+    rest = sum(alert["alert"] == "denied-flow" for alert in alerts) - len(shown)
+    drawn.caption = f"and {rest} more denied flows, one alert for each rule, workload pair and port"
     return drawn
+
+
+def _zones(alert: dict) -> tuple[str, str]:
+    return alert["source"]["zone"], alert["destination"]["zone"]
+
+
+def _denied(alert: dict) -> tuple[str, ...]:
+    rule, ends = alert["rule"], [alert["source"], alert["destination"]]
+    names = [f"{end.get('namespace', '')}/{end.get('workload') or end['address']} ({end['zone']})" for end in ends]
+    port = f"{alert['protocol']}/{ends[1].get('port', '')}"
+    return alert["alert"], alert["severity"], rule["name"], rule.get("deviceGroup", ""), *names, port, alert["state"]
 
 
 if __name__ == "__main__":

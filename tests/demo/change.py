@@ -34,7 +34,8 @@ def prepare(world: World, before: list[Connection]) -> Change:
     """Edit the candidate configuration, and say what that will do. Nothing is committed."""
     panorama = world.panorama.panorama
     revoked, cuts = _revoke(world, before)
-    opens = next((each for each in before if _could_open(each)), None)
+    closed = [each for each in before if _could_open(each)]
+    opens = next((each for each in closed if _crosses_nodes(world, each)), next(iter(closed), None))
     added = "zonebridge demo: allow"
     if opens is not None:
         _add_on_top(panorama, added, opens, "allow")
@@ -46,6 +47,12 @@ def prepare(world: World, before: list[Connection]) -> Change:
 
 def _could_open(each: Connection) -> bool:
     return each.decision.verdict is not Verdict.ALLOW and each.from_zone != each.to_zone and ":" not in each.ip
+
+
+def _crosses_nodes(world: World, each: Connection) -> bool:
+    """Whether both nodes must have the new rule before the connection can pass."""
+    nodes = {spec.name: spec.node for spec in world.company.pods}
+    return each.source in nodes and nodes[each.source] != nodes[each.destination]
 
 
 def _revoke(world: World, before: list[Connection]) -> tuple[str, Connection | None]:

@@ -188,6 +188,39 @@ def test_widened_tcp_dynamic_is_any_tcp_port():
     assert entry.traffic == (Traffic(TCP),)
 
 
+def test_a_widened_service_is_any_port_for_a_predefined_application_too():
+    # Its default ports would block less than written: the service that is not known could be any other port.
+    tags = frozenset({"k8s-widen"})
+    entry, _, _ = one(
+        rule(action=Action.DENY, tags=tags, applications=Applications((DNS,)), services=(HTTP, NO_SERVICE))
+    )
+    assert entry.traffic == ANY_TRAFFIC
+
+
+def test_a_side_without_zones_could_be_any_so_the_cluster_list_does_not_excuse_the_rule():
+    fields = {"from_zones": frozenset({"elsewhere"}), "to_zones": frozenset(), "malformed": ("it has no 'to'",)}
+    _, report, _ = one(rule(action=Action.DENY, **fields), options=Options(cluster_zones=frozenset({"web"})))
+    assert report.refuses
+
+
+@pytest.mark.parametrize("default", ["intrazone", "interzone"])
+@pytest.mark.parametrize("fields", [{"action": None}, {"action": Action.ALLOW, "malformed": ("strange",)}])
+@pytest.mark.parametrize("way", OnInexpressibleDeny)
+def test_a_default_rule_that_cant_be_read_refuses_whatever_the_site_says(default, fields, way):
+    rules = {
+        name: Rule(Origin(f"{name}-default", None, "default", "Shared"), Action.DENY)
+        for name in ("intrazone", "interzone")
+    }
+    rules[default] = replace(rules[default], **fields)
+    result = compile_policy(
+        Rulebase("dg", (), rules["intrazone"], rules["interzone"], frozenset()),
+        Zoning(),
+        Options(inexpressible_deny=way),
+    )
+    assert result.policy is None
+    assert [report.origin.name for report in result.refusals] == [f"{default}-default"]
+
+
 def test_k8s_widen_on_an_allow_is_reported_and_does_nothing():
     entry, report, _ = one(rule(tags=frozenset({"k8s-widen"}), sources=Addresses((CORP, GONE))))
     assert entry.sources == CORP.space

@@ -108,6 +108,15 @@ def test_dynamic_groups_select_objects_and_registered_addresses_by_tag():
     assert Addresses(scope(shared), registered).member("g").space == AddressSet.parse(["10.0.0.1", "10.9.9.9"])
 
 
+def test_dynamic_groups_dont_select_an_object_whose_name_stands_for_something_nearer():
+    shared = section("address", address("a", "ip-netmask", "10.0.0.1", "x")) + section(
+        "address-group", entry("g", "<dynamic><filter>x</filter></dynamic>")
+    )
+    nearer = section("address-group", entry("a", members("static", "10.0.0.9")))
+    assert space("g", shared, nearer).hollow
+    assert space("g", shared, nearer, ancestors_win=True).space == AddressSet.parse(["10.0.0.1"])
+
+
 @pytest.mark.parametrize(
     ("text", "tags", "holds"),
     [
@@ -218,6 +227,14 @@ def test_application_groups_containers_and_filters():
     assert "moon-phase" in apps(("odd",), shared, content).unresolved[0].why
 
 
+def test_filters_dont_select_an_application_whose_name_stands_for_something_nearer():
+    content = section("application", app("dns", "udp/53", category="it"), app("ntp", "udp/123", category="it"))
+    shared = section("application-group", entry("dns", members("members", "ntp"))) + section(
+        "application-filter", entry("f", members("category", "it"))
+    )
+    assert [each.name for each in apps(("f",), shared, content).members] == ["ntp"]
+
+
 def test_icmp_and_ip_protocol_applications():
     shared = section(
         "application",
@@ -300,6 +317,12 @@ def test_a_missing_list_is_malformed(tag):
     assert found.malformed == (f"it has no '{tag.rstrip('_')}'",)
 
 
+def test_application_default_stands_alone_in_its_list():
+    assert "beside other services" in first(rule(service=["application-default", "tcp-80"])).malformed[0]
+    assert first(rule(service=["any", "application-default"])).services is ServiceChoice.ANY
+    assert first(rule(service="application-default")).malformed == ()
+
+
 def test_an_intrazone_rule_needs_no_destination_zone():
     found = first(rule(to=None, extra="<rule-type>intrazone</rule-type>"))
     assert found.malformed == ()
@@ -349,6 +372,14 @@ def test_default_rules_inherit_each_attribute_from_the_nearest_level():
     assert found.interzone.origin.device_group == "top"
     assert found.intrazone.action is Action.DENY
     assert found.intrazone.log == Log()
+
+
+@pytest.mark.parametrize("level", ["top", "dg"])
+def test_an_unknown_element_in_a_default_rule_is_a_problem(level):
+    groups = {"top": "", "dg": ""} | {level: default("interzone-default", "<source-weather>rain</source-weather>")}
+    found = read("", groups, {"dg": "top"})
+    assert found.interzone.malformed == ("its element 'source-weather' is not known to this version",)
+    assert found.intrazone.malformed == ()
 
 
 def test_zones_of_templates_and_rules_are_known():

@@ -1,0 +1,176 @@
+"""`zone-enforcer run` as a process on a node of the lab: real kernel, Kubernetes and SIEM in small."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mocks.kubernetes import KubernetesServer
+from mocks.lab import Lab
+from mocks.lab.kubelet import Kubelet
+from mocks.lab.probe import Outcome, connect
+from mocks.siem import Siem
+from tests.enforcer import cluster
+
+pytestmark = pytest.mark.kernel
+SECRET = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"
+ZONE = "zonebridge.io/zone"
+PORT = 5432
+
+
+class Stage:
+    """One node with a web and a db pod, an API server and a SIEM that the node reaches through its own loopback."""
+
+    def __init__(self, stack, directory):
+        self.directory = directory
+        self.kubernetes = stack.enter_context(KubernetesServer(directory, bookmark_seconds=0.5))
+        for definition in cluster.definitions():
+            self.kubernetes.create(definition)
+        self.siem = stack.enter_context(Siem(SECRET))
+        self.lab = stack.enter_context(Lab("agent"))
+        self.node = self.lab.node("n1")
+        for server in (self.kubernetes.url, self.siem.hec.url):
+            self.lab.relay(int(server.rsplit(":", 1)[1]), where=self.node)
+        self.web, self.db = self.node.pod("web"), self.node.pod("db")
+        self.lab.listen(self.db, PORT, 22)
+        self.kubelet = stack.enter_context(
+            Kubelet.connect(self.kubernetes.url, self.kubernetes.token, self.kubernetes.ca_file)
+        )
+        self.kubelet.register(self.node)
+        self.kubelet.namespace("shop")
+        self.kubelet.report(self.web, "shop", labels={ZONE: "web"})
+        self.kubelet.report(self.db, "shop", labels={ZONE: "db"})
+        self.settings = self._settings()
+        self.agents = []
+        stack.callback(self.end_all)
+
+    def _settings(self):
+        token = self.directory / "token"
+        token.write_text(SECRET)
+        path = self.directory / "enforcer.json"
+        destination = {
+            "name": "siem",
+            "type": "hec",
+            "url": self.siem.hec.url,
+            "tokenFile": str(token),
+            "caFile": str(self.siem.ca_file),
+        }
+        content = {
+            "cluster": "lab",
+            "tier": cluster.TIER,
+            "nodeName": "n1",
+            "kubeconfig": str(self.kubernetes.kubeconfig),
+            "stateDir": str(self.directory / "state"),
+            "destinations": [destination],
+            "flows": {"windowSeconds": 0.5},
+        }
+        path.write_text(json.dumps(content))
+        return path
+
+    def call(self, *arguments):
+        return [sys.executable, "-c", "from enforcer.cli import main; main()", *arguments, "-c", str(self.settings)]
+
+    def start(self):
+        log = (self.directory / f"agent-{len(self.agents)}.log").open("wb")
+        with log:
+            agent = subprocess.Popen(self.node.command(self.call("run")), stdout=log, stderr=log)
+        self.agents.append(agent)
+        return agent
+
+    def end_all(self):
+        for agent in self.agents:
+            if agent.poll() is None:
+                agent.kill()
+                agent.wait()
+
+    def reaches(self, port):
+        return connect(self.web, self.db.ip, port, timeout=0.3) is Outcome.ALLOWED
+
+    def alerts(self, kind):
+        return [event.event for event in self.siem.hec.events if event.event.get("alert") == kind]
+
+    def flows(self):
+        return [event.event for event in self.siem.hec.events if event.event["kind"] == "flow"]
+
+    def log(self):
+        return "".join(path.read_text() for path in sorted(self.directory.glob("agent-*.log")))[-4000:]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    with contextlib.ExitStack() as stack:
+        yield Stage(stack, tmp_path_factory.mktemp("agent"))
+
+
+@pytest.fixture
+def agent(stage, until):
+    process = stage.start()
+    yield process
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0, stage.log()
+
+
+def test_a_node_without_a_tier_is_closed(stage, agent, until):
+    until(lambda: not stage.reaches(PORT), 20)
+    assert not stage.alerts("kernel-tampered")
+
+
+def test_a_published_tier_is_enforced_and_a_denied_flow_reported_by_name(stage, agent, until):
+    cluster.publish(stage.kubernetes, cluster.tier(1, PORT))
+    until(lambda: stage.reaches(PORT), 20)
+    assert not stage.reaches(22)
+    (alert,) = until(lambda: stage.alerts("denied-flow"))
+    assert (alert["source"]["workload"], alert["source"]["zone"]) == ("web", "web")
+    assert (alert["destination"]["workload"], alert["destination"]["port"]) == ("db", 22)
+    assert alert["rule"]["name"] == "interzone-default"
+    assert (alert["revision"], alert["verdict"], alert["enforced"]) == (1, "deny", True)
+    flow = until(stage.flows)[0]
+    assert flow["packets"] >= 1
+    assert flow["bytes"] >= 60
+
+
+def test_a_killed_agent_leaves_the_rules_and_its_successor_takes_over(stage, agent, until):
+    until(lambda: stage.reaches(PORT), 20)
+    agent.kill()
+    agent.wait()
+    assert stage.reaches(PORT)
+    assert not stage.reaches(22)
+    successor = stage.start()
+    cluster.publish(stage.kubernetes, cluster.tier(2, PORT, 22))
+    until(lambda: stage.reaches(22), 20)
+    successor.send_signal(signal.SIGTERM)
+    assert successor.wait(15) == 0, stage.log()
+    assert stage.reaches(22)
+
+
+def test_a_flushed_table_is_put_back_and_told(stage, agent, until):
+    until(lambda: stage.reaches(PORT), 20)
+    cluster.publish(stage.kubernetes, cluster.tier(3, PORT))
+    until(lambda: not stage.reaches(22), 20)
+    before = len(stage.alerts("kernel-tampered"))
+    stage.node.nft("delete table inet zonebridge")
+    until(lambda: len(stage.alerts("kernel-tampered")) > before, 40)
+    until(lambda: not stage.reaches(22))
+
+
+def test_a_second_agent_on_the_node_is_refused_in_one_line(stage, agent, until):
+    until(lambda: stage.reaches(PORT), 20)
+    done = subprocess.run(stage.node.command(stage.call("run")), capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_status_command_tells_what_is_in_force(stage, agent, until):
+    def told():
+        done = subprocess.run(
+            stage.node.command(stage.call("status", "-o", "json")), capture_output=True, text=True, check=False
+        )
+        return done.returncode == 0 and json.loads(done.stdout)
+
+    status = until(lambda: (found := told()) and found["complete"] and found, 20, every=0.5)
+    assert status["revision"] == 3
+    assert status["zones"] == {"db": 1, "web": 1}

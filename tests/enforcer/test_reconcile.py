@@ -1,0 +1,243 @@
+"""What the reconciler does to the kernel's table, and what it does when somebody else does something to it."""
+
+import re
+from datetime import datetime, timedelta
+
+import pytest
+
+from enforcer import netlink, saved
+from enforcer.errors import LockedError
+from enforcer.nft import Nft, parse_listing
+from enforcer.reconcile import Action, Failure, Reconciler
+from mocks.lab import Outcome
+from tests.enforcer.test_enforcement import BOTH_WAYS, entry, outcomes, policy
+from tests.enforcer.world import NOW, OPTIONS
+from zones.policy import Verdict
+from zones.schedule import Absolute, Schedule
+
+pytestmark = pytest.mark.kernel
+
+TABLE = "inet zonebridge"
+
+
+@pytest.fixture
+def inventory(world):
+    zones = {"p0": "web", "p1": "web", "p2": "data", "q0": "web", "q1": "data"}
+    return world.inventory(*(world.pod(name, zone) for name, zone in zones.items()))
+
+
+@pytest.fixture
+def reconciler(world):
+    with world.reconciler() as made:
+        yield made
+
+
+def listed(world):
+    text = world.n1.run(["nft", "--stateless", "list", "table", *TABLE.split()]).stdout
+    return parse_listing(text, elements=True)
+
+
+def handle(world):
+    """The table's number in the kernel; another one would be another table."""
+    text = world.n1.run(["nft", "--handle", "--terse", "list", "table", *TABLE.split()]).stdout
+    return re.search(r"table inet zonebridge \{ # handle (\d+)", text)[1]
+
+
+def test_the_first_pass_loads_and_the_next_leaves_the_kernel_alone(world, reconciler, inventory):
+    rules = policy(*BOTH_WAYS)
+    assert reconciler.apply(rules, inventory, NOW, revision=7).action is Action.FIRST_LOAD
+    assert reconciler.apply(rules, inventory, NOW, revision=7).action is Action.NONE  # looks at all elements
+    before = netlink.generation()
+    again = reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=8)
+    assert (again.action, again.revision, again.problems, again.drift) == (Action.NONE, 8, (), None)
+    assert netlink.generation() == before
+
+
+def test_a_pod_comes_and_goes_by_elements_alone(world, reconciler, inventory):
+    rules = policy(*BOTH_WAYS)
+    reconciler.apply(rules, inventory, NOW)
+    more = inventory.with_pod(world.pod("p3", "data")).with_pod(world.pod("p4", "web"))
+    assert reconciler.apply(rules, more, NOW).action is Action.ELEMENTS
+    assert outcomes(world, ("p0", "p3", 80), ("p0", "p4", 80)) == [Outcome.ALLOWED] * 2
+    assert reconciler.apply(rules, inventory, NOW).action is Action.ELEMENTS
+    assert outcomes(world, ("p0", "p3", 80)) == [Outcome.TIMEOUT]
+    assert reconciler.apply(rules, inventory, NOW).drift is None
+
+
+def test_a_new_policy_is_swapped_in_and_rules_that_stay_keep_their_counters(world, reconciler, inventory):
+    reconciler.apply(policy(BOTH_WAYS[0]), inventory, NOW)
+    assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
+    applied = reconciler.apply(policy(BOTH_WAYS[0], entry("new", Verdict.ALLOW, "data", "web")), inventory, NOW)
+    assert applied.action is Action.SWAP
+    assert outcomes(world, ("p2", "p0", 80)) == [Outcome.ALLOWED]
+    counted = {applied.ruleset.origins[key].name: packets for key, (packets, _) in reconciler.counters().items()}
+    assert counted["to data"] > 0
+
+
+def test_swapping_leaves_nothing_behind(world, reconciler, inventory):
+    reconciler.apply(policy(), inventory, NOW)
+    plain = listed(world)
+    reconciler.apply(policy(*BOTH_WAYS), inventory.with_pod(world.pod("p3", "fresh")), NOW)
+    reconciler.apply(policy(), inventory, NOW)
+    assert listed(world) == plain
+
+
+def test_a_schedule_opens_and_closes(world, reconciler, inventory):
+    noon = datetime(2026, 3, 2, 12)
+    lunch = Schedule("lunch", (Absolute(noon, noon + timedelta(hours=1)),))
+    rule = entry("to data", Verdict.ALLOW, "web", "data")
+    rules = policy(type(rule)(rule.origin, rule.verdict, rule.pairing, rule.from_zones, rule.to_zones, schedule=lunch))
+    applied = reconciler.apply(rules, inventory, NOW)
+    assert applied.ruleset.next_change == NOW + timedelta(hours=1)
+    assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
+    assert reconciler.apply(rules, inventory, NOW + timedelta(hours=1)).action is Action.SWAP
+    assert outcomes(world, ("p0", "p2", 80)) == [Outcome.TIMEOUT]
+
+
+@pytest.mark.parametrize(
+    ("deed", "told"),
+    [
+        ("flush ruleset", "the table was deleted"),
+        (f"delete table {TABLE}", "the table was deleted"),
+        (f"flush chain {TABLE} forward", "chain forward"),
+        (f"flush chain {TABLE} dispatch4", "chain dispatch4"),
+        (f"insert rule {TABLE} police accept", "chain police"),
+        (f"add chain {TABLE} mine {{ type filter hook forward priority -50; }}", "chain mine"),
+        (f"add set {TABLE} mine {{ type ipv4_addr; }}", "set mine"),
+        (f"add counter {TABLE} mine", "counter mine"),
+        (f"add table {TABLE} {{ flags dormant; }}", "table zonebridge"),
+        (f"flush map {TABLE} pairs4", "the elements of pairs4"),
+        (f"delete element {TABLE} addresses4 {{ 10.244.1.2 }}", "the elements of addresses4"),
+        (f'add element {TABLE} addresses6 {{ fd99::1 : 1 . "web" }}', "the elements of addresses6"),
+        (f'add element {TABLE} pairs4 {{ "web" . "net/nodes" : accept }}', "the elements of pairs4"),
+    ],
+)
+def test_what_others_change_is_told_and_put_back(world, reconciler, inventory, deed, told):
+    rules = policy(*BOTH_WAYS)
+    reconciler.apply(rules, inventory, NOW)
+    before = listed(world)
+    foreign = world.n1.run(["nft", "list", "table", "inet", "lab_cni"]).stdout
+    world.n1.nft(deed)
+
+    applied = reconciler.apply(rules, inventory, NOW)
+
+    assert applied.problems == ()
+    assert applied.drift is not None
+    assert told in applied.drift.what
+    assert listed(world) == before
+    assert reconciler.apply(rules, inventory, NOW).drift is None
+    if deed == "flush ruleset":
+        world.n1.nft(foreign)
+    assert outcomes(world, ("p0", "p2", 80), ("p0", "n1", 80)) == [Outcome.ALLOWED, Outcome.TIMEOUT]
+
+
+def test_changes_in_other_tables_are_no_drift(world, reconciler, inventory):
+    rules = policy(*BOTH_WAYS)
+    reconciler.apply(rules, inventory, NOW)
+    world.n1.nft("add table inet other\nadd set inet other s { type ipv4_addr; }")
+    applied = reconciler.apply(rules, inventory, NOW)
+    world.n1.nft("delete table inet other")
+    assert (applied.drift, applied.action) == (None, Action.NONE)
+
+
+def test_a_refused_load_keeps_the_last_good_rules_and_says_why(world, reconciler, inventory, monkeypatch):
+    reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=1)
+    before = listed(world)
+    monkeypatch.setattr("enforcer.table.Change.text", lambda self: f"add rule {TABLE} nowhere accept\n")
+    applied = reconciler.apply(policy(), inventory, NOW, revision=2)
+    assert applied.revision == 1
+    assert applied.action is Action.NONE
+    assert any("nowhere accept" in problem for problem in applied.problems)
+    assert listed(world) == before
+    assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
+
+    monkeypatch.undo()
+    recovered = reconciler.apply(policy(), inventory, NOW, revision=2)
+    assert (recovered.revision, recovered.problems, recovered.drift) == (2, (), None)
+
+
+def test_a_second_agent_on_the_node_is_refused_and_the_next_one_is_not(world, reconciler):
+    with pytest.raises(LockedError, match="another zone-enforcer"):
+        Reconciler(Nft(), "n1")
+    reconciler.stop()
+    Reconciler(Nft(), "n1").stop()
+
+
+def test_the_next_agent_takes_over_without_a_gap(world, inventory):
+    rules = policy(*BOTH_WAYS)
+    with world.inside():
+        first = Reconciler(Nft(), "n1", OPTIONS)
+        first.apply(policy(entry("old", Verdict.DENY, "web", "data"), *BOTH_WAYS), inventory, NOW)
+        first.stop()
+    table = handle(world)
+    talk = world.lab.conversation(world.machines["p0"], world.machines["p1"].ip, 80, every=0.01, silence=0.2)
+    with world.reconciler() as second:
+        applied = second.apply(rules, inventory, NOW)
+        assert (applied.action, applied.problems) == (Action.TAKE_OVER, ())
+        assert handle(world) == table
+        taken = listed(world)
+        second.flush()
+        assert second.apply(rules, inventory, NOW).action is Action.FIRST_LOAD
+        assert listed(world) == taken
+        assert talk.alive
+        talk.close()
+
+
+@pytest.mark.parametrize("failure", Failure)
+def test_a_node_that_never_had_a_tier(world, inventory, failure):
+    with world.reconciler(failure=failure) as reconciler:
+        applied = reconciler.apply(None, inventory, NOW)
+        closed = failure is Failure.CLOSED
+        assert applied.action is (Action.FIRST_LOAD if closed else Action.NONE)
+        assert outcomes(world, ("n1", "p0", 80), ("p0", "p1", 80), ("outside", "p2", 80), ("n1", "n2", 80)) == [
+            Outcome.ALLOWED,
+            *[Outcome.TIMEOUT if closed else Outcome.ALLOWED] * 2,
+            Outcome.ALLOWED,
+        ]
+        assert reconciler.apply(policy(*BOTH_WAYS), inventory, NOW).problems == ()
+        assert outcomes(world, ("p0", "p1", 80), ("outside", "p2", 80)) == [Outcome.ALLOWED, Outcome.TIMEOUT]
+        assert reconciler.apply(None, inventory, NOW).action is Action.NONE
+
+
+def test_after_a_node_restart_the_last_good_rules_are_there_before_anybody_is_asked(world, inventory, tmp_path):
+    with world.inside():
+        first = Reconciler(Nft(), "n1", OPTIONS, state_dir=tmp_path)
+        first.apply(policy(*BOTH_WAYS), inventory, NOW, revision=5)
+        first.stop()
+        Nft().delete()  # what a restart of the node does
+    with world.reconciler(state_dir=tmp_path) as second:
+        restored = second.restore()
+        assert (restored.action, restored.revision, restored.problems) == (Action.FIRST_LOAD, 5, ())
+        assert "to data" in {origin.name for origin in restored.ruleset.origins.values()}
+        # The node's own pods come back with other addresses: nobody is in a zone for having had one.
+        assert outcomes(world, ("p0", "q1", 80), ("n1", "p0", 80)) == [Outcome.TIMEOUT, Outcome.TIMEOUT]
+        assert any('"web"' in each for each in listed(world).elements["addresses4"])
+        assert second.apply(None, inventory, NOW).action is Action.NONE
+        assert second.apply(policy(*BOTH_WAYS), inventory, NOW).action is Action.TAKE_OVER
+        assert outcomes(world, ("p0", "q1", 80), ("n1", "p0", 80)) == [Outcome.ALLOWED, Outcome.ALLOWED]
+
+
+def test_a_damaged_state_file_is_no_state(world, inventory, tmp_path):
+    (tmp_path / saved.FILE).write_bytes(b"0000\n{}")
+    with world.reconciler(state_dir=tmp_path) as reconciler:
+        assert reconciler.restore(inventory).action is Action.FIRST_LOAD  # closed
+        assert outcomes(world, ("p0", "p1", 80)) == [Outcome.TIMEOUT]
+
+
+def test_a_full_disk_stops_no_enforcement(world, inventory, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with world.reconciler(state_dir=blocked) as reconciler:
+        applied = reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=1)
+        assert (applied.action, applied.revision) == (Action.FIRST_LOAD, 1)
+        assert "can't be written" in applied.problems[0]
+        assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
+
+
+def test_flush_removes_the_table_and_nothing_else(world, inventory, tmp_path):
+    with world.reconciler(state_dir=tmp_path) as reconciler:
+        reconciler.apply(policy(), inventory, NOW)
+        reconciler.flush()
+        assert "zonebridge" not in world.n1.run(["nft", "list", "tables"]).stdout
+        assert "lab_cni" in world.n1.run(["nft", "list", "tables"]).stdout
+        assert not list(tmp_path.iterdir())

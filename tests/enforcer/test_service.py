@@ -1,0 +1,430 @@
+"""The agent as a whole, against a Kubernetes and a SIEM in small, with a kernel that only remembers what it was told."""
+
+import asyncio
+import json
+import os
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from enforcer import assembly, lastgood, nflog
+from enforcer.enforcement import Pace
+from enforcer.errors import SpoolUnusableError
+from enforcer.nflog import Packet
+from enforcer.patience import Patience
+from enforcer.reconcile import Action, Applied, Drift
+from enforcer.ruleset import Terminal
+from enforcer.settings import load
+from enforcer.view import Kind
+from enforcer.watch import Cluster
+from mocks.kubernetes import ApiError, KubernetesServer
+from mocks.kubernetes.calls import Call
+from mocks.serving import Fault
+from mocks.siem import Siem
+from tests.enforcer import cluster as world
+from tests.enforcer.cluster import eventually
+from zones.policy import Verdict
+from zones.rules import Log
+
+SECRET = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"
+
+
+@dataclass
+class FakeKernel:
+    """What `Reconciler` promises, without nftables."""
+
+    passes: list = field(default_factory=list)
+    drift: Drift | None = None
+    problems: tuple = ()
+    stopped: bool = False
+    flushed: bool = False
+
+    def restore(self, inventory=None):
+        return Applied(None, Action.NONE, None)
+
+    def apply(self, policy, inventory, now, *, revision=None):
+        self.passes.append((policy, inventory, revision))
+        terminals = {"7": Terminal(world.DENY_ALL, Verdict.DENY, Log(start=True), enforced=True)}
+        drift, self.drift = self.drift, None
+        return Applied(
+            revision, Action.SWAP, SimpleNamespace(terminals=terminals, next_change=None), drift, self.problems
+        )
+
+    def stop(self):
+        self.stopped = True
+
+    @property
+    def revision(self):
+        return self.passes[-1][2] if self.passes else None
+
+    def pods(self):
+        return {pod.name for pod in self.passes[-1][1].pods.values()} if self.passes else set()
+
+
+class FakeLog:
+    """An NFLOG socket that gives what a test puts in."""
+
+    def __init__(self):
+        self._read, self._write = os.pipe()
+        self.waiting = []
+        self.lost = 0
+
+    def put(self, *packets):
+        self.waiting += packets
+        os.write(self._write, b"x")
+
+    def fileno(self):
+        return self._read
+
+    def read(self):
+        os.read(self._read, 4096)
+        found, self.waiting = self.waiting, []
+        return found
+
+    def close(self):
+        os.close(self._read)
+        os.close(self._write)
+
+
+def denied(source="10.1.0.10", destination="10.1.0.20", port=22, prefix="zb:7:o"):
+    return Packet(prefix, ip_address(source), ip_address(destination), 6, 40000, port, length=60)
+
+
+@dataclass
+class Stage:
+    """Everything around one running agent."""
+
+    kubernetes: KubernetesServer
+    siem: Siem
+    kernel: FakeKernel
+    log: FakeLog
+    service: object
+
+    def records(self, kind="", **wanted):
+        found = [event.event for event in self.siem.hec.events]
+        return [
+            each
+            for each in found
+            if kind in ("", each["kind"]) and all(each.get(key) == value for key, value in wanted.items())
+        ]
+
+    def alerts(self, kind):
+        return self.records("alert", alert=kind)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def kubernetes():
+    with KubernetesServer(bookmark_seconds=0.2) as server:
+        world.fill(server)
+        yield server
+
+
+@pytest.fixture
+def siem():
+    with Siem(SECRET) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(tmp_path, kubernetes, siem):
+    file = tmp_path / "enforcer.yaml"
+    destination = {
+        "name": "siem",
+        "type": "hec",
+        "url": siem.hec.url,
+        "tokenEnv": "TOKEN",
+        "caFile": str(siem.ca_file),
+    }
+    content = {
+        "cluster": "prod",
+        "tier": world.TIER,
+        "nodeName": "n1",
+        "kubeconfig": str(kubernetes.kubeconfig),
+        "stateDir": str(tmp_path / "state"),
+        "reconcile": {"minSeconds": 0.01, "maxSeconds": 0.5},
+        "flows": {"windowSeconds": 0.2, "labels": ["app"]},
+        "metrics": {"address": f"127.0.0.1:{free_port()}"},
+        "destinations": [destination],
+    }
+    file.write_text(json.dumps(content))
+    return load(file, {"TOKEN": SECRET})
+
+
+@asynccontextmanager
+async def running(settings, kubernetes, siem, monkeypatch):
+    """An agent between its start and its clean end."""
+    monkeypatch.setattr("enforcer.service._TICK", 0.02)
+    monkeypatch.setattr("enforcer.service._SURVEY", 0.02)
+    monkeypatch.setattr(nflog, "parse", lambda packet: packet)
+    outbox = assembly.open_outbox(settings)
+    cluster = await Cluster.connect(settings.kubeconfig)
+    cluster._patience = Patience(0.01, 0.05)
+    kernel, log = FakeKernel(), FakeLog()
+    service = assembly.service(settings, {"TOKEN": SECRET}, outbox, cluster, kernel)
+    service.parts.packets = lambda: log
+    service.patience = Patience(0.01, 0.05)
+    for delivery in service.parts.deliveries:
+        delivery.patience = Patience(0.01, 0.05)
+    stop = asyncio.Event()
+    task = asyncio.create_task(service.run(stop))
+    try:
+        yield Stage(kubernetes, siem, kernel, log, service)
+    finally:
+        stop.set()
+        await task
+
+
+@pytest.fixture
+def scene(settings, kubernetes, siem, monkeypatch):
+    """Runs a scenario with an agent."""
+
+    def play(scenario):
+        async def run():
+            async with running(settings, kubernetes, siem, monkeypatch) as stage:
+                await scenario(stage)
+            return stage
+
+        return asyncio.run(run())
+
+    return play
+
+
+def test_a_published_revision_is_applied_and_reported(scene):
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        assert stage.kernel.pods() == {"web-1", "db-0"}
+        await eventually(lambda: node_state(stage)["revision"] == 1)
+        world.publish(stage.kubernetes, world.tier(2, 5432, 5433))
+        await eventually(lambda: node_state(stage)["revision"] == 2)
+        assert node_state(stage)["digest"] == world.tier(2, 5432, 5433).digest
+        world.add_pod(stage.kubernetes, world.pod("late", "10.1.0.30", "web"))
+        await eventually(lambda: "late" in stage.kernel.pods())
+
+    assert scene(scenario).kernel.stopped
+
+
+def node_state(stage):
+    resource = stage.kubernetes.catalog.by_kind("zonebridge.io/v1alpha1", "NodeState")
+    try:
+        body = stage.kubernetes.verbs.get(Call(resource, "", "n1")).body
+    except ApiError:
+        return {"revision": None}
+    return body.get("status") or {"revision": None}
+
+
+def test_nothing_is_applied_before_everything_is_known(scene, kubernetes):
+    async def scenario(stage):
+        kubernetes.faults.add(Fault("status", path="/api/v1/nodes", times=5, status=503))
+        await eventually(lambda: stage.kernel.passes)
+        assert stage.kernel.passes[0][1].nodes
+
+    kubernetes.faults.add(Fault("status", path="/api/v1/nodes", times=5, status=503))
+    scene(scenario)
+
+
+def test_half_a_revision_waits_and_the_rest_completes_it(scene):
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        second = world.tier(2, 80)
+        world.publish(stage.kubernetes, second, parts=False)
+        await eventually(lambda: stage.service.parts.enforcement.judgement.standing == "waiting")
+        assert stage.kernel.revision == 1
+        for part in second.parts:
+            world.create_once(stage.kubernetes, part)
+        await eventually(lambda: stage.kernel.revision == 2)
+        assert stage.alerts("tier-tampered") == []
+
+    scene(scenario)
+
+
+def test_a_deleted_tier_opens_nothing_and_is_told(scene):
+    async def scenario(stage):
+        rendered = world.tier(3)
+        world.publish(stage.kubernetes, rendered)
+        await eventually(lambda: stage.kernel.revision == 3)
+        stage.kubernetes.delete(rendered.tier)
+        (alert,) = await eventually(lambda: stage.alerts("tier-tampered"))
+        assert alert["severity"] == "critical"
+        assert stage.kernel.revision == 3
+        assert stage.kernel.passes[-1][0] == world.policy(5432)
+        world.publish(stage.kubernetes, world.tier(4))
+        await eventually(lambda: stage.kernel.revision == 4)
+
+    scene(scenario)
+
+
+def test_an_older_revision_is_never_applied_even_after_a_restart(scene, settings):
+    async def first(stage):
+        world.publish(stage.kubernetes, world.tier(5))
+        await eventually(lambda: stage.kernel.revision == 5)
+
+    async def second(stage):
+        world.publish(stage.kubernetes, world.tier(4, 80))
+        await eventually(lambda: stage.alerts("tier-tampered"))
+        assert {revision for _, _, revision in stage.kernel.passes} == {5}
+
+    scene(first)
+    assert lastgood.load(settings.state_dir, world.TIER).number == 5
+    scene(second)
+
+
+def test_a_denied_flow_is_an_alert_at_once_and_a_flow_record(scene):
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        stage.log.put(*[denied()] * 5)
+        (alert,) = await eventually(lambda: stage.alerts("denied-flow"))
+        assert alert["rule"] == {"name": "interzone-default", "rulebase": "default"}
+        assert alert["source"]["workload"] == "web-1"
+        assert alert["destination"] | {"labels": {}} == {
+            "address": "10.1.0.20",
+            "port": 22,
+            "zone": "db",
+            "namespace": "shop",
+            "pod": "db-0",
+            "workload": "db-0",
+            "node": "n1",
+            "labels": {},
+        }
+        (flow,) = await eventually(lambda: stage.records("flow"))
+        assert (flow["packets"], flow["bytes"], flow["revision"], flow["verdict"]) == (5, 300, 1, "deny")
+        assert flow["source"]["labels"] == {"app": "web-1"}
+
+    scene(scenario)
+
+
+def test_what_somebody_did_to_the_kernel_is_told(scene):
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        stage.kernel.drift = Drift(("the table was gone",))
+        (alert,) = await eventually(lambda: stage.alerts("kernel-tampered"))
+        assert "the table was gone" in alert["message"]
+
+    scene(scenario)
+
+
+def test_what_the_kernel_refuses_is_told_and_tried_again(scene):
+    async def scenario(stage):
+        stage.service.parts.enforcement.pace = Pace(0.01, 60.0, Patience(0.02, 0.05))
+        stage.kernel.problems = ("nft refused",)
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.alerts("node-problem"))
+        await eventually(lambda: len(stage.kernel.passes) > 5)
+        stage.kernel.problems = ()
+        await eventually(lambda: {each["state"] for each in stage.alerts("node-problem")} == {"raised", "resolved"})
+
+    scene(scenario)
+
+
+def test_conditions_begin_and_end(scene):
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        stranger = world.pod("lost", "10.1.0.40", "unheard-of")
+        twin = world.pod("twin", "10.1.0.10", "db")
+        world.add_pod(stage.kubernetes, stranger)
+        world.add_pod(stage.kubernetes, twin)
+        await eventually(lambda: stage.alerts("zone-unknown") and stage.alerts("address-disputed"))
+        assert stage.alerts("zone-unknown")[0]["subject"] == "shop/unheard-of"
+        stage.kubernetes.delete(twin)
+        stage.kubernetes.delete(stranger)
+        await eventually(lambda: {each["state"] for each in stage.alerts("zone-unknown")} == {"raised", "resolved"})
+        await eventually(lambda: len(stage.alerts("address-disputed")) == 2)
+
+    scene(scenario)
+
+
+def test_a_siem_that_is_away_changes_nothing_for_enforcement(scene, siem):
+    async def scenario(stage):
+        siem.hec.stop()
+        try:
+            world.publish(stage.kubernetes, world.tier(1))
+            await eventually(lambda: stage.kernel.revision == 1)
+            stage.log.put(*[denied(port=port) for port in range(1, 500)])
+            world.publish(stage.kubernetes, world.tier(2, 80))
+            await eventually(lambda: stage.kernel.revision == 2)
+            await eventually(lambda: stage.service.parts.outbox.backlog("siem") >= 499)
+        finally:
+            siem.hec.start()
+        await eventually(lambda: len(stage.alerts("denied-flow")) == 499)
+
+    scene(scenario)
+
+
+def test_a_kernel_log_that_cannot_be_had_is_a_problem_not_an_end(scene, settings):
+    async def scenario(stage):
+        await eventually(lambda: stage.service._source)
+        broken = stage.service._source
+        stage.service.parts.packets = refuse
+        broken.read = refuse
+        stage.log.put(denied())
+        await eventually(lambda: stage.alerts("node-problem"))
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+
+    def refuse():
+        raise OSError(1, "the group is taken")
+
+    scene(scenario)
+
+
+def test_metrics_and_readiness_are_served(scene):
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        async with httpx.AsyncClient(
+            base_url=f"http://{stage.service.parts.settings.metrics.address}", trust_env=False
+        ) as client:
+            await eventually(lambda: stage.service._status["revision"] == 1)
+            text = (await client.get("/metrics")).text
+            assert "zonebridge_enforcer_tier_revision 1.0" in text
+            assert 'zonebridge_enforcer_zone_pods{zone="web"} 1.0' in text
+            assert (await client.get("/readyz")).status_code == 200
+            assert (await client.get("/healthz")).status_code == 200
+            assert (await client.get("/else")).status_code == 404
+            assert (await client.post("/metrics")).status_code == 405
+
+    scene(scenario)
+
+
+def test_the_status_file_says_what_is_going_on(scene, settings):
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        path = settings.state_dir / "status.json"
+        await eventually(lambda: path.exists() and json.loads(path.read_bytes())["revision"] == 1)
+        told = json.loads(path.read_bytes())
+        assert told["zones"] == {"db": 1, "web": 1}
+        assert told["complete"] is True
+        age = datetime.now(UTC) - datetime.fromisoformat(told["time"])
+        assert age.total_seconds() < 60
+
+    scene(scenario)
+
+
+def test_two_agents_do_not_share_a_state_directory(settings):
+    outbox = assembly.open_outbox(settings)
+    with pytest.raises(SpoolUnusableError, match="another process"):
+        assembly.open_outbox(settings)
+    asyncio.run(outbox.close())
+
+
+def test_every_kind_is_watched_once(scene, kubernetes):
+    async def scenario(stage):
+        await eventually(lambda: kubernetes.watches == len(Kind))
+
+    scene(scenario)
+    assert all(kubernetes.counts()["list", kind.value] == 1 for kind in Kind)

@@ -1,0 +1,70 @@
+"""However the kernel got to a ruleset, it holds what a fresh load of it holds, and what we think it holds."""
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from enforcer.netlink import local_addresses
+from enforcer.nft import Nft
+from enforcer.reconcile import Action
+from tests.enforcer.test_enforcement import entry, policy
+from tests.enforcer.test_verdicts import inventories, policies
+from tests.enforcer.world import NOW
+from zones.net import V4_LAST, V6_LAST, AddressSet, Ranges
+from zones.policy import Verdict
+
+pytestmark = pytest.mark.kernel
+
+FEW = settings(
+    deadline=None,
+    max_examples=max(5, settings.default.max_examples // 10),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@FEW
+@given(st.data())
+def test_any_way_to_a_ruleset_ends_in_the_same_kernel_state(world, data):
+    steps = [(data.draw(policies()), data.draw(inventories(world))) for _ in range(2)]
+    with world.reconciler() as reconciler:
+        for wanted, inventory in steps:
+            assert reconciler.apply(wanted, inventory, NOW).problems == ()
+        swapped = Nft().listing(elements=True)
+        checked = reconciler.apply(*steps[-1], NOW)
+        assert (checked.action, checked.drift, checked.problems) == (Action.NONE, None, ())
+        reconciler.flush()
+        reconciler.apply(*steps[-1], NOW)
+        assert Nft().listing(elements=True) == swapped
+
+
+def spans(last, edges):
+    ends = st.one_of(st.sampled_from(edges), st.integers(0, last))
+    return st.lists(st.tuples(ends, ends).map(sorted).map(tuple), min_size=1, max_size=8).map(Ranges.of)
+
+
+V4_EDGES = [0, 1, 2**31, V4_LAST - 1, V4_LAST]
+V6_EDGES = [0, 1, 0x7F000001, 0xFFFF00000000, 0xFFFFC0000201, 0xFFFFFFFFFFFF, 2**127, V6_LAST - 1, V6_LAST]
+
+
+@FEW
+@given(spans(V4_LAST, V4_EDGES), spans(V6_LAST, V6_EDGES), st.sampled_from(V6_EDGES))
+def test_every_address_set_is_listed_as_it_was_loaded(world, v4, v6, odd):
+    """Otherwise our own rules would look like somebody else's."""
+    rule = entry("sets", Verdict.ALLOW, "web", "data")
+    sets = AddressSet(v4, v6)
+    wanted = policy(type(rule)(rule.origin, rule.verdict, rule.pairing, None, None, sets, sets.complement()))
+    inventory = world.inventory(world.pod("p0", "web", addresses=(IPv4Address(v4.spans[0][0]), IPv6Address(odd))))
+    with world.reconciler() as reconciler:
+        assert reconciler.apply(wanted, inventory, NOW).problems == ()
+        checked = reconciler.apply(wanted, inventory, NOW)
+        assert (checked.action, checked.drift) == (Action.NONE, None)
+
+
+def test_local_addresses_are_those_the_machine_answers_for(world):
+    with world.inside():
+        found = {str(each) for each in local_addresses()}
+    assert {world.n1.ip, world.n1.ip6, "169.254.1.1"} <= found
+    assert not any(each.startswith(("127.", "fe80")) or each == "::1" for each in found)
+    assert world.machines["p0"].ip not in found

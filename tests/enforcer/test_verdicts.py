@@ -1,0 +1,173 @@
+"""The kernel gives real packets the verdicts, by the rules, that `zones.verdict.decide` gives their flows."""
+
+import random
+from datetime import datetime, time
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.enforcer import packets
+from tests.enforcer import world as worlds
+from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, SCTP, TCP, UDP, AddressSet, Ranges
+from zones.policy import Entry, InfrastructureRule, Peer, Policy, Traffic, Verdict, usual_infrastructure
+from zones.rules import Log, Origin, RuleType
+from zones.schedule import Absolute, Schedule, Weekly
+from zones.verdict import Flow, decide
+from zones.zone import Zoning
+
+pytestmark = pytest.mark.kernel
+
+ZONES = ("web", "data", "default", "nodes", "outside", "corp")
+WORKLOADS = ("p0", "p1", "p2", "p3", "p4", "q0", "q1", "nobody")
+PREFIXES = ("10.244.0.0/16", "10.244.1.2/31", "192.168.50.0/24", "198.51.100.10/32", "0.0.0.0/0", "::/0", "fd00::/8",
+            "fd00:10:244:1::2/127", "203.0.113.0/24", "2001:db8::/32")  # fmt: skip
+OFTEN_EMPTY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+address_sets = st.one_of(
+    st.just(ANY_ADDRESS),
+    st.lists(st.sampled_from(PREFIXES).map(ip_network), min_size=1, max_size=3).map(AddressSet.of),
+    st.lists(st.sampled_from(PREFIXES).map(ip_network), min_size=1, max_size=2).map(lambda s: AddressSet.of(s).complement()),
+)  # fmt: skip
+ports = st.sampled_from([ALL_PORTS, Ranges(((80, 80),)), Ranges(((0, 100), (443, 443))), Ranges(((81, 65535),))])
+source_ports = st.sampled_from(
+    [ALL_PORTS, ALL_PORTS, Ranges(((0, 29_999),)), Ranges(((20_000, 20_100), (40_000, 65_535)))]
+)
+workloads = st.one_of(st.none(), st.none(), st.sampled_from(WORKLOADS))
+zone_sets = st.one_of(st.none(), st.frozensets(st.sampled_from(ZONES), min_size=1, max_size=3))
+ALWAYS = Schedule("always", tuple(Weekly(day, time(0), time(0)) for day in range(7)))
+SPRING = Schedule("past", (Absolute(datetime(2026, 1, 1), datetime(2026, 3, 2, 12)),))
+
+
+@st.composite
+def traffics(draw):
+    protocol = draw(st.sampled_from([None, None, TCP, UDP, ICMP, ICMP6, SCTP]))
+    bare = protocol in {ICMP, ICMP6}
+    return Traffic(
+        protocol,
+        ALL_PORTS if bare else draw(ports),
+        ALL_PORTS if bare else draw(source_ports),
+        draw(st.sampled_from([None, 8, 128])) if bare else None,
+        draw(workloads),
+        draw(workloads),
+    )
+
+
+@st.composite
+def entries(draw, n):
+    return Entry(
+        Origin(f'rule {n} "quoted"\n{{}}', None, "pre", "dg"),
+        draw(st.sampled_from(Verdict)),
+        draw(st.sampled_from(RuleType)),
+        draw(zone_sets),
+        draw(zone_sets),
+        draw(address_sets),
+        draw(address_sets),
+        tuple(draw(st.lists(traffics(), min_size=1, max_size=2))),
+        draw(st.sampled_from([None, None, None, ALWAYS, SPRING])),
+        Log(start=True),
+    )
+
+
+def default(name, pairing, draw):
+    verdict = draw(st.sampled_from(Verdict))
+    return Entry(Origin(name, None, "default", "Shared"), verdict, pairing, log=Log(start=True))
+
+
+USUAL = usual_infrastructure(frozenset({"kube-system"}), frozenset({"kube-system"}), frozenset({"p1"}))
+ODD = (
+    InfrastructureRule("neighbours", own_node=True, traffic=(Traffic(UDP),)),
+    InfrastructureRule(
+        "p0", destination=Peer(workloads=frozenset({"p0"})), traffic=(Traffic(TCP, Ranges(((80, 80),))),)
+    ),
+)
+
+
+@st.composite
+def policies(draw):
+    rules = [draw(entries(n)) for n in range(draw(st.integers(0, 8)))]
+    defaults = default("intrazone", RuleType.INTRAZONE, draw), default("interzone", RuleType.UNIVERSAL, draw)
+    networks = draw(st.sampled_from([{}, {"corp": ["203.0.113.0/24", "2001:db8:c0::/48"]}, {"web": ["0.0.0.0/0"]}]))
+    zoning = Zoning.of({zone: [ip_network(each) for each in held] for zone, held in networks.items()})
+    return Policy(zoning, draw(st.sampled_from([(), USUAL, ODD])), (*rules, *defaults))
+
+
+zones = st.sampled_from([None, "web", "data", "unheard-of", 'a "zone" with spaces, and more'])
+states = st.sampled_from(["known"] * 5 + ["unknown", "finished", "disputed", "system"])
+
+
+@st.composite
+def inventories(draw, world):
+    pods = []
+    for name in ("p0", "p1", "p2", "p3", "p4", "q0", "q1"):
+        zone, state = draw(zones), draw(states)
+        if state == "finished":
+            pods.append(world.pod(name, zone, phase="Succeeded"))
+        elif state != "unknown":
+            pods.append(world.pod(name, zone, namespace="kube-system" if state == "system" else "shop"))
+        if state == "disputed":
+            pods.append(world.pod(name, "web", uid=f"{name}-again"))
+    return world.inventory(*pods)
+
+
+def flow_of(probe, directory, zoning):
+    source, destination = (directory.endpoint(ip_address(at), zoning) for at in (probe.source_ip, probe.ip))
+    kind = packets.ECHO.get(probe.protocol)
+    return Flow(source, destination, probe.protocol, probe.port or None, probe.source_port or None, kind, worlds.NOW)
+
+
+def attempts(world, chance, many):
+    """Probes that pass through the node under test, each told apart from all others."""
+    made = {}
+    while len(made) < many:
+        source, target = chance.sample(sorted(world.machines), 2)
+        if not {source, target} & {"p0", "p1", "p2", "p3", "p4"}:
+            continue
+        at, to = world.machines[source], world.machines[target]
+        v6 = chance.random() < 0.5
+        protocol = chance.choice([TCP, TCP, UDP, ICMP6 if v6 else ICMP])
+        probe = packets.Probe(at, at.ip6 if v6 else at.ip, to.ip6 if v6 else to.ip, protocol)
+        if protocol in {TCP, UDP}:
+            probe.port = chance.choice(worlds.PORTS)
+            probe.source_port = 20_000 + next(world.source_ports) % 40_000
+        made[probe.key] = probe
+    return list(made.values())
+
+
+def settled_for(expected, terminals):
+    """A probe is settled by its outcome and by the log record of the rule that decided: all say the same."""
+
+    def settled(probe):
+        decision = expected[probe.key]
+        rules = {terminals[packet.prefix.split(":")[1]] for packet in probe.logged}
+        assert {(rule.origin, rule.verdict) for rule in rules} <= {(decision.origin, decision.verdict)}, (
+            probe,
+            decision,
+        )
+        told = bool(rules) or decision.origin.rulebase == "infrastructure"
+        match decision.verdict:
+            case Verdict.ALLOW:
+                assert probe.outcome in {None, "answered"}, (probe, decision)
+                return told and probe.outcome is not None
+            case Verdict.RESET:
+                assert probe.outcome in {None, "refused"}, (probe, decision)
+                return told and (probe.outcome is not None or probe.protocol in packets.ECHO)
+            case _:
+                assert probe.outcome is None, (probe, decision)
+                return told
+
+    return settled
+
+
+@OFTEN_EMPTY
+@given(st.data())
+def test_real_packets_get_the_verdict_of_decide(world, data):
+    policy, inventory = data.draw(policies()), data.draw(inventories(world))
+    probes = attempts(world, random.Random(data.draw(st.integers(0, 2**32))), 40)
+    directory = inventory.directory()
+    expected = {probe.key: decide(policy, flow_of(probe, directory, policy.zoning)) for probe in probes}
+    with world.reconciler() as reconciler, world.log() as log:
+        applied = reconciler.apply(policy, inventory, worlds.NOW)
+        assert not applied.problems
+        packets.run(probes, log, settled_for(expected, applied.ruleset.terminals))

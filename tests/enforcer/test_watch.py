@@ -1,0 +1,191 @@
+"""The door to Kubernetes: nothing is lost, whatever the API server does, and only what expired is listed again."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from enforcer.errors import ClusterError, ClusterRefusedError, InputError
+from enforcer.patience import Patience
+from enforcer.view import Kind, View
+from enforcer.watch import Cluster
+from mocks.kubernetes import KubernetesServer
+from mocks.serving import Fault
+from tests.enforcer import cluster as world
+from tests.enforcer.cluster import eventually
+
+
+@pytest.fixture
+def server():
+    with KubernetesServer(bookmark_seconds=0.2) as running:
+        world.fill(running)
+        yield running
+
+
+@asynccontextmanager
+async def following(server, *kinds):
+    """A view that follows the server."""
+    cluster = await Cluster.connect(server.kubeconfig)
+    cluster._patience = Patience(0.01, 0.05)
+    view = View(world.TIER)
+
+    async def follow(kind):
+        async for change in cluster.changes(kind):
+            view.fold(change)
+
+    tasks = [asyncio.create_task(follow(kind)) for kind in kinds or Kind]
+    try:
+        yield view
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await cluster.close()
+
+
+def names(view):
+    return {pod.name for pod in view.inventory().pods.values()}
+
+
+def lists(server, path):
+    return server.counts()["list", path]
+
+
+def test_everything_is_listed_and_then_followed(server):
+    async def run():
+        async with following(server) as view:
+            await eventually(lambda: view.complete)
+            assert names(view) == {"web-1", "db-0"}
+            assert view.inventory().nodes["n1"].pod_cidrs
+            world.add_pod(server, world.pod("late", "10.1.0.30", "web"))
+            await eventually(lambda: "late" in names(view))
+            server.delete(world.pod("web-1", ""))
+            await eventually(lambda: "web-1" not in names(view))
+            world.publish(server, world.tier(1))
+            await eventually(lambda: view.tier_object() is not None)
+            assert view.parts().keys() == {part["metadata"]["name"] for part in world.tier(1).parts}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_watch_that_ends_is_resumed_without_a_new_list(server, broken):
+    async def run():
+        async with following(server, Kind.PODS) as view:
+            await eventually(lambda: server.watches == 1)
+            for number in range(5):
+                server.close_watches(broken=broken)
+                world.add_pod(server, world.pod(f"p{number}", f"10.1.0.{100 + number}"))
+                await eventually(lambda number=number: f"p{number}" in names(view))
+            assert lists(server, "/api/v1/pods") == 1
+
+    asyncio.run(run())
+
+
+def test_what_expired_is_listed_again_and_only_that(server):
+    async def run():
+        async with following(server) as view:
+            await eventually(lambda: view.complete and server.watches == len(Kind))
+            before = {kind: lists(server, kind.value) for kind in Kind}
+            server.close_watches()
+            server.delete(world.pod("web-1", ""))
+            server.compact()
+            await eventually(lambda: names(view) == {"db-0"})
+            await eventually(lambda: server.watches == len(Kind))
+            world.add_pod(server, world.pod("late", "10.1.0.30"))
+            await eventually(lambda: "late" in names(view))
+            after = {kind: lists(server, kind.value) for kind in Kind}
+            assert after[Kind.PODS] == before[Kind.PODS] + 1
+            assert all(after[kind] <= before[kind] + 1 for kind in Kind)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_api_server_that_says_later_is_asked_again(server, status):
+    async def run():
+        server.faults.add(Fault("status", path="/api/v1/pods", times=3, status=status))
+        async with following(server, Kind.PODS) as view:
+            await eventually(lambda: Kind.PODS in view.listed)
+            assert names(view) == {"web-1", "db-0"}
+
+    asyncio.run(run())
+
+
+def test_a_cut_off_list_is_no_list(server):
+    async def run():
+        server.faults.add(Fault("truncate", path="/api/v1/pods", times=2))
+        async with following(server, Kind.PODS) as view:
+            await eventually(lambda: names(view) == {"web-1", "db-0"})
+
+    asyncio.run(run())
+
+
+def test_long_lists_come_in_pages(server, monkeypatch):
+    monkeypatch.setattr("enforcer.watch.PAGE", 3)
+    for number in range(10):
+        world.add_pod(server, world.pod(f"p{number}", f"10.1.0.{100 + number}"))
+
+    async def run():
+        async with following(server, Kind.PODS) as view:
+            await eventually(lambda: Kind.PODS in view.listed)
+            assert len(names(view)) == 12
+
+    asyncio.run(run())
+    assert lists(server, "/api/v1/pods") == 4
+
+
+def test_an_object_longer_than_any_buffer_arrives(server):
+    async def run():
+        async with following(server, Kind.SETS) as view:
+            await eventually(lambda: server.watches == 1)
+            spec = {"prefixes": [f"2001:db8:{at:x}::/64" for at in range(40_000)]}
+            metadata = {"name": "panorama-big", "labels": {"zonebridge.io/tier": world.TIER}}
+            server.create(
+                {"apiVersion": "zonebridge.io/v1alpha1", "kind": "AddressSet", "metadata": metadata, "spec": spec}
+            )
+            await eventually(lambda: "panorama-big" in view.parts())
+            assert view.parts()["panorama-big"]["spec"] == spec
+
+    asyncio.run(run())
+
+
+def test_the_node_state_is_made_and_then_updated(server):
+    async def run():
+        cluster = await Cluster.connect(server.kubeconfig)
+        for revision in (1, 2):
+            await cluster.report("n1", {"tier": world.TIER, "revision": revision, "problems": []})
+        await cluster.close()
+
+    asyncio.run(run())
+    assert server.counts()["create", "/apis/zonebridge.io/v1alpha1/nodestates"] == 1
+
+
+def test_a_refused_token_is_told_as_such(server):
+    async def run():
+        kubeconfig = server.directory / "wrong"
+        kubeconfig.write_text(server.kubeconfig.read_text().replace("mock-token", "other"))
+        cluster = await Cluster.connect(kubeconfig)
+        with pytest.raises(ClusterRefusedError, match="401"):
+            await cluster.list(Kind.PODS)
+        await cluster.close()
+
+    asyncio.run(run())
+
+
+def test_an_api_server_that_is_not_there_is_an_error_of_the_cluster(tmp_path):
+    with KubernetesServer(tmp_path) as gone:
+        kubeconfig = gone.kubeconfig
+
+    async def run():
+        cluster = await Cluster.connect(kubeconfig)
+        with pytest.raises(ClusterError, match="no answer"):
+            await cluster.list(Kind.PODS)
+        await cluster.close()
+
+    asyncio.run(run())
+
+
+def test_a_kubeconfig_that_is_not_there_is_bad_input(tmp_path):
+    with pytest.raises(InputError, match="kubeconfig"):
+        asyncio.run(Cluster.connect(tmp_path / "none"))

@@ -1,0 +1,117 @@
+"""The compiler means what PAN-OS means: a naive first match over the raw XML gives the same verdict by the same rule.
+
+naive(XML) = decide(compile(read(XML))) = decide(parse(render(compile(read(XML))))), over random configurations and
+flows; the same rules refuse, with the same status each. And the check can fail: every fault put in is caught.
+"""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import Phase, given, settings
+
+from tests.oracle.compare import Fault, first_disagreement, story
+from tests.oracle.generate import case, cases
+from zones.net import ALL_PORTS, ANY_ADDRESS, AddressSet, Ranges
+from zones.policy import Verdict
+from zones.rules import Action, AddressObject, RuleType
+
+EXAMPLES = 10 * settings().max_examples  # 1,000; 20,000 in the long profile
+TRIES = 300  # cases in which a fault must show
+
+
+# Shrinking is `story`'s: a smaller seed is no smaller configuration.
+@pytest.mark.timeout(7200)
+@settings(max_examples=EXAMPLES, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(cases())
+def test_the_compiler_means_what_panos_means(some):
+    if first_disagreement(some.config, some) is not None:
+        pytest.fail(story(some))
+
+
+def each_rule(change):
+    return Fault(rulebase=lambda base: replace(base, rules=tuple(change(rule) for rule in base.rules)))
+
+
+def each_entry(change):
+    """A change of all entries but the default rules, which match all that is left."""
+
+    def changed(entries):
+        return (*(change(entry) for entry in entries[:-2]), *entries[-2:])
+
+    return Fault(policy=lambda policy: replace(policy, entries=changed(policy.entries)))
+
+
+def setting(**values):
+    return Fault(site=lambda site: replace(site, **values))
+
+
+def each_traffic(**values):
+    return each_entry(lambda entry: replace(entry, traffic=tuple(replace(each, **values) for each in entry.traffic)))
+
+
+def both_sides(rule, change):
+    return replace(rule, sources=change(rule.sources), destinations=change(rule.destinations))
+
+
+def both_lists(rule, change):
+    return both_sides(rule, lambda side: replace(side, members=tuple(change(each) for each in side.members)))
+
+
+def one_more(space):
+    """The set with the address after each of its ends."""
+    v4, v6 = (
+        Ranges.of([(a, min(b + 1, last)) for a, b in r.spans])
+        for r, last in ((space.v4, 2**32 - 1), (space.v6, 2**128 - 1))
+    )
+    return AddressSet(v4, v6)
+
+
+def empty_is_any(member: AddressObject):
+    return replace(member, space=ANY_ADDRESS, hollow=False) if member.hollow else member
+
+
+def first_by_name(policy):
+    return replace(
+        policy, entries=(*sorted(policy.entries[:-2], key=lambda entry: entry.origin.name), *policy.entries[-2:])
+    )
+
+
+FAULTS = {
+    "the last match wins": Fault(rulebase=lambda base: replace(base, rules=base.rules[::-1])),
+    "rules are sorted": Fault(policy=first_by_name),
+    "post rules are forgotten": Fault(rulebase=lambda b: replace(b, rules=tuple(r for r in b.rules if r.origin.rulebase == "pre"))),
+    "negate is ignored": each_rule(lambda rule: both_sides(rule, lambda side: replace(side, negate=False))),
+    "rule types are ignored": each_rule(lambda rule: replace(rule, rule_type=RuleType.UNIVERSAL)),
+    "disabled is ignored": each_rule(lambda rule: replace(rule, disabled=False)),
+    "targets are ignored": each_rule(lambda rule: replace(rule, target=None)),
+    "schedules are ignored": each_rule(lambda rule: replace(rule, schedule=None)),
+    "tags are ignored": each_rule(lambda rule: replace(rule, tags=frozenset())),
+    "conditions are ignored": each_rule(lambda rule: replace(rule, conditions=())),
+    "unknown actions are deny": each_rule(lambda rule: replace(rule, action=rule.action or Action.DENY, malformed=())),
+    "unresolved addresses are dropped": each_rule(lambda rule: both_lists(rule, lambda each: replace(each, unresolved=()))),
+    "an empty group is any": each_rule(lambda rule: both_lists(rule, empty_is_any)),
+    "from and to are swapped": each_rule(lambda rule: replace(rule, from_zones=rule.to_zones, to_zones=rule.from_zones)),
+    "default rules keep no override": Fault(rulebase=lambda b: replace(b, interzone=replace(b.interzone, action=Action.DENY))),
+    "ancestors win": Fault(site=lambda site: replace(site, ancestors_win=not site.ancestors_win)),
+    "every schedule is in UTC": setting(time_zone="UTC"),
+    "registered addresses are ignored": setting(registered={}),
+    "application names the client": setting(side="source"),
+    "feeds are empty": Fault(site=lambda site: replace(site, feeds=dict.fromkeys(site.feeds, ()))),
+    "the cluster has every zone": setting(cluster_zones=None),
+    "nothing is refused": setting(inexpressible_deny="ignore"),
+    "reset is deny": each_entry(lambda e: replace(e, verdict=Verdict.DENY) if e.verdict is Verdict.RESET else e),
+    "ranges end one late": each_entry(lambda entry: replace(entry, sources=one_more(entry.sources))),
+    "any is IPv4 only": each_entry(lambda e: replace(e, destinations=AddressSet(e.destinations.v4)) if e.destinations == ANY_ADDRESS else e),
+    "ports are ignored": each_traffic(ports=ALL_PORTS),
+    "source ports are ignored": each_traffic(source_ports=ALL_PORTS),
+    "ICMP types are ignored": each_traffic(icmp_type=None),
+    "workloads are ignored": each_traffic(source_workload=None, destination_workload=None),
+    "nothing is logged": each_entry(lambda entry: replace(entry, log=replace(entry.log, end=False))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_broken_compiler_is_caught(name):
+    tries = (case(Random(seed), depth=seed % 5, rules=12, objects=3, mess=0.05) for seed in range(TRIES))
+    assert any(first_disagreement(some.config, some, FAULTS[name]) is not None for some in tries)
