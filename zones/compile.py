@@ -109,7 +109,8 @@ def compile_policy(
 ) -> Compiled:
     """The policy of a rulebase. `feeds`: the content of each FQDN and EDL that is known, by name."""
     compiler = _Compiler(options or Options(), feeds or {})
-    outcomes = [compiler.rule(rule) for rule in chain(rulebase.rules, (rulebase.intrazone, rulebase.interzone))]
+    outcomes = [compiler.rule(rule) for rule in rulebase.rules]
+    outcomes += [compiler.default_rule(rule) for rule in (rulebase.intrazone, rulebase.interzone)]
     reports = tuple(report for _, report in outcomes)
     if any(report.refuses for report in reports):
         return Compiled(None, reports)
@@ -134,6 +135,13 @@ class _Compiler:
         except _LeaveOut as because:
             return None, self._left_out(rule, tuple(because.args))
         return entry, self._outcome(rule, findings)
+
+    def default_rule(self, rule: Rule) -> tuple[Entry | None, RuleReport]:
+        """A policy is total, so a default rule can't be left out: what can't be read of it refuses the revision."""
+        if rule.action is None or rule.malformed:
+            reasons = rule.malformed or ("it has no action",)
+            return None, replace(self._report(rule, Status.NOT_ENFORCED, *reasons), refuses=True)
+        return self.rule(rule)
 
     def _not_applicable(self, rule: Rule) -> str | None:
         if TAG_IGNORE in rule.tags:
@@ -268,7 +276,12 @@ class _Compiler:
     ) -> Iterator[Traffic]:
         if application.workload is None:
             findings.at_l4.append(f"application '{application.name}' is its ports")
-            yield from self._default_ports(application, findings) if explicit is None else map(_traffic_of, explicit)
+            if explicit is not None:
+                yield from map(_traffic_of, explicit)
+            elif isinstance(services, ServiceChoice):
+                yield from self._default_ports(application, findings)
+            else:  # widened: the service that can't be expressed could be any port
+                yield from ANY_TRAFFIC
             return
         if explicit is not None:
             traffic = [_traffic_of(l4) for l4 in explicit]
@@ -342,7 +355,8 @@ def _targets(target: Target, serial: str | None) -> bool:
 def _concerns(rule: Rule, cluster_zones: frozenset[str]) -> bool:
     """Every flow in a cluster has a pod at one end, so a rule concerns it where one of its sides can be here."""
     sides = [rule.from_zones] if rule.rule_type is RuleType.INTRAZONE else [rule.from_zones, rule.to_zones]
-    return any(zones is None or zones & cluster_zones for zones in sides)
+    # A side without zones is malformed: it could be any.
+    return any(not zones or zones & cluster_zones for zones in sides)
 
 
 def _traffic_of(l4: L4) -> Traffic:

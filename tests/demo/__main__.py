@@ -21,7 +21,7 @@ from mocks.lab import Conversation, LabError, Outcome, connect, unavailable
 from tests.demo import change
 from tests.demo.change import Change
 from tests.demo.company import Company, example, of_export
-from tests.demo.matrix import Connection, Measured, connections, measured, policy_of, table
+from tests.demo.matrix import Connection, Measured, RefusedError, connections, measured, policy_of, table
 from tests.demo.world import World, WorldError
 
 TROUBLE, BAD_INPUT = 1, 2
@@ -39,7 +39,6 @@ def main(
     """Show the product at work on the example company, or on your own Panorama export."""
     try:
         company = _company(panorama_config, device_group)
-        policy_of(company)
     except (BridgeError, ValueError) as error:
         _fail(str(error), BAD_INPUT)
     reason = unavailable()
@@ -57,7 +56,16 @@ def _company(panorama_config: Path | None, device_group: str | None) -> Company:
         return example()
     if panorama_config is None or device_group is None:
         raise ValueError("give both: make demo PANORAMA_CONFIG=my.xml DEVICE_GROUP=my-dg")
-    return of_export(panorama_config, device_group)
+    company = of_export(panorama_config, device_group)
+    try:
+        policy_of(company)
+    except RefusedError as refused:
+        console.print("[bold]As it stands, this configuration is refused, and the last good tier would stay:")
+        for reason in refused.reasons:
+            console.print(f"  {reason}", markup=False)
+        console.print("To show the rest, the demo goes on as if these rules carried the tag k8s-ignore.")
+        return of_export(panorama_config, device_group, ignore_inexpressible=True)
+    return company
 
 
 def _fail(message: str, code: int) -> None:

@@ -104,7 +104,9 @@ def _add_on_top(panorama: Panorama, name: str, what: Connection, action: str) ->
     body = "".join(f"<{tag}><member>{value}</member></{tag}>" for tag, value in (lists | {"service": service}).items())
     rule = f"{SHARED_PRE}/entry[@name='{name}']"
     panorama.set(rule, f"{body}<action>{action}</action>")
-    panorama.move(rule, "top")
+    first = panorama.candidate.find("shared/pre-rulebase/security/rules/entry")
+    if first is not None and first.get("name") != name:
+        panorama.move(rule, "top")
 
 
 def set_disabled(panorama: Panorama, name: str, *, disabled: bool) -> None:

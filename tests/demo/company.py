@@ -81,9 +81,9 @@ def _pod(declared: dict[str, str]) -> PodSpec:
     return PodSpec(declared["namespace"], declared["name"], declared["node"], declared.get("zone"), kind or None, name)
 
 
-def of_export(panorama: Path, device_group: str) -> Company:
+def of_export(panorama: Path, device_group: str, *, ignore_inexpressible: bool = False) -> Company:
     """Two pods for each of the export's zones, one without a label, one with a zone that nobody knows."""
-    settings = EXAMPLE.parent / "minimal.yaml"
+    settings = EXAMPLE.parent / ("ignore-inexpressible.yaml" if ignore_inexpressible else "minimal.yaml")
     known = sorted(zone for zone in read_file(panorama, device_group).zones if _fits_a_label(zone))
     zones = (known or list(MADE_UP_ZONES))[:MOST_ZONES]
     return Company(panorama, device_group, settings, tuple(_made_up(zones)), HOSTS[1:], (22, 80, 443, 8080))

@@ -25,6 +25,14 @@ AT_ONCE = 400
 Machines = Mapping[str, Machine]
 
 
+class RefusedError(Exception):
+    """The configuration is refused; the reasons, one for each rule that refuses it."""
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One possible connection, and what the policy says of it."""
@@ -66,8 +74,7 @@ def policy_of(company: Company, configuration: Path | None = None) -> Policy:
         site.infrastructure.rules(),
     )
     if compiled.policy is None:
-        refusals = "; ".join(f"{report.origin.name}: {', '.join(report.reasons)}" for report in compiled.refusals)
-        raise ValueError(f"the configuration is refused: {refusals}")
+        raise RefusedError(tuple(f"{each.origin.name}: {', '.join(each.reasons)}" for each in compiled.refusals))
     return compiled.policy
 
 

@@ -154,6 +154,7 @@ class World:
                     }
                 ],
                 "serving": {"address": None},
+                "guards": {"allowEmpty": True},  # an export without rules is shown too
             },
         )
 

@@ -64,12 +64,9 @@ def outcomes(world, *tries, transport="tcp", timeout=0.6):
     return found[::2]
 
 
-@pytest.mark.parametrize(
-    ("address", "server_talks", "verdict"), product(["ip", "ip6"], [False, True], [Verdict.DENY, Verdict.RESET])
-)
-def test_revoked_connection_ends_within_a_second_and_only_that(
-    world, reconciler, inventory, address, server_talks, verdict
-):  # noqa: PLR0917
+@pytest.mark.parametrize("case", list(product(["ip", "ip6"], [False, True], [Verdict.DENY, Verdict.RESET])))
+def test_revoked_connection_ends_within_a_second_and_only_that(world, reconciler, inventory, case):
+    address, server_talks, verdict = case
     with ExitStack() as stack:
         port = 9000
         for listener in world.lab.listen(world.machines["p2"], port, talk_every=0.02 if server_talks else None):

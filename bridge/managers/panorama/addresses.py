@@ -15,6 +15,7 @@ from zones.net import AddressSet, union, wildcard
 from zones.rules import AddressObject, Feed, Unresolved
 
 KINDS = ("address", "address-group", "external-list", "region")
+PROVIDED = "is a list that Palo Alto Networks provides to its firewalls; its content is not in the configuration"
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class Addresses:
     def _leaf(self, name: str) -> AddressObject:
         found = self.scope.find(name, *KINDS)
         if found is None:
-            return _literal(name)
+            return _unresolved(name, PROVIDED) if _is_provided(name) else _literal(name)
         kind, entry = found
         readers: dict[str, Callable[[str, Element], AddressObject]] = {
             "address": self._address,
@@ -103,6 +104,11 @@ def _union(name: str, parts: list[AddressObject]) -> AddressObject:
         unresolved=tuple(dict.fromkeys(each for part in parts for each in part.unresolved)),
         hollow=not parts or any(part.hollow for part in parts),
     )
+
+
+def _is_provided(name: str) -> bool:
+    """Whether a name is that of a predefined list, as panw-known-ip-list."""
+    return name.startswith("panw-") and name.endswith("-list")
 
 
 def _unresolved(name: str, why: str) -> AddressObject:

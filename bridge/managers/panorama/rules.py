@@ -146,6 +146,11 @@ def _conditions(entry: Element) -> Iterator[str]:
             yield f"a cluster can't know its {what}: {', '.join(names)}"
     if members(entry.find("target/tags")):
         yield "it targets firewalls by tag, which a cluster doesn't carry"
+    yield from unknown_elements(entry)
+
+
+def unknown_elements(entry: Element) -> Iterator[str]:
+    """What this version can't read of a rule, one clause each."""
     known = READ | SILENT | NOTED.keys() | NARROWING.keys()
     for tag in dict.fromkeys(child.tag for child in entry if child.tag not in known):
         yield f"its element '{tag}' is not known to this version"

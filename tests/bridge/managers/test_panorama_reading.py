@@ -157,6 +157,10 @@ def test_feeds_are_named_not_resolved():
     assert "type 'url'" in space("urls", shared).unresolved[0].why
 
 
+def test_lists_that_only_firewalls_get_are_said_to_be_so():
+    assert "Palo Alto Networks provides" in space("panw-known-ip-list").unresolved[0].why
+
+
 def test_custom_regions_hold_their_addresses():
     region = section("region", entry("hq", members("address", "10.0.0.0/24", "10.0.1.0-10.0.1.255")))
     assert space("hq", region).space == AddressSet.parse(["10.0.0.0/23"])

@@ -1,0 +1,105 @@
+"""Raw Kubernetes JSON to what enforcement needs of it. Pure; `enforcer.view` folds the results.
+
+Nothing a cluster holds makes it fail: what can't be read is left out and told as a problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from sys import intern
+from typing import Any
+
+from enforcer.inventory import Node, Pod
+from zones.net import IPAddress, IPNetwork
+from zones.workload import workload_name
+
+Json = Mapping[str, Any]
+_OUR_PREFIX = "zonebridge.io/"
+_NODE_ADDRESS_TYPES = frozenset({"InternalIP", "ExternalIP"})
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace's labels, and of its annotations only ours."""
+
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An object, and what in it could not be read."""
+
+    item: Pod | Node | Namespace
+    problems: tuple[str, ...] = ()
+
+
+def pod(raw: Json) -> Decoded:
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    namespace, name = metadata.get("namespace", ""), metadata["name"]
+    texts = [each.get("ip", "") for each in status.get("podIPs") or ()] or [status.get("podIP", "")]
+    addresses, problems = _addresses(texts, f"pod {namespace}/{name}")
+    owner = _controller(metadata)
+    item = Pod(
+        uid=metadata["uid"],
+        namespace=intern(namespace),
+        name=name,
+        node=intern(spec.get("nodeName") or ""),
+        phase=intern(status.get("phase") or ""),
+        addresses=addresses,
+        labels=_interned(metadata.get("labels")),
+        workload=intern(workload_name(name, owner.get("kind"), owner.get("name", ""))),
+        host_network=bool(spec.get("hostNetwork")),
+    )
+    return Decoded(item, problems)
+
+
+def node(raw: Json) -> Decoded:
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    where = f"node {metadata['name']}"
+    texts = [each["address"] for each in status.get("addresses") or () if each.get("type") in _NODE_ADDRESS_TYPES]
+    addresses, problems = _addresses(texts, where)
+    cidrs, more = _networks(spec.get("podCIDRs") or [spec.get("podCIDR", "")], where)
+    return Decoded(Node(metadata["name"], addresses, cidrs), problems + more)
+
+
+def namespace(raw: Json) -> Decoded:
+    metadata = raw["metadata"]
+    annotations = {
+        key: value for key, value in (metadata.get("annotations") or {}).items() if key.startswith(_OUR_PREFIX)
+    }
+    return Decoded(Namespace(metadata["name"], _interned(metadata.get("labels")), annotations))
+
+
+def _controller(metadata: Json) -> Json:
+    return next((owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")), {})
+
+
+def _interned(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Pods share most of their labels; a hundred thousand of them must not each hold a copy."""
+    return {intern(key): intern(value) for key, value in (labels or {}).items()}
+
+
+def _addresses(texts: Iterable[str], where: str) -> tuple[tuple[IPAddress, ...], tuple[str, ...]]:
+    good: list[IPAddress] = []
+    bad: list[str] = []
+    for text in filter(None, texts):
+        try:
+            good.append(ip_address(text))
+        except ValueError:
+            bad.append(f"{where}: '{text}' is not an address; it is in no zone")
+    return tuple(dict.fromkeys(good)), tuple(bad)
+
+
+def _networks(texts: Iterable[str], where: str) -> tuple[tuple[IPNetwork, ...], tuple[str, ...]]:
+    good: list[IPNetwork] = []
+    bad: list[str] = []
+    for text in filter(None, texts):
+        try:
+            good.append(ip_network(text))
+        except ValueError:
+            bad.append(f"{where}: '{text}' is not a prefix; it is left out")
+    return tuple(good), tuple(bad)

@@ -1,0 +1,163 @@
+"""The loop that makes the kernel follow the tier: look, judge the revision, apply, and look again.
+
+It waits for nothing but its own trigger: no log, no shipper, no status stands between a change and the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import structlog
+
+from enforcer import lastgood
+from enforcer.inventory import Inventory
+from enforcer.patience import Patience
+from enforcer.reconcile import Applied
+from enforcer.ruleset import Terminal
+from enforcer.tier import Judgement, Revision, Standing, judge
+from enforcer.view import View
+from zones.canonical import Json
+from zones.policy import Policy
+
+_log = structlog.get_logger()
+_Result = TypeVar("_Result")
+
+
+class Kernel(Protocol):
+    """What `enforcer.reconcile` offers; blocking, and called from one thread only."""
+
+    def restore(self, inventory: Inventory | None = None) -> Applied: ...
+
+    def apply(
+        self, policy: Policy | None, inventory: Inventory, now: datetime, *, revision: int | None = None
+    ) -> Applied: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The kernel is written at most every `least` seconds, and looked over at least every `longest`.
+
+    `after_failure`: when to try again what the kernel refused, though nothing has changed.
+    """
+
+    least: float = 0.05
+    longest: float = 2.0
+    after_failure: Patience = field(default_factory=lambda: Patience(0.5, 30.0))
+
+
+@dataclass(slots=True)
+class Enforcement:
+    """`look_again` is the only trigger; it carries nothing."""
+
+    view: View
+    kernel: Kernel
+    tier: str
+    state_dir: Path
+    pace: Pace = field(default_factory=Pace)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    drifted: Callable[[tuple[str, ...]], None] = lambda _: None
+    look_again: asyncio.Event = field(default_factory=asyncio.Event)
+    held: Revision | None = None
+    judgement: Judgement = field(default_factory=lambda: Judgement(None, Standing.NONE))
+    applied: Applied | None = None
+    applied_at: datetime | None = None
+    terminals: Mapping[str, Terminal] = field(default_factory=dict)
+    passes: int = 0
+    failures: int = 0
+    _judged: int = -1
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="kernel"))
+
+    async def begin(self) -> None:
+        """Before anything is known of the cluster: what was in force stays, or comes back after a restart."""
+        self.held = lastgood.load(self.state_dir, self.tier)
+        known = Inventory(networks=self.view.networks)
+        self._note(await self._blocking(lambda: self.kernel.restore(known)))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self.look_again.clear()
+            await self.once()
+            await asyncio.sleep(self.pace.least)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience()):
+                    await self.look_again.wait()
+
+    async def once(self) -> None:
+        """One pass. Without a whole view, a pod that is missing may only be not told yet: nothing is changed then."""
+        self.passes += 1
+        if not self.view.complete:
+            return
+        await self._judge()
+        revision = self.judgement.revision
+        policy, number = (None, None) if revision is None else (revision.policy, revision.number)
+        inventory, now = self.view.inventory(), self.clock()
+        self._note(await self._blocking(lambda: self.kernel.apply(policy, inventory, now, revision=number)))
+
+    async def close(self) -> None:
+        """After the pass that is under way. The rules stay in force."""
+        await self._blocking(self.kernel.stop)
+        self._thread.shutdown()
+
+    async def _judge(self) -> None:
+        """Only where the tier's objects changed: reading a large policy is work."""
+        generation = self.view.generation
+        if generation == self._judged:
+            return
+        tier, parts = self.view.tier_object(), self.view.parts()
+        self.judgement = await asyncio.to_thread(judge, self.held, tier, parts)
+        self._judged = generation
+        if self.judgement.why:
+            _log.warning("tier", standing=self.judgement.standing.value, why=self.judgement.why)
+        fresh = self.judgement.revision
+        if fresh is not None and tier is not None and not _identical(self.held, fresh):
+            await self._keep(tier, parts)
+        self.held = fresh
+
+    async def _keep(self, tier: Json, parts: Mapping[str, Json]) -> None:
+        try:
+            await asyncio.to_thread(lastgood.save, self.state_dir, tier, parts)
+        except OSError as error:
+            _log.error("last good revision not saved", why=str(error))
+
+    def _note(self, applied: Applied) -> None:
+        before = self.applied
+        self.applied = applied
+        if applied.drift is not None:
+            self.drifted(applied.drift.what)
+        self.failures = self.failures + 1 if applied.problems else 0
+        if applied.problems:
+            self._complain(before, applied)
+        elif before is None or before.revision != applied.revision or self.applied_at is None:
+            self.applied_at = self.clock()
+            _log.info("applied", revision=applied.revision, action=applied.action.value)
+        if applied.ruleset is not None:
+            self.terminals = applied.ruleset.terminals
+
+    def _complain(self, before: Applied | None, applied: Applied) -> None:
+        if before is None or before.problems != applied.problems:
+            _log.error("the kernel is not as it should be", problems=applied.problems)
+
+    def _patience(self) -> float:
+        if self.failures:
+            return self.pace.after_failure.wait(self.failures - 1)
+        change = None if self.applied is None or self.applied.ruleset is None else self.applied.ruleset.next_change
+        if change is None:
+            return self.pace.longest
+        return max(0.0, min(self.pace.longest, (change - self.clock()).total_seconds()))
+
+    async def _blocking(self, work: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _identical(held: Revision | None, fresh: Revision) -> bool:
+    return held is not None and (held.uid, held.number, held.digest) == (fresh.uid, fresh.number, fresh.digest)

@@ -1,0 +1,76 @@
+"""Cluster objects from files, for `zone-enforcer render` without a cluster. It reads; it never writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from enforcer.errors import InputError
+from enforcer.view import Kind, Listed, View
+from zones.canonical import Json
+
+_KINDS = {
+    "Pod": Kind.PODS,
+    "Node": Kind.NODES,
+    "Namespace": Kind.NAMESPACES,
+    "Tier": Kind.TIERS,
+    "PolicyChunk": Kind.CHUNKS,
+    "AddressSet": Kind.SETS,
+}
+
+
+def read_objects(path: Path) -> list[Json]:
+    """All objects of a YAML or JSON file, multi-document or List. Raises InputError."""
+    try:
+        documents = list(_documents(path))
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from error
+    return [each for document in documents if document is not None for each in _flattened(document, path)]
+
+
+def tier_names(objects: list[Json]) -> list[str]:
+    return [each["metadata"]["name"] for each in objects if each["kind"] == "Tier"]
+
+
+def view_of(objects: list[Json], tier: str) -> View:
+    """A view as if the API server had listed exactly these. Pods without a uid get their name for one."""
+    view = View(tier)
+    for kind in Kind:
+        view.fold(Listed(kind, [_identified(each) for each in objects if _KINDS.get(each["kind"]) is kind]))
+    return view
+
+
+def _documents(path: Path) -> Iterator[Any]:
+    text = path.read_text("utf-8")
+    if text.lstrip().startswith(("{", "[")):
+        yield json.loads(text)
+    else:
+        yield from yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def _flattened(document: Any, path: Path) -> Iterator[Json]:  # noqa: ANN401 - whatever the file holds
+    if isinstance(document, list):
+        for each in document:
+            yield from _flattened(each, path)
+    elif not isinstance(document, dict) or "kind" not in document:
+        raise InputError(f"{path} holds something that is no Kubernetes object; `kubectl get … -o yaml` writes them")
+    elif document["kind"].endswith("List") or (document["kind"] == "List"):
+        yield from _flattened(
+            [{"kind": document["kind"].removesuffix("List"), **each} for each in document["items"]], path
+        )
+    elif not isinstance(document.get("metadata"), dict) or "name" not in document["metadata"]:
+        raise InputError(f"{path} holds a {document['kind']} without metadata.name")
+    else:
+        yield document
+
+
+def _identified(raw: Json) -> Json:
+    metadata = raw["metadata"]
+    uid = metadata.get("uid") or f"{metadata.get('namespace', '')}/{metadata['name']}"
+    return raw | {"metadata": metadata | {"uid": uid}}

@@ -1,0 +1,222 @@
+"""The one door to netlink: log records in, raw nftables rules out, and what of the kernel only netlink tells.
+
+Stays in the network namespace where it is made. `enforcer.reconcile` and `enforcer.service` call it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from ipaddress import ip_address
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+from enforcer.errors import KernelError, LoadError, LockedError, PrivilegeError
+from enforcer.messages import (
+    ACK,
+    DONE,
+    DUMP,
+    ERROR,
+    NFLOG,
+    NFTABLES,
+    REQUEST,
+    Message,
+    RawRule,
+    attribute,
+    attributes,
+    message,
+    messages,
+    netfilter,
+    replace_rules,
+)
+from zones.net import IPAddress
+
+_NETFILTER, _ROUTE = 12, 0
+_RECEIVE = 1 << 20
+_PATIENCE = 10.0  # seconds for an answer that is only a function call away
+_SO_RCVBUFFORCE = 33
+_NO_ENOBUFS, _SOL_NETLINK = 5, 270
+_GET_GENERATION, _GENERATION_ID = NFTABLES << 8 | 16, 1
+_GET_ADDRESS, _NEW_ADDRESS, _LOCAL, _ADDRESS = 22, 20, 2, 1
+
+_LOG_PACKET, _LOG_CONFIG = NFLOG << 8, NFLOG << 8 | 1
+_BIND, _COPY_PACKET = 1, 2
+_CONFIG_COMMAND, _CONFIG_MODE, _CONFIG_BUFFER, _CONFIG_TIMEOUT, _CONFIG_THRESHOLD, _CONFIG_FLAGS = range(1, 7)
+_SEQUENCE_FLAG = 1
+_BATCH_BYTES, _BATCH_RECORDS, _BATCH_HUNDREDTHS = 128 * 1024, 500, 5
+_SNAP = 256
+
+
+class NflogSocket:
+    """The only reader of an NFLOG group in this network namespace. Raises KernelError where the group is taken.
+
+    `lost` counts how often the kernel had to drop records for want of room; how many, only the rules' counters know.
+    """
+
+    def __init__(self, group: int, buffer_bytes: int = 16 * 2**20) -> None:
+        self.group = group
+        self.lost = 0
+        self._socket = _open(_NETFILTER)
+        try:
+            _enlarge(self._socket, buffer_bytes)
+            self._configure()
+        except BaseException:
+            self._socket.close()
+            raise
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def buffer_bytes(self) -> int:
+        """What the kernel granted: less than asked for where the process is no root of the whole machine."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+    def read(self) -> list[bytes]:
+        """What is there now, without waiting: bodies for `nflog.parse`."""
+        try:
+            data = self._socket.recv(_RECEIVE)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise KernelError(f"reading NFLOG group {self.group}: {error.strerror}") from error
+            self.lost += 1
+            return []
+        return [each.body for each in messages(data) if each.kind == _LOG_PACKET]
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _configure(self) -> None:
+        """Bound first, then sequence numbers, then how to batch: one message each, so that one refusal is clear."""
+        self._ask(attribute(_CONFIG_COMMAND, bytes([_BIND])))
+        self._ask(attribute(_CONFIG_FLAGS, struct.pack(">H", _SEQUENCE_FLAG)))
+        self._ask(
+            attribute(_CONFIG_MODE, struct.pack(">IBB", _SNAP, _COPY_PACKET, 0)),
+            attribute(_CONFIG_BUFFER, struct.pack(">I", _BATCH_BYTES)),
+            attribute(_CONFIG_THRESHOLD, struct.pack(">I", _BATCH_RECORDS)),
+            attribute(_CONFIG_TIMEOUT, struct.pack(">I", _BATCH_HUNDREDTHS)),
+        )
+
+    def _ask(self, *options: bytes) -> None:
+        self._socket.send(netfilter(_LOG_CONFIG, REQUEST | ACK, 1, 0, self.group, *options))
+        code = next(_errors(self._socket))
+        if code in {errno.EBUSY, errno.EPERM}:
+            generation()  # the same code for a taken group as for missing rights; without them this raises
+            raise KernelError(f"NFLOG group {self.group} has another reader (ulogd?); set nflog.group to a free one")
+        if code:
+            _raise(code, f"binding NFLOG group {self.group}")
+
+
+def generation() -> int:
+    """The number of the last change to any table. Costs microseconds."""
+    with closing(_open(_NETFILTER)) as channel:
+        channel.send(netfilter(_GET_GENERATION, REQUEST, 1, 0, 0))
+        answer = next(_answers(channel))
+    if answer.kind == ERROR:
+        _raise(_code(answer), "asking for the generation of the tables")
+    return int.from_bytes(attributes(answer.body).get(_GENERATION_ID, b""), "big")
+
+
+def load_rules(table: str, chains: Mapping[str, Iterable[RawRule]]) -> None:
+    """Replace the rules of whole chains, in one transaction. Raises LoadError; nothing has changed then."""
+    data, answers = replace_rules(table, chains.items())
+    with closing(_open(_NETFILTER)) as channel:
+        channel.send(data)
+        refused = next((code for code in islice(_errors(channel), answers) if code), 0)
+    if refused:
+        _raise(refused, f"loading the dispatch of table {table}")
+
+
+def local_addresses() -> tuple[IPAddress, ...]:
+    """Every address that this machine answers for, but those of the loopback and link-local IPv6 ones."""
+    found: set[IPAddress] = set()
+    with closing(_open(_ROUTE)) as channel:
+        channel.send(message(_GET_ADDRESS, REQUEST | DUMP, 1, bytes(8)))
+        for answer in _answers(channel):
+            if answer.kind == DONE:
+                break
+            if answer.kind == _NEW_ADDRESS:
+                held = attributes(answer.body, start=8)
+                found.add(ip_address(held.get(_LOCAL) or held[_ADDRESS]))
+    return tuple(sorted((at for at in found if not at.is_loopback and not _is_link_local_v6(at)), key=str))
+
+
+class NodeLock:
+    """Held by one enforcer in a network namespace; the kernel takes it back when the process ends, however."""
+
+    def __init__(self, name: str = "zonebridge-enforcer") -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.bind(f"\0{name}")
+        except OSError as error:
+            self._socket.close()
+            raise LockedError(
+                "another zone-enforcer is at work on this node; stop it first, two would undo each other's work"
+            ) from error
+
+    def release(self) -> None:
+        self._socket.close()
+
+
+def _is_link_local_v6(address: IPAddress) -> bool:
+    return address.version == 6 and address.is_link_local  # noqa: PLR2004 - the version
+
+
+def _open(protocol: int) -> socket.socket:
+    try:
+        made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    except OSError as error:
+        raise KernelError(f"opening a netlink socket: {error.strerror}; does the kernel have nfnetlink?") from error
+    made.bind((0, 0))
+    made.settimeout(_PATIENCE)
+    return made
+
+
+def _enlarge(made: socket.socket, size: int) -> None:
+    try:
+        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+    except PermissionError:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def _answers(channel: socket.socket) -> Iterator[Message]:
+    while True:
+        try:
+            data = channel.recv(_RECEIVE)
+        except TimeoutError as error:
+            raise KernelError(f"the kernel did not answer over netlink within {_PATIENCE:.0f} s") from error
+        yield from messages(data)
+
+
+def _errors(channel: socket.socket) -> Iterator[int]:
+    """The error codes of acknowledgements; 0 is none."""
+    for answer in _answers(channel):
+        if answer.kind == ERROR:
+            yield _code(answer)
+
+
+def _code(answer: Message) -> int:
+    return -int.from_bytes(answer.body[:4], sys.byteorder, signed=True)
+
+
+def _raise(code: int, doing: str) -> None:
+    if code in {errno.EPERM, errno.EACCES}:
+        raise PrivilegeError(f"{doing}: not permitted; run as root or with the capability NET_ADMIN")
+    raise LoadError(f"{doing}: {os.strerror(code)}")

@@ -1,0 +1,131 @@
+"""Between the event loop and the spool: a bounded queue in memory, and one thread that does all the disk work.
+
+`put` never waits and never fails; what doesn't fit is counted. The reporter fills it, `enforcer.delivery` empties it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import structlog
+
+from enforcer.errors import SpoolError
+from enforcer.spool import Spool, Stored
+
+Json = Mapping[str, Any]
+_Result = TypeVar("_Result")
+_BATCH = 1000
+_log = structlog.get_logger()
+
+
+class Outbox:
+    """The asynchronous face of the spool."""
+
+    def __init__(self, spool: Spool, capacity: int = 50_000, sync_seconds: float = 0.5) -> None:
+        self._spool = spool
+        self._capacity = capacity
+        self._sync_seconds = sync_seconds
+        self._waiting: deque[Json] = deque()
+        self._arrived = asyncio.Event()
+        self._stored = {name: asyncio.Event() for name in spool.positions}
+        self._synced_at = 0.0
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self.lost_in_memory = 0
+        self.lost_on_disk = 0
+        self.written = 0
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        return tuple(self._spool.positions)
+
+    def put(self, records: Iterable[Json]) -> None:
+        """Take records in their order; those that don't fit are counted as lost."""
+        if not self._spool.positions:
+            return
+        for record in records:
+            if len(self._waiting) < self._capacity:
+                self._waiting.append(record)
+            else:
+                self.lost_in_memory += 1
+        self._arrived.set()
+
+    async def write(self) -> None:
+        """Write what arrives, until cancelled."""
+        while True:
+            if not self._waiting:
+                self._arrived.clear()
+                await self._idle()
+            else:
+                await self._write_some()
+
+    async def _idle(self) -> None:
+        try:
+            async with asyncio.timeout(self._sync_seconds):
+                await self._arrived.wait()
+        except TimeoutError:
+            await self._sync()
+            await self._arrived.wait()
+
+    async def _write_some(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        try:
+            await self._on_disk(lambda: self._spool.append([_encoded(record) for record in batch]))
+        except SpoolError as error:
+            self.lost_on_disk += len(batch)
+            _log.error("records lost", why=str(error), records=len(batch))
+            return
+        self.written += len(batch)
+        for event in self._stored.values():
+            event.set()
+        if asyncio.get_running_loop().time() - self._synced_at > self._sync_seconds:
+            await self._sync()
+
+    async def _sync(self) -> None:
+        self._synced_at = asyncio.get_running_loop().time()
+        try:
+            await self._on_disk(self._spool.sync)
+        except SpoolError as error:
+            _log.error("spool not synced", why=str(error))
+
+    async def read(self, destination: str, max_records: int) -> Sequence[Stored]:
+        """The destination's next records; waits until there are any."""
+        while True:
+            self._stored[destination].clear()
+            found = await self._on_disk(lambda: self._spool.read(destination, max_records))
+            if found:
+                return found
+            await self._stored[destination].wait()
+
+    async def acknowledge(self, destination: str, last: Stored) -> None:
+        await self._on_disk(lambda: self._spool.acknowledge(destination, last))
+
+    async def take_lost(self) -> dict[str, int]:
+        """What the spool dropped for each destination since the last call."""
+        return await self._on_disk(self._spool.take_lost)
+
+    def backlog(self, destination: str) -> int:
+        return self._spool.backlog(destination)
+
+    @property
+    def size(self) -> int:
+        return self._spool.size
+
+    async def close(self) -> None:
+        """Write what still waits, then close the spool."""
+        while self._waiting:
+            await self._write_some()
+        await self._sync()
+        await self._on_disk(self._spool.close)
+        self._disk.shutdown()
+
+    async def _on_disk(self, work: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+
+
+def _encoded(record: Json) -> bytes:
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,59 @@
+"""Metrics and health over HTTP: /metrics, /healthz, /readyz. It reads nothing but the request line and answers once.
+
+`enforcer.service` starts it where the settings give an address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+_LONGEST = 8192
+_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a path answers."""
+
+    ok: bool
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+
+
+Paths = Mapping[str, Callable[[], Answer]]
+
+
+async def serve(host: str, port: int, paths: Paths) -> asyncio.Server:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(_response(head, paths))
+                await writer.drain()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(handle, host, port, limit=_LONGEST)
+
+
+def _response(head: bytes, paths: Paths) -> bytes:
+    method, _, rest = head.partition(b" ")
+    path = rest.partition(b" ")[0].partition(b"?")[0].decode("ascii", "replace")
+    if method != b"GET":
+        return _rendered("405 Method Not Allowed", Answer(ok=False, body=b"only GET\n"))
+    if path not in paths:
+        return _rendered("404 Not Found", Answer(ok=False, body=b"not here\n"))
+    answer = paths[path]()
+    return _rendered("200 OK" if answer.ok else "503 Service Unavailable", answer)
+
+
+def _rendered(status: str, answer: Answer) -> bytes:
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {answer.content_type}\r\n"
+        f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + answer.body

@@ -1,0 +1,45 @@
+"""What became of a batch, as every receiver's answer is told to `enforcer.delivery`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The whole batch is there. `slow_down`: the receiver says it is near its limit."""
+
+    slow_down: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Nothing is wrong with the batch; send it again, not before `after` seconds where the receiver said so."""
+
+    why: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Sending again can't help before an administrator has acted: a token, a right, a wrong address."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The record at `index` will never be taken; those before it are there, those after it are not."""
+
+    index: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Something in the batch is refused, or it is too big, and the receiver doesn't say where: try smaller ones."""
+
+    why: str
+
+
+Outcome = Delivered | Retry | Hold | Refused | Split

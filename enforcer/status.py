@@ -1,0 +1,79 @@
+"""What this node is doing, as one JSON value: the status file, the NodeState and the metrics all tell this. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+
+from enforcer.delivery import Progress
+from enforcer.enforcement import Enforcement
+from enforcer.inventory import Inventory
+from enforcer.records import Json
+from enforcer.reporter import Counts
+from zones.zone import Zoning
+
+
+def of_enforcement(enforcement: Enforcement) -> Json:
+    applied, revision = enforcement.applied, enforcement.held
+    problems = [*(applied.problems if applied else ()), *enforcement.view.problems()]
+    return {
+        "tier": enforcement.tier,
+        "standing": enforcement.judgement.standing.value,
+        "why": enforcement.judgement.why,
+        "revision": applied.revision if applied else None,
+        "digest": revision.digest if revision and applied and applied.revision == revision.number else None,
+        "appliedAt": enforcement.applied_at.isoformat() if enforcement.applied_at else None,
+        "complete": enforcement.view.complete,
+        "passes": enforcement.passes,
+        "problems": problems,
+    }
+
+
+def of_inventory(inventory: Inventory, zoning: Zoning | None) -> Json:
+    """How many pods each zone has in the cluster; without a tier no zones are known."""
+    running = [pod for pod in inventory.pods.values() if pod.holds_addresses]
+    zones = Counter(zoning.of_pod(pod.labels) for pod in running) if zoning else {}
+    return {"pods": len(running), "nodes": len(inventory.nodes), "zones": dict(sorted(zones.items()))}
+
+
+def of_records(counts: Counts, lost: Mapping[str, int]) -> Json:
+    return {"records": asdict(counts), "lost": dict(lost)}
+
+
+def of_destinations(deliveries: Iterable[Progress], backlogs: Mapping[str, int], lost: Mapping[str, int]) -> list[Json]:
+    return [
+        {
+            "name": progress.name,
+            "sent": progress.sent,
+            "refused": progress.refused,
+            "lost": lost.get(progress.name, 0),
+            "backlog": backlogs.get(progress.name, 0),
+            "trouble": progress.trouble,
+            "held": progress.held,
+        }
+        for progress in deliveries
+    ]
+
+
+def node_state(status: Json) -> Json:
+    """The NodeState's status: what the bridge and `kubectl get` need of it."""
+    return {
+        "tier": status["tier"],
+        "revision": status["revision"] or 0,
+        "digest": status["digest"] or "",
+        "appliedAt": status["appliedAt"],
+        "mode": status["mode"],
+        "problems": status["problems"][:20] + ([status["why"]] if status["why"] else []),
+    }
+
+
+def healthy(status: Json, now: datetime, longest: float) -> str:
+    """Why a status file is no reason to be calm; empty where all is well."""
+    age = (now - datetime.fromisoformat(status["time"])).total_seconds()
+    if age > longest:
+        return f"the status is {age:.0f} s old; is zone-enforcer running?"
+    if status["standing"] in {"refused", "tampered"}:
+        return str(status["why"])
+    return "; ".join(status["problems"])

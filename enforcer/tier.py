@@ -1,0 +1,101 @@
+"""Which revision of the tier holds on this node: complete, undamaged and never older than the last one. Pure.
+
+The last good revision stays through everything else: a deletion, damage, a step back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from zones.canonical import Json
+from zones.policy import Policy
+from zones.tiers import native
+from zones.tiers.native import DigestError, IncompleteError, TierError
+
+
+class Standing(StrEnum):
+    """How the tier at the API server relates to what this node applies."""
+
+    NONE = "none"
+    CURRENT = "current"
+    WAITING = "waiting"
+    REFUSED = "refused"
+    TAMPERED = "tampered"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A good revision: its policy, and what identifies it. `uid` tells a Tier from one made anew under its name."""
+
+    tier: str
+    uid: str
+    number: int
+    digest: str
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The revision to apply (None: this node never had one), and why it isn't what the API server has."""
+
+    revision: Revision | None
+    standing: Standing
+    why: str = ""
+
+
+def judge(held: Revision | None, tier: Json | None, parts: Mapping[str, Json]) -> Judgement:
+    """What to apply now. `held` is the last good revision."""
+    if tier is None:
+        if held is None:
+            return Judgement(None, Standing.NONE)
+        return Judgement(held, Standing.TAMPERED, f"tier '{held.tier}' was deleted; revision {held.number} stays")
+    try:
+        found = _read(tier, parts)
+    except IncompleteError as error:
+        return _incomplete(held, tier, str(error))
+    except DigestError as error:
+        return Judgement(held, Standing.TAMPERED, f"{error}; {_stays(held)}")
+    except TierError as error:
+        return Judgement(held, Standing.REFUSED, f"{error}; {_stays(held)}")
+    return _newer(held, found)
+
+
+def _read(tier: Json, parts: Mapping[str, Json]) -> Revision:
+    name = tier["metadata"]["name"]
+    policy = native.parse(tier, parts)
+    number, digest = tier["spec"]["revision"], tier["spec"]["digest"]
+    if not isinstance(number, int) or number < 1:
+        raise TierError(f"tier '{name}' has the revision {number!r}; it was not made by us")
+    return Revision(name, tier["metadata"].get("uid", ""), number, digest, policy)
+
+
+def _newer(held: Revision | None, found: Revision) -> Judgement:
+    """A tier that was deleted and made anew counts from its own beginning; it is applied, and told."""
+    if held is None or (held.uid == found.uid and (found.number > held.number or _same(held, found))):
+        return Judgement(found, Standing.CURRENT)
+    if held.uid != found.uid:
+        why = f"tier '{found.tier}' was made anew; revision {found.number} replaces {held.number} of the former one"
+        return Judgement(found, Standing.CURRENT, why)
+    if found.number == held.number:
+        why = f"revision {found.number} has other content than when it was applied; {_stays(held)}"
+    else:
+        why = f"revision {found.number} is older than the applied one; {_stays(held)}"
+    return Judgement(held, Standing.TAMPERED, why)
+
+
+def _same(held: Revision, found: Revision) -> bool:
+    return (held.number, held.digest) == (found.number, found.digest)
+
+
+def _incomplete(held: Revision | None, tier: Json, why: str) -> Judgement:
+    """Parts of a new revision are still coming; parts of the applied one were there, so somebody removed them."""
+    spec = tier["spec"]
+    if held is not None and (held.number, held.digest) == (spec["revision"], spec["digest"]):
+        return Judgement(held, Standing.TAMPERED, f"parts of the applied revision were deleted; {_stays(held)}")
+    return Judgement(held, Standing.WAITING, f"revision {spec['revision']}: {why}; {_stays(held)}")
+
+
+def _stays(held: Revision | None) -> str:
+    return "there is none to keep" if held is None else f"revision {held.number} stays"
