@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_network
 from typing import Generic, TypeVar
 
 from zones.net import AddressSet
@@ -64,7 +64,7 @@ def _address(word: str) -> AddressSet:
     first, dash, last = word.partition("-")
     if dash:
         return AddressSet.between(ip_address(first), ip_address(last))
-    return AddressSet.of([ip_interface(word).network])
+    return AddressSet.of([ip_network(word, strict=False)])
 
 
 def _domain(word: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama import feeds
@@ -142,7 +142,7 @@ def _literal(text: str) -> AddressObject:
 
 def _netmask(text: str) -> AddressSet:
     """A bare address, or a prefix whose host bits may be set."""
-    return AddressSet.of([ip_network(ip_interface(text).network)])
+    return AddressSet.of([ip_network(text, strict=False)])
 
 
 def _range(text: str) -> AddressSet:
