@@ -28,6 +28,7 @@ from zones.policy import Policy
 
 _log = structlog.get_logger()
 _Result = TypeVar("_Result")
+_SAVE_SECONDS = 5.0
 
 
 class Kernel(Protocol):
@@ -66,6 +67,7 @@ class Enforcement:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     drifted: Callable[[tuple[str, ...]], None] = lambda _: None
     look_again: asyncio.Event = field(default_factory=asyncio.Event)
+    noted: asyncio.Event = field(default_factory=asyncio.Event)
     held: Revision | None = None
     judgement: Judgement = field(default_factory=lambda: Judgement(None, Standing.NONE))
     applied: Applied | None = None
@@ -97,41 +99,45 @@ class Enforcement:
         self.passes += 1
         if not self.view.complete:
             return
-        await self._judge()
+        fresh = await self._judge()
         revision = self.judgement.revision
         policy, number = (None, None) if revision is None else (revision.policy, revision.number)
         inventory, now = self.view.inventory(), self.clock()
         self._note(await self._blocking(lambda: self.kernel.apply(policy, inventory, now, revision=number)))
+        if fresh is not None:
+            await self._keep(*fresh)
 
     async def close(self) -> None:
         """After the pass that is under way. The rules stay in force."""
         await self._blocking(self.kernel.stop)
         self._thread.shutdown()
 
-    async def _judge(self) -> None:
-        """Only where the tier's objects changed: reading a large policy is work."""
+    async def _judge(self) -> tuple[Json, Mapping[str, Json]] | None:
+        """Only where the tier's objects changed: reading a large policy is work. A new revision's objects are given."""
         generation = self.view.generation
         if generation == self._judged:
-            return
+            return None
         tier, parts = self.view.tier_object(), self.view.parts()
-        self.judgement = await asyncio.to_thread(judge, self.held, tier, parts)
+        self.judgement = await self._blocking(lambda: judge(self.held, tier, parts))
         self._judged = generation
         if self.judgement.why:
             _log.warning("tier", standing=self.judgement.standing.value, why=self.judgement.why)
-        fresh = self.judgement.revision
-        if fresh is not None and tier is not None and not _identical(self.held, fresh):
-            await self._keep(tier, parts)
-        self.held = fresh
+        before, self.held = self.held, self.judgement.revision
+        changed = self.held is not None and not _identical(before, self.held)
+        return (tier, parts) if changed and tier is not None else None
 
     async def _keep(self, tier: Json, parts: Mapping[str, Json]) -> None:
+        """After it is in force, and not for long: a disk that hangs must not hold up the next pass."""
         try:
-            await asyncio.to_thread(lastgood.save, self.state_dir, tier, parts)
-        except OSError as error:
-            _log.error("last good revision not saved", why=str(error))
+            async with asyncio.timeout(_SAVE_SECONDS):
+                await asyncio.to_thread(lastgood.save, self.state_dir, tier, parts)
+        except (OSError, TimeoutError) as error:
+            _log.error("last good revision not saved", why=str(error) or type(error).__name__)
 
     def _note(self, applied: Applied) -> None:
         before = self.applied
         self.applied = applied
+        self.noted.set()
         if applied.drift is not None:
             self.drifted(applied.drift.what)
         self.failures = self.failures + 1 if applied.problems else 0

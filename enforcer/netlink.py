@@ -41,8 +41,9 @@ _NETFILTER, _ROUTE = 12, 0
 _RECEIVE = 1 << 20
 _PATIENCE = 10.0  # seconds for an answer that is only a function call away
 _SO_RCVBUFFORCE = 33
-_NO_ENOBUFS, _SOL_NETLINK = 5, 270
 _GET_GENERATION, _GENERATION_ID = NFTABLES << 8 | 16, 1
+_NEW_GENERATION, _TABLE_NAME, _PROCESS, _PROCESS_NAME = NFTABLES << 8 | 15, 1, 2, 3
+_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP, _ANNOUNCED_BYTES = 270, 1, 7, 4 * 2**20
 _GET_ADDRESS, _NEW_ADDRESS, _LOCAL, _ADDRESS = 22, 20, 2, 1
 
 _LOG_PACKET, _LOG_CONFIG = NFLOG << 8, NFLOG << 8 | 1
@@ -51,6 +52,7 @@ _CONFIG_COMMAND, _CONFIG_MODE, _CONFIG_BUFFER, _CONFIG_TIMEOUT, _CONFIG_THRESHOL
 _SEQUENCE_FLAG = 1
 _BATCH_BYTES, _BATCH_RECORDS, _BATCH_HUNDREDTHS = 128 * 1024, 500, 5
 _SNAP = 256
+_LOCK_GROUP, _LOCK_BUFFER = 31_274, 4096
 
 
 class NflogSocket:
@@ -134,6 +136,53 @@ def generation() -> int:
     return int.from_bytes(attributes(answer.body).get(_GENERATION_ID, b""), "big")
 
 
+class TableChanges:
+    """Tells who changes a table, as the kernel announces it after each transaction; our own changes too.
+
+    `fileno` becomes readable on a change to any table: read it, and look at the table where `read` names somebody.
+    """
+
+    def __init__(self, table: str) -> None:
+        self._name = table.encode() + b"\0"
+        self._socket = _open(_NETFILTER)
+        self._touched = False
+        _enlarge(self._socket, _ANNOUNCED_BYTES)
+        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP)
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def read(self) -> tuple[str, ...]:
+        """Who has changed the table since the last time, as `program (process 4711)`, without waiting."""
+        who: dict[str, None] = {}
+        while True:
+            try:
+                data = self._socket.recv(_RECEIVE)
+            except BlockingIOError:
+                return tuple(who)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise KernelError(f"reading the changes of nftables: {error.strerror}") from error
+                who["somebody, in more changes than could be followed"] = None
+                continue
+            who |= dict.fromkeys(self._authors(data))
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _authors(self, data: bytes) -> Iterator[str]:
+        """Every message of a transaction names its table; the generation that ends it names the process."""
+        for each in messages(data):
+            held = attributes(each.body)
+            if each.kind != _NEW_GENERATION:
+                self._touched = self._touched or held.get(_TABLE_NAME) == self._name
+            elif self._touched:
+                self._touched = False
+                program = held.get(_PROCESS_NAME, b"?").rstrip(b"\0").decode("ascii", "replace")
+                yield f"{program} (process {int.from_bytes(held.get(_PROCESS, b''), 'big')})"
+
+
 def load_rules(table: str, chains: Mapping[str, Iterable[RawRule]]) -> None:
     """Replace the rules of whole chains, in one transaction. Raises LoadError; nothing has changed then."""
     data, answers = replace_rules(table, chains.items())
@@ -159,20 +208,23 @@ def local_addresses() -> tuple[IPAddress, ...]:
 
 
 class NodeLock:
-    """Held by one enforcer in a network namespace; the kernel takes it back when the process ends, however."""
+    """Held by one enforcer in a network namespace; the kernel takes it back when the process ends, however.
 
-    def __init__(self, name: str = "zonebridge-enforcer") -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    It is an NFLOG group that no rule logs to: only who may change the rules can hold it, or keep it from us.
+    """
+
+    def __init__(self) -> None:
         try:
-            self._socket.bind(f"\0{name}")
-        except OSError as error:
-            self._socket.close()
+            self._held = NflogSocket(_LOCK_GROUP, _LOCK_BUFFER)
+        except PrivilegeError:
+            raise
+        except KernelError as error:
             raise LockedError(
                 "another zone-enforcer is at work on this node; stop it first, two would undo each other's work"
             ) from error
 
     def release(self) -> None:
-        self._socket.close()
+        self._held.close()
 
 
 def _is_link_local_v6(address: IPAddress) -> bool:

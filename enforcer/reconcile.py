@@ -46,9 +46,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What somebody else changed in our table. By the time you see it, it is put back, or `problems` say why not."""
+    """What somebody else changed in our table, and who, where known. It is put back, or `problems` say why not."""
 
     what: tuple[str, ...]
+    who: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Reconciler:
         local_addresses: Callable[[], tuple[IPAddress, ...]] = netlink.local_addresses,
     ) -> None:
         self._lock = netlink.NodeLock()
+        self._changes = netlink.TableChanges(TABLE)
         self._nft = nft
         self._node_name = node_name
         self._options = options or Options()
@@ -160,6 +162,7 @@ class Reconciler:
     def stop(self) -> None:
         """Let go of the node; the rules stay in force."""
         self._lock.release()
+        self._changes.close()
 
     def _terminals(self) -> Mapping[str, Terminal]:
         return {} if self._known is None else self._known.ruleset.terminals
@@ -219,7 +222,7 @@ class Reconciler:
         what = tuple(_differences(known, self._listing(elements=whole)))
         if what:
             self._distrust()
-            return Drift(what)
+            return Drift(what, self._changes.read())
         known.rules_at = generation
         known.elements_at = generation if whole else known.elements_at
         return None
@@ -251,6 +254,7 @@ class Reconciler:
             self._remember(wanted)
             return Action.SWAP
         known.ruleset = wanted
+        self._changes.read()
         ours = netlink.generation() == before + 1
         known.rules_at = before + 1 if ours and known.rules_at == before else None
         known.elements_at = before + 1 if ours and known.elements_at == before else None
@@ -290,6 +294,7 @@ class Reconciler:
 
     def _remember(self, ruleset: Ruleset) -> None:
         """What the kernel's own listing of our rules looks like, to compare with later."""
+        self._changes.read()
         before = netlink.generation()
         listing = self._nft.listing(elements=False)
         if listing is None or netlink.generation() != before or not _plausible(listing, ruleset.table):

@@ -10,6 +10,7 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -87,11 +88,14 @@ class Service:
     _status: Json = field(default_factory=dict)
     _source: PacketSource | None = None
     _log_problem: str = ""
+    _serve_problem: str = ""
     _waiting_since: float | None = None
     _surveyed: tuple[Inventory | None, tuple[Condition, ...]] = (None, ())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set."""
+        # name look-ups and slow files share these threads; a few that hang must not use them up
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32, thread_name_prefix="waiting"))
         now = time.monotonic()
         self._heard = {kind.name.lower(): now for kind in Kind}
         await self.parts.enforcement.begin()
@@ -216,7 +220,7 @@ class Service:
             ),
             self._surveyed[1],
             conditions.of_addresses(parts.view.holders.disputed()),
-            conditions.of_node([*applied, *parts.view.problems(), *filter(None, [self._log_problem])]),
+            conditions.of_node([*applied, *parts.view.problems(), *self._own_problems()]),
             conditions.of_destinations(delivery.progress for delivery in parts.deliveries),
         )
 
@@ -239,8 +243,10 @@ class Service:
             "spool_bytes": parts.outbox.size,
             "destinations": status.of_destinations(progress, backlogs, self._lost),
         }
-        if self._log_problem:
-            self._status["problems"].append(self._log_problem)
+        self._status["problems"] += self._own_problems()
+
+    def _own_problems(self) -> list[str]:
+        return [problem for problem in (self._log_problem, self._serve_problem) if problem]
 
     async def _save_status(self) -> None:
         path = self.parts.settings.state_dir / STATUS_FILE
@@ -250,11 +256,12 @@ class Service:
             _log.warning("status not saved", file=str(path), why=error.strerror)
 
     async def _report(self) -> None:
-        """The NodeState, whenever it changes."""
+        """The NodeState, as soon as it changes."""
         told: Json | None = None
         failures = 0
         while True:
-            current = status.node_state(self._status)
+            self.parts.enforcement.noted.clear()
+            current = self._node_state()
             if current != told:
                 try:
                     await self.parts.cluster.report(self.parts.settings.node_name, current)
@@ -263,7 +270,14 @@ class Service:
                     _log.warning("node state not written", why=str(error))
                     await asyncio.sleep(self.patience.wait(failures, error.retry_after))
                     failures += 1
-            await asyncio.sleep(_TICK)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.parts.enforcement.noted.wait(), _TICK)
+
+    def _node_state(self) -> Json:
+        now = status.of_enforcement(self.parts.enforcement) | {"mode": self.parts.settings.mode.value}
+        if self._log_problem:
+            now["problems"].append(self._log_problem)
+        return status.node_state(now)
 
     async def _serve(self) -> asyncio.Server | None:
         if self.parts.settings.metrics.address is None:
@@ -276,7 +290,12 @@ class Service:
             "/healthz": lambda: Answer(ok=True, body=b"ok\n"),
             "/readyz": self._ready,
         }
-        return await probes.serve(host, port, paths)
+        try:
+            return await probes.serve(host, port, paths)
+        except OSError as error:
+            self._serve_problem = f"metrics can't be served on {host}:{port}: {error.strerror or error}"
+            _log.error("metrics not served", why=self._serve_problem)
+            return None
 
     def _ready(self) -> Answer:
         ready = self.parts.view.complete and self.parts.enforcement.applied is not None

@@ -209,10 +209,10 @@ def test_kill_9_while_writing_loses_nothing_that_was_told(tmp_path):
 def test_it_keeps_up_with_a_flood(tmp_path):
     spool = opened(tmp_path, max_bytes=256 * MIB, segment_bytes=8 * MIB)
     batch = [b"z" * 600] * 500
-    began = time.monotonic()
+    began = time.process_time()
     for _ in range(100):
         spool.append(batch)
         read = spool.read("siem", 500)
         spool.acknowledge("siem", read[-1])
-    assert time.monotonic() - began < 5, "50,000 records must take far less than 2.5 s at 20,000/s"
+    assert time.process_time() - began < 2.5, "50,000 records at 20,000/s"
     spool.close()
