@@ -141,7 +141,7 @@ class SyslogSender:
         reader, writer = await self._connected()
         writer.write(data)
         await writer.drain()
-        while writer.transport.get_write_buffer_size() or _unacknowledged(writer):
+        while writer.transport.get_write_buffer_size() or _unacknowledged(writer):  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(_FLUSH_INTERVAL)
         await asyncio.sleep(_SETTLE_SECONDS)
         if _unacknowledged(writer) or reader.at_eof() or writer.is_closing():

@@ -14,6 +14,9 @@ from enforcer.records import Json
 from enforcer.reporter import Counts
 from zones.zone import Zoning
 
+# What the NodeState's definition allows, and some room.
+_MOST, _LONGEST = 20, 1000
+
 
 def of_enforcement(enforcement: Enforcement) -> Json:
     applied, revision = enforcement.applied, enforcement.held
@@ -65,7 +68,7 @@ def node_state(status: Json) -> Json:
         "digest": status["digest"] or "",
         "appliedAt": status["appliedAt"],
         "mode": status["mode"],
-        "problems": status["problems"][:20] + ([status["why"]] if status["why"] else []),
+        "problems": [each[:_LONGEST] for each in [*filter(None, [status["why"]]), *status["problems"]][:_MOST]],
     }
 
 

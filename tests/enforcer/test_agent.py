@@ -74,11 +74,13 @@ class Stage:
         return [sys.executable, "-c", "from enforcer.cli import main; main()", *arguments, "-c", str(self.settings)]
 
     def start(self):
-        log = (self.directory / f"agent-{len(self.agents)}.log").open("wb")
-        with log:
+        with (self.directory / f"agent-{len(self.agents)}.log").open("wb") as log:
             agent = subprocess.Popen(self.node.command(self.call("run")), stdout=log, stderr=log)
         self.agents.append(agent)
         return agent
+
+    def last_log(self):
+        return (self.directory / f"agent-{len(self.agents) - 1}.log").read_text()
 
     def end_all(self):
         for agent in self.agents:
@@ -108,6 +110,7 @@ def stage(tmp_path_factory):
 @pytest.fixture
 def agent(stage, until):
     process = stage.start()
+    until(lambda: '"running"' in stage.last_log(), 20)
     yield process
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -140,6 +143,7 @@ def test_a_killed_agent_leaves_the_rules_and_its_successor_takes_over(stage, age
     assert stage.reaches(PORT)
     assert not stage.reaches(22)
     successor = stage.start()
+    until(lambda: '"running"' in stage.last_log(), 20)
     cluster.publish(stage.kubernetes, cluster.tier(2, PORT, 22))
     until(lambda: stage.reaches(22), 20)
     successor.send_signal(signal.SIGTERM)

@@ -124,6 +124,7 @@ def test_what_others_change_is_told_and_put_back(world, reconciler, inventory, d
     assert applied.problems == ()
     assert applied.drift is not None
     assert told in applied.drift.what
+    assert [each.split(" (")[0] for each in applied.drift.who] == ["nft"]
     assert listed(world) == before
     assert reconciler.apply(rules, inventory, NOW).drift is None
     if deed == "flush ruleset":

@@ -401,6 +401,21 @@ def test_metrics_and_readiness_are_served(scene):
     scene(scenario)
 
 
+def test_a_metrics_port_that_is_taken_is_a_problem_not_an_end(scene, settings):
+    host, port = settings.metrics.address.split(":")
+
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        (alert,) = await eventually(lambda: stage.alerts("node-problem"))
+        assert "metrics" in alert["message"]
+
+    with socket.socket() as taken:
+        taken.bind((host, int(port)))
+        taken.listen()
+        scene(scenario)
+
+
 def test_the_status_file_says_what_is_going_on(scene, settings):
     async def scenario(stage):
         world.publish(stage.kubernetes, world.tier(1))

@@ -23,7 +23,12 @@ ZONES = ("web", "data", "default", "nodes", "outside", "corp")
 WORKLOADS = ("p0", "p1", "p2", "p3", "p4", "q0", "q1", "nobody")
 PREFIXES = ("10.244.0.0/16", "10.244.1.2/31", "192.168.50.0/24", "198.51.100.10/32", "0.0.0.0/0", "::/0", "fd00::/8",
             "fd00:10:244:1::2/127", "203.0.113.0/24", "2001:db8::/32")  # fmt: skip
-OFTEN_EMPTY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROBES = 40  # an example
+EXAMPLES = settings(
+    deadline=None,
+    max_examples=max(10, settings.default.max_examples // 3),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 address_sets = st.one_of(
     st.just(ANY_ADDRESS),
@@ -160,11 +165,11 @@ def settled_for(expected, terminals):
     return settled
 
 
-@OFTEN_EMPTY
+@EXAMPLES
 @given(st.data())
 def test_real_packets_get_the_verdict_of_decide(world, data):
     policy, inventory = data.draw(policies()), data.draw(inventories(world))
-    probes = attempts(world, random.Random(data.draw(st.integers(0, 2**32))), 40)
+    probes = attempts(world, random.Random(data.draw(st.integers(0, 2**32))), PROBES)
     directory = inventory.directory()
     expected = {probe.key: decide(policy, flow_of(probe, directory, policy.zoning)) for probe in probes}
     with world.reconciler() as reconciler, world.log() as log:
