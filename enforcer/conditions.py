@@ -40,12 +40,17 @@ def of_waiting(tier: str, judgement: Judgement, waiting: float, limit: float) ->
         yield Condition(AlertKind.SYNC_STALE, tier, judgement.why)
 
 
-def of_zones(policy: Policy, inventory: Inventory) -> Iterator[Condition]:
-    """Zones that pods claim and Panorama doesn't know; each isolated by itself. One for each zone and namespace."""
+def of_zones(policy: Policy, inventory: Inventory, node: str) -> Iterator[Condition]:
+    """Zones that this node's pods claim and Panorama doesn't know; each isolated by itself.
+
+    One for each zone and namespace; every node tells of its own pods, so that the SIEM isn't told by all of them.
+    """
     if not policy.known_zones:
         return
     key = policy.zoning.label_key
-    claimed = {(pod.labels[key], pod.namespace) for pod in inventory.pods.values() if pod.labels.get(key)}
+    claimed = {
+        (pod.labels[key], pod.namespace) for pod in inventory.pods.values() if pod.node == node and pod.labels.get(key)
+    }
     for zone, namespace in sorted(claimed):
         if zone not in policy.known_zones and zone != policy.zoning.default:
             message = f"pods of namespace '{namespace}' claim the zone '{zone}', which Panorama doesn't know"

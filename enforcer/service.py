@@ -228,7 +228,11 @@ class Service:
         """What costs a look at every pod: the zones in use, and the status."""
         parts, inventory = self.parts, self.parts.view.inventory()
         held = parts.enforcement.held
-        found = tuple(conditions.of_zones(held.policy, inventory)) if held and parts.view.complete else ()
+        found = (
+            tuple(conditions.of_zones(held.policy, inventory, parts.settings.node_name))
+            if held and parts.view.complete
+            else ()
+        )
         self._surveyed = (inventory, found)
         progress = [delivery.progress for delivery in parts.deliveries]
         backlogs = {each.name: parts.outbox.backlog(each.name) for each in progress}

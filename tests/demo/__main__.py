@@ -114,6 +114,8 @@ class Story:
             for some in measured(wanted, self.world.machines):
                 results += some
                 live.update(table(results), refresh=True)
+        if not console.is_terminal:
+            console.line()
         wrong = [result for result in results if not result.agrees]
         self.disagreements += len(wrong)
         counts = Counter(result.outcome.value for result in results)

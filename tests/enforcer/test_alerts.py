@@ -143,8 +143,9 @@ def test_zones_that_panorama_does_not_know():
         pod("6", "default"),
     ]
     inventory = Inventory({each.uid: each for each in pods})
-    assert [each.subject for each in conditions.of_zones(world.policy(80), inventory)] == ["lab/odd", "shop/odd"]
-    assert list(conditions.of_zones(replace(world.policy(80), known_zones=frozenset()), inventory)) == []
+    assert [each.subject for each in conditions.of_zones(world.policy(80), inventory, "n1")] == ["lab/odd", "shop/odd"]
+    assert list(conditions.of_zones(world.policy(80), inventory, "n2")) == []
+    assert list(conditions.of_zones(replace(world.policy(80), known_zones=frozenset()), inventory, "n1")) == []
 
 
 def test_addresses_and_destinations():

@@ -142,14 +142,20 @@ def _literal(text: str) -> AddressObject:
 
 def _netmask(text: str) -> AddressSet:
     """A bare address, or a prefix whose host bits may be set."""
-    return AddressSet.of([ip_network(text, strict=False)])
+    try:
+        return AddressSet.of([ip_network(text, strict=False)])
+    except ValueError:
+        raise ValueError("it is no IPv4 or IPv6 address or prefix") from None
 
 
 def _range(text: str) -> AddressSet:
     first, dash, last = text.partition("-")
     if not dash:
         raise ValueError("it has no '-'")
-    return AddressSet.between(ip_address(first.strip()), ip_address(last.strip()))
+    start, end = ip_address(first.strip()), ip_address(last.strip())
+    if int(start) > int(end):
+        raise ValueError("it ends before it starts")
+    return AddressSet.between(start, end)
 
 
 def _wildcard(text: str) -> AddressSet:

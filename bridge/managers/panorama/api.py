@@ -126,7 +126,7 @@ class PanoramaApi:
     def _open(self, host: str) -> VerifiedPanorama:
         address = urlsplit(f"//{host}" if "//" not in host else host)
         try:
-            tls = tls_context(self._access.ca_file, verify=self._access.verify)
+            tls = tls_context(self._access.ca_file, verify=self._access.verify, deadline=self._access.limits.deadline)
             key = self._access.api_key() if self._access.api_key else None
         except OSError as error:
             raise ManagerRefusedError(f"connecting to Panorama {host}: {error}; check the paths in panorama") from error
@@ -159,7 +159,7 @@ class PanoramaApi:
             if "No such node" in str(error):
                 return None
             raise _blame(doing, str(error), xapi.status, xapi.status_code) from error
-        except AnswerError as error:
+        except (AnswerError, UnicodeError) as error:
             raise ManagerAnswerError(f"{doing}: the answer was not used: {error}") from error
         except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException, OSError) as error:
             raise ManagerUnreachableError(f"{doing}: {type(error).__name__}: {error}; it is tried again") from error

@@ -15,6 +15,7 @@ from zones.rules import L4, Application, Applications, Unresolved
 from zones.workload import normalise
 
 KINDS = ("application", "application-group", "application-filter")
+BYTE_LAST = 255  # of an IP protocol, of an ICMP type
 PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmp6": ICMP6}
 # A filter selects by these: one of the values, or `yes` for the flags.
 FILTER_LISTS = ("category", "subcategory", "technology", "risk")
@@ -170,7 +171,14 @@ def _ports(text: str) -> list[L4]:
 
 
 def _ip_protocol(text: str) -> list[L4]:
-    return [L4(int(number)) for number in text.split(",")]
+    return [L4(_byte(number)) for number in text.split(",")]
+
+
+def _byte(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= BYTE_LAST:
+        raise ValueError(f"{number} is not within 0-{BYTE_LAST}")
+    return number
 
 
 def _icmp_text(child: Element) -> str:
@@ -180,7 +188,7 @@ def _icmp_text(child: Element) -> str:
 
 def _icmp(protocol: int, text: str) -> L4:
     number, slash, _ = text.partition("/")
-    widened = L4(protocol, icmp_type=int(number))
+    widened = L4(protocol, icmp_type=_byte(number))
     if slash:
         raise _Inexpressible(f"has ICMP type and code {text}; this tier knows types only", (widened,))
     return widened

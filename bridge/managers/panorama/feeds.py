@@ -9,6 +9,8 @@ from bridge.managers.panorama.schedules import DAYS
 from zones.rules import HOURLY, Feed, FeedKind, Period, Recurring
 
 LIST_KINDS = {"ip": FeedKind.IP_LIST, "domain": FeedKind.DOMAIN_LIST}
+# A week's are counted from Monday, 0.
+LAST_DAYS = {Period.WEEKLY: 6, Period.MONTHLY: 31}
 
 
 def fqdn(name: str, host: str) -> Feed:
@@ -43,9 +45,12 @@ def _recurring(element: Element | None) -> Recurring:
         raise ValueError(f"'{chosen.tag}' is no period")
     hour = int((text_of(chosen, "at") or "0").partition(":")[0])
     day = _day(text_of(chosen, "day-of-week") or text_of(chosen, "day-of-month") or "")
+    period = Period(chosen.tag)
     if not 0 <= hour < 24:  # noqa: PLR2004 - hours of a day
         raise ValueError(f"{hour} is no hour")
-    return Recurring(Period(chosen.tag), hour, day)
+    if not 0 <= day <= LAST_DAYS.get(period, 0):
+        raise ValueError(f"{day} is no day of a {period} list")
+    return Recurring(period, hour, day)
 
 
 def _day(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from xml.etree.ElementTree import Element
@@ -18,6 +19,7 @@ from zones.rules import Rulebase
 HIERARCHY = "<show><dg-hierarchy/></show>"
 DEVICE_GROUPS = "<show><devicegroups/></show>"
 JOBS = "<show><jobs><all/></jobs></show>"
+TEMPLATE_ZONES = f"/config/{DEVICE}/{{}}/entry/config/devices/entry/vsys/entry/zone/entry"
 REGISTERED = (
     "<show><object><registered-ip><limit>{}</limit><start-point>{}</start-point></registered-ip></object></show>"
 )
@@ -26,7 +28,9 @@ SYSTEM_INFO = "<show><system><info/></system></show>"
 # What changes the running configuration or the predefined content when it ends.
 CHANGING_JOBS = frozenset({"Commit", "Content", "Install", "Revert", "Load"})
 SAME_VERSION_TRIES = 3
+MOST_LEVELS = 32
 NAMES_A_CALL = 50
+_JOB_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(slots=True)
@@ -81,12 +85,12 @@ class PanoramaManager:
     def _scope(self) -> Scope:
         chain = self._chain()
         levels = (*(self._level(name) for name in chain), Level(SHARED, self._shared()))
-        scope = Scope(levels, ancestors_win=self.options.ancestors_win)
+        scope = Scope(levels, ancestors_win=self.options.ancestors_win, zones=self._template_zones())
         return replace(scope, predefined=self._predefined_content(scope))
 
     def _chain(self) -> list[str]:
         """The device group and its ancestors, nearest first."""
-        chains = dict(_chains(self.api.op(HIERARCHY).find("dg-hierarchy"), []))
+        chains = dict(_chains(self.api.op(HIERARCHY)))
         if self.device_group not in chains:
             raise unknown_device_group(self.device_group, chains)
         return chains[self.device_group]
@@ -101,13 +105,22 @@ class PanoramaManager:
         element = self.api.show("/config/shared")
         return () if element is None else (element,)
 
+    def _template_zones(self) -> frozenset[str]:
+        """The zones of all templates and stacks, from the candidate: `show` can't match many nodes.
+
+        They only say which labels Panorama knows, so a zone that is not committed yet does no harm.
+        """
+        found = (zone for kind in ("template", "template-stack") for zone in self.api.get(TEMPLATE_ZONES.format(kind)))
+        return frozenset(name for zone in found if (name := zone.get("name")))
+
     def _registered(self) -> dict[str, frozenset[str]]:
         """The IPs that were tagged at run time (User-ID, the API, plug-ins), with their tags."""
         found: dict[str, frozenset[str]] = {}
         while len(found) < MOST_REGISTERED:
             page = self.api.op(REGISTERED.format(REGISTERED_PAGE, len(found) + 1)).findall("entry")
+            before = len(found)
             found.update({entry.get("ip", ""): frozenset(members(entry.find("tag"))) for entry in page})
-            if len(page) < REGISTERED_PAGE:
+            if len(page) < REGISTERED_PAGE or len(found) == before:  # one that doesn't page repeats itself
                 return found
         raise ManagerAnswerError(f"reading tagged IPs: there are more than {MOST_REGISTERED}, Panorama's own limit")
 
@@ -142,7 +155,7 @@ def _has_dynamic_groups(scope: Scope) -> bool:
 def _changing_jobs(jobs: Element) -> Iterator[int]:
     for job in jobs.findall("job"):
         number = job.findtext("id") or ""
-        if job.findtext("type") in CHANGING_JOBS and job.findtext("result") == "OK" and number.isdigit():
+        if job.findtext("type") in CHANGING_JOBS and job.findtext("result") == "OK" and _JOB_NUMBER.fullmatch(number):
             yield int(number)
 
 
@@ -153,12 +166,16 @@ def _checksum(groups: Element, device_group: str) -> str:
     return "gone"
 
 
-def _chains(parent: Element | None, above: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Each device group with itself and its ancestors. Panorama allows four levels; the nesting is the XML's own."""
-    for group in () if parent is None else parent.findall("dg"):
-        name = group.get("name") or ""
-        yield name, [name, *above]
-        yield from _chains(group, [name, *above])
+def _chains(answer: Element) -> Iterator[tuple[str, list[str]]]:
+    """Each device group with itself and its ancestors. The nesting is the XML's own; PAN-OS allows four levels."""
+    level: list[tuple[Element, list[str]]] = [(parent, []) for parent in answer.findall("dg-hierarchy")]
+    for _ in range(MOST_LEVELS):
+        level = [
+            (group, [group.get("name") or "", *above]) for parent, above in level for group in parent.findall("dg")
+        ]
+        yield from ((chain[0], chain) for _, chain in level)
+    if level:
+        raise ManagerAnswerError(f"reading the device groups: they are nested deeper than {MOST_LEVELS}")
 
 
 def _applications(scope: Scope) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from bridge.managers.panorama import document
 from bridge.managers.panorama.addresses import Addresses
 from bridge.managers.panorama.applications import ApplicationObjects
 from bridge.managers.panorama.document import text_of
-from bridge.managers.panorama.rules import RuleReader, log_of, unknown_elements
+from bridge.managers.panorama.rules import RuleReader, log_of, misshapen, unknown_elements
 from bridge.managers.panorama.services import ServiceObjects
 from bridge.managers.panorama.tree import SHARED, Scope, scope_of
 from zones.rules import Action, Log, Origin, Rule, Rulebase, RuleType
@@ -83,7 +83,7 @@ def _default_rule(scope: Scope, name: str) -> Rule:
     unknown: list[str] = []
     for _, entry in reversed(overrides):
         log = log_of(entry, log)
-        unknown.extend(unknown_elements(entry))
+        unknown.extend((*unknown_elements(entry), *misshapen(entry)))
         text = text_of(entry, "action")
         if text is not None:
             action, malformed = _read_action(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
@@ -53,6 +54,8 @@ READ = frozenset(
         "log-setting",
     }
 )
+LISTS = ("from", "to", "source", "destination", "application", "service", "tag", *NARROWING)
+SWITCHES = ("disabled", "negate-source", "negate-destination", "target/negate")
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class RuleReader:
             tags=frozenset(members(entry.find("tag"))),
             log=log_of(entry, Log(end=True)),
             conditions=tuple(_conditions(entry)),
-            malformed=(*_malformed(entry, rule_type), *bad_type),
+            malformed=(*_malformed(entry, rule_type), *bad_type, *misshapen(entry)),
             notes=tuple(note for tag, note in NOTED.items() if entry.find(tag) is not None),
         )
 
@@ -154,6 +157,31 @@ def unknown_elements(entry: Element) -> Iterator[str]:
     known = READ | SILENT | NOTED.keys() | NARROWING.keys()
     for tag in dict.fromkeys(child.tag for child in entry if child.tag not in known):
         yield f"its element '{tag}' is not known to this version"
+
+
+def misshapen(entry: Element) -> Iterator[str]:
+    """What of a rule's known elements has not the shape that PAN-OS gives it, one clause each."""
+    for tag, times in Counter(child.tag for child in entry).items():
+        if times > 1:
+            yield f"it has '{tag}' {times} times"
+    for tag in LISTS:
+        if not _holds_only(entry.find(tag), "member"):
+            yield f"its '{tag}' is no list of members"
+    for path in SWITCHES:
+        text = text_of(entry, path)
+        if text not in {None, "yes", "no"}:
+            yield f"its '{path}' is '{text}', neither yes nor no"
+    devices = entry.find("target/devices")
+    if not _holds_only(devices, "entry") or any(not each.get("name") for each in entry.findall("target/devices/entry")):
+        yield "its 'target/devices' is no list of firewalls"
+    for child in entry.findall("target/*"):
+        if child.tag not in {"devices", "tags", "negate"}:
+            yield f"its target's element '{child.tag}' is not known to this version"
+
+
+def _holds_only(element: Element | None, tag: str) -> bool:
+    """Whether an element, where it is there, has no text of its own and only children of this tag."""
+    return element is None or not ((element.text or "").strip() or any(child.tag != tag for child in element))
 
 
 def _malformed(entry: Element, rule_type: RuleType) -> Iterator[str]:

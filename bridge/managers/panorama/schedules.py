@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, time, timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, time, timedelta
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama.document import members
@@ -60,9 +60,11 @@ def _absolute(text: str) -> Absolute:
 def _moment(text: str) -> datetime:
     """`24:00` is the next midnight. The result is naive: its time zone is the schedule's."""
     day, at, clock = text.strip().partition("@")
-    if clock == "24:00":
-        return datetime.strptime(f"{day}@00:00", _MOMENT) + timedelta(days=1)  # noqa: DTZ007
-    return datetime.strptime(f"{day}{at}{clock}", _MOMENT)  # noqa: DTZ007
+    midnight = clock == "24:00"
+    moment = datetime.strptime(f"{day}@00:00" if midnight else f"{day}{at}{clock}", _MOMENT)  # noqa: DTZ007
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise ValueError(f"'{text}' is beyond what a calendar holds")
+    return moment + timedelta(days=1) if midnight else moment
 
 
 def _weekly(text: str, days: range | list[int]) -> Iterator[Weekly]:

@@ -19,6 +19,7 @@ import panos.panorama
 from bridge.managers.panorama.document import MAX_BYTES
 
 CHUNK = 1 << 20
+DEADLINE = 300.0
 
 
 class AnswerError(Exception):
@@ -30,17 +31,35 @@ class Limits:
     """`timeout`: seconds without a byte; `deadline`: seconds for a whole answer; `size`: bytes of an answer."""
 
     timeout: int = 15
-    deadline: float = 300.0
+    deadline: float = DEADLINE
     size: int = MAX_BYTES
 
 
-def tls_context(ca_file: Path | None, *, verify: bool = True) -> ssl.SSLContext:
-    """A verifying context; the system's authorities where no file is given. Raises OSError on an unreadable file."""
+def tls_context(ca_file: Path | None, *, verify: bool = True, deadline: float = DEADLINE) -> ssl.SSLContext:
+    """A verifying context; the system's authorities where no file is given. Raises OSError on an unreadable file.
+
+    A connection is one call, and gives up `deadline` seconds after its answer began to be read.
+    """
     context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    context.sslsocket_class = type("TimedSocket", (_TimedSocket,), {"deadline": deadline})
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+class _TimedSocket(ssl.SSLSocket):
+    """Ends an answer that comes too slowly, its head included: a socket's own timeout is for each byte anew."""
+
+    deadline: float
+    until: float | None = None
+
+    def recv_into(self, *args: Any) -> int:
+        now = time.monotonic()
+        self.until = self.until or now + self.deadline
+        if now > self.until:
+            raise AnswerError(f"it takes longer than {self.deadline:g} s")
+        return super().recv_into(*args)
 
 
 class VerifiedPanorama(panos.panorama.Panorama):  # type: ignore[misc]  # pan-os-python is untyped
@@ -76,7 +95,7 @@ class _BoundedXapi(panos.base.PanDevice.XapiWrapper):  # type: ignore[misc]
 
 
 class _Bounded:
-    """An HTTP response whose body is read only as far and as long as the limits say."""
+    """An HTTP response whose body is read only as far as the limits say."""
 
     def __init__(self, response: Any, limits: Limits) -> None:
         self._response = response
@@ -86,14 +105,13 @@ class _Bounded:
         return getattr(self._response, name)
 
     def read(self) -> bytes:
-        until = time.monotonic() + self._limits.deadline
         body = bytearray()
         while chunk := self._response.read(CHUNK):
             body += chunk
             if len(body) > self._limits.size:
                 raise AnswerError(f"it is larger than {self._limits.size} bytes")
-            if time.monotonic() > until:
-                raise AnswerError(f"it takes longer than {self._limits.deadline:.0f} s")
+        if b"\0" in body:
+            raise AnswerError("it is not UTF-8 text, which PAN-OS always sends")
         if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
             raise AnswerError("it declares a DTD or entities, which PAN-OS never does")
         return bytes(body)

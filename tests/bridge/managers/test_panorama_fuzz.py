@@ -1,0 +1,191 @@
+"""No configuration crashes the reader or the compiler, or holds them up: it is read, or refused with one of our errors.
+
+The configurations are those of the golden cases, damaged as bytes and as trees.
+"""
+
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from xml.etree.ElementTree import Element, fromstring, tostring
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bridge.errors import BridgeError
+from bridge.managers.panorama import ReadOptions, read_file
+from bridge.managers.panorama.document import DocumentError, parse
+from bridge.managers.panorama.tagfilter import parse_filter
+from bridge.report import report_json
+from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
+from zones.compile import Options, OnInexpressibleDeny, compile_policy
+from zones.rules import Action
+from zones.problems import Status
+from zones.tiers import native
+from zones.zone import Zoning
+
+ROOT = Path(__file__).parents[3]
+SEEDS = [path.read_bytes() for path in sorted((ROOT / "tests/golden").glob("*/panorama.xml"))]
+SECONDS = 10
+NASTY = (
+    "", " ", "any", "any ", "ANY", "none", "yes", "no", "true", "application-default", "default", "k8s", "Shared", "entry",
+    "x" * 100_000, "é" * 300, "\u202e\u200b", "𝔘𝔫𝔦", "\t\n", "a\r\nb", "'", '"', "'\"", "]]>", "&", "<b/>", "'] | //*[@x='", "../../etc/passwd",
+    "%s%n{0}${x}", "-1", "0", "65536", "99999999999999999999", "9" * 5000, "1e9", "0x10", "1_0", "٣", "²", "NaN", "1-", "-", ",", "1,,2",
+    "65535-0", "0.0.0.0/0", "::/0", "0.0.0.0-255.255.255.255", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "10.0.0.0/-1",
+    "1.2.3.4/255.255.255.0", "1.2.3.4/0.0.0.255", "fe80::1%eth0", "::ffff:1.2.3.4", "10.0.0.1/255.255.255.255", "0.0.0.0/85.85.85.85",
+    "1.2.3.4/1.2.3.4/5", "tcp/", "tcp/dynamic", "TCP/80-90", "gre/5", "/", "9999/12/31@24:00-9999/12/31@24:00",
+    "0001/01/01@00:00-9999/12/31@23:59", "2026/02/30@00:00-2026/03/01@00:00", "24:00-24:00", "00:00-00:00", "25:61-", "('a' or", "not", "()",
+)  # fmt: skip
+
+
+@contextmanager
+def bounded(seconds=SECONDS):
+    """Fails what takes longer, wherever it hangs."""
+
+    def late(*_):
+        raise AssertionError(f"longer than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def without_lengths(schema):
+    """The schema but for how long its texts are: an administrator's names have an end, these have none."""
+    if isinstance(schema, dict):
+        return {key: without_lengths(value) for key, value in schema.items() if key != "maxLength"}
+    return [without_lengths(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def definition(plural):
+    found = yaml.safe_load((ROOT / f"config/crd/zonebridge.io_{plural}.yaml").read_text())
+    return jsonschema.Draft7Validator(without_lengths(found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]))
+
+
+DEFINITIONS = {kind: definition(plural) for kind, plural in native.PLURALS.items()}
+
+
+def survives(path, text, device_group="k8s"):
+    """Read and compile; what comes out can be told, stored and read again, and keeps the fail-closed rule."""
+    path.write_bytes(text)
+    with bounded():
+        try:
+            rulebase = read_file(path, device_group, ReadOptions(time_zone="Europe/Berlin"))
+        except BridgeError as error:
+            assert str(error)
+            return None
+        for on_deny in OnInexpressibleDeny:
+            compiled = compile_policy(rulebase, Zoning(), Options(inexpressible_deny=on_deny))
+            report_json(compiled, device_group)
+            for report in compiled.reports:
+                assert not (report.refuses and report.status is not Status.NOT_ENFORCED)
+                if report.status is Status.NOT_ENFORCED and on_deny is not OnInexpressibleDeny.IGNORE:
+                    assert report.refuses or report.action == Action.ALLOW
+            if compiled.policy is not None:
+                storable(compiled.policy)
+    return rulebase
+
+
+def storable(policy):
+    rendered = native.render(policy, "panorama", 1)
+    for each in (*rendered.parts, rendered.tier):
+        DEFINITIONS[each["kind"]].validate(each)
+    assert native.parse(rendered.tier, {part["metadata"]["name"]: part for part in rendered.parts}) == policy
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz") / "panorama.xml"
+
+
+def damaged_bytes(rng, text):
+    text = bytearray(text)
+    for _ in range(rng.randint(1, 8)):
+        at = rng.randrange(len(text))
+        until = min(at + rng.randint(1, 200), len(text))
+        match rng.randrange(5):
+            case 0:
+                text[at] ^= 1 << rng.randrange(8)
+            case 1:
+                del text[at:until]
+            case 2:
+                text[at:at] = text[at:until] * rng.randint(1, 3)
+            case 3:
+                text[at:at] = rng.choice(NASTY).encode()[:500]
+            case _:
+                text[at:until] = rng.randbytes(until - at)
+        if not text:
+            break
+    return bytes(text)
+
+
+def damaged_tree(rng, text):
+    root = fromstring(text)
+    for _ in range(rng.randint(1, 12)):
+        damage(rng, root)
+    return tostring(root, encoding="utf-8")
+
+
+def damage(rng, root):
+    parents = [each for each in root.iter() if len(each)]
+    if not parents:
+        return
+    parent = rng.choice(parents)
+    at = rng.randrange(len(parent))
+    child = parent[at]
+    match rng.randrange(9):
+        case 0:
+            parent.remove(child)
+        case 1:
+            parent.insert(rng.randrange(len(parent) + 1), child)
+        case 2:
+            child.tag = rng.choice([each.tag for each in root.iter()])
+        case 3:
+            child.tag = rng.choice(("entry", "member", "x", "any", "dynamic", "static", "negate", "y" * 500))
+        case 4:
+            other = rng.choice(parents)
+            if other not in child.iter():  # not into itself
+                other.append(child)
+        case 5:
+            child.set("name", storable_text(rng))
+        case 6:
+            child.attrib.clear()
+        case 7:
+            parent[at] = deep(rng.randint(1, 300), child)
+        case _:
+            leaf = rng.choice([each for each in root.iter() if not len(each)] or [child])
+            leaf.text = storable_text(rng)
+
+
+def storable_text(rng):
+    return rng.choice(NASTY)
+
+
+def deep(levels, inside):
+    for _ in range(levels):
+        outer = Element(inside.tag)
+        outer.append(inside)
+        inside = outer
+    return inside
+
+
+FUZZ = settings(max_examples=settings().max_examples * 4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+
+
+@FUZZ
+@given(st.sampled_from(SEEDS), st.integers(0, 2**32))
+def test_damaged_bytes(path, seed, number):
+    survives(path, damaged_bytes(Random(number), seed))
+
+
+@FUZZ
+@given(st.sampled_from(SEEDS), st.integers(0, 2**32))
+def test_damaged_trees(path, seed, number):
+    survives(path, damaged_tree(Random(number), seed))
