@@ -76,6 +76,7 @@ class Enforcement:
     passes: int = 0
     failures: int = 0
     _judged: int = -1
+    _unsaved: tuple[Json, Mapping[str, Json]] | None = None
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="kernel"))
 
     async def begin(self) -> None:
@@ -99,17 +100,17 @@ class Enforcement:
         self.passes += 1
         if not self.view.complete:
             return
-        fresh = await self._judge()
+        self._unsaved = await self._judge() or self._unsaved
         revision = self.judgement.revision
         policy, number = (None, None) if revision is None else (revision.policy, revision.number)
         inventory, now = self.view.inventory(), self.clock()
         self._note(await self._blocking(lambda: self.kernel.apply(policy, inventory, now, revision=number)))
-        if fresh is not None:
-            await self._keep(*fresh)
+        await self._keep()
 
     async def close(self) -> None:
-        """After the pass that is under way. The rules stay in force."""
+        """After the pass that is under way. The rules stay in force, and the next start knows their revision."""
         await self._blocking(self.kernel.stop)
+        await self._keep()
         self._thread.shutdown()
 
     async def _judge(self) -> tuple[Json, Mapping[str, Json]] | None:
@@ -126,11 +127,14 @@ class Enforcement:
         changed = self.held is not None and not _identical(before, self.held)
         return (tier, parts) if changed and tier is not None else None
 
-    async def _keep(self, tier: Json, parts: Mapping[str, Json]) -> None:
+    async def _keep(self) -> None:
         """After it is in force, and not for long: a disk that hangs must not hold up the next pass."""
+        if self._unsaved is None:
+            return
         try:
             async with asyncio.timeout(_SAVE_SECONDS):
-                await asyncio.to_thread(lastgood.save, self.state_dir, tier, parts)
+                await asyncio.to_thread(lastgood.save, self.state_dir, *self._unsaved)
+            self._unsaved = None
         except (OSError, TimeoutError) as error:
             _log.error("last good revision not saved", why=str(error) or type(error).__name__)
 
