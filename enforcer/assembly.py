@@ -57,7 +57,7 @@ async def assemble(settings: Settings, environment: Mapping[str, str]) -> Servic
 def service(
     settings: Settings, environment: Mapping[str, str], outbox: Outbox, cluster: Cluster, rules: Kernel
 ) -> Service:
-    view = View(settings.tier_name, tuple(settings.pod_networks))
+    view = View(settings.tier, tuple(settings.pod_networks))
     reporter = Reporter(
         Stamp(settings.cluster, settings.node_name, _BOOT_ID.read_text().strip(), time.time_ns() // 1000),
         FlowTable(settings.flows.window_seconds, settings.flows.max_entries),
@@ -67,7 +67,7 @@ def service(
     enforcement = Enforcement(
         view,
         rules,
-        settings.tier_name,
+        settings.tier,
         settings.state_dir,
         Pace(settings.reconcile.min_seconds, settings.reconcile.max_seconds),
         drifted=lambda what: reporter.event(

@@ -73,7 +73,7 @@ def render(
 
 def _offline(tier: Path, pods: Path | None) -> View:
     objects = files.read_objects(tier) + ([] if pods is None else files.read_objects(pods))
-    names = files.tier_names(objects)
+    names = files.tiers(objects)
     if len(names) != 1:
         raise InputError(f"{tier} must hold exactly one Tier and the objects that it names; it holds {len(names)}")
     return files.view_of(objects, names[0])
@@ -81,7 +81,7 @@ def _offline(tier: Path, pods: Path | None) -> View:
 
 async def _live(settings: Settings) -> View:
     cluster = await Cluster.connect(settings.kubeconfig)
-    view = View(settings.tier_name, tuple(settings.pod_networks))
+    view = View(settings.tier, tuple(settings.pod_networks))
     try:
         for kind in Kind:
             objects, _ = await cluster.list(kind)

@@ -182,13 +182,13 @@ DestinationSettings = Annotated[HecSettings | SyslogSettings | FileSettings, Fie
 
 
 class Settings(_Section):
-    """Everything. `tier` defaults to the cluster's name; `kubeconfig` absent is the pod's own service account.
+    """Everything. `tier` is the Tier to follow; `kubeconfig` absent is the pod's own service account.
 
     `pod_networks`: the prefixes that pods get addresses from where the nodes' podCIDRs don't tell.
     """
 
     cluster: Name
-    tier: Name | None = None
+    tier: Name = "panorama"
     node_name: Name
     kubeconfig: Path | None = None
     pod_networks: tuple[IPvAnyNetwork, ...] = ()
@@ -211,10 +211,6 @@ class Settings(_Section):
         if twice:
             raise ValueError(f"destinations: two have the name '{twice[0]}'; each needs its own")
         return self
-
-    @property
-    def tier_name(self) -> str:
-        return self.tier or self.cluster
 
     @property
     def spool_dir(self) -> Path:
