@@ -73,7 +73,7 @@ def render(
 
 def _offline(tier: Path, pods: Path | None) -> View:
     objects = files.read_objects(tier) + ([] if pods is None else files.read_objects(pods))
-    names = files.tiers(objects)
+    names = files.tier_names(objects)
     if len(names) != 1:
         raise InputError(f"{tier} must hold exactly one Tier and the objects that it names; it holds {len(names)}")
     return files.view_of(objects, names[0])

@@ -32,7 +32,7 @@ def hec(**more):
 
 def test_the_least_settings_and_their_defaults(written):
     settings = load(written("cluster: prod"), {"NODE_NAME": "n7"})
-    assert (settings.tier, settings.node_name, settings.mode) == ("prod", "n7", Mode.ENFORCE)
+    assert (settings.tier, settings.node_name, settings.mode) == ("panorama", "n7", Mode.ENFORCE)
     assert settings.spool_dir == settings.state_dir / "spool"
 
 

@@ -136,7 +136,7 @@ class Writer:
 
     def address(self, level, name):
         here = entry(section(level, "address"), name)
-        kind = self.pick(*["ip-netmask"] * 5, "ip-range", "ip-range", "ip-wildcard", "fqdn")
+        kind = self.pick(*["ip-netmask"] * 5, "ip-range", "ip-range", "ip-wildcard", "fqdn", "fqdn")
         content = {
             "ip-netmask": PREFIXES, "ip-range": RANGES, "ip-wildcard": WILDCARDS, "fqdn": ("db.example.com", "x.example.com"),
         }[kind]  # fmt: skip
@@ -223,6 +223,7 @@ class Writer:
             member_list(here, "risk", self.some(RISKS, 1, 2))
         if self.messy():
             SubElement(here, "moon-phase").text = "full"
+        self.noise(here)
 
     def schedule(self, level, name):
         here = SubElement(entry(section(level, "schedule"), name), "schedule-type")
@@ -405,7 +406,7 @@ class Writer:
             registered=dict(zip(("10.1.2.99", "fd00:1::99", "192.0.2.7"), tags, strict=True))
             if self.maybe(0.5)
             else {},
-            feeds={name: self.some(PREFIXES, 0 if self.maybe(0.1) else 1, 2) for name in feeds},
+            feeds={name: self.some(PREFIXES, 0 if self.maybe(0.2) else 1, 2) for name in feeds},
         )
 
 

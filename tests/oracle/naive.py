@@ -4,6 +4,12 @@ Written from the specification and the facts about PAN-OS alone, as a witness ag
 with it. No sets, no caching: every name is looked up anew, every list is walked for the one address, port or zone.
 """
 
+# Where the specification is silent this takes the product's reading: a widened deny is `enforced` (or at L4); a site
+# that ignores inexpressible denies ignores malformed ones and unknown actions too; an allow of which nothing is left
+# is `not enforced`; an empty group inside a negated group counts as an empty member, a mere circle does not; a
+# schedule with one unreadable window is unknown; a wildcard of more than 65,536 ranges can't be expressed; a rule
+# without `log-end` logs at the end, a default rule doesn't.
+
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address

@@ -190,7 +190,7 @@ class Names:
         return ("predefined" if shipped else "workload", entry)
 
     def selected(self, wanted):
-        criteria = list(wanted)
+        criteria = [each for each in wanted if each.tag != "description"]
         if any(each.tag not in {"category", "subcategory", "technology", "risk"} for each in criteria):
             yield UNRESOLVED
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,13 +106,18 @@ class _Bounded:
         return getattr(self._response, name)
 
     def read(self) -> bytes:
-        body = bytearray()
-        while chunk := self._response.read(CHUNK):
-            body += chunk
-            if len(body) > self._limits.size:
-                raise AnswerError(f"it is larger than {self._limits.size} bytes")
+        with closing(self._response):  # a connection that is given up is not left to the garbage collector
+            body = self._within_limits()
         if b"\0" in body:
             raise AnswerError("it is not UTF-8 text, which PAN-OS always sends")
         if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
             raise AnswerError("it declares a DTD or entities, which PAN-OS never does")
         return bytes(body)
+
+    def _within_limits(self) -> bytearray:
+        body = bytearray()
+        while chunk := self._response.read(CHUNK):
+            body += chunk
+            if len(body) > self._limits.size:
+                raise AnswerError(f"it is larger than {self._limits.size} bytes")
+        return body

@@ -4,7 +4,8 @@ The configurations are those of the golden cases, damaged as bytes and as trees.
 """
 
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from xml.etree.ElementTree import Element, fromstring, tostring
@@ -12,27 +13,30 @@ from xml.etree.ElementTree import Element, fromstring, tostring
 import jsonschema
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import BridgeError
+from bridge.feeds.due import next_due
 from bridge.managers.panorama import ReadOptions, read_file
 from bridge.managers.panorama.document import DocumentError, parse
 from bridge.managers.panorama.tagfilter import parse_filter
 from bridge.report import report_json
 from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
-from zones.compile import Options, OnInexpressibleDeny, compile_policy
-from zones.rules import Action
+from zones.compile import OnInexpressibleDeny, Options, compile_policy
 from zones.problems import Status
+from zones.rules import Action
+from zones.schedule import Schedule
 from zones.tiers import native
 from zones.zone import Zoning
 
 ROOT = Path(__file__).parents[3]
 SEEDS = [path.read_bytes() for path in sorted((ROOT / "tests/golden").glob("*/panorama.xml"))]
 SECONDS = 10
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 NASTY = (
     "", " ", "any", "any ", "ANY", "none", "yes", "no", "true", "application-default", "default", "k8s", "Shared", "entry",
-    "x" * 100_000, "é" * 300, "\u202e\u200b", "𝔘𝔫𝔦", "\t\n", "a\r\nb", "'", '"', "'\"", "]]>", "&", "<b/>", "'] | //*[@x='", "../../etc/passwd",
+    "x" * 100_000, "é" * 300, "\u202e\u200b", "\U0001f512", "\t\n", "a\r\nb", "'", '"', "'\"", "]]>", "&", "<b/>", "'] | //*[@x='", "../../etc/passwd",
     "%s%n{0}${x}", "-1", "0", "65536", "99999999999999999999", "9" * 5000, "1e9", "0x10", "1_0", "٣", "²", "NaN", "1-", "-", ",", "1,,2",
     "65535-0", "0.0.0.0/0", "::/0", "0.0.0.0-255.255.255.255", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "10.0.0.0/-1",
     "1.2.3.4/255.255.255.0", "1.2.3.4/0.0.0.255", "fe80::1%eth0", "::ffff:1.2.3.4", "10.0.0.1/255.255.255.255", "0.0.0.0/85.85.85.85",
@@ -78,9 +82,14 @@ def survives(path, text, device_group="k8s"):
     with bounded():
         try:
             rulebase = read_file(path, device_group, ReadOptions(time_zone="Europe/Berlin"))
-        except BridgeError as error:
-            assert str(error)
+        except BridgeError:
             return None
+        for feed in rulebase.feeds:
+            assert next_due(feed, NOW) > NOW
+        for each in rulebase.rules:
+            if isinstance(each.schedule, Schedule):
+                each.schedule.active(NOW)
+                each.schedule.next_change(NOW)
         for on_deny in OnInexpressibleDeny:
             compiled = compile_policy(rulebase, Zoning(), Options(inexpressible_deny=on_deny))
             report_json(compiled, device_group)
@@ -133,7 +142,7 @@ def damaged_tree(rng, text):
     return tostring(root, encoding="utf-8")
 
 
-def damage(rng, root):
+def damage(rng, root):  # noqa: C901 - one case a kind of damage
     parents = [each for each in root.iter() if len(each)]
     if not parents:
         return
@@ -154,18 +163,14 @@ def damage(rng, root):
             if other not in child.iter():  # not into itself
                 other.append(child)
         case 5:
-            child.set("name", storable_text(rng))
+            child.set("name", rng.choice(NASTY))
         case 6:
             child.attrib.clear()
         case 7:
             parent[at] = deep(rng.randint(1, 300), child)
         case _:
             leaf = rng.choice([each for each in root.iter() if not len(each)] or [child])
-            leaf.text = storable_text(rng)
-
-
-def storable_text(rng):
-    return rng.choice(NASTY)
+            leaf.text = rng.choice(NASTY)
 
 
 def deep(levels, inside):
@@ -176,7 +181,29 @@ def deep(levels, inside):
     return inside
 
 
-FUZZ = settings(max_examples=settings().max_examples * 4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def kinds_of_leaves():
+    """One leaf for each way that texts stand in a configuration: its configuration, and its number there."""
+    found = {}
+    for seed in SEEDS:
+        above = {}
+        for number, each in enumerate(fromstring(seed).iter()):
+            above |= {child: (*above.get(each, ()), each.tag)[-2:] for child in each}
+            if not len(each):
+                found.setdefault((*above.get(each, ()), each.tag), (seed, number))
+    return list(found.values())
+
+
+LEAVES = kinds_of_leaves()
+
+
+def with_text(leaf, text):
+    seed, number = leaf
+    root = fromstring(seed)
+    next(each for at, each in enumerate(root.iter()) if at == number).text = text
+    return tostring(root, encoding="utf-8")
+
+
+FUZZ = settings(max_examples=settings().max_examples * 3)
 
 
 @FUZZ
@@ -186,6 +213,99 @@ def test_damaged_bytes(path, seed, number):
 
 
 @FUZZ
+@given(st.sampled_from(LEAVES), st.sampled_from(NASTY) | st.text(max_size=20))
+def test_odd_texts_in_every_place(path, leaf, text):
+    survives(path, with_text(leaf, text))
+
+
+@FUZZ
 @given(st.sampled_from(SEEDS), st.integers(0, 2**32))
 def test_damaged_trees(path, seed, number):
     survives(path, damaged_tree(Random(number), seed))
+
+
+def test_elements_nested_hundreds_of_thousands_deep(path):
+    survives(
+        path,
+        b"<config><shared>" + b"<address-group>" * 300_000 + b"</address-group>" * 300_000 + b"</shared></config>",
+    )
+
+
+@pytest.mark.parametrize("where", ["rule", "member", "address"])
+def test_a_hundred_thousand_attributes(path, where):
+    text = config_text(
+        section("address", entry("a", "<ip-netmask>10.0.0.1</ip-netmask>")) + "",
+        {"k8s": rulebase("pre", rule("r", source="a"))},
+    )
+    tag = {"rule": '<entry name="r"', "member": "<member", "address": '<entry name="a"'}[where]
+    many = " ".join(f'a{number}="1"' for number in range(100_000))
+    assert survives(path, text.replace(tag, f"{tag} {many}", 1).encode()).rules
+
+
+def test_a_group_of_tens_of_thousands_of_members(path):
+    names = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(30_000)]
+    groups = section("address-group", entry("g", members("static", *names)), entry("h", members("static", "g", "h")))
+    assert survives(path, config_text(groups, {"k8s": rulebase("pre", rule("r", source="h"))}).encode()).rules
+
+
+def test_groups_in_groups_ten_thousand_deep(path):
+    groups = [entry(f"g{n}", members("static", f"g{n + 1}")) for n in range(10_000)]
+    services = [entry(f"g{n}", members("members", f"g{n + 1}")) for n in range(10_000)]
+    shared = (
+        section("address-group", *groups)
+        + section("service-group", *services)
+        + section("application-group", *services)
+    )
+    read = survives(
+        path,
+        config_text(shared, {"k8s": rulebase("pre", rule("r", source="g0", service="g0", application="g0"))}).encode(),
+    )
+    assert read.rules[0].sources.members[0].unresolved[0].name == "g10000"
+
+
+def test_device_groups_that_are_their_own_ancestors(path):
+    chain = {f"g{n}": f"g{(n + 1) % 2000}" for n in range(2000)}
+    assert survives(path, config_text("", dict.fromkeys(chain, ""), chain).encode(), "g0") is None
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_the_parser(data):
+    with suppress(DocumentError):
+        assert parse(data).tag
+
+
+# Filters, against Python's own reading of the same words.
+
+TAGS = ("a", "b", "c", "and more", "or", "x-y")
+WORDS = st.sampled_from([*(f"'{tag}'" for tag in TAGS), *(f'"{tag}"' for tag in TAGS), "a", "b", "c", "x-y"])
+OPERATORS = {"and": ("and", "AND", "And", "aNd"), "or": ("or", "OR", "Or", "oR")}
+SPACES = st.sampled_from([" ", "  ", "\n", "\t "])
+
+
+@st.composite
+def joined(draw, parts):
+    """Two or three parts with operators between them, as a filter and as Python."""
+    filters, python = draw(parts)
+    for _ in range(draw(st.integers(0, 3))):
+        operator = draw(st.sampled_from(sorted(OPERATORS)))
+        written = draw(st.sampled_from(OPERATORS[operator]))
+        more, more_python = draw(parts)
+        filters += f"{draw(SPACES)}{written}{draw(SPACES)}{more}"
+        python += f" {operator} {more_python}"
+    return filters, python
+
+
+def in_brackets(part):
+    return st.tuples(st.sampled_from([("(", ")"), ("( ", " )"), ("((", "))")]), part).map(
+        lambda drawn: (drawn[0][0] + drawn[1][0] + drawn[0][1], f"({drawn[1][1]})")
+    )
+
+
+TAG = WORDS.map(lambda word: (word, f"({word.strip(chr(34) + chr(39))!r} in tags)"))
+EXPRESSIONS = joined(st.recursive(TAG, lambda inner: in_brackets(joined(inner)), max_leaves=12))
+
+
+@given(EXPRESSIONS, st.frozensets(st.sampled_from(TAGS)))
+def test_a_filter_means_what_its_words_mean_in_python(expression, tags):
+    text, python = expression
+    assert parse_filter(text)(tags) is eval(python, {"tags": tags})
