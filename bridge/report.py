@@ -70,8 +70,16 @@ def _row(report: RuleReport) -> tuple[str, ...]:
 def refusal_lines(compiled: Compiled) -> tuple[str, ...]:
     """Why the revision is refused, a line for each rule, with the way out."""
     return tuple(
-        f"rule '{report.origin.name}' ({report.origin.rulebase} of {report.origin.device_group}) is a "
-        f"{report.action} that can't be expressed as written: {'; '.join(report.reasons)}; change it in Panorama, or "
-        "tag it k8s-widen (block more) or k8s-ignore (not for clusters)"
+        f"rule '{report.origin.name}' ({report.origin.rulebase} of {report.origin.device_group}) can't be expressed as "
+        f"written: {'; '.join(report.reasons)}; {_way_out(report)}"
         for report in compiled.refusals
     )
+
+
+def _way_out(report: RuleReport) -> str:
+    """Default rules carry no tag that is read; widening helps only a rule that can be read."""
+    if report.origin.rulebase == "default":
+        return "change it in Panorama"
+    if report.malformed:
+        return "change it in Panorama, or tag it k8s-ignore (not for clusters)"
+    return "change it in Panorama, or tag it k8s-widen (block more) or k8s-ignore (not for clusters)"

@@ -245,6 +245,8 @@ class _Compiler:
         if rule.applications.any:
             yield from self._any_application(services, explicit, findings)
             return
+        if not (rule.applications.members or rule.applications.unresolved):
+            findings.empty.append("its application holds nothing")
         for member in rule.applications.unresolved:
             if self._unresolved_application(member, findings):
                 yield from ANY_TRAFFIC if explicit is None else map(_traffic_of, explicit)
@@ -275,7 +277,8 @@ class _Compiler:
         findings: _Findings,
     ) -> Iterator[Traffic]:
         if application.workload is None:
-            findings.at_l4.append(f"application '{application.name}' is its ports")
+            if explicit is not None or application.ports or findings.widen:
+                findings.at_l4.append(f"application '{application.name}' is its ports")
             if explicit is not None:
                 yield from map(_traffic_of, explicit)
             elif isinstance(services, ServiceChoice):
@@ -323,8 +326,8 @@ class _Compiler:
 
     def _left_out(self, rule: Rule, reasons: tuple[str, ...]) -> RuleReport:
         if rule.action is Action.ALLOW:
-            return self._report(rule, Status.NOT_ENFORCED, *reasons)
-        if self.options.inexpressible_deny is OnInexpressibleDeny.IGNORE:
+            return self._report(rule, Status.NOT_ENFORCED, *reasons, *_tag_notes(rule))
+        if rule.action is not None and self.options.inexpressible_deny is OnInexpressibleDeny.IGNORE:
             return self._report(rule, Status.NOT_ENFORCED, *reasons, "this site ignores a deny it can't express")
         return replace(self._report(rule, Status.NOT_ENFORCED, *reasons), refuses=True)
 
@@ -337,7 +340,8 @@ class _Compiler:
 
     def _report(self, rule: Rule, status: Status, *reasons: str) -> RuleReport:
         action = rule.action.value if rule.action else "?"
-        return RuleReport(rule.origin, action, status, (*reasons, *rule.notes))
+        malformed = rule.action is None or bool(rule.malformed)
+        return RuleReport(rule.origin, action, status, (*reasons, *rule.notes), malformed=malformed)
 
 
 def _tag_notes(rule: Rule) -> tuple[str, ...]:

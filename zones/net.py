@@ -5,6 +5,7 @@ All values are immutable and canonical: two equal sets are equal objects, whatev
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -107,6 +108,9 @@ def _gaps(spans: tuple[Span, ...], universe_last: int) -> Iterator[Span]:
 ALL_PORTS = Ranges(((0, PORT_LAST),))
 
 
+_PORT = re.compile(r"[0-9]{1,5}")
+
+
 def parse_ports(text: str) -> Ranges:
     """`80,443,8000-8999` as a set of ports. Raises ValueError that names the part that is wrong."""
     return Ranges.of(_port_span(part.strip()) for part in text.split(","))
@@ -114,10 +118,9 @@ def parse_ports(text: str) -> Ranges:
 
 def _port_span(text: str) -> Span:
     first, dash, last = text.partition("-")
-    try:
-        span = int(first), int(last if dash else first)
-    except ValueError:
-        raise ValueError(f"'{text}' is no port or port range") from None
+    if not (_PORT.fullmatch(first) and _PORT.fullmatch(last if dash else first)):
+        raise ValueError(f"'{text}' is no port or port range")
+    span = int(first), int(last if dash else first)
     if not 0 <= span[0] <= span[1] <= PORT_LAST:
         raise ValueError(f"port range '{text}' is not within 0-{PORT_LAST}")
     return span

@@ -23,6 +23,7 @@ class RuleReport:
     """One rule's status with its reasons, in the administrator's words.
 
     `refuses` is set where the rule is a deny that can't be expressed as wide as written: the revision is refused.
+    `malformed`: the rule itself can't be read, so that no tag but k8s-ignore helps.
     """
 
     origin: Origin
@@ -30,3 +31,4 @@ class RuleReport:
     status: Status
     reasons: tuple[str, ...] = ()
     refuses: bool = False
+    malformed: bool = False

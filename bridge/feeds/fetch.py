@@ -127,6 +127,8 @@ class Fetcher:
                 return (await self._body(answer, doing)).decode("utf-8", "replace")
         except (httpx.TransportError, TimeoutError) as error:
             raise FeedUnreachableError(f"{doing}: {type(error).__name__}: {error}; it is tried again") from error
+        except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
+            raise FeedError(f"{doing}: {type(error).__name__}: {error}; check the list in Panorama") from error
 
     async def _body(self, answer: httpx.Response, doing: str) -> bytes:
         body = bytearray()

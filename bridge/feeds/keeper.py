@@ -85,12 +85,18 @@ class Feeds:
         return max((soonest - self._now()).total_seconds(), 0.1)
 
     async def _refresh(self, feed: Feed) -> None:
-        kept = self._kept[feed]
+        kept = self._kept.get(feed)
+        if kept is None:  # let go in the meantime
+            return
         try:
             content = await self._fetch(feed)
         except FeedError as error:
             kept.trouble, kept.due = str(error), self._now() + RETRY
             _log.warning("feed not refreshed", feed=feed.name, error=str(error), kept=kept.content is not None)
+            return
+        except Exception as error:  # noqa: BLE001 - one feed's bug must not end the others, nor the service
+            kept.trouble, kept.due = f"unexpected {type(error).__name__}", self._now() + RETRY
+            _log.exception("feed not refreshed", feed=feed.name)
             return
         if kept.content is None or content.space != kept.content.space:
             self.version += 1

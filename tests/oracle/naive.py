@@ -5,7 +5,7 @@ with it. No sets, no caching: every name is looked up anew, every list is walked
 """
 
 # Where the specification is silent this takes the product's reading: a widened deny is `enforced` (or at L4); a site
-# that ignores inexpressible denies ignores malformed ones and unknown actions too; an allow of which nothing is left
+# that ignores inexpressible denies ignores malformed ones too, but no unknown action; an allow of which nothing is left
 # is `not enforced`; an empty group inside a negated group counts as an empty member, a mere circle does not; a
 # schedule with one unreadable window is unknown; a wildcard of more than 65,536 ranges can't be expressed; a rule
 # without `log-end` logs at the end, a default rule doesn't.
@@ -151,7 +151,8 @@ class Naive:
         widen = "k8s-widen" in members(rule, "tag") or self.site.inexpressible_deny == "widen"
         if widen and not broken:
             return Judgement(self.level(rule), applied=True, widened=True)
-        return Judgement(NOT_ENFORCED, refuses=self.site.inexpressible_deny != "ignore")
+        ignored = self.site.inexpressible_deny == "ignore" and action in VERDICTS
+        return Judgement(NOT_ENFORCED, refuses=not ignored)
 
     def judge_allow(self, rule, whole, partly):
         if whole:

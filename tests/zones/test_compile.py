@@ -176,6 +176,15 @@ def test_a_malformed_deny_has_no_way_out_but_to_ignore_it():
     assert result.policy is None
 
 
+@pytest.mark.parametrize("way", OnInexpressibleDeny)
+def test_an_unknown_action_refuses_whatever_the_site_settled(way):
+    _, report, result = one(
+        rule(action=None, malformed=("its action is not known",)), options=Options(inexpressible_deny=way)
+    )
+    assert result.policy is None
+    assert report.malformed
+
+
 def test_widened_tcp_dynamic_is_any_tcp_port():
     entry, _, _ = one(
         rule(

@@ -137,6 +137,8 @@ def _literal(text: str) -> AddressObject:
             return AddressObject(text, reader(text))
         except ValueError:
             continue
+    if len(text) == 2 and text.isascii() and text.isupper():  # noqa: PLR2004 - ISO 3166's two letters
+        return _unresolved(text, "is a country, whose addresses only firewalls know")
     return _unresolved(text, "is defined nowhere and is no address")
 
 

@@ -150,6 +150,36 @@ def test_bad_answers_are_errors_that_name_the_list(answer, words):
     assert URL in str(caught.value)
 
 
+def loops(request):
+    return httpx.Response(302, headers={"Location": str(request.url)})
+
+
+@pytest.mark.parametrize(
+    ("url", "handler"),
+    [
+        (URL, loops),
+        (URL, lambda _: httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))),
+        ("https://xn--/list", lambda _: httpx.Response(200)),
+        ("https://host:port/list", lambda _: httpx.Response(200)),
+    ],
+)
+def test_no_list_server_can_raise_anything_else(url, handler):
+    client = httpx.AsyncClient(transport=httpx.MockTransport(handler), follow_redirects=True)
+    with pytest.raises(FeedError):
+        asyncio.run(Fetcher(client, Resolver({})).fetch(Feed("edl", FeedKind.IP_LIST, url)))
+
+
+def test_a_bug_in_one_feed_ends_neither_the_others_nor_the_service():
+    async def scenario():
+        feeds = Feeds(Source(edl=ZeroDivisionError(), host=content("192.0.2.1")), lambda: None)
+        await feeds.want([IP_LIST, Feed("host", FeedKind.FQDN, "www.example.com")])
+        return feeds.contents(), feeds.troubles()
+
+    contents, troubles = asyncio.run(scenario())
+    assert set(contents) == {"host"}
+    assert troubles == {"edl": "unexpected ZeroDivisionError"}
+
+
 class Clock:
     def __init__(self):
         self.at = NOON
