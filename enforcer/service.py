@@ -240,14 +240,18 @@ class Service:
             "time": datetime.now(UTC).isoformat(),
             "cluster": parts.settings.cluster,
             "node": parts.settings.node_name,
-            "mode": parts.settings.mode.value,
-            **status.of_enforcement(parts.enforcement),
+            **self._standing(),
             **status.of_inventory(inventory, held.policy.zoning if held else None),
             **status.of_records(parts.reporter.counts, self._lost),
             "spool_bytes": parts.outbox.size,
             "destinations": status.of_destinations(progress, backlogs, self._lost),
         }
-        self._status["problems"] += self._own_problems()
+
+    def _standing(self) -> Json:
+        """What is in force, and everything that is wrong here: what the status and the NodeState both tell."""
+        told = status.of_enforcement(self.parts.enforcement) | {"mode": self.parts.settings.mode.value}
+        told["problems"] += self._own_problems()
+        return told
 
     def _own_problems(self) -> list[str]:
         return [problem for problem in (self._log_problem, self._serve_problem) if problem]
@@ -265,7 +269,7 @@ class Service:
         failures = 0
         while True:
             self.parts.enforcement.noted.clear()
-            current = self._node_state()
+            current = status.node_state(self._standing())
             if current != told:
                 try:
                     await self.parts.cluster.report(self.parts.settings.node_name, current)
@@ -276,12 +280,6 @@ class Service:
                     failures += 1
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.parts.enforcement.noted.wait(), _TICK)
-
-    def _node_state(self) -> Json:
-        now = status.of_enforcement(self.parts.enforcement) | {"mode": self.parts.settings.mode.value}
-        if self._log_problem:
-            now["problems"].append(self._log_problem)
-        return status.node_state(now)
 
     async def _serve(self) -> asyncio.Server | None:
         if self.parts.settings.metrics.address is None:

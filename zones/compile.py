@@ -345,11 +345,8 @@ class _Compiler:
 
 
 def _tag_notes(rule: Rule) -> tuple[str, ...]:
-    return (f"{TAG_WIDEN} has no effect on an allow",) if _tagged_allow(rule) else ()
-
-
-def _tagged_allow(rule: Rule) -> bool:
-    return TAG_WIDEN in rule.tags and rule.action is Action.ALLOW
+    tagged = TAG_WIDEN in rule.tags and rule.action is Action.ALLOW
+    return (f"{TAG_WIDEN} has no effect on an allow",) if tagged else ()
 
 
 def _targets(target: Target, serial: str | None) -> bool:

@@ -17,7 +17,7 @@ import structlog
 from bridge.feeds.due import next_due
 from bridge.feeds.fetch import Content, FeedError
 from zones.net import AddressSet
-from zones.rules import Feed
+from zones.rules import Feed, FeedKind
 
 FIRST_SECONDS = 10.0
 RETRY = timedelta(seconds=30)
@@ -107,7 +107,7 @@ class Feeds:
         """By the DNS's time to live, by the list's schedule, or by whichever comes first."""
         now = self._now()
         by_ttl = None if content.ttl is None else now + timedelta(seconds=content.ttl)
-        if feed.kind.value == "fqdn" and by_ttl is not None:
+        if feed.kind is FeedKind.FQDN and by_ttl is not None:
             return by_ttl
         scheduled = next_due(feed, now)
         return scheduled if by_ttl is None else min(by_ttl, scheduled)

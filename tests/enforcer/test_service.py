@@ -409,6 +409,7 @@ def test_a_metrics_port_that_is_taken_is_a_problem_not_an_end(scene, settings):
         await eventually(lambda: stage.kernel.revision == 1)
         (alert,) = await eventually(lambda: stage.alerts("node-problem"))
         assert "metrics" in alert["message"]
+        await eventually(lambda: any("metrics" in each for each in node_state(stage).get("problems", ())))
 
     with socket.socket() as taken:
         taken.bind((host, int(port)))

@@ -68,11 +68,12 @@ class PanoramaManager:
         version = self._configuration_version()
         for _ in range(SAME_VERSION_TRIES):
             scope = self._scope()
-            registered = self._registered() if _has_dynamic_groups(scope) else {}
+            dynamic = _has_dynamic_groups(scope)
+            registered = self._registered() if dynamic else {}
             rulebase = read_scope(scope, replace(self.options, registered=registered))
             before, version = version, self._configuration_version()
             if before == version:
-                self._uses_registered = _has_dynamic_groups(scope)
+                self._uses_registered = dynamic
                 return rulebase
         raise ManagerAnswerError(
             f"reading device group '{self.device_group}': Panorama committed again during each of "
