@@ -13,6 +13,7 @@ from bridge.apiserver import APPLY, ApiServer, GoneError
 from bridge.errors import ClusterRefusedError, ClusterUnreachableError
 from bridge.plan import Part
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
+from zones.zone import allowed_zones
 
 Json = dict[str, Any]
 FIELD_MANAGER = "zonebridge"
@@ -71,6 +72,11 @@ class Cluster:
 
     async def node_states(self) -> list[Json]:
         return await self._list(NODE_STATES, {})
+
+    async def allowed_zones(self, namespace: str) -> frozenset[str] | None:
+        """The zones that a namespace's annotation lists; None without one."""
+        found = await self._api.get(f"/api/v1/namespaces/{namespace}", f"namespace {namespace}")
+        return allowed_zones((found or {}).get("metadata", {}).get("annotations") or {})
 
     async def pod(self, namespace: str, name: str) -> Json | None:
         return await self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}", f"pod {namespace}/{name}")

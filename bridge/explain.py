@@ -15,6 +15,7 @@ from zones.policy import InfrastructureRule, Policy
 from zones.problems import RuleReport
 from zones.rules import Log, Origin
 from zones.verdict import Decision, Flow, Passed, UndeterminedError, decide, serves
+from zones.zone import ISOLATED
 
 # How the command line names what `UndeterminedError` misses.
 OPTIONS = {
@@ -69,6 +70,8 @@ def _infrastructure(policy: Policy, flow: Flow, decision: Decision) -> Iterator[
 
 
 def _why_not(rule: InfrastructureRule, flow: Flow) -> str:
+    if not rule.own_node and ISOLATED in {flow.source.zone, flow.destination.zone}:
+        return "not for a pod that claims a zone without right"
     if serves(rule, flow):
         raise ValueError(f"{rule.origin.name} serves the flow, so it was not passed over")
     return "it is not this traffic, or what was given doesn't tell"

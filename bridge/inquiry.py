@@ -54,16 +54,17 @@ async def from_cluster(where: Where, source: str, destination: str | None, quest
     try:
         policy = await _policy(cluster, where.tier)
         pods = [await _pod(cluster, *name) for name in names]
+        allowed = [await cluster.allowed_zones(namespace) for namespace, _ in names]
     finally:
         await cluster.close()
-    flow = _flow(policy, pods, question)
+    flow = _flow(policy, pods, allowed, question)
     return _decided(lambda: explain_policy(policy, flow))
 
 
-def _flow(policy: Policy, pods: list[Json], question: Question) -> Flow:
+def _flow(policy: Policy, pods: list[Json], allowed: list[frozenset[str] | None], question: Question) -> Flow:
     common = versions(pods[0]) & versions(pods[1])
     version = min(common, default=4)
-    ends = [endpoint(pod, policy.zoning, version=version) for pod in pods]
+    ends = [endpoint(pod, zones, policy.zoning, version=version) for pod, zones in zip(pods, allowed, strict=True)]
     at = question.at or datetime.now(UTC).isoformat(timespec="seconds")
     return between(replace(question, at=at), *ends)
 

@@ -109,7 +109,9 @@ class Leadership:
         """One try to take or renew the Lease. We stop leading before anybody else may start."""
         asked = self._clock()
         try:
-            if await asyncio.wait_for(self._try(asked), self._terms.renew):
+            async with asyncio.timeout(self._terms.renew):
+                ours = await self._try(asked)
+            if ours:
                 self._renewed = asked
                 self._stand(leading=True)
                 return

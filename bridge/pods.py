@@ -11,8 +11,11 @@ from zones.workload import workload_name
 from zones.zone import Zoning
 
 
-def endpoint(pod: Mapping[str, Any], zoning: Zoning, *, version: int = 4) -> Endpoint:
-    """The pod as the policy sees it, with its address of this IP version where it has one."""
+def endpoint(pod: Mapping[str, Any], allowed: frozenset[str] | None, zoning: Zoning, *, version: int = 4) -> Endpoint:
+    """The pod as the policy sees it, with its address of this IP version where it has one.
+
+    `allowed`: the zones that the annotation of its namespace lists.
+    """
     metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
     addresses = [parse_address(each["ip"]) for each in status.get("podIPs", ()) if each.get("ip")]
     address = next((each for each in addresses if each.version == version), None)
@@ -20,7 +23,7 @@ def endpoint(pod: Mapping[str, Any], zoning: Zoning, *, version: int = 4) -> End
     if spec.get("hostNetwork"):
         return Endpoint(zoning.nodes, address, "", node=node, is_node=True)
     return Endpoint(
-        zone=zoning.of_pod(metadata.get("labels") or {}),
+        zone=zoning.of_pod(metadata.get("labels") or {}, allowed),
         address=address,
         workload=_workload(metadata),
         namespace=metadata["namespace"],

@@ -136,7 +136,8 @@ async def _passes(work: Work, interval: float, metrics: Metrics) -> None:
 
 async def _wait(trigger: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(trigger.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await trigger.wait()
     trigger.clear()
 
 
@@ -172,7 +173,8 @@ def _retry_after(problem: BridgeError | None) -> float | None:
 
 async def _let_go(work: Work) -> None:
     try:
-        await asyncio.wait_for(work.leadership.release(), 5)
+        async with asyncio.timeout(5):
+            await work.leadership.release()
     except (ClusterError, TimeoutError) as error:
         _log.warning("lease not given back", cluster=work.cluster, error=str(error))
     await work.close()

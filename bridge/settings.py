@@ -33,7 +33,7 @@ from zones.compile import AppIdSide, OnInexpressibleDeny
 from zones.net import IPNetwork
 from zones.policy import InfrastructureRule, usual_infrastructure
 from zones.workload import normalise
-from zones.zone import Zoning
+from zones.zone import Entitlement, Zoning
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
@@ -145,13 +145,14 @@ class ClusterSettings(_Section):
 
 
 class ZoneSettings(_Section):
-    """How the members of a zone are known."""
+    """How the members of a zone are known. `entitlement`: what namespaces without the annotation may use."""
 
     label_key: LabelKey = "zonebridge.io/zone"
     default: Text = "default"
     nodes: Text = "nodes"
     outside: Text = "outside"
     networks: dict[Text, tuple[Prefix, ...]] = Field(default_factory=dict)
+    entitlement: Entitlement = Entitlement.STRICT
 
     @field_validator("networks")
     @classmethod
@@ -165,6 +166,7 @@ class ZoneSettings(_Section):
     def zoning(self) -> Zoning:
         return Zoning.of(
             {zone: list(prefixes) for zone, prefixes in self.networks.items()},
+            entitlement=self.entitlement,
             label_key=self.label_key,
             default=self.default,
             nodes=self.nodes,

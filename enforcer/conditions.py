@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from enforcer.alerts import AlertKind, Condition, Severity
 from enforcer.delivery import Progress
-from enforcer.inventory import Inventory, Pod
 from enforcer.tier import Judgement, Standing
+from zones.inventory import Inventory, Pod
 from zones.net import IPAddress
 from zones.policy import Policy
 

@@ -17,13 +17,13 @@ from typing import Protocol, TypeVar
 import structlog
 
 from enforcer import lastgood
-from enforcer.inventory import Inventory
 from enforcer.patience import Patience
 from enforcer.reconcile import Applied
 from enforcer.ruleset import Terminal
 from enforcer.tier import Judgement, Revision, Standing, judge
 from enforcer.view import View
 from zones.canonical import Json
+from zones.inventory import Inventory
 from zones.policy import Policy
 
 _log = structlog.get_logger()

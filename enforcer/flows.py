@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from enforcer.inventory import Holder, Pod, endpoint
 from enforcer.nflog import Packet
 from enforcer.records import Json, Stamp, present, timestamp
 from enforcer.ruleset import Terminal
+from zones.inventory import Holder, Pod, endpoint
 from zones.net import IPAddress, protocol_name
 from zones.policy import Verdict
 from zones.rules import Origin

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from enforcer.family import Family, address_text, family_of, span_texts
-from enforcer.inventory import Node, Pod
 from enforcer.table import NamedSet, remark
 from zones.canonical import digest
+from zones.inventory import Node, Pod
 from zones.net import ALL_PORTS, ANY_ADDRESS, PROTOCOLS_WITH_PORTS, AddressSet, IPAddress, Ranges
 from zones.policy import ANYONE, Entry, InfrastructureRule, Peer, Traffic
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from enforcer import netlink, saved
 from enforcer.errors import KernelError, LoadError
 from enforcer.family import address_text
-from enforcer.inventory import Inventory, Node
 from enforcer.nft import Listing, Nft
 from enforcer.ruleset import TABLE, Options, Ruleset, Terminal, build, lockdown, raw_chains
 from enforcer.table import Table, diff, take_over, without_addresses
+from zones.inventory import Inventory, Node
 from zones.net import IPAddress
 from zones.policy import Policy
 

@@ -14,16 +14,16 @@ from itertools import groupby
 
 from enforcer import dispatch, matching
 from enforcer.family import Family, address_text, family_of, span_texts
-from enforcer.inventory import Directory, Inventory, Node, Pod, Stranger
 from enforcer.matching import Sets, short_digest
 from enforcer.messages import RawRule
 from enforcer.pairs import PairMasks, bits, pair_masks
 from enforcer.table import Chain, NamedSet, Table, remark
 from enforcer.zoneids import ZoneKey, zone_ids
+from zones.inventory import Directory, Inventory, Node, Pod, Stranger
 from zones.net import ANY_ADDRESS, AddressSet, union
-from zones.policy import Entry, InfrastructureRule, Peer, Policy, Verdict
+from zones.policy import ISOLATION, Entry, InfrastructureRule, Peer, Policy, Verdict
 from zones.rules import NO_LOG, Log, Origin
-from zones.zone import Zoning
+from zones.zone import ISOLATED, Zoning
 
 TABLE = "zonebridge"
 LOG_PREFIX = "zb"
@@ -88,6 +88,7 @@ class Ruleset:
 
 
 _Ending = tuple[Origin, Verdict, Log]
+ISOLATED_END: _Ending = (ISOLATION, Verdict.DENY, NO_LOG)
 UNTRACKED: _Ending = (Origin("infrastructure/untracked", None, "infrastructure", ""), Verdict.DENY, NO_LOG)
 
 
@@ -162,6 +163,10 @@ class _Builder:
             spans = {
                 text: values[key] for key, space in networks.items() for text in span_texts(family, family.spans(space))
             }
+            cut_off = {
+                address_text(at): "" for at, key in held.items() if key.zone == ISOLATED and family_of(at) is family
+            }
+            self.sets.made[family.named("isolated")] = NamedSet(family.value.address_type, cut_off)
             self.sets.made[family.named("networks")] = NamedSet(type_, spans, interval=True)
 
     # Pairs of zones to chains
@@ -257,11 +262,17 @@ class _Builder:
 
     def police(self, family: Family, infrastructure: Iterable[InfrastructureRule]) -> None:
         """Infrastructure first, then the pair of zones."""
-        rules: list[str] = []
+        apart = family.named("isolated")
+        ends = [f"ct {side} {family.value.header} saddr @{apart} goto {apart}" for side in ("original", "reply")]
+        own = [rule for rule in infrastructure if rule.own_node]
+        self.chains[apart] = Chain((*self._allowed(family, own), f"goto {self._terminal(ISOLATED_END)}"))
+        rules = (*ends, *self._allowed(family, infrastructure))
+        self.chains[family.named("police")] = Chain((*rules, f"jump {family.named('dispatch')}", "goto unjudged"))
+
+    def _allowed(self, family: Family, infrastructure: Iterable[InfrastructureRule]) -> Iterator[str]:
         for rule in infrastructure:
             found = matching.of_infrastructure(rule, family, self.sets)
-            rules.extend(self._ending(found, (rule.origin, Verdict.ALLOW, NO_LOG)))
-        self.chains[family.named("police")] = Chain((*rules, f"jump {family.named('dispatch')}", "goto unjudged"))
+            yield from self._ending(found, (rule.origin, Verdict.ALLOW, NO_LOG))
 
     def _ending(self, found: tuple[str, ...], ending: _Ending) -> Iterator[str]:
         """Each alternative with the way to the chain where it ends, which is made only if there is any."""
@@ -309,7 +320,7 @@ def _hook(name: str, priority: int) -> str:
 
 def _zone_of(who: Pod | Node | Stranger, zoning: Zoning) -> ZoneKey:
     if isinstance(who, Pod):
-        return ZoneKey(zoning.of_pod(who.labels), of_pods=True)
+        return ZoneKey(zoning.of_pod(who.labels, who.allowed), of_pods=True)
     if isinstance(who, Node):
         return ZoneKey(zoning.nodes, of_pods=False)
     return ZoneKey(zoning.outside, of_pods=True)

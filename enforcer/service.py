@@ -25,7 +25,6 @@ from enforcer.delivery import Delivery
 from enforcer.enforcement import Enforcement
 from enforcer.errors import ClusterError, EnforcerError
 from enforcer.flows import Names
-from enforcer.inventory import Inventory
 from enforcer.lastgood import write_atomically
 from enforcer.outbox import Outbox
 from enforcer.patience import Patience
@@ -35,6 +34,7 @@ from enforcer.reporter import Reporter
 from enforcer.settings import Settings, host_and_port
 from enforcer.tier import Standing
 from enforcer.view import Change, Kind, View
+from zones.inventory import Inventory
 from zones.zone import Zoning
 
 STATUS_FILE = "status.json"
@@ -279,7 +279,8 @@ class Service:
                     await asyncio.sleep(self.patience.wait(failures, error.retry_after))
                     failures += 1
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.parts.enforcement.noted.wait(), _TICK)
+                async with asyncio.timeout(_TICK):
+                    await self.parts.enforcement.noted.wait()
 
     async def _serve(self) -> asyncio.Server | None:
         if self.parts.settings.metrics.address is None:

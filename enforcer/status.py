@@ -9,9 +9,9 @@ from datetime import datetime
 
 from enforcer.delivery import Progress
 from enforcer.enforcement import Enforcement
-from enforcer.inventory import Inventory
 from enforcer.records import Json
 from enforcer.reporter import Counts
+from zones.inventory import Inventory
 from zones.zone import Zoning
 
 # What the NodeState's definition allows, and some room.
@@ -37,7 +37,7 @@ def of_enforcement(enforcement: Enforcement) -> Json:
 def of_inventory(inventory: Inventory, zoning: Zoning | None) -> Json:
     """How many pods each zone has in the cluster; without a tier no zones are known."""
     running = [pod for pod in inventory.pods.values() if pod.holds_addresses]
-    zones = Counter(zoning.of_pod(pod.labels) for pod in running) if zoning else {}
+    zones = Counter(zoning.of_pod(pod.labels, pod.allowed) for pod in running) if zoning else {}
     return {"pods": len(running), "nodes": len(inventory.nodes), "zones": dict(sorted(zones.items()))}
 
 

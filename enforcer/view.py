@@ -6,16 +6,16 @@ No I/O. `enforcer.watch` makes the changes, `enforcer.service` folds them here a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-from enforcer import decode
-from enforcer.addresses import Holders
-from enforcer.decode import Decoded, Namespace
-from enforcer.inventory import Inventory, Node, Pod
+from zones import decode
 from zones.canonical import Json
+from zones.decode import Decoded, Namespace
+from zones.holders import Holders
+from zones.inventory import Inventory, Node, Pod
 from zones.net import IPNetwork
 from zones.tiers.native import ADDRESS_SET, API_VERSION, PLURALS, POLICY_CHUNK, TIER, TIER_LABEL
 
@@ -69,6 +69,7 @@ class View:
     listed: set[Kind] = field(default_factory=set)
     _items: dict[Kind, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     _problems: dict[tuple[Kind, str], tuple[str, ...]] = field(default_factory=dict)
+    _allowed: dict[str, frozenset[str] | None] = field(default_factory=dict)
     _inventory: Inventory | None = None
     holders: Holders = field(init=False)
     generation: int = 0
@@ -128,8 +129,11 @@ class View:
         self._problems.pop((kind, key), None)
         if kind in _DECODERS:
             decoded = _DECODERS[kind](raw)
-            self._hold(self._items[kind].get(key), decoded.item)
-            self._items[kind][key] = decoded.item
+            item = self._with_right(decoded.item)
+            self._hold(self._items[kind].get(key), item)
+            self._items[kind][key] = item
+            if isinstance(item, Namespace):
+                self._entitle(item)
             if decoded.problems:
                 self._problems[(kind, key)] = decoded.problems
         elif self._is_ours(kind, raw):
@@ -141,8 +145,29 @@ class View:
         name: str = metadata["name"] if kind is Kind.TIERS else (metadata.get("labels") or {}).get(TIER_LABEL, "")
         return name == self.tier
 
+    def _with_right(self, item: Pod | Node | Namespace) -> Pod | Node | Namespace:
+        """A pod with what its namespace allows it; nothing is known of that before the namespace is."""
+        if not isinstance(item, Pod):
+            return item
+        return replace(item, allowed=self._allowed.get(item.namespace))
+
+    def _entitle(self, namespace: Namespace) -> None:
+        """What a namespace allows is looked at again whenever it changes, for pods that run already too."""
+        if self._allowed.get(namespace.name) == namespace.allowed:
+            return
+        self._allowed[namespace.name] = namespace.allowed
+        self._inventory = None
+        pods = self._items[Kind.PODS]
+        for uid, pod in pods.items():
+            if pod.namespace == namespace.name:
+                pods[uid] = replace(pod, allowed=namespace.allowed)
+                self._hold(pod, pods[uid])
+
     def _forget(self, kind: Kind, key: str) -> None:
-        self._hold(self._items[kind].pop(key, None), None)
+        gone = self._items[kind].pop(key, None)
+        if isinstance(gone, Namespace):
+            self._entitle(Namespace(gone.name))
+        self._hold(gone, None)
         self._problems.pop((kind, key), None)
 
     def _hold(self, before: object, after: object) -> None:

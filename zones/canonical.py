@@ -13,7 +13,7 @@ from zones.net import ALL_PORTS, ANY_ADDRESS, AddressSet, Ranges, parse_ports, p
 from zones.policy import ANY_TRAFFIC, Entry, InfrastructureRule, Peer, Traffic, Verdict
 from zones.rules import Log, Origin, RuleType
 from zones.schedule import Absolute, Schedule, Weekly
-from zones.zone import Zoning
+from zones.zone import Entitlement, Zoning
 
 Json = dict[str, Any]
 
@@ -183,9 +183,11 @@ def zoning_json(zoning: Zoning) -> Json:
         "nodes": zoning.nodes,
         "outside": zoning.outside,
         "networks": [{"cidr": str(network), "zone": zone} for network, zone in zoning.networks],
+        "entitlement": zoning.entitlement.value,
     }
 
 
 def zoning_of(value: Json) -> Zoning:
     networks = tuple((ip_network(each["cidr"]), each["zone"]) for each in value.get("networks", ()))
-    return Zoning(value["labelKey"], value["default"], value["nodes"], value["outside"], networks)
+    entitlement = Entitlement(value["entitlement"])
+    return Zoning(value["labelKey"], value["default"], value["nodes"], value["outside"], networks, entitlement)

@@ -103,6 +103,10 @@ class InfrastructureRule:
         return Origin(f"infrastructure/{self.name}", None, "infrastructure", "")
 
 
+ISOLATION = Origin("infrastructure/isolated", None, "infrastructure", "")
+"""The rule by which a pod that claims a zone without right is cut off: before every entry, after its node's own."""
+
+
 def usual_infrastructure(
     system_namespaces: frozenset[str], dns_namespaces: frozenset[str], dns_workloads: frozenset[str]
 ) -> tuple[InfrastructureRule, ...]:

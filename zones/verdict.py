@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from zones.net import ALL_PORTS, ANY_ADDRESS, PROTOCOLS_WITH_PORTS, AddressSet, IPAddress
-from zones.policy import Entry, InfrastructureRule, Peer, Policy, Traffic, Verdict
+from zones.policy import ISOLATION, Entry, InfrastructureRule, Peer, Policy, Traffic, Verdict
 from zones.rules import NO_LOG, Log, Origin
+from zones.zone import ISOLATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,16 @@ _Outcome = str | _Unknown | None
 
 
 def decide(policy: Policy, flow: Flow) -> Decision:
-    """First match over infrastructure rules, then entries. Raises UndeterminedError."""
+    """First match over infrastructure rules, then entries. Raises UndeterminedError.
+
+    An isolated end has only what is between a node and its own pods.
+    """
+    isolated = ISOLATED in {flow.source.zone, flow.destination.zone}
     for rule in policy.infrastructure:
-        if serves(rule, flow):
+        if serves(rule, flow) and (rule.own_node or not isolated):
             return Decision(Verdict.ALLOW, rule.origin, NO_LOG, ())
+    if isolated:
+        return Decision(Verdict.DENY, ISOLATION, NO_LOG, ())
     passed: list[Passed] = []
     for entry in policy.entries:
         why = mismatch(entry, flow)

@@ -1,11 +1,27 @@
-"""How the members of a zone are known: pods by label, everything else by prefix."""
+"""How the members of a zone are known: pods by label where their namespace is entitled, everything else by prefix."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from zones.net import IPAddress, IPNetwork
+
+ENTITLEMENT_ANNOTATION = "zonebridge.io/zones"
+"""On a namespace: the zones that its pods may be in, separated by commas; `*` is every zone."""
+
+ISOLATED = "zonebridge.io/isolated"
+"""The zone of a pod that claims one without right: nothing is open to it or from it. No manager's zone has a slash."""
+
+ANY_ZONE = "*"
+
+
+class Entitlement(StrEnum):
+    """What a namespace without the annotation may use. STRICT: the default zone alone. ANNOTATED: every zone."""
+
+    STRICT = "strict"
+    ANNOTATED = "annotated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +36,33 @@ class Zoning:
     nodes: str = "nodes"
     outside: str = "outside"
     networks: tuple[tuple[IPNetwork, str], ...] = ()
+    entitlement: Entitlement = Entitlement.STRICT
 
     @classmethod
-    def of(cls, networks: Mapping[str, list[IPNetwork]], **names: str) -> Zoning:
+    def of(
+        cls,
+        networks: Mapping[str, list[IPNetwork]],
+        entitlement: Entitlement = Entitlement.STRICT,
+        **names: str,
+    ) -> Zoning:
         """From zone -> prefixes, as the settings give it."""
         pairs = [(network, zone) for zone, prefixes in networks.items() for network in prefixes]
-        return cls(networks=tuple(sorted(pairs, key=_longest_first)), **names)
+        return cls(networks=tuple(sorted(pairs, key=_longest_first)), entitlement=entitlement, **names)
 
-    def of_pod(self, labels: Mapping[str, str]) -> str:
+    def claimed(self, labels: Mapping[str, str]) -> str:
         """The zone that a pod's labels claim; the default zone without the label or with an empty one."""
         return labels.get(self.label_key) or self.default
+
+    def entitled(self, zone: str, allowed: frozenset[str] | None) -> bool:
+        """Whether a namespace may use a zone. `allowed`: what its annotation lists, None without one."""
+        if allowed is None:
+            return self.entitlement is Entitlement.ANNOTATED or zone == self.default
+        return zone in allowed or ANY_ZONE in allowed
+
+    def of_pod(self, labels: Mapping[str, str], allowed: frozenset[str] | None) -> str:
+        """The zone of a pod: what it claims, or ISOLATED where its namespace isn't entitled to that."""
+        zone = self.claimed(labels)
+        return zone if self.entitled(zone, allowed) else ISOLATED
 
     def of_address(self, address: IPAddress) -> str:
         """The zone of an address that is neither a pod's nor a node's."""
@@ -37,6 +70,12 @@ class Zoning:
             if address.version == network.version and address in network:
                 return zone
         return self.outside
+
+
+def allowed_zones(annotations: Mapping[str, str]) -> frozenset[str] | None:
+    """The zones that a namespace's annotation lists; None without the annotation. An empty one allows none."""
+    listed = annotations.get(ENTITLEMENT_ANNOTATION)
+    return None if listed is None else frozenset(filter(None, (each.strip() for each in listed.split(","))))
 
 
 def _longest_first(pair: tuple[IPNetwork, str]) -> tuple[int, int, int]:

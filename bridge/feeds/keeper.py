@@ -78,7 +78,8 @@ class Feeds:
             if self.version != before:
                 self._changed()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), self._seconds_left())
+                async with asyncio.timeout(self._seconds_left()):
+                    await self._wanted.wait()
 
     def _seconds_left(self) -> float:
         soonest = min((kept.due for kept in self._kept.values()), default=self._now() + timedelta(hours=1))

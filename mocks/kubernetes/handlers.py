@@ -234,7 +234,8 @@ def _bookmark_times(start: float, end: float, every: float, *, timeout: bool) ->
 
 async def _pause(wake: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(wake.wait(), max(seconds, 0.0))
+        async with asyncio.timeout(max(seconds, 0.0)):
+            await wake.wait()
     except TimeoutError:
         return
 

@@ -79,7 +79,8 @@ class Conversation:
 
     async def _open(self, ip: str, port: int, within: float) -> None:
         loop = asyncio.get_running_loop()
-        await asyncio.wait_for(loop.sock_connect(self._socket, (ip, port)), within)
+        async with asyncio.timeout(within):
+            await loop.sock_connect(self._socket, (ip, port))
         self.last_reply_at = time.monotonic()
         self._parts = [loop.create_task(self._hear())]
         if self._speak:

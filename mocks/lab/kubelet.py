@@ -74,9 +74,10 @@ class Kubelet:
     def namespace(
         self, name: str, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None
     ) -> None:
-        """Make a namespace unless it is there, with the service account that pod admission asks for."""
+        """Make a namespace, or mark the one that is there; with the service account that pod admission asks for."""
         metadata = {"name": name, "labels": dict(labels or {}), "annotations": dict(annotations or {})}
         self._create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        self._patch(f"/api/v1/namespaces/{name}", {"metadata": metadata})
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
         self._create(f"/api/v1/namespaces/{name}/serviceaccounts", account)
 

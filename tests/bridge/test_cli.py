@@ -243,7 +243,8 @@ def test_sync_once_then_status_then_explain_between_pods(run, installed):
     (found,) = json.loads(out)["clusters"]
     assert (code, found["revision"], found["ready"]) == (0, 1, True)
     assert "c1" in run("status", "-c", settings)[1]
-    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+    metadata = {"name": "shop", "annotations": {"zonebridge.io/zones": "web,db"}}
+    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     for name, zone, address in (("web", "web", "10.0.0.1"), ("orders", "db", "10.0.0.2")):
         labels = {"zonebridge.io/zone": zone}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop", "labels": labels}}

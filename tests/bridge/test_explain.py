@@ -176,6 +176,7 @@ def test_icmp_between_ipv6_addresses_is_icmpv6():
     assert flow_of(Question("icmp", "a", "b", source="fd00::1"), ZONING).protocol == ICMP6
 
 
+ANY = frozenset({"*"})
 POD = {
     "metadata": {
         "name": "orders-7d9f8c6b5-x2x7k",
@@ -189,17 +190,17 @@ POD = {
 
 
 def test_a_pod_as_an_end():
-    end = endpoint(POD, ZONING, version=6)
+    end = endpoint(POD, ANY, ZONING, version=6)
     assert (end.zone, end.workload, end.namespace, end.node) == ("db", "orders", "shop", "node-1")
     assert end.address == ip_address("fd00::5")
     assert versions(POD) == {4, 6}
 
 
 def test_a_host_network_pod_is_its_node():
-    end = endpoint(POD | {"spec": {"nodeName": "node-1", "hostNetwork": True}}, ZONING)
+    end = endpoint(POD | {"spec": {"nodeName": "node-1", "hostNetwork": True}}, ANY, ZONING)
     assert (end.zone, end.is_node, end.workload) == ("nodes", True, "")
 
 
 def test_a_bare_pod_without_label_or_address():
-    end = endpoint({"metadata": {"name": "Alone", "namespace": "x"}}, ZONING)
+    end = endpoint({"metadata": {"name": "Alone", "namespace": "x"}}, None, ZONING)
     assert (end.zone, end.workload, end.address) == ("default", "alone", None)

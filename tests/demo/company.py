@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from bridge.managers.panorama import read_file
 from bridge.settings import Settings
 from bridge.settings_file import Purpose, load
 from zones.workload import workload_name
+from zones.zone import ANY_ZONE, ENTITLEMENT_ANNOTATION
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "examples" / "company"
 NODES = ("node-1", "node-2")
@@ -54,6 +55,8 @@ class Company:
     pods: tuple[PodSpec, ...]
     hosts: tuple[HostSpec, ...]
     ports: tuple[int, ...]
+    annotations: Mapping[str, Mapping[str, str]]
+    """Of the pods' namespaces: which zones they may use."""
 
     def site(self) -> Settings:
         """What the site settled, as the bridge reads it."""
@@ -73,7 +76,12 @@ def example() -> Company:
         pods=tuple(_pod(each) for each in declared["pods"]),
         hosts=HOSTS,
         ports=tuple(declared["ports"]),
+        annotations={name: {ENTITLEMENT_ANNOTATION: zones} for name, zones in declared["namespaces"].items()},
     )
+
+
+def _every_zone(pods: Iterable[PodSpec]) -> dict[str, dict[str, str]]:
+    return {pod.namespace: {ENTITLEMENT_ANNOTATION: ANY_ZONE} for pod in pods}
 
 
 def _pod(declared: dict[str, str]) -> PodSpec:
@@ -86,7 +94,8 @@ def of_export(panorama: Path, device_group: str, *, ignore_inexpressible: bool =
     settings = EXAMPLE.parent / ("ignore-inexpressible.yaml" if ignore_inexpressible else "minimal.yaml")
     known = sorted(zone for zone in read_file(panorama, device_group).zones if _fits_a_label(zone))
     zones = (known or list(MADE_UP_ZONES))[:MOST_ZONES]
-    return Company(panorama, device_group, settings, tuple(_made_up(zones)), HOSTS[1:], (22, 80, 443, 8080))
+    pods, ports = tuple(_made_up(zones)), (22, 80, 443, 8080)
+    return Company(panorama, device_group, settings, pods, HOSTS[1:], ports, _every_zone(pods))
 
 
 def _fits_a_label(zone: str) -> bool:

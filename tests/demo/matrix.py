@@ -19,6 +19,7 @@ from zones.compile import Options, compile_policy
 from zones.net import TCP
 from zones.policy import Policy, Verdict
 from zones.verdict import Decision, Endpoint, Flow, decide
+from zones.zone import allowed_zones
 
 OUTCOMES = {Verdict.ALLOW: Outcome.ALLOWED, Verdict.DENY: Outcome.TIMEOUT, Verdict.RESET: Outcome.REFUSED}
 AT_ONCE = 400
@@ -83,7 +84,7 @@ def connections(company: Company, policy: Policy, machines: Machines) -> list[Co
     now = datetime.now(UTC)
     ends = [*company.pods, *company.hosts]
     return [
-        connection(policy, machines, pair, port, family, now)
+        connection(company, policy, machines, pair, port, family, now)
         for family in (4, 6)
         for pair in _pairs(ends, company.pods)
         for port in company.ports
@@ -97,6 +98,7 @@ def _pairs(
 
 
 def connection(  # noqa: PLR0917 - all of one kind of thing: what a connection is made of
+    company: Company,
     policy: Policy,
     machines: Machines,
     pair: tuple[PodSpec | HostSpec, PodSpec],
@@ -105,18 +107,19 @@ def connection(  # noqa: PLR0917 - all of one kind of thing: what a connection i
     now: datetime,
 ) -> Connection:
     """One connection, judged by a policy."""
-    source, destination = (_endpoint(policy, end, machines[end.name], family) for end in pair)
+    source, destination = (_endpoint(company, policy, end, machines[end.name], family) for end in pair)
     decision = decide(policy, Flow(source, destination, TCP, port, at=now))
     ip = str(destination.address)
     return Connection(pair[0].name, pair[1].name, source.zone, destination.zone, ip, port, decision)
 
 
-def _endpoint(policy: Policy, end: PodSpec | HostSpec, machine: Machine, family: int) -> Endpoint:
+def _endpoint(company: Company, policy: Policy, end: PodSpec | HostSpec, machine: Machine, family: int) -> Endpoint:
     address = ip_address(machine.ip if family == 4 else machine.ip6)
     if isinstance(end, HostSpec):
         return Endpoint(policy.zoning.of_address(address), address, "")
     labels = {policy.zoning.label_key: end.zone} if end.zone else {}
-    return Endpoint(policy.zoning.of_pod(labels), address, end.workload, end.namespace, end.node)
+    allowed = allowed_zones(company.annotations.get(end.namespace, {}))
+    return Endpoint(policy.zoning.of_pod(labels, allowed), address, end.workload, end.namespace, end.node)
 
 
 def measured(wanted: list[Connection], machines: Machines, timeout: float = 0.5) -> Iterator[list[Measured]]:

@@ -89,7 +89,7 @@ class World:
         for node in self.nodes:
             kubelet.register(node)
         for namespace in dict.fromkeys(["zonebridge-system", *(spec.namespace for spec in self.company.pods)]):
-            kubelet.namespace(namespace)
+            kubelet.namespace(namespace, annotations=self.company.annotations.get(namespace))
         for spec in self.company.pods:
             self._start_pod(nodes[spec.node], spec)
         for host in self.company.hosts:

@@ -9,7 +9,7 @@ from zones.net import TCP, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict
 from zones.rules import Log, Origin
 from zones.tiers import native
-from zones.zone import Zoning
+from zones.zone import ANY_ZONE, ENTITLEMENT_ANNOTATION, Zoning
 
 TIER = "panorama"
 ALLOW_WEB = Origin("allow-web", "11111111-2222-3333-4444-555555555555", "pre", "k8s-prod")
@@ -87,7 +87,7 @@ def fill(server):
     """Definitions, a namespace, a node, two pods. Pods have a status only as their kubelet writes it."""
     for definition in definitions():
         server.create(definition)
-    server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+    server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "annotations": {ENTITLEMENT_ANNOTATION: ANY_ZONE}}})
     server.create(node("n1", "192.0.2.1", "10.1.0.0/24"))
     add_pod(server, pod("web-1", "10.1.0.10", "web"))
     add_pod(server, pod("db-0", "10.1.0.20", "db"))

@@ -40,7 +40,7 @@ class Stage:
             Kubelet.connect(self.kubernetes.url, self.kubernetes.token, self.kubernetes.ca_file)
         )
         self.kubelet.register(self.node)
-        self.kubelet.namespace("shop")
+        self.kubelet.namespace("shop", annotations={"zonebridge.io/zones": "*"})
         self.kubelet.report(self.web, "shop", labels={ZONE: "web"})
         self.kubelet.report(self.db, "shop", labels={ZONE: "db"})
         self.settings = self._settings()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from enforcer import conditions
 from enforcer.alerts import AlertKind, AlertTable, Condition, Severity, State
 from enforcer.delivery import Progress
-from enforcer.inventory import Inventory, Pod
 from enforcer.tier import Judgement, Standing
 from tests.enforcer import cluster as world
 from tests.enforcer.test_flows import named, stamp
+from zones.inventory import Inventory, Pod
 
 
 def denied(table, at, **more):
@@ -132,7 +132,7 @@ def test_silence_of_the_api_server():
 def test_zones_that_panorama_does_not_know():
     def pod(uid, zone, namespace="shop"):
         labels = {"zonebridge.io/zone": zone} if zone else {}
-        return Pod(uid, namespace, uid, "n1", "Running", (), labels)
+        return Pod(uid, namespace, uid, "n1", "Running", (), labels, allowed=frozenset({"*"}))
 
     pods = [
         pod("1", "web"),

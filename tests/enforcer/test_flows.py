@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.flows import FlowTable, Names, name, read
-from enforcer.inventory import Node, Pod, Stranger
 from enforcer.nflog import Packet
 from enforcer.records import Stamp, timestamp
 from enforcer.ruleset import Terminal
 from tests.enforcer.cluster import ALLOW_WEB, DENY_ALL
+from zones.inventory import Node, Pod, Stranger
 from zones.policy import Verdict
 from zones.rules import Log
 from zones.zone import Zoning
 
-WEB = Pod("1", "shop", "web-7d-x", "n1", "Running", (ip_address("10.1.0.10"),), {"zonebridge.io/zone": "web"}, "web")
+WEB = Pod("1", "shop", "web-7d-x", "n1", "Running", (ip_address("10.1.0.10"),), {"zonebridge.io/zone": "web"}, "web", allowed=frozenset({"*"}))
 HOLDERS = {
     ip_address("10.1.0.10"): WEB,
     ip_address("192.0.2.1"): Node("n1", (ip_address("192.0.2.1"),)),

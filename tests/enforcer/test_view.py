@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer import decode
 from enforcer.view import Changed, Kind, Listed, View
 from tests.enforcer import cluster as world
+from zones import decode
 
 
 def raw_pod(uid, name="p", **more):

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from itertools import count
 
-from enforcer.inventory import Inventory, Node, Pod
 from enforcer.netlink import NflogSocket
 from enforcer.nft import Nft
 from enforcer.reconcile import Reconciler
 from enforcer.ruleset import Options
 from mocks.lab import Lab
+from zones.inventory import Inventory, Node, Pod
+from zones.zone import ANY_ZONE
 
 PORTS = (80, 443)
 GROUP = 9470
@@ -48,6 +49,7 @@ class World:
             "addresses": (ip_address(machine.ip), ip_address(machine.ip6)),
             "labels": {} if zone is None else {"zonebridge.io/zone": zone},
             "workload": name,
+            "allowed": frozenset({ANY_ZONE}),
         }
         return Pod(**fields | changes)
 

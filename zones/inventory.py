@@ -18,7 +18,11 @@ FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """What enforcement needs of a pod. `workload` is the normalised name that App-IDs match."""
+    """What enforcement needs of a pod.
+
+    `workload` is the normalised name that App-IDs match; `allowed` the zones that the annotation of its namespace
+    lists, None without one.
+    """
 
     uid: str
     namespace: str
@@ -29,6 +33,7 @@ class Pod:
     labels: Mapping[str, str] = field(hash=False)
     workload: str = ""
     host_network: bool = False
+    allowed: frozenset[str] | None = None
 
     @property
     def holds_addresses(self) -> bool:
@@ -127,7 +132,8 @@ class Inventory:
 def endpoint(address: IPAddress, holder: Holder | None, zoning: Zoning) -> Endpoint:
     """One end of a flow as the policy sees it. `holder` is what `Directory.holder` said."""
     if isinstance(holder, Pod):
-        return Endpoint(zoning.of_pod(holder.labels), address, holder.workload, holder.namespace, holder.node)
+        zone = zoning.of_pod(holder.labels, holder.allowed)
+        return Endpoint(zone, address, holder.workload, holder.namespace, holder.node)
     if isinstance(holder, Node):
         return Endpoint(zoning.nodes, address, "", node=holder.name, is_node=True)
     if isinstance(holder, Stranger):

@@ -1,4 +1,4 @@
-"""Raw Kubernetes JSON to what enforcement needs of it. Pure; `enforcer.view` folds the results.
+"""Raw Kubernetes JSON to what enforcement needs of it. Pure; `enforcer.view` and the bridge fold the results.
 
 Nothing a cluster holds makes it fail: what can't be read is left out and told as a problem.
 """
@@ -11,22 +11,21 @@ from ipaddress import ip_address, ip_network
 from sys import intern
 from typing import Any
 
-from enforcer.inventory import Node, Pod
+from zones.inventory import Node, Pod
 from zones.net import IPAddress, IPNetwork
 from zones.workload import workload_name
+from zones.zone import allowed_zones
 
 Json = Mapping[str, Any]
-_OUR_PREFIX = "zonebridge.io/"
 _NODE_ADDRESS_TYPES = frozenset({"InternalIP", "ExternalIP"})
 
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace's labels, and of its annotations only ours."""
+    """What enforcement needs of a namespace. `allowed`: the zones that its annotation lists, None without one."""
 
     name: str
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
+    allowed: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,7 @@ def node(raw: Json) -> Decoded:
 
 def namespace(raw: Json) -> Decoded:
     metadata = raw["metadata"]
-    annotations = {
-        key: value for key, value in (metadata.get("annotations") or {}).items() if key.startswith(_OUR_PREFIX)
-    }
-    return Decoded(Namespace(metadata["name"], _interned(metadata.get("labels")), annotations))
+    return Decoded(Namespace(metadata["name"], allowed_zones(metadata.get("annotations") or {})))
 
 
 def _controller(metadata: Json) -> Json:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from enforcer.inventory import Holder, Node, Pod, Stranger
+from zones.inventory import Holder, Node, Pod, Stranger
 from zones.net import AddressSet, IPAddress, IPNetwork
 
 _Claimant = TypeVar("_Claimant", Pod, Node)
@@ -23,16 +23,37 @@ class Holders:
         self._cidrs: dict[str, tuple[IPNetwork, ...]] = {}
         self._pod_networks = AddressSet.of(networks)
         self._disputed: set[IPAddress] = set()
+        self._changed: set[IPAddress] = set()
+
+    @property
+    def pod_networks(self) -> AddressSet:
+        """The prefixes that pods get addresses from; another object whenever they change."""
+        return self._pod_networks
+
+    def take_changed(self) -> dict[IPAddress, Holder | None]:
+        """Who holds each address that changed hands since the last time; None is gone."""
+        changed = {address: self._claimant(address) for address in self._changed}
+        self._changed.clear()
+        return changed
+
+    def snapshot(self) -> dict[IPAddress, Holder]:
+        """Who holds each address, all of them."""
+        found = {address: self._claimant(address) for address in (*self._pods, *self._nodes)}
+        return {address: holder for address, holder in found.items() if holder is not None}
 
     def of(self, address: IPAddress) -> Holder | None:
         """None is an address of neither pods nor nodes."""
+        known = self._claimant(address)
+        return Stranger.UNKNOWN if known is None and address in self._pod_networks else known
+
+    def _claimant(self, address: IPAddress) -> Holder | None:
         node = self._nodes.get(address)
         if node:
             return next(iter(node.values()))
         claims = self._pods.get(address)
         if claims:
             return Stranger.DISPUTED if len(claims) > 1 else next(iter(claims.values()))
-        return Stranger.UNKNOWN if address in self._pod_networks else None
+        return None
 
     def disputed(self) -> list[tuple[IPAddress, tuple[Pod, ...]]]:
         """The addresses that more than one running pod claims."""
@@ -40,6 +61,7 @@ class Holders:
 
     def replace(self, before: Pod | Node | None, after: Pod | Node | None) -> None:
         """An object as it was and as it is; None where it wasn't there or is gone."""
+        self._changed.update(_held(before), _held(after))
         for address in _held(before):
             self._release(address, before)
         for address in _held(after):

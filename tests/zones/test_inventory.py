@@ -2,8 +2,8 @@
 
 from ipaddress import ip_address, ip_network
 
-from enforcer.inventory import Inventory, Node, Pod, Stranger
-from zones.zone import Zoning
+from zones.inventory import Inventory, Node, Pod, Stranger
+from zones.zone import ISOLATED, Entitlement, Zoning
 
 ADDRESS = ip_address("10.244.1.2")
 ZONING = Zoning.of({"corp": [ip_network("10.0.0.0/8")]})
@@ -11,7 +11,9 @@ NODE = Node("n1", (ip_address("192.168.0.1"),), (ip_network("10.244.1.0/24"),))
 
 
 def pod(uid="1", address=ADDRESS, **changes):
-    fields = {"namespace": "shop", "name": "cart", "node": "n1", "phase": "Running", "workload": "cart"}
+    fields = {"namespace": "shop", "name": "cart", "node": "n1", "phase": "Running", "workload": "cart"} | {
+        "allowed": frozenset({"web"})
+    }
     labels = {"zonebridge.io/zone": "web"}
     return Pod(**{"uid": uid, "addresses": (address,), "labels": labels} | fields | changes)
 
@@ -46,8 +48,22 @@ def test_an_address_that_two_running_pods_claim_is_trusted_to_neither():
 
 def test_finished_unscheduled_and_host_network_pods_hold_no_address():
     for changes in ({"phase": "Succeeded"}, {"phase": "Failed"}, {"node": ""}, {"host_network": True}):
-        inventory = Inventory().with_pod(pod("1", **changes)).with_pod(pod("2", labels={}))
+        inventory = Inventory().with_pod(pod("1", **changes)).with_pod(pod("2", labels={}, allowed=None))
         assert zone_of(inventory) == "default"
+
+
+def test_a_pod_that_claims_a_zone_without_right_is_isolated():
+    for allowed, zone in (
+        (None, ISOLATED),
+        (frozenset(), ISOLATED),
+        ({"data"}, ISOLATED),
+        ({"web"}, "web"),
+        ({"*"}, "web"),
+    ):
+        assert zone_of(Inventory().with_pod(pod(allowed=allowed))) == zone
+    annotated = Zoning(entitlement=Entitlement.ANNOTATED)
+    assert annotated.of_pod({annotated.label_key: "web"}, None) == "web"
+    assert annotated.of_pod({annotated.label_key: "web"}, frozenset({"data"})) == ISOLATED
 
 
 def test_a_pod_can_not_take_a_nodes_address():
