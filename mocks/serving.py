@@ -6,6 +6,7 @@ It knows no protocol; every mock stands on it. A fault is queued and hits the ne
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
@@ -125,6 +126,7 @@ class Server:
         self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._runner: web.AppRunner | None = None
+        self._socket: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name=f"mock-{type(app).__name__}", daemon=True)
 
     @property
@@ -157,11 +159,31 @@ class Server:
     async def _listen(self) -> None:
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port, ssl_context=self._tls)
-        await site.start()
-        addresses = self._runner.addresses
-        self.port = addresses[0][1]
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._socket = socket.create_server((self.host, self.port), family=family, backlog=128)
+        await web.SockSite(self._runner, self._socket, ssl_context=self._tls).start()
+        self.port = self._socket.getsockname()[1]
 
     async def _close(self) -> None:
+        """What the end of the loop leaves open is a warning, and in somebody else's test."""
+        if self._socket is not None:
+            # a connection that is just accepted when the site closes would be lost half made
+            self._loop.remove_reader(self._socket)
+            await asyncio.sleep(0)
         if self._runner is not None:
             await self._runner.cleanup()
+        await _end_connections(self._loop)
+
+
+async def _end_connections(loop: asyncio.AbstractEventLoop) -> None:
+    """End also those that are still shaking hands, or say goodbye to a client that doesn't listen.
+
+    asyncio has no public list of them.
+    """
+    others = asyncio.all_tasks(loop) - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    for transport in list(vars(loop).get("_transports", {}).values()):
+        transport.abort()
+    await asyncio.sleep(0)

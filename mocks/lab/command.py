@@ -32,10 +32,15 @@ class Strict(BaseModel):
 
 
 class NodePlan(Strict):
-    """A node; without prefixes it gets the next 10.244.N.0/24 and fd00:10:244:N::/64."""
+    """A node; without prefixes it gets the next 10.244.N.0/24 and fd00:10:244:N::/64.
+
+    `bridge`: its pods are on a bridge, not routed. `masquerade`: they are hidden from what is outside.
+    """
 
     pod_cidr: str | None = None
     pod_cidr6: str | None = None
+    bridge: bool = False
+    masquerade: bool = False
     pods: list[str] = []
     host_network: list[str] = []
 
@@ -120,13 +125,16 @@ def build(lab: Lab, plan: LabPlan) -> None:
             lab.host(name, host_plan.ip, host_plan.ip6)
     except ValueError as error:
         raise LabError(f"{error}; correct the address") from error
+    for name, node_plan in plan.nodes.items():
+        if node_plan.masquerade:
+            lab.nodes[name].masquerade(*lab.inside_prefixes)
     for machine in echoing(lab):
         lab.listen(machine, *plan.tcp)
         lab.listen(machine, *plan.udp, transport="udp")
 
 
 def add_node(lab: Lab, name: str, plan: NodePlan) -> None:
-    node = lab.node(name, plan.pod_cidr, plan.pod_cidr6)
+    node = lab.node(name, plan.pod_cidr, plan.pod_cidr6, bridge=plan.bridge)
     for pod in plan.pods:
         node.pod(pod)
     for pod in plan.host_network:

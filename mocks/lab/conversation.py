@@ -57,6 +57,11 @@ class Conversation:
         return self._ended_at is None and time.monotonic() - self.last_reply_at <= self._silence
 
     @property
+    def ended(self) -> bool:
+        """Whether it was reset or closed: it never comes back. Silence is no end."""
+        return self._ended_at is not None
+
+    @property
     def died_at(self) -> float | None:
         """When it was reset or closed, or else heard last; None while it lives. Silence can end again."""
         if self.alive:

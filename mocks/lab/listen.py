@@ -17,16 +17,21 @@ from mocks.lab.netns import LabError, Netns
 Handle = Callable[[socket.socket], Awaitable[None]]
 CHUNK = 65536
 BACKLOG = 512
+ANY = "::"
+PKTINFO = 20  # an IPv6 address and the number of a link
 RESET = struct.pack("ii", 1, 0)  # linger for no time: closing resets
 
 
-def bind(netns: Netns, port: int, kind: socket.SocketKind) -> socket.socket:
-    """Bind on all addresses of both families."""
-    made = netns.socket(socket.AF_INET6, kind)
+def bind(netns: Netns, port: int, kind: socket.SocketKind, ip: str = ANY) -> socket.socket:
+    """Bind on all addresses of both families, or on one."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    made = netns.socket(family, kind)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        made.bind(("::", port))
+        if ip == ANY:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        made.bind((ip, port))
         if kind == socket.SOCK_STREAM:
             made.listen(BACKLOG)
     except OSError as error:
@@ -85,9 +90,15 @@ class Listener:
             self._connections.pop(connection, None)
 
     def _return(self) -> None:
+        """Answer from the address that was asked, whatever the way back would choose."""
         with contextlib.suppress(OSError):
-            data, sender = self._socket.recvfrom(CHUNK)
-            self._socket.sendto(data, sender)
+            data, asked, _, sender = self._socket.recvmsg(CHUNK, socket.CMSG_SPACE(PKTINFO))
+            self._socket.sendmsg([data], [(level, kind, _anywhere(info)) for level, kind, info in asked], 0, sender)
+
+
+def _anywhere(info: bytes) -> bytes:
+    """The address that was asked, on whichever link."""
+    return info[: PKTINFO - 4] + bytes(4)
 
 
 def _close_with_reset(connection: socket.socket) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 
-from mocks.lab import wiring
+from mocks.lab import plugin, wiring
 from mocks.lab.addresses import Place, Subnet
 from mocks.lab.namespaces import Namespaces
 from mocks.lab.netns import LabError, Netns, Output
+
+LOCAL_DNS = Place("169.254.20.10", "fd00:169:254:20::10")
 
 
 class Machine:
@@ -77,14 +79,30 @@ class Pod(Machine):
 
 
 class Node(Machine):
-    """A node: a router with its pods behind it."""
+    """A node: a router with its pods behind it, each on a link of its own, or all on a bridge.
 
-    def __init__(self, name: str, netns: Netns, place: Place, subnet: Subnet, namespaces: Namespaces) -> None:
+    `gateway`: where pods on a bridge send what is not for their own prefix, and from where their node talks to them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        netns: Netns,
+        place: Place,
+        subnet: Subnet,
+        namespaces: Namespaces,
+        *,
+        bridge: bool = False,
+    ) -> None:
         super().__init__(name, netns, place)
         self._namespaces = namespaces
         self._subnet = subnet
         self._links = 0
         self.pods: dict[str, Pod] = {}
+        self._has_local_dns = False
+        self.gateway = subnet.at(1) if bridge else None
+        if self.gateway is not None:
+            wiring.make_pod_bridge(netns, self.gateway, *self._lengths)
 
     @property
     def pod_cidr(self) -> str:
@@ -106,8 +124,51 @@ class Node(Machine):
         place = self._subnet.take(ip)
         netns = self._namespaces.create(name)
         self._links += 1
-        link = wiring.join_pod(self.netns, self.place, netns, place, self._links)
-        return Pod(name, netns, place, self, link)
+        return Pod(name, netns, place, self, self._plug(netns, place))
+
+    def _plug(self, netns: Netns, place: Place) -> str:
+        if self.gateway is None:
+            return wiring.join_pod(self.netns, self.place, netns, place, self._links)
+        return wiring.bridge_pod(self.netns, self.gateway, netns, place, self._lengths, index=self._links)
+
+    @property
+    def _lengths(self) -> tuple[int, int]:
+        return self._subnet.cidr.prefixlen, self._subnet.cidr6.prefixlen
+
+    def show_bridged(self, *, on: bool) -> None:
+        """Whether netfilter's `inet` hooks see what passes between two pods of one bridge: bridge-nf-call-*."""
+        wiring.call_netfilter(self.netns, on=on)
+
+    def masquerade(self, *inside: str) -> None:
+        """Hide this node's pods behind its own address from all but `inside`; without any, hide them no more."""
+        if inside:
+            plugin.masquerade(self.netns, (self.pod_cidr, self.pod_cidr6), inside)
+        else:
+            plugin.remove(self.netns, plugin.MASQUERADE)
+
+    def refuse(self, *matches: str) -> None:
+        """Stand in for a network plug-in's own policy: forwarded packets that match are dropped, after everyone else.
+
+        `tcp dport 443`, `ip saddr 10.244.1.2`; without any, nothing is refused any more.
+        """
+        if matches:
+            plugin.refuse(self.netns, *matches)
+        else:
+            plugin.remove(self.netns, plugin.POLICY)
+
+    def local_dns(self, place: Place = LOCAL_DNS, *, tracked: bool = False) -> Place:
+        """Make the address of a node-local DNS, once; whoever listens on the node's port 53 answers there.
+
+        Unless `tracked`, conntrack is kept out of it, as such a DNS's own set-up does.
+        """
+        if not self._has_local_dns:
+            wiring.add_local_dns(self.netns, place)
+            self._has_local_dns = True
+        if tracked:
+            plugin.remove(self.netns, plugin.LOCAL_DNS)
+        else:
+            plugin.untrack_dns(self.netns, (place.ip, place.ip6))
+        return place
 
     def release(self, pod: Pod) -> None:
         del self.pods[pod.name]

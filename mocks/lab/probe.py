@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from mocks.lab.netns import Netns
+from mocks.lab.netns import ROOT, Netns
 
 AT_ONCE = 400  # well below the usual limit of 1,024 descriptors
 
@@ -45,12 +45,13 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One connection to try. UDP needs an echo at the other end to be known as allowed."""
+    """One connection to try, by a user of the source. UDP needs an echo at the other end to be known as allowed."""
 
     source: Endpoint
     ip: str
     port: int
     transport: Transport = "tcp"
+    uid: int = ROOT
 
 
 def connect(source: Endpoint, ip: str, port: int, timeout: float = 1.0, transport: Transport = "tcp") -> Outcome:
@@ -71,7 +72,7 @@ def _measure_batch(probes: Sequence[Probe], timeout: float) -> list[Outcome]:
     with selectors.DefaultSelector() as selector:
         try:
             for place, probe in enumerate(probes):
-                made = open_socket(probe.source.netns, probe.ip, probe.transport)
+                made = open_socket(probe.source.netns, probe.ip, probe.transport, probe.uid)
                 sockets.append(made)
                 failure = _begin(made, probe)
                 if failure is not None:
@@ -86,9 +87,9 @@ def _measure_batch(probes: Sequence[Probe], timeout: float) -> list[Outcome]:
     return outcomes
 
 
-def open_socket(netns: Netns, ip: str, transport: Transport) -> socket.socket:
+def open_socket(netns: Netns, ip: str, transport: Transport, uid: int = ROOT) -> socket.socket:
     family = socket.AF_INET if ipaddress.ip_address(ip).version == 4 else socket.AF_INET6  # noqa: PLR2004 - address families
-    return netns.socket(family, socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM)
+    return netns.socket(family, socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM, uid)
 
 
 def _begin(made: socket.socket, probe: Probe) -> Outcome | None:

@@ -1,7 +1,7 @@
 """Nodes, pods and hosts as network namespaces around one switch, routed as a CNI would, on the real kernel.
 
-Pods are veths with host routes (no bridge); nothing is translated but services, where asked for. Nothing is made
-in the caller's own namespace. Tests, the demo and `python -m mocks lab` build on it.
+Pods are veths with host routes, or on a bridge of their node; services are translated, and pods masqueraded, where
+asked for. Nothing is made in the caller's own namespace. Tests, the demo and `python -m mocks lab` build on it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mocks.lab import leftovers, services, wiring
 from mocks.lab.addresses import Place, Subnet
 from mocks.lab.background import Background
 from mocks.lab.conversation import Conversation
-from mocks.lab.listen import Handle, Listener, bind, echo, relay, talker
+from mocks.lab.listen import ANY, Handle, Listener, bind, echo, relay, talker
 from mocks.lab.machines import Host, Node, Pod
 from mocks.lab.namespaces import Namespaces
 from mocks.lab.netns import LabError, Netns, unavailable
@@ -94,12 +94,15 @@ class Lab:
     def pods(self) -> list[Pod]:
         return [pod for node in self.nodes.values() for pod in node.pods.values()]
 
-    def node(self, name: str, pod_cidr: str | None = None, pod_cidr6: str | None = None) -> Node:
+    def node(
+        self, name: str, pod_cidr: str | None = None, pod_cidr6: str | None = None, *, bridge: bool = False
+    ) -> Node:
+        """A node whose pods are routed, or with `bridge` on a bridge."""
         number = len(self.nodes) + 1
         subnet = Subnet(pod_cidr or f"10.244.{number}.0/24", pod_cidr6 or f"fd00:10:244:{number}::/64", FIRST_POD)
         self._refuse_twice(name)
         netns = self._namespaces.create(name)
-        node = Node(name, netns, self._subnet.take(), subnet, self._namespaces)
+        node = Node(name, netns, self._subnet.take(), subnet, self._namespaces, bridge=bridge)
         wiring.make_router(netns, conntrack=self._conntrack)
         self._attach(netns)
         wiring.address(netns, node.place, self._subnet.cidr.prefixlen, self._subnet.cidr6.prefixlen)
@@ -127,6 +130,13 @@ class Lab:
             _show_host(node.netns, host, "eth0")
         self.hosts[name] = host
         return host
+
+    @property
+    def inside_prefixes(self) -> tuple[str, ...]:
+        """Where nodes, pods and services are: what a node masquerades nobody for."""
+        own = [cidr for node in self.nodes.values() for cidr in (node.pod_cidr, node.pod_cidr6)]
+        shared = [self._subnet, self._service_subnet]
+        return (*own, *(str(cidr) for subnet in shared for cidr in (subnet.cidr, subnet.cidr6)))
 
     @property
     def outside(self) -> Host:
@@ -169,19 +179,24 @@ class Lab:
         return where.netns.inside()
 
     def listen(
-        self, where: Endpoint, *ports: int, transport: Transport = "tcp", talk_every: float | None = None
+        self,
+        where: Endpoint,
+        *ports: int,
+        transport: Transport = "tcp",
+        talk_every: float | None = None,
+        at: Place | None = None,
     ) -> list[Listener]:
-        """Serve echo on ports of both families; with `talk_every`, over TCP, speak first and keep speaking."""
-        return [self._listen(where, port, transport, talk_every) for port in ports]
+        """Serve echo on ports of both families; with `talk_every`, over TCP, speak first and keep speaking.
 
-    def _listen(self, where: Endpoint, port: int, transport: Transport, talk_every: float | None) -> Listener:
-        if transport == "udp":
-            return self._serve(where, port, None)
-        return self._serve(where, port, echo if talk_every is None else talker(talk_every))
+        `at`: on these addresses only.
+        """
+        handle = None if transport == "udp" else echo if talk_every is None else talker(talk_every)
+        addresses = (ANY,) if at is None else (at.ip, at.ip6)
+        return [self._serve(where, port, handle, ip) for port in ports for ip in addresses]
 
-    def _serve(self, where: Endpoint, port: int, handle: Handle | None) -> Listener:
+    def _serve(self, where: Endpoint, port: int, handle: Handle | None, ip: str = ANY) -> Listener:
         kind = socket.SOCK_STREAM if handle else socket.SOCK_DGRAM
-        listener = Listener(self._background, bind(where.netns, port, kind), handle)
+        listener = Listener(self._background, bind(where.netns, port, kind, ip), handle)
         self._open.append(listener)
         return listener
 

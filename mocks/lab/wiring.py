@@ -1,4 +1,4 @@
-"""Links, addresses and routes, laid as a routing CNI lays them: a veth a pod, host routes, a gateway on the link.
+"""Links, addresses and routes, laid as CNIs lay them: a veth a pod, with host routes or on the node's bridge.
 
 It keeps no state and makes no namespaces. Only the topology calls it.
 """
@@ -11,6 +11,8 @@ from mocks.lab.netns import Netns
 GATEWAY = "169.254.1.1"
 GATEWAY6 = "fe80::1"
 BRIDGE = "br0"
+POD_BRIDGE = "cni0"
+LOCAL_DNS = "nodelocaldns"
 # A veth whose two ends bear the same index waits up to a second for its carrier; ends apart don't.
 FIRST_INDEX = 1000
 
@@ -113,6 +115,56 @@ def join_pod(node: Netns, node_place: Place, pod: Netns, place: Place, index: in
         f"route add {place.ip6}/128 dev {link} src {node_place.ip6}",
     )
     return link
+
+
+def make_pod_bridge(node: Netns, gateway: Place, length: int, length6: int) -> None:
+    configure(
+        node,
+        f"link add {POD_BRIDGE} type bridge stp_state 0 mcast_snooping 0",
+        f"link set {POD_BRIDGE} up",
+        f"address add {gateway.ip}/{length} dev {POD_BRIDGE}",
+        f"address add {gateway.ip6}/{length6} dev {POD_BRIDGE} nodad",
+    )
+
+
+def call_netfilter(node: Netns, *, on: bool) -> None:
+    """Whether what a bridge passes on shows itself to the hooks of ip and inet tables; the kernel's default is on."""
+    for name in ("iptables", "ip6tables"):
+        node.write_sysctl(f"net/bridge/bridge-nf-call-{name}", int(on))
+
+
+def bridge_pod(node: Netns, gateway: Place, pod: Netns, place: Place, lengths: tuple[int, int], *, index: int) -> str:
+    """Plug a pod into the node's bridge; it may get itself back, for a service of its own. Returns the node's end."""
+    link = f"pod{index}"
+    configure(
+        node,
+        f"link add {link} index {FIRST_INDEX + index} type veth peer name eth0 netns {pod.path}",
+        f"link set {link} master {POD_BRIDGE} up",
+        f"link set {link} type bridge_slave hairpin on",
+    )
+    configure(
+        pod,
+        "link set eth0 up",
+        f"address add {place.ip}/{lengths[0]} dev eth0",
+        f"address add {place.ip6}/{lengths[1]} dev eth0 nodad",
+        f"route add default via {gateway.ip} dev eth0",
+        f"route add ::/0 via {gateway.ip6} dev eth0",
+    )
+    return link
+
+
+def add_local_dns(node: Netns, place: Place) -> None:
+    """Give a node the address, reachable only from itself and its pods, that a node-local DNS listens on.
+
+    A bridge without ports carries it: not every kernel has dummy links.
+    """
+    configure(
+        node,
+        f"link add {LOCAL_DNS} type bridge",
+        f"link set {LOCAL_DNS} up",
+        f"address add {place.ip}/32 dev {LOCAL_DNS}",
+        f"address add {place.ip6}/128 dev {LOCAL_DNS} nodad",
+    )
 
 
 def unplug(netns: Netns, link: str) -> None:

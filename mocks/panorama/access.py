@@ -56,6 +56,8 @@ class Keys:
     users: dict[str, str]
     valid: dict[str, str] = field(default_factory=dict)
     expired: set[str] = field(default_factory=set)
+    rights: dict[str, set[str]] = field(default_factory=dict)
+    """The request types that a user's role allows; who is not in it may ask everything."""
 
     def generate(self, user: str) -> str:
         key = base64.b64encode(secrets.token_hex(50).encode()).decode()  # letters, digits and "=", as a real one
@@ -71,6 +73,10 @@ class Keys:
         if key not in self.valid:
             raise ApiError(Code.FORBIDDEN, "Invalid Credential")
         return self.valid[key]
+
+    def refuse_type(self, user: str, kind: str) -> None:
+        if kind not in self.rights.get(user, {kind}):
+            raise ApiError(Code.FORBIDDEN, f"Type [{kind}] not authorized for user role.")
 
     def expire(self) -> None:
         self.expired |= set(self.valid)

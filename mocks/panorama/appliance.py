@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from xml.etree.ElementTree import Element
@@ -18,9 +18,10 @@ from mocks.panorama.access import Keys, Traffic
 from mocks.panorama.apps import predefined
 from mocks.panorama.devices import Inventory
 from mocks.panorama.jobs import Job, Jobs, stamp
+from mocks.panorama.locks import Locks
 from mocks.panorama.mappings import Mappings
 from mocks.panorama.replies import ApiError, Code
-from mocks.panorama.tree import load_config, serialize, settle, shallow, share
+from mocks.panorama.tree import load_config, same_uuids, serialize, settle, shallow, share
 
 HaState = Literal[
     "disabled",
@@ -50,7 +51,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of the journal and of the configuration log."""
+    """One line of the journal and of the configuration log. `edit` does it again, for a commit of some changes only."""
 
     number: int
     command: str
@@ -58,6 +59,7 @@ class Change:
     admin: str
     at: float
     result: str = "Succeeded"
+    edit: Edit | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,15 @@ class Panorama:
         app_version: str = "8950-9300",
         users: Mapping[str, str] | None = None,
         read_only: tuple[str, ...] = (),
+        rights: Mapping[str, Collection[str]] | None = None,
         predefined: Path | str | None = None,
         commit_seconds: float = 0.05,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.identity = Identity(serial, hostname, sw_version, model, app_version)
         self.keys = Keys(dict(users or {"admin": "admin"}))
+        self.keys.rights = {user: set(types) for user, types in (rights or {}).items()}
+        self.locks = Locks()
         self.read_only = set(read_only)
         self.clock = clock
         self.started = clock()
@@ -201,7 +206,7 @@ class Panorama:
             edited = edit(self._candidate, self._marks(change))
             if edited is not self._candidate:
                 self._candidate = groups.number_groups(edited)
-                self.journal.append(change)
+                self.journal.append(replace(change, edit=edit))
                 self.log.append(change)
 
     def reparent(self, name: str, parent: str | None, admin: str) -> int:
@@ -222,30 +227,63 @@ class Panorama:
 
     # jobs
 
-    def commit(self, admin: str = "admin", description: str = "") -> int:
-        """Enqueue a commit of the candidate as it is now; running changes when the job ends."""
+    def commit(self, admin: str = "admin", description: str = "", admins: Collection[str] | None = None) -> int:
+        """Enqueue a commit of the candidate as it is now, or of these administrators' changes alone.
+
+        Running changes when the job ends.
+        """
         with self.lock:
             self.jobs.advance()
             self.log.append(self._change("commit", "", admin))
             snapshot, upto = self._candidate, self._numbers
+            theirs = self.changed_by(admins)
             job = self.jobs.enqueue(
                 "Commit",
                 admin,
-                lambda job: self._committed(job, snapshot, upto),
+                lambda job: self._finish(
+                    job, (lambda: self._settled(snapshot, upto)) if admins is None else (lambda: self._replayed(theirs))
+                ),
                 seconds=self.commit_seconds,
                 description=description,
             )
             return job.id
 
-    def _committed(self, job: Job, snapshot: Element, upto: int) -> None:
+    def changed_by(self, admins: Collection[str] | None) -> list[Change]:
+        """The uncommitted changes of these administrators, or of all."""
+        with self.lock:
+            self.jobs.advance()
+            return [change for change in self.journal if admins is None or change.admin in admins]
+
+    def _settled(self, snapshot: Element, upto: int) -> None:
+        """Everything that the candidate held then."""
+        before = self._running
+        self._running = settle(snapshot, before, lambda number: number <= upto)
+        edited = self._candidate is not snapshot
+        self._candidate = settle(self._candidate, before, lambda number: number <= upto) if edited else self._running
+        self.journal = [change for change in self.journal if change.number > upto]
+
+    def _replayed(self, changes: list[Change]) -> None:
+        """These changes alone, done once more on the running configuration."""
+        before = root = self._running
+        for change in changes:
+            if change.edit is None:
+                raise ApiError(Code.NOT_POSSIBLE, f"after a {change.command} only a full commit is possible")
+            root = groups.number_groups(change.edit(root, {}))
+        same_uuids(root, before, self._candidate)
+        numbers = {change.number for change in changes} | {0}
+        self._running = root
+        self.journal = [change for change in self.journal if change.number not in numbers]
+        self._candidate = settle(self._candidate, before, numbers.__contains__) if self.journal else root
+
+    def _finish(self, job: Job, work: Callable[[], None]) -> None:
         if self.fail_commits is not None:
             job.result, job.lines = "FAIL", [self.fail_commits, "Commit failed"]
             return
-        before = self._running
-        self._running = settle(snapshot, before, upto)
-        edited = self._candidate is not snapshot
-        self._candidate = settle(self._candidate, before, upto) if edited else self._running
-        self.journal = [change for change in self.journal if change.number > upto]
+        try:
+            work()
+        except ApiError as error:
+            job.result, job.lines = "FAIL", [f"Partial commit failed: {error.message}", "Commit failed"]
+            return
         self.versions.append(Version(len(self.versions) + 1, job.end, job.user, job.description, self._running))
         job.lines = ["Configuration committed successfully"]
 

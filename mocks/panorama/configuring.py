@@ -40,6 +40,7 @@ def run(panorama: Panorama, action: str, params: Params, user: str) -> Reply:
     if action != "multi-config" and action not in EDITS:
         raise ApiError(Code.BAD_REQUEST, f'Illegal value for parameter "action" [{action}].')
     panorama.refuse_write(user)
+    panorama.locks.refuse_edit(user)
     if action == "multi-config":
         return multi_config(panorama, params, user)
     xpath = need(params, "xpath")

@@ -43,6 +43,7 @@ def answer(panorama: Panorama, ask: Ask) -> Reply:
     try:
         user = "" if ask["type"] == "keygen" else authenticate(panorama, ask)
         note(panorama, ask, user)
+        panorama.keys.refuse_type(user, ask["type"])
         return handler_of(panorama, ask)(panorama, ask, user)
     except ApiError as error:
         return refusal(error)
@@ -113,9 +114,17 @@ def commit(panorama: Panorama, ask: Ask, user: str) -> Reply:
         return push(panorama, root, description, user)
     if root.tag != "commit":
         raise ApiError(Code.INVALID_COMMAND, f" {root.tag}  is unexpected")
-    if not panorama.pending and root.find("force") is None:
+    panorama.locks.refuse_commit(user)
+    admins = partial_of(root)
+    if not panorama.changed_by(admins) and root.find("force") is None:
         return message("There are no changes to commit.", Code.SUCCESS)
-    return enqueued(panorama.commit(user, description), "Commit")
+    return enqueued(panorama.commit(user, description, admins), "Commit")
+
+
+def partial_of(root: Element) -> frozenset[str] | None:
+    """The administrators whose changes are to be committed; None is everybody. Other parts are not told apart."""
+    members = root.findall("partial/admin/member")
+    return frozenset((member.text or "").strip() for member in members) if members else None
 
 
 def push(panorama: Panorama, root: Element, description: str, user: str) -> Reply:

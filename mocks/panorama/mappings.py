@@ -25,6 +25,7 @@ class Mappings:
     clock: Callable[[], float]
     tags: dict[str, dict[str, float]] = field(default_factory=dict)
     users: dict[str, tuple[str, float]] = field(default_factory=dict)
+    soonest: float = FOREVER
 
     def register(self, ip: str, tag: str, seconds: float | None = None) -> None:
         if not is_address(ip):
@@ -33,6 +34,7 @@ class Mappings:
         if held.get(tag, 0.0) > self.clock() and seconds is None:
             raise MappingError(f"tag {tag} already exists, ignore")
         held[tag] = self.clock() + seconds if seconds else FOREVER
+        self.soonest = min(self.soonest, held[tag])
 
     def unregister(self, ip: str, tag: str | None = None) -> None:
         held = self.tags.get(ip, {})
@@ -44,15 +46,21 @@ class Mappings:
             held.clear()
         else:
             del held[tag]
-        self.forget()
+        if not held:
+            del self.tags[ip]
 
     def forget(self) -> None:
+        """What timed out; nothing is looked through before the first time is over."""
         now = self.clock()
+        if now < self.soonest:
+            return
         for ip, held in list(self.tags.items()):
             self.tags[ip] = {tag: until for tag, until in held.items() if until > now}
             if not self.tags[ip]:
                 del self.tags[ip]
         self.users = {ip: (user, until) for ip, (user, until) in self.users.items() if until > now}
+        times = [until for held in self.tags.values() for until in held.values()]
+        self.soonest = min([*times, *(until for _, until in self.users.values())], default=FOREVER)
 
     def registered(self, ip: str | None = None, tag: str | None = None) -> list[tuple[str, list[str]]]:
         """Addresses and tags, in the order of their registration."""
@@ -66,7 +74,9 @@ class Mappings:
     def login(self, user: str, ip: str, minutes: float | None = None) -> None:
         if not is_address(ip):
             raise MappingError(f"{ip} is not a valid ip")
-        self.users[ip] = (user, self.clock() + minutes * 60 if minutes else FOREVER)
+        until = self.clock() + minutes * 60 if minutes else FOREVER
+        self.users[ip] = (user, until)
+        self.soonest = min(self.soonest, until)
 
     def logout(self, ip: str) -> None:
         self.users.pop(ip, None)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from xml.etree.ElementTree import Element, SubElement
 
-from mocks.panorama import groups, jobs
+from mocks.panorama import groups, jobs, locks
 from mocks.panorama.appliance import Panorama
 from mocks.panorama.devices import filled, render, yes
 from mocks.panorama.mappings import render_entry
@@ -19,7 +19,8 @@ from mocks.panorama.tree import XmlError, parse_xml
 Operation = Callable[[Panorama, Element, str], Reply]
 OPERATIONS: dict[tuple[str, ...], Operation] = {}
 PAGE = 500
-WRITES = {("revert", "config"), ("load", "config"), ("request", "move-dg"), ("delete", "config", "saved")}
+EDITS = {("revert", "config"), ("load", "config"), ("request", "move-dg")}
+WRITES = {*EDITS, ("delete", "config", "saved"), ("request", "commit-lock"), ("request", "config-lock")}
 
 
 def operation(path: str) -> Callable[[Operation], Operation]:
@@ -35,6 +36,8 @@ def run(panorama: Panorama, cmd: str, user: str) -> Reply:
     path, node = find(cmd)
     if path in WRITES:
         panorama.refuse_write(user)
+    if path in EDITS:
+        panorama.locks.refuse_edit(user)
     return OPERATIONS[path](panorama, node, user)
 
 
@@ -198,6 +201,40 @@ def delete_saved(panorama: Panorama, node: Element, _user: str) -> Reply:
     if panorama.saved.pop(name, None) is None:
         raise ApiError(Code.NOT_FOUND, f"{name} does not exist")
     return message(f"{name} deleted", Code.SUCCESS)
+
+
+# locks
+
+
+@operation("show commit-locks")
+def show_commit_locks(panorama: Panorama, _node: Element, _user: str) -> Reply:
+    return result(locks.render("commit", panorama.locks.commit))
+
+
+@operation("show config-locks")
+def show_config_locks(panorama: Panorama, _node: Element, _user: str) -> Reply:
+    return result(locks.render("config", panorama.locks.config))
+
+
+@operation("request commit-lock")
+def commit_lock(panorama: Panorama, node: Element, user: str) -> Reply:
+    return lock(panorama, "commit", node, user)
+
+
+@operation("request config-lock")
+def config_lock(panorama: Panorama, node: Element, user: str) -> Reply:
+    return lock(panorama, "config", node, user)
+
+
+def lock(panorama: Panorama, kind: str, node: Element, user: str) -> Reply:
+    """`add`, or `remove`, which may name another administrator whose lock is broken."""
+    if node.find("add") is not None:
+        panorama.locks.add(kind, user, (node.findtext("add/comment") or "").strip())
+    elif node.find("remove") is not None:
+        panorama.locks.remove(kind, (node.findtext("remove/admin") or user).strip())
+    else:
+        raise ApiError(Code.INVALID_COMMAND, f" request -> {kind}-lock  is incomplete")
+    return message(f"Successfully changed the {kind} lock", Code.SUCCESS)
 
 
 # device groups, devices, templates

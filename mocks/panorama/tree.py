@@ -156,15 +156,28 @@ def marked_copy(node: Element, stamp: Mapping[str, str]) -> Element:
     return fresh
 
 
-def settle(node: Element, old: Element | None, upto: int) -> Element:
-    """The node without the marks of changes up to `upto`; what it shares with `old` has none and stays shared."""
+def settle(node: Element, old: Element | None, committed: Callable[[int], bool]) -> Element:
+    """The node without the marks of committed changes; what it shares with `old` has none and stays shared."""
     if node is old:
         return node
     kept = {id(child) for child in old} if old is not None else set()
     known = {key(child): child for child in old} if old is not None else {}
-    fresh = shallow(node, MARKS if int(node.get("dirtyId", "0")) <= upto else ())
-    fresh[:] = [c if id(c) in kept else settle(c, known.get(key(c)), upto) for c in node]
+    fresh = shallow(node, MARKS if committed(int(node.get("dirtyId", "0"))) else ())
+    fresh[:] = [c if id(c) in kept else settle(c, known.get(key(c)), committed) for c in node]
     return fresh
+
+
+def same_uuids(new: Element, old: Element | None, like: Element | None) -> None:
+    """Give the fresh nodes of `new`, those that `old` doesn't share, the UUIDs that their twins in `like` have."""
+    kept = {id(child) for child in old} if old is not None else set()
+    olds = {key(child): child for child in old} if old is not None else {}
+    twins = {key(child): child for child in like} if like is not None else {}
+    for child in new:
+        if id(child) not in kept:
+            twin = twins.get(key(child))
+            if twin is not None and "uuid" in twin.attrib and "uuid" in child.attrib:
+                child.set("uuid", twin.attrib["uuid"])
+            same_uuids(child, olds.get(key(child)), twin)
 
 
 def share(new: Element, old: Element, stamp: Mapping[str, str]) -> Element:

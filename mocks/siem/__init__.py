@@ -1,9 +1,10 @@
-"""A SIEM in small: a strict Splunk HTTP Event Collector and a strict syslog receiver. It knows no product that sends.
+"""A SIEM in small: a strict Splunk HTTP Event Collector, syslog receiver and log store. It knows no product that sends.
 
 `Siem` is all of it, `HecServer` and `SyslogServer` its parts, `serve` the command of `python -m mocks`.
 """
 
 from mocks.siem.certificates import Certificate, issue
+from mocks.siem.cloudwatch import CloudWatch
 from mocks.siem.command import serve
 from mocks.siem.envelope import Event
 from mocks.siem.hec import HecServer
@@ -16,6 +17,7 @@ from mocks.siem.tokens import Token
 __all__ = [
     "Call",
     "Certificate",
+    "CloudWatch",
     "Connection",
     "Event",
     "HecServer",

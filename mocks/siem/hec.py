@@ -14,7 +14,7 @@ from typing import Self, Unpack
 from aiohttp import web
 
 from mocks.serving import Authority, Faults, Server, abort
-from mocks.siem.certificates import create_authority
+from mocks.siem.certificates import ClientCertificate, create_authority, server_context
 from mocks.siem.collector import Collector, Settings
 from mocks.siem.replies import Reply, Request
 from mocks.siem.tokens import Token
@@ -35,6 +35,7 @@ class HecServer(Collector):
         tls: bool = True,
         tls_dir: Path | None = None,
         authority: Authority | None = None,
+        client_certificate: ClientCertificate = "none",
         **settings: Unpack[Settings],
     ) -> None:
         super().__init__(*tokens, **settings)
@@ -42,6 +43,7 @@ class HecServer(Collector):
         self.port = port
         self.address = address
         self.tls = tls
+        self.client_certificate: ClientCertificate = client_certificate
         self.authority = authority or create_authority(self, tls_dir)
         self._server: Server | None = None
 
@@ -55,7 +57,7 @@ class HecServer(Collector):
 
     def start(self) -> Self:
         names = dict.fromkeys(["localhost", "127.0.0.1", "::1", self.address])
-        context = self.authority.server_context(*names) if self.tls else None
+        context = server_context(self.authority, self.client_certificate, *names) if self.tls else None
         server = Server(make_app(self, self.faults), self.address, self.port, context)
         try:
             server.start()

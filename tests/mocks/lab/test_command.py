@@ -11,6 +11,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("possible")]
 PLAN = """
 nodes:
   n1: {pods: [x]}
+  n2: {pods: [y], bridge: true, masquerade: true}
 outside:
   corp: {ip: 10.20.0.5, ip6: "2001:db8:20::5"}
 tcp: [80]
@@ -34,7 +35,7 @@ class TestCommand:
                 if "ends with SIGINT" in line:
                     break
             child.terminate()
-            assert child.wait(10) == 0, child.stderr.read()
+            assert child.wait(60) == 0, child.stderr.read()
         for expected in ("n1", "10.244.1.2", "10.20.0.5", f"nsenter --net=/proc/{child.pid}/fd/"):
             assert expected in shown
 
