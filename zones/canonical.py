@@ -16,16 +16,21 @@ from zones.schedule import Absolute, Schedule, Weekly
 from zones.zone import Entitlement, Zoning
 
 Json = dict[str, Any]
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def text(value: object) -> str:
     """A JSON value's canonical text: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encode(value)
 
 
 def digest(value: object) -> str:
     """The SHA-256 of a JSON value's canonical text, in hexadecimal."""
-    return hashlib.sha256(text(value).encode()).hexdigest()
+    return digest_of_text(text(value))
+
+
+def digest_of_text(canonical_text: str) -> str:
+    return hashlib.sha256(canonical_text.encode()).hexdigest()
 
 
 def _without_defaults(**fields: object) -> Json:

@@ -1,102 +1,232 @@
 """Whose an address is, kept up to date change by change: what `Inventory.directory` answers, without its cost. No I/O.
 
-`enforcer.view` keeps it; the flow records ask it.
+Nodes and the pods of this node are held as they are, pods of other nodes packed, as their slices tell them.
+`enforcer.view` keeps it; the kernel's rules and the flow records ask it.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
-from zones.inventory import Holder, Node, Pod, Stranger
-from zones.net import AddressSet, IPAddress, IPNetwork
+from zones.inventory import Holder, Node, Pod, Stranger, believable
+from zones.net import NO_ADDRESS, AddressSet, IPAddress, IPNetwork, union
+from zones.remote import Block, Likenesses, address_of, key_of
 
-_Claimant = TypeVar("_Claimant", Pod, Node)
+_Claim = Pod | Block
+_Row = tuple[_Claim, int]
 
 
 class Holders:
     """Pods and nodes by address. `networks`: prefixes of pods besides those that the nodes tell."""
 
     def __init__(self, networks: tuple[IPNetwork, ...] = ()) -> None:
-        self._networks = networks
-        self._pods: dict[IPAddress, dict[str, Pod]] = {}
-        self._nodes: dict[IPAddress, dict[str, Node]] = {}
-        self._cidrs: dict[str, tuple[IPNetwork, ...]] = {}
-        self._pod_networks = AddressSet.of(networks)
-        self._disputed: set[IPAddress] = set()
-        self._changed: set[IPAddress] = set()
+        self._configured = AddressSet.of(networks)
+        self._told: dict[str, AddressSet] = {}
+        self._pod_networks: AddressSet | None = self._configured
+        self._nodes: dict[int, dict[str, Node]] = {}
+        self._claims: dict[int, _Claim | tuple[_Claim, ...]] = {}
+        self._of_node: dict[str, dict[str, _Claim]] = {}
+        self._blocks: dict[str, Block] = {}
+        self._alike = Likenesses()
+        self._allowed: dict[str, frozenset[str] | None] = {}
+        self._contested: set[int] = set()
+        self._changed: set[int] = set()
+        self._reentitled: set[str] = set()
 
     @property
     def pod_networks(self) -> AddressSet:
         """The prefixes that pods get addresses from; another object whenever they change."""
+        if self._pod_networks is None:
+            self._pod_networks = union([*self._told.values(), self._configured])
         return self._pod_networks
 
     def take_changed(self) -> dict[IPAddress, Holder | None]:
-        """Who holds each address that changed hands since the last time; None is gone."""
-        changed = {address: self._claimant(address) for address in self._changed}
-        self._changed.clear()
+        """Who holds each address that changed hands, or whose holder changed, since the last time; None is gone.
+
+        A pod of another node is told by what it has in common with all that are like it: namespace, workload, labels
+        and right, but neither uid, name, node nor addresses. One object stands for all of them.
+        """
+        for block in self._blocks.values() if self._reentitled else ():
+            self._changed.update(block.of_namespaces(self._reentitled))
+        changed = {(address := address_of(key)): self._common(address, key) for key in self._changed}
+        self._changed, self._reentitled = set(), set()
         return changed
 
     def snapshot(self) -> dict[IPAddress, Holder]:
-        """Who holds each address, all of them."""
-        found = {address: self._claimant(address) for address in (*self._pods, *self._nodes)}
-        return {address: holder for address, holder in found.items() if holder is not None}
+        """Who holds each address, all of them, told as by `take_changed`."""
+        found: dict[IPAddress, Holder] = {}
+        for key in chain(self._claims, self._nodes):
+            address = address_of(key)
+            holder = self._common(address, key)
+            if holder is not None:
+                found[address] = holder
+        return found
 
     def of(self, address: IPAddress) -> Holder | None:
-        """None is an address of neither pods nor nodes."""
-        known = self._claimant(address)
-        return Stranger.UNKNOWN if known is None and address in self._pod_networks else known
-
-    def _claimant(self, address: IPAddress) -> Holder | None:
-        node = self._nodes.get(address)
+        """None is an address of neither pods nor nodes. A pod of another node is whole, but for its uid."""
+        key = key_of(address)
+        node = self._nodes.get(key)
         if node:
             return next(iter(node.values()))
-        claims = self._pods.get(address)
+        claims = self._claimants(address, key)
         if claims:
-            return Stranger.DISPUTED if len(claims) > 1 else next(iter(claims.values()))
-        return None
+            return Stranger.DISPUTED if len(claims) > 1 else _whole(claims[0])
+        return Stranger.UNKNOWN if address in self.pod_networks else None
 
     def disputed(self) -> list[tuple[IPAddress, tuple[Pod, ...]]]:
         """The addresses that more than one running pod claims."""
-        return [(address, tuple(self._pods[address].values())) for address in sorted(self._disputed, key=str)]
+        found = ((address_of(key), self._claimants(address_of(key), key)) for key in sorted(self._contested))
+        return [(address, tuple(map(_whole, claims))) for address, claims in found if len(claims) > 1]
+
+    def misplaced(self, node: str) -> Iterator[tuple[IPAddress, Pod]]:
+        """The addresses that pods of this node claim and can't have: they are in none of the node's pod networks."""
+        for claim in self._of_node.get(node, {}).values():
+            if isinstance(claim, Pod):
+                yield from ((at, claim) for at in claim.addresses if not self._believes(at, node))
+
+    def kinds(self) -> Iterator[tuple[Pod, int]]:
+        """What pods there are, and how many of each; those of other nodes as by `take_changed`."""
+        own = (claim for claims in self._of_node.values() for claim in claims.values() if isinstance(claim, Pod))
+        return chain(((pod, 1) for pod in own), ((each.pod, each.count) for each in self._alike))
+
+    def remote(self) -> Iterator[Pod]:
+        """Every pod that slices tell of, whole. It takes a while where they are many."""
+        return (pod for block in self._blocks.values() for pod in block.pods())
 
     def replace(self, before: Pod | Node | None, after: Pod | Node | None) -> None:
         """An object as it was and as it is; None where it wasn't there or is gone."""
-        self._changed.update(_held(before), _held(after))
-        for address in _held(before):
-            self._release(address, before)
-        for address in _held(after):
-            self._claim(address, after)
-        if isinstance(before, Node) or isinstance(after, Node):
-            self._learn_networks(before, after)
+        if before == after:
+            return
+        for each in (before, after):
+            self._changed.update(map(key_of, _held(each)))
+        self._withdraw(before)
+        self._enter(after)
 
-    def _learn_networks(self, before: Pod | Node | None, after: Pod | Node | None) -> None:
+    def replace_slice(self, name: str, node: str, pods: Sequence[Pod]) -> None:
+        """The pods of another node that a slice tells of; none where it is gone."""
+        block = self._blocks.get(name)
+        if block is not None and block.node != node:
+            self._fill(block, ())
+            block = None
+        if block is None:
+            block = self._blocks[name] = Block(name, node)
+            self._of_node.setdefault(node, {})[name] = block
+        self._fill(block, pods)
+
+    def entitle(self, namespace: str, allowed: frozenset[str] | None) -> None:
+        """The zones that a namespace allows the pods that slices tell of; None without an annotation."""
+        self._allowed[namespace] = allowed
+        if self._alike.entitle(namespace, allowed):
+            self._reentitled.add(namespace)  # looked for when it is asked, for all namespaces at once
+
+    def _fill(self, block: Block, pods: Sequence[Pod]) -> None:
+        before, former = block.contents(), block.alike
+        block.fill(pods, [self._alike.take(pod, self._allowed.get(pod.namespace)) for pod in pods])
+        for alike in former:
+            self._alike.give_back(alike)
+        after = block.contents()
+        for key in before.keys() - after.keys():
+            self._changed.add(key)
+            self._release(key, block)
+        for key, rows in after.items():
+            held = before.get(key)
+            if rows != held:
+                self._changed.add(key)
+                if held is None and key not in self._claims and len(rows) == 1:
+                    self._claims[key] = block
+                else:
+                    self._release(key, block)
+                    self._claim(key, block)
+        if not pods:
+            del self._blocks[block.name]
+            self._drop_claim(block.node, block.name)
+
+    def _withdraw(self, before: Pod | Node | None) -> None:
         if isinstance(before, Node):
-            self._cidrs.pop(before.name, None)
+            for address in before.addresses:
+                named = self._nodes.get(key_of(address), {})
+                named.pop(before.name, None)
+                if not named:
+                    self._nodes.pop(key_of(address), None)
+            self._learn(before.name, ())
+        elif before is not None and _held(before):
+            for address in before.addresses:
+                self._release(key_of(address), before)
+            self._drop_claim(before.node, before.uid)
+
+    def _enter(self, after: Pod | Node | None) -> None:
         if isinstance(after, Node):
-            self._cidrs[after.name] = after.pod_cidrs
-        told = [cidr for cidrs in self._cidrs.values() for cidr in cidrs]
-        self._pod_networks = AddressSet.of([*self._networks, *told])
+            for address in after.addresses:
+                self._nodes.setdefault(key_of(address), {})[after.name] = after
+            self._learn(after.name, after.pod_cidrs)
+        elif after is not None and _held(after):
+            for address in after.addresses:
+                self._claim(key_of(address), after)
+            self._of_node.setdefault(after.node, {})[after.uid] = after
 
-    def _claim(self, address: IPAddress, holder: Pod | Node | None) -> None:
-        if isinstance(holder, Node):
-            self._nodes.setdefault(address, {})[holder.name] = holder
-        elif holder is not None:
-            claims = self._pods.setdefault(address, {})
-            claims[holder.uid] = holder
-            self._judge(address, claims)
+    def _learn(self, node: str, cidrs: Sequence[IPNetwork]) -> None:
+        """The pod networks of a node; what its pods claim is looked at again."""
+        space = AddressSet.of(cidrs)
+        if self._told.get(node, NO_ADDRESS) == space:
+            return
+        self._told[node] = space
+        if not space:
+            del self._told[node]
+        self._pod_networks = None
+        for claim in self._of_node.get(node, {}).values():
+            self._changed.update(claim.keys if isinstance(claim, Block) else map(key_of, claim.addresses))
 
-    def _release(self, address: IPAddress, holder: Pod | Node | None) -> None:
-        if isinstance(holder, Node):
-            _drop(self._nodes, address, holder.name)
-        elif holder is not None:
-            _drop(self._pods, address, holder.uid)
-            self._judge(address, self._pods.get(address, {}))
+    def _drop_claim(self, node: str, key: str) -> None:
+        claims = self._of_node.get(node, {})
+        claims.pop(key, None)
+        if not claims:
+            self._of_node.pop(node, None)
 
-    def _judge(self, address: IPAddress, claims: dict[str, Pod]) -> None:
-        if len(claims) > 1:
-            self._disputed.add(address)
+    def _claim(self, key: int, claim: _Claim) -> None:
+        claims = (*self._all(key), claim)
+        self._settle(key, claims)
+
+    def _release(self, key: int, claim: _Claim) -> None:
+        self._settle(key, tuple(each for each in self._all(key) if not _same(each, claim)))
+
+    def _settle(self, key: int, claims: tuple[_Claim, ...]) -> None:
+        """Most addresses have one claim, which is held without anything around it."""
+        if not claims:
+            self._claims.pop(key, None)
         else:
-            self._disputed.discard(address)
+            self._claims[key] = claims[0] if len(claims) == 1 else claims
+        many = len(claims) > 1 or any(isinstance(each, Block) and each.keys.count(key) > 1 for each in claims)
+        (self._contested.add if many else self._contested.discard)(key)
+
+    def _all(self, key: int) -> tuple[_Claim, ...]:
+        held = self._claims.get(key, ())
+        return held if isinstance(held, tuple) else (held,)
+
+    def _common(self, address: IPAddress, key: int) -> Holder | None:
+        node = self._nodes.get(key)
+        if node:
+            return next(iter(node.values()))
+        if key not in self._contested:
+            claim = self._claims.get(key)
+            if not isinstance(claim, Block):
+                return claim if isinstance(claim, Pod) and self._believes(address, claim.node) else None
+            return claim.common(claim.row(key)) if self._believes(address, claim.node) else None
+        claims = self._claimants(address, key)
+        if len(claims) > 1:
+            return Stranger.DISPUTED
+        return next((claim.common(row) if isinstance(claim, Block) else claim for claim, row in claims), None)
+
+    def _claimants(self, address: IPAddress, key: int) -> list[_Row]:
+        """The pods that claim an address and may have it; a pod that two slices tell of is one."""
+        rows: list[_Row] = []
+        for claim in self._all(key):
+            if self._believes(address, claim.node):
+                rows += [(claim, row) for row in claim.claims(key)] if isinstance(claim, Block) else [(claim, 0)]
+        return rows if len(rows) < 2 else list({_identity(row): row for row in rows}.values())  # noqa: PLR2004
+
+    def _believes(self, address: IPAddress, node: str) -> bool:
+        return believable(address, self._told.get(node, NO_ADDRESS), self._configured)
 
 
 def _held(holder: Pod | Node | None) -> tuple[IPAddress, ...]:
@@ -105,8 +235,16 @@ def _held(holder: Pod | Node | None) -> tuple[IPAddress, ...]:
     return holder.addresses
 
 
-def _drop(index: dict[IPAddress, dict[str, _Claimant]], address: IPAddress, key: str) -> None:
-    claims = index.get(address, {})
-    claims.pop(key, None)
-    if not claims:
-        index.pop(address, None)
+def _same(one: _Claim, other: _Claim) -> bool:
+    return one is other or (isinstance(one, Pod) and isinstance(other, Pod) and one.uid == other.uid)
+
+
+def _whole(claim: _Row) -> Pod:
+    holder, row = claim
+    return holder.pod(row) if isinstance(holder, Block) else holder
+
+
+def _identity(claim: _Row) -> str:
+    """Slices tell no uid here; among pods that are there at one time, namespace and name are as good."""
+    pod = _whole(claim)
+    return pod.uid or f"{pod.namespace}/{pod.name}"

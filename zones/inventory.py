@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from zones.net import AddressSet, IPAddress, IPNetwork
+from zones.net import NO_ADDRESS, AddressSet, IPAddress, IPNetwork
 from zones.verdict import Endpoint
 from zones.zone import Zoning
 
@@ -105,9 +105,8 @@ class Inventory:
     def holders(self) -> dict[IPAddress, Holder]:
         """Who holds each address. One that two running pods claim is trusted to neither; a node's is the node's."""
         held: dict[IPAddress, Holder] = {}
-        for pod in self.pods.values():
-            for address in pod.addresses if pod.holds_addresses else ():
-                held[address] = Stranger.DISPUTED if address in held else pod
+        for pod, address in self._claims():
+            held[address] = Stranger.DISPUTED if address in held else pod
         held |= {address: node for node in self.nodes.values() for address in node.addresses}
         return held
 
@@ -118,15 +117,33 @@ class Inventory:
     def disputed(self) -> Iterator[tuple[IPAddress, tuple[Pod, ...]]]:
         """The addresses that more than one running pod claims."""
         claims: dict[IPAddress, list[Pod]] = {}
+        for pod, address in self._claims():
+            claims.setdefault(address, []).append(pod)
+        return ((address, tuple(pods)) for address, pods in claims.items() if len(pods) > 1)
+
+    def _claims(self) -> Iterator[tuple[Pod, IPAddress]]:
+        """Which running pod claims which address, where it may have that."""
+        told = {node.name: AddressSet.of(node.pod_cidrs) for node in self.nodes.values()}
+        configured = AddressSet.of(self.networks)
         for pod in self.pods.values():
             for address in pod.addresses if pod.holds_addresses else ():
-                claims.setdefault(address, []).append(pod)
-        return ((address, tuple(pods)) for address, pods in claims.items() if len(pods) > 1)
+                if believable(address, told.get(pod.node, NO_ADDRESS), configured):
+                    yield pod, address
 
     def pod_networks(self) -> tuple[IPNetwork, ...]:
         """The prefixes that pods get addresses from. An unknown address in one of them is outside, never inside."""
         from_nodes = {cidr for node in self.nodes.values() for cidr in node.pod_cidrs}
         return tuple(sorted(from_nodes | set(self.networks), key=str))
+
+
+def believable(address: IPAddress, told: AddressSet, configured: AddressSet) -> bool:
+    """Whether a pod may have an address: one of its node's pod networks, or of those that are configured.
+
+    Where there is neither of this IP version, nothing speaks against it.
+    """
+    spans = (told.v4, configured.v4) if address.version == 4 else (told.v6, configured.v6)  # noqa: PLR2004
+    number = int(address)
+    return number in spans[0] or number in spans[1] or not any(spans)
 
 
 def endpoint(address: IPAddress, holder: Holder | None, zoning: Zoning) -> Endpoint:

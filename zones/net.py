@@ -145,7 +145,16 @@ class AddressSet:
     @classmethod
     def parse(cls, prefixes: Iterable[str]) -> AddressSet:
         """From prefixes or addresses as text; set host bits are masked off. Raises ValueError."""
-        return cls.of(ip_network(prefix, strict=False) for prefix in prefixes)
+        v4: list[Span] = []
+        others: list[IPNetwork] = []
+        for prefix in prefixes:
+            span = _v4_span(prefix)
+            if span is None:
+                others.append(ip_network(prefix, strict=False))
+            else:
+                v4.append(span)
+        rest = cls.of(others) if others else NO_ADDRESS
+        return cls(Ranges.of([*v4, *rest.v4.spans]), rest.v6)
 
     @classmethod
     def between(cls, first: IPAddress, last: IPAddress) -> AddressSet:
@@ -157,6 +166,13 @@ class AddressSet:
 
     def __bool__(self) -> bool:
         return bool(self.v4 or self.v6)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.v4, self.v6))
 
     def __contains__(self, address: IPAddress) -> bool:
         return int(address) in (self.v4 if address.version == 4 else self.v6)  # noqa: PLR2004
@@ -177,8 +193,8 @@ class AddressSet:
     @cached_property
     def prefixes(self) -> tuple[str, ...]:
         """The fewest prefixes that cover exactly this set, IPv4 first, each family in ascending order."""
-        v4 = (f"{_v4_text(base)}/{length}" for base, length in _cover(self.v4, 32))
-        v6 = (f"{IPv6Address(base)}/{length}" for base, length in _cover(self.v6, 128))
+        v4 = [_v4_text(base, length) for base, length in _cover(self.v4, 32)]
+        v6 = [f"{IPv6Address(base)}/{length}" for base, length in _cover(self.v6, 128)]
         return (*v4, *v6)
 
     def __str__(self) -> str:
@@ -191,9 +207,12 @@ NO_ADDRESS = AddressSet()
 
 def union(sets: Iterable[AddressSet]) -> AddressSet:
     """The union of many address sets, in one pass."""
+    some = [each for each in sets if each]
+    if len(some) == 1:
+        return some[0]
     v4: list[Span] = []
     v6: list[Span] = []
-    for each in sets:
+    for each in some:
         v4.extend(each.v4.spans)
         v6.extend(each.v6.spans)
     return AddressSet(Ranges.of(v4), Ranges.of(v6))
@@ -202,6 +221,10 @@ def union(sets: Iterable[AddressSet]) -> AddressSet:
 def _cover(ranges: Ranges, bits: int) -> Iterator[tuple[int, int]]:
     """(first address, prefix length) of the fewest prefixes that cover the ranges."""
     for first, last in ranges.spans:
+        count = last - first + 1
+        if not count & (count - 1) and not first & (count - 1):
+            yield first, bits - count.bit_length() + 1
+            continue
         base = first
         while base <= last:
             aligned = (base & -base).bit_length() - 1 if base else bits
@@ -210,8 +233,25 @@ def _cover(ranges: Ranges, bits: int) -> Iterator[tuple[int, int]]:
             base += 1 << size
 
 
-def _v4_text(number: int) -> str:
-    return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+def _v4_text(number: int, length: int) -> str:
+    return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}/{length}"
+
+
+# Numbers as canonical text has them: whatever is written otherwise is left to `ipaddress`.
+_OCTETS = {str(number): number for number in range(256)}
+_V4_HOSTS = {str(length): (1 << 32 - length) - 1 for length in range(33)} | {"": 0}
+
+
+def _v4_span(prefix: str) -> Span | None:
+    """The addresses of an IPv4 prefix in its usual form; None for every other text."""
+    address, slash, length = prefix.partition("/")
+    try:
+        a, b, c, d = address.split(".")
+        hosts = _V4_HOSTS[length]
+        first = (_OCTETS[a] << 24 | _OCTETS[b] << 16 | _OCTETS[c] << 8 | _OCTETS[d]) & ~hosts
+    except (ValueError, KeyError):
+        return None
+    return None if slash and not length else (first, first | hosts)
 
 
 WILDCARD_SPANS = 65_536

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 
 from tests.strategies import policies
+from zones.canonical import digest
 from zones.net import AddressSet
 from zones.policy import Entry, Policy, Verdict
 from zones.rules import Origin
@@ -35,6 +36,27 @@ def test_what_is_rendered_is_read_back(policy):
 @given(policies())
 def test_the_digest_is_of_the_content_alone(policy):
     assert render(policy, "panorama", 1).digest == render(policy, "panorama", 2).digest
+
+
+@given(policies(), policies())
+def test_what_was_rendered_before_changes_nothing(before, policy):
+    fresh = render(policy, "panorama", 2)
+    assert render(policy, "panorama", 2, before=render(before, "panorama", 1)) == fresh
+
+
+def test_large_sets_are_not_made_again():
+    policy = big_policy()
+    before = render(policy, "panorama", 1)
+    again = render(policy, "panorama", 2, before=before)
+    assert again.parts == before.parts
+    sets = [part for part in again.parts if part["kind"] == "AddressSet"]
+    assert len(sets) > 1
+    assert all(any(part is old for old in before.parts) for part in sets)
+
+
+def test_parts_are_named_by_the_canonical_text_of_what_they_hold():
+    for part in render(big_policy(), "panorama", 1).parts:
+        assert part["metadata"]["name"] == f"panorama-{digest([part['kind'], part['spec']])[:32]}"
 
 
 def test_large_sets_and_rulebases_are_chunked_and_read_back():

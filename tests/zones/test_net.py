@@ -1,4 +1,4 @@
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
 
 import pytest
 from hypothesis import given
@@ -86,3 +86,55 @@ def test_a_wildcard_that_explodes_is_refused():
         wildcard(IPv4Address("10.0.0.0"), IPv4Address("170.170.170.170")) | wildcard(
             IPv4Address("10.0.0.0"), IPv4Address("255.255.255.0")
         )
+
+
+lengths = st.one_of(
+    st.integers(0, 32).map(str), st.sampled_from(["", "08", "33", "-1", "255.255.0.0", "0.0.0.255", " 8"])
+)
+octets = st.one_of(st.integers(0, 255).map(str), st.sampled_from(["0", "256", "01", "", "1e1", "٣"]))
+usual = st.tuples(octets, octets, octets, octets).map(".".join)
+texts = st.one_of(
+    usual,
+    st.tuples(usual, lengths).map("/".join),
+    st.tuples(st.ip_addresses(v=6).map(str), st.integers(0, 129).map(str)).map("/".join),
+    st.text("0123456789./:af ", max_size=12),
+)
+
+
+@given(st.lists(texts, max_size=3))
+def test_prefixes_are_read_as_the_standard_library_reads_them(some):
+    try:
+        expected = AddressSet.of(ip_network(text, strict=False) for text in some)
+    except ValueError:
+        with pytest.raises(ValueError):
+            AddressSet.parse(some)
+    else:
+        assert AddressSet.parse(some) == expected
+
+
+def spans(last):
+    return st.lists(st.tuples(st.integers(0, last), st.integers(0, last)).map(sorted).map(tuple), max_size=5)
+
+
+@given(spans(2**32 - 1), spans(2**128 - 1))
+def test_prefixes_are_those_that_the_standard_library_makes_of_the_ranges(v4, v6):
+    space = AddressSet(Ranges.of(v4), Ranges.of(v6))
+    expected = [
+        str(network)
+        for kind, ranges in ((IPv4Address, space.v4), (IPv6Address, space.v6))
+        for first, last in ranges.spans
+        for network in summarize_address_range(kind(first), kind(last))
+    ]
+    assert list(space.prefixes) == expected
+
+
+def test_equal_address_sets_have_equal_hashes():
+    one, other = AddressSet.parse(["10.0.0.0/9", "10.128.0.0/9"]), AddressSet.parse(["10.0.0.0/8"])
+    assert (one, hash(one)) == (other, hash(other))
+    assert one != AddressSet.parse(["10.0.0.0/9"])
+
+
+def test_a_union_of_one_is_itself():
+    space = AddressSet.parse(["10.0.0.0/8"])
+    assert union([AddressSet(), space]) is space
+    assert union([]) == AddressSet()

@@ -60,10 +60,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A tier as objects: `parts` first, `tier` (the pointer) last. `digest` is of the content, not of the revision."""
+    """A tier as objects: `parts` first, `tier` (the pointer) last. `digest` is of the content, not of the revision.
+
+    `sets` are the parts that hold each large address set, `entries` each entry's JSON value and canonical text, so that
+    the next rendering needn't make them again.
+    """
 
     tier: Json
     parts: tuple[Json, ...]
+    sets: Mapping[AddressSet, tuple[Json, ...]] = field(default_factory=dict, repr=False, compare=False)
+    entries: Mapping[Entry, tuple[Json, str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -77,44 +83,60 @@ class Rendered:
 @dataclass(slots=True)
 class _Renderer:
     tier: str
-    sets: dict[str, Json] = field(default_factory=dict)
-    set_names: dict[AddressSet, list[str]] = field(default_factory=dict)
+    before: Rendered | None
+    sets: dict[AddressSet, tuple[Json, ...]] = field(default_factory=dict)
+    entries: dict[Entry, tuple[Json, str]] = field(default_factory=dict)
 
-    def entry(self, entry: Entry) -> Json:
-        return canonical.entry_json(entry, self._addresses(entry.sources), self._addresses(entry.destinations))
+    def entry(self, entry: Entry) -> tuple[Json, str]:
+        addresses = self._addresses(entry.sources), self._addresses(entry.destinations)
+        made = None if self.before is None else self.before.entries.get(entry)
+        if made is None:
+            value = canonical.entry_json(entry, *addresses)
+            made = value, canonical.text(value)
+        self.entries[entry] = made
+        return made
 
     def _addresses(self, space: AddressSet) -> Json | None:
         if space == ANY_ADDRESS:
             return None
-        if len(space.prefixes) <= INLINE_PREFIXES:
+        spans = len(space.v4.spans) + len(space.v6.spans)
+        if spans <= INLINE_PREFIXES and len(space.prefixes) <= INLINE_PREFIXES:
             return {"prefixes": list(space.prefixes)}
-        if space not in self.set_names:
-            self.set_names[space] = [self._set(chunk) for chunk in _chunks(space.prefixes, SET_PREFIXES)]
-        return {"addressSets": self.set_names[space]}
+        if space not in self.sets:
+            self.sets[space] = (self.before and self.before.sets.get(space)) or self._parts(space)
+        return {"addressSets": [part["metadata"]["name"] for part in self.sets[space]]}
 
-    def _set(self, prefixes: Sequence[str]) -> str:
-        part = _part(ADDRESS_SET, self.tier, {"prefixes": list(prefixes)})
-        name: str = part["metadata"]["name"]
-        self.sets[name] = part
-        return name
+    def _parts(self, space: AddressSet) -> tuple[Json, ...]:
+        texts = [f'"{prefix}"' for prefix in space.prefixes]  # as canonical.text, which no prefix needs
+        chunks = _chunks(space.prefixes, texts, SET_PREFIXES)
+        return tuple(_part(ADDRESS_SET, self.tier, "prefixes", items, texts) for items, texts in chunks)
 
 
-def render(policy: Policy, tier: str, revision: int, source: Source | None = None) -> Rendered:
-    """The objects of a policy. `tier` is the Tier's name, `revision` its target revision (1, 2, …)."""
-    renderer = _Renderer(tier)
-    entries = [renderer.entry(entry) for entry in policy.entries]
-    chunks = [_part(POLICY_CHUNK, tier, {"entries": list(chunk)}) for chunk in _chunks(entries, CHUNK_ENTRIES)]
+def render(
+    policy: Policy, tier: str, revision: int, source: Source | None = None, before: Rendered | None = None
+) -> Rendered:
+    """The objects of a policy. `tier` is the Tier's name, `revision` its target revision (1, 2, …).
+
+    `before`, a rendering for the same Tier, saves work and changes nothing.
+    """
+    renderer = _Renderer(tier, before)
+    made = [renderer.entry(entry) for entry in policy.entries]
+    entries, texts = [value for value, _ in made], [text for _, text in made]
+    chunks = [
+        _part(POLICY_CHUNK, tier, "entries", items, texts) for items, texts in _chunks(entries, texts, CHUNK_ENTRIES)
+    ]
+    sets = {part["metadata"]["name"]: part for parts in renderer.sets.values() for part in parts}
     content = {
         "zoning": canonical.zoning_json(policy.zoning),
         "infrastructure": [canonical.infrastructure_json(rule) for rule in policy.infrastructure],
         "knownZones": sorted(policy.known_zones),
         "policyChunks": [chunk["metadata"]["name"] for chunk in chunks],
-        "addressSets": sorted(renderer.sets),
-        "counts": {"entries": len(entries), "policyChunks": len(chunks), "addressSets": len(renderer.sets)},
+        "addressSets": sorted(sets),
+        "counts": {"entries": len(entries), "policyChunks": len(chunks), "addressSets": len(sets)},
     }
     spec = content | {"revision": revision, "digest": digest(content), "source": _source_json(source or Source())}
-    parts = {part["metadata"]["name"]: part for part in [*renderer.sets.values(), *chunks]}
-    return Rendered(_object(TIER, tier, spec, {}), tuple(parts.values()))
+    parts = sets | {part["metadata"]["name"]: part for part in chunks}
+    return Rendered(_object(TIER, tier, spec, {}), tuple(parts.values()), renderer.sets, renderer.entries)
 
 
 def parse(tier: Json, parts: Mapping[str, Json]) -> Policy:
@@ -127,7 +149,7 @@ def parse(tier: Json, parts: Mapping[str, Json]) -> Policy:
     try:
         _check_digest(spec)
         held = {name: _verified(name, kind, parts) for name, kind in _references(spec, parts)}
-        sets = {name: held[name]["prefixes"] for name in spec["addressSets"]}
+        sets = _Sets({name: held[name]["prefixes"] for name in spec["addressSets"]})
         entries = [_entry(each, sets) for name in spec["policyChunks"] for each in held[name]["entries"]]
         return Policy(
             zoning=canonical.zoning_of(spec["zoning"]),
@@ -137,6 +159,15 @@ def parse(tier: Json, parts: Mapping[str, Json]) -> Policy:
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise TierError(f"tier '{tier['metadata']['name']}' can't be read: {error!r}; it was not made by us") from error
+
+
+def is_whole(tier: Json) -> bool:
+    """Whether the Tier itself, apart from its parts, holds what its digest says."""
+    try:
+        _check_digest(tier["spec"])
+    except (TierError, KeyError, TypeError):
+        return False
+    return True
 
 
 def _check_digest(spec: Json) -> None:
@@ -161,37 +192,57 @@ def _verified(name: str, kind: str, parts: Mapping[str, Json]) -> Json:
     return spec
 
 
-def _entry(value: Json, sets: Mapping[str, list[str]]) -> Entry:
+@dataclass(slots=True)
+class _Sets:
+    """The prefixes of each AddressSet by name, and what they make together: rules share large sets."""
+
+    prefixes: Mapping[str, list[str]]
+    spaces: dict[tuple[str, ...], AddressSet] = field(default_factory=dict)
+
+    def space(self, names: list[str]) -> AddressSet:
+        key = tuple(names)
+        if key not in self.spaces:
+            self.spaces[key] = AddressSet.parse(prefix for name in key for prefix in self.prefixes[name])
+        return self.spaces[key]
+
+
+def _entry(value: Json, sets: _Sets) -> Entry:
     return canonical.entry_of(
         value, _addresses_of(value.get("sources"), sets), _addresses_of(value.get("destinations"), sets)
     )
 
 
-def _addresses_of(value: Json | None, sets: Mapping[str, list[str]]) -> AddressSet:
+def _addresses_of(value: Json | None, sets: _Sets) -> AddressSet:
     if value is None:
         return ANY_ADDRESS
     if "addressSets" in value:
-        return AddressSet.parse(prefix for name in value["addressSets"] for prefix in sets[name])
+        return sets.space(value["addressSets"])
     return AddressSet.parse(value["prefixes"])
 
 
-def _chunks(items: Sequence[_Item], sizes: tuple[int, int]) -> Iterator[Sequence[_Item]]:
-    """Split where an item's own digest says so, between the least and the largest size, or where it grows too large."""
+def _chunks(
+    items: Sequence[_Item], texts: Sequence[str], sizes: tuple[int, int]
+) -> Iterator[tuple[Sequence[_Item], Sequence[str]]]:
+    """Split where an item's own digest says so, between the least and the largest size, or where it grows too large.
+
+    `texts` are the items' canonical texts.
+    """
     least, largest = sizes
     start = weight = 0
-    for at, item in enumerate(items, 1):
-        text = canonical.text(item)
+    for at, text in enumerate(texts, 1):
         weight += len(text)
         size = at - start
         if size >= largest or weight >= CHUNK_BYTES or (size >= least and zlib.crc32(text.encode()) % least == 0):
-            yield items[start:at]
+            yield items[start:at], texts[start:at]
             start, weight = at, 0
     if start < len(items):
-        yield items[start:]
+        yield items[start:], texts[start:]
 
 
-def _part(kind: str, tier: str, spec: Json) -> Json:
-    return _object(kind, f"{tier}-{_content_name(kind, spec)}", spec, {TIER_LABEL: tier})
+def _part(kind: str, tier: str, key: str, items: Sequence[object], texts: Sequence[str]) -> Json:
+    """A part with its one list; named as `_content_name` names it."""
+    name = canonical.digest_of_text(f'["{kind}",{{"{key}":[{",".join(texts)}]}}]')[:_NAME_DIGITS]
+    return _object(kind, f"{tier}-{name}", {key: list(items)}, {TIER_LABEL: tier})
 
 
 def _content_name(kind: str, spec: Json) -> str:

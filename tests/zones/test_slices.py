@@ -1,0 +1,107 @@
+"""PodSlices between bridge and enforcer: what is rendered is read again, and nothing else makes the reader fail."""
+
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zones.inventory import Pod
+from zones.tiers import slices
+
+KEY = "zonebridge.io/zone"
+ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
+NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
+
+
+@st.composite
+def pods(draw, node="n1"):
+    uid, namespace, name, workload = (draw(NAMES) for _ in range(4))
+    labels = draw(st.dictionaries(st.sampled_from([KEY, "app", "other"]), NAMES))
+    addresses = tuple(draw(st.lists(ADDRESSES, max_size=3, unique=True)))
+    return Pod(uid, namespace, name, node, "Running", addresses, labels, workload)
+
+
+@given(st.lists(pods(), max_size=20, unique_by=lambda pod: pod.uid))
+def test_what_is_rendered_is_read_again(held):
+    raw = slices.render("panorama", "panorama-x-0", "n1", held, [KEY, "app"])
+    found = slices.parse(raw)
+    assert (found.name, found.node, found.problems) == ("panorama-x-0", "n1", ())
+    kept = {pod.uid: {key: pod.labels[key] for key in (KEY, "app") if key in pod.labels} for pod in held}
+    assert {pod.uid: pod.labels for pod in found.pods} == kept
+    assert {pod.uid: (pod.namespace, pod.name, pod.addresses, pod.workload) for pod in found.pods} == {
+        pod.uid: (pod.namespace, pod.name, pod.addresses, pod.workload) for pod in held
+    }
+
+
+@given(st.lists(pods(), max_size=8, unique_by=lambda pod: pod.uid), st.randoms())
+def test_the_order_of_the_pods_makes_no_other_object(held, chance):
+    mixed = list(held)
+    chance.shuffle(mixed)
+    assert slices.render("t", "s", "n1", held, [KEY]) == slices.render("t", "s", "n1", mixed, [KEY])
+
+
+def test_a_name_belongs_to_its_node_and_number():
+    name = slices.name_of("panorama", "a" * 253, 12)
+    assert len(name) < 253
+    assert slices.number_of("panorama", "a" * 253, name) == 12
+    assert slices.number_of("panorama", "other", name) is None
+    assert slices.number_of("panorama", "a" * 253, f"{name[:-2]}0012") is None
+    assert slices.number_of("panorama", "a" * 253, "panorama") is None
+
+
+GOOD = {"uid": "1", "namespace": "shop", "name": "cart", "workload": "cart", "addresses": ["10.1.0.9"]}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        "cart",
+        [],
+        {},
+        GOOD | {"addresses": ["10.1.0.300"]},
+        GOOD | {"addresses": [167837705]},
+        GOOD | {"addresses": "10.1.0.9"},
+        GOOD | {"addresses": None},
+        GOOD | {"labels": ["web"]},
+        GOOD | {"labels": {KEY: 1}},
+        GOOD | {"name": "a\nb"},
+        GOOD | {"namespace": ""},
+        GOOD | {"workload": None},
+        GOOD | {"uid": {"a": 1}},
+    ],
+)
+def test_a_pod_that_makes_no_sense_is_left_out_and_told(bad):
+    found = slices.parse({"metadata": {"name": "s"}, "spec": {"node": "n1", "pods": [bad, GOOD]}})
+    assert [pod.name for pod in found.pods] == ["cart"]
+    (problem,) = found.problems
+    assert "PodSlice 's'" in problem
+    assert len(problem) < 400
+
+
+@pytest.mark.parametrize(
+    "spec", [None, [], {}, {"node": "n1"}, {"pods": []}, {"node": 1, "pods": []}, {"node": "n1", "pods": {}}]
+)
+def test_a_slice_that_makes_no_sense_holds_nothing_and_is_told(spec):
+    found = slices.parse({"metadata": {"name": "s"}, "spec": spec})
+    assert found.pods == ()
+    assert found.problems
+
+
+def test_more_pods_than_are_ever_made_are_not_believed():
+    many = [GOOD | {"uid": str(number)} for number in range(256)]
+    found = slices.parse({"metadata": {"name": "s"}, "spec": {"node": "n1", "pods": many}})
+    assert (found.pods, len(found.problems)) == ((), 1)
+
+
+@given(st.recursive(st.none() | st.text(max_size=5) | st.integers(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "node", "pods", "uid", "namespace", "workload", "addresses", "labels"]), inner, max_size=5), max_leaves=20))  # fmt: skip
+def test_no_content_makes_the_reader_fail(raw):
+    slices.parse({"metadata": {"name": "s"}, "spec": raw})
+    slices.parse({"metadata": {"name": "s"}, "spec": {"node": "n1", "pods": [raw]}})
+
+
+def test_an_address_that_stands_twice_is_one():
+    raw = slices.render("t", "s", "n1", [Pod("1", "a", "b", "n1", "Running", (ip_address("10.0.0.1"),), {}, "b")], [])
+    raw["spec"]["pods"][0]["addresses"] *= 2
+    assert slices.parse(raw).pods[0].addresses == (ip_address("10.0.0.1"),)

@@ -1,0 +1,135 @@
+"""PodSlices: which pods have which addresses, from the bridge to every node but their own. Pure.
+
+They say what a pod is, not which zone it is in: each enforcer judges that itself, for all pods alike. The bridge
+renders them, the enforcer parses them; nothing that one holds makes the reader fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from sys import intern
+from typing import Any, TypeGuard
+
+from zones.canonical import Json, digest
+from zones.inventory import Pod
+from zones.net import IPAddress
+from zones.tiers.native import API_VERSION, TIER_LABEL
+
+POD_SLICE, PLURAL = "PodSlice", "podslices"
+MOST_PODS = 100
+_MOST_READ = 255
+_NODE_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PodSlice:
+    """Some pods of one node. `problems`: what in it could not be read, and so is in no zone."""
+
+    name: str
+    node: str
+    pods: tuple[Pod, ...]
+    problems: tuple[str, ...] = ()
+
+
+def name_of(tier: str, node: str, number: int) -> str:
+    """A node's slices are numbered from 0; a node's name may be too long to be part of another."""
+    return f"{tier}-{digest(node)[:_NODE_DIGITS]}-{number}"
+
+
+def number_of(tier: str, node: str, name: str) -> int | None:
+    """Which of the node's slices it is; None where it is none of them."""
+    start, _, number = name.rpartition("-")
+    return int(number) if number.isdecimal() and name_of(tier, node, int(number)) == f"{start}-{number}" else None
+
+
+def render(tier: str, name: str, node: str, pods: Iterable[Pod], labels: Sequence[str]) -> Json:
+    """The object. `labels`: the keys that enforcers need, the zone's among them."""
+    entries = [entry(pod, labels) for pod in sorted(pods, key=lambda pod: (pod.namespace, pod.name, pod.uid))]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": POD_SLICE,
+        "metadata": {"name": name, "labels": {TIER_LABEL: tier}},
+        "spec": {"node": node, "pods": entries},
+    }
+
+
+def entry(pod: Pod, labels: Sequence[str]) -> Json:
+    """What the pod's enforcers elsewhere need of it."""
+    kept = {key: pod.labels[key] for key in labels if key in pod.labels}
+    told: Json = {
+        "uid": pod.uid,
+        "namespace": pod.namespace,
+        "name": pod.name,
+        "workload": pod.workload,
+        "addresses": [str(address) for address in pod.addresses],
+    }
+    return told | ({"labels": kept} if kept else {})
+
+
+def parse(raw: Mapping[str, Any]) -> PodSlice:
+    """Its pods, as running ones. What makes no sense is left out and told."""
+    metadata = raw.get("metadata") or {}
+    name, spec = str(metadata.get("name", "")), raw.get("spec")
+    node = spec.get("node") if isinstance(spec, Mapping) else None
+    entries = spec.get("pods") if isinstance(spec, Mapping) else None
+    where = f"PodSlice '{name}'"
+    if not (isinstance(node, str) and node and isinstance(entries, list)):
+        return PodSlice(name, "", (), (f"{where} has no node and pods; it was not made by us, and is left out",))
+    if len(entries) > _MOST_READ:
+        return PodSlice(name, node, (), (f"{where} has {len(entries)} pods; more than {_MOST_READ} are never made",))
+    pods: list[Pod] = []
+    problems: list[str] = []
+    for each in entries:
+        found = _pod(each, intern(node))
+        if isinstance(found, Pod):
+            pods.append(found)
+        else:
+            problems.append(f"{where}: {found}; it is in no zone")
+    return PodSlice(name, intern(node), tuple(pods), tuple(problems))
+
+
+def uids(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which pods it holds."""
+    return tuple(pod.uid for pod in parse(raw).pods)
+
+
+def _pod(told: object, node: str) -> Pod | str:
+    """The pod, or why it is none."""
+    if not isinstance(told, Mapping):
+        return f"{str(told)[:100]!r} is no pod"
+    uid, namespace, name = told.get("uid"), told.get("namespace"), told.get("name")
+    workload, labels, addresses = told.get("workload"), told.get("labels", {}), told.get("addresses")
+    if not (_is_text(uid) and _is_text(namespace) and _is_text(name) and _is_text(workload) and namespace and name):
+        return f"{str(dict(told))[:200]} is no pod"
+    if not _are_labels(labels) or not isinstance(addresses, list):
+        return f"{str(dict(told))[:200]} is no pod"
+    try:
+        held = tuple(dict.fromkeys(map(_address, addresses)))
+    except ValueError as error:
+        return f"pod {namespace}/{name}: {error}"
+    return Pod(
+        uid=uid,
+        namespace=intern(namespace),
+        name=name,
+        node=node,
+        phase="Running",
+        addresses=held,
+        labels={intern(key): intern(value) for key, value in labels.items()},
+        workload=intern(workload),
+    )
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _are_labels(value: object) -> TypeGuard[Mapping[str, str]]:
+    return isinstance(value, Mapping) and all(map(_is_text, value.values())) and all(map(_is_text, value))
+
+
+def _address(text: object) -> IPAddress:
+    if not isinstance(text, str):  # an integer would be an address to Python
+        raise ValueError(f"{text!r} is not an address")  # noqa: TRY004 - content, not a caller's mistake
+    return ip_address(text)
