@@ -1,18 +1,16 @@
-"""The definitions and rights of config/, in a real API server."""
-
-from pathlib import Path
+"""The definitions of config/, in a real API server."""
 
 import pytest
 
-CONFIG = Path(__file__).parents[2] / "config"
+from tests.apiserver.installed import CONFIG
+
 ESTABLISHED = ["wait", "--for=condition=Established", "--timeout=30s", "crd"]
-NAMES = [f"{plural}.zonebridge.io" for plural in ("tiers", "policychunks", "addresssets", "nodestates")]
+NAMES = [path.stem.removeprefix("zonebridge.io_") + ".zonebridge.io" for path in (CONFIG / "crd").glob("*.yaml")]
 
 
 @pytest.fixture(scope="session")
-def installed(kube):
-    """The real API server with the definitions and everything of config/deploy."""
+def defined(kube):
+    """The real API server with the definitions alone; `guarded` has everything of config/deploy too."""
     kube.kubectl("apply", "-f", str(CONFIG / "crd"))
     kube.kubectl(*ESTABLISHED, *NAMES)
-    kube.kubectl("apply", "-k", str(CONFIG / "deploy"))
     return kube

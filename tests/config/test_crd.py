@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from bridge.apiserver import Access, ApiServer
 from bridge.cluster import Cluster
 from bridge.errors import ClusterConflictError, ClusterRefusedError
-from tests.config.conftest import CONFIG
+from tests.apiserver.installed import CONFIG
 from tests.strategies import policies
 from zones.net import ICMP, SCTP, TCP, AddressSet, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
@@ -22,8 +22,6 @@ from zones.rules import Log, Origin, RuleType
 from zones.schedule import Schedule, Weekly
 from zones.tiers import native
 from zones.zone import Zoning
-
-pytestmark = pytest.mark.apiserver
 
 
 def rich_policy():
@@ -94,20 +92,22 @@ def small(name, revision=1, zone="web"):
     return native.render(policy, name, revision)
 
 
-def test_a_rich_policy_comes_back_from_the_api_server_as_it_was(installed):
+@pytest.mark.apiserver
+def test_a_rich_policy_comes_back_from_the_api_server_as_it_was(defined):
     policy = rich_policy()
     rendered = native.render(policy, "rich", 1, native.Source("panorama", "Größe & Co", "7/abc"))
     kinds = {part["kind"] for part in rendered.parts}
     assert kinds == {"PolicyChunk", "AddressSet"}
-    tier, parts = publish(installed, rendered)
+    tier, parts = publish(defined, rendered)
     assert native.parse(tier, parts) == policy
 
 
+@pytest.mark.apiserver
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(policy=policies())
-def test_any_policy_comes_back_as_it_was(installed, policy):
+def test_any_policy_comes_back_as_it_was(defined, policy):
     name = f"any-{native.render(policy, 'x', 1).digest[:12]}"
-    tier, parts = publish(installed, native.render(policy, name, 1))
+    tier, parts = publish(defined, native.render(policy, name, 1))
     assert native.parse(tier, parts) == policy
 
 
@@ -119,31 +119,35 @@ def refused(kube, wanted, complaint):
     with_cluster(kube, work)
 
 
-def test_a_part_never_changes(installed):
+@pytest.mark.apiserver
+def test_a_part_never_changes(defined):
     rendered = small("never")
-    publish(installed, rendered)
+    publish(defined, rendered)
     part = rendered.parts[0] | {"spec": small("never", zone="db").parts[0]["spec"]}
-    refused(installed, part, "never changes")
+    refused(defined, part, "never changes")
 
 
-def test_an_address_set_never_changes(installed):
+@pytest.mark.apiserver
+def test_an_address_set_never_changes(defined):
     rendered = native.render(rich_policy(), "never-set", 1)
     found = copy.deepcopy(next(part for part in rendered.parts if part["kind"] == "AddressSet"))
-    publish(installed, rendered)
+    publish(defined, rendered)
     found["spec"]["prefixes"].pop()
-    refused(installed, found, "never changes")
+    refused(defined, found, "never changes")
 
 
-def test_a_tier_changes_only_upwards(installed):
-    publish(installed, small("upwards", revision=5))
-    refused(installed, small("upwards", revision=4).tier, "higher revision")
-    refused(installed, small("upwards", revision=5, zone="db").tier, "higher revision")
-    publish(installed, small("upwards", revision=5))
-    publish(installed, small("upwards", revision=6, zone="db"))
+@pytest.mark.apiserver
+def test_a_tier_changes_only_upwards(defined):
+    publish(defined, small("upwards", revision=5))
+    refused(defined, small("upwards", revision=4).tier, "higher revision")
+    refused(defined, small("upwards", revision=5, zone="db").tier, "higher revision")
+    publish(defined, small("upwards", revision=5))
+    publish(defined, small("upwards", revision=6, zone="db"))
 
 
-def test_a_stale_resource_version_is_a_conflict(installed):
-    publish(installed, small("conflict"))
+@pytest.mark.apiserver
+def test_a_stale_resource_version_is_a_conflict(defined):
+    publish(defined, small("conflict"))
     late = small("conflict", revision=2).tier
     late["metadata"] |= {"resourceVersion": "1"}
 
@@ -151,9 +155,10 @@ def test_a_stale_resource_version_is_a_conflict(installed):
         with pytest.raises(ClusterConflictError):
             await cluster.apply(late)
 
-    with_cluster(installed, work)
+    with_cluster(defined, work)
 
 
+@pytest.mark.apiserver
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -163,17 +168,18 @@ def test_a_stale_resource_version_is_a_conflict(installed):
         (("unknown",), 1),
     ],
 )
-def test_nonsense_is_refused(installed, path, value):
+def test_nonsense_is_refused(defined, path, value):
     tier = copy.deepcopy(small("nonsense").tier)
     inner = tier["spec"]
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
-    refused(installed, tier, path[-1])
+    refused(defined, tier, path[-1])
 
 
-def test_kubectl_get_shows_what_people_need(installed):
-    publish(installed, small("shown", revision=3))
+@pytest.mark.apiserver
+def test_kubectl_get_shows_what_people_need(defined):
+    publish(defined, small("shown", revision=3))
 
     async def work(cluster):
         await cluster.write_status(
@@ -193,21 +199,22 @@ def test_kubectl_get_shows_what_people_need(installed):
             },
         )
 
-    with_cluster(installed, work)
-    header, row = installed.kubectl("get", "zbtier", "shown").splitlines()
+    with_cluster(defined, work)
+    header, row = defined.kubectl("get", "zbtier", "shown").splitlines()
     assert " ".join(header.split()) == "NAME REVISION DEVICE GROUP ENTRIES ZONES NODES IN SYNC READY AGE"
     assert row.split()[:6] == ["shown", "3", "1", "4", "3", "2"]
     assert "True" in row
 
 
-def test_a_nodes_state_is_told_by_its_enforcer(installed):
+@pytest.mark.apiserver
+def test_a_nodes_state_is_told_by_its_enforcer(defined):
     state = {
         "apiVersion": native.API_VERSION,
         "kind": "NodeState",
         "metadata": {"name": "node-1"},
         "spec": {},
     }
-    installed.kubectl("apply", "-f", "-", stdin=json.dumps(state))
+    defined.kubectl("apply", "-f", "-", stdin=json.dumps(state))
     status = {
         "tier": "elsewhere",
         "revision": 3,
@@ -216,23 +223,73 @@ def test_a_nodes_state_is_told_by_its_enforcer(installed):
         "mode": "observe",
         "problems": ["the disk is full"],
     }
-    installed.kubectl(
+    defined.kubectl(
         "patch", "nodestate", "node-1", "--subresource=status", "--type=merge", "-p", json.dumps({"status": status})
     )
-    _, row = installed.kubectl("get", "zbnode", "node-1").splitlines()
+    _, row = defined.kubectl("get", "zbnode", "node-1").splitlines()
     assert row.split()[:4] == ["node-1", "elsewhere", "3", "observe"]
     assert "the disk is full" in row
     with pytest.raises(subprocess.CalledProcessError):
-        installed.kubectl(
+        defined.kubectl(
             "patch", "nodestate", "node-1", "--subresource=status", "--type=merge", "-p", '{"status": {"mode": "off"}}'
         )
 
 
-def test_every_field_is_described():
-    """Of every definition, down to the leaves; what Kubernetes itself describes is left out."""
+def definitions():
     for path in sorted((CONFIG / "crd").glob("*.yaml")):
-        schema = yaml.safe_load(path.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-        assert list(_undescribed(schema, path.name)) == []
+        yield yaml.safe_load(path.read_text())["spec"]
+
+
+def versions():
+    return [(spec["names"]["kind"], version) for spec in definitions() for version in spec["versions"]]
+
+
+def schema_of(version):
+    return version["schema"]["openAPIV3Schema"]
+
+
+@pytest.mark.parametrize(("kind", "version"), versions(), ids=lambda each: each if isinstance(each, str) else "")
+def test_every_field_and_column_is_described(kind, version):
+    """Down to the leaves; what Kubernetes itself describes is left out."""
+    schema = schema_of(version)
+    assert schema["description"]
+    assert list(_undescribed(schema, kind)) == []
+    assert [each["name"] for each in version["additionalPrinterColumns"] if not each.get("description")] == []
+
+
+@pytest.mark.parametrize(("kind", "version"), versions(), ids=lambda each: each if isinstance(each, str) else "")
+def test_nothing_grows_without_bound(kind, version):
+    """Each list, map and text says how much of it there may be; a number whether it may be negative."""
+    assert list(_unbounded(schema_of(version), kind)) == []
+
+
+def test_kinds_are_found_by_one_name_and_by_a_short_one_each():
+    names = [spec["names"] for spec in definitions()]
+    assert {name["kind"] for name in names} == {"Tier", "PolicyChunk", "AddressSet", "NodeState", "Zone", "PodSlice"}
+    assert all(name["categories"] == ["zonebridge"] for name in names)
+    short = [each for name in names for each in name["shortNames"]]
+    assert len(set(short)) == len(names)
+    assert all(each.startswith("zb") for each in short), "no other project's"
+    assert all(spec["scope"] == "Cluster" for spec in definitions())
+
+
+@pytest.mark.apiserver
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("tier", "above every NetworkPolicy"),
+        ("tier.spec.zoning.entitlement", "strict, the default zone alone"),
+        ("tier.spec.digest", "SHA-256, in hexadecimal"),
+        ("policychunk.spec.entries.traffic.ports", "Destination ports, as 80,8000-8999"),
+        ("addressset.spec.prefixes", "IPv4 and IPv6"),
+        ("nodestate.status.appliedAt", "loaded into the kernel"),
+        ("zone.status.isolated", "without right"),
+        ("podslice.spec.pods.addresses", "addresses"),
+    ],
+)
+def test_kubectl_explains(defined, field, words):
+    said = " ".join(defined.kubectl("explain", "--api-version=zonebridge.io/v1alpha1", field).split())
+    assert words in said
 
 
 def _undescribed(schema, path):
@@ -240,6 +297,24 @@ def _undescribed(schema, path):
         if name not in {"apiVersion", "kind", "metadata"} and "description" not in field:
             yield f"{path}.{name}"
         yield from _undescribed(field, f"{path}.{name}")
-    if "items" in schema:
-        yield from _undescribed(schema["items"], f"{path}[]")
+    for inner in ("items", "additionalProperties"):
+        if inner in schema:
+            yield from _undescribed(schema[inner], f"{path}[]")
     assert "default" not in schema, "a default would change what is written, and with it the digest"
+
+
+def _unbounded(schema, path):
+    for name, field in schema.get("properties", {}).items():
+        if name not in {"apiVersion", "kind", "metadata"}:
+            yield from _unbounded(field, f"{path}.{name}")
+    if "items" in schema:
+        yield from _unbounded(schema["items"], f"{path}[]")
+    bound = {
+        "string": schema.keys() & {"maxLength", "enum"} or schema.get("format") == "date-time",
+        "array": "maxItems" in schema,
+        "integer": "minimum" in schema,
+        "object": "additionalProperties" not in schema or "maxProperties" in schema,
+        "boolean": True,
+    }
+    if not bound[schema["type"]]:
+        yield path

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 from datetime import timedelta
 
@@ -13,11 +14,13 @@ from bridge.apiserver import Access, ApiServer
 from bridge.cluster import Cluster
 from bridge.errors import ClusterRefusedError
 from bridge.feeds import Feeds
-from bridge.leadership import Leadership, Terms
+from bridge.leadership import Leadership
+from bridge.leadership import Terms as LeaseTerms
+from bridge.population import Publishing, Terms
 from bridge.settings_file import Purpose, load
 from bridge.sync import Sync, Target
+from tests.apiserver.installed import CONFIG
 from tests.bridge.world import FakeManager, inexpressible, many, rule, run_here
-from tests.config.conftest import CONFIG
 from zones.tiers import native
 from zones.zone import Zoning
 
@@ -42,16 +45,16 @@ async def no_feed(feed):
 
 
 @pytest.mark.apiserver
-def test_the_bridge_can_do_its_whole_work_with_its_own_rights(installed):
+def test_the_bridge_can_do_its_whole_work_with_its_own_rights(guarded):
     """Publish, change, prune, refuse with an event, repair, lease: as its service account."""
-    kubeconfig = installed.kubeconfig_for(BRIDGE, ACCOUNTS)
+    kubeconfig = guarded.kubeconfig_for(BRIDGE, ACCOUNTS)
     manager = FakeManager(*many(300))
 
     async def work():
         cluster = Cluster(ApiServer(Access("c1", kubeconfig)))
-        leadership = Leadership(cluster, Terms("zonebridge-system", "zonebridge-panorama", "me"))
-        alerts = Alerts("c1", "panorama", [EventSink(cluster)])
-        target = Target("c1", "panorama", "dg", Zoning(), stale_after=timedelta(minutes=1))
+        leadership = Leadership(cluster, LeaseTerms("zonebridge-system", "zonebridge-panorama", "me"))
+        alerts = Alerts("c1", "deployed", [EventSink(cluster)])
+        target = Target("c1", "deployed", "dg", Zoning(), stale_after=timedelta(minutes=1))
         sync = Sync(target, manager, cluster, alerts, Feeds(no_feed, lambda: None), run_blocking=run_here)
         try:
             await leadership.step()
@@ -64,29 +67,58 @@ def test_the_bridge_can_do_its_whole_work_with_its_own_rights(installed):
             assert (await sync.once()).problem is not None
             await leadership.step()
             await leadership.release()
-            return await cluster.tier("panorama"), await cluster.parts("panorama")
+            return await cluster.tier("deployed"), await cluster.parts("deployed")
         finally:
             await cluster.close()
 
     tier, parts = asyncio.run(work())
     assert native.parse(tier, parts).entries[299].origin.name == "new"
     assert sorted(parts) == sorted(tier["spec"]["policyChunks"])
-    events = json.loads(installed.kubectl("get", "events", "-n", "default", "-o", "json"))["items"]
-    assert [event["reason"] for event in events if event["involvedObject"].get("name") == "panorama"] == [
+    events = json.loads(guarded.kubectl("get", "events", "-n", "default", "-o", "json"))["items"]
+    assert [event["reason"] for event in events if event["involvedObject"].get("name") == "deployed"] == [
         "RevisionRefused"
     ]
 
 
 @pytest.mark.apiserver
+def test_the_bridge_can_tell_who_is_where_with_its_own_rights(guarded):
+    """PodSlices and Zones, and the watches that they need."""
+    publishing = Publishing(
+        ApiServer(Access("c1", guarded.kubeconfig_for(BRIDGE, ACCOUNTS))), Terms("populated", Zoning())
+    )
+
+    async def work():
+        with guarded.client() as admin:
+            task = asyncio.create_task(publishing.run())
+            try:
+                async with asyncio.timeout(60):
+                    while not task.done() and not zones_of(admin):  # noqa: ASYNC110 - polls the API server
+                        await asyncio.sleep(0.05)
+                assert not task.done(), task.exception()
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                await publishing.close()
+
+    asyncio.run(work())
+
+
+def zones_of(admin):
+    query = {"labelSelector": "zonebridge.io/tier=populated"}
+    zones = admin.get("/apis/zonebridge.io/v1alpha1/zones", params=query).json()["items"]
+    return [each for each in zones if each.get("status")]
+
+
+@pytest.mark.apiserver
 @pytest.mark.parametrize("user", [ENFORCER, "developer"])
-def test_nobody_else_writes_the_tier(installed, user):
-    kubeconfig = installed.kubeconfig_for(user, ["system:authenticated"])
+def test_nobody_else_writes_the_tier(guarded, user):
+    kubeconfig = guarded.kubeconfig_for(user, ["system:authenticated"])
     rendered = native.render(_policy(), "tampered", 1)
 
     async def work():
         cluster = Cluster(ApiServer(Access("c1", kubeconfig)))
         try:
-            await cluster.parts("panorama")
+            await cluster.parts("deployed")
             for each in (*rendered.parts, rendered.tier):
                 with pytest.raises(ClusterRefusedError, match="403"):
                     await cluster.apply(each)
@@ -106,25 +138,107 @@ def test_nobody_else_writes_the_tier(installed, user):
         (ENFORCER, "create", "nodestates.zonebridge.io", True),
         (ENFORCER, "patch", "nodestates.zonebridge.io/status", True),
         (ENFORCER, "delete", "nodestates.zonebridge.io", False),
+        (ENFORCER, "watch", "podslices.zonebridge.io", True),
+        (ENFORCER, "create", "podslices.zonebridge.io", False),
+        (ENFORCER, "create", "events", True),
         (ENFORCER, "get", "secrets", False),
         (ENFORCER, "patch", "pods", False),
         (BRIDGE, "get", "secrets", False),
-        (BRIDGE, "get", "pods", False),
+        (BRIDGE, "watch", "pods", True),
+        (BRIDGE, "watch", "namespaces", True),
+        (BRIDGE, "watch", "services", True),
+        (BRIDGE, "patch", "pods", False),
+        (BRIDGE, "patch", "namespaces", False),
+        (BRIDGE, "create", "podslices.zonebridge.io", True),
+        (BRIDGE, "patch", "zones.zonebridge.io/status", True),
+        (BRIDGE, "override", "tiers.zonebridge.io", False),
         (BRIDGE, "delete", "tiers.zonebridge.io", False),
         (BRIDGE, "patch", "nodestates.zonebridge.io/status", False),
         ("developer", "get", "tiers.zonebridge.io", True),
+        ("developer", "get", "zones.zonebridge.io", True),
+        ("developer", "get", "podslices.zonebridge.io", False),
         ("developer", "patch", "tiers.zonebridge.io/status", False),
         ("developer", "delete", "policychunks.zonebridge.io", False),
     ],
 )
-def test_rights(installed, user, verb, resource, allowed):
+def test_rights(guarded, user, verb, resource, allowed):
     kind, _, subresource = resource.partition("/")
     more = [f"--subresource={subresource}"] if subresource else []
     try:
-        answer = installed.kubectl("auth", "can-i", verb, kind, *more, user=user, groups=ACCOUNTS)
+        answer = guarded.kubectl("auth", "can-i", verb, kind, *more, user=user, groups=ACCOUNTS)
     except subprocess.CalledProcessError as error:
         answer = error.stdout
     assert answer.strip() == ("yes" if allowed else "no")
+
+
+@pytest.mark.apiserver
+def test_it_can_be_applied_again_in_both_ways(guarded):
+    """By what a platform team has at hand; nothing is changed by it, and the policies don't stand in the way."""
+    for way in (["apply", "--server-side", "--force-conflicts", "--field-manager=platform"], ["apply"]):
+        said = guarded.kubectl(*way, "-k", str(CONFIG / "deploy")).splitlines()
+        assert all(line.endswith((" unchanged", " serverside-applied", " configured")) for line in said), said
+
+
+def test_kustomize_is_told_of_every_file():
+    listed = yaml.safe_load((CONFIG / "deploy" / "kustomization.yaml").read_text())
+    generated = {file.split("=")[1] for each in listed["configMapGenerator"] for file in each["files"]}
+    assert generated | {*listed["resources"], "kustomization.yaml"} == {
+        path.name for path in (CONFIG / "deploy").iterdir()
+    }
+
+
+def policies():
+    return [each for each in documents() if each["kind"] == "ValidatingAdmissionPolicy"]
+
+
+def test_every_policy_fails_closed_and_is_bound_to_deny_and_audit():
+    bindings = {
+        each["spec"]["policyName"]: each["spec"]
+        for each in documents()
+        if each["kind"] == "ValidatingAdmissionPolicyBinding"
+    }
+    for policy in policies():
+        assert policy["spec"]["failurePolicy"] == "Fail"
+        assert "paramKind" not in policy["spec"], "docs/decisions/0009-admission.md says why"
+        assert bindings[policy["metadata"]["name"]]["validationActions"] == ["Deny", "Audit"]
+
+
+def test_every_refusal_is_one_sentence_that_says_what_to_do():
+    for policy in policies():
+        for validation in policy["spec"]["validations"]:
+            message = validation["message"]
+            assert validation["reason"] in {"Forbidden", "Invalid"}
+            assert ". " not in message
+            assert not message.endswith(".")
+            assert re.search(r"[;,] ", message), f"what is wrong, and what to do: {message}"
+
+
+def test_the_policies_of_the_docs_are_those_that_are_deployed():
+    told = re.findall(
+        r"^ +\| `(zonebridge-\w+)` \|", (CONFIG.parent / "docs" / "security.md").read_text(), re.MULTILINE
+    )
+    assert sorted(told) == sorted(policy["metadata"]["name"] for policy in policies())
+
+
+def test_admission_and_the_bridge_are_deployed_with_the_same_zoning():
+    (zones,) = (policy["spec"] for policy in policies() if policy["metadata"]["name"] == "zonebridge-zones")
+    values = {each["name"]: each["expression"].strip("'") for each in zones["variables"][:3]}
+    zoning = load(CONFIG / "deploy" / "settings-bridge.yaml", {}, Purpose.OFFLINE).zones.zoning()
+    assert values == {
+        "labelKey": zoning.label_key,
+        "defaultZone": zoning.default,
+        "entitlement": str(zoning.entitlement),
+    }
+
+
+def test_no_role_reaches_everybody_by_aggregation_or_by_a_star():
+    roles = [each for each in documents() if each["kind"] in {"ClusterRole", "Role"}]
+    assert roles
+    for role in roles:
+        assert not any("aggregate-to" in label for label in role["metadata"].get("labels", {}))
+        assert not any("*" in rule["verbs"] or "*" in rule["apiGroups"] for rule in role["rules"])
+    bound = {each["roleRef"]["name"] for each in documents() if each["kind"] == "ClusterRoleBinding"}
+    assert bound == {"zonebridge", "zone-enforcer", "zonebridge-reader"}
 
 
 def test_pods_run_with_the_least_they_can():

@@ -1,0 +1,110 @@
+"""Everything of config/ in a real API server, as a platform team installs it, and proof that its policies are in force.
+
+It tries nothing itself: tests/conftest.py installs, tests/apiserver/tamper and tests/config use what stands.
+"""
+
+import time
+from pathlib import Path
+
+from tests.realkube import RealKube
+
+CONFIG = Path(__file__).parents[2] / "config"
+# As a cluster has them: kubelets with rights over their own pods, and no others.
+FLAGS = ("--authorization-mode=Node", "--enable-admission-plugins=NodeRestriction")
+STANDARD_VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
+# Every usual right on everything, and none of zonebridge's own permissions: what a careless ClusterRole gives.
+OPERATOR = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRole",
+    "metadata": {"name": "operator"},
+    "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": STANDARD_VERBS}],
+}
+MERGE = "application/merge-patch+json"
+IN_FORCE_SECONDS = 60
+
+
+def install(kube: RealKube) -> None:
+    """Kinds, rights and policies; returns when all of it is in force."""
+    kube.kubectl("apply", "-f", str(CONFIG / "crd"))
+    kube.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+    kube.kubectl("apply", "-k", str(CONFIG / "deploy"))
+    with kube.client() as admin:
+        for path, body in (*operators_rights(), *_probed()):
+            admin.post(path, json=body).raise_for_status()
+    _await_policies(kube)
+
+
+def namespace(name: str, **annotations: str) -> dict:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}}
+
+
+def pod(name: str, labels: dict[str, str] | None = None, **spec: object) -> dict:
+    metadata = {"name": name, "labels": labels or {}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"containers": [{"name": "c", "image": "i"}]} | spec,
+    }
+
+
+def operators_rights():
+    roles = "/apis/rbac.authorization.k8s.io/v1"
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "operator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "operator"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "operator"}],
+    }
+    yield f"{roles}/clusterroles", OPERATOR
+    yield f"{roles}/clusterrolebindings", binding
+
+
+def _probed():
+    yield "/api/v1/namespaces", namespace("probe")
+    yield "/api/v1/namespaces/probe/serviceaccounts", {"metadata": {"name": "default"}}
+    yield "/api/v1/namespaces/probe/pods", pod("probe")
+
+
+def _probes():
+    """For each policy a write that it alone refuses."""
+    yield "zonebridge-tier", "POST", "/apis/zonebridge.io/v1alpha1/addresssets", _address_set()
+    yield "zonebridge-nodestates", "POST", "/apis/zonebridge.io/v1alpha1/nodestates", _node_state()
+    yield "zonebridge-zones", "POST", "/api/v1/namespaces/probe/pods", pod("p", {"zonebridge.io/zone": "elsewhere"})
+    yield "zonebridge-addresses", "PATCH", "/api/v1/namespaces/probe/pods/probe/status", {"status": {"phase": "Failed"}}
+    yield "zonebridge-namespaces", "POST", "/api/v1/namespaces", namespace("p", **{"zonebridge.io/zones": "*"})
+    yield (
+        "zonebridge-system",
+        "POST",
+        "/api/v1/namespaces/zonebridge-system/pods",
+        pod("p", serviceAccountName="zonebridge"),
+    )
+    yield "zonebridge-installation", "DELETE", "/api/v1/namespaces/zonebridge-system", None
+
+
+def _address_set() -> dict:
+    return {
+        "apiVersion": "zonebridge.io/v1alpha1",
+        "kind": "AddressSet",
+        "metadata": {"name": "probe"},
+        "spec": {"prefixes": ["192.0.2.0/24"]},
+    }
+
+
+def _node_state() -> dict:
+    return {"apiVersion": "zonebridge.io/v1alpha1", "kind": "NodeState", "metadata": {"name": "probe"}, "spec": {}}
+
+
+def _await_policies(kube: RealKube) -> None:
+    """The API server takes a moment until a new policy, or a new right, counts."""
+    deadline = time.monotonic() + IN_FORCE_SECONDS
+    with kube.client("operator", ["system:authenticated"]) as operator:
+        for policy, method, path, body in _probes():
+            answer = ""
+            while f"'{policy}'" not in answer:
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"not in force within {IN_FORCE_SECONDS} s: {policy}: {answer}")
+                headers = {"Content-Type": MERGE if method == "PATCH" else "application/json"}
+                answer = operator.request(method, path, json=body, params={"dryRun": "All"}, headers=headers).text
+                time.sleep(0.02)

@@ -1,0 +1,242 @@
+"""What the API server can't refuse: changes that have no effect, that the bridge puts back, or that enforcers isolate.
+
+`act` does it; test_tamper.py proves what becomes of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from tests.apiserver.installed import namespace, pod
+from tests.apiserver.tamper.attempt import APPLY, MERGE, OURS
+from tests.apiserver.tamper.people import (
+    ADMINISTRATOR,
+    DEVELOPER,
+    NODE,
+    OPERATOR,
+    OTHER_NODE,
+    OWNER,
+    RBAC,
+    People,
+    ours,
+)
+
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+KEY, ANNOTATION = "zonebridge.io/zone", "zonebridge.io/zones"
+SHOP = "/api/v1/namespaces/shop"
+PUT_BACK = "put back within 2 s and reported"
+ISOLATED = "isolated and reported"
+NO_EFFECT = "no effect"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that is accepted. `act` is given everybody, and for the tier's own objects the tier's name."""
+
+    name: str
+    who: str
+    what: str
+    outcome: str
+    act: Callable[..., object]
+
+
+def _patch(client: httpx.Client, path: str, body: dict, content_type: str = MERGE) -> dict:
+    more = {"fieldManager": "somebody", "force": "true"} if content_type == APPLY else {}
+    answer = client.patch(path, json=body, headers={"Content-Type": content_type}, params=more)
+    return answer.raise_for_status().json()
+
+
+def _live(admin: httpx.Client, tier: str) -> dict:
+    return admin.get(f"{OURS}/tiers/{tier}").raise_for_status().json()
+
+
+def open_tier(admin: httpx.Client, tier: str) -> None:
+    """A newer revision of rules of one's own."""
+    spec = _live(admin, tier)["spec"]
+    _patch(admin, f"{OURS}/tiers/{tier}", {"spec": spec | {"revision": spec["revision"] + 1, "policyChunks": []}})
+
+
+def apply_tier(admin: httpx.Client, tier: str) -> None:
+    live = _live(admin, tier)
+    spec = live["spec"] | {"revision": live["spec"]["revision"] + 5, "knownZones": ["mine"]}
+    wanted = {"apiVersion": live["apiVersion"], "kind": "Tier", "metadata": {"name": tier}, "spec": spec}
+    _patch(admin, f"{OURS}/tiers/{tier}", wanted, APPLY)
+
+
+def delete_tier(admin: httpx.Client, tier: str) -> None:
+    admin.delete(f"{OURS}/tiers/{tier}").raise_for_status()
+
+
+def delete_chunk(admin: httpx.Client, tier: str) -> None:
+    admin.delete(f"{OURS}/policychunks/{_live(admin, tier)['spec']['policyChunks'][0]}").raise_for_status()
+
+
+def delete_sets(admin: httpx.Client, tier: str) -> None:
+    admin.delete(f"{OURS}/addresssets?labelSelector=zonebridge.io/tier={tier}").raise_for_status()
+
+
+def disown_chunk(admin: httpx.Client, tier: str) -> None:
+    chunk = _live(admin, tier)["spec"]["policyChunks"][0]
+    _patch(admin, f"{OURS}/policychunks/{chunk}", {"metadata": {"labels": {"zonebridge.io/tier": None}}})
+
+
+def add_part(admin: httpx.Client, tier: str) -> None:
+    made = ours("AddressSet", f"{tier}-mine", {"prefixes": ["0.0.0.0/0"]})
+    made["metadata"]["labels"]["zonebridge.io/tier"] = tier
+    admin.post(f"{OURS}/addresssets", json=made).raise_for_status()
+
+
+def whitewash(admin: httpx.Client, tier: str) -> None:
+    _patch(admin, f"{OURS}/tiers/{tier}/status", {"status": {"nodes": {"total": 9, "inSync": 9}, "problems": []}})
+
+
+def by_administrator(act: Callable[[httpx.Client, str], None]) -> Callable[[People, str], None]:
+    return lambda people, tier: act(people[ADMINISTRATOR], tier)
+
+
+def without_policy(people: People, tier: str) -> None:
+    """Whoever may delete a policy's binding can; afterwards it is there again, for the other attempts."""
+    path = f"{ADMISSION}/validatingadmissionpolicybindings/zonebridge-tier"
+    binding = people[OPERATOR].get(path).raise_for_status().json()
+    people[OPERATOR].delete(path).raise_for_status()
+    try:
+        _until(lambda: _written(people, tier), "writes without the policy")
+        open_tier(people[OPERATOR], tier)
+    finally:
+        del binding["metadata"]["resourceVersion"], binding["metadata"]["uid"]
+        people[ADMINISTRATOR].post(f"{ADMISSION}/validatingadmissionpolicybindings", json=binding).raise_for_status()
+        _until(lambda: not _written(people, tier), "the policy again")
+
+
+def _written(people: People, tier: str) -> bool:
+    """Whether the operator could write the Tier now."""
+    labels = {"metadata": {"labels": {"tried": "true"}}}
+    asked = {"headers": {"Content-Type": MERGE}, "params": {"dryRun": "All"}}
+    return people[OPERATOR].patch(f"{OURS}/tiers/{tier}", json=labels, **asked).is_success
+
+
+def _until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, f"not within 60 s: {what}"
+        time.sleep(0.02)
+
+
+BY_ADMINISTRATORS = (
+    ("administrator-opens-tier", "write a newer revision of the Tier", open_tier),
+    ("administrator-applies-tier", "the same by server-side apply with `--force-conflicts`", apply_tier),
+    ("administrator-deletes-tier", "delete the Tier", delete_tier),
+    ("administrator-deletes-chunk", "delete a PolicyChunk that is in force", delete_chunk),
+    ("administrator-deletes-sets", "`deletecollection` of a tier's AddressSets", delete_sets),
+    ("administrator-relabels-chunk", "take the tier's label from a PolicyChunk", disown_chunk),
+    ("administrator-adds-set", "slip an AddressSet in among the tier's", add_part),
+    ("administrator-whitewashes", "write the Tier's status, so that trouble looks well", whitewash),
+)
+PUT_BACK_CHANGES = (
+    *(Change(name, ADMINISTRATOR, what, PUT_BACK, by_administrator(act)) for name, what, act in BY_ADMINISTRATORS),
+    Change("operator-removes-the-policy", OPERATOR, "delete a policy's binding, then write the Tier", PUT_BACK, without_policy),
+)  # fmt: skip
+
+
+def label_by_debug(people: People) -> None:
+    """The subresources take no label."""
+    people[OWNER].post(f"{SHOP}/pods", json=pod("debugged", {KEY: "web"})).raise_for_status()
+    container = {"name": "debug", "image": "i"}
+    labels = {"metadata": {"labels": {KEY: "data"}}}
+    debug = labels | {"spec": {"ephemeralContainers": [container]}}
+    resize = labels | {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1m"}}}]}}
+    strategic = "application/strategic-merge-patch+json"
+    _patch(people[OWNER], f"{SHOP}/pods/debugged/ephemeralcontainers", debug, strategic)
+    people[OWNER].patch(f"{SHOP}/pods/debugged/resize", json=resize, headers={"Content-Type": strategic})
+    live = people[OWNER].get(f"{SHOP}/pods/debugged").json()
+    assert live["metadata"]["labels"][KEY] == "web"
+
+
+def annotate_alike(people: People) -> None:
+    """A key in another case, and the right key on a pod."""
+    _patch(people[OWNER], SHOP, {"metadata": {"annotations": {"zonebridge.io/Zones": "*"}}})
+    made = pod("mine", {KEY: "data"})
+    made["metadata"]["annotations"] = {ANNOTATION: "*"}
+    assert "may not use zone 'data'" in people[OWNER].post(f"{SHOP}/pods", json=made).text
+
+
+def grant_in_namespace(people: People) -> None:
+    """zonebridge's permissions count for the whole cluster or not at all."""
+    for role in ("zonebridge-zone-assigner", "zonebridge-break-glass"):
+        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": OWNER}
+        binding = {"metadata": {"name": role}, "roleRef": ref, "subjects": [subject]}
+        people[OWNER].post(f"{RBAC}/namespaces/shop/rolebindings", json=binding).raise_for_status()
+    answer = people[OWNER].patch(
+        SHOP, json={"metadata": {"annotations": {ANNOTATION: "*"}}}, headers={"Content-Type": MERGE}
+    )
+    assert "'zonebridge-namespaces'" in answer.text
+    assert people[OWNER].delete(f"{OURS}/tiers/panorama").status_code == 403
+
+
+def allow_by_network_policy(people: People) -> None:
+    """No enforcer reads them; the kernel's tier is its own table, which no other table's accept undoes."""
+    allow = {"metadata": {"name": "mine"}, "spec": {"podSelector": {}, "ingress": [{}], "egress": [{}]}}
+    policies = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies"
+    people[DEVELOPER].post(policies, json=allow).raise_for_status()
+    roles = [
+        people[ADMINISTRATOR].get(f"{RBAC}/clusterroles/{name}").json() for name in ("zonebridge", "zone-enforcer")
+    ]
+    groups = {group for role in roles for rule in role["rules"] for group in rule["apiGroups"]}
+    assert groups == {"", "zonebridge.io", "events.k8s.io"}
+
+
+def tell_tales(people: People) -> None:
+    """An Event of the own namespace is words: nothing of zonebridge reads Events."""
+    about = {"apiVersion": "v1", "kind": "Pod", "name": "web", "namespace": "shop"}
+    event = {"metadata": {"name": "mine"}, "involvedObject": about, "source": {"component": "zone-enforcer"}}
+    people[DEVELOPER].post(f"{SHOP}/events", json=event).raise_for_status()
+    roles = [
+        people[ADMINISTRATOR].get(f"{RBAC}/clusterroles/{name}").json() for name in ("zonebridge", "zone-enforcer")
+    ]
+    verbs = {
+        verb for role in roles for rule in role["rules"] if "events" in rule["resources"] for verb in rule["verbs"]
+    }
+    assert not verbs & {"get", "list", "watch"}
+
+
+NO_EFFECT_CHANGES = (
+    Change("owner-labels-by-debug", OWNER, "label a running pod through `pods/ephemeralcontainers` and `pods/resize`", NO_EFFECT, label_by_debug),
+    Change("owner-annotates-alike", OWNER, "annotate with a key that looks alike, or annotate the pod instead", NO_EFFECT, annotate_alike),
+    Change("owner-grants-in-namespace", OWNER, "bind zonebridge's own roles in one's namespace: they count cluster-wide or not at all", NO_EFFECT, grant_in_namespace),
+    Change("developer-allows-by-network-policy", DEVELOPER, "a NetworkPolicy that allows everything", NO_EFFECT, allow_by_network_policy),
+    Change("developer-tells-tales", DEVELOPER, "an Event in one's namespace, as if by an enforcer", NO_EFFECT, tell_tales),
+)  # fmt: skip
+
+
+def withdraw(people: People) -> None:
+    """The namespace loses the zone while its pod runs."""
+    admin = people[ADMINISTRATOR]
+    admin.post("/api/v1/namespaces", json=namespace("lost", **{ANNOTATION: "web"})).raise_for_status()
+    admin.post("/api/v1/namespaces/lost/serviceaccounts", json={"metadata": {"name": "default"}}).raise_for_status()
+    admin.post("/api/v1/namespaces/lost/pods", json=pod("web", {KEY: "web"}, nodeName="n1")).raise_for_status()
+    _patch(people[NODE], "/api/v1/namespaces/lost/pods/web/status", _at("10.1.1.7"))
+    _patch(admin, "/api/v1/namespaces/lost", {"metadata": {"annotations": {ANNOTATION: "data"}}})
+
+
+def claim_address(people: People) -> None:
+    """A node that was taken may say of its own pods what it likes."""
+    for name, node, who in (("victim", "n2", OTHER_NODE), ("liar", "n1", NODE)):
+        made = pod(name, {KEY: "web"}, nodeName=node)
+        people[ADMINISTRATOR].post(f"{SHOP}/pods", json=made).raise_for_status()
+        _patch(people[who], f"{SHOP}/pods/{name}/status", _at("10.1.2.66"))
+
+
+def _at(address: str) -> dict:
+    return {"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}}
+
+
+ISOLATED_CHANGES = (
+    Change("owner-keeps-a-lost-zone", OWNER, "go on in a zone after the annotation was withdrawn", ISOLATED, withdraw),
+    Change("node-claims-an-address", NODE, "a node that was taken gives its own pod the address of another", ISOLATED, claim_address),
+)  # fmt: skip
+CHANGES = (*NO_EFFECT_CHANGES, *PUT_BACK_CHANGES, *ISOLATED_CHANGES)
