@@ -14,9 +14,9 @@ from typing import Any
 
 import structlog
 
+from enforcer.destinations import Records
 from enforcer.outbox import Outbox
 from enforcer.patience import Patience
-from enforcer.settings import Records
 from enforcer.ship import Sender
 from enforcer.siem.outcome import Delivered, Hold, Refused, Retry, Split
 from enforcer.spool import Stored
@@ -49,6 +49,7 @@ class Delivery:
     aside: Path
     records: Records = Records.ALL
     batch: int = 1000
+    batch_bytes: int = 1 << 20
     patience: Patience = field(default_factory=Patience)
     pause: Callable[[float], Any] = asyncio.sleep
     progress: Progress = field(init=False)
@@ -61,7 +62,7 @@ class Delivery:
     async def deliver(self) -> None:
         """Until cancelled."""
         while True:
-            await self._deliver_some(list(await self.outbox.read(self.name, self._limit)))
+            await self._deliver_some(list(await self.outbox.read(self.name, self._limit, self.batch_bytes)))
 
     async def _deliver_some(self, stored: list[Stored]) -> None:
         wanted = [(each, record) for each in stored if (record := self._decoded(each)) is not None]
@@ -72,7 +73,8 @@ class Delivery:
         last_tried = stored[-1] if tried == len(wanted) else wanted[tried - 1][0]
         match outcome:
             case Delivered():
-                await self._delivered(last_tried, tried)
+                await self._keep_aside([each for each, _ in wanted], outcome.refused)
+                await self._delivered(last_tried, tried - len(outcome.refused))
                 if outcome.slow_down:
                     await self.pause(self.patience.first)
             case Refused():
@@ -97,12 +99,17 @@ class Delivery:
 
     async def _refused(self, tried: Sequence[Stored], outcome: Refused) -> None:
         """What stands before it has arrived; the record itself goes aside; the next batch begins after it."""
-        bad = tried[outcome.index]
-        await asyncio.to_thread(set_aside, self.aside, bad.payload, outcome.why)
+        await self._keep_aside(tried, {outcome.index: outcome.why})
         self.progress.sent += outcome.index
-        self.progress.refused += 1
-        await self.outbox.acknowledge(self.name, bad)
-        _log.error("record refused and set aside", destination=self.name, why=outcome.why, file=str(self.aside))
+        await self.outbox.acknowledge(self.name, tried[outcome.index])
+
+    async def _keep_aside(self, tried: Sequence[Stored], refused: Mapping[int, str]) -> None:
+        for index, why in refused.items():
+            await asyncio.to_thread(set_aside, self.aside, tried[index].payload, why)
+            self.progress.refused += 1
+        if refused:
+            why = next(iter(refused.values()))
+            _log.error("records refused and set aside", destination=self.name, why=why, file=str(self.aside))
 
     async def _wait(self, outcome: Retry | Hold) -> None:
         held = isinstance(outcome, Hold)

@@ -92,11 +92,11 @@ class Outbox:
         except SpoolError as error:
             _log.error("spool not synced", why=str(error))
 
-    async def read(self, destination: str, max_records: int) -> Sequence[Stored]:
+    async def read(self, destination: str, max_records: int, max_bytes: int = 1 << 20) -> Sequence[Stored]:
         """The destination's next records; waits until there are any."""
         while True:
             self._stored[destination].clear()
-            found = await self._on_disk(lambda: self._spool.read(destination, max_records))
+            found = await self._on_disk(lambda: self._spool.read(destination, max_records, max_bytes))
             if found:
                 return found
             await self._stored[destination].wait()

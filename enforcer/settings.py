@@ -5,7 +5,6 @@ Only `enforcer.cli` loads it. All faults are told at once, each with its path; s
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -14,9 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
-    BaseModel,
     ByteSize,
-    ConfigDict,
     Field,
     IPvAnyNetwork,
     ValidationError,
@@ -25,14 +22,15 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from enforcer import destinations
+from enforcer.destinations import DestinationSettings
 from enforcer.errors import SettingsError
+from enforcer.generations import ALL_BITS, LEAST_BITS, Marks
 from enforcer.reconcile import Failure
 from enforcer.ruleset import Mode
+from enforcer.section import MIB, Name, Seconds, Section, host_and_port
 
 PREFIX = "ZONEBRIDGE_"
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-Seconds = Annotated[float, Field(gt=0)]
-_MIB = 2**20
 
 
 class LogFormat(StrEnum):
@@ -40,18 +38,12 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
-    )
-
-
-class SpoolSettings(_Section):
+class SpoolSettings(Section):
     """`dir` defaults to `<stateDir>/spool`. `sync_seconds`: how often what was written is forced to the disk."""
 
     dir: Path | None = None
-    max_bytes: Annotated[ByteSize, Field(ge=_MIB)] = ByteSize(512 * _MIB)
-    segment_bytes: Annotated[ByteSize, Field(ge=64 * 1024)] = ByteSize(8 * _MIB)
+    max_bytes: Annotated[ByteSize, Field(ge=MIB)] = ByteSize(512 * MIB)
+    segment_bytes: Annotated[ByteSize, Field(ge=64 * 1024)] = ByteSize(8 * MIB)
     sync_seconds: Seconds = 0.5
 
     @model_validator(mode="after")
@@ -61,7 +53,7 @@ class SpoolSettings(_Section):
         return self
 
 
-class FlowSettings(_Section):
+class FlowSettings(Section):
     """Packets of one connection and rule within `window_seconds` are one flow record."""
 
     window_seconds: Seconds = 5.0
@@ -69,7 +61,7 @@ class FlowSettings(_Section):
     labels: tuple[str, ...] = ()
 
 
-class AlertSettings(_Section):
+class AlertSettings(Section):
     """A repeated alert is counted for `window_seconds`; `stale_seconds` without the API server is worth an alert."""
 
     window_seconds: Seconds = 60.0
@@ -77,7 +69,7 @@ class AlertSettings(_Section):
     stale_seconds: Seconds = 300.0
 
 
-class MetricsSettings(_Section):
+class MetricsSettings(Section):
     """Where metrics and health are served; no address, no server."""
 
     address: str | None = None
@@ -90,12 +82,12 @@ class MetricsSettings(_Section):
         return address
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: LogFormat = LogFormat.JSON
 
 
-class NflogSettings(_Section):
+class NflogSettings(Section):
     """The NFLOG group that this enforcer alone reads, and what holds floods off: the kernel's limit, then the buffer.
 
     `rate` and `burst` are records a second for each rule and direction.
@@ -104,87 +96,24 @@ class NflogSettings(_Section):
     group: Annotated[int, Field(ge=1, le=65535)] = 9470
     rate: Annotated[int, Field(ge=1)] = 50
     burst: Annotated[int, Field(ge=1)] = 200
-    buffer_bytes: Annotated[ByteSize, Field(ge=64 * 1024)] = ByteSize(16 * _MIB)
+    buffer_bytes: Annotated[ByteSize, Field(ge=64 * 1024)] = ByteSize(16 * MIB)
 
 
-class LoopSettings(_Section):
+class LoopSettings(Section):
     """The kernel is written at most every `min_seconds`, and looked over at least every `max_seconds`.
 
     Looking over where nothing has changed costs microseconds; what somebody else changed is put back by then.
     """
 
-    min_seconds: Annotated[float, Field(ge=0)] = 0.05
+    min_seconds: Annotated[float, Field(ge=0)] = 0.02
     max_seconds: Seconds = 2.0
 
 
-class Records(StrEnum):
-    """Which records a destination gets."""
-
-    ALL = "all"
-    ALERTS = "alerts"
-    FLOWS = "flows"
-
-
-class _Destination(_Section):
-    name: Name
-    records: Records = Records.ALL
-
-
-class HecSettings(_Destination):
-    """A Splunk HTTP Event Collector. The token is in a file or an environment variable, never in this file."""
-
-    type: Literal["hec"]
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/.*)?$")]
-    token_file: Path | None = None
-    token_env: str | None = None
-    ca_file: Path | None = None
-    index: str | None = None
-    source: str = "zonebridge"
-    sourcetype: str | None = None
-    batch_bytes: Annotated[ByteSize, Field(ge=1024, le=50 * _MIB)] = ByteSize(900_000)
-    timeout_seconds: Seconds = 30.0
-    acknowledge: bool = False
-
-    @model_validator(mode="after")
-    def _one_token(self) -> Self:
-        if (self.token_file is None) == (self.token_env is None):
-            raise ValueError("give either tokenFile or tokenEnv")
-        return self
-
-
-class SyslogSettings(_Destination):
-    """A syslog receiver, RFC 5424 in octet-counted frames over TLS, or over plain TCP where `tls` is false."""
-
-    type: Literal["syslog"]
-    address: str
-    tls: bool = True
-    ca_file: Path | None = None
-    server_name: str | None = None
-    facility: Annotated[int, Field(ge=0, le=23)] = 16
-    structured_data: bool = False
-    timeout_seconds: Seconds = 30.0
-
-    @field_validator("address")
-    @classmethod
-    def _host_and_port(cls, address: str) -> str:
-        host_and_port(address)
-        return address
-
-
-class FileSettings(_Destination):
-    """JSON lines into a file, or to standard output with the path `-`."""
-
-    type: Literal["file"]
-    path: str
-
-
-DestinationSettings = Annotated[HecSettings | SyslogSettings | FileSettings, Field(discriminator="type")]
-
-
-class Settings(_Section):
+class Settings(Section):
     """Everything. `tier` is the Tier to follow; `kubeconfig` absent is the pod's own service account.
 
     `pod_networks`: the prefixes that pods get addresses from where the nodes' podCIDRs don't tell.
+    `connection_mark`: the bits of the connection mark that are ours; 0: no bit is, and every packet is judged.
     """
 
     cluster: Name
@@ -192,6 +121,7 @@ class Settings(_Section):
     node_name: Name
     kubeconfig: Path | None = None
     pod_networks: tuple[IPvAnyNetwork, ...] = ()
+    connection_mark: int = Marks().mask
     mode: Mode = Mode.ENFORCE
     failure: Failure = Failure.CLOSED
     state_dir: Path = Path("/var/lib/zonebridge")
@@ -204,25 +134,16 @@ class Settings(_Section):
     reconcile: LoopSettings = LoopSettings()
     destinations: tuple[DestinationSettings, ...] = ()
 
-    @model_validator(mode="after")
-    def _names_once(self) -> Self:
-        names = [destination.name for destination in self.destinations]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"destinations: two have the name '{twice[0]}'; each needs its own")
-        return self
+    @field_validator("connection_mark")
+    @classmethod
+    def _enough_bits(cls, mask: int) -> int:
+        if not 0 <= mask <= ALL_BITS or (mask and mask.bit_count() < LEAST_BITS):
+            raise ValueError(f"must be 0, or {LEAST_BITS} bits or more of 32, such as 0xff000000")
+        return mask
 
     @property
     def spool_dir(self) -> Path:
         return self.spool.dir or self.state_dir / "spool"
-
-
-def host_and_port(address: str) -> tuple[str, int]:
-    """`127.0.0.1:9469` or `[::1]:9469`. Raises ValueError."""
-    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):(\d{1,5})", address)
-    if found is None or not int(found[3]) < 2**16:
-        raise ValueError("must be HOST:PORT, an IPv6 address in brackets")
-    return found[1] or found[2], int(found[3])
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
@@ -230,13 +151,13 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     where = "the environment" if path is None else str(path)
     given = _merged({} if path is None else _read(path), _from_environment(environment))
     given.setdefault("nodeName", environment.get("NODE_NAME") or socket.gethostname())
+    found = tuple(destinations.faults(given.get("destinations", ()), environment))
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        raise SettingsError(where, tuple(_faults(error))) from error
-    missing = tuple(_missing_secrets(settings, environment))
-    if missing:
-        raise SettingsError(where, missing)
+        raise SettingsError(where, (*_faults(error), *found)) from error
+    if found:
+        raise SettingsError(where, found)
     return settings
 
 
@@ -289,21 +210,6 @@ def _path(location: tuple[int | str, ...]) -> str:
     for at, part in enumerate(location):
         if isinstance(part, int):
             text += f"[{part}]"
-        elif at == 0 or not (isinstance(location[at - 1], int) and part in {"hec", "syslog", "file"}):
+        elif at == 0 or not (isinstance(location[at - 1], int) and part in destinations.TYPES):
             text += f".{part}" if text else part
     return text
-
-
-def _missing_secrets(settings: Settings, environment: Mapping[str, str]) -> Iterable[str]:
-    """Files and variables that the settings name but that aren't there."""
-    for at, destination in enumerate(settings.destinations):
-        for name in ("token_file", "ca_file"):
-            path = getattr(destination, name, None)
-            if path is not None and not path.is_file():
-                yield f"destinations[{at}].{to_camel(name)}: there is no file {path}"
-        if (
-            isinstance(destination, HecSettings)
-            and destination.token_env
-            and not environment.get(destination.token_env)
-        ):
-            yield f"destinations[{at}].tokenEnv: the environment variable {destination.token_env} is not set"

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from enforcer.siem.outcome import Delivered, Hold, Outcome, Refused, Retry, Split
+from enforcer.siem.values import compact
 
 Json = Mapping[str, Any]
 EVENT_PATH, ACK_PATH = "/services/collector/event", "/services/collector/ack"
@@ -45,19 +46,22 @@ class Envelope:
     sourcetype: str | None = None
 
 
-def render(record: Json, envelope: Envelope) -> bytes:
-    """One event. Its id also stands in `fields`, so that a search can drop what was delivered twice."""
+def render(record: Json, rendered: Json | str, envelope: Envelope) -> bytes:
+    """One event: a record, and what it looks like in the destination's format.
+
+    Its id also stands in `fields`, so that a search can drop what was delivered twice.
+    """
     event: dict[str, Any] = {
         "time": datetime.fromisoformat(record["time"]).timestamp(),
         "host": record["node"],
         "source": envelope.source,
         "sourcetype": envelope.sourcetype or f"zonebridge:{record['kind']}",
-        "event": record,
+        "event": rendered,
         "fields": {"id": record["id"], "cluster": record["cluster"]},
     }
     if envelope.index is not None:
         event["index"] = envelope.index
-    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
+    return compact(event).encode()
 
 
 def within(events: Sequence[bytes], limit: int) -> int:
@@ -106,10 +110,10 @@ def ack_id(reply: bytes) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def acknowledged(reply: bytes, wanted: int) -> bool:
-    """Whether an answer to `{"acks": [wanted]}` says that the batch is indexed. It says so only once."""
+def acknowledged(reply: bytes, wanted: Iterable[int]) -> set[int]:
+    """Of which batches an answer to `{"acks": [wanted]}` says that they are indexed. It says so only once."""
     acks = _answer(reply).get("acks")
-    return isinstance(acks, dict) and acks.get(str(wanted)) is True
+    return {each for each in wanted if isinstance(acks, dict) and acks.get(str(each)) is True}
 
 
 def _success(code: object, said: str) -> Outcome:

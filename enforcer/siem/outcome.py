@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The whole batch is there. `slow_down`: the receiver says it is near its limit."""
+    """The batch is there. `slow_down`: the receiver says it is near its limit.
+
+    `refused`: the records it will never take, by their index, and why; it has all others.
+    """
 
     slow_down: bool = False
+    refused: Mapping[int, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

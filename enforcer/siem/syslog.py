@@ -1,66 +1,69 @@
-"""RFC 5424 syslog in RFC 6587 octet-counted frames, the record as JSON message or as structured data. Pure."""
+"""RFC 5424 syslog in RFC 6587 octet-counted frames, with a message in any format or structured data. Pure."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from enforcer.siem.values import flat, plain
 
 Json = Mapping[str, Any]
 
-_SEVERITIES = {"informational": 6, "low": 5, "medium": 4, "high": 3, "critical": 2}
-_DENIED_FLOW, _OTHER_FLOW = 5, 6
+PROGRAM = "zone-enforcer"
+# Syslog's numbers: an alert's own severity; a denied flow is a notice, any other informational.
+SEVERITIES: Mapping[str, int] = {
+    "informational": 6,
+    "low": 5,
+    "medium": 4,
+    "high": 3,
+    "critical": 2,
+    "deny": 5,
+    "allow": 6,
+}
 _HOST_LIMIT, _NAME_LIMIT = 255, 32
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How messages look. `enterprise` is the number in the structured data's name; 32473 is the one for examples."""
+    """How messages look. `enterprise` is the number in the structured data's name; 32473 is the one for examples.
+
+    Without a `program` the message has neither APP-NAME nor MSGID: its receiver goes by its first words.
+    """
 
     facility: int = 16
     structured_data: bool = False
     enterprise: int = 32473
+    program: str | None = PROGRAM
+    severities: Mapping[str, int] = field(default_factory=lambda: SEVERITIES, hash=False)
 
 
-def frame(record: Json, form: Form) -> bytes:
+def frame(record: Json, form: Form, text: Callable[[Json], str]) -> bytes:
     """The message behind its length in octets, which line breaks inside can't disturb."""
-    text = message(record, form)
-    return b"%d %s" % (len(text), text)
+    octets = message(record, form, text)
+    return b"%d %s" % (len(octets), octets)
 
 
-def message(record: Json, form: Form) -> bytes:
-    """No byte order mark: receivers that read JSON stumble over it."""
-    priority = form.facility * 8 + severity(record)
-    data = structured(record, form) if form.structured_data else "-"
-    text = "" if form.structured_data else f" {json.dumps(record, separators=(',', ':'), ensure_ascii=False)}"
-    name = record.get("alert", record["kind"])
+def message(record: Json, form: Form, text: Callable[[Json], str]) -> bytes:
+    """`text` renders the record. No byte order mark: receivers that read JSON stumble over it."""
+    priority = form.facility * 8 + severity(record, form.severities)
+    content = structured(record, form) if form.structured_data else f"- {text(record)}"
+    name = record.get("alert", record["kind"]) if form.program else "-"
     return (
-        f"<{priority}>1 {record['time']} {_printable(record['node'], _HOST_LIMIT)} zone-enforcer - "
-        f"{_printable(name, _NAME_LIMIT)} {data}{text}"
+        f"<{priority}>1 {record['time']} {_printable(record['node'], _HOST_LIMIT)} {form.program or '-'} - "
+        f"{_printable(name, _NAME_LIMIT)} {content}"
     ).encode()
 
 
-def severity(record: Json) -> int:
-    """Syslog's number: an alert's own severity; a denied flow is a notice, any other informational."""
-    if "severity" in record:
-        return _SEVERITIES[record["severity"]]
-    return _OTHER_FLOW if record.get("verdict") == "allow" else _DENIED_FLOW
+def severity(record: Json, severities: Mapping[str, int] = SEVERITIES) -> int:
+    return severities[record.get("severity") or ("allow" if record.get("verdict") == "allow" else "deny")]
 
 
 def structured(record: Json, form: Form) -> str:
-    parameters = "".join(f' {name}="{_escaped(value)}"' for name, value in _flat(record))
+    """`source.zone="web"` and so on; labels stand together, because a parameter's name can't be as long as theirs."""
+    fields = ((_printable(path, _NAME_LIMIT), _escaped(plain(value))) for path, value in flat(record))
+    parameters = "".join(f' {name}="{value}"' for name, value in fields)
     return f"[zonebridge@{form.enterprise}{parameters}]"
-
-
-def _flat(record: Json, path: str = "") -> Iterator[tuple[str, str]]:
-    """`source.zone` and the like; names are cut to what the format allows."""
-    for key, value in record.items():
-        name = f"{path}.{key}" if path else key
-        if isinstance(value, Mapping):
-            yield from _flat(value, name)
-        else:
-            yield _printable(name, _NAME_LIMIT), value if isinstance(value, str) else json.dumps(value)
 
 
 def _escaped(text: str) -> str:

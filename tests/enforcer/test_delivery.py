@@ -2,22 +2,30 @@
 
 import asyncio
 import json
+import shutil
 from contextlib import asynccontextmanager
 
 import pytest
 
 from enforcer.delivery import Delivery
+from enforcer.destinations import FileSettings, HecSettings, Records, SyslogSettings
 from enforcer.outbox import Outbox
 from enforcer.patience import Patience
-from enforcer.settings import FileSettings, HecSettings, Records, SyslogSettings
 from enforcer.ship import sender
+from enforcer.siem.formats import FORMATS, FormatName
 from enforcer.spool import Spool
 from mocks.serving import Fault
-from mocks.siem import Siem, Token
-from tests.enforcer.cluster import eventually
+from mocks.siem import HecServer, Siem, SyslogServer, Token, issue
+from tests.enforcer import cluster
+from tests.enforcer.siem.cases import CASES, flow
 
 SECRET = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"
 ENVIRONMENT = {"TOKEN": SECRET}
+PATIENT = {"timeout_seconds": 30}
+
+
+async def eventually(condition):
+    return await cluster.eventually(condition, seconds=60)
 
 
 def records(first, count, **more):
@@ -43,9 +51,8 @@ def siem():
 
 
 def hec(siem, **more):
-    return HecSettings(
-        name="siem", type="hec", url=siem.hec.url, token_env="TOKEN", ca_file=siem.ca_file, timeout_seconds=2, **more
-    )
+    given = {"name": "siem", "url": siem.hec.url, "token_env": "TOKEN", "ca_file": siem.ca_file, "timeout_seconds": 2}
+    return HecSettings(type="hec", **given | more)
 
 
 def syslog(server, **more):
@@ -89,7 +96,7 @@ def indexed(siem):
 
 
 def test_events_reach_the_collector_with_their_time_host_and_id(siem, tmp_path):
-    sent(tmp_path, hec(siem, index=None, source="zb"), records(0, 3))
+    sent(tmp_path, hec(siem, source="zb"), records(0, 3))
     event = siem.hec.events[0]
     assert event.event == records(0, 1)[0]
     assert (event.host, event.source, event.sourcetype) == ("n1", "zb", "zonebridge:flow")
@@ -230,6 +237,128 @@ def test_indexer_acknowledgement_is_waited_for(tmp_path):
         assert indexed(siem) == list(range(20))
 
 
+def test_several_batches_wait_for_their_acknowledgement_together(tmp_path):
+    with Siem(Token(SECRET, use_ack=True), ack_delay=0.5) as siem:
+        wanted = hec(siem, acknowledge=True, batch_bytes=4096, in_flight=8, **PATIENT)
+        sent(tmp_path, wanted, records(0, 200), batch=200)
+        assert indexed(siem) == list(range(200))
+        polled = [call.path.endswith("/ack") for call in siem.hec.calls]
+        assert polled[:9] == [False] * 8 + [True]
+
+
+def test_what_was_not_acknowledged_is_sent_again_from_there_on(tmp_path):
+    with Siem(Token(SECRET, use_ack=True)) as siem:
+        siem.hec.answer(9)  # before the second of them
+        lost = hec(siem, acknowledge=True, batch_bytes=4096, timeout_seconds=1)
+        siem.hec.lose()
+        sent(tmp_path, lost, records(0, 100), batch=100)
+        assert sorted(set(indexed(siem))) == list(range(100))
+        assert [event.fields["id"] for event in siem.hec.events] == [f"{number:032x}" for number in indexed(siem)]
+
+
+def test_a_poisoned_event_in_a_later_batch_costs_itself_only(tmp_path):
+    wanted = records(0, 60)
+    wanted[40]["id"] = {"nested": "is refused in fields"}
+    with Siem(Token(SECRET, use_ack=True)) as siem:
+        settings = hec(siem, acknowledge=True, batch_bytes=4096, **PATIENT)
+        progress = sent(tmp_path, settings, wanted, batch=60)
+        assert indexed(siem) == [number for number in range(60) if number != 40]
+        assert progress.refused == 1
+
+
+@pytest.mark.parametrize("name", [FormatName.OCSF, FormatName.ECS, FormatName.CEF, FormatName.LEEF, FormatName.PANOS])
+def test_any_format_over_hec(siem, tmp_path, name):
+    wanted = list(CASES.values())
+    sent(tmp_path, hec(siem, format=name, **PATIENT), wanted)
+    form = FORMATS[name]
+    assert [event.event for event in siem.hec.events] == [form.render(record) for record in wanted]
+    assert [event.sourcetype for event in siem.hec.events] == [form.sourcetype(record) for record in wanted]
+
+
+def test_index_and_source_type_by_kind_of_record(tmp_path):
+    wanted = [CASES["flow-denied"], CASES["alert-tier-tampered"], CASES["alert-kernel-tampered"]]
+    words = {"sourcetype": {"flow": "a", "alert": "b", "kernel-tampered": "c"}, "index": {"flow": "net"}}
+    with Siem(Token(SECRET, indexes=("main", "net"))) as siem:
+        sent(tmp_path, hec(siem, **words, **PATIENT), wanted)
+        found = [(event.sourcetype, event.index) for event in siem.hec.events]
+    assert found == [("a", "net"), ("b", "main"), ("c", "main")]
+
+
+def test_a_collector_that_wants_our_certificate_gets_it(tmp_path):
+    with HecServer(Token(SECRET), client_certificate="required", tls_dir=tmp_path) as server:
+        ours = issue(server.authority, "n1", tmp_path)
+        base = {"name": "siem", "type": "hec", "url": server.url, "token_env": "TOKEN", "ca_file": server.ca_file}
+        sent(tmp_path, HecSettings(**base, cert_file=ours.cert_file, key_file=ours.key_file, **PATIENT), records(0, 3))
+        assert [event.event["sequence"] for event in server.events] == [0, 1, 2]
+
+
+def test_certificates_may_be_renewed_while_it_runs(tmp_path):
+    first, second = Siem(SECRET, tls_dir=tmp_path / "1"), Siem(SECRET, tls_dir=tmp_path / "2")
+    shutil.copy(first.ca_file, tmp_path / "ca.pem")
+    second.hec.start()
+    settings = HecSettings(name="siem", type="hec", url=second.hec.url, token_env="TOKEN", ca_file=tmp_path / "ca.pem")
+
+    async def run():
+        async with delivering(tmp_path, settings) as (outbox, delivery):
+            outbox.put(records(0, 3))
+            await eventually(lambda: delivery.progress.held)
+            (tmp_path / "ca.pem").unlink()
+            await eventually(lambda: "can't be read" in delivery.progress.trouble)
+            shutil.copy(second.ca_file, tmp_path / "ca.pem")
+            await eventually(lambda: outbox.backlog("siem") == 0)
+
+    try:
+        asyncio.run(run())
+    finally:
+        second.hec.stop()
+    assert indexed(second) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("transport", ["hec", "syslog", "file"])
+def test_a_record_that_does_not_fit_the_format_is_set_aside(siem, tmp_path, transport):
+    wanted = [CASES["flow-denied"] | {"sequence": number} for number in range(5)]
+    del wanted[2]["verdict"]
+    out = tmp_path / "out"
+    settings = {
+        "hec": lambda: hec(siem, format=FormatName.CEF),
+        "syslog": lambda: syslog(siem.syslog_tls, format=FormatName.CEF),
+        "file": lambda: FileSettings(name="siem", type="file", path=str(out), format=FormatName.CEF),
+    }[transport]()
+    progress = sent(tmp_path, settings, wanted)
+    assert (progress.sent, progress.refused) == (4, 1)
+    (aside,) = (tmp_path / "refused.jsonl").read_text().splitlines()
+    assert json.loads(aside)["record"]["sequence"] == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_syslog_receiver_that_wants_our_certificate(tmp_path, known):
+    with SyslogServer(tls=True, client_certificate="required", tls_dir=tmp_path) as server:
+        ours = issue(server.authority, "n1", tmp_path)
+        more = {"cert_file": ours.cert_file, "key_file": ours.key_file} if known else {}
+
+        async def run():
+            async with delivering(tmp_path, syslog(server, **more, **PATIENT)) as (outbox, delivery):
+                outbox.put(records(0, 3))
+                if known:
+                    await eventually(lambda: outbox.written == 3 and outbox.backlog("siem") == 0)
+                else:
+                    await eventually(lambda: delivery.progress.trouble)
+                    assert outbox.backlog("siem") == 3
+
+        asyncio.run(run())
+        assert len(server.messages) == (3 if known else 0)
+
+
+@pytest.mark.parametrize("name", [FormatName.OCSF, FormatName.ECS, FormatName.CEF, FormatName.LEEF, FormatName.PANOS])
+def test_any_format_over_syslog(siem, tmp_path, name):
+    wanted = list(CASES.values())
+    sent(tmp_path, syslog(siem.syslog_tls, format=name, facility=4, **PATIENT), wanted)
+    messages = siem.syslog_tls.wait_for(lambda found: len(found) >= len(wanted), 30)
+    assert [message.msg for message in messages] == [FORMATS[name].text(record) for record in wanted]
+    assert {message.facility for message in messages} == {4}
+    assert {message.app for message in messages} == ({""} if name is FormatName.PANOS else {"zone-enforcer"})
+
+
 def test_alerts_only(siem, tmp_path):
     wanted = [*records(0, 5), *records(5, 1, kind="alert"), *records(6, 5)]
     sent(tmp_path, hec(siem, records=Records.ALERTS), wanted)
@@ -276,6 +405,50 @@ def test_a_file_gets_json_lines(tmp_path):
     path = tmp_path / "out.jsonl"
     sent(tmp_path, FileSettings(name="siem", type="file", path=str(path)), records(0, 10))
     assert [json.loads(line) for line in path.read_text().splitlines()] == records(0, 10)
+
+
+def test_who_is_away_holds_up_nobody_else(siem, tmp_path):
+    """Two destinations, each with its own format and its own place in the spool."""
+    siem.hec.stop()
+    path = tmp_path / "out.log"
+    settings = [
+        hec(siem, name="splunk"),
+        FileSettings(name="file", type="file", path=str(path), format=FormatName.PANOS),
+    ]
+    wanted = [flow(number) for number in range(50)]
+
+    async def run():
+        outbox = Outbox(Spool.open(tmp_path / "spool", ["splunk", "file"], 1 << 26, 1 << 20))
+        senders = [sender(each, ENVIRONMENT) for each in settings]
+        deliveries = [
+            Delivery(each.name, outbox, transport, tmp_path / each.name, patience=Patience(0.01, 0.05))
+            for each, transport in zip(settings, senders, strict=True)
+        ]
+        tasks = [asyncio.create_task(work) for work in (outbox.write(), *(each.deliver() for each in deliveries))]
+        outbox.put(wanted)
+        await eventually(lambda: outbox.written == 50 and outbox.backlog("file") == 0)
+        await eventually(lambda: deliveries[0].progress.trouble)
+        assert outbox.backlog("splunk") == 50
+        await asyncio.to_thread(siem.hec.start)
+        await eventually(lambda: outbox.backlog("splunk") == 0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for transport in senders:
+            await transport.close()
+        await outbox.close()
+
+    asyncio.run(run())
+    assert [event.event for event in siem.hec.events] == wanted
+    assert path.read_text().splitlines() == [FORMATS[FormatName.PANOS].text(record) for record in wanted]
+
+
+@pytest.mark.parametrize("name", [FormatName.CEF, FormatName.PANOS, FormatName.OCSF])
+def test_any_format_into_a_file(tmp_path, name):
+    path = tmp_path / "out.log"
+    wanted = list(CASES.values())
+    sent(tmp_path, FileSettings(name="siem", type="file", path=str(path), format=name), wanted)
+    assert path.read_text(encoding="utf-8").split("\n") == [*(FORMATS[name].text(record) for record in wanted), ""]
 
 
 def test_a_flood_is_bounded_in_memory_and_counted(tmp_path):

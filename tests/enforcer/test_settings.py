@@ -6,7 +6,8 @@ import pytest
 
 from enforcer.errors import ExitCode, SettingsError
 from enforcer.ruleset import Mode
-from enforcer.settings import host_and_port, load
+from enforcer.section import host_and_port
+from enforcer.settings import load
 
 
 @pytest.fixture
@@ -76,6 +77,7 @@ def test_all_faults_are_told_at_once(written):
     assert [fault.partition(":")[0] for fault in found] == [
         "cluster",
         "colour",
+        "destinations",
         "destinations[0].url",
         "destinations[1]",
         "destinations[2].address",
@@ -92,7 +94,8 @@ def test_all_faults_are_told_at_once(written):
 
 def test_two_destinations_of_one_name_are_a_fault(written):
     content = {"cluster": "prod", "destinations": [hec(), {"name": "siem", "type": "file", "path": "-"}]}
-    assert faults(written(content)) == ["destinations: two have the name 'siem'; each needs its own"]
+    found = faults(written(content), {"TOKEN": "x"})
+    assert found == ["destinations: two have the name 'siem'; each needs its own"]
 
 
 def test_missing_secrets_are_told(written, tmp_path):
@@ -129,3 +132,14 @@ def test_addresses(text, wanted):
 def test_no_addresses(text):
     with pytest.raises(ValueError, match="HOST:PORT"):
         host_and_port(text)
+
+
+@pytest.mark.parametrize("mask", [0x7, -1, 1 << 32])
+def test_too_few_bits_of_the_connection_mark_are_refused(written, mask):
+    (fault,) = faults(written({"cluster": "prod", "connectionMark": mask}))
+    assert "connectionMark" in fault
+    assert "4 bits or more" in fault
+
+
+def test_the_connection_mark_may_be_nobodys(written):
+    assert load(written({"cluster": "prod", "connectionMark": 0}), {}).connection_mark == 0

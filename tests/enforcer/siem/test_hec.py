@@ -89,7 +89,7 @@ def test_a_success_that_is_no_collectors_is_none(reply):
 
 
 def test_an_event():
-    event = json.loads(hec.render(RECORD, hec.Envelope("src", "idx", "st")))
+    event = json.loads(hec.render(RECORD, RECORD, hec.Envelope("src", "idx", "st")))
     assert event == {
         "time": 1795260148.5,
         "host": "n",
@@ -99,7 +99,8 @@ def test_an_event():
         "event": RECORD,
         "fields": {"id": "x", "cluster": "c"},
     }
-    assert "index" not in json.loads(hec.render(RECORD, hec.Envelope()))
+    assert "index" not in json.loads(hec.render(RECORD, RECORD, hec.Envelope()))
+    assert json.loads(hec.render(RECORD, "a line", hec.Envelope()))["event"] == "a line"
 
 
 def test_batches():
@@ -111,6 +112,6 @@ def test_batches():
 def test_acknowledgement():
     assert hec.ack_id(b'{"text":"Success","code":0,"ackId":0}') == 0
     assert hec.ack_id(b'{"text":"Success","code":0}') is None
-    assert hec.acknowledged(b'{"acks":{"7":true}}', 7)
-    assert not hec.acknowledged(b'{"acks":{"7":false}}', 7)
-    assert not hec.acknowledged(b"<html>", 7)
+    assert hec.acknowledged(b'{"acks":{"7":true,"8":true,"9":false}}', {7, 9, 10}) == {7}
+    assert hec.acknowledged(b'{"acks":[7]}', {7}) == set()
+    assert hec.acknowledged(b"<html>", {7}) == set()

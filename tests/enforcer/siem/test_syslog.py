@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.siem import jsonlines, syslog
+from enforcer.siem import syslog
+from enforcer.siem.formats import FORMATS, FormatName
 from enforcer.siem.syslog import Form
 from mocks.siem.rfc5424 import parse
+from tests.enforcer.siem.cases import CASES
 
+JSON = FORMATS[FormatName.JSON].text
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
@@ -20,7 +23,7 @@ def record(**more):
 @given(TEXT, TEXT)
 def test_any_text_comes_back_as_message(node, note):
     given_record = record(node=node, note=note, nested={"a": [1, note]})
-    frame = syslog.frame(given_record, Form())
+    frame = syslog.frame(given_record, Form(), JSON)
     length, _, rest = frame.partition(b" ")
     assert int(length) == len(rest)
     message = parse(rest)
@@ -30,7 +33,7 @@ def test_any_text_comes_back_as_message(node, note):
 
 @given(TEXT, st.dictionaries(st.sampled_from("abc"), TEXT))
 def test_any_text_comes_back_as_structured_data(note, nested):
-    message = parse(syslog.message(record(note=note, nested=nested, count=3), Form(structured_data=True)))
+    message = parse(syslog.message(record(note=note, nested=nested, count=3), Form(structured_data=True), JSON))
     assert message.param("zonebridge@32473", "note") == note
     assert message.param("zonebridge@32473", "count") == "3"
     for key, value in nested.items():
@@ -48,13 +51,18 @@ def test_any_text_comes_back_as_structured_data(note, nested):
     ],
 )
 def test_the_header_says_how_bad_it_is_and_what(more, severity, name):
-    message = parse(syslog.message(record(**more), Form(facility=10)))
+    message = parse(syslog.message(record(**more), Form(facility=10), JSON))
     assert (message.facility, message.severity, message.msgid) == (10, severity, name)
     assert (message.host, message.app) == ("n1", "zone-enforcer")
 
 
-@given(TEXT)
-def test_a_line_is_one_line(note):
-    line = jsonlines.line(record(note=note))
-    assert line.count(b"\n") == 1
-    assert json.loads(line)["note"] == note
+def test_severities_are_the_administrators():
+    given_record = record(kind="alert", alert="zone-unknown", severity="medium")
+    message = parse(syslog.message(given_record, Form(severities={**syslog.SEVERITIES, "medium": 1}), JSON))
+    assert message.severity == 1
+
+
+def test_who_goes_by_the_first_words_gets_no_name_before_them():
+    message = parse(syslog.message(CASES["flow-denied"], Form(program=None), FORMATS[FormatName.PANOS].text))
+    assert (message.app, message.msgid) == ("", "")
+    assert message.msg.startswith("1,2026/11/21 11:22:28,")

@@ -1,0 +1,1 @@
+"""One file per transport: a batch of records in, what became of it out. `enforcer.ship` makes them."""

@@ -1,0 +1,69 @@
+"""How receivers' certificates are verified, and what a connection's failure means. Used by the transports."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from enforcer.siem.outcome import Hold, Outcome, Retry
+
+
+def context(ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None) -> ssl.SSLContext:
+    """Always verified: against the system's authorities, or against this file's alone. Raises OSError."""
+    made = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    if cert_file is not None:
+        made.load_cert_chain(cert_file, key_file)
+    return made
+
+
+class CertificateFilesError(Exception):
+    """A certificate's file is gone or has become unusable since the start."""
+
+
+@dataclass(slots=True)
+class Https:
+    """An HTTPS client with kept connections; made anew when a certificate's file has changed: those are rotated."""
+
+    ca_file: Path | None
+    cert_file: Path | None
+    key_file: Path | None
+    timeout: float
+    _made: tuple[object, httpx.AsyncClient] | None = field(default=None, init=False)
+
+    async def client(self) -> httpx.AsyncClient:
+        """Raises CertificateFilesError."""
+        try:
+            files = await asyncio.to_thread(self._files)
+            if self._made is None or self._made[0] != files:
+                verify = await asyncio.to_thread(context, self.ca_file, self.cert_file, self.key_file)
+                await self.close()
+                self._made = files, httpx.AsyncClient(verify=verify, timeout=self.timeout, follow_redirects=False)
+        except OSError as error:
+            raise CertificateFilesError(f"a certificate can't be read: {error}") from error
+        return self._made[1]
+
+    def _files(self) -> list[tuple[int, int, int]]:
+        found = [path.stat() for path in (self.ca_file, self.cert_file, self.key_file) if path is not None]
+        return [(each.st_ino, each.st_mtime_ns, each.st_size) for each in found]
+
+    async def close(self) -> None:
+        if self._made is not None:
+            _, client = self._made
+            self._made = None
+            await client.aclose()
+
+
+def unreachable(where: str, error: BaseException) -> Outcome:
+    """A certificate that doesn't hold won't get better by itself; the rest may."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, CertificateFilesError):
+        return Hold(text)
+    if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in text:
+        return Hold(f"{where} has a certificate that can't be verified: {text}; give its authority as caFile")
+    if "CERTIFICATE_REQUIRED" in text or "UNKNOWN_CA" in text or "BAD_CERTIFICATE" in text:
+        return Hold(f"{where} wants another certificate of ours: {text}; give it as certFile and keyFile")
+    return Retry(f"{where} can't be reached: {text}")

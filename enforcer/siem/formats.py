@@ -1,0 +1,82 @@
+"""Which formats there are, by the name that settings use, and what transports must know of each. Pure.
+
+A format is one file beside this one; adding one adds a line here, its test and its golden folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from enforcer.siem import cef, ecs, flowline, leef, ocsf, panos
+from enforcer.siem.outcome import Refused
+from enforcer.siem.values import compact
+
+Json = Mapping[str, Any]
+Rendered = str | Json
+T = TypeVar("T")
+
+
+class FormatName(StrEnum):
+    """`json` is the record as it is, which `docs/records.md` describes."""
+
+    JSON = "json"
+    OCSF = "ocsf"
+    ECS = "ecs"
+    CEF = "cef"
+    LEEF = "leef"
+    PANOS = "panos"
+    FLOWLINE = "flowline"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """`render` gives an object or a line. `sourcetype` is Splunk's word for it; `{kind}` is flow or alert.
+
+    `bare`: the receiver knows the message by its first words and wants no program's name before them.
+    """
+
+    render: Callable[[Json], Rendered]
+    sourcetype: Callable[[Json], str]
+    alerts: bool = True
+    bare: bool = False
+
+    def text(self, record: Json) -> str:
+        """One line, without its end."""
+        rendered = self.render(record)
+        return rendered if isinstance(rendered, str) else compact(rendered)
+
+
+def fitting(records: Sequence[Json], render: Callable[[Json], T]) -> tuple[list[T], Refused]:
+    """Records rendered up to the first that can't be, and what is to be said of that one where it is the first.
+
+    It takes its time: transports call it in a thread, so that nothing else waits for it.
+    """
+    done: list[T] = []
+    for record in records:
+        try:
+            done.append(render(record))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            return done, Refused(0, f"the record doesn't fit the format: {error!r}")
+    return done, Refused(0, "")
+
+
+def _as_it_is(record: Json) -> Json:
+    return record
+
+
+def _named(name: str) -> Callable[[Json], str]:
+    return lambda record: f"zonebridge:{name}:{record['kind']}"
+
+
+FORMATS: Mapping[FormatName, Format] = {
+    FormatName.JSON: Format(_as_it_is, lambda record: f"zonebridge:{record['kind']}"),
+    FormatName.OCSF: Format(ocsf.render, _named("ocsf")),
+    FormatName.ECS: Format(ecs.render, _named("ecs")),
+    FormatName.CEF: Format(cef.render, lambda _: "cef"),
+    FormatName.LEEF: Format(leef.render, _named("leef")),
+    FormatName.PANOS: Format(panos.render, lambda record: f"pan:{panos.kind(record)}", bare=True),
+    FormatName.FLOWLINE: Format(flowline.render, _named("flowline"), alerts=False),
+}
