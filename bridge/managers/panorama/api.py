@@ -1,6 +1,6 @@
-"""The one door to Panorama's XML API: show, get and op on the active HA peer, its failures as our errors.
+"""The one door to Panorama's XML API on the active HA peer, its failures as our errors.
 
-It never runs two calls at once and knows nothing of rules. Calls block.
+It never runs two calls at once and knows nothing of rules. Calls block. Only a registrar writes, where a site opts in.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class PanoramaApi:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._active: VerifiedPanorama | None = None
+        self.session = 0
+        """Rises with every new session: it may be another peer's, or one that was restarted."""
         self.calls = 0
         self.received = 0
 
@@ -69,10 +71,32 @@ class PanoramaApi:
             raise ManagerAnswerError(f"asking Panorama for {command}: the answer has no result")
         return result
 
+    def set(self, xpath: str, element: str) -> None:
+        """Merge XML into the node at an XPath of the candidate, which is made where it is missing."""
+        self._call(f"set {xpath}", lambda xapi: pan.xapi.PanXapi.set(xapi, xpath=xpath, element=element))
+
+    def commit(self, command: str) -> str | None:
+        """Commit a part of the candidate; the job's number, None where there is nothing to commit. Asked only once."""
+        root = self._once("a commit", lambda xapi: pan.xapi.PanXapi.commit(xapi, cmd=command, action="partial"))
+        return None if root is None else root.findtext("result/job")
+
+    def user_id(self, message: str) -> Element:
+        """Send a User-ID message. The answer names the entries that were not taken, if any."""
+        root = self._call("User-ID changes", lambda xapi: pan.xapi.PanXapi.user_id(xapi, cmd=message))
+        if root is None:
+            raise ManagerAnswerError("sending User-ID changes to Panorama: the answer can't be read")
+        return root
+
     def check_active(self) -> None:
         """Where there are HA peers, make sure that the one in use is still the active one."""
         if len(self._access.hosts) > 1 and self._active is not None and not _is_active(self._raw_op(self._active)):
             self._active = None
+
+    def live_session(self) -> int:
+        """The number of the session with the active peer; a new one where there was none any more."""
+        self.check_active()
+        self._session()
+        return self.session
 
     def close(self) -> None:
         """Forget the session; the next call starts a new one."""
@@ -105,6 +129,7 @@ class PanoramaApi:
     def _session(self) -> VerifiedPanorama:
         if self._active is None:
             self._active = self._connect()
+            self.session += 1
         return self._active
 
     def _connect(self) -> VerifiedPanorama:
@@ -158,7 +183,8 @@ class PanoramaApi:
         except pan.xapi.PanXapiError as error:
             if "No such node" in str(error):
                 return None
-            raise _blame(doing, str(error), xapi.status, xapi.status_code) from error
+            if xapi.element_root is None or xapi.element_root.find("msg/line/uid-response") is None:
+                raise _blame(doing, str(error), xapi.status, xapi.status_code) from error
         except (AnswerError, UnicodeError) as error:
             raise ManagerAnswerError(f"{doing}: the answer was not used: {error}") from error
         except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException, OSError) as error:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from xml.etree.ElementTree import Element
 
 from bridge.errors import ManagerAnswerError
 from bridge.managers.panorama.api import PanoramaApi
 from bridge.managers.panorama.applications import ApplicationObjects
-from bridge.managers.panorama.document import members
+from bridge.managers.panorama.document import members, text_of
 from bridge.managers.panorama.rulebase import ReadOptions, read_scope
+from bridge.managers.panorama.tagfilter import FilterError, words
 from bridge.managers.panorama.tree import DEVICE, SHARED, Level, Scope, unknown_device_group
 from zones.canonical import digest
 from zones.rules import Rulebase
@@ -24,6 +26,8 @@ REGISTERED = (
     "<show><object><registered-ip><limit>{}</limit><start-point>{}</start-point></registered-ip></object></show>"
 )
 REGISTERED_PAGE, MOST_REGISTERED = 500, 500_000
+# Beyond so many pages they are not read at every poll, but after so many seconds for each page more.
+PAGES_A_POLL, SECONDS_A_PAGE = 4, 0.5
 SYSTEM_INFO = "<show><system><info/></system></show>"
 # What changes the running configuration or the predefined content when it ends.
 CHANGING_JOBS = frozenset({"Commit", "Content", "Install", "Revert", "Load"})
@@ -42,12 +46,15 @@ class PanoramaManager:
     options: ReadOptions = field(default_factory=ReadOptions)
     _predefined: dict[str, Element | None] = field(default_factory=dict)
     _predefined_of: str = ""
-    _uses_registered: bool = False
+    clock: Callable[[], float] = time.monotonic
+    _asked_tags: frozenset[str] = frozenset()
+    _registered_digest: str = ""
+    _registered_until: float = 0.0
 
     def version(self) -> str:
-        """The newest finished commit and the device group's checksum; with dynamic groups, the tagged IPs too.
+        """The newest finished commit and the device group's checksum; with dynamic groups, their tags' IPs too.
 
-        Two calls, one more with HA peers, and one for each 500 tagged IPs.
+        Two calls, one more with HA peers, and one for each 500 tagged IPs; where those are thousands, not each time.
         """
         self.api.check_active()
         return f"{self._configuration_version()}{self._registered_version()}"
@@ -58,9 +65,15 @@ class PanoramaManager:
         return f"{max(_changing_jobs(jobs), default=0)}/{_checksum(groups, self.device_group)}"
 
     def _registered_version(self) -> str:
-        if not self._uses_registered:
+        if not self._asked_tags:
             return ""
-        return f"/{digest(sorted((ip, sorted(tags)) for ip, tags in self._registered().items()))[:16]}"
+        if self.clock() >= self._registered_until:
+            registered = self._registered()
+            asked = sorted((ip, sorted(tags & self._asked_tags)) for ip, tags in registered.items())
+            self._registered_digest = digest([each for each in asked if each[1]])[:16]
+            pages = len(registered) // REGISTERED_PAGE
+            self._registered_until = self.clock() + max(0, pages - PAGES_A_POLL) * SECONDS_A_PAGE
+        return f"/{self._registered_digest}"
 
     def rulebase(self) -> Rulebase:
         """The running configuration's rulebase; read again where a commit came in between its parts."""
@@ -68,12 +81,12 @@ class PanoramaManager:
         version = self._configuration_version()
         for _ in range(SAME_VERSION_TRIES):
             scope = self._scope()
-            dynamic = _has_dynamic_groups(scope)
-            registered = self._registered() if dynamic else {}
+            asked = _asked_tags(scope)
+            registered = self._registered() if asked else {}
             rulebase = read_scope(scope, replace(self.options, registered=registered))
             before, version = version, self._configuration_version()
             if before == version:
-                self._uses_registered = dynamic
+                self._asked_tags, self._registered_until = asked, 0.0
                 return rulebase
         raise ManagerAnswerError(
             f"reading device group '{self.device_group}': Panorama committed again during each of "
@@ -91,10 +104,10 @@ class PanoramaManager:
 
     def _chain(self) -> list[str]:
         """The device group and its ancestors, nearest first."""
-        chains = dict(_chains(self.api.op(HIERARCHY)))
-        if self.device_group not in chains:
-            raise unknown_device_group(self.device_group, chains)
-        return chains[self.device_group]
+        found = dict(chains(self.api.op(HIERARCHY)))
+        if self.device_group not in found:
+            raise unknown_device_group(self.device_group, found)
+        return found[self.device_group]
 
     def _level(self, name: str) -> Level:
         element = self.api.show(f"/config/{DEVICE}/device-group/entry[@name='{name}']")
@@ -148,9 +161,19 @@ class PanoramaManager:
         self._predefined.update({entry.get("name", ""): entry for entry in entries})
 
 
-def _has_dynamic_groups(scope: Scope) -> bool:
+def _asked_tags(scope: Scope) -> frozenset[str]:
+    """What the filters of the dynamic groups name: other tags, of somebody's ten thousand pods say, change nothing."""
     groups = (entry for level in scope.levels for entry in level.objects["address-group"].values())
-    return any(entry.find("dynamic") is not None for entry in groups)
+    filters = (text for entry in groups if (text := text_of(entry, "dynamic/filter")) is not None)
+    return frozenset(word for text in filters for word in _words(text))
+
+
+def _words(text: str) -> frozenset[str]:
+    """None of a filter that can't be read: its group is a problem as it is."""
+    try:
+        return words(text)
+    except FilterError:
+        return frozenset()
 
 
 def _changing_jobs(jobs: Element) -> Iterator[int]:
@@ -167,7 +190,7 @@ def _checksum(groups: Element, device_group: str) -> str:
     return "gone"
 
 
-def _chains(answer: Element) -> Iterator[tuple[str, list[str]]]:
+def chains(answer: Element) -> Iterator[tuple[str, list[str]]]:
     """Each device group with itself and its ancestors. The nesting is the XML's own; PAN-OS allows four levels."""
     level: list[tuple[Element, list[str]]] = [(parent, []) for parent in answer.findall("dg-hierarchy")]
     for _ in range(MOST_LEVELS):

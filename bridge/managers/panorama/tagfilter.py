@@ -36,6 +36,11 @@ def parse_filter(text: str) -> Matcher:
     return matcher
 
 
+def words(text: str) -> frozenset[str]:
+    """Every word of a filter: the tags that it asks for, and bare operators. Raises FilterError."""
+    return frozenset(token.text for token in _tokens(text))
+
+
 def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
     at = 0

@@ -99,7 +99,29 @@ def test_tagged_addresses_fill_dynamic_groups_and_their_change_is_noticed():
         before = ours.version()
         server.panorama.mappings.register("10.9.9.9", "vm")
         assert ours.version() != before
+        before = ours.version()
+        server.panorama.mappings.register("10.9.9.9", "k8s.cl_prod.ns_shop")
+        assert ours.version() == before, "no group asks for that tag"
     assert source == AddressSet.parse(["10.1.0.0/23", "10.1.2.0/26", "10.1.2.64/28", "10.1.2.80/29"])
+
+
+def test_thousands_of_tagged_addresses_are_not_read_at_every_poll():
+    groups = section("address-group", entry("vms", "<dynamic><filter>'vm'</filter></dynamic>"))
+    text = config_text(groups={"dg": groups + rulebase("pre", rule("r", source="vms"))})
+    now = [0.0]
+    with PanoramaServer(Panorama(text, users={"reader": "secret"})) as server:
+        ours = manager(server)
+        ours.clock = lambda: now[0]
+        for number in range(3000):
+            server.panorama.mappings.register(f"10.1.{number // 256}.{number % 256}", "vm")
+        ours.rulebase()
+        before = ours.version()
+        server.panorama.mappings.register("10.9.9.9", "vm")
+        server.panorama.traffic.clear()
+        assert ours.version() == before
+        assert server.panorama.traffic.counted() == {"op": 2}
+        now[0] += 1.5
+        assert ours.version() != before
 
 
 def predefined_calls(server):

@@ -1,0 +1,188 @@
+"""Keeps a cluster registered at its manager: the device group that it is, and its pods' tagged addresses.
+
+Only where a site opts in, `bridge.service` runs it while this bridge leads. Trouble is told and never holds up a sync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from bridge.alerts import AlertKind, Alerts
+from bridge.errors import BridgeError, ClusterError, ManagerError, ManagerRefusedError, RegistrationBlockedError
+from bridge.kubeservices import Selectors, Services
+from bridge.population import Member, Population
+from bridge.sync import RunBlocking
+from bridge.watching import Change
+
+_log = structlog.get_logger()
+FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0
+RETRY_SERVICES = 30.0
+# Many pods that change all the time must not keep a processor busy: so many times a look's length, and seconds at most.
+REST, LONGEST_REST = 4.0, 10.0
+
+
+class Registrar(Protocol):
+    """A manager's side. Both go on by one blocking step for each value, the seconds to wait before the next."""
+
+    def forget(self) -> None: ...
+    def group(self) -> Iterator[float]: ...
+    def addresses(self, members: Sequence[Member], selectors: Selectors) -> Iterator[float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is asked of the cluster: who is where, and the Services' changes, None where they don't count.
+
+    The population is another one whenever this bridge begins to lead.
+    """
+
+    population: Callable[[], Population]
+    services: Callable[[], AsyncGenerator[Change]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Seconds: between two looks at the pods; until everything is compared again, changed or not."""
+
+    least: float = 2.0
+    resync: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How many pods are registered, and whether all is as it should be."""
+
+    pods: int
+    good: bool
+
+
+class Registration:
+    """One cluster's part."""
+
+    def __init__(
+        self,
+        registrar: Registrar,
+        watched: Watched,
+        alerts: Alerts,
+        run_blocking: RunBlocking,
+        *,
+        rhythm: Rhythm = Rhythm(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registrar = registrar
+        self._watched = watched
+        self._alerts = alerts
+        self._run_blocking = run_blocking
+        self._rhythm = rhythm
+        self._clock = clock
+        self._begin()
+
+    def _begin(self) -> None:
+        self._group_due = self._addresses_due = True
+        self._compared = self._clock()
+        self._told: tuple[int, ...] | None = None
+        self._services = Services()
+        self._services_trouble: ClusterError | None = None
+        self._registrar.forget()
+
+    async def run(self, tell: Callable[[Figures], None] = lambda _: None) -> None:
+        """Until cancelled. With nothing known: another bridge may have led meanwhile."""
+        self._begin()
+        async with asyncio.TaskGroup() as group:
+            if self._watched.services is not None:
+                group.create_task(self._follow(self._watched.services), name="follow services")
+            failures = 0
+            while True:
+                began = self._clock()
+                problem = await self.once(tell)
+                failures = 0 if problem is None else failures + 1
+                rest = min(REST * (self._clock() - began), LONGEST_REST)
+                await asyncio.sleep(max(pause(failures, self._rhythm.least), rest))
+
+    async def _follow(self, services: Callable[[], AsyncGenerator[Change]]) -> None:
+        """Without the right to list them nothing is registered: tags that may be right would be taken away."""
+        while True:
+            try:
+                async with aclosing(services()) as changes:
+                    async for change in changes:
+                        self._services.fold(change)
+                        self._services_trouble = None
+            except ClusterError as error:
+                self._services_trouble = error
+            await asyncio.sleep(RETRY_SERVICES)
+
+    async def once(self, tell: Callable[[Figures], None] = lambda _: None) -> BridgeError | None:
+        """What is due: the device group first. What went wrong stays due, and is told."""
+        if self._clock() - self._compared >= self._rhythm.resync:
+            self._registrar.forget()
+            self._group_due = self._addresses_due = True
+            self._compared = self._clock()
+        population = self._watched.population()
+        if not (self._group_due or self._services_trouble or self._addresses_wait(population)):
+            return None
+        problems = [await self._group(), await self._addresses(population)]
+        problem = next(filter(None, problems), None)
+        await self._tell([each for each in problems if each is not None])
+        tell(Figures(len(population), good=problem is None))
+        return problem
+
+    def _addresses_wait(self, population: Population) -> bool:
+        """Whether there is something to compare, and all is known that it takes."""
+        if not population.complete or not (self._services.complete or self._watched.services is None):
+            return False
+        return self._addresses_due or self._moment(population) != self._told
+
+    def _moment(self, population: Population) -> tuple[int, ...]:
+        return id(population), population.generation, self._services.generation
+
+    async def _group(self) -> BridgeError | None:
+        if not self._group_due:
+            return None
+        problem = await self._through(self._registrar.group())
+        self._group_due = problem is not None
+        return problem
+
+    async def _addresses(self, population: Population) -> BridgeError | None:
+        if not self._addresses_wait(population):
+            return self._services_trouble
+        told, members = self._moment(population), tuple(population.members())
+        problem = await self._through(self._registrar.addresses(members, self._services.snapshot()))
+        self._addresses_due, self._told = problem is not None, told
+        return problem
+
+    async def _through(self, steps: Iterator[float]) -> BridgeError | None:
+        """All steps, one blocking call at a time: between them the sync has its turn."""
+        try:
+            while (wait := await self._run_blocking(lambda: next(steps, None))) is not None:  # noqa: ASYNC110 - Panorama sends no event
+                await asyncio.sleep(wait)
+        except (ManagerError, RegistrationBlockedError) as error:
+            return error
+        return None
+
+    async def _tell(self, problems: Sequence[BridgeError]) -> None:
+        if problems:
+            await self._alerts.raise_(AlertKind.REGISTRATION_FAILED, "; ".join(map(_advice, problems)))
+        else:
+            await self._alerts.clear(AlertKind.REGISTRATION_FAILED, "the cluster is registered")
+
+
+def pause(failures: int, least: float) -> float:
+    """Seconds to the next look; after failures ever longer, half of it left to chance."""
+    if not failures:
+        return least
+    longest = min(FIRST_RETRY * 2.0 ** min(failures - 1, 16), LONGEST_RETRY)
+    return max(longest * (0.5 + random.random() / 2), least)  # noqa: S311 - spread, not secrecy
+
+
+def _advice(problem: BridgeError) -> str:
+    if isinstance(problem, ManagerRefusedError):
+        return f"{problem}; to register it needs the rights to Configuration, Commit and User-ID Agent in the XML API"
+    return str(problem)

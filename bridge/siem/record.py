@@ -1,0 +1,89 @@
+"""An alert as the SIEM's canonical record, one JSON object with the fields that the nodes' records have. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from bridge.alerts import Alert, AlertKind, Severity
+
+Json = dict[str, Any]
+LOG_LOSS = "log-loss"
+_ID_DIGITS = 32
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
+_SEVERITIES: Mapping[AlertKind, str] = {AlertKind.REGISTRATION_FAILED: "medium"}
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """This process's mark on its records. `start`, in microseconds, begins its numbers: they rise across restarts."""
+
+    node: str
+    start: int
+    _numbers: Iterator[int] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_numbers", count(self.start))
+
+    def of(self, alert: Alert, at: float, since: float) -> Json:
+        """`since` is when its trouble was first told."""
+        record = self._stamped(alert.cluster, at) | {
+            "alert": name(alert.kind),
+            "severity": severity(alert),
+            "state": "resolved" if alert.over else "raised",
+            "message": alert.message,
+            "count": 1,
+            "suppressed": 0,
+            "since": timestamp(since),
+            "subject": alert.tier,
+            "tier": alert.tier,
+        }
+        return record | ({"about": dict(alert.about)} if alert.about else {})
+
+    def loss(self, cluster: str, destination: str, lost: int, at: float, since: float) -> Json:
+        """So many alerts never reached a destination."""
+        return self._stamped(cluster, at) | {
+            "alert": LOG_LOSS,
+            "severity": "high",
+            "state": "counted",
+            "message": f"{lost} alerts of the bridge were dropped: {destination} did not take them in time",
+            "count": lost,
+            "suppressed": 0,
+            "since": timestamp(since),
+            "subject": destination,
+        }
+
+    def _stamped(self, cluster: str, at: float) -> Json:
+        sequence = next(self._numbers)
+        text = "\0".join((cluster, self.node, str(self.start), str(sequence)))
+        return {
+            "kind": "alert",
+            "id": hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS],
+            "time": timestamp(at),
+            "cluster": cluster,
+            "node": self.node,
+            "sequence": sequence,
+        }
+
+
+def name(kind: AlertKind) -> str:
+    """`TierTampered` as `tier-tampered`."""
+    return _WORD.sub("-", kind.value).lower()
+
+
+def severity(alert: Alert) -> str:
+    if alert.over:
+        return "informational"
+    if alert.severity is Severity.CRITICAL:
+        return "critical"
+    return "low" if alert.severity is Severity.INFO else _SEVERITIES.get(alert.kind, "high")
+
+
+def timestamp(at: float) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

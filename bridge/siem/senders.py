@@ -1,0 +1,121 @@
+"""The bridge's one door to the SIEM: a record to a collector over HTTPS, or to a syslog receiver over TLS or TCP.
+
+A sender says what became of one record; it never waits to try again: that is the shipper's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import ssl
+import struct
+import termios
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import httpx
+
+from bridge.errors import ManagerRefusedError
+from bridge.siem import hec, syslog
+from bridge.siem.outcome import Delivered, Later, Outcome
+
+Json = dict[str, Any]
+_FLUSH_SECONDS = 0.01
+
+
+class Sender(Protocol):
+    """One destination's transport."""
+
+    async def send(self, record: Json) -> Outcome: ...
+    async def close(self) -> None: ...
+
+
+class HecSender:
+    """`token` is read anew each time: a rotated file needs no restart."""
+
+    def __init__(
+        self, url: str, token: Callable[[], str], envelope: hec.Envelope, *, tls: ssl.SSLContext, timeout: float
+    ) -> None:
+        self._url = url.rstrip("/").removesuffix(hec.EVENT_PATH) + hec.EVENT_PATH
+        self._token = token
+        self._envelope = envelope
+        self._client = httpx.AsyncClient(verify=tls, timeout=timeout, follow_redirects=False)
+
+    async def send(self, record: Json) -> Outcome:
+        try:
+            headers = {"Authorization": f"Splunk {self._checked_token()}", "Content-Type": "application/json"}
+            response = await self._client.post(self._url, content=hec.event(record, self._envelope), headers=headers)
+        except httpx.HTTPError as error:
+            return Later(f"{self._url} can't be reached: {_words(error)}")
+        except (OSError, ValueError, ManagerRefusedError) as error:
+            return Later(f"the token can't be read: {_words(error)}")
+        return hec.interpret(response.status_code, response.content, response.headers.get("Retry-After"))
+
+    def _checked_token(self) -> str:
+        """A header that can't be sent would be quoted in an error."""
+        token = self._token()
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("it holds more than printable ASCII")
+        return token
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class SyslogSender:
+    """A connection for each record: alerts are rare. It counts as delivered when the peer's kernel has all of it."""
+
+    address: tuple[str, int]
+    facility: int
+    timeout: float
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+
+    async def send(self, record: Json) -> Outcome:
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self._deliver(syslog.frame(record, self.facility))
+        except (OSError, TimeoutError, EOFError) as error:
+            return Later(f"{self.address[0]}:{self.address[1]} can't be reached: {_words(error)}")
+        return Delivered()
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    async def _deliver(self, data: bytes) -> None:
+        host, port = self.address
+        name = (self.server_name or host) if self.tls else None
+        reader, writer = await asyncio.open_connection(host, port, ssl=self.tls, server_hostname=name)
+        try:
+            writer.write(data)
+            await writer.drain()
+            while _unacknowledged(writer):  # noqa: ASYNC110 - the kernel sends no event
+                await asyncio.sleep(_FLUSH_SECONDS)
+            if reader.at_eof():
+                raise EOFError("the receiver closed the connection")
+        finally:
+            writer.close()
+            await _closed(writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    try:
+        async with asyncio.timeout(1):
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        writer.transport.abort()
+
+
+def _unacknowledged(writer: asyncio.StreamWriter) -> int:
+    """The octets that are not with the peer yet."""
+    sock = writer.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        raise EOFError("the connection is closed")
+    left: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+    return left + writer.transport.get_write_buffer_size()
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

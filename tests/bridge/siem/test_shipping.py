@@ -1,0 +1,362 @@
+"""The bridge's alerts reach a strict collector and a strict syslog receiver, through every fault they can play."""
+
+import asyncio
+import json
+import ssl
+from contextlib import asynccontextmanager
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.alerts import Alert, AlertKind, Alerts, Severity
+from bridge.reach import Reach
+from bridge.service import shipping
+from bridge.siem import Records, Shipper, SiemSink
+from bridge.siem.hec import Envelope
+from bridge.siem.outcome import Delivered, Later
+from bridge.siem.senders import HecSender, SyslogSender
+from bridge.siem.shipper import Fate
+from bridge.siem.syslog import frame
+from mocks.serving import Fault
+from mocks.siem import Siem
+from mocks.siem.rfc5424 import parse
+from tests.bridge.test_service import reached
+
+TOKEN = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"
+START = 1795260148.0
+
+
+@pytest.fixture
+def siem():
+    with Siem(TOKEN) as running:
+        yield running
+
+
+def alert(message="no rule at all", kind=AlertKind.REVISION_REFUSED, **more):
+    return Alert(kind, "prod", "panorama", message, **more)
+
+
+def hec(siem, token=lambda: TOKEN, timeout=20.0):
+    trust = ssl.create_default_context(cafile=str(siem.ca_file))
+    return HecSender(siem.hec.url, token, Envelope(), tls=trust, timeout=timeout)
+
+
+class Desk:
+    """A sink with one destination, and what its figures say."""
+
+    def __init__(self, sender, **more):
+        self.now = START
+        self.fates = []
+        self.shipper = Shipper(
+            "siem", sender, lambda _, fate: self.fates.append(fate), **({"first": 0.01, "longest": 0.05} | more)
+        )
+        self.sink = SiemSink([self.shipper], Records("bridge-0", 7), lambda: self.now, look=0.02)
+
+    @asynccontextmanager
+    async def shipping(self):
+        async with shipping(self.sink):
+            yield self
+
+    async def until(self, condition):
+        await reached(condition, 60)
+
+
+def test_a_record_has_the_fields_of_every_record():
+    records = Records("bridge-0", 1795260148123456)
+    told = records.of(alert(about={"rules": ["a"]}), START + 5, START)
+    assert told == {
+        "kind": "alert",
+        "id": told["id"],
+        "time": "2026-11-21T11:22:33.000000Z",
+        "cluster": "prod",
+        "node": "bridge-0",
+        "sequence": 1795260148123456,
+        "alert": "revision-refused",
+        "severity": "high",
+        "state": "raised",
+        "message": "no rule at all",
+        "count": 1,
+        "suppressed": 0,
+        "since": "2026-11-21T11:22:28.000000Z",
+        "subject": "panorama",
+        "tier": "panorama",
+        "about": {"rules": ["a"]},
+    }
+    again = records.of(alert(), START, START)
+    assert again["sequence"] == told["sequence"] + 1
+    assert again["id"] != told["id"]
+
+
+@pytest.mark.parametrize(
+    ("given_alert", "severity", "state"),
+    [
+        (alert(kind=AlertKind.TIER_TAMPERED, severity=Severity.CRITICAL), "critical", "raised"),
+        (alert(kind=AlertKind.TIER_TAMPERED), "high", "raised"),
+        (alert(kind=AlertKind.REGISTRATION_FAILED), "medium", "raised"),
+        (alert(severity=Severity.INFO), "low", "raised"),
+        (alert(over=True, severity=Severity.INFO), "informational", "resolved"),
+    ],
+)
+def test_how_bad_it_is(given_alert, severity, state):
+    record = Records("n", 0).of(given_alert, START, START)
+    assert (record["severity"], record["state"]) == (severity, state)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_a_syslog_frame_holds_exactly_one_message(text):
+    record = Records(text, 0).of(alert(text), START, START)
+    length, _, rest = frame(record, 10).partition(b" ")
+    assert int(length) == len(rest)
+    message = parse(rest)
+    assert json.loads(message.msg) == record
+    assert (message.facility, message.severity, message.app, message.msgid) == (10, 3, "zonebridge", "revision-refused")
+
+
+def test_alerts_arrive_in_order(siem):
+    desk = Desk(hec(siem))
+
+    async def run():
+        async with desk.shipping():
+            for number in range(20):
+                await desk.sink.send(alert(str(number)))
+            await desk.until(lambda: len(desk.fates) == 20)
+
+    asyncio.run(run())
+    assert [event.event["message"] for event in siem.hec.events] == [str(number) for number in range(20)]
+    first = siem.hec.events[0]
+    assert (first.source, first.sourcetype, first.host) == ("zonebridge", "zonebridge:alert", "bridge-0")
+    assert first.fields == {"id": first.event["id"], "cluster": "prod"}
+    assert desk.fates == [Fate.SENT] * 20
+
+
+def test_what_is_left_at_the_end_is_sent(siem):
+    desk = Desk(hec(siem))
+
+    async def run():
+        async with desk.shipping():
+            await desk.sink.send(alert())
+
+    asyncio.run(run())
+    assert len(siem.hec.events) == 1
+
+
+def spoil_token(siem, state):
+    state["token"] = "wrong"
+    return lambda: state.update(token=TOKEN)
+
+
+def spoil_away(siem, state):
+    siem.hec.stop()
+    return siem.hec.start
+
+
+def spoil_busy(siem, state):
+    siem.hec.answer(9, times=3)
+    return lambda: None
+
+
+def spoil_proxy(siem, state):
+    siem.hec.faults.add(Fault("status", times=3, status=503, headers={"Retry-After": "0"}))
+    return lambda: None
+
+
+def spoil_reset(siem, state):
+    siem.hec.faults.add(Fault("reset", times=3))
+    return lambda: None
+
+
+def spoil_unreadable(siem, state):
+    state["token"] = None
+    return lambda: state.update(token=TOKEN)
+
+
+@pytest.mark.parametrize("spoil", [spoil_token, spoil_away, spoil_busy, spoil_proxy, spoil_reset, spoil_unreadable])
+def test_trouble_is_waited_out_and_nothing_is_lost(siem, spoil):
+    state = {"token": TOKEN}
+
+    def token():
+        if state["token"] is None:
+            raise PermissionError("secret")
+        return state["token"]
+
+    mend = spoil(siem, state)
+    desk = Desk(hec(siem, token))
+
+    async def run():
+        async with desk.shipping():
+            await desk.sink.send(alert("first"))
+            await desk.sink.send(alert("second"))
+            await desk.until(lambda: any(each["event"] == "destination in trouble" for each in logs))
+            await asyncio.to_thread(mend)
+            await desk.until(lambda: len(desk.fates) == 2)
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(run())
+    assert [event.event["message"] for event in siem.hec.events] == ["first", "second"]
+    told = [each["why"] for each in logs if each["event"] == "destination in trouble"]
+    assert len(told) == len(set(told)), "each kind of trouble is told once"
+    assert TOKEN not in json.dumps(logs)
+    assert any(each["event"] == "destination works again" for each in logs)
+
+
+def test_a_receiver_that_is_not_who_it_says_gets_nothing(siem):
+    stranger = HecSender(siem.hec.url, lambda: TOKEN, Envelope(), tls=ssl.create_default_context(), timeout=5)
+
+    async def run():
+        outcome = await stranger.send(Records("n", 0).of(alert(), START, START))
+        await stranger.close()
+        return outcome
+
+    outcome = asyncio.run(run())
+    assert isinstance(outcome, Later)
+    assert "CERTIFICATE_VERIFY_FAILED" in outcome.why
+    assert siem.hec.requests == 0
+
+
+@pytest.mark.parametrize("token", ["sec\nret", "sécret", "sec\x00ret"])
+def test_a_token_that_is_none_is_not_quoted(siem, token):
+    sender = hec(siem, lambda: token)
+
+    async def run():
+        outcome = await sender.send(Records("n", 0).of(alert(), START, START))
+        await sender.close()
+        return outcome
+
+    assert asyncio.run(run()) == Later("the token can't be read: it holds more than printable ASCII")
+
+
+def test_a_slow_receiver_holds_nobody_up(siem):
+    siem.hec.faults.add(Fault("slow", seconds=60))
+    desk = Desk(hec(siem, timeout=3.0))
+
+    async def run():
+        async with desk.shipping():
+            alerts = Alerts("prod", "panorama", [desk.sink])
+            for number in range(100):
+                await alerts.raise_(AlertKind.REVISION_REFUSED, str(number))
+                await asyncio.sleep(0)
+            assert len(desk.shipper) == 100, "nobody waited for it"
+            await desk.until(lambda: len(desk.fates) == 100)
+
+    asyncio.run(run())
+    assert [event.event["message"] for event in siem.hec.events] == [str(number) for number in range(100)]
+
+
+def test_one_event_that_is_refused_keeps_no_other_back(siem):
+    siem.hec.answer(12)
+    desk = Desk(hec(siem))
+
+    async def run():
+        async with desk.shipping():
+            await desk.sink.send(alert("bad"))
+            await desk.sink.send(alert("good"))
+            await desk.until(lambda: len(desk.fates) == 2)
+
+    asyncio.run(run())
+    assert desk.fates == [Fate.REFUSED, Fate.SENT]
+    assert [event.event["message"] for event in siem.hec.events] == ["good"]
+
+
+class Gate:
+    """A destination that takes records once it is open."""
+
+    def __init__(self):
+        self.open = False
+        self.taken = []
+
+    async def send(self, record):
+        if not self.open:
+            return Later("closed")
+        self.taken.append(record)
+        return Delivered()
+
+    async def close(self):
+        pass
+
+
+def test_what_must_be_dropped_is_counted_and_told():
+    gate = Gate()
+    desk = Desk(gate, capacity=3)
+
+    async def run():
+        for number in range(5):
+            await desk.sink.send(alert(str(number)))
+        desk.sink.look()
+        assert desk.fates == [Fate.DROPPED] * 2
+        gate.open = True
+        async with desk.shipping():
+            await desk.until(lambda: len(gate.taken) == 4)
+
+    asyncio.run(run())
+    assert [record["message"] for record in gate.taken[:3]] == ["2", "3", "4"]
+    loss = gate.taken[3]
+    assert (loss["alert"], loss["count"], loss["cluster"], loss["subject"]) == ("log-loss", 2, "prod", "siem")
+
+
+def test_what_lasts_is_told_again_each_hour_until_it_is_over():
+    desk = Desk(Gate())
+
+    async def run():
+        await desk.sink.send(alert())
+        for _ in range(3):
+            desk.now += 1801
+            desk.sink.look()
+        await desk.sink.send(alert(over=True))
+        desk.now += 9999
+        desk.sink.look()
+
+    asyncio.run(run())
+    told = [(record["state"], record["time"] > record["since"]) for record in desk.shipper._queue]
+    assert told == [("raised", False), ("raised", True), ("resolved", True)]
+    assert len({record["since"] for record in desk.shipper._queue}) == 1
+    assert len({record["id"] for record in desk.shipper._queue}) == 3
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_syslog_over_tls_and_tcp(siem, secure):
+    server = siem.syslog_tls if secure else siem.syslog
+    trust = ssl.create_default_context(cafile=str(siem.ca_file)) if secure else None
+    desk = Desk(SyslogSender(("127.0.0.1", server.port), 16, 20.0, trust))
+
+    async def run():
+        server.stop()
+        async with desk.shipping():
+            await desk.sink.send(alert("first"))
+            await desk.sink.send(alert("second\nline", severity=Severity.CRITICAL))
+            await desk.until(lambda: desk.shipper._trouble)
+            await asyncio.to_thread(server.start)
+            await desk.until(lambda: len(desk.fates) == 2)
+
+    asyncio.run(run())
+    server.wait_for(lambda messages: len(messages) == 2, 60)
+    assert [json.loads(message.msg)["message"] for message in server.messages] == ["first", "second\nline"]
+    assert [message.severity for message in server.messages] == [3, 2]
+    assert server.errors == []
+
+
+def test_a_cluster_that_stays_away_is_told_once():
+    gate = Gate()
+    desk = Desk(gate)
+    now = [0.0]
+    reach = Reach(Alerts("prod", "panorama", [desk.sink]), lambda: now[0])
+
+    async def run():
+        for at, trouble in [
+            (0, "no answer"),
+            (10, ""),
+            (11, "no answer"),
+            (25, "refused"),
+            (27, "refused"),
+            (99, "again"),
+            (100, ""),
+        ]:
+            now[0] = at
+            await reach.look(trouble)
+
+    asyncio.run(run())
+    assert [(record["alert"], record["state"], record["message"]) for record in desk.shipper._queue] == [
+        ("cluster-unreachable", "raised", "the last good tier stays: refused"),
+        ("cluster-unreachable", "resolved", "the cluster answers again"),
+    ]

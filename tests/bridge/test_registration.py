@@ -1,0 +1,347 @@
+"""Registering as a task: what is due and when, trouble that is told and tried again; and the whole service with both mocks."""
+
+import asyncio
+
+import pytest
+import structlog
+import yaml
+
+from bridge.alerts import AlertKind, Alerts
+from bridge.errors import ClusterRefusedError, ManagerRefusedError, ManagerUnreachableError, RegistrationBlockedError
+from bridge.metrics import Metrics
+from bridge.population import Population
+from bridge.population.picture import Kind
+from bridge.registration import Registration, Rhythm, Watched, pause
+from bridge.service import one_at_a_time, run_until, shipping
+from bridge.settings_file import Purpose, load
+from bridge.watching import Changed, Listed
+from bridge.wiring import works
+from bridge.wiring_siem import siem_sink
+from mocks.kubernetes import KubernetesServer
+from mocks.panorama import Panorama, PanoramaServer
+from tests.bridge.test_cluster import CRDS
+from tests.bridge.test_service import reached
+from tests.bridge.world import RecordingSink, run_here
+from tests.panorama_xml import config_text, entry, rule, rulebase, section
+from zones.zone import Zoning
+
+
+def pod(name, ip, phase="Running"):
+    metadata = {"name": name, "namespace": "shop", "uid": name, "labels": {"zonebridge.io/zone": "web"}}
+    return {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": phase, "podIPs": [{"ip": ip}]}}
+
+
+def filled(*pods):
+    population = Population(Zoning())
+    population.fold(Kind.NODES, Listed([{"metadata": {"name": "n1"}}]))
+    population.fold(Kind.NAMESPACES, Listed([]))
+    population.fold(Kind.PODS, Listed(pods))
+    return population
+
+
+class FakeRegistrar:
+    """Does what it is told; `trouble` is raised by the part it is given for."""
+
+    def __init__(self):
+        self.calls = []
+        self.trouble = {}
+
+    def forget(self):
+        self.calls.append("forget")
+
+    def group(self):
+        return self._steps("group")
+
+    def addresses(self, members, selectors):
+        people = sorted("/".join((member.pod.name, *selectors.of(member.pod))) for member in members)
+        return self._steps("addresses", *people)
+
+    def _steps(self, *what):
+        yield 0.0
+        self.calls.append(" ".join(what))
+        if what[0] in self.trouble:
+            raise self.trouble[what[0]]
+
+
+class Stage:
+    def __init__(self, *pods, services=None):
+        self.registrar = FakeRegistrar()
+        self.population = filled(*pods)
+        self.sink = RecordingSink()
+        self.now = 0.0
+        self.figures = []
+        alerts = Alerts("c1", "panorama", [self.sink])
+        self.registration = Registration(
+            self.registrar,
+            Watched(lambda: self.population, services),
+            alerts,
+            run_here,
+            rhythm=Rhythm(),
+            clock=lambda: self.now,
+        )
+
+    def once(self):
+        """What one look asked for."""
+        self.registrar.calls.clear()
+        asyncio.run(self.registration.once(self.figures.append))
+        return self.registrar.calls
+
+
+def test_the_group_and_the_addresses_and_then_nothing_until_a_pod_changes():
+    stage = Stage(pod("web-1", "10.0.0.1"))
+    assert stage.once() == ["group", "addresses web-1"]
+    assert stage.once() == []
+    stage.population.fold(Kind.PODS, Changed(pod("web-2", "10.0.0.2")))
+    assert stage.once() == ["addresses web-1 web-2"]
+    assert (stage.figures[-1].pods, stage.figures[-1].good) == (2, True)
+
+
+def test_everything_is_compared_again_after_a_while():
+    stage = Stage()
+    stage.once()
+    stage.now += 299
+    assert stage.once() == []
+    stage.now += 2
+    assert stage.once() == ["forget", "group", "addresses"]
+
+
+def test_nothing_is_taken_away_before_the_cluster_was_listed():
+    stage = Stage()
+    stage.population = Population(Zoning())
+    assert stage.once() == ["group"]
+    assert stage.once() == []
+    stage.population = filled(pod("web-1", "10.0.0.1"))
+    assert stage.once() == ["addresses web-1"]
+
+
+def test_one_parts_trouble_is_told_once_and_keeps_nothing_else_from_being_done():
+    stage = Stage(pod("web-1", "10.0.0.1"))
+    stage.registrar.trouble["group"] = RegistrationBlockedError("a commit lock of bob")
+    assert stage.once() == ["group", "addresses web-1"]
+    assert stage.once() == ["group"]
+    stage.registrar.trouble.clear()
+    assert stage.once() == ["group"]
+    assert stage.once() == []
+    assert [(alert.kind, alert.over, alert.message) for alert in stage.sink.alerts] == [
+        (AlertKind.REGISTRATION_FAILED, False, "a commit lock of bob"),
+        (AlertKind.REGISTRATION_FAILED, True, "the cluster is registered"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ManagerRefusedError("it refuses our credentials"), "the rights to Configuration, Commit and User-ID Agent"),
+        (ManagerUnreachableError("no answer"), "no answer"),
+    ],
+)
+def test_both_parts_trouble_is_told_together(error, told):
+    stage = Stage()
+    stage.registrar.trouble |= {"group": RegistrationBlockedError("locked"), "addresses": error}
+    stage.once()
+    (alert,) = stage.sink.alerts
+    assert alert.message.startswith("locked; ")
+    assert told in alert.message
+
+
+def service(name, **selector):
+    return {"metadata": {"namespace": "shop", "name": name}, "spec": {"selector": selector}}
+
+
+def test_services_are_waited_for_and_their_changes_count():
+    stage = Stage(pod("web-1", "10.0.0.1"), services=lambda: None)
+    assert stage.once() == ["group"]
+    assert stage.once() == []
+    services = stage.registration._services
+    services.fold(Listed([service("front", **{"zonebridge.io/zone": "web"})]))
+    assert stage.once() == ["addresses web-1/front"]
+    assert stage.once() == []
+    services.fold(Changed(service("front", **{"zonebridge.io/zone": "db"})))
+    assert stage.once() == ["addresses web-1"]
+
+
+def test_services_that_may_not_be_listed_are_told():
+    async def refused():
+        raise ClusterRefusedError("listing services: 403")
+        yield
+
+    stage = Stage(pod("web-1", "10.0.0.1"), services=refused)
+
+    async def run():
+        task = asyncio.create_task(stage.registration.run())
+        await reached(lambda: stage.sink.alerts)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(run())
+    assert stage.registrar.calls == ["forget", "forget", "group"]
+    assert "listing services: 403" in stage.sink.alerts[0].message
+
+
+def test_failures_are_tried_again_ever_less_often():
+    assert pause(0, 2.0) == 2.0
+    assert all(1.0 <= pause(1, 0.0) <= 2.0 and 150 <= pause(99, 0.0) <= 300 for _ in range(50))
+
+
+def test_whoever_leads_anew_trusts_nothing():
+    stage = Stage()
+    stage.once()
+
+    async def run():
+        task = asyncio.create_task(stage.registration.run())
+        await reached(lambda: "addresses" in stage.registrar.calls)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stage.registrar.calls.clear()
+    asyncio.run(run())
+    assert stage.registrar.calls == ["forget", "group", "addresses"]
+
+
+# the whole service
+
+WEB = section("address-group", entry("k8s web", "<dynamic><filter>'k8s.cl_prod.zone_web'</filter></dynamic>"))
+CONFIG = config_text(
+    shared=rulebase("pre", rule("everybody")),
+    groups={"clusters": "", "perimeter": WEB + rulebase("pre", rule("to web", destination="k8s web"))},
+)
+WRITES = {"config/set", "commit", "commit/partial", "user-id"}
+
+
+@pytest.fixture
+def panorama():
+    users = {"admin": "secret", "reader": "secret", "zonebridge": "secret"}
+    rights = {"reader": ["config", "op"]}
+    config = Panorama(CONFIG, users=users, rights=rights, read_only=("reader",), commit_seconds=0)
+    with PanoramaServer(config) as server:
+        yield server
+
+
+@pytest.fixture
+def cluster():
+    with KubernetesServer() as server:
+        server.install(sorted(CRDS.glob("*.yaml")))
+        for name in ("shop", "zonebridge-system"):
+            metadata = {"name": name, "annotations": {"zonebridge.io/zones": "web"}}
+            server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        server.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
+        yield server
+
+
+def run_pod(cluster, name, ip):
+    metadata = {"name": name, "namespace": "shop", "labels": {"zonebridge.io/zone": "web"}}
+    made = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+    cluster.create(made | {"spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}})
+    cluster.set_status(made | {"status": {"phase": "Running", "podIPs": [{"ip": ip}]}})
+    return made
+
+
+def settings_of(tmp_path, panorama, cluster, device_group="k8s-prod", destinations=(), **registration):
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    written = {
+        "panorama": {
+            "hosts": [f"127.0.0.1:{panorama.port}"],
+            "username": "reader",
+            "passwordFile": str(secret),
+            "caFile": str(panorama.ca_file),
+            "pollInterval": "200ms",
+        },
+        "clusters": [{"name": "prod", "deviceGroup": device_group, "kubeconfig": str(cluster.kubeconfig)}],
+        "registration": {key: str(secret) if value is ... else value for key, value in registration.items()},
+        "serving": {"address": None},
+        "siem": {"kubernetesEvents": False, "destinations": list(destinations)},
+        "lease": {"duration": "5s", "renew": "1s"},
+    }
+    path = tmp_path / "zonebridge.yaml"
+    path.write_text(yaml.safe_dump(written))
+    return load(path, {}, Purpose.SERVICE)
+
+
+class Service:
+    """The service from its settings, in a loop of its own; `until` waits for something outside of it."""
+
+    def __init__(self, settings):
+        self._settings = settings
+        self.metrics = Metrics()
+
+    def run(self, scenario):
+        async def main():
+            stop = asyncio.Event()
+            siem = siem_sink(self._settings.siem, self.metrics.shipped)
+            async with one_at_a_time() as run_blocking, shipping(siem):
+                self.works = made = tuple(works(self._settings, run_blocking, siem))
+                service = asyncio.create_task(run_until(stop, made, 0.2, self.metrics))
+                try:
+                    await scenario(lambda condition: reached(condition, 60))
+                finally:
+                    stop.set()
+                    await service
+
+        asyncio.run(main())
+
+
+def tagged(panorama, tag="zone_web"):
+    return {ip for ip, tags in panorama.panorama.mappings.registered() if f"k8s.cl_prod.{tag}" in tags}
+
+
+def writes(panorama):
+    return {kind: times for kind, times in panorama.panorama.traffic.counted().items() if kind in WRITES}
+
+
+def test_a_cluster_becomes_a_device_group_and_its_pods_become_tags(tmp_path, panorama, cluster):
+    made = run_pod(cluster, "web-1", "10.0.0.1")
+    writer = {"username": "zonebridge", "passwordFile": ...}
+    service = Service(settings_of(tmp_path, panorama, cluster, enabled=True, parent="clusters", **writer))
+
+    async def scenario(until):
+        await until(lambda: tagged(panorama) == {"10.0.0.1"})
+        await until(
+            lambda: panorama.panorama.running.find(".//device-group/entry[@name='k8s-prod']/description") is not None
+        )
+        run_pod(cluster, "web-2", "10.0.0.2")
+        await until(lambda: tagged(panorama) == {"10.0.0.1", "10.0.0.2"})
+        spec = {"selector": {"zonebridge.io/zone": "web"}, "ports": [{"port": 80}]}
+        metadata = {"name": "front", "namespace": "shop"}
+        cluster.create({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+        await until(lambda: tagged(panorama, "ns_shop.svc_front") == {"10.0.0.1", "10.0.0.2"})
+        cluster.delete(made)
+        await until(lambda: tagged(panorama) == {"10.0.0.2"})
+        await until(lambda: b'zonebridge_registration_good{cluster="prod"} 1.0' in service.metrics.text())
+
+    service.run(scenario)
+    writers = {call.user for call in panorama.panorama.traffic.calls if call.type in {"user-id", "commit"}}
+    assert writers == {"zonebridge"}
+    assert writes(panorama) == {"config/set": 1, "commit/partial": 1, "user-id": writes(panorama)["user-id"]}
+
+
+def test_without_opting_in_there_is_not_one_write(tmp_path, panorama, cluster):
+    run_pod(cluster, "web-1", "10.0.0.1")
+    service = Service(settings_of(tmp_path, panorama, cluster, "perimeter", username="zonebridge", passwordFile=...))
+
+    async def scenario(until):
+        await until(
+            lambda: b'zonebridge_sync_passes_total{cluster="prod",result="unchanged"}' in service.metrics.text()
+        )
+        await until(lambda: b'zonebridge_pods{cluster="prod"} 1.0' in service.metrics.text())
+
+    service.run(scenario)
+    assert writes(panorama) == {}
+    assert {call.user for call in panorama.panorama.traffic.calls} == {"reader"}
+
+
+def test_wrong_rights_are_told_and_the_sync_goes_on(tmp_path, panorama, cluster):
+    run_pod(cluster, "web-1", "10.0.0.1")
+    service = Service(settings_of(tmp_path, panorama, cluster, "perimeter", enabled=True, username="reader"))
+    with structlog.testing.capture_logs() as logs:
+
+        async def scenario(until):
+            await until(lambda: any(each.get("alert") == "RegistrationFailed" for each in logs))
+            await until(lambda: b'result="unchanged"' in service.metrics.text())
+
+        service.run(scenario)
+    (told,) = {each["message"] for each in logs if each.get("alert") == "RegistrationFailed"}
+    assert "it refuses our credentials" in told
+    assert "needs the rights to Configuration, Commit and User-ID Agent" in told
+    assert panorama.panorama.mappings.registered() == []
+    assert not panorama.panorama.pending
