@@ -147,3 +147,25 @@ def test_a_burst_arrives_whole_and_in_order(api: Api, namespace: str) -> None:
         for number in range(60):
             api.post(path, key(f"k{number:03d}"))
         assert [name for _, name in take(events, 60)] == [f"k{number:03d}" for number in range(60)]
+
+
+def test_only_the_pods_of_a_node(api: Api, namespace: str, name: str) -> None:
+    path, node = f"/api/v1/namespaces/{namespace}/pods", f"node-{name}"
+
+    def pod(pod_name: str, node_name: str) -> dict[str, object]:
+        spec = {"nodeName": node_name, "containers": [{"name": "c", "image": "i"}]}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod_name}, "spec": spec}
+
+    selector = f"spec.nodeName={node}"
+    start = version(api.get("/api/v1/pods", fieldSelector=selector))
+    for pod_name, node_name in (("a", node), ("b", "elsewhere"), ("c", node)):
+        api.post(path, pod(pod_name, node_name))
+    api.patch(f"{path}/a/status", {"status": {"phase": "Running"}})
+    api.delete(f"{path}/c", gracePeriodSeconds=0)
+    with api.watch("/api/v1/pods", resourceVersion=start, fieldSelector=selector) as events:
+        told = ((event["type"], event["object"]["metadata"]["name"]) for event in events)
+        seen = list(
+            itertools.islice((each for each in told if each != ("MODIFIED", "c")), 4)
+        )  # its end may be announced
+    assert seen == [("ADDED", "a"), ("ADDED", "c"), ("MODIFIED", "a"), ("DELETED", "c")]
+    assert [item["metadata"]["name"] for item in api.get("/api/v1/pods", fieldSelector=selector)["items"]] == ["a"]

@@ -1,0 +1,6 @@
+"""Who is where in a cluster: one picture of its pods, published as PodSlices and Zones."""
+
+from bridge.population.picture import Member, Population
+from bridge.population.task import Figures, Publishing, Terms
+
+__all__ = ["Figures", "Member", "Population", "Publishing", "Terms"]

@@ -1,0 +1,182 @@
+"""The pods of one cluster as its API server tells them, folded from changes. Pure.
+
+`bridge.population.task` folds and publishes it; the registration in Panorama reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from bridge.watching import Change, Listed
+from zones import decode
+from zones.decode import Decoded, Namespace
+from zones.inventory import Node, Pod
+from zones.zone import ISOLATED, Zoning
+
+Json = dict[str, Any]
+
+
+class Kind(Enum):
+    """What is followed, each with its path at the API server."""
+
+    PODS = "/api/v1/pods"
+    NODES = "/api/v1/nodes"
+    NAMESPACES = "/api/v1/namespaces"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A pod that holds addresses, and the zone it claims; `isolated` where its namespace isn't entitled to that."""
+
+    pod: Pod
+    claimed: str
+    isolated: bool
+
+    @property
+    def zone(self) -> str:
+        """The zone that it is in, as every enforcer judges it."""
+        return ISOLATED if self.isolated else self.claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A member as it was and as it is; None where it wasn't there or is gone."""
+
+    before: Member | None
+    after: Member | None
+
+
+_DECODERS: dict[Kind, Callable[[Json], Decoded]] = {
+    Kind.PODS: decode.pod,
+    Kind.NODES: decode.node,
+    Kind.NAMESPACES: decode.namespace,
+}
+
+
+class Population:
+    """Pods that hold addresses, on nodes that are there.
+
+    Finished, host-network and unscheduled pods are none of them, and neither are those of a node that is gone.
+    """
+
+    def __init__(self, zoning: Zoning) -> None:
+        self._zoning = zoning
+        self._pods: dict[str, Pod] = {}
+        self._of_node: dict[str, set[str]] = {}
+        self._nodes: dict[str, Node] = {}
+        self._allowed: dict[str, frozenset[str] | None] = {}
+        self._listed: set[Kind] = set()
+        self._seen: dict[Kind, set[str]] = {kind: set() for kind in Kind}
+        self.generation = 0
+        """Rises with every change of a member."""
+
+    def __len__(self) -> int:
+        return sum(len(uids) for node, uids in self._of_node.items() if node in self._nodes)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every kind was listed once. Before that, a missing pod may only be not told yet."""
+        return len(self._listed) == len(Kind)
+
+    def members(self) -> Iterator[Member]:
+        """All of them, in no order."""
+        return (self._member(pod) for pod in self._pods.values() if pod.node in self._nodes)
+
+    def fold(self, kind: Kind, change: Change) -> list[Move]:
+        """Take in a change: what it does to the members."""
+        moves = list(self._fold(kind, change))
+        self.generation += len(moves)
+        return moves
+
+    def _fold(self, kind: Kind, change: Change) -> Iterator[Move]:
+        if not isinstance(change, Listed):
+            yield from self._forget(kind, _key(kind, change.raw)) if change.gone else self._keep(kind, change.raw)
+            return
+        if change.first:
+            self._seen[kind].clear()
+        for raw in change.objects:
+            self._seen[kind].add(_key(kind, raw))
+            yield from self._keep(kind, raw)
+        if change.last:
+            for vanished in self._known(kind) - self._seen[kind]:
+                yield from self._forget(kind, vanished)
+            self._seen[kind].clear()
+            self._listed.add(kind)
+
+    def _known(self, kind: Kind) -> set[str]:
+        if kind is Kind.PODS:
+            return set(self._pods)
+        return set(self._nodes) if kind is Kind.NODES else set(self._allowed)
+
+    def _keep(self, kind: Kind, raw: Json) -> Iterator[Move]:
+        item = _DECODERS[kind](raw).item
+        if isinstance(item, Pod):
+            yield from self._pod(item.uid, item if item.holds_addresses and item.addresses else None)
+        elif isinstance(item, Node):
+            yield from self._node(item.name, item)
+        else:
+            yield from self._namespace(item)
+
+    def _forget(self, kind: Kind, key: str) -> Iterator[Move]:
+        if kind is Kind.PODS:
+            yield from self._pod(key, None)
+        elif kind is Kind.NODES:
+            yield from self._node(key, None)
+        else:
+            yield from self._namespace(Namespace(key))
+            self._allowed.pop(key, None)
+
+    def _pod(self, uid: str, after: Pod | None) -> Iterator[Move]:
+        before = self._pods.get(uid)
+        if before == after:
+            return
+        told = self._visible(before)
+        if before is not None:
+            del self._pods[uid]
+            self._of_node[before.node].discard(uid)
+        if after is not None:
+            self._pods[uid] = after
+            self._of_node.setdefault(after.node, set()).add(uid)
+        shown = self._visible(after)
+        if told or shown:
+            yield Move(told, shown)
+
+    def _node(self, name: str, after: Node | None) -> Iterator[Move]:
+        was_there = name in self._nodes
+        if after is not None:
+            self._nodes[name] = after
+        else:
+            self._nodes.pop(name, None)
+        if was_there == (after is not None):
+            return
+        for uid in sorted(self._of_node.get(name, ())):
+            member = self._member(self._pods[uid])
+            yield Move(None, member) if after is not None else Move(member, None)
+
+    def _namespace(self, after: Namespace) -> Iterator[Move]:
+        """What a namespace allows is looked at again for the pods that run already."""
+        if after.allowed == self._allowed.setdefault(after.name, None):
+            return
+        theirs = [pod for pod in self._pods.values() if pod.namespace == after.name and pod.node in self._nodes]
+        before = [self._member(pod) for pod in theirs]
+        self._allowed[after.name] = after.allowed
+        for each in before:
+            now = self._member(each.pod)
+            if now != each:
+                yield Move(each, now)
+
+    def _visible(self, pod: Pod | None) -> Member | None:
+        return self._member(pod) if pod is not None and pod.node in self._nodes else None
+
+    def _member(self, pod: Pod) -> Member:
+        claimed = self._zoning.claimed(pod.labels)
+        return Member(pod, claimed, not self._zoning.entitled(claimed, self._allowed.get(pod.namespace)))
+
+
+def _key(kind: Kind, raw: Json) -> str:
+    metadata = raw["metadata"]
+    key: str = metadata["uid"] if kind is Kind.PODS else metadata["name"]
+    return key

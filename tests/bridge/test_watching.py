@@ -1,0 +1,120 @@
+"""Following a kind: everything arrives once, whatever the API server does, and only what expired is listed again."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from bridge.apiserver import Access, ApiServer
+from bridge.errors import ClusterRefusedError, ClusterUnreachableError
+from bridge.watching import Listed, Source, follow
+from mocks.kubernetes import KubernetesServer
+from mocks.serving import Fault
+from tests.enforcer import cluster as world
+
+PODS = "/api/v1/pods"
+
+
+@pytest.fixture(params=[False, True])
+def server(request):
+    """It tells of a version that is too old in one of the two ways that there are."""
+    with KubernetesServer(bookmark_seconds=0.2, gone_as_status=request.param) as running:
+        running.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+        for number in range(5):
+            world.add_pod(running, world.pod(f"p{number}", f"10.1.0.{number}"))
+        yield running
+
+
+async def following(server, done, source=None, meanwhile=lambda names: None):
+    """The names that are there by what was told, until `done` says so; and how many pages came."""
+    names, seen, pages = set(), set(), 0
+    api = ApiServer(Access("c1", server.kubeconfig))
+    try:
+        async with asyncio.timeout(40), aclosing(follow(api, source or Source(PODS, "pods", page=2))) as changes:
+            async for change in changes:
+                if isinstance(change, Listed):
+                    pages += 1
+                    seen = (set() if change.first else seen) | {raw["metadata"]["name"] for raw in change.objects}
+                    names = set(seen) if change.last else names
+                else:
+                    (names.discard if change.gone else names.add)(change.raw["metadata"]["name"])
+                if done(names):
+                    return names, pages
+                meanwhile(names)
+    finally:
+        await api.close()
+
+
+def test_a_list_comes_in_pages_and_changes_follow(server):
+    told = []
+
+    def change(names):
+        if len(names) == 5 and not told:
+            told.append(True)
+            server.delete(world.pod("p0", ""))
+            world.add_pod(server, world.pod("late", "10.1.0.9"))
+
+    wanted = {"p1", "p2", "p3", "p4", "late"}
+    assert asyncio.run(following(server, lambda names: names == wanted, meanwhile=change)) == (wanted, 3)
+
+
+def test_what_expired_is_listed_again(server):
+    told = []
+
+    def change(names):
+        if len(names) == 5 and not told:
+            told.append(True)
+            server.delete(world.pod("p0", ""))
+            server.compact()
+
+    _, pages = asyncio.run(following(server, lambda names: names == {"p1", "p2", "p3", "p4"}, meanwhile=change))
+    assert pages == 5
+
+
+@pytest.mark.parametrize("kind", ["reset", "truncate"])
+def test_a_list_that_breaks_off_begins_again(server, kind):
+    server.faults.add(Fault(kind, path="continue", times=2))
+    names, pages = asyncio.run(following(server, lambda names: len(names) == 5))
+    assert pages >= 3  # the client asks again by itself where a connection was only stale
+    assert len(names) == 5
+
+
+def test_selectors_hold_for_the_watch_too(server):
+    source = Source(PODS, "pods", {"fieldSelector": "spec.nodeName=n2"})
+
+    def change(names):
+        if not names:
+            world.add_pod(server, world.pod("other", "10.1.0.8"))
+            world.add_pod(server, world.pod("mine", "10.1.0.9", node="n2"))
+
+    names, _ = asyncio.run(following(server, bool, source, change))
+    assert names == {"mine"}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_is_the_callers_matter(server, status):
+    server.faults.add(Fault("status", path=PODS, times=10, status=status))
+    with pytest.raises(ClusterRefusedError, match=str(status)):
+        asyncio.run(following(server, lambda names: False))
+
+
+def test_a_failure_of_one_request_ends_no_other(server):
+    """They share a connection."""
+
+    async def run():
+        api = ApiServer(Access("c1", server.kubeconfig))
+        try:
+            async with asyncio.timeout(40), aclosing(follow(api, Source(PODS, "pods"))) as changes:
+                await anext(changes)
+                waiting = asyncio.create_task(anext(changes))
+                await asyncio.sleep(0.05)
+                server.faults.add(Fault("truncate", path="/api/v1/nodes", times=3))
+                failed = await asyncio.gather(api.get("/api/v1/nodes", "nodes"), return_exceptions=True)
+                world.add_pod(server, world.pod("late", "10.1.0.9"))
+                assert (await waiting).raw["metadata"]["name"] == "late"
+                assert isinstance(failed[0], ClusterUnreachableError)
+        finally:
+            await api.close()
+
+    asyncio.run(run())
+    assert server.counts()["list", PODS] == 1
