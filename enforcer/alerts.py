@@ -21,7 +21,9 @@ class AlertKind(StrEnum):
     TIER_REFUSED = "tier-refused"
     KERNEL_TAMPERED = "kernel-tampered"
     ZONE_UNKNOWN = "zone-unknown"
+    ZONE_CLAIMED = "zone-claimed"
     ADDRESS_DISPUTED = "address-disputed"
+    ADDRESS_MISPLACED = "address-misplaced"
     LOG_LOSS = "log-loss"
     SYNC_STALE = "sync-stale"
     NODE_PROBLEM = "node-problem"
@@ -44,7 +46,9 @@ SEVERITIES: Mapping[AlertKind, Severity] = {
     AlertKind.TIER_REFUSED: Severity.HIGH,
     AlertKind.KERNEL_TAMPERED: Severity.CRITICAL,
     AlertKind.ZONE_UNKNOWN: Severity.MEDIUM,
+    AlertKind.ZONE_CLAIMED: Severity.HIGH,
     AlertKind.ADDRESS_DISPUTED: Severity.HIGH,
+    AlertKind.ADDRESS_MISPLACED: Severity.HIGH,
     AlertKind.LOG_LOSS: Severity.HIGH,
     AlertKind.SYNC_STALE: Severity.HIGH,
     AlertKind.NODE_PROBLEM: Severity.MEDIUM,

@@ -10,8 +10,8 @@ from enforcer.alerts import AlertKind, AlertTable
 from enforcer.delivery import Delivery
 from enforcer.enforcement import Enforcement, Kernel, Pace
 from enforcer.flows import FlowTable
+from enforcer.generations import Marks
 from enforcer.netlink import NflogSocket
-from enforcer.nft import Nft
 from enforcer.outbox import Outbox
 from enforcer.reconcile import Reconciler
 from enforcer.records import Stamp
@@ -19,21 +19,22 @@ from enforcer.reporter import Reporter
 from enforcer.ruleset import Options
 from enforcer.service import Parts, Service
 from enforcer.settings import Settings
-from enforcer.ship import sender
+from enforcer.ship import appetite, sender
 from enforcer.spool import Spool
-from enforcer.view import View
+from enforcer.view import View, selectors
 from enforcer.watch import Cluster
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def options(settings: Settings) -> Options:
-    return Options(settings.mode, settings.nflog.group, settings.nflog.rate, settings.nflog.burst)
+    nflog = settings.nflog
+    return Options(settings.mode, nflog.group, nflog.rate, nflog.burst, Marks(settings.connection_mark))
 
 
 def kernel(settings: Settings) -> Reconciler:
     """Raises an EnforcerError where another agent works on this node."""
-    return Reconciler(Nft(), settings.node_name, options(settings), settings.failure, settings.state_dir)
+    return Reconciler(settings.node_name, options(settings), settings.failure, settings.state_dir)
 
 
 def open_outbox(settings: Settings) -> Outbox:
@@ -50,14 +51,14 @@ def open_outbox(settings: Settings) -> Outbox:
 async def assemble(settings: Settings, environment: Mapping[str, str]) -> Service:
     """Everything real. Raises an EnforcerError with what must be put right first."""
     outbox = open_outbox(settings)
-    cluster = await Cluster.connect(settings.kubeconfig)
+    cluster = await Cluster.connect(settings.kubeconfig, selectors(settings.node_name, settings.tier))
     return service(settings, environment, outbox, cluster, kernel(settings))
 
 
 def service(
     settings: Settings, environment: Mapping[str, str], outbox: Outbox, cluster: Cluster, rules: Kernel
 ) -> Service:
-    view = View(settings.tier, tuple(settings.pod_networks))
+    view = View(settings.tier, tuple(settings.pod_networks), settings.node_name)
     reporter = Reporter(
         Stamp(settings.cluster, settings.node_name, _BOOT_ID.read_text().strip(), time.time_ns() // 1000),
         FlowTable(settings.flows.window_seconds, settings.flows.max_entries),
@@ -84,6 +85,7 @@ def service(
             sender(each, environment),
             settings.state_dir / "refused" / f"{each.name}.jsonl",
             each.records,
+            *appetite(each),
         )
         for each in settings.destinations
     )

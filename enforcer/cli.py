@@ -18,14 +18,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from enforcer import assembly, files, logs, ruleset, status
+from enforcer import assembly, files, logs, ruleset, status, thrift
 from enforcer.errors import EnforcerError, ExitCode, InputError
 from enforcer.records import Json
 from enforcer.ruleset import Mode
 from enforcer.service import STATUS_FILE, until_signal
 from enforcer.settings import Settings, load
 from enforcer.tier import judge
-from enforcer.view import Kind, Listed, View
+from enforcer.view import Kind, View, selectors
 from enforcer.watch import Cluster
 
 _STALE_SECONDS = 60.0
@@ -46,6 +46,7 @@ def run(config: SettingsFile = None) -> None:
     """Enforce the tier on this node until SIGTERM; the rules stay in force afterwards."""
     settings = load(config, os.environ)
     logs.configure(settings.log.level, settings.log.format)
+    thrift.begin()
     asyncio.run(_run(settings))
 
 
@@ -64,8 +65,8 @@ def render(
     """Print the nftables rules of the live cluster's tier, or of files."""
     if tier is None:
         settings = load(config, os.environ)
-        view = asyncio.run(_live(settings))
         name, options = node or settings.node_name, assembly.options(settings)
+        view = asyncio.run(_live(settings, name))
     else:
         view, name, options = _offline(tier, pods), node, ruleset.Options(mode)
     typer.echo(_rendered(view, name, options))
@@ -79,13 +80,13 @@ def _offline(tier: Path, pods: Path | None) -> View:
     return files.view_of(objects, names[0])
 
 
-async def _live(settings: Settings) -> View:
-    cluster = await Cluster.connect(settings.kubeconfig)
-    view = View(settings.tier, tuple(settings.pod_networks))
+async def _live(settings: Settings, node: str) -> View:
+    cluster = await Cluster.connect(settings.kubeconfig, selectors(node, settings.tier))
+    view = View(settings.tier, tuple(settings.pod_networks), node)
     try:
         for kind in Kind:
-            objects, _ = await cluster.list(kind)
-            view.fold(Listed(kind, objects))
+            async for page in cluster.list(kind):
+                view.fold(page)
     finally:
         await cluster.close()
     return view

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enforcer.alerts import AlertKind, Condition, Severity
 from enforcer.delivery import Progress
 from enforcer.tier import Judgement, Standing
-from zones.inventory import Inventory, Pod
+from zones.inventory import Pod
 from zones.net import IPAddress
 from zones.policy import Policy
 
@@ -40,29 +40,37 @@ def of_waiting(tier: str, judgement: Judgement, waiting: float, limit: float) ->
         yield Condition(AlertKind.SYNC_STALE, tier, judgement.why)
 
 
-def of_zones(policy: Policy, inventory: Inventory, node: str) -> Iterator[Condition]:
-    """Zones that this node's pods claim and Panorama doesn't know; each isolated by itself.
+def of_zones(policy: Policy, pods: Iterable[Pod]) -> Iterator[Condition]:
+    """Zones that this node's pods claim without right, and zones that Panorama doesn't know; each cut off by itself.
 
     One for each zone and namespace; every node tells of its own pods, so that the SIEM isn't told by all of them.
     """
-    if not policy.known_zones:
-        return
-    key = policy.zoning.label_key
-    claimed = {
-        (pod.labels[key], pod.namespace) for pod in inventory.pods.values() if pod.node == node and pod.labels.get(key)
-    }
-    for zone, namespace in sorted(claimed):
-        if zone not in policy.known_zones and zone != policy.zoning.default:
-            message = f"pods of namespace '{namespace}' claim the zone '{zone}', which Panorama doesn't know"
-            yield Condition(AlertKind.ZONE_UNKNOWN, f"{namespace}/{zone}", message)
+    zoning = policy.zoning
+    claims = {(zoning.claimed(pod.labels), pod.namespace, pod.allowed) for pod in pods if pod.holds_addresses}
+    for zone, namespace, allowed in sorted(claims, key=lambda claim: claim[:2]):
+        subject, pods_of = f"{namespace}/{zone}", f"pods of namespace '{namespace}' claim the zone '{zone}'"
+        if not zoning.entitled(zone, allowed):
+            message = f"{pods_of}, which the namespace isn't entitled to; they are cut off"
+            yield Condition(AlertKind.ZONE_CLAIMED, subject, message)
+        elif policy.known_zones and zone not in policy.known_zones and zone != zoning.default:
+            yield Condition(AlertKind.ZONE_UNKNOWN, subject, f"{pods_of}, which Panorama doesn't know")
 
 
-def of_addresses(disputed: Iterable[tuple[IPAddress, tuple[Pod, ...]]]) -> Iterator[Condition]:
-    """Addresses that more than one running pod claims."""
+def of_addresses(disputed: Iterable[tuple[IPAddress, tuple[Pod, ...]]], node: str) -> Iterator[Condition]:
+    """Addresses that more than one running pod claims, one of them on this node."""
     for address, pods in disputed:
-        names = ", ".join(sorted(f"{pod.namespace}/{pod.name}" for pod in pods))
-        message = f"{address} is claimed by the running pods {names}; it is trusted to none of them"
-        yield Condition(AlertKind.ADDRESS_DISPUTED, str(address), message)
+        if any(pod.node == node for pod in pods):
+            names = ", ".join(sorted(f"{pod.namespace}/{pod.name}" for pod in pods))
+            message = f"{address} is claimed by the running pods {names}; it is trusted to none of them"
+            yield Condition(AlertKind.ADDRESS_DISPUTED, str(address), message)
+
+
+def of_places(misplaced: Iterable[tuple[IPAddress, Pod]], node: str) -> Iterator[Condition]:
+    """Addresses that pods of this node claim and can't have."""
+    for address, pod in misplaced:
+        who = f"{pod.namespace}/{pod.name}"
+        message = f"pod {who} claims {address}, which is in no pod network of {node}; it is not trusted to have it"
+        yield Condition(AlertKind.ADDRESS_MISPLACED, f"{who}/{address}", message)
 
 
 def of_node(problems: Iterable[str]) -> Iterator[Condition]:

@@ -17,13 +17,14 @@ from typing import Protocol, TypeVar
 import structlog
 
 from enforcer import lastgood
+from enforcer.feed import Feed
 from enforcer.patience import Patience
 from enforcer.reconcile import Applied
 from enforcer.ruleset import Terminal
 from enforcer.tier import Judgement, Revision, Standing, judge
 from enforcer.view import View
 from zones.canonical import Json
-from zones.inventory import Inventory
+from zones.net import AddressSet
 from zones.policy import Policy
 
 _log = structlog.get_logger()
@@ -34,11 +35,11 @@ _SAVE_SECONDS = 5.0
 class Kernel(Protocol):
     """What `enforcer.reconcile` offers; blocking, and called from one thread only."""
 
-    def restore(self, inventory: Inventory | None = None) -> Applied: ...
+    def fileno(self) -> int: ...
 
-    def apply(
-        self, policy: Policy | None, inventory: Inventory, now: datetime, *, revision: int | None = None
-    ) -> Applied: ...
+    def restore(self, feed: Feed | None = None) -> Applied: ...
+
+    def apply(self, policy: Policy | None, feed: Feed, now: datetime, *, revision: int | None = None) -> Applied: ...
 
     def stop(self) -> None: ...
 
@@ -50,7 +51,7 @@ class Pace:
     `after_failure`: when to try again what the kernel refused, though nothing has changed.
     """
 
-    least: float = 0.05
+    least: float = 0.02
     longest: float = 2.0
     after_failure: Patience = field(default_factory=lambda: Patience(0.5, 30.0))
 
@@ -76,24 +77,35 @@ class Enforcement:
     passes: int = 0
     failures: int = 0
     _judged: int = -1
+    _handed: bool = False
     _unsaved: tuple[Json, Mapping[str, Json]] | None = None
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="kernel"))
 
     async def begin(self) -> None:
         """Before anything is known of the cluster: what was in force stays, or comes back after a restart."""
         self.held = lastgood.load(self.state_dir, self.tier)
-        known = Inventory(networks=self.view.networks)
+        known = Feed(pod_networks=AddressSet.of(self.view.networks))
         self._note(await self._blocking(lambda: self.kernel.restore(known)))
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            self.look_again.clear()
-            await self.once()
-            await asyncio.sleep(self.pace.least)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience()):
-                    await self.look_again.wait()
+        """Until cancelled. What others do to the kernel's tables is a reason to look, too."""
+        loop, tables = asyncio.get_running_loop(), self.kernel.fileno()
+        try:
+            while True:
+                self.look_again.clear()
+                await self.once()
+                await asyncio.sleep(self.pace.least)
+                loop.add_reader(tables, self._stirred, loop, tables)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._patience()):
+                        await self.look_again.wait()
+        finally:
+            loop.remove_reader(tables)
+
+    def _stirred(self, loop: asyncio.AbstractEventLoop, tables: int) -> None:
+        """Once, until the pass that this brings about has read what there is."""
+        loop.remove_reader(tables)
+        self.look_again.set()
 
     async def once(self) -> None:
         """One pass. Without a whole view, a pod that is missing may only be not told yet: nothing is changed then."""
@@ -103,8 +115,9 @@ class Enforcement:
         self._unsaved = await self._judge() or self._unsaved
         revision = self.judgement.revision
         policy, number = (None, None) if revision is None else (revision.policy, revision.number)
-        inventory, now = self.view.inventory(), self.clock()
-        self._note(await self._blocking(lambda: self.kernel.apply(policy, inventory, now, revision=number)))
+        feed, now = self._feed(), self.clock()
+        self._note(await self._blocking(lambda: self.kernel.apply(policy, feed, now, revision=number)))
+        self._handed = True
         await self._keep()
 
     async def close(self) -> None:
@@ -112,6 +125,13 @@ class Enforcement:
         await self._blocking(self.kernel.stop)
         await self._keep()
         self._thread.shutdown()
+
+    def _feed(self) -> Feed:
+        """What has changed since the last pass; everything where it is not known how that one ended."""
+        holders = self.view.holders
+        changed = holders.take_changed()
+        whole, self._handed = not self._handed, False
+        return Feed(holders.snapshot() if whole else changed, holders.pod_networks, whole)
 
     async def _judge(self) -> tuple[Json, Mapping[str, Json]] | None:
         """Only where the tier's objects changed: reading a large policy is work. A new revision's objects are given."""

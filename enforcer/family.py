@@ -22,9 +22,15 @@ class Words:
     bits: int
     icmp: int
 
+    @property
+    def bytes(self) -> int:
+        return self.bits // 8
+
 
 class Family(Enum):
     """An address family."""
+
+    __hash__ = object.__hash__  # an enumeration's own is slow
 
     V4 = Words(4, "ip", "ipv4", "ipv4_addr", 32, ICMP)
     V6 = Words(6, "ip6", "ipv6", "ipv6_addr", 128, ICMP6)

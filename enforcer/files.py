@@ -17,6 +17,7 @@ _KINDS = {
     "Pod": Kind.PODS,
     "Node": Kind.NODES,
     "Namespace": Kind.NAMESPACES,
+    "PodSlice": Kind.SLICES,
     "Tier": Kind.TIERS,
     "PolicyChunk": Kind.CHUNKS,
     "AddressSet": Kind.SETS,

@@ -1,36 +1,33 @@
-"""What an entry or infrastructure rule matches, in nft's words, told of the connection and never of the packet. Pure.
+"""What an entry or infrastructure rule matches: clauses, and their text in nft's words. Pure.
 
-So replies, and errors about a connection, are judged as it is. `Sets` gathers the named sets, shared by content.
+Told of the connection and never of the packet, so replies, and errors about a connection, are judged as it is.
+`Sets` gathers the named sets, shared by content.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from enforcer.family import Family, address_text, family_of, span_texts
+from enforcer.clause import Clause, Dimension, Space, Spaces
+from enforcer.family import Family, span_texts
+from enforcer.members import Wanted
 from enforcer.table import NamedSet, remark
 from zones.canonical import digest
-from zones.inventory import Node, Pod
-from zones.net import ALL_PORTS, ANY_ADDRESS, PROTOCOLS_WITH_PORTS, AddressSet, IPAddress, Ranges
+from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, Ranges
 from zones.policy import ANYONE, Entry, InfrastructureRule, Peer, Traffic
 
 _NAME_DIGITS = 12
 _CLIENT = "original"
 _SERVER = "reply"  # the server as it really answers, after Service translation
 
-Holders = Iterable[tuple[IPAddress, Pod | Node]]
-
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """The named sets that conditions have asked for so far. `holders`: who has which address."""
+    """The named sets that conditions have asked for so far. `members`: the ones that hold pods and nodes, and whom."""
 
-    holders: Holders
-    node_name: str
     made: dict[str, NamedSet] = field(default_factory=dict)
-    _by_workload: dict[str, list[IPAddress]] = field(default_factory=dict)
-    _by_peer: dict[tuple[Peer, bool], list[IPAddress]] = field(default_factory=dict)
+    members: Wanted = field(default_factory=Wanted)
 
     def addresses(self, family: Family, ranges: Ranges) -> str:
         name = f"net{family.value.number}-{short_digest(str(ranges))}"
@@ -46,134 +43,162 @@ class Sets:
         return name
 
     def workload(self, family: Family, workload: str) -> str:
-        if not self._by_workload:
-            self._index()
-        held = self._by_workload.get(workload, [])
-        return self._hosts(f"app{family.value.number}-{short_digest(workload)}", family, held, f"app {workload}")
+        name = f"app{family.value.number}-{short_digest(workload)}"
+        self.members.workload(family, workload, name)
+        return self._hosts(name, family, f"app {workload}")
 
     def peer(self, family: Family, peer: Peer, *, own_node: bool) -> str:
         content = [peer.nodes, _sorted(peer.namespaces), _sorted(peer.workloads), own_node]
         name = f"peer{family.value.number}-{short_digest(content)}"
-        if name in self.made:
-            return name
-        held = self._members(peer, own_node=own_node)
-        return self._hosts(name, family, held, _peer_text(peer, own_node=own_node))
+        self.members.peer(family, peer, name, own_node=own_node)
+        return self._hosts(name, family, _peer_text(peer, own_node=own_node))
 
-    def _members(self, peer: Peer, *, own_node: bool) -> list[IPAddress]:
-        if (peer, own_node) not in self._by_peer:
-            here = (holder for holder in self.holders if not own_node or _node(holder[1]) == self.node_name)
-            self._by_peer[peer, own_node] = [address for address, holder in here if _is(peer, holder)]
-        return self._by_peer[peer, own_node]
-
-    def _hosts(self, name: str, family: Family, held: Iterable[IPAddress], comment: str) -> str:
+    def ways(self, kind: str, type_: str, elements: Mapping[str, str], comment: str, *, interval: bool) -> str:
+        """A verdict map from ports or addresses."""
+        name = f"{kind}-{short_digest([type_, interval, elements])}"
         if name not in self.made:
-            elements = {address_text(address): "" for address in held if family_of(address) is family}
-            self.made[name] = NamedSet(family.value.address_type, elements, comment=remark(comment))
+            self.made[name] = NamedSet(f"{type_} : verdict", elements, interval=interval, comment=remark(comment))
         return name
 
-    def _index(self) -> None:
-        for address, holder in self.holders:
-            if isinstance(holder, Pod):
-                self._by_workload.setdefault(holder.workload, []).append(address)
+    def ways_of_workloads(self, family: Family, ways: Mapping[str, str], comment: str) -> str:
+        """A verdict map from the addresses of workloads' pods; `ways`: the element's tail by workload."""
+        name = f"apps{family.value.number}-{short_digest(ways)}"
+        if name not in self.made:
+            self.made[name] = NamedSet(f"{family.value.address_type} : verdict", {}, comment=remark(comment))
+            for workload, tail in ways.items():
+                self.members.workload(family, workload, name, tail)
+        return name
+
+    def _hosts(self, name: str, family: Family, comment: str) -> str:
+        """Whose elements are the members' own matter."""
+        if name not in self.made:
+            self.made[name] = NamedSet(family.value.address_type, {}, comment=remark(comment))
+        return name
 
 
-def of_entry(entry: Entry, family: Family, sets: Sets) -> tuple[str, ...]:
-    """The entry's alternatives; an empty one always holds, none at all means that the entry can't match this family."""
-    source = _address(entry.sources, _CLIENT, family, sets)
-    destination = _address(entry.destinations, _SERVER, family, sets)
-    if source is None or destination is None:
-        return ()
-    return tuple(_joined(each, source, destination) for each in _alternatives(entry.traffic, family, sets))
+def of_entry(entry: Entry, family: Family, spaces: Spaces, target: Callable[[], str]) -> Iterator[Clause]:
+    """The entry's alternatives in this family; none at all means that the entry can't match, and needs no target."""
+    sources, destinations = family.spans(entry.sources), family.spans(entry.destinations)
+    if sources and destinations:
+        ends = _unless_all(sources, family.everything, spaces), _unless_all(destinations, family.everything, spaces)
+        for traffic in entry.traffic:
+            yield from _alternatives(traffic, family, spaces, target, ends)
+
+
+def same_in_all_families(entry: Entry) -> bool:
+    """Whether an entry's clauses are the same whatever the family."""
+    anywhere = entry.sources == ANY_ADDRESS and entry.destinations == ANY_ADDRESS
+    return anywhere and all(traffic.icmp_type is None for traffic in entry.traffic)
 
 
 def of_infrastructure(rule: InfrastructureRule, family: Family, sets: Sets) -> tuple[str, ...]:
+    """The rule's alternatives as text; an empty one always holds."""
     source = _peer(rule.source, _CLIENT, family, sets, own_node=rule.own_node)
     destination = _peer(rule.destination, _SERVER, family, sets, own_node=rule.own_node)
-    return tuple(_joined(each, source, destination) for each in _alternatives(rule.traffic, family, sets))
+    clauses = (clause for each in rule.traffic for clause in _alternatives(each, family, Spaces(), str))
+    return tuple(_joined(condition(clause, family, sets), source, destination) for clause in clauses)
 
 
-def _joined(*parts: str) -> str:
-    return " ".join(part for part in parts if part)
-
-
-def _address(space: AddressSet, side: str, family: Family, sets: Sets) -> str | None:
-    ranges = family.spans(space)
-    if space == ANY_ADDRESS or ranges == family.everything:
-        return ""
-    if not ranges:
-        return None
-    alone = len(ranges.spans) == 1
-    where = next(span_texts(family, ranges)) if alone else f"@{sets.addresses(family, ranges)}"
-    return f"ct {side} {family.value.header} saddr {where}"
-
-
-def _peer(peer: Peer, side: str, family: Family, sets: Sets, *, own_node: bool) -> str:
-    if peer == ANYONE and not own_node:
-        return ""
-    return f"ct {side} {family.value.header} saddr @{sets.peer(family, peer, own_node=own_node)}"
-
-
-def _alternatives(traffic: Iterable[Traffic], family: Family, sets: Sets) -> Iterator[str]:
-    for each in traffic:
-        workloads = _joined(*_workloads(each, family, sets))
-        for protocol in _protocols(each, family, sets.ports):
-            yield _joined(protocol, workloads)
-
-
-def _workloads(traffic: Traffic, family: Family, sets: Sets) -> Iterator[str]:
-    for side, workload in ((_CLIENT, traffic.source_workload), (_SERVER, traffic.destination_workload)):
-        if workload is not None:
-            yield f"ct {side} {family.value.header} saddr @{sets.workload(family, workload)}"
-
-
-def _protocols(traffic: Traffic, family: Family, named: Callable[[Ranges], str]) -> Iterator[str]:
+def _alternatives(
+    traffic: Traffic,
+    family: Family,
+    spaces: Spaces,
+    target: Callable[[], str],
+    ends: tuple[Space | None, Space | None] = (None, None),
+) -> Iterator[Clause]:
+    """A clause for each protocol that may have the ports."""
+    rest = *ends, traffic.source_workload, traffic.destination_workload
     has_ports = traffic.ports != ALL_PORTS or traffic.source_ports != ALL_PORTS
     if traffic.icmp_type is not None:
         if traffic.protocol in {None, family.value.icmp} and not has_ports:
-            yield _icmp(family, traffic.icmp_type)
-    elif has_ports:
-        if traffic.ports and traffic.source_ports:
-            for number in _protocols_with_ports(traffic.protocol):
-                server = _port(_SERVER, traffic.ports, named)
-                yield _joined(_protocol(family, number), server, _port(_CLIENT, traffic.source_ports, named))
-    elif traffic.protocol is None:
-        yield ""
-    else:
-        yield f"ct original protocol {traffic.protocol}"
+            first = traffic.icmp_type << 8
+            yield Clause(target(), family.value.icmp, spaces.of(Ranges(((first, first | 0xFF),))), None, *rest)
+    elif not has_ports:
+        yield Clause(target(), traffic.protocol, None, None, *rest)
+    elif traffic.ports and traffic.source_ports:
+        ports = _unless_all(traffic.ports, ALL_PORTS, spaces)
+        source_ports = _unless_all(traffic.source_ports, ALL_PORTS, spaces)
+        for number in _protocols_with_ports(traffic.protocol):
+            yield Clause(target(), number, ports, source_ports, *rest)
 
 
 def _protocols_with_ports(number: int | None) -> Iterable[int]:
     return sorted(PROTOCOLS_WITH_PORTS if number is None else PROTOCOLS_WITH_PORTS & {number})
 
 
-def _protocol(family: Family, number: int) -> str:
-    """What nft must be told before it knows that a connection has ports."""
-    return f"meta nfproto {family.value.protocol} ct original protocol {number}"
+def _unless_all(ranges: Ranges, every: Ranges, spaces: Spaces) -> Space | None:
+    return None if ranges == every else spaces.of(ranges)
 
 
-def _port(side: str, ports: Ranges, named: Callable[[Ranges], str]) -> str:
-    if ports == ALL_PORTS:
+def condition(clause: Clause, family: Family, sets: Sets) -> str:
+    """What holds where the clause does, as text; empty where it always does."""
+    return _joined(
+        _protocol_text(clause, family),
+        _port(clause, Dimension.PORT, sets),
+        _port(clause, Dimension.SOURCE_PORT, sets),
+        _workload(Dimension.CLIENT, clause.client, family, sets),
+        _workload(Dimension.SERVER, clause.server, family, sets),
+        _address(Dimension.SOURCE, clause.sources, family, sets),
+        _address(Dimension.DESTINATION, clause.destinations, family, sets),
+    )
+
+
+def port_selector(dimension: Dimension, protocol: int) -> str:
+    """Where a connection's port is; those of ICMP have type and code where others have the destination port."""
+    if dimension is Dimension.SOURCE_PORT:
+        return "ct original proto-src"
+    return "ct original proto-dst" if protocol in {ICMP, ICMP6} else "ct reply proto-src"
+
+
+def address_selector(dimension: Dimension, family: Family) -> str:
+    """Where a connection's client or server is."""
+    side = _CLIENT if dimension in {Dimension.CLIENT, Dimension.SOURCE} else _SERVER
+    return f"ct {side} {family.value.header} saddr"
+
+
+def protocol_test(protocol: int, family: Family, *, before_ports: bool = True) -> str:
+    """With what nft must be told before it knows that a connection has ports."""
+    return f"{f'meta nfproto {family.value.protocol} ' if before_ports else ''}ct original protocol {protocol}"
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _protocol_text(clause: Clause, family: Family) -> str:
+    if clause.protocol is None:
         return ""
-    return f"ct {side} proto-src {ports if len(ports.spans) == 1 else f'@{named(ports)}'}"
+    has_ports = clause.ports is not None or clause.source_ports is not None
+    return protocol_test(clause.protocol, family, before_ports=has_ports)
 
 
-def _icmp(family: Family, icmp_type: int) -> str:
-    """Connections of ICMP have type and code where others have the destination port."""
-    first = icmp_type << 8
-    return f"{_protocol(family, family.value.icmp)} ct original proto-dst {first}-{first | 0xFF}"
+def _port(clause: Clause, dimension: Dimension, sets: Sets) -> str:
+    space = clause.ports if dimension is Dimension.PORT else clause.source_ports
+    if space is None:
+        return ""
+    if clause.protocol is None:
+        raise ValueError(f"ports {space.ranges} without a protocol")
+    alone = len(space.ranges.spans) == 1
+    selector = port_selector(dimension, clause.protocol)
+    return f"{selector} {space.ranges if alone else f'@{sets.ports(space.ranges)}'}"
 
 
-def _is(peer: Peer, holder: Pod | Node) -> bool:
-    namespace, workload = (holder.namespace, holder.workload) if isinstance(holder, Pod) else ("", "")
-    if peer.nodes and not isinstance(holder, Node):
-        return False
-    if peer.namespaces is not None and namespace not in peer.namespaces:
-        return False
-    return peer.workloads is None or workload in peer.workloads
+def _workload(dimension: Dimension, name: str | None, family: Family, sets: Sets) -> str:
+    return "" if name is None else f"{address_selector(dimension, family)} @{sets.workload(family, name)}"
 
 
-def _node(holder: Pod | Node) -> str:
-    return holder.node if isinstance(holder, Pod) else holder.name
+def _address(dimension: Dimension, space: Space | None, family: Family, sets: Sets) -> str:
+    if space is None:
+        return ""
+    alone = len(space.ranges.spans) == 1
+    where = next(span_texts(family, space.ranges)) if alone else f"@{sets.addresses(family, space.ranges)}"
+    return f"{address_selector(dimension, family)} {where}"
+
+
+def _peer(peer: Peer, side: str, family: Family, sets: Sets, *, own_node: bool) -> str:
+    if peer == ANYONE and not own_node:
+        return ""
+    return f"ct {side} {family.value.header} saddr @{sets.peer(family, peer, own_node=own_node)}"
 
 
 def _peer_text(peer: Peer, *, own_node: bool) -> str:

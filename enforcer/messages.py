@@ -19,9 +19,7 @@ REQUEST, ACK, DUMP, CREATE, APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
 ERROR, DONE = 2, 3
 INET = 1
 NFTABLES, NFLOG = 10, 4
-_BATCH_BEGIN, _BATCH_END = 16, 17
-_NEW_RULE, _DELETE_RULE = NFTABLES << 8 | 6, NFTABLES << 8 | 8
-_RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _RULE_USERDATA = 1, 2, 4, 7
+_RULE_EXPRESSIONS, _RULE_USERDATA = 4, 7
 _LIST_ELEMENT, _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 1, 2
 
 
@@ -33,6 +31,11 @@ class Message:
     flags: int
     sequence: int
     body: bytes
+
+    @property
+    def done(self) -> bool:
+        """The end of a dump."""
+        return self.kind == DONE
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -60,6 +63,12 @@ def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
 def netfilter(kind: int, flags: int, sequence: int, family: int, resource: int, *attributes: bytes) -> bytes:
     """A message to nfnetlink: the family header, then attributes."""
     return message(kind, flags, sequence, _GENERIC.pack(family, 0, resource) + b"".join(attributes))
+
+
+def header(kind: int, flags: int, sequence: int, family: int, length: int) -> bytes:
+    """What stands before `length` bytes of attributes in a message to nfnetlink."""
+    size = _HEADER.size + _GENERIC.size + length
+    return _HEADER.pack(size, kind, flags, sequence, 0) + _GENERIC.pack(family, 0, 0)
 
 
 def messages(data: bytes) -> Iterator[Message]:
@@ -98,23 +107,10 @@ class RawRule:
     expressions: tuple[bytes, ...]
     comment: str
 
-    def attributes(self, table: str, chain: str) -> tuple[bytes, ...]:
+    def content(self) -> tuple[bytes, ...]:
+        """What follows the table's and the chain's name."""
+        expressions = nested(_RULE_EXPRESSIONS, self.expressions)
+        if not self.comment:
+            return (expressions,)
         comment = self.comment.encode()[:127] + b"\0"
-        return (
-            text(_RULE_TABLE, table),
-            text(_RULE_CHAIN, chain),
-            nested(_RULE_EXPRESSIONS, self.expressions),
-            attribute(_RULE_USERDATA, bytes([0, len(comment)]) + comment),
-        )
-
-
-def replace_rules(table: str, chains: Iterable[tuple[str, Iterable[RawRule]]]) -> tuple[bytes, int]:
-    """One transaction that empties chains of an inet table and fills them; and the number of answers to expect."""
-    wanted: list[tuple[int, int, tuple[bytes, ...]]] = []
-    for chain, rules in chains:
-        wanted.append((_DELETE_RULE, REQUEST | ACK, (text(_RULE_TABLE, table), text(_RULE_CHAIN, chain))))
-        wanted.extend((_NEW_RULE, REQUEST | ACK | CREATE | APPEND, rule.attributes(table, chain)) for rule in rules)
-    parts = [netfilter(_BATCH_BEGIN, REQUEST, 0, 0, NFTABLES)]
-    parts += [netfilter(kind, flags, at, INET, 0, *held) for at, (kind, flags, held) in enumerate(wanted, 1)]
-    parts.append(netfilter(_BATCH_END, REQUEST, len(wanted) + 1, 0, NFTABLES))
-    return b"".join(parts), len(wanted)
+        return expressions, attribute(_RULE_USERDATA, bytes([0, len(comment)]) + comment)

@@ -1,4 +1,4 @@
-"""The one door to netlink: log records in, raw nftables rules out, and what of the kernel only netlink tells.
+"""The one door to netlink beside nftables: log records in, the node's lock, and what only netlink tells.
 
 Stays in the network namespace where it is made. `enforcer.reconcile` and `enforcer.service` call it.
 """
@@ -10,40 +10,35 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import ip_address
-from itertools import islice
 from types import TracebackType
 from typing import Self
 
 from enforcer.errors import KernelError, LoadError, LockedError, PrivilegeError
 from enforcer.messages import (
     ACK,
-    DONE,
     DUMP,
     ERROR,
     NFLOG,
     NFTABLES,
     REQUEST,
     Message,
-    RawRule,
     attribute,
     attributes,
     message,
     messages,
     netfilter,
-    replace_rules,
 )
 from zones.net import IPAddress
 
-_NETFILTER, _ROUTE = 12, 0
-_RECEIVE = 1 << 20
+NETFILTER, _ROUTE = 12, 0
+RECEIVE = 1 << 20
 _PATIENCE = 10.0  # seconds for an answer that is only a function call away
 _SO_RCVBUFFORCE = 33
 _GET_GENERATION, _GENERATION_ID = NFTABLES << 8 | 16, 1
-_NEW_GENERATION, _TABLE_NAME, _PROCESS, _PROCESS_NAME = NFTABLES << 8 | 15, 1, 2, 3
-_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP, _ANNOUNCED_BYTES = 270, 1, 7, 4 * 2**20
+_ADDRESS_CHANGES = 0x10 | 0x100  # of IPv4 and IPv6
 _GET_ADDRESS, _NEW_ADDRESS, _LOCAL, _ADDRESS = 22, 20, 2, 1
 
 _LOG_PACKET, _LOG_CONFIG = NFLOG << 8, NFLOG << 8 | 1
@@ -64,9 +59,9 @@ class NflogSocket:
     def __init__(self, group: int, buffer_bytes: int = 16 * 2**20) -> None:
         self.group = group
         self.lost = 0
-        self._socket = _open(_NETFILTER)
+        self._socket = open_socket(NETFILTER)
         try:
-            _enlarge(self._socket, buffer_bytes)
+            enlarge(self._socket, buffer_bytes)
             self._configure()
         except BaseException:
             self._socket.close()
@@ -84,7 +79,7 @@ class NflogSocket:
     def read(self) -> list[bytes]:
         """What is there now, without waiting: bodies for `nflog.parse`."""
         try:
-            data = self._socket.recv(_RECEIVE)
+            data = self._socket.recv(RECEIVE)
         except BlockingIOError:
             return []
         except OSError as error:
@@ -123,88 +118,60 @@ class NflogSocket:
             generation()  # the same code for a taken group as for missing rights; without them this raises
             raise KernelError(f"NFLOG group {self.group} has another reader (ulogd?); set nflog.group to a free one")
         if code:
-            _raise(code, f"binding NFLOG group {self.group}")
+            refuse(code, f"binding NFLOG group {self.group}")
 
 
 def generation() -> int:
     """The number of the last change to any table. Costs microseconds."""
-    with closing(_open(_NETFILTER)) as channel:
+    with closing(open_socket(NETFILTER)) as channel:
         channel.send(netfilter(_GET_GENERATION, REQUEST, 1, 0, 0))
-        answer = next(_answers(channel))
+        answer = next(answers(channel))
     if answer.kind == ERROR:
-        _raise(_code(answer), "asking for the generation of the tables")
+        refuse(error_code(answer), "asking for the generation of the tables")
     return int.from_bytes(attributes(answer.body).get(_GENERATION_ID, b""), "big")
-
-
-class TableChanges:
-    """Tells who changes a table, as the kernel announces it after each transaction; our own changes too.
-
-    `fileno` becomes readable on a change to any table: read it, and look at the table where `read` names somebody.
-    """
-
-    def __init__(self, table: str) -> None:
-        self._name = table.encode() + b"\0"
-        self._socket = _open(_NETFILTER)
-        self._touched = False
-        _enlarge(self._socket, _ANNOUNCED_BYTES)
-        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP)
-        self._socket.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def read(self) -> tuple[str, ...]:
-        """Who has changed the table since the last time, as `program (process 4711)`, without waiting."""
-        who: dict[str, None] = {}
-        while True:
-            try:
-                data = self._socket.recv(_RECEIVE)
-            except BlockingIOError:
-                return tuple(who)
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise KernelError(f"reading the changes of nftables: {error.strerror}") from error
-                who["somebody, in more changes than could be followed"] = None
-                continue
-            who |= dict.fromkeys(self._authors(data))
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _authors(self, data: bytes) -> Iterator[str]:
-        """Every message of a transaction names its table; the generation that ends it names the process."""
-        for each in messages(data):
-            held = attributes(each.body)
-            if each.kind != _NEW_GENERATION:
-                self._touched = self._touched or held.get(_TABLE_NAME) == self._name
-            elif self._touched:
-                self._touched = False
-                program = held.get(_PROCESS_NAME, b"?").rstrip(b"\0").decode("ascii", "replace")
-                yield f"{program} (process {int.from_bytes(held.get(_PROCESS, b''), 'big')})"
-
-
-def load_rules(table: str, chains: Mapping[str, Iterable[RawRule]]) -> None:
-    """Replace the rules of whole chains, in one transaction. Raises LoadError; nothing has changed then."""
-    data, answers = replace_rules(table, chains.items())
-    with closing(_open(_NETFILTER)) as channel:
-        channel.send(data)
-        refused = next((code for code in islice(_errors(channel), answers) if code), 0)
-    if refused:
-        _raise(refused, f"loading the dispatch of table {table}")
 
 
 def local_addresses() -> tuple[IPAddress, ...]:
     """Every address that this machine answers for, but those of the loopback and link-local IPv6 ones."""
     found: set[IPAddress] = set()
-    with closing(_open(_ROUTE)) as channel:
+    with closing(open_socket(_ROUTE)) as channel:
         channel.send(message(_GET_ADDRESS, REQUEST | DUMP, 1, bytes(8)))
-        for answer in _answers(channel):
-            if answer.kind == DONE:
+        for answer in answers(channel):
+            if answer.done:
                 break
             if answer.kind == _NEW_ADDRESS:
                 held = attributes(answer.body, start=8)
                 found.add(ip_address(held.get(_LOCAL) or held[_ADDRESS]))
     return tuple(sorted((at for at in found if not at.is_loopback and not _is_link_local_v6(at)), key=str))
+
+
+class LocalAddresses:
+    """The machine's own addresses, asked for again only after the kernel has announced a change."""
+
+    def __init__(self) -> None:
+        self._socket = open_socket(_ROUTE, _ADDRESS_CHANGES)
+        self._socket.setblocking(False)
+        self._held: tuple[IPAddress, ...] | None = None
+
+    def __call__(self) -> tuple[IPAddress, ...]:
+        if self._changed() or self._held is None:
+            self._held = local_addresses()
+        return self._held
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _changed(self) -> bool:
+        changed = False
+        while True:
+            try:
+                changed = bool(self._socket.recv(RECEIVE)) or changed
+            except BlockingIOError:
+                return changed
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise KernelError(f"hearing of the machine's addresses: {error.strerror}") from error
+                changed = True
 
 
 class NodeLock:
@@ -231,27 +198,27 @@ def _is_link_local_v6(address: IPAddress) -> bool:
     return address.version == 6 and address.is_link_local  # noqa: PLR2004 - the version
 
 
-def _open(protocol: int) -> socket.socket:
+def open_socket(protocol: int, groups: int = 0) -> socket.socket:
     try:
         made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     except OSError as error:
         raise KernelError(f"opening a netlink socket: {error.strerror}; does the kernel have nfnetlink?") from error
-    made.bind((0, 0))
+    made.bind((0, groups))
     made.settimeout(_PATIENCE)
     return made
 
 
-def _enlarge(made: socket.socket, size: int) -> None:
+def enlarge(made: socket.socket, size: int) -> None:
     try:
         made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
     except PermissionError:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
-def _answers(channel: socket.socket) -> Iterator[Message]:
+def answers(channel: socket.socket) -> Iterator[Message]:
     while True:
         try:
-            data = channel.recv(_RECEIVE)
+            data = channel.recv(RECEIVE)
         except TimeoutError as error:
             raise KernelError(f"the kernel did not answer over netlink within {_PATIENCE:.0f} s") from error
         yield from messages(data)
@@ -259,16 +226,16 @@ def _answers(channel: socket.socket) -> Iterator[Message]:
 
 def _errors(channel: socket.socket) -> Iterator[int]:
     """The error codes of acknowledgements; 0 is none."""
-    for answer in _answers(channel):
+    for answer in answers(channel):
         if answer.kind == ERROR:
-            yield _code(answer)
+            yield error_code(answer)
 
 
-def _code(answer: Message) -> int:
+def error_code(answer: Message) -> int:
     return -int.from_bytes(answer.body[:4], sys.byteorder, signed=True)
 
 
-def _raise(code: int, doing: str) -> None:
+def refuse(code: int, doing: str) -> None:
     if code in {errno.EPERM, errno.EACCES}:
         raise PrivilegeError(f"{doing}: not permitted; run as root or with the capability NET_ADMIN")
     raise LoadError(f"{doing}: {os.strerror(code)}")

@@ -1,121 +1,256 @@
-"""The one door to the nft program: check, load in one transaction, list, delete. In the current network namespace.
+"""The one door to nftables, by netlink: one transaction, what a table looks like, and who changes it.
 
-Judges nothing and keeps nothing. `enforcer.reconcile` calls it.
+Runs no program. Judges nothing, keeps nothing. In the network namespace of its thread; `enforcer.reconcile` calls it.
 """
 
 from __future__ import annotations
 
-import re
-import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NoReturn
+import errno
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
-from enforcer.errors import KernelError, LoadError, PrivilegeError
-from enforcer.ruleset import TABLE
+from enforcer import portrait
+from enforcer.errors import KernelError
+from enforcer.messages import DUMP, ERROR, INET, NFTABLES, REQUEST, attributes, messages, netfilter, text
+from enforcer.netlink import NETFILTER, RECEIVE, answers, enlarge, error_code, open_socket, refuse
+from enforcer.portrait import Portrait
+from enforcer.transaction import Transaction
 
-_SHOWN = 200  # characters of an offending line
-_AT_LINE = re.compile(r":(\d+):\d+(?:-\d+)?: (?:Error: )?(.*)")
-_BLOCK = re.compile(r"^\t(\w+) (\S+) \{\n(.*?)^\t\}$", re.MULTILINE | re.DOTALL)
-_ELEMENTS = re.compile(r"^\t\telements = \{(.*?)\}\n", re.MULTILINE | re.DOTALL)
-_COUNTER = re.compile(r"counter packets (\d+) bytes (\d+)")
+_GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS, _GET_OBJECT, _GET_FLOWTABLE = (
+    NFTABLES << 8 | kind for kind in (1, 4, 7, 10, 13, 19, 23)
+)
+_GET_GENERATION = NFTABLES << 8 | 16
+_NEW_GENERATION, _GENERATION_ID, _TABLE_NAME, _PROCESS, _PROCESS_NAME = NFTABLES << 8 | 15, 1, 1, 2, 3
+_SOL_NETLINK, _ADD_MEMBERSHIP, _DROP_MEMBERSHIP, _NFTABLES_GROUP, _ANNOUNCED_BYTES = 270, 1, 2, 7, 4 * 2**20
+_SO_SNDBUFFORCE = 32
+_HEADER = struct.Struct("=IHHII")
+_INTERRUPTED = 0x10
+_PATIENCE, _ANSWER_SECONDS = 1.0, 10.0
+_FLAGS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Our table as the kernel has it: the text of every object by keyword and name, and the elements by set."""
+class Nftables:
+    """A socket to nftables, for one thread. `port` is what the kernel's announcements call us.
 
-    objects: Mapping[tuple[str, str], str] = field(hash=False)
-    elements: Mapping[str, frozenset[str]] = field(hash=False)
+    It is kept: closing one costs milliseconds where there are many rules.
+    """
 
-    def named(self, *keywords: str) -> list[str]:
-        return [name for keyword, name in self.objects if keyword in keywords]
+    def __init__(self) -> None:
+        self._socket = open_socket(NETFILTER)
+        self.port: int = self._socket.getsockname()[0]
 
+    def close(self) -> None:
+        self._socket.close()
 
-@dataclass(frozen=True, slots=True)
-class Nft:
-    """Runs nft. `timeout` bounds one run, in seconds."""
+    def commit(self, transaction: Transaction) -> None:
+        """Have it taken, whole or not at all. Raises LoadError with the words of what failed.
 
-    program: str = "nft"
-    timeout: float = 120.0
-
-    def check(self, text: str) -> None:
-        """Whether the kernel would take it; changes nothing. Raises LoadError."""
-        self._load(text, "--check")
-
-    def load(self, text: str) -> None:
-        """One transaction. Raises LoadError; nothing has changed then."""
-        self._load(text)
-
-    def table_exists(self) -> bool:
-        listed = self._run(["list", "tables", "inet"])
-        if listed.returncode:
-            _refuse("listing the tables", listed.stderr)
-        return f"table inet {TABLE}" in listed.stdout.splitlines()
-
-    def delete(self) -> None:
-        """Remove our table; fine where there is none."""
-        self.load(f"add table inet {TABLE}\ndelete table inet {TABLE}\n")
-
-    def listing(self, *, elements: bool) -> Listing | None:
-        """Our table as it is now, without counters' values; None where there is none."""
-        if not self.table_exists():
-            return None
-        options = ["--stateless"] if elements else ["--stateless", "--terse"]
-        return parse_listing(self._listed(options), elements=elements)
-
-    def counters(self) -> dict[str, tuple[int, int]]:
-        """Packets and bytes of the first counter of each chain that has one, by the chain's name."""
-        found = ((name, _COUNTER.search(body)) for keyword, name, body in _BLOCK.findall(self._listed(["--terse"])))
-        return {name: (int(counter[1]), int(counter[2])) for name, counter in found if counter is not None}
-
-    def _listed(self, options: list[str]) -> str:
-        listed = self._run([*options, "list", "table", "inet", TABLE])
-        if listed.returncode:
-            _refuse(f"listing the table {TABLE}", listed.stderr)
-        return listed.stdout
-
-    def _load(self, text: str, *options: str) -> None:
-        done = self._run([*options, "--file", "-"], text)
-        if done.returncode:
-            _refuse("loading the rules", done.stderr, text)
-
-    def _run(self, arguments: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = [self.program, *arguments]
+        The kernel works it off while it is sent, so its complaints are there afterwards; success says nothing.
+        """
+        data = transaction.data()
+        self._drain()
+        _make_room(self._socket, len(data))
         try:
-            return subprocess.run(  # noqa: S603 - arguments are ours
-                command, input=text, capture_output=True, text=True, timeout=self.timeout, check=False
-            )
-        except FileNotFoundError as error:
-            raise PrivilegeError(f"{self.program} is not installed; install nftables on this node's image") from error
-        except subprocess.TimeoutExpired as error:
-            raise KernelError(f"{self.program} did not end within {self.timeout:.0f} s; it was stopped") from error
+            self._socket.send(data)
+        except OSError as error:
+            refuse(error.errno or 0, f"sending {len(data)} bytes of rules to the kernel")
+        for sequence, code in self._complaints():
+            refuse(code, transaction.named(sequence))
+
+    def generation(self) -> int:
+        """The number of the last change to any table. Costs microseconds."""
+        self._send(netfilter(_GET_GENERATION, REQUEST, 1, 0, 0))
+        answer = next(answers(self._socket))
+        if answer.kind == ERROR:
+            refuse(error_code(answer), "asking for the generation of the tables")
+        return int.from_bytes(attributes(answer.body).get(_GENERATION_ID, b""), "big")
+
+    def flags(self, table: str) -> int | None:
+        """Of a table of the family inet; None where there is none."""
+        self._send(netfilter(_GET_TABLE, REQUEST, 1, INET, 0, text(1, table)))
+        answer = next(answers(self._socket))
+        if answer.kind == ERROR:
+            if error_code(answer) == errno.ENOENT:
+                return None
+            refuse(error_code(answer), f"looking for the table {table}")
+        return int.from_bytes(attributes(answer.body).get(_FLAGS, b""), "big")
+
+    def delete(self, table: str) -> None:
+        """Remove a table; fine where there is none."""
+        transaction = Transaction(table)
+        transaction.add_table()
+        transaction.delete_table()
+        self.commit(transaction)
+
+    def look(self, table: str, *, elements_of: tuple[str, ...] = ()) -> Portrait | None:
+        """The table as it is; None where there is none. Each set of elements is a question of its own."""
+        flags = self.flags(table)
+        if flags is None:
+            return None
+        own = text(1, table)
+        dumps = {
+            "chain": self._dump(_GET_CHAIN),
+            "set": self._dump(_GET_SET, own),
+            "counter": self._dump(_GET_OBJECT, own),
+            "flowtable": self._dump(_GET_FLOWTABLE, own),
+        }
+        found = portrait.objects(table, flags, dumps)
+        rules = portrait.rules_digests(self._dump(_GET_RULE, own), table)
+        there = {key[1] for key in found if key[0] in {"set", "map"}}
+        held = {each: portrait.tally(self.elements(table, each)) for each in elements_of if each in there}
+        return Portrait(found, rules, held)
+
+    def rules_digest(self, table: str, chain: str) -> int:
+        """Of the rules of one chain."""
+        return portrait.rules_digests(self._dump(_GET_RULE, text(1, table), text(2, chain)), table).get(chain, 0)
+
+    def elements(self, table: str, name: str) -> list[bytes]:
+        """The messages that tell a set's elements."""
+        return self._dump(_GET_ELEMENTS, text(1, table), text(2, name))
+
+    def counters(self, table: str) -> dict[str, tuple[int, int]]:
+        """Packets and bytes of the counters of each chain that has any, by the chain's name."""
+        found: dict[str, tuple[int, int]] = {}
+        for chain, rule in portrait.rules(self._dump(_GET_RULE, text(1, table)), table):
+            for packets, volume in portrait.counted(rule):
+                before = found.get(chain, (0, 0))
+                found[chain] = before[0] + packets, before[1] + volume
+        return found
+
+    def _dump(self, kind: int, *chosen: bytes) -> list[bytes]:
+        """The bodies of the answers, all from one state of the tables. Raises KernelError."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            bodies, whole = self._dumped(netfilter(kind, REQUEST | DUMP, 1, INET, 0, *chosen))
+            if whole:
+                return bodies
+            if time.monotonic() > deadline:
+                raise KernelError("our rules can't be listed: somebody changes tables all the time; trying again")
+
+    def _dumped(self, request: bytes) -> tuple[list[bytes], bool]:
+        """And whether nothing was changed meanwhile."""
+        self._send(request)
+        bodies: list[bytes] = []
+        whole = True
+        for each in answers(self._socket):
+            whole = whole and not each.flags & _INTERRUPTED
+            if each.kind == ERROR:
+                if error_code(each) != errno.ENOENT:
+                    refuse(error_code(each), "listing our rules")
+                break
+            if each.done:
+                break
+            bodies.append(each.body)
+        return bodies, whole
+
+    def _send(self, request: bytes) -> None:
+        self._drain()
+        self._socket.settimeout(_ANSWER_SECONDS)
+        self._socket.send(request)
+
+    def _drain(self) -> None:
+        for _ in self._complaints():
+            pass
+
+    def _complaints(self) -> Iterator[tuple[int, int]]:
+        self._socket.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                for each in messages(self._socket.recv(RECEIVE)):
+                    if each.kind == ERROR and (code := error_code(each)):
+                        yield each.sequence, code
 
 
-def _refuse(doing: str, stderr: str, text: str = "") -> NoReturn:
-    if "Operation not permitted" in stderr:
-        raise PrivilegeError(f"{doing}: not permitted; run as root or with the capability NET_ADMIN")
-    first = stderr.strip().splitlines()[0] if stderr.strip() else "nft gave no reason"
-    found = _AT_LINE.search(first)
-    lines = text.splitlines()
-    if found is None or not 0 < int(found[1]) <= len(lines):
-        raise LoadError(f"{doing}: {first[:_SHOWN]}")
-    raise LoadError(f"{doing}: {found[2][:_SHOWN]}, in line {found[1]}: {lines[int(found[1]) - 1].strip()[:_SHOWN]}")
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who changed our table, and at which generation. `port` tells our own changes."""
+
+    generation: int
+    port: int
+    name: str
 
 
-def parse_listing(text: str, *, elements: bool) -> Listing:
-    """What nft lists of one table; what stands outside of its objects (flags) is the table's own text."""
-    objects: dict[tuple[str, str], str] = {("table", TABLE): "".join(_BLOCK.sub("", text).split())}
-    held: dict[str, frozenset[str]] = {}
-    for keyword, name, body in _BLOCK.findall(text):
-        objects[keyword, name] = _ELEMENTS.sub("", body)
-        if elements and keyword in {"set", "map"}:
-            found = _ELEMENTS.search(body)
-            held[name] = frozenset(_separate(found[1])) if found else frozenset()
-    return Listing(objects, held)
+class TableChanges:
+    """Tells who changes a table, as the kernel announces it after each transaction; our own changes too.
+
+    `fileno` becomes readable on a change to any table. `overrun`: something was missed since `caught_up`.
+    """
+
+    def __init__(self, table: str) -> None:
+        self._name = table.encode() + b"\0"
+        self._socket = open_socket(NETFILTER)
+        self._touched = False
+        self.overrun = False
+        self.seen = 0
+        enlarge(self._socket, _ANNOUNCED_BYTES)
+        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP)
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def read(self) -> list[Author]:
+        """Who has changed the table since the last time, without waiting."""
+        authors: list[Author] = []
+        while True:
+            try:
+                data = self._socket.recv(RECEIVE)
+            except BlockingIOError:
+                return authors
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise KernelError(f"reading the changes of nftables: {error.strerror}") from error
+                self.overrun = True
+                continue
+            authors += self._authors(data)
+
+    def deaf(self) -> None:
+        """Hear nothing until `caught_up`: a large change of our own would overrun us."""
+        self._socket.setsockopt(_SOL_NETLINK, _DROP_MEMBERSHIP, _NFTABLES_GROUP)
+
+    def caught_up(self, generation: int) -> None:
+        """All up to this generation is known otherwise."""
+        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP)
+        self.read()
+        self.overrun, self._touched = False, False
+        self.seen = max(self.seen, generation)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _authors(self, data: bytes) -> Iterator[Author]:
+        """Every message of a transaction names its table; the generation that ends it names the process."""
+        ours = self._name in data
+        at, end = 0, len(data)
+        while at + _HEADER.size <= end:
+            length, kind, _, _, port = _HEADER.unpack_from(data, at)
+            if not _HEADER.size <= length <= end - at:
+                return
+            if kind == _NEW_GENERATION:
+                author = _author(attributes(data[at + _HEADER.size : at + length]), port)
+                self.seen = author.generation
+                if self._touched:
+                    yield author
+                self._touched = False
+            elif ours and not self._touched:
+                held = attributes(data[at + _HEADER.size : at + length])
+                self._touched = held.get(_TABLE_NAME) == self._name
+            at += (length + 3) & ~3
 
 
-def _separate(text: str) -> list[str]:
-    """Elements between commas; a comma within quotes separates nothing."""
-    parts = re.findall(r'(?:[^",]|"[^"]*")+', " ".join(text.split()))
-    return [part.strip() for part in parts if part.strip()]
+def _author(held: Mapping[int, bytes], port: int) -> Author:
+    program = held.get(_PROCESS_NAME, b"?").rstrip(b"\0").decode("ascii", "replace")
+    process = int.from_bytes(held.get(_PROCESS, b""), "big")
+    return Author(int.from_bytes(held.get(_GENERATION_ID, b""), "big"), port, f"{program} (process {process})")
+
+
+def _make_room(made: socket.socket, size: int) -> None:
+    """For one long message."""
+    try:
+        made.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size + 65_536)
+    except PermissionError:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size + 65_536)

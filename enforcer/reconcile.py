@@ -1,4 +1,4 @@
-"""The only writer to the kernel: brings our table to what policy and inventory say, and back when others changed it.
+"""The only writer to the kernel: brings our table to what policy and holders say, and back when others changed it.
 
 Decides nothing about traffic. Blocking, for one thread at a time: `enforcer.service` calls it from a thread of its own.
 """
@@ -6,25 +6,25 @@ Decides nothing about traffic. Blocking, for one thread at a time: `enforcer.ser
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 from enforcer import netlink, saved
-from enforcer.errors import KernelError, LoadError
-from enforcer.family import address_text
-from enforcer.nft import Listing, Nft
-from enforcer.ruleset import TABLE, Options, Ruleset, Terminal, build, lockdown, raw_chains
-from enforcer.table import Table, diff, take_over, without_addresses
-from zones.inventory import Inventory, Node
-from zones.net import IPAddress
+from enforcer.errors import KernelError
+from enforcer.feed import Feed
+from enforcer.kerneltable import Drift, KernelTable
+from enforcer.members import Membership
+from enforcer.options import Options
+from enforcer.residents import Residents
+from enforcer.ruleset import TABLE, Plan, Ruleset, lockdown
+from enforcer.table import Table
+from enforcer.zoneids import ZoneKey
+from zones.net import AddressSet
 from zones.policy import Policy
 
-_SAVE_EVERY = 60.0  # seconds between saves that only pods have changed for
-_AUDIT_EVERY = 5.0  # seconds, at least, between two listings of all elements
-_AUDIT_SHARE = 20  # and so many times as long as one takes
+_SAVE_EVERY = 300.0  # seconds between saves that only pods have changed for
 
 
 class Failure(StrEnum):
@@ -45,14 +45,6 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
-    """What somebody else changed in our table, and who, where known. It is put back, or `problems` say why not."""
-
-    what: tuple[str, ...]
-    who: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Applied:
     """What is in force after a pass. With `problems`, that is the last good ruleset; `revision` is always its own."""
 
@@ -63,95 +55,83 @@ class Applied:
     problems: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Known:
-    """Our table as we last made or verified it. A generation of None has to be looked at."""
-
-    ruleset: Ruleset
-    objects: Mapping[tuple[str, str], str]
-    rules_at: int | None = None
-    elements_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What a ruleset was built from, by identity; good until its next change."""
-
-    policy: Policy
-    inventory: Inventory
-    local: tuple[IPAddress, ...]
-    ruleset: Ruleset
-
-    def holds(self, policy: Policy, inventory: Inventory, local: tuple[IPAddress, ...], now: datetime) -> bool:
-        change = self.ruleset.next_change
-        same = self.policy is policy and self.inventory is inventory and self.local == local
-        return same and (change is None or now < change)
-
-
 class Reconciler:
     """Raises LockedError where another agent is at work on this node."""
 
     def __init__(
         self,
-        nft: Nft,
         node_name: str,
         options: Options | None = None,
         failure: Failure = Failure.CLOSED,
         state_dir: Path | None = None,
-        *,
-        local_addresses: Callable[[], tuple[IPAddress, ...]] = netlink.local_addresses,
     ) -> None:
         self._lock = netlink.NodeLock()
-        self._changes = netlink.TableChanges(TABLE)
-        self._nft = nft
-        self._node_name = node_name
         self._options = options or Options()
+        self._table = KernelTable(TABLE, self._options.marks)
+        self._residents = Residents(node_name)
+        self._node_name = node_name
         self._failure = failure
         self._state_dir = state_dir
-        self._local_addresses = local_addresses
-        self._known: _Known | None = None
+        self._keeper = None if state_dir is None else saved.Keeper(state_dir)
+        self._local_addresses = netlink.LocalAddresses()
+        self._networks = AddressSet()
         self._wish: _Wish | None = None
+        self._told: Membership | None = None
+        self._in_force: Ruleset | None = None
         self._policy: Policy | None = None
         self._revision: int | None = None
-        self._foreign = False  # a table is there that this process did not make
-        self._audited = self._saved_at = -1e9
-        self._audit_pause = _AUDIT_EVERY
+        self._saved_at = -1e9
 
-    def restore(self, inventory: Inventory | None = None) -> Applied:
+    def fileno(self) -> int:
+        """Readable when somebody changed any table of nftables: worth a pass."""
+        return self._table.fileno()
+
+    def restore(self, feed: Feed | None = None) -> Applied:
         """First thing at start: without a table in the kernel, load the last good state, or close the node.
 
-        `inventory`: what is known before anybody is asked: the networks of pods, this node.
+        `feed`: what is known before anybody is asked: the networks of pods.
         """
         try:
-            return self._restore(inventory or Inventory())
+            return self._restore(feed or Feed())
         except KernelError as error:
             return Applied(None, Action.NONE, None, problems=(str(error),))
 
-    def apply(
-        self, policy: Policy | None, inventory: Inventory, now: datetime, *, revision: int | None = None
-    ) -> Applied:
-        """One pass: look, change, verify. A policy of None changes nothing but closes a node that never had one."""
+    def apply(self, policy: Policy | None, feed: Feed, now: datetime, *, revision: int | None = None) -> Applied:
+        """One pass: look, change. A policy of None changes nothing but closes a node that never had one."""
         drift: Drift | None = None
         try:
-            drift = self._audit()
-            action = self._converge(policy, inventory, now, revision, drift)
+            self._residents.take(feed, self._local_addresses())
+            self._networks = feed.pod_networks
+            drift = self._table.audit()
+            action = self._converge(policy, now, revision, drifted=drift is not None)
         except KernelError as error:
-            self._distrust()
             return Applied(self._revision, Action.NONE, self._in_force, drift, (str(error),))
-        return Applied(self._revision, action, self._in_force, drift, tuple(self._save(inventory, action)))
+        self._save(action)
+        return Applied(self._revision, action, self._in_force, drift, self._problems())
+
+    def settle(self) -> None:
+        """Wait until what is in force is saved too."""
+        if self._keeper is not None:
+            self._keeper.settle()
 
     def counters(self) -> dict[str, tuple[int, int]]:
-        """Packets and bytes by the id of the rule that decided, logged or not. Raises KernelError."""
-        chains = {f"{each.verdict}-{key}": key for key, each in self._terminals().items()}
-        return {chains[chain]: counted for chain, counted in self._nft.counters().items() if chain in chains}
+        """By the id of the rule that decided: packets that it denied, connections that it allowed, and bytes.
+
+        Raises KernelError.
+        """
+        if self._in_force is None:
+            return {}
+        chains = {f"{each.verdict}-{key}": key for key, each in self._in_force.terminals.items()}
+        return {chains[chain]: counted for chain, counted in self._table.counters().items() if chain in chains}
 
     def flush(self) -> None:
         """Remove the table and what was saved of it: nothing is enforced any more. Raises KernelError."""
-        self._nft.delete()
-        self._known, self._foreign, self._revision, self._policy = None, False, None, None
-        if self._state_dir is None:
+        self._table.delete()
+        self._in_force = self._revision = self._policy = self._wish = None
+        if self._state_dir is None or self._keeper is None:
             return
         try:
+            self._keeper.settle()
             saved.discard(self._state_dir)
         except OSError as error:
             where = self._state_dir / saved.FILE
@@ -162,207 +142,108 @@ class Reconciler:
     def stop(self) -> None:
         """Let go of the node; the rules stay in force."""
         self._lock.release()
-        self._changes.close()
-
-    def _terminals(self) -> Mapping[str, Terminal]:
-        return {} if self._known is None else self._known.ruleset.terminals
-
-    @property
-    def _in_force(self) -> Ruleset | None:
-        return None if self._known is None else self._known.ruleset
+        self._table.close()
+        self._local_addresses.close()
+        if self._keeper is not None:
+            self._keeper.close()
 
     # What should be
 
-    def _converge(
-        self,
-        policy: Policy | None,
-        inventory: Inventory,
-        now: datetime,
-        revision: int | None,
-        drift: Drift | None,
-    ) -> Action:
-        wanted = self._wanted(policy, inventory, now)
-        if wanted is None:
+    def _converge(self, policy: Policy | None, now: datetime, revision: int | None, *, drifted: bool) -> Action:
+        wish = self._wanted(policy, now)
+        if wish is None:
             return Action.NONE
-        action = self._take_over(wanted) if self._known is None or drift else self._change(self._known, wanted)
+        known = self._table.known and self._told is not None
+        action = self._change(wish) if known else self._load(wish)
+        self._residents.told()
+        self._told, self._in_force = wish.plan.members, wish.ruleset
         if policy is not None:
             self._policy, self._revision = policy, revision
-        return action
+        return Action.TAKE_OVER if drifted else action
 
-    def _wanted(self, policy: Policy | None, inventory: Inventory, now: datetime) -> Ruleset | None:
+    def _wanted(self, policy: Policy | None, now: datetime) -> _Wish | None:
         policy = policy or self._policy
         if policy is None:
-            if self._failure is Failure.OPEN or (self._known is None and self._table_is_there()):
+            if self._failure is Failure.OPEN or (not self._table.known and self._table.exists()):
                 return None
             policy = _LOCKDOWN
-        local = self._local_addresses()
-        if self._wish is None or not self._wish.holds(policy, inventory, local, now):
-            here = _with_local(inventory, self._node_name, local)
-            ruleset = build(policy, here, self._node_name, now, self._options)
-            self._wish = _Wish(policy, inventory, local, ruleset)
-        return self._wish.ruleset
+        if self._wish is None or not self._wish.is_of(policy, now):
+            plan = Plan(policy, self._node_name, now, self._options)
+            self._wish = _Wish(policy, plan, self._networks, self._ruleset(plan))
+        elif self._networks != self._wish.networks or not self._zones(policy) <= self._wish.plan.members.ids.keys():
+            self._wish.networks, self._wish.ruleset = self._networks, self._ruleset(self._wish.plan)
+        return self._wish
 
-    def _table_is_there(self) -> bool:
-        self._foreign = self._foreign or self._nft.table_exists()
-        return self._foreign
+    def _ruleset(self, plan: Plan) -> Ruleset:
+        return plan.ruleset(self._residents.zones(plan.members.zoning), self._networks)
 
-    # What is
-
-    def _audit(self) -> Drift | None:
-        """Whether our table is as we left it. Nothing to look at while no table in the kernel has changed."""
-        known = self._known
-        if known is None:
-            return None
-        generation = netlink.generation()
-        if generation == known.rules_at == known.elements_at:
-            return None
-        whole = known.elements_at != generation and time.monotonic() >= self._audited + self._audit_pause
-        if known.rules_at == generation and not whole:
-            return None
-        what = tuple(_differences(known, self._listing(elements=whole)))
-        if what:
-            self._distrust()
-            return Drift(what, self._changes.read())
-        known.rules_at = generation
-        known.elements_at = generation if whole else known.elements_at
-        return None
-
-    def _listing(self, *, elements: bool) -> Listing | None:
-        started = time.monotonic()
-        listing = self._nft.listing(elements=elements)
-        if elements:
-            self._audited = time.monotonic()
-            self._audit_pause = max(_AUDIT_EVERY, _AUDIT_SHARE * (self._audited - started))
-        return listing
-
-    def _distrust(self) -> None:
-        """Have everything looked at in the next pass."""
-        self._audited = -1e9
-        if self._known is not None:
-            self._known.rules_at = self._known.elements_at = None
+    def _zones(self, policy: Policy) -> set[ZoneKey]:
+        return self._residents.zones(policy.zoning)
 
     # How to get there
 
-    def _change(self, known: _Known, wanted: Ruleset) -> Action:
-        change = diff(known.ruleset.table, wanted.table)
-        if not change:
-            known.ruleset = wanted
+    def _change(self, wish: _Wish) -> Action:
+        told = self._told or wish.plan.members
+        moves = self._residents.changed(told, wish.plan.members)
+        change = self._table.change(wish.ruleset.table, moves, lambda: self._residents.all(wish.plan.members))
+        if change is None:
             return Action.NONE
-        before = netlink.generation()
-        self._nft.load(change.text())
-        if change.structural:
-            self._remember(wanted)
-            return Action.SWAP
-        known.ruleset = wanted
-        self._changes.read()
-        ours = netlink.generation() == before + 1
-        known.rules_at = before + 1 if ours and known.rules_at == before else None
-        known.elements_at = before + 1 if ours and known.elements_at == before else None
-        return Action.ELEMENTS
+        return Action.SWAP if change.structural else Action.ELEMENTS
 
-    def _take_over(self, wanted: Ruleset) -> Action:
-        listing = self._nft.listing(elements=False)
-        if listing is None:
-            self._first_load(wanted.table)
-            action = Action.FIRST_LOAD
-        else:
-            self._load_over(listing, wanted.table)
-            netlink.load_rules(wanted.table.name, wanted.table.raw())
-            action = Action.TAKE_OVER
-        self._remember(wanted)
-        return action
-
-    def _first_load(self, table: Table) -> None:
-        """Everything first, the hooks last: no half of it is ever in force."""
-        self._load_stages(table.text_without_hooks(), table.text_of_hooks())
-
-    def _load_stages(self, text: str, hooks: str) -> None:
-        self._nft.load(text)
-        try:
-            netlink.load_rules(TABLE, raw_chains())
-            self._nft.load(hooks)
-        except KernelError:
-            self._nft.delete()
-            raise
-
-    def _load_over(self, listing: Listing, table: Table) -> None:
-        try:
-            self._nft.load(take_over(listing.objects, table))
-        except LoadError:
-            # Something of ours is there with another nature. Until the dispatch follows, what concerns pods is dropped.
-            self._nft.load(f"delete table inet {table.name}\n{table.text()}")
-
-    def _remember(self, ruleset: Ruleset) -> None:
-        """What the kernel's own listing of our rules looks like, to compare with later."""
-        self._changes.read()
-        before = netlink.generation()
-        listing = self._nft.listing(elements=False)
-        if listing is None or netlink.generation() != before or not _plausible(listing, ruleset.table):
-            self._known = None
-            raise KernelError("the rules were changed by somebody else while they were loaded; trying again")
-        self._known, self._foreign = _Known(ruleset, listing.objects, rules_at=before), False
+    def _load(self, wish: _Wish) -> Action:
+        there = self._table.exists()
+        self._table.load(wish.ruleset.table, self._residents.all(wish.plan.members))
+        return Action.TAKE_OVER if there else Action.FIRST_LOAD
 
     # Restarts
 
-    def _restore(self, inventory: Inventory) -> Applied:
+    def _restore(self, feed: Feed) -> Applied:
         held = None if self._state_dir is None else saved.load(self._state_dir)
-        terminals = {} if held is None else held.terminals
-        known = Ruleset(Table(TABLE, {}, {}), terminals, None)
-        if self._table_is_there():
+        known = None if held is None else Ruleset(Table(TABLE, {}, {}), held.terminals, None)
+        if self._table.exists():
             self._revision = None if held is None else held.revision
             return Applied(self._revision, Action.NONE, known)
         if held is not None:
-            self._load_stages(held.text, held.hooks)
-            self._revision, self._foreign = held.revision, True
+            self._table.restore(held)
+            self._revision = held.revision
             return Applied(held.revision, Action.FIRST_LOAD, known)
-        action = self._converge(None, inventory, datetime.min.replace(tzinfo=UTC), None, None)
+        self._residents.take(feed, self._local_addresses())
+        self._networks = feed.pod_networks
+        action = self._converge(None, datetime.min.replace(tzinfo=UTC), None, drifted=False)
         return Applied(None, action, self._in_force)
 
-    def _save(self, inventory: Inventory, action: Action) -> Iterator[str]:
+    def _save(self, action: Action) -> None:
         """This node's pods are left out: after a restart they have other addresses, and others may have theirs."""
         due = action is not Action.ELEMENTS or time.monotonic() >= self._saved_at + _SAVE_EVERY
-        if self._state_dir is None or self._policy is None or self._known is None or action is Action.NONE or not due:
+        if self._keeper is None or self._policy is None or self._in_force is None or self._told is None:
             return
-        ruleset = self._known.ruleset
-        own = (pod for pod in inventory.pods.values() if pod.node == self._node_name)
-        table = without_addresses(ruleset.table, frozenset(address_text(at) for pod in own for at in pod.addresses))
-        self._saved_at = time.monotonic()
-        kept = saved.Saved(self._revision, table.text_without_hooks(), table.text_of_hooks(), ruleset.terminals)
-        try:
-            saved.save(self._state_dir, kept)
-        except OSError as error:
-            where = self._state_dir / saved.FILE
-            yield f"{where} can't be written: {error.strerror}; the rules are in force, but not after a restart"
+        if due and action is not Action.NONE:
+            self._saved_at = time.monotonic()
+            members = self._residents.all(self._told, but_own_pods=True)
+            kept = self._in_force
+            self._keeper.keep(saved.Saved(self._revision, kept.table, members, dict(kept.terminals)))
+
+    def _problems(self) -> tuple[str, ...]:
+        saving = self._keeper.problem if self._keeper else ""
+        return tuple(filter(None, (self._table.problem, saving)))
+
+
+@dataclass(slots=True)
+class _Wish:
+    """The rules that a policy asks for, as long as no schedule opens or closes."""
+
+    policy: Policy
+    plan: Plan
+    networks: AddressSet
+    ruleset: Ruleset
+
+    def is_of(self, policy: Policy, now: datetime) -> bool:
+        if self.policy is not policy:
+            if self.policy != policy:
+                return False
+            self.policy = policy
+        change = self.plan.next_change
+        return change is None or now < change
 
 
 _LOCKDOWN = lockdown()
-
-
-def _with_local(inventory: Inventory, node_name: str, local: tuple[IPAddress, ...]) -> Inventory:
-    """A node talks to its pods from whatever address it has on the way, a bridge's say, not only its known ones."""
-    own = inventory.nodes.get(node_name) or Node(node_name, ())
-    return inventory.with_node(replace(own, addresses=tuple(dict.fromkeys([*own.addresses, *local]))))
-
-
-def _differences(known: _Known, found: Listing | None) -> Iterator[str]:
-    if found is None:
-        yield "the table was deleted"
-        return
-    for keyword, name in sorted(known.objects.keys() | found.objects.keys()):
-        if known.objects.get((keyword, name)) != found.objects.get((keyword, name)):
-            yield f"{keyword} {name}"
-    sets = known.ruleset.table.sets
-    for name, elements in sorted(found.elements.items()):
-        if name in sets and elements != frozenset(f"{key}{tail}" for key, tail in sets[name].elements.items()):
-            yield f"the elements of {name}"
-
-
-def _plausible(listing: Listing, table: Table) -> bool:
-    """Whether the listing has our objects and as many rules as we made: all that can be said without knowing nft."""
-    chains = {name for keyword, name in listing.objects if keyword == "chain"}
-    if chains != table.chains.keys() or set(listing.named("set", "map")) != table.sets.keys():
-        return False
-    return all(
-        listing.objects["chain", name].count("\n") == len(each.rules) + len(each.raw) + bool(each.hook)
-        for name, each in table.chains.items()
-    )

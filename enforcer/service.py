@@ -31,10 +31,11 @@ from enforcer.patience import Patience
 from enforcer.probes import Answer
 from enforcer.records import Json
 from enforcer.reporter import Reporter
-from enforcer.settings import Settings, host_and_port
+from enforcer.section import host_and_port
+from enforcer.settings import Settings
 from enforcer.tier import Standing
 from enforcer.view import Change, Kind, View
-from zones.inventory import Inventory
+from zones.policy import Policy
 from zones.zone import Zoning
 
 STATUS_FILE = "status.json"
@@ -90,7 +91,7 @@ class Service:
     _log_problem: str = ""
     _serve_problem: str = ""
     _waiting_since: float | None = None
-    _surveyed: tuple[Inventory | None, tuple[Condition, ...]] = (None, ())
+    _surveyed: tuple[Condition, ...] = ()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set."""
@@ -218,22 +219,16 @@ class Service:
             conditions.of_waiting(
                 enforcement.tier, enforcement.judgement, now - (self._waiting_since or now), alerts.stale_seconds
             ),
-            self._surveyed[1],
-            conditions.of_addresses(parts.view.holders.disputed()),
+            self._surveyed,
+            conditions.of_addresses(parts.view.holders.disputed(), parts.settings.node_name),
             conditions.of_node([*applied, *parts.view.problems(), *self._own_problems()]),
             conditions.of_destinations(delivery.progress for delivery in parts.deliveries),
         )
 
     def _survey(self) -> None:
-        """What costs a look at every pod: the zones in use, and the status."""
-        parts, inventory = self.parts, self.parts.view.inventory()
-        held = parts.enforcement.held
-        found = (
-            tuple(conditions.of_zones(held.policy, inventory, parts.settings.node_name))
-            if held and parts.view.complete
-            else ()
-        )
-        self._surveyed = (inventory, found)
+        """What costs a look at every pod of this node, and at every kind of pod: the zones in use, and the status."""
+        parts, view, held = self.parts, self.parts.view, self.parts.enforcement.held
+        self._surveyed = tuple(self._population(view, held.policy if held else None)) if view.complete else ()
         progress = [delivery.progress for delivery in parts.deliveries]
         backlogs = {each.name: parts.outbox.backlog(each.name) for each in progress}
         self._status = {
@@ -241,11 +236,17 @@ class Service:
             "cluster": parts.settings.cluster,
             "node": parts.settings.node_name,
             **self._standing(),
-            **status.of_inventory(inventory, held.policy.zoning if held else None),
+            **status.of_population(view.holders, view.count(Kind.NODES), held.policy.zoning if held else None),
             **status.of_records(parts.reporter.counts, self._lost),
             "spool_bytes": parts.outbox.size,
             "destinations": status.of_destinations(progress, backlogs, self._lost),
         }
+
+    def _population(self, view: View, policy: Policy | None) -> Iterator[Condition]:
+        node = self.parts.settings.node_name
+        if policy is not None:
+            yield from conditions.of_zones(policy, view.own_pods())
+        yield from conditions.of_places(view.holders.misplaced(node), node)
 
     def _standing(self) -> Json:
         """What is in force, and everything that is wrong here: what the status and the NodeState both tell."""

@@ -11,7 +11,7 @@ from enforcer.delivery import Progress
 from enforcer.enforcement import Enforcement
 from enforcer.records import Json
 from enforcer.reporter import Counts
-from zones.inventory import Inventory
+from zones.holders import Holders
 from zones.zone import Zoning
 
 # What the NodeState's definition allows, and some room.
@@ -34,11 +34,15 @@ def of_enforcement(enforcement: Enforcement) -> Json:
     }
 
 
-def of_inventory(inventory: Inventory, zoning: Zoning | None) -> Json:
+def of_population(holders: Holders, nodes: int, zoning: Zoning | None) -> Json:
     """How many pods each zone has in the cluster; without a tier no zones are known."""
-    running = [pod for pod in inventory.pods.values() if pod.holds_addresses]
-    zones = Counter(zoning.of_pod(pod.labels, pod.allowed) for pod in running) if zoning else {}
-    return {"pods": len(running), "nodes": len(inventory.nodes), "zones": dict(sorted(zones.items()))}
+    zones: Counter[str] = Counter()
+    pods = 0
+    for pod, count in holders.kinds():
+        pods += count
+        if zoning is not None:
+            zones[zoning.of_pod(pod.labels, pod.allowed)] += count
+    return {"pods": pods, "nodes": nodes, "zones": dict(sorted(zones.items()))}
 
 
 def of_records(counts: Counts, lost: Mapping[str, int]) -> Json:

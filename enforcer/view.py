@@ -1,14 +1,14 @@
-"""What the API server has told so far, folded from changes: the inventory, and the tier's objects.
+"""What the API server has told so far, folded from changes: who has which address, and the tier's objects.
 
 No I/O. `enforcer.watch` makes the changes, `enforcer.service` folds them here and reads the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from types import MappingProxyType
 from typing import Any
 
 from zones import decode
@@ -17,6 +17,7 @@ from zones.decode import Decoded, Namespace
 from zones.holders import Holders
 from zones.inventory import Inventory, Node, Pod
 from zones.net import IPNetwork
+from zones.tiers import slices
 from zones.tiers.native import ADDRESS_SET, API_VERSION, PLURALS, POLICY_CHUNK, TIER, TIER_LABEL
 
 
@@ -24,6 +25,7 @@ class Kind(Enum):
     """What is watched, each with its path at the API server."""
 
     PODS = "/api/v1/pods"
+    SLICES = f"/apis/{API_VERSION}/{slices.PLURAL}"
     NODES = "/api/v1/nodes"
     NAMESPACES = "/api/v1/namespaces"
     TIERS = f"/apis/{API_VERSION}/{PLURALS[TIER]}"
@@ -31,12 +33,30 @@ class Kind(Enum):
     SETS = f"/apis/{API_VERSION}/{PLURALS[ADDRESS_SET]}"
 
 
+def selectors(node: str, tier: str) -> Mapping[Kind, Mapping[str, str]]:
+    """What a node asks for: of pods its own alone, of ours what is its tier's."""
+    ours = {"labelSelector": f"{TIER_LABEL}={tier}"}
+    return {
+        Kind.PODS: {"fieldSelector": f"spec.nodeName={node}"},
+        Kind.TIERS: {"fieldSelector": f"metadata.name={tier}"},
+        Kind.SLICES: ours,
+        Kind.CHUNKS: ours,
+        Kind.SETS: ours,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A whole list: what isn't in it is gone."""
+    """A page of the whole list: after the `last`, what was in none since the `first` is gone.
+
+    `problem`: what is wrong with the list as a whole.
+    """
 
     kind: Kind
     objects: Sequence[Json]
+    first: bool = True
+    last: bool = True
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +82,19 @@ _TIER_KINDS = frozenset({Kind.TIERS, Kind.CHUNKS, Kind.SETS})
 
 @dataclass(slots=True)
 class View:
-    """Objects by kind and uid (tier objects by name), and what could not be read, by the same key."""
+    """Objects by kind and uid (those of ours by name), and what could not be read, by the same key.
+
+    Pods of this node are watched themselves; `node` is its name, and slices that tell of it are passed over.
+    """
 
     tier: str
     networks: tuple[IPNetwork, ...] = ()
+    node: str = ""
     listed: set[Kind] = field(default_factory=set)
     _items: dict[Kind, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     _problems: dict[tuple[Kind, str], tuple[str, ...]] = field(default_factory=dict)
     _allowed: dict[str, frozenset[str] | None] = field(default_factory=dict)
-    _inventory: Inventory | None = None
+    _seen: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
     holders: Holders = field(init=False)
     generation: int = 0
     """Counts the changes of the tier's objects."""
@@ -84,8 +108,6 @@ class View:
         return len(self.listed) == len(Kind)
 
     def fold(self, change: Change) -> None:
-        if change.kind in {Kind.PODS, Kind.NODES}:
-            self._inventory = None
         if change.kind in _TIER_KINDS:
             self.generation += 1
         if isinstance(change, Listed):
@@ -96,33 +118,50 @@ class View:
             self._keep(change.kind, change.raw)
 
     def inventory(self) -> Inventory:
-        """As of now; later changes make another one."""
-        if self._inventory is None:
-            pods: dict[str, Pod] = self._items[Kind.PODS]
-            nodes: dict[str, Node] = {node.name: node for node in self._items[Kind.NODES].values()}
-            self._inventory = Inventory(MappingProxyType(dict(pods)), MappingProxyType(nodes), self.networks)
-        return self._inventory
+        """A whole copy, as of now. It takes a while where there are many pods: for tests and for `render`."""
+        pods: dict[str, Pod] = dict(self._items[Kind.PODS])
+        pods |= {f"{pod.node}/{pod.namespace}/{pod.name}": pod for pod in self.holders.remote()}
+        return Inventory(pods, self.nodes(), self.networks)
+
+    def own_pods(self) -> Iterable[Pod]:
+        """Of this node."""
+        pods: Mapping[str, Pod] = self._items[Kind.PODS]
+        return pods.values()
+
+    def count(self, kind: Kind) -> int:
+        return len(self._items[kind])
+
+    def nodes(self) -> dict[str, Node]:
+        return {node.name: node for node in self._items[Kind.NODES].values()}
 
     def namespaces(self) -> Mapping[str, Namespace]:
         return {each.name: each for each in self._items[Kind.NAMESPACES].values()}
 
     def tier_object(self) -> Json | None:
-        found: Json | None = self._items[Kind.TIERS].get(self.tier)
-        return found
+        held: str | None = self._items[Kind.TIERS].get(self.tier)
+        return None if held is None else _read(held)
 
     def parts(self) -> dict[str, Json]:
-        return {**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}
+        return {name: _read(held) for kind in (Kind.CHUNKS, Kind.SETS) for name, held in self._items[kind].items()}
 
     def problems(self) -> tuple[str, ...]:
         return tuple(problem for _, found in sorted(self._problems.items(), key=str) for problem in found)
 
     def _replace(self, change: Listed) -> None:
-        keys = {_key(change.kind, raw) for raw in change.objects}
-        for vanished in self._items[change.kind].keys() - keys:
-            self._forget(change.kind, vanished)
+        kind, seen = change.kind, self._seen[change.kind]
+        if change.first:
+            seen.clear()
+            self._problems.pop((kind, ""), None)
+        if change.problem:
+            self._problems[kind, ""] = (change.problem,)
         for raw in change.objects:
-            self._keep(change.kind, raw)
-        self.listed.add(change.kind)
+            seen.add(_key(kind, raw))
+            self._keep(kind, raw)
+        if change.last:
+            for vanished in self._items[kind].keys() - seen:
+                self._forget(kind, vanished)
+            seen.clear()
+            self.listed.add(kind)
 
     def _keep(self, kind: Kind, raw: Json) -> None:
         key = _key(kind, raw)
@@ -136,8 +175,21 @@ class View:
                 self._entitle(item)
             if decoded.problems:
                 self._problems[(kind, key)] = decoded.problems
+        elif kind is Kind.SLICES:
+            self._keep_slice(raw)
         elif self._is_ours(kind, raw):
-            self._items[kind][key] = _lean(raw)
+            self._items[kind][key] = json.dumps(_lean(raw))  # a policy as objects takes several times the room
+
+    def _keep_slice(self, raw: Json) -> None:
+        """Of this node itself the watch of its pods tells the truth. Another tier's slices aren't for us."""
+        found = slices.parse(raw)
+        if not self._is_ours(Kind.SLICES, raw) or (found.node and found.node == self.node):
+            self._forget(Kind.SLICES, found.name)
+            return
+        self._items[Kind.SLICES][found.name] = found.node
+        self.holders.replace_slice(found.name, found.node, found.pods)
+        if found.problems:
+            self._problems[Kind.SLICES, found.name] = found.problems
 
     def _is_ours(self, kind: Kind, raw: Json) -> bool:
         """A cluster may hold more than one tier; chunks and sets of another one are not kept."""
@@ -156,7 +208,7 @@ class View:
         if self._allowed.get(namespace.name) == namespace.allowed:
             return
         self._allowed[namespace.name] = namespace.allowed
-        self._inventory = None
+        self.holders.entitle(namespace.name, namespace.allowed)
         pods = self._items[Kind.PODS]
         for uid, pod in pods.items():
             if pod.namespace == namespace.name:
@@ -165,6 +217,8 @@ class View:
 
     def _forget(self, kind: Kind, key: str) -> None:
         gone = self._items[kind].pop(key, None)
+        if kind is Kind.SLICES and gone is not None:
+            self.holders.replace_slice(key, gone, ())
         if isinstance(gone, Namespace):
             self._entitle(Namespace(gone.name))
         self._hold(gone, None)
@@ -180,6 +234,11 @@ def _key(kind: Kind, raw: Json) -> str:
     metadata = raw["metadata"]
     key: str = metadata["uid"] if kind in _DECODERS else metadata["name"]
     return key
+
+
+def _read(held: str) -> Json:
+    found: Json = json.loads(held)
+    return found
 
 
 def _lean(raw: Json) -> Json:

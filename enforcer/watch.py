@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,29 +21,52 @@ from kubernetes.aio import client, config
 
 from enforcer.errors import ClusterError, ClusterRefusedError, ExpiredError, InputError
 from enforcer.patience import Patience
+from enforcer.sockets import Sockets
 from enforcer.view import Change, Changed, Kind, Listed
 from zones.canonical import Json
 from zones.tiers.native import API_VERSION
 
-PAGE = 500
+# A page is held whole, and objects of ours are long.
+PAGE, PAGE_OF_OURS = 100, 20
+_LONG = frozenset({Kind.SLICES, Kind.CHUNKS, Kind.SETS})
 WATCH_SECONDS = (240, 480)
 _GRACE_SECONDS = 30
 _TYPES = {"ADDED": False, "MODIFIED": False, "DELETED": True}
 _REFUSED = frozenset({401, 403, 404})
-_GONE, _TOO_MANY = 410, 429
+_GONE = 410
+# A cluster whose bridge is older has none of these; a node's own pods are enforced without them.
+_MAY_BE_MISSING = frozenset({Kind.SLICES})
 _log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far one kind was followed. `listed`: whether it ever was there."""
+
+    version: str | None = None
+    failures: int = 0
+    listed: bool = False
 
 
 class Cluster:
     """A connection to one API server."""
 
-    def __init__(self, api: client.ApiClient, patience: Patience | None = None) -> None:
+    def __init__(
+        self, api: client.ApiClient, chosen: Mapping[Kind, Mapping[str, str]], patience: Patience | None = None
+    ) -> None:
         self._api = api
+        self._sockets = Sockets()
+        rest = api.rest_client
+        rest.pool_manager = self._sockets.session(rest.maxsize, rest.ssl_context)
+        self._chosen = chosen
         self._patience = patience or Patience(0.2, 30.0)
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None) -> Cluster:
-        """By a kubeconfig file, or by the pod's own service account. Raises InputError."""
+    async def connect(cls, kubeconfig: Path | None, chosen: Mapping[Kind, Mapping[str, str]] | None = None) -> Cluster:
+        """By a kubeconfig file, or by the pod's own service account. Raises InputError.
+
+        `chosen`: what is asked for of a kind, as selectors; all of the others.
+        """
         configuration = client.Configuration()
         try:
             if kubeconfig is None:
@@ -51,55 +76,71 @@ class Cluster:
         except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
             where = "the service account" if kubeconfig is None else f"kubeconfig {kubeconfig}"
             raise InputError(f"{where} can't be used to reach Kubernetes: {error}") from error
-        return cls(client.ApiClient(configuration))
+        return cls(client.ApiClient(configuration), chosen or {})
 
     async def close(self) -> None:
         await self._api.close()
-        await asyncio.sleep(0)  # lets the sockets go
+        await self._sockets.end()
 
     async def changes(self, kind: Kind, heard: Callable[[], None] = lambda: None) -> AsyncIterator[Change]:
         """The whole list, then every change, for ever. Trouble is waited out; only a 410 lists again.
 
         `heard` is called whenever the API server has answered for this kind, changes or not.
         """
-        version: str | None = None
-        failures = 0
+        place = _Place()
         while True:
+            wished = None
             try:
-                if version is None:
-                    objects, version = await self.list(kind)
-                    heard()
-                    yield Listed(kind, objects)
-                async for change, version in self._watch(kind, version):  # noqa: B007, B020 - the last one is resumed from
-                    failures = 0
-                    heard()
-                    if change is not None:
-                        yield change
-                await asyncio.sleep(self._patience.wait(failures))
+                async with aclosing(self._follow(kind, place)) as told:
+                    async for change in told:
+                        heard()
+                        if change is not None:
+                            yield change
             except ExpiredError:
-                version = None
-                await asyncio.sleep(self._patience.wait(failures))
-                failures += 1
+                place.version = None
             except ClusterError as error:
                 _log.warning("watch interrupted", kind=kind.name.lower(), why=str(error))
-                await asyncio.sleep(self._patience.wait(failures, error.retry_after))
-                failures += 1
+                wished = error.retry_after
+                if isinstance(error, ClusterRefusedError) and kind in _MAY_BE_MISSING and not place.listed:
+                    heard()
+                    yield Listed(kind, (), problem=f"pods of other nodes are not known, and so outside: {error}")
+            await asyncio.sleep(self._patience.wait(place.failures, wished))
+            place.failures += 1
 
-    async def list(self, kind: Kind) -> tuple[list[Json], str]:
-        """All objects of a kind, page by page, and the version to watch from."""
-        objects: list[Json] = []
-        query: dict[str, str] = {"limit": str(PAGE)}
+    async def _follow(self, kind: Kind, place: _Place) -> AsyncGenerator[Change | None]:
+        """From where it was left until the API server ends it; None is a sign of life."""
+        if place.version is None:
+            async with aclosing(self._pages(kind)) as pages:
+                async for page, version in pages:  # noqa: B007 - the last one is watched from
+                    yield page
+            place.version, place.listed = version, True
+        async with aclosing(self._watch(kind, place.version)) as events:
+            async for change, place.version in events:
+                place.failures = 0
+                yield change
+
+    async def list(self, kind: Kind) -> AsyncIterator[Listed]:
+        """All objects of a kind, once, page by page. Raises ClusterError."""
+        async with aclosing(self._pages(kind)) as pages:
+            async for page, _ in pages:
+                yield page
+
+    async def _pages(self, kind: Kind) -> AsyncGenerator[tuple[Listed, str]]:
+        """With the version to watch from."""
+        more: dict[str, str] = {}
         while True:
-            page = json.loads(await self._read("GET", kind.value, query))
-            objects += page.get("items") or ()
-            metadata = page["metadata"]
-            if not metadata.get("continue"):
-                return objects, metadata["resourceVersion"]
-            query = {"limit": str(PAGE), "continue": metadata["continue"]}
+            query = {**self._chosen.get(kind, {}), "limit": str(PAGE_OF_OURS if kind in _LONG else PAGE), **more}
+            page = _page(await self._read("GET", kind.value, query), kind)
+            token = page["metadata"].get("continue")
+            yield Listed(kind, page.get("items") or (), not more, not token), page["metadata"]["resourceVersion"]
+            if not token:
+                return
+            more = {"continue": token}
 
-    async def _watch(self, kind: Kind, version: str) -> AsyncIterator[tuple[Change | None, str]]:
+    async def _watch(self, kind: Kind, version: str) -> AsyncGenerator[tuple[Change | None, str]]:
         seconds = random.randint(*WATCH_SECONDS)  # noqa: S311 - spreads the nodes' renewals
         query = {
+            **self._chosen.get(kind, {}),
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
@@ -196,6 +237,15 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
             held = [each]
             if line:
                 yield line
+
+
+def _page(content: bytes, kind: Kind) -> dict[str, Any]:
+    try:
+        page: dict[str, Any] = json.loads(content)
+        page["metadata"]["resourceVersion"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ClusterError(f"the list of {kind.name.lower()} is none: {content[:100]!r}") from error
+    return page
 
 
 def _parsed(line: bytes, kind: Kind) -> dict[str, Any]:

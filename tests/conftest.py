@@ -1,12 +1,24 @@
-"""Fixtures of more than one folder: the real API server, and waiting without sleeping blindly."""
+"""Fixtures of more than one folder: the real API server, waiting without sleeping blindly, blame where it is due."""
 
+import gc
 import os
 import time
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.apiserver.installed import FLAGS, install
 from tests.realkube import RealKube, Unavailable, binaries
+
+# An exception that is logged with everybody's locals takes seconds, in which a loop does nothing else.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 MUST_RUN = ("kernel", "apiserver")
 
@@ -19,6 +31,19 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, which CI doesn't allow: {call.excinfo and call.excinfo.value}"
     return report
+
+
+def pytest_collection_finish(session):
+    """What is there before the first test is nobody's garbage, and needs no looking at after each."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def blame():
+    """What a test leaves open is told at its own end, and not in whichever test comes to collect it."""
+    yield
+    gc.collect()
 
 
 # Property tests: HYPOTHESIS_PROFILE=long draws twenty times as many examples. A machine may be slow, never a failure.
@@ -47,6 +72,14 @@ def programs():
 def kube(programs):
     """One real API server for the whole run. A test keeps to names of its own."""
     with RealKube(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def guarded(programs):
+    """A server of its own with everything of config/ in force: its policies would judge other tests' pods."""
+    with RealKube(programs, FLAGS) as server:
+        install(server)
         yield server
 
 

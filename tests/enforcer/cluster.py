@@ -18,6 +18,7 @@ _KINDS = {
     "Tier": "tiers",
     "PolicyChunk": "policychunks",
     "AddressSet": "addresssets",
+    "PodSlice": "podslices",
     "NodeState": "nodestates",
 }
 
@@ -87,7 +88,13 @@ def fill(server):
     """Definitions, a namespace, a node, two pods. Pods have a status only as their kubelet writes it."""
     for definition in definitions():
         server.create(definition)
-    server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "annotations": {ENTITLEMENT_ANNOTATION: ANY_ZONE}}})
+    server.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "shop", "annotations": {ENTITLEMENT_ANNOTATION: ANY_ZONE}},
+        }
+    )
     server.create(node("n1", "192.0.2.1", "10.1.0.0/24"))
     add_pod(server, pod("web-1", "10.1.0.10", "web"))
     add_pod(server, pod("db-0", "10.1.0.20", "db"))
@@ -126,7 +133,7 @@ def replace_spec(server, item):
     return True
 
 
-async def eventually(condition, seconds=10.0):
+async def eventually(condition, seconds=40.0):
     """Wait, without blocking the loop, until a condition holds."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from enforcer import nflog
+from mocks.lab.netns import owning_as
 from zones.net import ICMP, ICMP6, TCP, UDP
 
 REFUSED = {errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.EACCES}
@@ -23,7 +24,10 @@ _identifiers = count(1)
 
 @dataclass
 class Probe:
-    """One attempt from a machine to an address. `outcome`: answered, refused, or nothing so far."""
+    """One attempt from a machine to an address. `outcome`: answered, refused, or nothing so far.
+
+    `seen`: source, address and port as the rules see them, where these are translated on the way. `uid`: whose socket.
+    """
 
     source: object
     source_ip: str
@@ -31,17 +35,20 @@ class Probe:
     protocol: int
     port: int = 0
     source_port: int = 0
+    seen: tuple | None = None
+    uid: int = 0
     outcome: str | None = None
     logged: list = field(default_factory=list)
     identifier: int = field(default_factory=lambda: next(_identifiers) & 0xFFFF)
 
     @property
     def key(self):
-        return self.protocol, self.source_ip, self.ip, self.source_port or None, self.port or None
+        source_ip, ip, port = self.seen or (self.source_ip, self.ip, self.port)
+        return self.protocol, source_ip, ip, self.source_port or None, port or None
 
     def open(self):
         family = socket.AF_INET if ipaddress.ip_address(self.ip).version == 4 else socket.AF_INET6
-        with self.source.netns.inside():
+        with self.source.netns.inside(), owning_as(self.uid):
             made = socket.socket(family, KINDS[self.protocol], self.protocol if self.protocol in ECHO else 0)
         made.setblocking(False)
         if self.source_port:

@@ -12,7 +12,7 @@ from enforcer.delivery import Progress
 from enforcer.tier import Judgement, Standing
 from tests.enforcer import cluster as world
 from tests.enforcer.test_flows import named, stamp
-from zones.inventory import Inventory, Pod
+from zones.inventory import Pod
 
 
 def denied(table, at, **more):
@@ -142,15 +142,34 @@ def test_zones_that_panorama_does_not_know():
         pod("5", "odd", "lab"),
         pod("6", "default"),
     ]
-    inventory = Inventory({each.uid: each for each in pods})
-    assert [each.subject for each in conditions.of_zones(world.policy(80), inventory, "n1")] == ["lab/odd", "shop/odd"]
-    assert list(conditions.of_zones(world.policy(80), inventory, "n2")) == []
-    assert list(conditions.of_zones(replace(world.policy(80), known_zones=frozenset()), inventory, "n1")) == []
+    assert [each.subject for each in conditions.of_zones(world.policy(80), pods)] == ["lab/odd", "shop/odd"]
+    assert list(conditions.of_zones(replace(world.policy(80), known_zones=frozenset()), pods)) == []
+
+
+def test_a_zone_claimed_without_right_is_told_as_that_alone():
+    def pod(uid, zone, allowed, phase="Running"):
+        labels = {"zonebridge.io/zone": zone}
+        return Pod(uid, "shop", uid, "n1", phase, (), labels, allowed=allowed)
+
+    web = frozenset({"web"})
+    pods = [pod("1", "db", web), pod("2", "db", web), pod("3", "odd", web), pod("4", "web", web)]
+    pods.append(pod("5", "gone", web, phase="Succeeded"))
+    found = list(conditions.of_zones(world.policy(80), pods))
+    assert [(each.kind, each.subject) for each in found] == [
+        (AlertKind.ZONE_CLAIMED, "shop/db"),
+        (AlertKind.ZONE_CLAIMED, "shop/odd"),
+    ]
+    assert found[0].alert(1.0, State.RAISED).severity is Severity.HIGH
+    (strict,) = conditions.of_zones(world.policy(80), [pod("1", "web", None)])
+    assert "isn't entitled" in strict.message
 
 
 def test_addresses_and_destinations():
     pods = tuple(Pod(name, "shop", name, "n1", "Running", (), {}) for name in "ba")
-    (disputed,) = conditions.of_addresses([(ip_address("10.1.0.1"), pods)])
+    (disputed,) = conditions.of_addresses([(ip_address("10.1.0.1"), pods)], "n1")
+    assert list(conditions.of_addresses([(ip_address("10.1.0.1"), pods)], "n2")) == []
+    (misplaced,) = conditions.of_places([(ip_address("10.9.0.1"), pods[0])], "n1")
+    assert (misplaced.kind, misplaced.subject) == (AlertKind.ADDRESS_MISPLACED, "shop/b/10.9.0.1")
     assert "shop/a, shop/b" in disputed.message
     (held,) = conditions.of_destinations([Progress("a", trouble="away"), Progress("b", trouble="token", held=True)])
     assert held.subject == "b"

@@ -1,76 +1,65 @@
-"""The doors to nft and netlink when something is wrong, and when a lot comes in at once."""
+"""The doors to nftables and netlink when something is wrong, and when a lot comes in at once."""
 
 import select
 import socket
+import subprocess
+import sys
+from contextlib import closing
 
 import pytest
 
-from enforcer import netlink, nflog
-from enforcer.errors import ExitCode, KernelError, LoadError, PrivilegeError
+from enforcer import nflog
+from enforcer.errors import KernelError, LoadError
 from enforcer.netlink import NflogSocket
-from enforcer.nft import Nft, parse_listing
+from enforcer.nft import Nftables
+from enforcer.table import Chain
+from enforcer.transaction import Transaction, whole
+from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import policy
-from tests.enforcer.test_ruleset import CASES, OBSERVED, rendered
+from tests.enforcer.test_ruleset import CASES, OBSERVED, rendered, ruleset
 from tests.enforcer.world import GROUP, NOW
 
 
-def script(path, text):
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    return Nft(str(path), timeout=1)
-
-
-def test_a_missing_program_is_said_to_be_missing():
-    with pytest.raises(PrivilegeError, match="not installed") as caught:
-        Nft("/no/such/nft").load("")
-    assert caught.value.exit_code is ExitCode.BAD_INPUT
-
-
-def test_missing_rights_are_said_to_be_missing(tmp_path):
-    nft = script(tmp_path / "nft", "echo 'Error: Could not process rule: Operation not permitted' >&2; exit 1")
-    with pytest.raises(PrivilegeError, match="NET_ADMIN"):
-        nft.table_exists()
-
-
-def test_a_program_that_hangs_is_stopped(tmp_path):
-    with pytest.raises(KernelError, match="did not end within 1 s"):
-        script(tmp_path / "nft", "exec sleep 60").load("")
-
-
-def test_a_silent_refusal_is_told_as_such(tmp_path):
-    with pytest.raises(LoadError, match="no reason"):
-        script(tmp_path / "nft", "exit 1").load("x")
-
-
-def test_a_listing_is_read_with_what_stands_between_quotes():
-    text = (
-        "table inet zonebridge {\n\tflags dormant\n\n\tmap pairs4 {\n\t\ttype ifname . ifname : verdict\n"
-        '\t\telements = { "a" . "b" comment "x, y > z" : goto c1,\n\t\t\t     * : goto elsewhere }\n\t}\n\n'
-        "\tchain c1 {\n\t\ttcp dport { 1, 2 } accept\n\t}\n}\n"
-    )
-    found = parse_listing(text, elements=True)
-    assert found.elements == {"pairs4": {'"a" . "b" comment "x, y > z" : goto c1', "* : goto elsewhere"}}
-    assert found.objects["map", "pairs4"] == "\t\ttype ifname . ifname : verdict\n"
-    assert found.objects["table", "zonebridge"] == "tableinetzonebridge{flagsdormant}"
-    assert found.objects["chain", "c1"] == "\t\ttcp dport { 1, 2 } accept\n"
+def table(case):
+    return ruleset(case).table
 
 
 @pytest.mark.kernel
 class TestKernel:
-    def test_a_refusal_names_the_line(self, world):
-        with world.inside(), pytest.raises(LoadError, match="in line 2: add rule inet nowhere c accept"):
-            Nft().load("add table inet zonebridge\nadd rule inet nowhere c accept\n")
-        with world.inside():
-            assert not Nft().table_exists()
+    def test_a_refusal_names_the_command_and_changes_nothing(self, world):
+        made = Transaction("zonebridge")
+        made.add_table()
+        made.add_rules("nowhere", Chain(("accept",)))
+        with world.inside(), closing(Nftables()) as channel:
+            with pytest.raises(LoadError, match="adding rules to the chain nowhere: No such file"):
+                channel.commit(made)
+            assert channel.flags("zonebridge") is None
 
     @pytest.mark.parametrize("case", [*CASES, *OBSERVED])
-    def test_golden_rulesets_are_taken(self, world, case):
-        with world.inside():
-            Nft().check(rendered(case))
+    def test_golden_rulesets_are_taken_by_nft_too_and_mean_the_same_to_it(self, world, case):
+        """What people read is what is enforced: nft lists the same of our bytes as of our text."""
+        made, text = table(case), rendered(case)
+        transaction = Transaction(made.name)
+        whole(transaction, made, ())
+        with world.inside(), closing(Nftables()) as channel:
+            channel.commit(transaction)
+            ours = nftprogram.listing()
+            channel.delete(made.name)
+            nftprogram.nft("--file", "-", text=text)
+            theirs = nftprogram.listing()
+            channel.delete(made.name)
+        for name, chain in made.chains.items():
+            if chain.raw:  # remarks to nft
+                assert ours.objects.pop(("chain", name)) != theirs.objects.pop(("chain", name))
+        assert ours == theirs
 
-    def test_raw_rules_without_their_chain_are_refused_whole(self, world):
-        with world.inside(), pytest.raises(LoadError, match="loading the dispatch"):
-            netlink.load_rules("zonebridge", {"nowhere": ()})
+    def test_without_rights_the_kernel_is_not_asked_in_vain(self, world):
+        """A process in a user namespace of its own has no say over the tables of another network namespace."""
+        code = "from enforcer.nft import Nftables; Nftables().delete('zonebridge')"
+        command = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", sys.executable, "-c", code]
+        done = subprocess.run(world.n1.command(command), capture_output=True, text=True, timeout=60, check=False)
+        assert "PrivilegeError" in done.stderr
+        assert "NET_ADMIN" in done.stderr
 
     def test_a_group_has_one_reader(self, world):
         with world.log(), world.inside(), pytest.raises(KernelError, match="another reader"):

@@ -16,7 +16,17 @@ from zones.policy import Verdict
 from zones.rules import Log
 from zones.zone import Zoning
 
-WEB = Pod("1", "shop", "web-7d-x", "n1", "Running", (ip_address("10.1.0.10"),), {"zonebridge.io/zone": "web"}, "web", allowed=frozenset({"*"}))
+WEB = Pod(
+    "1",
+    "shop",
+    "web-7d-x",
+    "n1",
+    "Running",
+    (ip_address("10.1.0.10"),),
+    {"zonebridge.io/zone": "web"},
+    "web",
+    allowed=frozenset({"*"}),
+)
 HOLDERS = {
     ip_address("10.1.0.10"): WEB,
     ip_address("192.0.2.1"): Node("n1", (ip_address("192.0.2.1"),)),

@@ -1,17 +1,18 @@
 """What the reconciler does to the kernel's table, and what it does when somebody else does something to it."""
 
-import re
 from datetime import datetime, timedelta
 
 import pytest
 
 from enforcer import netlink, saved
 from enforcer.errors import LockedError
-from enforcer.nft import Nft, parse_listing
 from enforcer.reconcile import Action, Failure, Reconciler
+from enforcer.ruleset import TABLE as NAME
+from enforcer.transaction import Transaction
 from mocks.lab import Outcome
+from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import BOTH_WAYS, entry, outcomes, policy
-from tests.enforcer.world import NOW, OPTIONS
+from tests.enforcer.world import NOW, OPTIONS, WholeFeeds
 from zones.policy import Verdict
 from zones.schedule import Absolute, Schedule
 
@@ -33,14 +34,8 @@ def reconciler(world):
 
 
 def listed(world):
-    text = world.n1.run(["nft", "--stateless", "list", "table", *TABLE.split()]).stdout
-    return parse_listing(text, elements=True)
-
-
-def handle(world):
-    """The table's number in the kernel; another one would be another table."""
-    text = world.n1.run(["nft", "--handle", "--terse", "list", "table", *TABLE.split()]).stdout
-    return re.search(r"table inet zonebridge \{ # handle (\d+)", text)[1]
+    with world.inside():
+        return nftprogram.listing()
 
 
 def test_the_first_pass_loads_and_the_next_leaves_the_kernel_alone(world, reconciler, inventory):
@@ -132,6 +127,20 @@ def test_what_others_change_is_told_and_put_back(world, reconciler, inventory, d
     assert outcomes(world, ("p0", "p2", 80), ("p0", "n1", 80)) == [Outcome.ALLOWED, Outcome.TIMEOUT]
 
 
+def test_what_others_change_is_put_back_while_everything_else_changes_too(world, reconciler, inventory):
+    reconciler.apply(policy(*BOTH_WAYS), inventory, NOW)
+    world.n1.nft(f"flush map {TABLE} pairs4\nflush chain {TABLE} police4\nflush set {TABLE} live")
+    world.n1.nft(f"delete element {TABLE} addresses4 {{ {world.machines['p0'].ip} }}")
+    wanted = policy(entry("new", Verdict.DENY, "fresh"), BOTH_WAYS[0]), inventory.with_pod(world.pod("p3", "fresh"))
+    applied = reconciler.apply(*wanted, NOW)
+    assert {"chain police4", "the elements of pairs4", "the elements of addresses4"} <= set(applied.drift.what)
+    assert reconciler.apply(*wanted, NOW).drift is None
+    mended = listed(world)
+    reconciler.flush()
+    reconciler.apply(*wanted, NOW)
+    assert listed(world) == mended
+
+
 def test_changes_in_other_tables_are_no_drift(world, reconciler, inventory):
     rules = policy(*BOTH_WAYS)
     reconciler.apply(rules, inventory, NOW)
@@ -144,11 +153,12 @@ def test_changes_in_other_tables_are_no_drift(world, reconciler, inventory):
 def test_a_refused_load_keeps_the_last_good_rules_and_says_why(world, reconciler, inventory, monkeypatch):
     reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=1)
     before = listed(world)
-    monkeypatch.setattr("enforcer.table.Change.text", lambda self: f"add rule {TABLE} nowhere accept\n")
+    broken = Transaction.flush_chain
+    monkeypatch.setattr(Transaction, "flush_chain", lambda self, name: broken(self, "nowhere"))
     applied = reconciler.apply(policy(), inventory, NOW, revision=2)
     assert applied.revision == 1
     assert applied.action is Action.NONE
-    assert any("nowhere accept" in problem for problem in applied.problems)
+    assert any("emptying the chain nowhere" in problem for problem in applied.problems)
     assert listed(world) == before
     assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
 
@@ -159,23 +169,21 @@ def test_a_refused_load_keeps_the_last_good_rules_and_says_why(world, reconciler
 
 def test_a_second_agent_on_the_node_is_refused_and_the_next_one_is_not(world, reconciler):
     with pytest.raises(LockedError, match="another zone-enforcer"):
-        Reconciler(Nft(), "n1")
+        Reconciler("n1")
     reconciler.stop()
-    Reconciler(Nft(), "n1").stop()
+    Reconciler("n1").stop()
 
 
 def test_the_next_agent_takes_over_without_a_gap(world, inventory):
     rules = policy(*BOTH_WAYS)
     with world.inside():
-        first = Reconciler(Nft(), "n1", OPTIONS)
+        first = WholeFeeds("n1", OPTIONS)
         first.apply(policy(entry("old", Verdict.DENY, "web", "data"), *BOTH_WAYS), inventory, NOW)
         first.stop()
-    table = handle(world)
     talk = world.lab.conversation(world.machines["p0"], world.machines["p1"].ip, 80, every=0.01, silence=0.2)
     with world.reconciler() as second:
         applied = second.apply(rules, inventory, NOW)
         assert (applied.action, applied.problems) == (Action.TAKE_OVER, ())
-        assert handle(world) == table
         taken = listed(world)
         second.flush()
         assert second.apply(rules, inventory, NOW).action is Action.FIRST_LOAD
@@ -202,10 +210,10 @@ def test_a_node_that_never_had_a_tier(world, inventory, failure):
 
 def test_after_a_node_restart_the_last_good_rules_are_there_before_anybody_is_asked(world, inventory, tmp_path):
     with world.inside():
-        first = Reconciler(Nft(), "n1", OPTIONS, state_dir=tmp_path)
+        first = WholeFeeds("n1", OPTIONS, state_dir=tmp_path)
         first.apply(policy(*BOTH_WAYS), inventory, NOW, revision=5)
         first.stop()
-        Nft().delete()  # what a restart of the node does
+        nftprogram.nft("delete", "table", "inet", NAME)  # what a restart of the node does
     with world.reconciler(state_dir=tmp_path) as second:
         restored = second.restore()
         assert (restored.action, restored.revision, restored.problems) == (Action.FIRST_LOAD, 5, ())
@@ -231,7 +239,8 @@ def test_a_full_disk_stops_no_enforcement(world, inventory, tmp_path):
     with world.reconciler(state_dir=blocked) as reconciler:
         applied = reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=1)
         assert (applied.action, applied.revision) == (Action.FIRST_LOAD, 1)
-        assert "can't be written" in applied.problems[0]
+        reconciler.settle()
+        assert "can't be written" in reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=1).problems[0]
         assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
 
 

@@ -98,10 +98,14 @@ CASES = {
 OBSERVED = {"observe": CASES["zones"]}
 
 
-def rendered(case):
+def ruleset(case):
     options = Options(mode=Mode.OBSERVE) if case in OBSERVED else Options()
     inventory = INVENTORY.with_pod(pod("odd", 9, 'a "b" } c\n')) if case == "hostile-names" else INVENTORY
-    return build((CASES | OBSERVED)[case], inventory, "n1", NOW, options).text()
+    return build((CASES | OBSERVED)[case], inventory, "n1", NOW, options)
+
+
+def rendered(case):
+    return ruleset(case).text()
 
 
 @pytest.mark.parametrize("case", [*CASES, *OBSERVED])
@@ -125,7 +129,8 @@ def test_the_same_input_in_any_order_gives_the_same_text():
 def test_a_new_pod_changes_elements_only():
     change = diff(table(), table(inventory=INVENTORY.with_pod(pod("cart-2", 20, "web"))))
     assert not change.structural
-    assert set(change.elements) == {"addresses4", "addresses6", "peer4-9697f7b61a10", "peer6-9697f7b61a10"}
+    whole_sets = {f"{name}{family}" for name in ("addresses", "local") for family in (4, 6)}
+    assert set(change.elements) == {*whole_sets, "peer4-9697f7b61a10", "peer6-9697f7b61a10"}
     assert change.elements["addresses4"].gone == ()
     assert change.elements["addresses4"].added == {"10.244.1.20": ' : 0x00000000 . "web"'}
 
@@ -146,9 +151,12 @@ def test_zones_without_rules_of_their_own_share_one_way():
 def test_rules_that_all_pairs_share_stand_once():
     blocks = [entry(f"block {n}", Verdict.DENY, sources=AddressSet.parse([f"192.0.2.{n}"])) for n in range(30)]
     policy = Policy(ZONING, (), (*blocks, *CASES["zones"].entries))
-    chains = table(policy).chains
-    assert len([rule for each in chains.values() for rule in each.rules if "192.0.2.7 goto" in rule]) == 1
-    assert [len(each.rules) for name, each in chains.items() if name.startswith("common4")] == [30]
+    sets = table(policy).sets
+    assert [len(each.elements) for name, each in sets.items() if name.startswith("nets4")] == [30]
+    few = Policy(ZONING, (), (*blocks[:5], *CASES["zones"].entries))
+    chains = table(few).chains
+    assert len([rule for each in chains.values() for rule in each.rules if "192.0.2.4 goto" in rule]) == 1
+    assert [len(each.rules) for name, each in chains.items() if name.startswith("common4")] == [5]
 
 
 def test_rules_behind_one_that_always_matches_are_left_out():
@@ -167,19 +175,20 @@ def test_a_schedule_is_in_the_rules_while_it_is_open():
 
 
 def test_every_log_prefix_is_of_a_known_rule():
-    ruleset = build(CASES["zones"], INVENTORY, "n1", NOW)
+    made = build(CASES["zones"], INVENTORY, "n1", NOW)
     prefixes = {
         rule.split('prefix "zb:')[1][:12]
-        for each in ruleset.table.chains.values()
+        for each in made.table.chains.values()
         for rule in each.rules
         if "prefix" in rule
     }
-    assert prefixes <= ruleset.origins.keys()
-    assert {ruleset.origins[each].name for each in prefixes} == {
+    assert prefixes <= made.origins.keys()
+    assert {made.origins[each].name for each in prefixes} == {
         "web-to-app",
         "interzone-default",
         "infrastructure/untracked",
         "infrastructure/isolated",
+        "infrastructure/spoofed-address",
     }
 
 

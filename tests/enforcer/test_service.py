@@ -29,6 +29,7 @@ from mocks.serving import Fault
 from mocks.siem import Siem
 from tests.enforcer import cluster as world
 from tests.enforcer.cluster import eventually
+from zones.inventory import Node, Pod
 from zones.policy import Verdict
 from zones.rules import Log
 
@@ -44,12 +45,18 @@ class FakeKernel:
     problems: tuple = ()
     stopped: bool = False
     flushed: bool = False
+    held: dict = field(default_factory=dict)
+    quiet: int = field(default_factory=lambda: os.eventfd(0))
 
-    def restore(self, inventory=None):
+    def fileno(self):
+        return self.quiet
+
+    def restore(self, feed=None):
         return Applied(None, Action.NONE, None)
 
-    def apply(self, policy, inventory, now, *, revision=None):
-        self.passes.append((policy, inventory, revision))
+    def apply(self, policy, feed, now, *, revision=None):
+        self.held = ({} if feed.whole else self.held) | feed.changed
+        self.passes.append((policy, feed, revision))
         terminals = {"7": Terminal(world.DENY_ALL, Verdict.DENY, Log(start=True), enforced=True)}
         drift, self.drift = self.drift, None
         return Applied(
@@ -58,13 +65,17 @@ class FakeKernel:
 
     def stop(self):
         self.stopped = True
+        os.close(self.quiet)
 
     @property
     def revision(self):
         return self.passes[-1][2] if self.passes else None
 
     def pods(self):
-        return {pod.name for pod in self.passes[-1][1].pods.values()} if self.passes else set()
+        return {who.name for who in self.held.values() if isinstance(who, Pod)}
+
+    def nodes(self):
+        return {who.name for who in self.held.values() if isinstance(who, Node)}
 
 
 class FakeLog:
@@ -229,7 +240,7 @@ def test_nothing_is_applied_before_everything_is_known(scene, kubernetes):
     async def scenario(stage):
         kubernetes.faults.add(Fault("status", path="/api/v1/nodes", times=5, status=503))
         await eventually(lambda: stage.kernel.passes)
-        assert stage.kernel.passes[0][1].nodes
+        assert stage.kernel.nodes()
 
     kubernetes.faults.add(Fault("status", path="/api/v1/nodes", times=5, status=503))
     scene(scenario)

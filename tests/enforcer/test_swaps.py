@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enforcer.netlink import local_addresses
-from enforcer.nft import Nft
 from enforcer.reconcile import Action
+from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import entry, policy
 from tests.enforcer.test_verdicts import inventories, policies
 from tests.enforcer.world import NOW
@@ -31,12 +31,12 @@ def test_any_way_to_a_ruleset_ends_in_the_same_kernel_state(world, data):
     with world.reconciler() as reconciler:
         for wanted, inventory in steps:
             assert reconciler.apply(wanted, inventory, NOW).problems == ()
-        swapped = Nft().listing(elements=True)
+        swapped = nftprogram.listing()
         checked = reconciler.apply(*steps[-1], NOW)
         assert (checked.action, checked.drift, checked.problems) == (Action.NONE, None, ())
         reconciler.flush()
         reconciler.apply(*steps[-1], NOW)
-        assert Nft().listing(elements=True) == swapped
+        assert nftprogram.listing() == swapped
 
 
 def spans(last, edges):

@@ -1,6 +1,8 @@
 """The kernel gives real packets the verdicts, by the rules, that `zones.verdict.decide` gives their flows."""
 
 import random
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import datetime, time
 from ipaddress import ip_address, ip_network
 
@@ -15,7 +17,7 @@ from zones.policy import Entry, InfrastructureRule, Peer, Policy, Traffic, Verdi
 from zones.rules import Log, Origin, RuleType
 from zones.schedule import Absolute, Schedule, Weekly
 from zones.verdict import Flow, decide
-from zones.zone import Zoning
+from zones.zone import ANY_ZONE, Entitlement, Zoning
 
 pytestmark = pytest.mark.kernel
 
@@ -23,10 +25,12 @@ ZONES = ("web", "data", "default", "nodes", "outside", "corp")
 WORKLOADS = ("p0", "p1", "p2", "p3", "p4", "q0", "q1", "nobody")
 PREFIXES = ("10.244.0.0/16", "10.244.1.2/31", "192.168.50.0/24", "198.51.100.10/32", "0.0.0.0/0", "::/0", "fd00::/8",
             "fd00:10:244:1::2/127", "203.0.113.0/24", "2001:db8::/32")  # fmt: skip
-PROBES = 40  # an example
+# Packets that must have been judged by the end of a run, how many a ruleset gets, and how many rulesets an example has.
+GOAL = 3_000 if settings.default.max_examples <= 100 else 100_000
+PROBES, STEPS = 50, 2
 EXAMPLES = settings(
     deadline=None,
-    max_examples=max(10, settings.default.max_examples // 3),
+    max_examples=GOAL // (PROBES * STEPS) + 1,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -35,9 +39,12 @@ address_sets = st.one_of(
     st.lists(st.sampled_from(PREFIXES).map(ip_network), min_size=1, max_size=3).map(AddressSet.of),
     st.lists(st.sampled_from(PREFIXES).map(ip_network), min_size=1, max_size=2).map(lambda s: AddressSet.of(s).complement()),
 )  # fmt: skip
-ports = st.sampled_from([ALL_PORTS, Ranges(((80, 80),)), Ranges(((0, 100), (443, 443))), Ranges(((81, 65535),))])
+NO_PORTS = Ranges(())
+ports = st.sampled_from(
+    [ALL_PORTS, ALL_PORTS, Ranges(((80, 80),)), Ranges(((0, 100), (443, 443))), Ranges(((81, 65535),)), NO_PORTS]
+)
 source_ports = st.sampled_from(
-    [ALL_PORTS, ALL_PORTS, Ranges(((0, 29_999),)), Ranges(((20_000, 20_100), (40_000, 65_535)))]
+    [ALL_PORTS] * 3 + [Ranges(((0, 29_999),)), Ranges(((20_000, 20_100), (40_000, 65_535))), NO_PORTS]
 )
 workloads = st.one_of(st.none(), st.none(), st.sampled_from(WORKLOADS))
 zone_sets = st.one_of(st.none(), st.frozensets(st.sampled_from(ZONES), min_size=1, max_size=3))
@@ -75,6 +82,10 @@ def entries(draw, n):
     )
 
 
+# Few rules are a list to the kernel, many a tree.
+lengths = st.one_of(*[st.integers(0, 8)] * 6, st.integers(16, 30))
+
+
 def default(name, pairing, draw):
     verdict = draw(st.sampled_from(Verdict))
     return Entry(Origin(name, None, "default", "Shared"), verdict, pairing, log=Log(start=True))
@@ -91,35 +102,40 @@ ODD = (
 
 @st.composite
 def policies(draw):
-    rules = [draw(entries(n)) for n in range(draw(st.integers(0, 8)))]
+    rules = [draw(entries(n)) for n in range(draw(lengths))]
     defaults = default("intrazone", RuleType.INTRAZONE, draw), default("interzone", RuleType.UNIVERSAL, draw)
     networks = draw(st.sampled_from([{}, {"corp": ["203.0.113.0/24", "2001:db8:c0::/48"]}, {"web": ["0.0.0.0/0"]}]))
-    zoning = Zoning.of({zone: [ip_network(each) for each in held] for zone, held in networks.items()})
+    held = {zone: [ip_network(each) for each in prefixes] for zone, prefixes in networks.items()}
+    zoning = Zoning.of(held, draw(st.sampled_from(Entitlement)))
     return Policy(zoning, draw(st.sampled_from([(), USUAL, ODD])), (*rules, *defaults))
 
 
 zones = st.sampled_from([None, "web", "data", "unheard-of", 'a "zone" with spaces, and more'])
 states = st.sampled_from(["known"] * 5 + ["unknown", "finished", "disputed", "system"])
+# What its namespace may use: everything, nothing said (isolated where it claims a zone, if that is strict), one zone, none.
+entitlements = st.sampled_from([frozenset({ANY_ZONE})] * 4 + [None, frozenset({"web"}), frozenset()])
 
 
 @st.composite
 def inventories(draw, world):
     pods = []
     for name in ("p0", "p1", "p2", "p3", "p4", "q0", "q1"):
-        zone, state = draw(zones), draw(states)
+        zone, state, allowed = draw(zones), draw(states), draw(entitlements)
         if state == "finished":
             pods.append(world.pod(name, zone, phase="Succeeded"))
         elif state != "unknown":
-            pods.append(world.pod(name, zone, namespace="kube-system" if state == "system" else "shop"))
+            namespace = "kube-system" if state == "system" else "shop"
+            pods.append(world.pod(name, zone, namespace=namespace, allowed=allowed))
         if state == "disputed":
             pods.append(world.pod(name, "web", uid=f"{name}-again"))
     return world.inventory(*pods)
 
 
 def flow_of(probe, directory, zoning):
-    source, destination = (directory.endpoint(ip_address(at), zoning) for at in (probe.source_ip, probe.ip))
+    _, source_ip, ip, _, port = probe.key
+    source, destination = (directory.endpoint(ip_address(at), zoning) for at in (source_ip, ip))
     kind = packets.ECHO.get(probe.protocol)
-    return Flow(source, destination, probe.protocol, probe.port or None, probe.source_port or None, kind, worlds.NOW)
+    return Flow(source, destination, probe.protocol, port, probe.source_port or None, kind, worlds.NOW)
 
 
 def attempts(world, chance, many):
@@ -140,7 +156,7 @@ def attempts(world, chance, many):
     return list(made.values())
 
 
-def settled_for(expected, terminals):
+def settled_for(expected, terminals, *, resets_arrive=True):
     """A probe is settled by its outcome and by the log record of the rule that decided: all say the same."""
 
     def settled(probe):
@@ -157,7 +173,7 @@ def settled_for(expected, terminals):
                 return told and probe.outcome is not None
             case Verdict.RESET:
                 assert probe.outcome in {None, "refused"}, (probe, decision)
-                return told and (probe.outcome is not None or probe.protocol in packets.ECHO)
+                return told and (probe.outcome is not None or probe.protocol in packets.ECHO or not resets_arrive)
             case _:
                 assert probe.outcome is None, (probe, decision)
                 return told
@@ -165,14 +181,48 @@ def settled_for(expected, terminals):
     return settled
 
 
-@EXAMPLES
-@given(st.data())
-def test_real_packets_get_the_verdict_of_decide(world, data):
-    policy, inventory = data.draw(policies()), data.draw(inventories(world))
-    probes = attempts(world, random.Random(data.draw(st.integers(0, 2**32))), PROBES)
-    directory = inventory.directory()
-    expected = {probe.key: decide(policy, flow_of(probe, directory, policy.zoning)) for probe in probes}
-    with world.reconciler() as reconciler, world.log() as log:
-        applied = reconciler.apply(policy, inventory, worlds.NOW)
-        assert not applied.problems
-        packets.run(probes, log, settled_for(expected, applied.ruleset.terminals))
+@dataclass
+class Tally:
+    """How many packets were judged, by verdict, and how many of them for what reason."""
+
+    verdicts: Counter = field(default_factory=Counter)
+    rules: Counter = field(default_factory=Counter)
+
+    def add(self, decisions):
+        self.verdicts.update(decision.verdict for decision in decisions)
+        self.rules.update(
+            decision.origin.name for decision in decisions if decision.origin.rulebase == "infrastructure"
+        )
+
+    def __str__(self):
+        told = ", ".join(f"{verdict} {count}" for verdict, count in sorted(self.verdicts.items()))
+        return f"{self.verdicts.total()} packets judged as decide() says: {told}; by rule {dict(self.rules)}"
+
+
+@pytest.mark.timeout(300 if GOAL < 100_000 else 7200)
+def test_real_packets_get_the_verdict_of_decide(world, record_property, capsys):
+    """Random policies, random pods, and a second of each on top of the first."""
+    tally = Tally()
+
+    @EXAMPLES
+    @given(st.data())
+    def judged(data):
+        chance = random.Random(data.draw(st.integers(0, 2**32)))
+        with world.enforcing() as node, world.log() as log:
+            for _ in range(STEPS):
+                judge(data.draw(policies()), data.draw(inventories(world)), node, log, chance)
+
+    def judge(policy, inventory, node, log, chance):
+        probes = attempts(world, chance, PROBES)
+        directory = inventory.directory()
+        expected = {probe.key: decide(policy, flow_of(probe, directory, policy.zoning)) for probe in probes}
+        applied = node.enforce(policy, inventory)
+        packets.run(probes, log, settled_for(expected, applied.ruleset.terminals), seconds=30)
+        tally.add(expected.values())
+
+    judged()
+    record_property("packets", tally.verdicts.total())
+    with capsys.disabled():
+        print(f"\n{tally}")
+    assert tally.verdicts.total() >= GOAL
+    assert tally.verdicts.keys() == set(Verdict)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from enforcer.view import Changed, Kind, Listed, View
 from tests.enforcer import cluster as world
 from zones import decode
+from zones.inventory import Stranger
+from zones.tiers import slices
 
 
 def raw_pod(uid, name="p", **more):
@@ -72,6 +74,15 @@ def test_a_list_removes_what_vanished():
     assert view.problems() == ()
 
 
+def test_pages_are_one_list_and_what_is_in_none_is_gone():
+    view = View(world.TIER)
+    view.fold(Listed(Kind.PODS, [raw_pod("1"), raw_pod("2")]))
+    view.fold(Listed(Kind.PODS, [raw_pod("2")], last=False))
+    view.fold(Listed(Kind.PODS, [raw_pod("3")], first=True, last=False))  # it broke off and began again
+    view.fold(Listed(Kind.PODS, [raw_pod("4")], first=False))
+    assert set(view.inventory().pods) == {"3", "4"}
+
+
 def test_an_inventory_does_not_change_afterwards():
     view = View(world.TIER)
     view.fold(Changed(Kind.PODS, raw_pod("1")))
@@ -118,3 +129,102 @@ def test_the_holders_agree_with_the_inventory(changes):
         found, wanted = view.holders.of(ip_address(text)), directory.holder(ip_address(text))
         assert found == wanted or {type(found), type(wanted)} == {type(found)}
     assert dict(view.holders.disputed()).keys() == dict(view.inventory().disputed()).keys()
+
+
+KEY = "zonebridge.io/zone"
+
+
+def raw_slice(name, node, *pods, tier=world.TIER):
+    """A PodSlice as the bridge makes it, of raw pods."""
+    held = [decode.pod(raw).item for raw in pods]
+    return slices.render(tier, name, node, held, [KEY])
+
+
+def remote(uid, ip, zone="web", **more):
+    return raw_pod(uid, uid, ip=ip, zone=zone, node="n2", **more)
+
+
+def zone_at(view, ip):
+    holder = view.holders.of(ip_address(ip))
+    return world.policy(80).zoning.of_pod(holder.labels, holder.allowed) if hasattr(holder, "labels") else holder
+
+
+@pytest.fixture
+def view():
+    """Of the node n1, with two nodes and a namespace whose pods may be anywhere."""
+    made = View(world.TIER, node="n1")
+    made.fold(
+        Listed(Kind.NODES, [raw_node("n1", "192.0.2.1", "10.1.0.0/24"), raw_node("n2", "192.0.2.2", "10.2.0.0/24")])
+    )
+    made.fold(Listed(Kind.NAMESPACES, [{"metadata": {"uid": "s", "name": "shop", "annotations": {world.ENTITLEMENT_ANNOTATION: "*"}}}]))  # fmt: skip
+    return made
+
+
+def test_pods_of_other_nodes_come_from_slices(view):
+    view.fold(Listed(Kind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1"), remote("2", "10.2.0.2", "db"))]))
+    assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == ("web", "db")
+    view.fold(Changed(Kind.SLICES, raw_slice("s", "n2", remote("1", "10.2.0.1", "db"))))
+    assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == ("db", Stranger.UNKNOWN)
+    view.fold(Changed(Kind.SLICES, raw_slice("s", "n2", remote("1", "10.2.0.1", "db")), gone=True))
+    assert zone_at(view, "10.2.0.1") is Stranger.UNKNOWN
+
+
+def test_of_its_own_pods_a_node_believes_its_own_watch_alone(view):
+    view.fold(Changed(Kind.PODS, raw_pod("1", ip="10.1.0.1", zone="web")))
+    view.fold(
+        Listed(Kind.SLICES, [raw_slice("s", "n1", raw_pod("1", ip="10.1.0.1", zone="db"), raw_pod("9", ip="10.1.0.9"))])
+    )
+    assert (zone_at(view, "10.1.0.1"), zone_at(view, "10.1.0.9")) == ("web", Stranger.UNKNOWN)
+    assert [pod.uid for pod in view.own_pods()] == ["1"]
+
+
+def test_missed_events_heal_by_the_next_list(view):
+    view.fold(Listed(Kind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1")), raw_slice("t", "n2", remote("2", "10.2.0.2"))]))  # fmt: skip
+    view.fold(Listed(Kind.SLICES, [raw_slice("t", "n2", remote("2", "10.2.0.2", "db"))]))
+    assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == (Stranger.UNKNOWN, "db")
+
+
+def test_remote_pods_are_judged_by_their_namespace_like_own_ones(view):
+    view.fold(Listed(Kind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1"))]))
+    view.holders.take_changed()
+    view.fold(Changed(Kind.NAMESPACES, {"metadata": {"uid": "s", "name": "shop"}}))
+    assert zone_at(view, "10.2.0.1") == "zonebridge.io/isolated"
+    assert {str(address) for address in view.holders.take_changed()} == {"10.2.0.1"}
+
+
+def test_slices_of_another_tier_and_hostile_ones_put_nobody_into_a_zone(view):
+    other = raw_slice("s", "n2", remote("1", "10.2.0.1"), tier="other")
+    outside = raw_slice("t", "n2", remote("2", "203.0.113.1"), remote("3", "10.1.0.1"))
+    broken = raw_slice("u", "n2", remote("4", "10.2.0.4"))
+    broken["spec"]["pods"].append({"name": "x"})
+    nothing = raw_slice("v", "n2") | {"spec": {"pods": 1}}
+    view.fold(Listed(Kind.SLICES, [other, outside, broken, nothing]))
+    assert zone_at(view, "10.2.0.1") is Stranger.UNKNOWN
+    assert zone_at(view, "203.0.113.1") is None
+    assert zone_at(view, "10.1.0.1") is Stranger.UNKNOWN
+    assert zone_at(view, "10.2.0.4") == "web"
+    assert [problem.split(":")[0] for problem in view.problems()] == ["PodSlice 'u'", "PodSlice 'v' has no node and pods; it was not made by us, and is left out"]  # fmt: skip
+    view.fold(Changed(Kind.SLICES, raw_slice("u", "n2", remote("4", "10.2.0.4"))))
+    view.fold(Changed(Kind.SLICES, nothing, gone=True))
+    assert view.problems() == ()
+
+
+def test_an_address_that_its_node_does_not_give_is_not_trusted_and_told(view):
+    view.fold(Changed(Kind.PODS, raw_pod("1", ip="10.1.0.1", zone="web")))
+    view.fold(Changed(Kind.PODS, raw_pod("2", "thief", ip="10.2.0.7", zone="web")))
+    assert (zone_at(view, "10.1.0.1"), zone_at(view, "10.2.0.7")) == ("web", Stranger.UNKNOWN)
+    assert [(str(address), pod.name) for address, pod in view.holders.misplaced("n1")] == [("10.2.0.7", "thief")]
+
+
+def test_where_neither_nodes_nor_settings_tell_networks_every_address_is_believed():
+    view = View(world.TIER, node="n1")
+    node = raw_node("n1", "192.0.2.1", "10.1.0.0/24")
+    node["spec"] = {}
+    view.fold(Listed(Kind.NODES, [node]))
+    view.fold(Changed(Kind.PODS, raw_pod("1", ip="10.77.0.1")))
+    assert list(view.holders.misplaced("n1")) == []
+    given = View(world.TIER, (ip_network("10.78.0.0/16"),), "n1")
+    given.fold(Listed(Kind.NODES, [node]))
+    given.fold(Changed(Kind.PODS, raw_pod("1", ip="10.77.0.1")))
+    given.fold(Changed(Kind.PODS, raw_pod("2", ip="10.78.0.1")))
+    assert [str(address) for address, _ in given.holders.misplaced("n1")] == ["10.77.0.1"]

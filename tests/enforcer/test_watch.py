@@ -7,12 +7,14 @@ import pytest
 
 from enforcer.errors import ClusterError, ClusterRefusedError, InputError
 from enforcer.patience import Patience
-from enforcer.view import Kind, View
+from enforcer.view import Kind, View, selectors
 from enforcer.watch import Cluster
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
 from tests.enforcer import cluster as world
 from tests.enforcer.cluster import eventually
+from zones import decode
+from zones.tiers import slices
 
 
 @pytest.fixture
@@ -25,9 +27,9 @@ def server():
 @asynccontextmanager
 async def following(server, *kinds):
     """A view that follows the server."""
-    cluster = await Cluster.connect(server.kubeconfig)
+    cluster = await Cluster.connect(server.kubeconfig, selectors("n1", world.TIER))
     cluster._patience = Patience(0.01, 0.05)
-    view = View(world.TIER)
+    view = View(world.TIER, node="n1")
 
     async def follow(kind):
         async for change in cluster.changes(kind):
@@ -63,7 +65,71 @@ def test_everything_is_listed_and_then_followed(server):
             await eventually(lambda: "web-1" not in names(view))
             world.publish(server, world.tier(1))
             await eventually(lambda: view.tier_object() is not None)
-            assert view.parts().keys() == {part["metadata"]["name"] for part in world.tier(1).parts}
+            made = {part["metadata"]["name"] for part in world.tier(1).parts}
+            await eventually(lambda: view.parts().keys() == made)  # each kind has a watch of its own
+
+    asyncio.run(run())
+
+
+def told(pod, name="panorama-s-0", tier=world.TIER):
+    """A PodSlice of one pod."""
+    item = decode.pod({**pod, "metadata": {**pod["metadata"], "uid": pod["metadata"]["name"]}}).item
+    return slices.render(tier, name, item.node, [item], ["zonebridge.io/zone"])
+
+
+def test_a_node_asks_for_its_own_pods_and_learns_of_others_by_slices(server):
+    away = world.pod("away", "10.2.0.5", "web", node="n2")
+
+    async def run():
+        async with following(server) as view:
+            await eventually(lambda: view.complete)
+            world.add_pod(server, away)
+            server.create(told(away))
+            server.create(told(world.pod("alien", "10.2.0.6", "web", node="n2"), "alien", "other"))
+            world.add_pod(server, world.pod("late", "10.1.0.30", "web"))
+            await eventually(lambda: {"away", "late"} <= names(view))
+            assert {pod.name for pod in view.own_pods()} == {"web-1", "db-0", "late"}
+            assert "alien" not in names(view)
+            server.delete(told(away))
+            await eventually(lambda: "away" not in names(view))
+
+    asyncio.run(run())
+    asked = {
+        each.query.get("fieldSelector") for each in server.seen if each.path == "/api/v1/pods" and each.verb != "create"
+    }
+    assert asked == {"spec.nodeName=n1"}
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_cluster_without_slices_is_enforced_for_the_nodes_own_pods(server, status):
+    async def run():
+        fault = Fault("status", path="/apis/zonebridge.io/v1alpha1/podslices", times=10**6, status=status)
+        server.faults.add(fault)
+        async with following(server) as view:
+            await eventually(lambda: view.complete)
+            assert names(view) == {"web-1", "db-0"}
+            (problem,) = view.problems()
+            assert "pods of other nodes are not known" in problem
+            server.faults.queue.clear()
+            server.create(told(world.pod("away", "10.2.0.5", "web", node="n2")))
+            await eventually(lambda: "away" in names(view))
+            assert view.problems() == ()
+
+    asyncio.run(run())
+
+
+def test_slices_that_were_known_stay_while_their_kind_is_refused(server):
+    async def run():
+        server.create(told(world.pod("away", "10.2.0.5", "web", node="n2")))
+        async with following(server) as view:
+            await eventually(lambda: view.complete and "away" in names(view))
+            server.faults.add(Fault("status", path="/apis/zonebridge.io/v1alpha1/podslices", times=5, status=404))
+            server.close_watches()
+            server.compact()
+            await eventually(lambda: not server.faults.queue)
+            assert "away" in names(view)
+            server.delete(told(world.pod("away", "10.2.0.5", "web", node="n2")))
+            await eventually(lambda: "away" not in names(view))
 
     asyncio.run(run())
 
@@ -167,7 +233,7 @@ def test_a_refused_token_is_told_as_such(server):
         kubeconfig.write_text(server.kubeconfig.read_text().replace("mock-token", "other"))
         cluster = await Cluster.connect(kubeconfig)
         with pytest.raises(ClusterRefusedError, match="401"):
-            await cluster.list(Kind.PODS)
+            [page async for page in cluster.list(Kind.PODS)]
         await cluster.close()
 
     asyncio.run(run())
@@ -180,7 +246,7 @@ def test_an_api_server_that_is_not_there_is_an_error_of_the_cluster(tmp_path):
     async def run():
         cluster = await Cluster.connect(kubeconfig)
         with pytest.raises(ClusterError, match="no answer"):
-            await cluster.list(Kind.PODS)
+            [page async for page in cluster.list(Kind.PODS)]
         await cluster.close()
 
     asyncio.run(run())

@@ -1,0 +1,23 @@
+"""What the loop hands to the kernel's thread: who holds which address now, of those that changed. A value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from zones.inventory import Holder, Inventory
+from zones.net import AddressSet, IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """`changed`: None is gone. `whole`: an address that `changed` doesn't hold is gone too."""
+
+    changed: Mapping[IPAddress, Holder | None] = field(default_factory=dict)
+    pod_networks: AddressSet = field(default_factory=AddressSet)
+    whole: bool = False
+
+    @classmethod
+    def of(cls, inventory: Inventory) -> Feed:
+        """All that an inventory knows."""
+        return cls(inventory.holders(), AddressSet.of(inventory.pod_networks()), whole=True)

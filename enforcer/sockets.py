@@ -1,0 +1,49 @@
+"""The sockets of an HTTP client, so that all of them can be ended at once. `enforcer.watch` is the only caller.
+
+A polite end of TLS waits for the peer; a connection whose request was cancelled is no longer known to its pool by then,
+and what the event loop leaves behind at its end is never closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import suppress
+from weakref import WeakSet
+
+import aiohttp
+
+_ROUNDS = 100  # two are needed
+_BUFFER = 2**21  # the Kubernetes client's own choice, for watches
+
+
+class Sockets:
+    """Those that `session` makes."""
+
+    def __init__(self) -> None:
+        self._made: WeakSet[socket.socket] = WeakSet()
+
+    def session(self, limit: int, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+        """Like the Kubernetes client's own pool, of at most so many connections."""
+        connector = aiohttp.TCPConnector(limit=limit, ssl=tls, socket_factory=self._make)
+        return aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=_BUFFER)
+
+    async def end(self) -> None:
+        """Once the session is closed."""
+        for each in self._open():
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for _ in range(_ROUNDS):
+            if not self._open():
+                return
+            await asyncio.sleep(0)
+
+    def _open(self) -> list[socket.socket]:
+        return [each for each in self._made if each.fileno() >= 0]
+
+    def _make(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        self._made.add(made)
+        return made

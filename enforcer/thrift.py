@@ -1,0 +1,32 @@
+"""How the agent keeps its memory small: garbage is looked for rarely, and what a large change needed is given back.
+
+Without either, everything works the same. `enforcer.cli` and `enforcer.reconcile` call it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from contextlib import suppress
+
+from enforcer import assemble
+
+_ARENA_MAX, _MMAP_THRESHOLD, _LARGE = -8, -3, 128 * 1024
+_THRESHOLDS = 50_000, 20, 20  # a policy is some hundred thousand objects, none of them in cycles
+
+
+def begin() -> None:
+    """One arena for all threads, which take turns anyway; what is large is mapped, and so unmapped when it goes."""
+    gc.set_threshold(*_THRESHOLDS)
+    with suppress(OSError, AttributeError):  # another C library has no such things
+        c = ctypes.CDLL(None)
+        c.mallopt(_ARENA_MAX, 1)
+        c.mallopt(_MMAP_THRESHOLD, _LARGE)
+
+
+def give_back() -> None:
+    """To the system: a change of the whole table needs several times its size."""
+    assemble.forget()
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

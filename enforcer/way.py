@@ -1,0 +1,142 @@
+"""From one table to another as one transaction, and what its sets hold then. Pure.
+
+`enforcer.kerneltable` has it sent, and keeps the tally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from enforcer import elements, transaction
+from enforcer.elements import element_type
+from enforcer.members import Place
+from enforcer.portrait import ELEMENTS, RULES, Key, Tally
+from enforcer.residents import Moves
+from enforcer.table import Change, NamedSet, Table
+from enforcer.transaction import Transaction
+
+
+def members(table: Table, moves: Moves) -> Iterator[tuple[Place, Iterator[bytes]]]:
+    """The records of those who come, by place."""
+    for place, keys in moves.come.items():
+        yield place, records(table.sets[place.set].type, place, keys)
+
+
+def records(type_: str, place: Place, keys: list[bytes]) -> Iterator[bytes]:
+    """Of many keys in one place."""
+    kind = element_type(type_)
+    return elements.keyed(keys, kind.key.length, kind.tail(place.tail))
+
+
+def write_new(made: Transaction, change: Change) -> int:
+    """What is new, whole, before anything leads there. How many elements."""
+    for name, declared in change.new_sets.items():
+        made.add_set(name, declared)
+    for name, chain in change.new_chains.items():
+        made.add_chain(name, chain)
+    for name, declared in change.new_sets.items():
+        transaction.fill(made, name, declared)
+    for name, chain in change.new_chains.items():
+        made.add_rules(name, chain)
+    return sum(len(declared.elements) for declared in change.new_sets.values())
+
+
+def write(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
+    """The rest, in an order in which nothing is still named when it goes. How many elements."""
+    refilled = [name for name in (*change.refilled_chains, *change.raw) if name not in change.new_chains]
+    for name in (*refilled, *change.gone_chains):
+        made.flush_chain(name)
+    gone = _take_out(made, new, change, moves)
+    for name in refilled:
+        made.add_rules(name, new.chains[name])
+    come = _put_in(made, new, change, moves)
+    # Maps lead to chains: as long as one is there, the kernel keeps the chain. Whatever named the map is empty by now.
+    for name in change.gone_sets:
+        made.delete_set(name)
+    for name in change.gone_chains:
+        made.delete_chain(name)
+    return gone + come
+
+
+def _take_out(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
+    many = 0
+    for name, each in change.elements.items():
+        if each.flush:
+            made.flush_set(name)
+        made.delete_elements(name, _keys(new.sets[name], each.gone))
+        many += len(each.gone)
+    for place, keys in moves.gone.items():
+        if place.set in new.sets:
+            made.delete_elements(place.set, (elements.record(elements.key(key)) for key in keys))
+            many += len(keys)
+    return many
+
+
+def _put_in(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
+    many = 0
+    for name, each in change.elements.items():
+        declared = new.sets[name]
+        made.add_elements(name, elements.records(declared.type, each.added, interval=declared.interval))
+        many += len(each.added)
+    for place, found in members(new, moves):
+        made.add_elements(place.set, found)
+        many += len(moves.come[place])
+    return many
+
+
+def _keys(declared: NamedSet, keys: tuple[str, ...]) -> Iterator[bytes]:
+    """Records that are enough to delete: of the keys alone."""
+    of_keys = declared.type.partition(" : ")[0]
+    return elements.records(of_keys, dict.fromkeys(keys, ""), interval=False)
+
+
+def count(tally: Tally, old: Table, new: Table, change: Change, moves: Moves) -> None:
+    """What the kernel's sets hold after a change."""
+    for name in change.gone_sets:
+        tally.sums.pop(name, None)
+    for name, declared in change.new_sets.items():
+        tally.add(name, elements.records(declared.type, declared.elements, interval=declared.interval))
+    for name, elements_ in change.elements.items():
+        declared = new.sets[name]
+        if elements_.flush:
+            tally.sums.pop(name, None)
+        before = {key: old.sets[name].elements[key] for key in elements_.gone}
+        tally.remove(name, elements.records(declared.type, before, interval=declared.interval))
+        tally.add(name, elements.records(declared.type, elements_.added, interval=declared.interval))
+    for place, keys in moves.gone.items():
+        if place.set in new.sets:
+            tally.remove(place.set, records(new.sets[place.set].type, place, keys))
+    for place, keys in moves.come.items():
+        tally.add(place.set, records(new.sets[place.set].type, place, keys))
+
+
+def mend(made: Transaction, tally: Tally, table: Table, torn: Collection[Key], everybody: Moves) -> None:
+    """Rules and elements as they should be, whatever is there. Chains and sets themselves must be there."""
+    for kind, name in torn:
+        if kind == RULES and name in table.chains:
+            made.flush_chain(name)
+            made.add_rules(name, table.chains[name])
+        if kind == ELEMENTS and name in table.sets:
+            made.flush_set(name)
+            tally.sums.pop(name, None)
+            for found in _of_set(table, name, everybody):
+                held = list(found)
+                made.add_elements(name, held)
+                tally.add(name, held)
+
+
+def _of_set(table: Table, name: str, everybody: Moves) -> Iterator[Iterator[bytes]]:
+    declared = table.sets[name]
+    yield elements.records(declared.type, declared.elements, interval=declared.interval)
+    for place, keys in everybody.come.items():
+        if place.set == name:
+            yield records(declared.type, place, keys)
+
+
+def without(change: Change, moves: Moves, sets: Collection[str]) -> tuple[Change, Moves]:
+    """What concerns other sets than these."""
+    others = {name: each for name, each in change.elements.items() if name not in sets}
+    gone = {place: keys for place, keys in moves.gone.items() if place.set not in sets}
+    come = {place: keys for place, keys in moves.come.items() if place.set not in sets}
+    return replace(change, elements=others), Moves(gone, come)

@@ -1,0 +1,147 @@
+"""A node between a client and a server, and a way to send it many packets at the price of the packets alone.
+
+Frames are made before they are timed and go by sendmmsg through a packet socket, so that what is timed is the node.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from enforcer.messages import ACK, REQUEST, netfilter
+from enforcer.reconcile import Reconciler
+from mocks.lab.netns import Netns, libc
+from tests.bench.enforcer import scale
+from zones.inventory import Holder
+from zones.net import IPAddress
+from zones.policy import Policy
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+CLIENT, SERVER = scale.address(0), scale.address(26)  # of the first zone, and of the second
+MAC = "02:00:00:00:00:01"
+BATCH = 256
+_FORGET = 1 << 8 | 2  # conntrack: delete, without saying which: all
+BARE = """
+table inet bare {
+  chain forward { type filter hook forward priority 0; ct state established,related accept; ct state invalid drop; }
+}
+"""
+
+
+@dataclass
+class Wire:
+    """One node with one ruleset. What goes to pods other than CLIENT and SERVER leaves the node and is lost."""
+
+    name: str
+    client: Netns
+    node: Netns
+    server: Netns
+    line: socket.socket
+    leave: ExitStack
+
+    def bare(self) -> None:
+        """Connection tracking, and nothing of ours."""
+        self.node.require(["nft", "-f", "-"], stdin=BARE)
+
+    def enforce(self, policy: Policy, held: dict[IPAddress, Holder]) -> None:
+        with self.node.inside():
+            reconciler = Reconciler("n1")
+            self.leave.callback(reconciler.stop)
+            applied = reconciler.apply(policy, scale.feed(held), NOW)
+        if applied.problems:
+            raise RuntimeError(f"{self.name}: {applied.problems}")
+
+    def send(self, burst: Burst) -> float:
+        """Seconds of this thread for each packet, the node's work among them."""
+        number = self.line.fileno()
+        started = time.thread_time()
+        for at in range(0, burst.many, BATCH):
+            many = min(BATCH, burst.many - at)
+            if libc.sendmmsg(number, burst.at(at), many, 0) != many:
+                raise OSError(ctypes.get_errno(), f"{self.name}: not all packets could be sent")
+        return (time.thread_time() - started) / burst.many
+
+    def tracked(self) -> int:
+        """How many connections the node knows."""
+        return int(self.node.require(["cat", "/proc/sys/net/netfilter/nf_conntrack_count"]))
+
+    def forget(self) -> None:
+        """No connection is known to the node any more."""
+        with self.node.inside(), closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)) as channel:
+            channel.send(netfilter(_FORGET, REQUEST | ACK, 1, 0, 0))
+            channel.recv(4096)
+
+
+class Burst:
+    """Frames in memory, and the kernel's list of them."""
+
+    def __init__(self, frames: Sequence[bytes]) -> None:
+        self.many = len(frames)
+        self._bytes = ctypes.create_string_buffer(b"".join(frames))
+        self._vectors = ctypes.create_string_buffer(16 * self.many)
+        self._headers = ctypes.create_string_buffer(64 * self.many)
+        at, vector = ctypes.addressof(self._bytes), ctypes.addressof(self._vectors)
+        for number, frame in enumerate(frames):
+            struct.pack_into("=QQ", self._vectors, 16 * number, at, len(frame))
+            struct.pack_into("=QI4xQQQQi4xI4x", self._headers, 64 * number, 0, 0, vector + 16 * number, 1, 0, 0, 0, 0)
+            at += len(frame)
+
+    def at(self, number: int) -> ctypes.c_void_p:
+        return ctypes.c_void_p(ctypes.addressof(self._headers) + 64 * number)
+
+
+def udp_frame(source: IPAddress, source_port: int, target: IPAddress, port: int) -> bytes:
+    """An empty datagram, without a checksum of its own."""
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 28, 0, 0, 64, socket.IPPROTO_UDP, 0)
+    words = struct.unpack("!10H", header + bytes(0) + source.packed + target.packed)
+    total = sum(words)
+    total = (total & 0xFFFF) + (total >> 16)
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    header = header[:10] + checksum.to_bytes(2, "big") + source.packed + target.packed
+    ethernet = bytes.fromhex(MAC.replace(":", "")) * 2 + b"\x08\x00"
+    return (ethernet + header + struct.pack("!HHHH", source_port, port, 8, 0)).ljust(60, b"\0")
+
+
+class Wires(ExitStack):
+    """Makes wires, each in network namespaces of its own, and takes them down at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers = itertools.count()
+
+    def wire(self, name: str) -> Wire:
+        number = next(self._numbers)
+        client, node, server = (Netns.create(f"bench{number}-{role}") for role in ("client", "node", "server"))
+        for each in (client, node, server):
+            self.callback(each.close)
+        _lay(client, node, server)
+        with client.inside():
+            line = self.enter_context(closing(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)))
+        line.bind(("uplink", 0))
+        return Wire(name, client, node, server, line, self)
+
+
+def _lay(client: Netns, node: Netns, server: Netns) -> None:
+    """Both ends of a line have one MAC address, and nobody asks for it."""
+    for end, address, name in ((client, CLIENT, "clients"), (server, SERVER, "servers")):
+        link = ["ip", "link", "add", name, "address", MAC, "type", "veth", "peer", "name", "uplink", "address", MAC]
+        node.require([*link, "netns", end.path])
+        for space, device in ((node, name), (end, "uplink")):
+            space.require(["ip", "link", "set", device, "up", "arp", "off"])
+        end.require(["ip", "link", "set", "lo", "up"])
+        end.require(["ip", "address", "add", f"{address}/32", "dev", "uplink"])
+        end.require(["ip", "route", "add", "default", "dev", "uplink"])
+        node.require(["ip", "route", "add", f"{address}/32", "dev", name])
+    node.require(["ip", "link", "add", "sink", "type", "veth", "peer", "name", "lost"])
+    node.require(["ip", "link", "set", "sink", "up", "arp", "off"])
+    node.require(["ip", "route", "add", str(scale.PODS), "dev", "sink"])
+    node.write_sysctl("net/ipv4/ip_forward", 1)
+    for device in ("all", "clients", "servers"):
+        node.write_sysctl(f"net/ipv4/conf/{device}/rp_filter", 0)
