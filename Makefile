@@ -10,7 +10,7 @@ TEST_PACKAGES := etcd-server:etcd conntrack:conntrack bsdutils:logger rsyslog:rs
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
 
-.PHONY: setup demo test test-long check format lock clean packages packages-test
+.PHONY: setup demo test test-long check format lock clean packages packages-test bench-tier soak
 
 setup: $(VENV)/.ready
 
@@ -57,3 +57,16 @@ clean:
 
 bench-panorama: setup
 	$(BIN)/python -m tests.bench.panorama
+
+bench-population: setup
+	$(BIN)/python -m tests.bench.population
+
+bench-enforcer: setup
+	$(AS_ROOT) $(BIN)/python -m tests.bench.enforcer
+
+bench-tier: setup
+	$(BIN)/python -m tests.bench.tier
+
+# Ten minutes of kills, restarts, commits and tampering on a real API server: make soak SECONDS=600
+soak: setup
+	SECONDS=$(or $(SECONDS),600) $(BIN)/python -m tests.bench.soak

@@ -1,11 +1,12 @@
-"""The bridge's own alerts: told once when trouble begins or changes, and once when it ends. It never stops a pass.
+"""The bridge's own alerts: told when trouble begins or changes, and once when it ends. It never stops a pass for long.
 
-`bridge.sync` raises and clears them; a sink carries them out (the log, a Kubernetes Event, later the SIEM).
+`bridge.sync` raises and clears them; a sink carries them out (the log, a Kubernetes Event, the SIEM).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -16,6 +17,8 @@ from bridge.cluster import TierCluster
 from bridge.errors import ClusterError
 
 _log = structlog.get_logger()
+# An event that the API server doesn't take must not keep a changed tier from being put back.
+EVENT_SECONDS = 2.0
 
 
 class AlertKind(StrEnum):
@@ -23,17 +26,31 @@ class AlertKind(StrEnum):
 
     REVISION_REFUSED = "RevisionRefused"
     SYNC_STALE = "SyncStale"
+    CLUSTER_UNREACHABLE = "ClusterUnreachable"
+    REGISTRATION_FAILED = "RegistrationFailed"
+    TIER_TAMPERED = "TierTampered"
+    TIER_DAMAGED = "TierDamaged"
+
+
+class Severity(StrEnum):
+    """How bad it is: CRITICAL is what somebody must end by hand."""
+
+    INFO = "info"
+    ERROR = "error"
+    CRITICAL = "critical"
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert. `over` says that its trouble has ended."""
+    """One alert. `over` says that its trouble has ended; `about` has the facts of the message, for programs."""
 
     kind: AlertKind
     cluster: str
     tier: str
     message: str
     over: bool = False
+    severity: Severity = Severity.ERROR
+    about: Mapping[str, object] = field(default_factory=dict)
 
 
 class Sink(Protocol):
@@ -46,8 +63,16 @@ class LogSink:
     """Alerts as structured log lines."""
 
     async def send(self, alert: Alert) -> None:
-        say = _log.info if alert.over else _log.error
-        say("alert", alert=alert.kind, cluster=alert.cluster, tier=alert.tier, message=alert.message, over=alert.over)
+        say = {Severity.INFO: _log.info, Severity.ERROR: _log.error, Severity.CRITICAL: _log.critical}[alert.severity]
+        say(
+            "alert",
+            alert=alert.kind,
+            cluster=alert.cluster,
+            tier=alert.tier,
+            message=alert.message,
+            over=alert.over,
+            **({"about": alert.about} if alert.about else {}),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +84,11 @@ class EventSink:
     async def send(self, alert: Alert) -> None:
         reason = f"{alert.kind}Over" if alert.over else str(alert.kind)
         try:
-            await self.cluster.record(alert.tier, reason, alert.message, warning=not alert.over)
-        except ClusterError as error:
-            _log.warning("event not recorded", cluster=alert.cluster, reason=reason, error=str(error))
+            async with asyncio.timeout(EVENT_SECONDS):
+                await self.cluster.record(alert.tier, reason, alert.message, warning=not alert.over)
+        except (ClusterError, TimeoutError) as error:
+            problem = str(error) or "no answer in time"
+            _log.warning("event not recorded", cluster=alert.cluster, reason=reason, error=problem)
 
 
 @dataclass(slots=True)
@@ -79,10 +106,15 @@ class Alerts:
             self._current[kind] = message
             await self._send(Alert(kind, self.cluster, self.tier, message))
 
+    async def tell(self, kind: AlertKind, message: str, severity: Severity, about: Mapping[str, object]) -> None:
+        """Tell it, each time: it has happened again."""
+        self._current[kind] = message
+        await self._send(Alert(kind, self.cluster, self.tier, message, severity=severity, about=about))
+
     async def clear(self, kind: AlertKind, message: str) -> None:
         """Tell that it is over, where it was told."""
         if self._current.pop(kind, None) is not None:
-            await self._send(Alert(kind, self.cluster, self.tier, message, over=True))
+            await self._send(Alert(kind, self.cluster, self.tier, message, over=True, severity=Severity.INFO))
 
     async def _send(self, alert: Alert) -> None:
         for sink in self.sinks:

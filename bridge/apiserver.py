@@ -1,14 +1,17 @@
 """One request to one API server, and its failures as our errors. It knows no kind and retries nothing.
 
-`bridge.cluster` is its only caller: what is asked for is decided there.
+`bridge.cluster` and `bridge.watching` are its only callers: what is asked for is decided there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,14 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from bridge.errors import ClusterConflictError, ClusterError, ClusterRefusedError, ClusterUnreachableError
+from bridge.sockets import Sockets
 
 Json = dict[str, Any]
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 _EXCERPT = 300
+WATCH_SECONDS = (240, 480)
+_GRACE = 30
 # The API server asks for patience (429) or can't serve now; a proxy before it may time out (408).
 _LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
 # A server-side apply of a field that the definition doesn't have is answered with 500, although it never gets better.
@@ -41,6 +47,44 @@ class Access:
     timeout: float = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """`seconds`: how long the whole answer may take."""
+
+    method: str
+    path: str
+    query: Mapping[str, object]
+    seconds: float
+    body: Json | None = None
+    content_type: str = JSON
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A client that requests share. One of them may give it up; it is closed when the last one has ended.
+
+    Closed any earlier, it would leave a watch waiting for what never comes.
+    """
+
+    client: ApiClient
+    users: int = 0
+    retired: bool = False
+    sockets: Sockets = field(default_factory=Sockets)
+
+    def __post_init__(self) -> None:
+        rest = self.client.rest_client
+        rest.pool_manager = self.sockets.session(rest.maxsize, rest.ssl_context)
+
+    async def leave(self) -> None:
+        self.users -= 1
+        await self.close_unused()
+
+    async def close_unused(self) -> None:
+        if self.retired and not self.users:
+            await self.client.close()
+            await self.sockets.end()
+
+
 class GoneError(ClusterError):
     """410: the list's continuation has expired; it must begin again."""
 
@@ -50,7 +94,8 @@ class ApiServer:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._client: ApiClient | None = None
+        self._connection: _Connection | None = None
+        self._opening = asyncio.Lock()
 
     @property
     def name(self) -> str:
@@ -72,42 +117,63 @@ class ApiServer:
     ) -> Json | None:
         """The answer; None for 404. Raises ClusterError."""
         doing = f"{doing} in cluster '{self.name}'"
-        try:
-            status, headers, text = await self._exchange(method, path, body, query or {}, content_type)
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
-            await self.close()
-            problem = str(error) or type(error).__name__
-            raise ClusterUnreachableError(f"{doing}: no answer: {problem}; it is tried again") from error
-        if status == HTTPStatus.NOT_FOUND:
+        request = _Request(method, path, query or {}, self._access.timeout, body, content_type)
+        async with self._answer(request, doing) as response:
+            text = await response.read()
+        if response.status == HTTPStatus.NOT_FOUND:
             return None
-        if status >= HTTPStatus.BAD_REQUEST:
-            if status == HTTPStatus.UNAUTHORIZED:
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            if response.status == HTTPStatus.UNAUTHORIZED:
                 await self.close()  # a rotated token or certificate is read again
-            raise _blame(doing, status, headers, text)
+            raise _blame(doing, response.status, response.headers, text)
         return _object(doing, text)
 
-    async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+    async def watch(
+        self, path: str, what: str, version: str, query: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[Json]:
+        """The events since that version, bookmarks among them, until the server ends the watch.
 
-    async def _exchange(
-        self, method: str, path: str, body: Json | None, query: Mapping[str, str], content_type: str
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        if self._client is None:
-            self._client = await self._open()
-        request = await self._client.param_serialize(
-            method,
-            quote(path),
-            query_params=list(query.items()),
-            header_params={"Accept": JSON, "Content-Type": content_type},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        response = await self._client.call_api(
-            *request, _request_timeout=aiohttp.ClientTimeout(total=self._access.timeout)
-        )
-        return response.status, response.headers, await response.read()
+        Raises ClusterError; GoneError where the version is too old and a list is needed.
+        """
+        doing = f"watching {what} in cluster '{self.name}'"
+        seconds = random.randint(*WATCH_SECONDS)  # noqa: S311 - spreads the renewals
+        asked = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": seconds}
+        async with self._answer(_Request("GET", path, {**(query or {}), **asked}, seconds + _GRACE), doing) as response:
+            if response.status >= HTTPStatus.BAD_REQUEST:
+                raise _blame(doing, response.status, response.headers, await response.read())
+            try:
+                async for line in _lines(response.content):
+                    yield _event(doing, line)
+            finally:
+                _drop(response)
+
+    async def close(self) -> None:
+        """The next request connects anew; what is under way still comes to its end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.retired = True
+            await connection.close_unused()
+
+    @asynccontextmanager
+    async def _answer(self, request: _Request, doing: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The beginning of an answer, whatever its status. Raises ClusterUnreachableError where it breaks off."""
+        connection = await self._connected()
+        try:
+            yield await _sent(connection.client, request)
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
+            if self._connection is connection:
+                await self.close()
+            problem = str(error) or type(error).__name__
+            raise ClusterUnreachableError(f"{doing}: no answer: {problem}; it is tried again") from error
+        finally:
+            await connection.leave()
+
+    async def _connected(self) -> _Connection:
+        async with self._opening:
+            if self._connection is None:
+                self._connection = _Connection(await self._open())
+            self._connection.users += 1
+            return self._connection
 
     async def _open(self) -> ApiClient:
         configuration = Configuration()
@@ -125,6 +191,55 @@ class ApiServer:
                 f"connecting to cluster '{self.name}': {problem}; check {where or 'the service account of the pod'}"
             ) from error
         return ApiClient(configuration)
+
+
+async def _sent(client: ApiClient, request: _Request) -> aiohttp.ClientResponse:
+    method, url, headers, _, form = await client.param_serialize(
+        request.method,
+        quote(request.path),
+        query_params=list(request.query.items()),
+        header_params={"Accept": JSON, "Content-Type": request.content_type},
+        auth_settings=["BearerToken"],
+    )
+    # The body is JSON already: the client would go through every value of it first.
+    timeout = aiohttp.ClientTimeout(total=request.seconds)
+    answer = await client.call_api(method, url, headers, request.body, form, _request_timeout=timeout)
+    response: aiohttp.ClientResponse = answer.response
+    return response
+
+
+def _drop(response: aiohttp.ClientResponse) -> None:
+    """End a watch at once: a polite end of TLS would outlive the event loop at the end of the program."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
+    response.close()
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: an object may be longer than a stream's own line limit."""
+    held: list[bytes] = []
+    async for chunk in content.iter_any():
+        first, *rest = chunk.split(b"\n")
+        held.append(first)
+        for each in rest:
+            line = b"".join(held)
+            held = [each]
+            if line:
+                yield line
+
+
+def _event(doing: str, line: bytes) -> Json:
+    """An event with a version; an error event is raised. A watch that is too old is ended with one."""
+    try:
+        event: Json = json.loads(line)
+        if event["type"] == "ERROR":
+            status = event["object"]
+            code = status.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR
+            raise _blame(doing, code, {}, json.dumps(status).encode())
+        event["object"]["metadata"]["resourceVersion"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ClusterUnreachableError(f"{doing}: what came is no event: {line[:100]!r}; it is resumed") from error
+    return event
 
 
 def _object(doing: str, text: bytes) -> Json:

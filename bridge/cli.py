@@ -22,10 +22,11 @@ from bridge.metrics import Metrics
 from bridge.output import json_text, table_text
 from bridge.question import Question
 from bridge.report import COLUMNS, refusal_lines, rows
-from bridge.service import one_at_a_time, run_once, serve
+from bridge.service import one_at_a_time, run_once, serve, shipping
 from bridge.settings import Settings, host_and_port
 from bridge.settings_file import Purpose, load
 from bridge.wiring import wake_up_door, works
+from bridge.wiring_siem import siem_sink
 from zones.net import AddressSet
 
 app = typer.Typer(
@@ -80,8 +81,9 @@ def sync(
 
 async def _sync(settings: Settings, *, once: bool) -> ExitCode:
     metrics = Metrics()
-    async with one_at_a_time() as run_blocking:
-        each = tuple(works(settings, run_blocking))
+    siem = siem_sink(settings.siem, metrics.shipped)
+    async with one_at_a_time() as run_blocking, shipping(siem):
+        each = tuple(works(settings, run_blocking, siem))
         if once:
             return ExitCode.DONE if await run_once(each, metrics) else ExitCode.TROUBLE
         address = settings.serving.address

@@ -5,19 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from bridge import kubeservices
 from bridge.apiserver import APPLY, ApiServer, GoneError
 from bridge.errors import ClusterRefusedError, ClusterUnreachableError
+from bridge.picture import NODE_STATE
 from bridge.plan import Part
+from bridge.watching import Change, Source, follow
+from zones.tiers import slices
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
 from zones.zone import allowed_zones
 
 Json = dict[str, Any]
 FIELD_MANAGER = "zonebridge"
+MERGE = "application/merge-patch+json"
 NODE_STATES = "nodestates"
+ZONE = "Zone"
+_ALL_PLURALS = {**PLURALS, slices.POD_SLICE: slices.PLURAL, ZONE: "zones"}
 PAGE = "100"
 LIST_TRIES = 3
 _ROOT = f"/apis/{API_VERSION}"
@@ -32,8 +39,10 @@ class TierCluster(Protocol):
     async def parts(self, tier: str) -> dict[str, Json]: ...
     async def node_states(self) -> list[Json]: ...
     async def apply(self, wanted: Json) -> Json: ...
-    async def delete(self, part: Part) -> None: ...
-    async def write_status(self, tier: str, status: Json) -> None: ...
+    async def create(self, part: Json) -> Json: ...
+    async def delete(self, part: Part) -> Json | None: ...
+    async def release(self, part: Part) -> None: ...
+    async def write_status(self, tier: str, status: Json) -> Json: ...
     async def record(self, tier: str, reason: str, message: str, *, warning: bool) -> None: ...
 
 
@@ -45,10 +54,11 @@ class LeaseCluster(Protocol):
 
 
 class Cluster:
-    """A real cluster. Implements both protocols."""
+    """A real cluster. Implements both protocols. `watches`: connections of their own, as they break at other times."""
 
-    def __init__(self, api: ApiServer) -> None:
+    def __init__(self, api: ApiServer, watches: ApiServer | None = None) -> None:
         self._api = api
+        self._watches = watches or api
 
     @property
     def name(self) -> str:
@@ -56,6 +66,7 @@ class Cluster:
 
     async def close(self) -> None:
         await self._api.close()
+        await self._watches.close()
 
     async def tier(self, name: str) -> Json | None:
         return await self._api.get(_path(TIER, name), f"Tier '{name}'")
@@ -69,6 +80,18 @@ class Cluster:
                 for each in await self._list(PLURALS[kind], query):
                     found[each["metadata"]["name"]] = each | {"apiVersion": API_VERSION, "kind": kind}
         return found
+
+    def follow(self, kind: str, tier: str) -> AsyncGenerator[Change]:
+        """Every change of one kind, for ever: of the tier's own objects, or of all nodes' states."""
+        query = {TIER: {"fieldSelector": f"metadata.name={tier}"}, NODE_STATE: {}}.get(
+            kind, {"labelSelector": f"{TIER_LABEL}={tier}"}
+        )
+        plural = NODE_STATES if kind == NODE_STATE else PLURALS[kind]
+        return follow(self._watches, Source(f"{_ROOT}/{plural}", plural, query))
+
+    def services(self) -> AsyncGenerator[Change]:
+        """Every change of a Service, for ever."""
+        return follow(self._watches, Source(kubeservices.PATH, "services"))
 
     async def node_states(self) -> list[Json]:
         return await self._list(NODE_STATES, {})
@@ -86,13 +109,41 @@ class Cluster:
         kind, name = wanted["kind"], wanted["metadata"]["name"]
         return await self._apply(_path(kind, name), wanted, f"applying {kind} '{name}'")
 
-    async def delete(self, part: Part) -> None:
-        """Gone is gone, whoever deleted it."""
-        await self._api.call("DELETE", _path(part.kind, part.name), f"deleting {part.kind} '{part.name}'")
+    async def create(self, part: Json) -> Json:
+        """A new part; cheaper for the API server than an apply. ClusterConflictError: there is one of this name."""
+        kind, name = part["kind"], part["metadata"]["name"]
+        doing = f"creating {kind} '{name}'"
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        made = await self._api.call("POST", f"{_ROOT}/{PLURALS[kind]}", doing, body=part, query=query)
+        if made is None:
+            raise ClusterRefusedError(
+                f"{doing} in cluster '{self.name}': the kind is not known; install the custom resource definitions"
+            )
+        return made
 
-    async def write_status(self, tier: str, status: Json) -> None:
+    async def delete(self, part: Part) -> Json | None:
+        """What is left of it, where something keeps it from going. Gone is gone, whoever deleted it."""
+        answer = await self._api.call("DELETE", _path(part.kind, part.name), f"deleting {part.kind} '{part.name}'")
+        return None if answer is None or answer.get("kind") == "Status" else answer
+
+    async def release(self, part: Part) -> None:
+        """Take away what others let hold an object, or let it go with."""
+        body = {"metadata": {"finalizers": None, "ownerReferences": None}}
+        await self._api.call(
+            "PATCH", _path(part.kind, part.name), f"releasing {part.kind} '{part.name}'", body=body, content_type=MERGE
+        )
+
+    async def write_status(self, tier: str, status: Json) -> Json:
+        """The status as the API server has stored it."""
         wanted = {"apiVersion": API_VERSION, "kind": TIER, "metadata": {"name": tier}, "status": status}
-        await self._apply(f"{_path(TIER, tier)}/status", wanted, f"writing the status of Tier '{tier}'")
+        stored = await self._apply(f"{_path(TIER, tier)}/status", wanted, f"writing the status of Tier '{tier}'")
+        told: Json = stored.get("status", {})
+        return told
+
+    async def apply_status(self, wanted: Json) -> Json:
+        """The status alone, of an object that is there."""
+        kind, name = wanted["kind"], wanted["metadata"]["name"]
+        return await self._apply(f"{_path(kind, name)}/status", wanted, f"writing the status of {kind} '{name}'")
 
     async def record(self, tier: str, reason: str, message: str, *, warning: bool) -> None:
         """A Kubernetes Event about the Tier."""
@@ -151,7 +202,7 @@ class Cluster:
 
 
 def _path(kind: str, name: str) -> str:
-    return f"{_ROOT}/{PLURALS[kind]}/{name}"
+    return f"{_ROOT}/{_ALL_PLURALS[kind]}/{name}"
 
 
 def _leases(namespace: str) -> str:

@@ -13,6 +13,7 @@ BridgeError
 │   ├── ClusterUnreachableError       no answer, overloaded or failing: tried again
 │   ├── ClusterRefusedError           it refused our credentials, rights or object
 │   └── ClusterConflictError          another writer changed the object first: read again
+├── RegistrationBlockedError          somebody else stands in the way of registering the cluster: tried again
 ├── RevisionRefusedError              what the manager says must not be published; the last good tier stays
 └── UndecidedError                    a question that can't be answered from what was given
 """
@@ -92,6 +93,10 @@ class ClusterRefusedError(ClusterError):
 
 class ClusterConflictError(ClusterError):
     """Another writer was first; what was decided on is out of date."""
+
+
+class RegistrationBlockedError(BridgeError):
+    """The cluster can't be registered at the manager as things are there; the message says who can change that."""
 
 
 class RevisionRefusedError(BridgeError):

@@ -22,6 +22,8 @@ from bridge.errors import ClusterConflictError, ClusterError
 Json = dict[str, Any]
 _T = TypeVar("_T")
 _log = structlog.get_logger()
+# No holder is waited for longer, whatever it says of itself.
+LONGEST_DURATION = 60.0
 
 
 class LeadershipLostError(Exception):
@@ -35,8 +37,13 @@ class Terms:
     namespace: str
     name: str
     identity: str
-    duration: float = 15.0
-    renew: float = 4.0
+    duration: float = 8.0
+    renew: float = 2.0
+
+    @property
+    def patience(self) -> float:
+        """How long we lead without having renewed: less than the others bear our silence."""
+        return self.duration - self.renew / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ def claim(lease: Json | None, terms: Terms, observed: Observed | None, clock: fl
     holder = spec.get("holderIdentity") or ""
     ours = holder == terms.identity
     if holder and not ours:
-        patience = float(spec.get("leaseDurationSeconds") or terms.duration)
+        patience = min(float(spec.get("leaseDurationSeconds") or terms.duration), max(LONGEST_DURATION, terms.duration))
         if observed is None or clock - observed.at < patience:
             return None
     moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -87,6 +94,10 @@ class Leadership:
         self._clock = clock
         self._observed: Observed | None = None
         self._renewed = -math.inf
+        self.term = ""
+        """Since when we hold the Lease, as it says itself: the same as long as nobody else has held it."""
+        self.trouble = ""
+        """What keeps us from the Lease at the moment, where the cluster doesn't answer as it should."""
         self._leads = asyncio.Event()
         self._follows = asyncio.Event()
         self._follows.set()
@@ -102,24 +113,35 @@ class Leadership:
     async def keep(self) -> None:
         """Seek the lead and hold it, for ever."""
         while True:
-            await self.step()
-            await asyncio.sleep(self._terms.renew * random.uniform(0.8, 1.0))  # noqa: S311 - spread, not secrecy
+            try:
+                await self.step()
+            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
+                _log.exception("lease not renewed")
+                self._stand(leading=self.leading and self._left() > 0)
+            pause = self._terms.renew * random.uniform(0.8, 1.0)  # noqa: S311 - spread, not secrecy
+            await asyncio.sleep(min(pause, max(self._left(), 0.0)) if self.leading else pause)
 
     async def step(self) -> None:
         """One try to take or renew the Lease. We stop leading before anybody else may start."""
         asked = self._clock()
         try:
-            async with asyncio.timeout(self._terms.renew):
-                ours = await self._try(asked)
+            async with asyncio.timeout(min(self._terms.renew, self._left()) if self.leading else self._terms.patience):
+                ours = await self._try()
             if ours:
                 self._renewed = asked
-                self._stand(leading=True)
-                return
-            self._stand(leading=False)
+            self._stand(leading=ours)
+            self.trouble = ""
         except (ClusterError, TimeoutError) as error:
-            _log.warning("lease not renewed", lease=self._terms.name, error=str(error) or "no answer in time")
-        if self._clock() - self._renewed > self._terms.duration - 2 * self._terms.renew:
+            trouble = str(error) or f"Lease {self._terms.namespace}/{self._terms.name}: no answer in time"
+            if trouble != self.trouble:
+                _log.warning("lease not renewed", lease=self._terms.name, error=trouble)
+            self.trouble = trouble
+        if self._left() <= 0:
             self._stand(leading=False)
+
+    def _left(self) -> float:
+        """Seconds for which we still may lead."""
+        return self._renewed + self._terms.patience - self._clock()
 
     async def during(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do it while we lead; stopped where we lose the lead. Raises LeadershipLostError."""
@@ -145,9 +167,9 @@ class Leadership:
             lease["spec"]["holderIdentity"] = ""
             await self._cluster.write_lease(lease)
 
-    async def _try(self, clock: float) -> bool:
+    async def _try(self) -> bool:
         lease = await self._cluster.lease(self._terms.namespace, self._terms.name)
-        sign = sign_of(lease)
+        clock, sign = self._clock(), sign_of(lease)
         if self._observed is None or self._observed.sign != sign:
             self._observed = Observed(sign, clock)
         wanted = claim(lease, self._terms, self._observed, clock, datetime.now(UTC))
@@ -157,6 +179,7 @@ class Leadership:
             await self._cluster.write_lease(wanted)
         except ClusterConflictError:
             return False
+        self.term = str(wanted["spec"]["acquireTime"])
         return True
 
     def _stand(self, *, leading: bool) -> None:

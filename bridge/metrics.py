@@ -5,6 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bridge.outcome import Outcome
+from bridge.population import Figures
+from bridge.registration import Figures as Registered
 from zones.problems import Status
 
 _PASS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -36,6 +38,26 @@ class Metrics:
         self._leading = self._gauge("zonebridge_leading", "1 while this bridge is the one that writes.")
         self._nodes = self._gauge("zonebridge_nodes", "Nodes that report on this tier.")
         self._in_sync = self._gauge("zonebridge_nodes_in_sync", "Nodes that enforce the tier's revision.")
+        self._pods = self._gauge("zonebridge_pods", "Pods with addresses that the leader tells the enforcers of.")
+        self._slices = self._gauge("zonebridge_podslices", "PodSlices that tell of them.")
+        self._writes = Counter(
+            "zonebridge_population_writes", "PodSlices and Zones written.", ["cluster"], registry=self._registry
+        )
+        self._registered = self._gauge("zonebridge_registration_pods", "Pods that are registered in Panorama.")
+        self._registration = self._gauge("zonebridge_registration_good", "1 while all is registered as it should be.")
+        self._drift = Counter(
+            "zonebridge_drift",
+            "Objects of the tier that others changed, deleted or added.",
+            ["cluster", "kind"],
+            registry=self._registry,
+        )
+        self._fought = self._gauge("zonebridge_drift_fought", "Objects that others change faster than is put back.")
+        self._alerts = Counter(
+            "zonebridge_siem_alerts",
+            "Alerts for the SIEM: sent, refused or dropped.",
+            ["destination", "fate"],
+            registry=self._registry,
+        )
         self._rules = Gauge(
             "zonebridge_rules", "Panorama rules by status.", ["cluster", "status"], registry=self._registry
         )
@@ -47,19 +69,41 @@ class Metrics:
         """A pass came to its end."""
         self._passes.labels(cluster, outcome.result.value).inc()
         self._seconds.labels(cluster).observe(seconds)
-        self._revision.labels(cluster).set(outcome.revision)
         self._stale.labels(cluster).set(outcome.stale)
         self._nodes.labels(cluster).set(outcome.nodes["total"])
         self._in_sync.labels(cluster).set(outcome.nodes["inSync"])
         for status in Status:
             self._rules.labels(cluster, status.value).set(outcome.rules.get(status.name.lower(), 0))
+        self.repaired(cluster, outcome)
         if outcome.problem is None:
             self._success.labels(cluster).set(now)
+
+    def repaired(self, cluster: str, outcome: Outcome) -> None:
+        """Others had changed the tier, and it was put back, or is held back."""
+        for kind, count in outcome.drifts.items():
+            self._drift.labels(cluster, kind).inc(count)
+        self._fought.labels(cluster).set(outcome.fought)
+        self._revision.labels(cluster).set(outcome.revision)
 
     def failed(self, cluster: str, seconds: float) -> None:
         """A pass was broken off by the cluster, or by ourselves."""
         self._passes.labels(cluster, "failed").inc()
         self._seconds.labels(cluster).observe(seconds)
+
+    def populated(self, cluster: str, figures: Figures) -> None:
+        """PodSlices or Zones were written."""
+        self._pods.labels(cluster).set(figures.pods)
+        self._slices.labels(cluster).set(figures.slices)
+        self._writes.labels(cluster).inc(figures.writes)
+
+    def registered(self, cluster: str, figures: Registered) -> None:
+        """The registration was compared."""
+        self._registered.labels(cluster).set(figures.pods)
+        self._registration.labels(cluster).set(figures.good)
+
+    def shipped(self, destination: str, fate: str) -> None:
+        """What became of an alert for the SIEM."""
+        self._alerts.labels(destination, fate).inc()
 
     def leads(self, cluster: str, *, leading: bool) -> None:
         self._leading.labels(cluster).set(leading)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bridge.errors import BridgeError, RevisionRefusedError
@@ -32,7 +32,10 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a pass did. `problem` is what kept it from bringing the tier up to date, if anything."""
+    """What a pass did. `problem` is what kept it from bringing the tier up to date, if anything.
+
+    `drifts`: how many objects of each kind others had changed; `fought`: how many are left so for now.
+    """
 
     result: Result
     revision: int
@@ -40,6 +43,8 @@ class Outcome:
     nodes: Mapping[str, int]
     stale: bool = False
     problem: BridgeError | None = None
+    drifts: Mapping[str, int] = field(default_factory=dict)
+    fought: int = 0
 
 
 def conditions(outcome: Outcome) -> tuple[Condition, ...]:

@@ -19,8 +19,13 @@ from zones.tiers.native import Rendered
 Json = dict[str, Any]
 # An etcd object is at most 1.5 MiB; the API server adds metadata of its own.
 MAX_OBJECT_BYTES = 1_400_000
+LAST_REVISION = 2**63 - 1
+# A node that tells a lie about what it has seen must not use up the numbers that are left.
+BELIEVED_AHEAD = 2**40
 NAMED = 5
 DEFAULT_RULES = 2
+_HOLDS = ("finalizers", "ownerReferences")
+_ENFORCED = ("enforced", "enforcedAtL4", "enforcedInPart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,17 @@ class Guards:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What the cluster has: the pointer, its labelled parts by name, and the highest revision a node holds."""
+    """What the cluster has: the pointer and its labelled parts by name.
+
+    `highest_seen` is the highest revision that a node says it holds, `published` the highest that a bridge is known to
+    have published; `ours` says whether a bridge was the last to write the pointer.
+    """
 
     tier: Json | None = None
     parts: Mapping[str, Json] = field(default_factory=dict)
     highest_seen: int = 0
+    published: int = 0
+    ours: bool = True
 
     @property
     def revision(self) -> int:
@@ -46,7 +57,8 @@ class Live:
     @property
     def next_revision(self) -> int:
         """Above everything a node has seen too: a tier that was deleted and made again must not start at 1."""
-        return max(self.revision, self.highest_seen) + 1
+        known = max(self.revision, self.published)
+        return max(known, min(self.highest_seen, known + BELIEVED_AHEAD)) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +71,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """In the order it must be carried out. `pointer` None: the live one already says the same."""
+    """In the order it must be carried out. `pointer` None: the live one already says the same.
 
+    `release`: what others hold on to, so that it could not be deleted, or would be deleted with something else.
+    """
+
+    release: tuple[Part, ...]
     remove: tuple[Part, ...]
     create: tuple[Json, ...]
     pointer: Json | None
@@ -70,21 +86,46 @@ class Plan:
 
     @property
     def nothing(self) -> bool:
-        return not (self.remove or self.create or self.pointer or self.prune)
+        return not (self.release or self.remove or self.create or self.pointer or self.prune)
 
 
-def plan(desired: Rendered, live: Live, guards: Guards, policy: Policy) -> Plan:
-    """The way from live to desired, which is the rendering of `policy`. Raises RevisionRefusedError."""
-    create = tuple(part for part in desired.parts if _spec(live.parts.get(_name(part))) != part["spec"])
+def plan(desired: Rendered, live: Live, guards: Guards, policy: Policy, before: Policy | None = None) -> Plan:
+    """The way from live to desired, which is the rendering of `policy`. Raises RevisionRefusedError.
+
+    `before` is what is known to have been published last; without it, the live tier itself must tell.
+    """
+    create = tuple(part for part in desired.parts if not _stands(part, live.parts.get(_name(part))))
     damaged = tuple(_part(part) for part in create if _name(part) in live.parts)
+    held = tuple(_part(each) for each in _objects(live) if any(each["metadata"].get(name) for name in _HOLDS))
     _check_sizes((*create, desired.tier))
-    if live.tier is not None and _content(live.tier) == _content(desired.tier):
+    if _says_the_same(live, desired):
         stays = {_name(part) for part in desired.parts}
-        return Plan(damaged, create, None, _others(live.parts, stays), live.revision, desired.digest)
+        return Plan(held, damaged, create, None, _others(live.parts, stays), live.revision, desired.digest)
     _check_order(desired, live)
-    _check_guards(policy, live, guards)
+    _check_guards(policy, live, guards, before)
     stays = {_name(part) for part in desired.parts} | _named_by(live.tier)
-    return Plan(damaged, create, desired.tier, _others(live.parts, stays), desired.revision, desired.digest)
+    return Plan(held, damaged, create, desired.tier, _others(live.parts, stays), desired.revision, desired.digest)
+
+
+def _says_the_same(live: Live, desired: Rendered) -> bool:
+    """A Tier that somebody else wrote is written again, even where only its source or its number was changed."""
+    if live.tier is None or not live.ours or _dying(live.tier) or live.revision < live.published:
+        return False
+    return _content(live.tier) == _content(desired.tier)
+
+
+def _stands(part: Json, live: Json | None) -> bool:
+    """Whether a part is there, as it must be and to stay."""
+    return live is not None and not _dying(live) and bool(live.get("spec") == part["spec"])
+
+
+def _dying(live: Json) -> bool:
+    return "deletionTimestamp" in live["metadata"]
+
+
+def _objects(live: Live) -> Iterable[Json]:
+    tier = () if live.tier is None else (live.tier | {"kind": native.TIER},)
+    return (*live.parts.values(), *tier)
 
 
 def _check_order(desired: Rendered, live: Live) -> None:
@@ -94,9 +135,15 @@ def _check_order(desired: Rendered, live: Live) -> None:
             f"revision {desired.revision} is not above {live.next_revision - 1}, which the cluster has seen; another "
             "bridge may be writing this tier: stop one of them",
         )
+    if desired.revision > LAST_REVISION:
+        raise RevisionRefusedError(
+            "NoRevisionLeft",
+            f"the Tier's revision is {live.revision}, and there is none above it: somebody set it; delete the Tier, "
+            "and it is made anew",
+        )
 
 
-def _check_guards(policy: Policy, live: Live, guards: Guards) -> None:
+def _check_guards(policy: Policy, live: Live, guards: Guards, known: Policy | None) -> None:
     rules = _rules(policy)
     if not rules and not guards.allow_empty:
         raise RevisionRefusedError(
@@ -104,7 +151,7 @@ def _check_guards(policy: Policy, live: Live, guards: Guards) -> None:
             "no rule but the defaults would be left, which would cut off every zone; if that is meant, set "
             "guards.allowEmpty: true",
         )
-    before, gone, names = _deleted(rules, live)
+    before, gone, names = _deleted(rules, live, known)
     if gone > guards.max_deleted_share * before:
         raise RevisionRefusedError(
             "TooManyDeleted",
@@ -113,17 +160,34 @@ def _check_guards(policy: Policy, live: Live, guards: Guards) -> None:
         )
 
 
-def _deleted(rules: Mapping[tuple[str, ...], str], live: Live) -> tuple[int, int, list[str]]:
-    """How many rules are live, how many of them would go, and their names as far as the live tier can be read."""
-    if live.tier is None:
+def _deleted(rules: Mapping[tuple[str, ...], str], live: Live, known: Policy | None) -> tuple[int, int, list[str]]:
+    """How many rules there were, how many of them would go, and their names where the last policy can be read."""
+    if known is None and live.tier is None:
         return 0, 0, []
     try:
-        before = _rules(native.parse(live.tier, live.parts))
+        before = _rules(known or _policy_of(live))
     except native.TierError:
-        counted = max(int(live.tier.get("spec", {}).get("counts", {}).get("entries", 0)) - DEFAULT_RULES, 0)
+        counted = _counted(live)
         return counted, max(counted - len(rules), 0), []
     gone = [name for key, name in before.items() if key not in rules]
     return len(before), len(gone), gone
+
+
+def _policy_of(live: Live) -> Policy:
+    if live.tier is None or not live.ours:
+        raise native.TierError("the live tier is not what a bridge wrote")
+    return native.parse(live.tier, live.parts)
+
+
+def _counted(live: Live) -> int:
+    """How many rules a tier that can't be read had: as it says itself, or its status, where somebody changed it."""
+    tier = live.tier or {}
+    if live.ours and native.is_whole(tier):
+        entries = int(tier["spec"]["counts"]["entries"])
+    else:
+        rules = tier.get("status", {}).get("rules", {})
+        entries = sum(int(rules.get(name, 0)) for name in _ENFORCED)
+    return max(entries - DEFAULT_RULES, 0)
 
 
 def _check_sizes(objects: Iterable[Json]) -> None:
@@ -163,10 +227,6 @@ def _content(tier: Json) -> Json:
 def _size(value: Json) -> int:
     """The bytes of an object as JSON."""
     return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
-
-
-def _spec(part: Json | None) -> object:
-    return None if part is None else part.get("spec")
 
 
 def _name(part: Json) -> str:

@@ -6,25 +6,34 @@ Only it starts tasks. Each cluster fails alone; all share one thread for the man
 from __future__ import annotations
 
 import asyncio
+import queue
 import random
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import structlog
 
 from bridge.errors import BridgeError, ClusterError, ClusterUnreachableError, RevisionRefusedError
 from bridge.feeds import Feeds
+from bridge.guard import Guard
 from bridge.health import serving
 from bridge.leadership import Leadership, LeadershipLostError
 from bridge.metrics import Metrics
 from bridge.outcome import Outcome
+from bridge.population import Figures, Publishing
+from bridge.reach import Reach
+from bridge.registration import Registration
+from bridge.siem import SiemSink
 from bridge.sync import RunBlocking, Sync
 from bridge.wakeup import Door, listening
+from bridge.watching import pause
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -41,22 +50,46 @@ class Work:
     leadership: Leadership
     feeds: Feeds
     close: Callable[[], Awaitable[None]]
+    guard: Guard | None = None
     trigger: asyncio.Event = field(default_factory=asyncio.Event)
+    population: Publishing | None = None
+    registration: Registration | None = None
+    reach: Reach | None = None
+    trouble: str = ""
     passed: bool = False
 
 
 @asynccontextmanager
 async def one_at_a_time() -> AsyncIterator[RunBlocking]:
-    """A way to run blocking calls, one at a time, in a thread of their own."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="manager")
+    """A way to run blocking calls, one at a time, in a thread of their own. One that hangs doesn't hold up the end."""
+    calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        while (call := calls.get()) is not None:
+            call()
 
     def run(call: Callable[[], _T], /) -> Awaitable[_T]:
-        return asyncio.get_running_loop().run_in_executor(pool, call)
+        done: Future[_T] = Future()
+        calls.put(lambda: _resolve(done, call))
+        return asyncio.wrap_future(done)
 
+    threading.Thread(target=work, name="manager", daemon=True).start()
     try:
         yield run
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        calls.put(None)
+
+
+def _resolve(done: Future[_T], call: Callable[[], _T]) -> None:
+    """Make the call, unless nobody waits for it any more."""
+    if not done.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - it is the waiting task's
+        done.set_exception(error)
+    else:
+        done.set_result(result)
 
 
 async def serve(
@@ -86,7 +119,26 @@ async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float,
     """All clusters' tasks until `stop`, then give the leases back."""
     tasks = [asyncio.create_task(work.leadership.keep(), name=f"lease {work.cluster}") for work in works]
     tasks += [asyncio.create_task(work.feeds.run(), name=f"feeds {work.cluster}") for work in works]
+    for work in works:
+        if work.guard is not None:
+            tasks.append(asyncio.create_task(_watch(work, work.guard), name=f"watch {work.cluster}"))
+            tasks.append(asyncio.create_task(_repair(work, work.guard, metrics), name=f"repair {work.cluster}"))
     tasks += [asyncio.create_task(_passes(work, interval, metrics), name=f"passes {work.cluster}") for work in works]
+    tasks += [
+        asyncio.create_task(_populate(work, work.population, metrics), name=f"population {work.cluster}")
+        for work in works
+        if work.population is not None
+    ]
+    tasks += [
+        asyncio.create_task(_register(work, work.registration, metrics), name=f"registration {work.cluster}")
+        for work in works
+        if work.registration is not None
+    ]
+    tasks += [
+        asyncio.create_task(_reached(work, work.reach), name=f"reach {work.cluster}")
+        for work in works
+        if work.reach is not None
+    ]
     ends = [asyncio.create_task(stop.wait()), *tasks]
     try:
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -125,13 +177,115 @@ async def _passes(work: Work, interval: float, metrics: Metrics) -> None:
         metrics.leads(work.cluster, leading=work.leadership.leading)
         await work.leadership.wait()
         metrics.leads(work.cluster, leading=True)
+        work.sync.lead(work.leadership.term)
         try:
             problem = await work.leadership.during(_one_pass(work, metrics))
         except LeadershipLostError:
-            work.sync.forget()
             continue
+        work.trouble = str(problem) if isinstance(problem, ClusterError) else ""
         failures = 0 if problem is None or isinstance(problem, RevisionRefusedError) else failures + 1
         await _wait(work.trigger, delay(failures, interval, _retry_after(problem), random.random()))  # noqa: S311
+
+
+async def _watch(work: Work, guard: Guard) -> None:
+    """Know the cluster, leading or not."""
+    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
+        while True:
+            try:
+                await guard.watch()
+            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
+                _log.exception("tier not watched")
+            await asyncio.sleep(LONGEST_RETRY)
+
+
+async def _repair(work: Work, guard: Guard, metrics: Metrics) -> None:
+    """Put back what others change while we lead."""
+
+    def told(outcome: Outcome) -> None:
+        metrics.repaired(work.cluster, outcome)
+        _log.info("repaired", revision=outcome.revision, changed=dict(outcome.drifts), held_back=outcome.fought)
+
+    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
+        while True:
+            await work.leadership.wait()
+            work.sync.lead(work.leadership.term)
+            try:
+                await work.leadership.during(guard.repair(told))
+            except LeadershipLostError:
+                continue
+            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
+                _log.exception("tier not looked after")
+            await asyncio.sleep(FIRST_RETRY)
+
+
+async def _populate(work: Work, population: Publishing, metrics: Metrics) -> None:
+    """Publish who is where while we lead; what ends it for one cluster concerns no other."""
+
+    def told(figures: Figures) -> None:
+        metrics.populated(work.cluster, figures)
+
+    failures = 0
+    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
+        while True:
+            await work.leadership.wait()
+            started = time.monotonic()
+            try:
+                await work.leadership.during(population.run(told))
+            except LeadershipLostError:
+                continue
+            except ClusterError as error:
+                _log.warning("population not published", error=str(error))
+            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
+                _log.exception("population not published")
+            failures = 1 if time.monotonic() - started > LONGEST_RETRY else failures + 1
+            await asyncio.sleep(pause(failures))
+
+
+async def _register(work: Work, registration: Registration, metrics: Metrics) -> None:
+    """Keep the cluster registered at its manager while we lead. Its trouble is told; only a defect ends it."""
+    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
+        while True:
+            await work.leadership.wait()
+            try:
+                await work.leadership.during(registration.run(partial(metrics.registered, work.cluster)))
+            except LeadershipLostError:
+                continue
+            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
+                _log.exception("cluster not registered")
+                await asyncio.sleep(LONGEST_RETRY)
+
+
+async def _reached(work: Work, reach: Reach) -> None:
+    """Tell of a cluster that doesn't answer us, leading or not."""
+    while True:
+        await asyncio.sleep(FIRST_RETRY)
+        await reach.look(work.leadership.trouble or (work.trouble if work.leadership.leading else ""))
+
+
+@asynccontextmanager
+async def shipping(siem: SiemSink | None) -> AsyncIterator[None]:
+    """Ship alerts to the SIEM until left; then what is left, for some seconds."""
+    if siem is None:
+        yield
+        return
+    task = asyncio.create_task(_ship(siem), name="siem")
+    try:
+        yield
+    finally:
+        siem.stop()
+        await task
+        await siem.finish()
+
+
+async def _ship(siem: SiemSink) -> None:
+    while True:
+        try:
+            await siem.run()
+        except Exception:  # noqa: BLE001 - the sync must not end with it
+            _log.exception("alerts not shipped")
+            await asyncio.sleep(FIRST_RETRY)
+        else:
+            return
 
 
 async def _wait(trigger: asyncio.Event, seconds: float) -> None:

@@ -36,6 +36,7 @@ from zones.workload import normalise
 from zones.zone import Entitlement, Zoning
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_IN_TAGS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 
 
@@ -75,6 +76,7 @@ def _prefix(value: object) -> IPNetwork:
 
 
 Duration = Annotated[timedelta, BeforeValidator(duration), Field(gt=timedelta(0))]
+TagTimeout = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(minutes=1), le=timedelta(days=30))]
 Address = Annotated[str, AfterValidator(_address)]
 Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
 # A Tier's name starts the names of its parts, which end in a dash and 32 digits.
@@ -217,6 +219,43 @@ class InfrastructureSettings(_Section):
         )
 
 
+class PopulationSettings(_Section):
+    """What enforcers are told of other nodes' pods besides zone and workload: the labels that their records carry."""
+
+    labels: Annotated[tuple[LabelKey, ...], Field(max_length=16)] = ()
+
+
+class RegistrationSettings(_Section):
+    """What the bridge may write to Panorama; without `enabled`, nothing.
+
+    `username` is the administrator that it writes as. Without a secret of its own it uses that of `panorama`.
+    """
+
+    enabled: bool = False
+    username: Text | None = None
+    api_key_file: Path | None = None
+    api_key: SecretStr | None = None
+    password_file: Path | None = None
+    password: SecretStr | None = None
+    device_group: bool = True
+    parent: Text | None = None
+    tags: bool = True
+    addresses: bool = True
+    services: bool = True
+    labels: Annotated[tuple[LabelKey, ...], Field(max_length=16)] = ("app.kubernetes.io/name", "app")
+    timeout: TagTimeout | None = None
+    max_addresses: Annotated[int, Field(ge=1, le=500_000)] = 500_000
+    resync: Duration = timedelta(minutes=5)
+
+    @model_validator(mode="after")
+    def _as_somebody(self) -> Self:
+        if self.enabled and self.username is None:
+            raise ValueError("username is missing; it says which administrator's changes are committed, and no others'")
+        if sum(each is not None for each in (self.api_key_file, self.api_key, self.password_file, self.password)) > 1:
+            raise ValueError("give at most one of apiKeyFile, passwordFile, or their environment form")
+        return self
+
+
 class GuardSettings(_Section):
     """What is too reckless to publish: no rule at all, or more than this share of the rules gone at once."""
 
@@ -224,11 +263,63 @@ class GuardSettings(_Section):
     allow_empty: bool = False
 
 
+class _Destination(_Section):
+    """`cert_file` and `key_file`: what we show to a receiver that asks for a certificate."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    timeout: Duration = timedelta(seconds=10)
+
+    @model_validator(mode="after")
+    def _key_of_a_certificate(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("keyFile is the key of a certificate: give certFile too")
+        return self
+
+
+class HecDestination(_Destination):
+    """A Splunk HTTP Event Collector."""
+
+    type: Literal["hec"]
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/.*)?$")]
+    token_file: Path
+    index: Text | None = None
+    source: Text = "zonebridge"
+    sourcetype: Text = "zonebridge:alert"
+
+
+class SyslogDestination(_Destination):
+    """A syslog receiver, RFC 5424 in octet-counted frames over TLS, or over plain TCP where `tls` is false."""
+
+    type: Literal["syslog"]
+    address: Address
+    tls: bool = True
+    server_name: Text | None = None
+    facility: Annotated[int, Field(ge=0, le=23)] = 16
+
+
 class SiemSettings(_Section):
-    """Where the bridge's own alerts go (revision refused, sync stale)."""
+    """Where the bridge's own alerts go (tier tampered with, revision refused, sync stale …).
+
+    `queue`: how many may wait for a destination.
+    """
 
     log: bool = True
     kubernetes_events: bool = True
+    destinations: tuple[Annotated[HecDestination | SyslogDestination, Field(discriminator="type")], ...] = ()
+    queue: Annotated[int, Field(ge=1)] = 1_000
+
+    @field_validator("destinations")
+    @classmethod
+    def _names_once(
+        cls, destinations: tuple[HecDestination | SyslogDestination, ...]
+    ) -> tuple[HecDestination | SyslogDestination, ...]:
+        twice = [name for name, times in Counter(each.name for each in destinations).items() if times > 1]
+        if twice:
+            raise ValueError(f"'{twice[0]}' is the name of more than one destination")
+        return destinations
 
 
 class LogFormat(StrEnum):
@@ -265,8 +356,8 @@ class WakeUpSettings(_Section):
 class LeaseSettings(_Section):
     """How two bridges agree on one. `duration`: how long the other waits after the leader's last sign."""
 
-    duration: Duration = timedelta(seconds=15)
-    renew: Duration = timedelta(seconds=4)
+    duration: Duration = timedelta(seconds=8)
+    renew: Duration = timedelta(seconds=2)
 
     @model_validator(mode="after")
     def _renewed_in_time(self) -> Self:
@@ -287,6 +378,8 @@ class Settings(_Section):
     time_zone: str = "UTC"
     feeds: FeedSettings = FeedSettings()
     infrastructure: InfrastructureSettings = InfrastructureSettings()
+    population: PopulationSettings = PopulationSettings()
+    registration: RegistrationSettings = RegistrationSettings()
     guards: GuardSettings = GuardSettings()
     stale_after: Duration = timedelta(minutes=10)
     siem: SiemSettings = SiemSettings()
@@ -311,6 +404,17 @@ class Settings(_Section):
         if twice:
             raise ValueError(f"'{twice[0]}' is the name of more than one cluster")
         return clusters
+
+    @model_validator(mode="after")
+    def _names_fit_tags(self) -> Self:
+        tagged = self.registration.enabled and self.registration.addresses
+        for at, cluster in enumerate(self.clusters):
+            if tagged and not _IN_TAGS.fullmatch(cluster.name):
+                raise ValueError(
+                    f"clusters[{at}].name: with registration '{cluster.name}' becomes a part of tags in Panorama; use "
+                    "letters, digits, '-' and '_' only, 40 at most"
+                )
+        return self
 
     def cluster_of(self, device_group: str) -> ClusterSettings | None:
         """The first cluster of a device group."""

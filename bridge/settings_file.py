@@ -15,11 +15,14 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from bridge.errors import SettingsError
-from bridge.settings import Settings
+from bridge.settings import HecDestination, Settings
 
 PREFIX = "ZONEBRIDGE_"
 # These may come from the environment, never from the file.
 _SECRETS = {"apiKey": "apiKeyFile", "password": "passwordFile"}
+# Which of the alternatives was checked: a part of the fault's place, but of no path in the file.
+_TYPES = {"hec", "syslog"}
+_SECRETIVE = ("panorama", "registration")
 
 
 class Purpose(Enum):
@@ -87,31 +90,36 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _written_secrets(written: dict[str, Any]) -> Iterator[str]:
-    panorama = _panorama(written)
-    for name, instead in _SECRETS.items():
-        if name in panorama:
-            yield f"panorama.{name}: a secret must not stand in this file; put it in a file and name that as {instead}"
+    for section in _SECRETIVE:
+        for name in [each for each in _SECRETS if each in _section(written, section)]:
+            instead = _SECRETS[name]
+            yield f"{section}.{name}: a secret must not stand in this file; put it in a file and name that as {instead}"
 
 
 def _without_secrets(written: dict[str, Any]) -> dict[str, Any]:
-    return _without(written, set(_SECRETS))
+    return _without(written, {section: set(_SECRETS) for section in _SECRETIVE})
 
 
 def _one_secret_each(written: dict[str, Any], environment: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A secret from the environment takes the place of the file that the settings name for it."""
-    return _without(written, {_SECRETS[name] for name in _panorama(environment) if name in _SECRETS}), environment
+    given = {section: _section(environment, section).keys() & _SECRETS.keys() for section in _SECRETIVE}
+    files = {section: {_SECRETS[name] for name in names} for section, names in given.items()}
+    return _without(written, files), environment
 
 
-def _panorama(given: dict[str, Any]) -> dict[str, Any]:
-    panorama = given.get("panorama")
-    return panorama if isinstance(panorama, dict) else {}
+def _section(given: dict[str, Any], name: str) -> dict[str, Any]:
+    section = given.get(name)
+    return section if isinstance(section, dict) else {}
 
 
-def _without(given: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    """The same without these keys of `panorama`."""
-    if not names & _panorama(given).keys():
-        return given
-    return given | {"panorama": {name: value for name, value in _panorama(given).items() if name not in names}}
+def _without(given: dict[str, Any], names: Mapping[str, set[str]]) -> dict[str, Any]:
+    """The same without these keys of these sections."""
+    changed = {
+        section: {name: value for name, value in _section(given, section).items() if name not in keys}
+        for section, keys in names.items()
+        if keys & _section(given, section).keys()
+    }
+    return given | changed
 
 
 def _missing_sections(given: dict[str, Any]) -> Iterator[str]:
@@ -125,7 +133,16 @@ def _missing_files(settings: Settings) -> Iterator[str]:
     """Files that the settings name but that aren't there."""
     panorama = settings.panorama
     files = [(f"clusters[{at}].kubeconfig", cluster.kubeconfig) for at, cluster in enumerate(settings.clusters)]
-    files.append(("feeds.caFile", settings.feeds.ca_file))
+    files += [
+        ("feeds.caFile", settings.feeds.ca_file),
+        ("registration.apiKeyFile", settings.registration.api_key_file),
+        ("registration.passwordFile", settings.registration.password_file),
+    ]
+    for at, each in enumerate(settings.siem.destinations):
+        named = {"caFile": each.ca_file, "certFile": each.cert_file, "keyFile": each.key_file}
+        if isinstance(each, HecDestination):
+            named["tokenFile"] = each.token_file
+        files += [(f"siem.destinations[{at}].{name}", path) for name, path in named.items()]
     if settings.wake_up is not None:
         files += [
             ("wakeUp.tokenFile", settings.wake_up.token_file),
@@ -157,6 +174,6 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"
-        else:
+        elif not (text.endswith("]") and part in _TYPES):
             text += f".{part}" if text else part
     return text

@@ -61,12 +61,14 @@ def status_json(sight: Sight, tier: str, before: Mapping[str, Any], now: datetim
 
 def says_something_new(status: Mapping[str, Any], before: Mapping[str, Any], now: datetime) -> bool:
     """Whether it is worth a write: it differs in more than its time, or that is a heartbeat old."""
-    if _timeless(status) != _timeless(before):
+    ours = {each["type"] for each in status["conditions"]}
+    theirs = [each for each in before.get("conditions", ()) if each["type"] not in ours]
+    if _timeless({**status, "conditions": [*status["conditions"], *theirs]}) != _timeless(before):
         return True
     if "lastSyncTime" not in status or status["lastSyncTime"] == before.get("lastSyncTime"):
         return False
     written = parse_timestamp(before.get("lastSyncTime"))
-    return written is None or now - written >= HEARTBEAT
+    return written is None or abs(now - written) >= HEARTBEAT
 
 
 def nodes_json(nodes: Iterable[Json], tier: str, revision: int, digest: str) -> Json:
@@ -89,7 +91,9 @@ def parse_timestamp(text: object) -> datetime | None:
 
 
 def _timeless(status: Mapping[str, Any]) -> Json:
-    return {name: value for name, value in status.items() if name != "lastSyncTime"}
+    """Without its time, whatever the order of its conditions."""
+    conditions = {each["type"]: each for each in status.get("conditions", ())}
+    return {name: value for name, value in status.items() if name != "lastSyncTime"} | {"conditions": conditions}
 
 
 def _rules(reports: Sequence[RuleReport] | None, before: Mapping[str, Any]) -> Json:

@@ -1,84 +1,45 @@
 """One pass for one cluster: look at the manager, compile, plan, carry out, report. It can be stopped anywhere.
 
-It holds only what saves work or repairs a tier; `bridge.service` calls it again and again.
+It holds only what saves work or repairs a tier; `bridge.service` calls it again and again, and `repair` between passes
+whenever the watch has told of something that may not be ours.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
-from bridge.alerts import AlertKind, Alerts
+from bridge.alerts import AlertKind, Alerts, Severity
 from bridge.cluster import TierCluster
-from bridge.errors import (
-    BridgeError,
-    ClusterRefusedError,
-    ManagerAnswerError,
-    ManagerError,
-    RevisionRefusedError,
-    UnknownDeviceGroupError,
-)
+from bridge.drift import Left, after, differences, written_by_others
+from bridge.errors import BridgeError, RevisionRefusedError
+from bridge.fights import Fights, Round, about_json, text
 from bridge.managers import Manager
 from bridge.outcome import Outcome, Result, conditions
+from bridge.picture import Picture
 from bridge.plan import Guards, Live, Plan, plan
+from bridge.publish import Publisher
+from bridge.reading import FeedSource, Reader, Reading, RunBlocking, Target
 from bridge.report import refusal_lines, summary_json
 from bridge.status import Sight, nodes_json, parse_timestamp, says_something_new, status_json
-from zones.compile import Compiled, Options, compile_policy
-from zones.net import AddressSet
-from zones.policy import InfrastructureRule, Policy
-from zones.rules import Feed, Rulebase
+from zones.policy import Policy
 from zones.tiers import native
-from zones.zone import Zoning
 
 Json = dict[str, Any]
-_T = TypeVar("_T")
+__all__ = ["FeedSource", "RunBlocking", "Sync", "Target"]
 _log = structlog.get_logger()
+# How long the watch may take for its first lists; after that a pass lists by itself.
+LISTED_SECONDS = 20.0
+# Writes that were given up may come through later: so many plans are remembered as ours.
+ATTEMPTS = 4
 _NO_GUARDS = Guards(max_deleted_share=1.0, allow_empty=True)
-
-
-class FeedSource(Protocol):
-    """What changes without a commit: the last good content of each feed, and a number that rises with every change."""
-
-    version: int
-
-    async def want(self, feeds: Sequence[Feed], /) -> None: ...
-    def contents(self) -> Mapping[str, AddressSet]: ...
-
-
-class RunBlocking(Protocol):
-    """Runs one of the manager's blocking calls elsewhere, one at a time."""
-
-    def __call__(self, call: Callable[[], _T], /) -> Awaitable[_T]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a cluster's tier is made of, from the settings. `manager` is a name for people."""
-
-    cluster: str
-    tier: str
-    device_group: str
-    zoning: Zoning
-    options: Options = field(default_factory=Options)
-    infrastructure: tuple[InfrastructureRule, ...] = ()
-    guards: Guards = field(default_factory=Guards)
-    stale_after: timedelta = timedelta(minutes=10)
-    manager: str = "panorama"
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What the manager said last, compiled."""
-
-    version: str
-    rulebase: Rulebase
-    feeds_version: int
-    compiled: Compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +51,21 @@ class _Vetted:
 
 
 @dataclass(frozen=True, slots=True)
+class _Planned:
+    """What to do, for which policy, and why it isn't what the manager says, where it isn't."""
+
+    plan: Plan | None
+    vetted: _Vetted | None
+    refused: RevisionRefusedError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Cluster:
     """The cluster as a pass finds it."""
 
     live: Live
     nodes: list[Json]
+    rounds: tuple[Round, ...] = ()
 
     @property
     def status(self) -> Json:
@@ -103,7 +74,7 @@ class _Cluster:
 
 
 class Sync:
-    """The passes of one cluster."""
+    """The passes of one cluster. `picture` is kept by a watch where there is one, and then read instead of lists."""
 
     def __init__(
         self,
@@ -115,126 +86,211 @@ class Sync:
         *,
         run_blocking: RunBlocking,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        picture: Picture | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
-        self._manager = manager
+        self._reader = Reader(target, manager, feeds, run_blocking, now)
         self._cluster = cluster
         self._alerts = alerts
-        self._feeds = feeds
-        self._run_blocking = run_blocking
         self._now = now
+        self.picture = picture or Picture()
+        self._publisher = Publisher(cluster, self.picture)
+        self._writing = asyncio.Lock()
+        self._clock = clock
         self._since = now()
-        self._answered: datetime | None = None
-        self._reading: _Reading | None = None
+        self._trouble: BridgeError | None = None
         self._vetted: _Vetted | None = None
+        self._left: Left | None = None
+        self._attempts: deque[Plan] = deque(maxlen=ATTEMPTS)
+        self._term = ""
+        self._fights = Fights(clock)
 
     def forget(self) -> None:
-        """Another bridge may have written meanwhile: trust nothing that was remembered."""
-        self._reading = self._vetted = self._answered = None
+        """Trust nothing that was remembered."""
+        self._reader.forget()
+        self._vetted = self._trouble = self._left = None
+        self._attempts.clear()
+        self._fights = Fights(self._clock)
+
+    def lead(self, term: str) -> None:
+        """We lead now; in another term than before, another bridge may have written meanwhile."""
+        if term != self._term:
+            self.forget()
+        self._term = term
 
     async def once(self) -> Outcome:
         """One pass. Raises ClusterError; trouble with the manager or the revision is in the outcome."""
-        trouble = await self._look()
-        found = await self._find()
-        planned, refused = await asyncio.to_thread(self._plan, found.live)
-        problem = trouble if isinstance(trouble, RevisionRefusedError) else refused or trouble
-        if planned is not None:
-            await self._carry_out(planned, found.live)
+        self._trouble = await self._reader.look()
+        async with self._writing:
+            found = await self._notice(await self._find())
+            return await self._settle(found, prune=True)
+
+    async def repair(self) -> Outcome | None:
+        """Put back what others changed, without asking the manager. None where nothing was, or nothing is known yet."""
+        async with self._writing:
+            if self._left is None:
+                return None
+            found = await self._notice(await self._find())
+            due = self._fights.wait()
+            if not found.rounds and (due is None or due > 0):
+                return None
+            return await self._settle(found, prune=False)
+
+    def due(self) -> float | None:
+        """Seconds until something that is held back may be put back."""
+        return self._fights.wait()
+
+    async def adopt(self) -> None:
+        """Hold on to the tier that an earlier bridge left, where it is whole, until the manager answers."""
+        async with self._writing:
+            if self._vetted is None and self._left is None:
+                await self._adopt(await self._find())
+
+    async def _find(self) -> _Cluster:
+        """The pointer is always asked for: that the cluster answers must be known, and which version is replaced."""
+        tier = await self._cluster.tier(self._target.tier)
+        if await self.picture.soon_whole(LISTED_SECONDS):
+            parts, nodes = self.picture.parts(), self.picture.nodes()
+        else:
+            parts, nodes = await self._cluster.parts(self._target.tier), await self._cluster.node_states()
+        states = [node.get("status", {}) for node in nodes]
+        seen = [int(state.get("revision", 0)) for state in states if state.get("tier") == self._target.tier]
+        published = 0 if self._left is None else self._left.revision
+        ours = tier is None or not written_by_others(tier)
+        return _Cluster(Live(tier, parts, max(seen, default=0), published, ours), nodes)
+
+    async def _notice(self, found: _Cluster) -> _Cluster:
+        """What others changed since we left it; told where it is new."""
+        if self._left is None:
+            return found
+        self._left = after(self._left, self._attempts, found.live)
+        drifts = differences(self._left, found.live)
+        rounds = self._fights.seen(drifts)
+        if rounds:
+            await self._tell_drift(rounds)
+        elif self._fights.quiet:
+            await self._alerts.clear(AlertKind.TIER_TAMPERED, "nobody has changed the tier for a while")
+        changed = any(drift.kind == native.TIER and not drift.of_status_alone for drift in drifts)
+        live = replace(found.live, ours=found.live.ours and not changed)
+        return replace(found, live=live, rounds=rounds)
+
+    async def _tell_drift(self, rounds: Sequence[Round]) -> None:
+        worst = max(rounds, key=lambda each: each.wait)
+        severity = Severity.CRITICAL if worst.wait else Severity.ERROR
+        await self._alerts.tell(AlertKind.TIER_TAMPERED, text(rounds), severity, about_json(rounds))
+
+    async def _adopt(self, found: _Cluster) -> None:
+        """The live tier, where it is whole and a bridge wrote it; where not, nobody can put it back but the manager."""
+        tier = found.live.tier
+        if tier is None:
+            return
+        name = self._target.tier
+        if not found.live.ours:
+            hands = ", ".join(map(str, written_by_others(tier)))
+            message = f"Tier '{name}' was written by {hands} while no bridge watched; it stays till the manager answers"
+            await self._alerts.raise_(AlertKind.TIER_TAMPERED, message)
+            return
+        try:
+            policy = await asyncio.to_thread(native.parse, tier, found.live.parts)
+        except native.TierError as error:
+            message = f"Tier '{name}' was damaged while no bridge watched, and is put back when the manager answers"
+            await self._alerts.raise_(AlertKind.TIER_DAMAGED, f"{message}: {error}")
+            return
+        named = {*tier["spec"]["policyChunks"], *tier["spec"]["addressSets"]}
+        parts = tuple(_bare(part) for part_name, part in found.live.parts.items() if part_name in named)
+        self._vetted = _Vetted(policy, native.Rendered(_bare(tier | {"kind": native.TIER}), parts))
+        self._left = Left(tier, found.live.parts)
+
+    async def _settle(self, found: _Cluster, *, prune: bool) -> Outcome:
+        """Bring the cluster to what is known of the manager's wishes, and tell how that went."""
+        if self._vetted is None:
+            await self._adopt(found)
+        made = await asyncio.to_thread(self._plan, found.live, self._reader.last, self._vetted)
+        if made.vetted is not None and made.vetted is not self._vetted:
+            self._vetted = made.vetted
+            self.picture.share(made.vetted.rendered.parts)
+        problem = self._trouble if isinstance(self._trouble, RevisionRefusedError) else made.refused or self._trouble
+        planned = None if made.plan is None else await self._carry_out(made.plan, found.live, prune=prune)
         outcome = self._outcome(planned, found, problem)
         await self._tell(outcome)
         await self._write_status(planned, found, outcome)
         return outcome
 
-    async def _look(self) -> BridgeError | None:
-        """Read and compile the configuration, where it may have changed. What keeps us from it is returned."""
-        try:
-            version = await self._run_blocking(self._manager.version)
-            rulebase = await self._rulebase(version)
-        except UnknownDeviceGroupError as error:
-            return RevisionRefusedError("UnknownDeviceGroup", str(error))
-        except ManagerAnswerError as error:
-            return RevisionRefusedError("UnusableAnswer", str(error))
-        except ManagerError as error:
-            return error
-        self._answered = self._now()
-        await self._read(version, rulebase)
-        return None
-
-    async def _rulebase(self, version: str) -> Rulebase:
-        if self._reading is not None and self._reading.version == version:
-            return self._reading.rulebase
-        rulebase = await self._run_blocking(self._manager.rulebase)
-        await self._feeds.want(rulebase.feeds)
-        return rulebase
-
-    async def _read(self, version: str, rulebase: Rulebase) -> None:
-        """Compile, unless the rulebase and what its feeds hold are those of the last reading."""
-        feeds_version, contents = self._feeds.version, self._feeds.contents()
-        before = self._reading
-        if before is None or before.rulebase is not rulebase or before.feeds_version != feeds_version:
-            compiled = await asyncio.to_thread(self._compile, rulebase, contents)
-            self._reading = _Reading(version, rulebase, feeds_version, compiled)
-
-    def _compile(self, rulebase: Rulebase, feeds: Mapping[str, AddressSet]) -> Compiled:
-        target = self._target
-        return compile_policy(rulebase, target.zoning, target.options, target.infrastructure, feeds)
-
-    async def _find(self) -> _Cluster:
-        tier = await self._cluster.tier(self._target.tier)
-        parts = await self._cluster.parts(self._target.tier)
-        nodes = await self._cluster.node_states()
-        states = [node.get("status", {}) for node in nodes]
-        seen = [int(state.get("revision", 0)) for state in states if state.get("tier") == self._target.tier]
-        return _Cluster(Live(tier, parts, max(seen, default=0)), nodes)
-
-    def _plan(self, live: Live) -> tuple[Plan | None, RevisionRefusedError | None]:
+    def _plan(self, live: Live, reading: Reading | None, vetted: _Vetted | None) -> _Planned:
         """The plan for what was read; where that is refused, for the last vetted policy, which repairs the tier."""
         refused: RevisionRefusedError | None = None
-        if self._reading is not None:
+        if reading is not None:
             try:
-                return self._plan_reading(self._reading, live), None
+                return self._plan_reading(live, reading, vetted)
             except RevisionRefusedError as error:
                 refused = error
-        if self._vetted is None:
-            return None, refused
-        return _plan_for(self._vetted, live, _NO_GUARDS), refused
+        if vetted is None:
+            return _Planned(None, None, refused)
+        try:
+            return _Planned(_plan_for(vetted, live, _NO_GUARDS), vetted, refused)
+        except RevisionRefusedError as error:
+            return _Planned(None, vetted, refused or error)
 
-    def _plan_reading(self, reading: _Reading, live: Live) -> Plan:
+    def _plan_reading(self, live: Live, reading: Reading, vetted: _Vetted | None) -> _Planned:
         policy = reading.compiled.policy
         if policy is None:
             raise RevisionRefusedError("InexpressibleDeny", *refusal_lines(reading.compiled))
-        if self._vetted is not None and self._vetted.policy is policy:
-            return _plan_for(self._vetted, live, _NO_GUARDS)
+        if vetted is not None and vetted.policy is policy:
+            return _Planned(_plan_for(vetted, live, _NO_GUARDS), vetted)
         source = native.Source(self._target.manager, self._target.device_group, reading.version)
-        candidate = _Vetted(policy, native.render(policy, self._target.tier, live.next_revision, source))
-        planned = _plan_for(candidate, live, self._target.guards)
-        self._vetted = candidate
-        return planned
+        before = vetted.rendered if vetted else None
+        candidate = _Vetted(policy, native.render(policy, self._target.tier, live.next_revision, source, before))
+        return _Planned(_plan_for(candidate, live, self._target.guards, vetted.policy if vetted else None), candidate)
 
-    async def _carry_out(self, planned: Plan, live: Live) -> None:
-        """Objects first, pointer last, prune after: whoever reads in between has the old revision or the new one."""
-        for part in planned.remove:
-            await self._cluster.delete(part)
-        for part_json in planned.create:
-            await self._apply(part_json)
-        if planned.pointer is not None:
-            await self._apply(_onto(live.tier, planned.pointer))
-            _log.info("published", cluster=self._target.cluster, tier=self._target.tier, revision=planned.revision)
-        for part in planned.prune:
-            await self._cluster.delete(part)
+    async def _carry_out(self, planned: Plan, live: Live, *, prune: bool) -> Plan:
+        """As much of it as may be now; what was done."""
+        allowed = self._allowed(planned, live, prune=prune)
+        self._attempts.append(allowed)
+        pointer = await self._publisher.carry_out(allowed, live)
+        self._attempts[-1] = replace(allowed, remove=(), prune=())
+        self._fights.settled()
+        self._left = self._leave(allowed, pointer, live)
+        if pointer is not None:
+            _log.info("published", cluster=self._target.cluster, tier=self._target.tier, revision=allowed.revision)
+        await self._alerts.clear(AlertKind.TIER_DAMAGED, "the tier is whole again")
+        return allowed
 
-    async def _apply(self, wanted: Json) -> None:
-        applied = await self._cluster.apply(wanted)
-        if applied.get("spec") != wanted["spec"]:
-            raise ClusterRefusedError(
-                f"applying {wanted['kind']} '{wanted['metadata']['name']}' in cluster '{self._target.cluster}': the "
-                "API server stored something else; install the custom resource definitions of this version, and look "
-                "for a webhook that changes them"
-            )
+    def _allowed(self, planned: Plan, live: Live, *, prune: bool) -> Plan:
+        """Without what is held back because others fight over it. A new revision is never held back."""
+        left, fights = self._left, self._fights
+        if left is None or planned.digest != left.digest:
+            return planned
+        held = planned.pointer is not None and not fights.may(native.TIER, self._target.tier)
+        return replace(
+            planned,
+            release=tuple(part for part in planned.release if fights.may(part.kind, part.name)),
+            remove=tuple(part for part in planned.remove if fights.may(part.kind, part.name)),
+            create=tuple(part for part in planned.create if fights.may(part["kind"], part["metadata"]["name"])),
+            pointer=None if held else planned.pointer,
+            prune=tuple(
+                part
+                for part in planned.prune
+                if (prune if part.name in left.parts else fights.may_remove_stranger(part.kind))
+            ),
+            revision=live.revision if held else planned.revision,
+        )
+
+    def _leave(self, done: Plan, pointer: Json | None, live: Live) -> Left:
+        """What there should be from now on."""
+        left = self._left
+        gone = {part.name for part in done.prune}
+        gone |= {name for name, part in live.parts.items() if "deletionTimestamp" in part["metadata"]}
+        stays = live.parts.keys() - gone if left is None else (live.parts.keys() & left.parts.keys()) - gone
+        parts = {name: live.parts[name] for name in stays}
+        if self._vetted is not None:
+            parts |= {part["metadata"]["name"]: part for part in self._vetted.rendered.parts}
+        tier = pointer or (left.tier if left is not None else live.tier)
+        return Left(tier, parts, left.statuses if left is not None else ())
 
     def _outcome(self, planned: Plan | None, found: _Cluster, problem: BridgeError | None) -> Outcome:
         revision, digest = _revision_of(planned, found.live)
-        reports = self._reading.compiled.reports if self._reading else ()
+        reports = self._reader.last.compiled.reports if self._reader.last else ()
         return Outcome(
             result=Result.of(problem, published=planned is not None and planned.pointer is not None),
             revision=revision,
@@ -242,11 +298,14 @@ class Sync:
             nodes=nodes_json(found.nodes, self._target.tier, revision, digest),
             stale=self._now() - self._last_answer(found) > self._target.stale_after,
             problem=problem,
+            drifts=Counter(each.drift.kind for each in found.rounds),
+            fought=self._fights.held,
         )
 
     def _last_answer(self, found: _Cluster) -> datetime:
         """When the manager was last heard: in this process, by one before it, or else not since we started."""
-        return self._answered or parse_timestamp(found.status.get("lastSyncTime")) or self._since
+        told = parse_timestamp(found.status.get("lastSyncTime"))
+        return self._reader.answered or (min(told, self._now()) if told is not None else self._since)
 
     async def _tell(self, outcome: Outcome) -> None:
         if isinstance(outcome.problem, RevisionRefusedError):
@@ -263,14 +322,27 @@ class Sync:
         """Where there is no Tier yet there is nothing to write on; the alert has told."""
         if planned is None and found.live.tier is None:
             return
+        if not self._fights.may(native.TIER, self._target.tier):
+            return
         now = self._now()
-        status = status_json(self._sight(planned, found, outcome), self._target.tier, found.status, now)
+        known = self._left.statuses[:1] if self._left is not None else ()
+        before = known[0] if known else found.status
+        status = status_json(self._sight(planned, found, outcome), self._target.tier, before, now)
         if says_something_new(status, found.status, now):
-            await self._cluster.write_status(self._target.tier, status)
+            self._expect(*known, status)
+            status = await self._cluster.write_status(self._target.tier, status)
+            self._expect(status)
+        elif not known:
+            self._expect(found.status)
+
+    def _expect(self, *statuses: Json) -> None:
+        """One of these is the Tier's status from now on; more than one where a write may have come through or not."""
+        if self._left is not None:
+            self._left = replace(self._left, statuses=statuses)
 
     def _sight(self, planned: Plan | None, found: _Cluster, outcome: Outcome) -> Sight:
         revision, digest = _revision_of(planned, found.live)
-        reading, vetted = self._reading, self._vetted
+        reading, vetted = self._reader.last, self._vetted
         return Sight(
             revision=revision,
             digest=digest,
@@ -278,23 +350,25 @@ class Sync:
             reports=reading.compiled.reports if reading else None,
             zones=len(vetted.policy.known_zones) if vetted else int(found.status.get("zones", 0)),
             nodes=found.nodes,
-            last_sync=self._answered or parse_timestamp(found.status.get("lastSyncTime")),
+            last_sync=self._reader.answered or parse_timestamp(found.status.get("lastSyncTime")),
             conditions=conditions(outcome),
         )
 
 
-def _plan_for(vetted: _Vetted, live: Live, guards: Guards) -> Plan:
+def _plan_for(vetted: _Vetted, live: Live, guards: Guards, before: Policy | None = None) -> Plan:
     """The plan for a vetted policy at the revision that comes next."""
     tier = vetted.rendered.tier
     tier = tier | {"spec": tier["spec"] | {"revision": live.next_revision}}
-    return plan(native.Rendered(tier, vetted.rendered.parts), live, guards, vetted.policy)
+    return plan(native.Rendered(tier, vetted.rendered.parts), live, guards, vetted.policy, before)
 
 
-def _onto(live: Json | None, pointer: Json) -> Json:
-    """The pointer, to be applied only onto the version that the plan was made for."""
-    if live is None:
-        return pointer
-    return pointer | {"metadata": pointer["metadata"] | {"resourceVersion": live["metadata"]["resourceVersion"]}}
+def _bare(live: Json) -> Json:
+    """A live object as it was rendered."""
+    ours = (
+        {native.TIER_LABEL: label} if (label := (live["metadata"].get("labels") or {}).get(native.TIER_LABEL)) else {}
+    )
+    metadata = {"name": live["metadata"]["name"]} | ({"labels": ours} if ours else {})
+    return {"apiVersion": native.API_VERSION, "kind": live["kind"], "metadata": metadata, "spec": live["spec"]}
 
 
 def _revision_of(planned: Plan | None, live: Live) -> tuple[int, str]:

@@ -9,20 +9,21 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import dns.asyncresolver
 import httpx
-from pydantic import SecretStr
 
 from bridge.alerts import Alerts, EventSink, LogSink, Sink
 from bridge.apiserver import Access as ClusterAccess
 from bridge.apiserver import ApiServer
 from bridge.cluster import Cluster
-from bridge.errors import ManagerRefusedError, SettingsError
+from bridge.credentials import read_secret, secret
+from bridge.errors import SettingsError
 from bridge.feeds import Feeds, Fetcher
 from bridge.feeds import Limits as FeedLimits
+from bridge.guard import Guard
 from bridge.leadership import Leadership, Terms
 from bridge.managers import Manager
 from bridge.managers.panorama.api import Access, PanoramaApi
@@ -30,47 +31,87 @@ from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.rulebase import ReadOptions
 from bridge.managers.panorama.transport import Limits
 from bridge.plan import Guards
+from bridge.population import Publishing
+from bridge.population import Terms as PopulationTerms
+from bridge.reach import Reach
+from bridge.registration import Registration, Watched
 from bridge.service import Work
 from bridge.settings import (
     ClusterSettings,
     FeedSettings,
     PanoramaSettings,
+    RegistrationSettings,
     Settings,
     WakeUpSettings,
     host_and_port,
 )
 from bridge.sync import RunBlocking, Sync, Target
 from bridge.wakeup import Door
+from bridge.wiring_registration import panorama_registrar, registration_api, registration_rhythm
 from zones.compile import Options
 
 
-def works(settings: Settings, run_blocking: RunBlocking) -> Iterator[Work]:
+def works(settings: Settings, run_blocking: RunBlocking, siem: Sink | None = None) -> Iterator[Work]:
     """One for each cluster; all ask the same Panorama through one door."""
     if settings.panorama is None:
         raise ValueError("the service needs a Panorama; load the settings for it")
-    api = PanoramaApi(panorama_access(settings.panorama))
+    access = panorama_access(settings.panorama)
+    api, shared = PanoramaApi(access), _Shared(run_blocking, registration_api(settings, access), siem)
     for each in settings.clusters:
-        yield _work(settings, each, PanoramaManager(api, each.device_group, read_options(settings)), run_blocking)
+        manager = PanoramaManager(api, each.device_group, read_options(settings))
+        yield _work(settings, each, manager, shared)
 
 
-def _work(settings: Settings, each: ClusterSettings, manager: Manager, run_blocking: RunBlocking) -> Work:
-    cluster = Cluster(ApiServer(cluster_access(each)))
-    alerts = Alerts(each.name, each.tier, tuple(_sinks(settings, cluster)))
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What all clusters' works have in common. `writing` is Panorama's door for writing, where the site opts in."""
+
+    run_blocking: RunBlocking
+    writing: PanoramaApi | None
+    siem: Sink | None
+
+
+def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _Shared) -> Work:
+    cluster = Cluster(ApiServer(cluster_access(each)), ApiServer(cluster_access(each)))
+    alerts = Alerts(each.name, each.tier, tuple(_sinks(settings, cluster, shared.siem)))
     trigger = asyncio.Event()
     client = _list_client(settings.feeds)
     feeds = Feeds(Fetcher(client, _resolver(settings.feeds), _limits(settings.feeds)).fetch, trigger.set)
 
+    population = Publishing(ApiServer(cluster_access(each)), _population(settings, each))
+    watched = Watched(lambda: population.population, cluster.services)
+
     async def close() -> None:
         await client.aclose()
+        await population.close()
         await cluster.close()
 
+    sync = Sync(target(settings, each), manager, cluster, alerts, feeds, run_blocking=shared.run_blocking)
     return Work(
         cluster=each.name,
-        sync=Sync(target(settings, each), manager, cluster, alerts, feeds, run_blocking=run_blocking),
+        sync=sync,
+        guard=Guard(sync, lambda kind: cluster.follow(kind, each.tier)),
         leadership=Leadership(cluster, _terms(settings, each)),
         feeds=feeds,
+        population=population,
+        registration=_registration(settings.registration, each, watched, alerts, shared),
+        reach=Reach(alerts),
         close=close,
         trigger=trigger,
+    )
+
+
+def _registration(
+    given: RegistrationSettings, each: ClusterSettings, watched: Watched, alerts: Alerts, shared: _Shared
+) -> Registration | None:
+    if shared.writing is None:
+        return None
+    return Registration(
+        panorama_registrar(given, each, shared.writing),
+        watched if given.addresses and given.services else replace(watched, services=None),
+        alerts,
+        shared.run_blocking,
+        rhythm=registration_rhythm(given),
     )
 
 
@@ -83,7 +124,7 @@ def wake_up_door(settings: WakeUpSettings) -> Door:
             tls.load_cert_chain(settings.cert_file, settings.key_file)
         except (OSError, ssl.SSLError) as error:
             raise SettingsError("wakeUp", (f"certFile and keyFile can't be used: {error}",)) from error
-    return Door(host_and_port(settings.address), lambda: _read_secret(settings.token_file), tls)
+    return Door(host_and_port(settings.address), lambda: read_secret(settings.token_file), tls)
 
 
 def _list_client(settings: FeedSettings) -> httpx.AsyncClient:
@@ -141,12 +182,12 @@ def read_options(settings: Settings) -> ReadOptions:
 
 
 def panorama_access(settings: PanoramaSettings) -> Access:
-    key = _secret(settings.api_key, settings.api_key_file)
+    key = secret(settings.api_key, settings.api_key_file)
     return Access(
         hosts=settings.hosts,
         api_key=key,
         username=settings.username,
-        password=_secret(settings.password, settings.password_file),
+        password=secret(settings.password, settings.password_file),
         ca_file=settings.ca_file,
         verify=settings.verify,
         limits=Limits(
@@ -159,25 +200,18 @@ def cluster_access(each: ClusterSettings) -> ClusterAccess:
     return ClusterAccess(each.name, each.kubeconfig, each.context)
 
 
-def _secret(given: SecretStr | None, file: Path | None) -> Callable[[], str] | None:
-    """How to get a secret: read anew each time, as files are rotated."""
-    if given is not None:
-        return given.get_secret_value
-    return None if file is None else lambda: _read_secret(file)
-
-
-def _read_secret(file: Path) -> str:
-    secret = file.read_text(encoding="utf-8").strip()
-    if not secret:
-        raise ManagerRefusedError(f"reading the secret in {file}: it is empty; put the secret there")
-    return secret
-
-
-def _sinks(settings: Settings, cluster: Cluster) -> Iterator[Sink]:
+def _sinks(settings: Settings, cluster: Cluster, siem: Sink | None) -> Iterator[Sink]:
+    """The cluster itself comes last: it may be what is in trouble."""
     if settings.siem.log:
         yield LogSink()
+    if siem is not None:
+        yield siem
     if settings.siem.kubernetes_events:
         yield EventSink(cluster)
+
+
+def _population(settings: Settings, each: ClusterSettings) -> PopulationTerms:
+    return PopulationTerms(each.tier, settings.zones.zoning(), settings.population.labels)
 
 
 def _terms(settings: Settings, each: ClusterSettings) -> Terms:

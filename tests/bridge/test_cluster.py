@@ -34,7 +34,7 @@ def server(served):
 
 def with_cluster(server, work, **access):
     async def run():
-        fields = {"kubeconfig": server.kubeconfig, "timeout": 5.0} | access
+        fields = {"kubeconfig": server.kubeconfig, "timeout": 30.0} | access
         cluster = Cluster(ApiServer(Access("c1", **fields)))
         try:
             return await work(cluster)

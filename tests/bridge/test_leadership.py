@@ -100,10 +100,63 @@ def test_a_leader_without_the_api_server_stops_before_another_can_start(lease, w
     a = bridge(lease, watch, "a")
     step(a)
     lease.away = True
-    for seconds, leading in ((4, True), (3, True), (1, False)):
+    for seconds, leading in ((4, True), (8, True), (1, False)):
         watch.now += seconds
         step(a)
         assert a.leading is leading
+
+
+def test_a_lead_that_nobody_else_had_meanwhile_is_the_same_term(lease, watch):
+    a, b = bridge(lease, watch, "a"), bridge(lease, watch, "b")
+    step(a)
+    term = a.term
+    lease.away = True
+    watch.now += 14.5
+    step(a)
+    assert not a.leading
+    lease.away = False
+    step(a)
+    assert (a.leading, a.term) == (True, term)
+    asyncio.run(a.release())
+    step(b)
+    asyncio.run(b.release())
+    step(a)
+    assert a.leading
+    assert a.term != term
+
+
+def test_a_holder_that_asks_for_endless_patience_is_not_waited_for(lease, watch):
+    lease.held = {"metadata": {}, "spec": {"holderIdentity": "x", "leaseDurationSeconds": 10**6}}
+    a = bridge(lease, watch, "a")
+    step(a)
+    watch.now += 59
+    step(a)
+    assert not a.leading
+    watch.now += 2
+    step(a)
+    assert a.leading
+
+
+def test_a_bug_ends_no_task(lease, watch):
+    a = bridge(lease, watch, "a")
+    calls = []
+
+    async def broken(namespace, name):
+        calls.append(name)
+        raise ZeroDivisionError
+
+    async def run():
+        lease.lease = broken
+        a._terms = Terms("ns", "n", "a", duration=0.2, renew=0.01)
+        keeping = asyncio.create_task(a.keep())
+        async with asyncio.timeout(20):
+            while len(calls) < 3:  # noqa: ASYNC110 - a count of somebody else
+                await asyncio.sleep(0.01)
+        assert not keeping.done()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+    asyncio.run(run())
 
 
 def test_a_lease_taken_by_another_is_noticed(lease, watch):

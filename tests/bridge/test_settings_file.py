@@ -179,3 +179,63 @@ def test_durations(tmp_path, text, seconds):
 @pytest.mark.parametrize("text", ["0", "-5", "ten", "true", "5 parsecs", "[]", ".inf", ".nan", "1e300"])
 def test_what_is_no_duration(tmp_path, text):
     assert faults(tmp_path, f"staleAfter: {text}", Purpose.OFFLINE)[0].startswith("staleAfter: ")
+
+
+REGISTERED = WHOLE + "registration: {{enabled: true, username: zonebridge, {more}}}\n"
+
+
+def test_a_registration_with_rights_of_its_own(tmp_path, secret):
+    text = REGISTERED.format(secret=secret, more=f"apiKeyFile: {secret}, parent: clusters, labels: [app], timeout: 30m")
+    given = load(written(tmp_path, text), {}, Purpose.SERVICE).registration
+    assert (given.parent, given.labels, given.timeout) == ("clusters", ("app",), timedelta(minutes=30))
+    assert not load(written(tmp_path, WHOLE.format(secret=secret)), {}, Purpose.SERVICE).registration.enabled
+
+
+def test_its_secret_from_the_environment(tmp_path, secret):
+    text = REGISTERED.format(secret=secret, more=f"apiKeyFile: {secret}")
+    given = load(written(tmp_path, text), {"ZONEBRIDGE_REGISTRATION__API_KEY": "k"}, Purpose.SERVICE).registration
+    assert (given.api_key.get_secret_value(), given.api_key_file) == ("k", None)
+
+
+def test_a_registrations_faults(tmp_path, secret):
+    text = WHOLE.format(secret=secret).replace("name: here", "name: here.now")
+    found = faults(tmp_path, text + "registration: {enabled: true, apiKey: k, labels: [a b], timeout: 5s, push: true}")
+    assert [fault.split(": ")[0] for fault in found] == [
+        "registration.apiKey",
+        "registration.labels[0]",
+        "registration.timeout",
+        "registration.push",
+    ]
+    found = faults(tmp_path, text + "registration: {enabled: true}")
+    assert found == (
+        "registration: username is missing; it says which administrator's changes are committed, and no others'",
+    )
+    found = faults(tmp_path, text + "registration: {enabled: true, username: z, passwordFile: /no, apiKeyFile: /no}")
+    assert found == ("registration: give at most one of apiKeyFile, passwordFile, or their environment form",)
+    found = faults(tmp_path, text + "registration: {enabled: true, username: z, passwordFile: /no}")
+    assert [fault.split(": ")[0] for fault in found] == ["clusters[1].name"]
+    text = WHOLE.format(secret=secret) + "registration: {enabled: true, username: z, passwordFile: /no/such}"
+    assert faults(tmp_path, text) == ("registration.passwordFile: there is no file /no/such",)
+
+
+def test_destinations_and_their_faults(tmp_path, secret):
+    hec = f"{{name: a, type: hec, url: 'https://siem', tokenFile: {secret}}}"
+    log = "{name: b, type: syslog, address: 'siem:6514'}"
+    text = WHOLE.format(secret=secret).replace("siem: {", "siem: {destinations: %s, ")
+    given = load(written(tmp_path, text % f"[{hec}, {log}]"), {}, Purpose.SERVICE).siem
+    assert [each.name for each in given.destinations] == ["a", "b"]
+    assert (given.destinations[1].tls, given.kubernetes_events) == (True, False)
+    bad = "[{name: a, type: hec, url: siem, token: x}, {name: b, type: smoke}, {name: C, type: syslog, address: siem}]"
+    assert [fault.split(": ")[0] for fault in faults(tmp_path, text % bad)] == [
+        "siem.destinations[0].url",
+        "siem.destinations[0].tokenFile",
+        "siem.destinations[0].token",
+        "siem.destinations[1]",
+        "siem.destinations[2].name",
+        "siem.destinations[2].address",
+    ]
+    assert faults(tmp_path, text % f"[{log}, {log}]") == (
+        "siem.destinations: 'b' is the name of more than one destination",
+    )
+    missing = "[{name: a, type: hec, url: 'https://siem', tokenFile: /no}]"
+    assert faults(tmp_path, text % missing) == ("siem.destinations[0].tokenFile: there is no file /no",)

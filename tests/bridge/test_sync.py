@@ -39,7 +39,7 @@ def test_the_first_pass_publishes_revision_1():
 def test_parts_come_first_and_the_pointer_last():
     world = World(*many(600))
     once(world)
-    kinds = [write.split()[1] for write in world.cluster.writes if write.startswith("apply")]
+    kinds = [write.split()[1] for write in world.cluster.writes if write.split()[0] in {"create", "apply"}]
     assert kinds == ["PolicyChunk"] * (len(kinds) - 1) + ["Tier"]
     assert len(kinds) > 3
 
@@ -71,7 +71,7 @@ def test_a_change_rewrites_only_what_it_touches():
     world.manager.commit(*many(599), rule("new"))
     world.cluster.calls.clear()
     assert once(world).revision == 2
-    applied = [write for write in world.cluster.writes if write.startswith("apply PolicyChunk")]
+    applied = [write for write in world.cluster.writes if write.startswith("create PolicyChunk")]
     assert len(applied) == 1 < chunks
 
 
@@ -233,7 +233,7 @@ def test_a_changed_part_is_replaced():
     part["spec"]["entries"] = part["spec"]["entries"][1:]
     world.cluster.calls.clear()
     once(world)
-    assert [write.split()[0] for write in world.cluster.writes][:2] == ["delete", "apply"]
+    assert [write.split()[0] for write in world.cluster.writes][:2] == ["delete", "create"]
     assert names(world)[0] == "a"
 
 
@@ -332,7 +332,7 @@ def test_another_writer_between_reading_and_writing_is_a_conflict():
     world.manager.commit(rule("b"), rule("a"))
 
     def somebody_writes():
-        if world.cluster.calls[-1].startswith("apply PolicyChunk"):
+        if world.cluster.calls[-1].startswith("create PolicyChunk"):
             world.cluster.tier_object["metadata"]["resourceVersion"] = "other"
 
     world.cluster.watch = somebody_writes
@@ -372,3 +372,27 @@ def test_after_losing_the_lead_nothing_remembered_is_trusted():
     world.sync.forget()
     assert once(world).result is Result.UNCHANGED
     assert world.manager.asked.count("rulebase") == 2
+
+
+def test_a_condition_that_others_add_is_theirs_and_no_reason_to_write():
+    world = World(rule("a"))
+    once(world)
+    theirs = {
+        "type": "Audited",
+        "status": "True",
+        "reason": "R",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    world.cluster.tier_object["status"]["conditions"].insert(0, theirs)
+    world.cluster.calls.clear()
+    once(world)
+    assert world.cluster.writes == []
+
+
+def test_a_status_from_the_future_is_written_again():
+    world = World(rule("a"))
+    once(world)
+    world.cluster.tier_object["status"]["lastSyncTime"] = "2099-01-01T00:00:00Z"
+    once(world)
+    assert world.cluster.tier_object["status"]["lastSyncTime"] == "2026-01-01T12:00:00Z"

@@ -105,7 +105,7 @@ class FakeCluster:
 
     @property
     def writes(self):
-        return [call for call in self.calls if call.split()[0] in {"apply", "delete", "status"}]
+        return [call for call in self.calls if call.split()[0] in {"create", "apply", "delete", "status"}]
 
     def policy(self):
         return None if self.tier_object is None else native.parse(self.tier_object, self.held)
@@ -123,6 +123,15 @@ class FakeCluster:
         kind, name = wanted["kind"], wanted["metadata"]["name"]
         return await self._call(f"apply {kind} {name}", lambda: self._store(copy.deepcopy(wanted)))
 
+    async def create(self, part):
+        kind, name = part["kind"], part["metadata"]["name"]
+        return await self._call(f"create {kind} {name}", lambda: self._create(copy.deepcopy(part)))
+
+    def _create(self, part):
+        if part["metadata"]["name"] in self.held:
+            raise ClusterConflictError("creating a part: 409: there is one")
+        return self._store(part)
+
     def _store(self, wanted):
         if wanted["kind"] != native.TIER:
             self.held[wanted["metadata"]["name"]] = wanted
@@ -139,15 +148,37 @@ class FakeCluster:
         return wanted
 
     async def delete(self, part):
-        await self._call(f"delete {part.kind} {part.name}", lambda: self.held.pop(part.name, None))
+        return await self._call(f"delete {part.kind} {part.name}", lambda: self._delete(part.name))
+
+    def _delete(self, name):
+        held = self.held.get(name, {"metadata": {}})
+        if not held["metadata"].get("finalizers"):
+            self.held.pop(name, None)
+            return None
+        held["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        return held
 
     async def write_status(self, tier, status):
-        await self._call("status", lambda: self._status(status))
+        return await self._call("status", lambda: self._status(status))
 
     def _status(self, status):
         self.version += 1
         self.tier_object = self.tier_object | {"status": copy.deepcopy(status)}
         self.tier_object["metadata"]["resourceVersion"] = str(self.version)
+        return self.tier_object["status"]
+
+    async def release(self, part):
+        await self._call(f"release {part.kind} {part.name}", lambda: self._release(part))
+
+    def _release(self, part):
+        held = self.tier_object if part.kind == native.TIER else self.held.get(part.name)
+        if held is None:
+            return
+        dying = [held["metadata"].pop(name, None) for name in ("finalizers", "ownerReferences", "deletionTimestamp")][2]
+        if dying and part.kind == native.TIER:
+            self.tier_object = None
+        elif dying:
+            del self.held[part.name]
 
     async def record(self, tier, reason, message, *, warning):
         await self._call("event", lambda: self.events.append((reason, warning)))

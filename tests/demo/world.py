@@ -106,8 +106,12 @@ class World:
     # -- the product
 
     def start_product(self) -> None:
-        """The sync service beside Panorama, an enforcer on each node; ready when the tier is in force on both."""
+        """The sync service beside Panorama, an enforcer on each node; ready when the tier is in force on both.
+
+        The enforcers find every pod told when they start, so that being in sync means to know them all.
+        """
         self._run("zonebridge", ["zonebridge", "sync", "-c", str(self._bridge_settings())])
+        self.wait(lambda: self.told() == len(self.company.pods), "every pod is told of in a PodSlice", STARTED_SECONDS)
         for node in self.nodes:
             self.restart_enforcer(node)
         self.wait(self.in_sync, "the tier is in force on every node", STARTED_SECONDS)
@@ -205,6 +209,10 @@ class World:
     def revision(self) -> int:
         """The tier's target revision; 0 before there is one."""
         return int(self.object(f"tiers/{TIER}").get("spec", {}).get("revision", 0))
+
+    def told(self) -> int:
+        """How many pods the bridge tells the nodes of."""
+        return sum(len(each["spec"]["pods"]) for each in self.object("podslices").get("items", ()))
 
     def in_sync(self) -> bool:
         """Whether every node reports the tier's target revision as applied."""

@@ -1,0 +1,126 @@
+"""What the manager says, compiled: asked for again and again, worked out only where something has changed.
+
+It writes nothing anywhere. `bridge.sync` looks at the beginning of every pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from bridge.errors import (
+    BridgeError,
+    ManagerAnswerError,
+    ManagerError,
+    RevisionRefusedError,
+    UnknownDeviceGroupError,
+)
+from bridge.managers import Manager
+from bridge.plan import Guards
+from zones.compile import Compiled, Options, compile_policy
+from zones.net import AddressSet
+from zones.policy import InfrastructureRule
+from zones.rules import Feed, Rulebase
+from zones.zone import Zoning
+
+_T = TypeVar("_T")
+
+
+class FeedSource(Protocol):
+    """What changes without a commit: the last good content of each feed, and a number that rises with every change."""
+
+    version: int
+
+    async def want(self, feeds: Sequence[Feed], /) -> None: ...
+    def contents(self) -> Mapping[str, AddressSet]: ...
+
+
+class RunBlocking(Protocol):
+    """Runs one of the manager's blocking calls elsewhere, one at a time."""
+
+    def __call__(self, call: Callable[[], _T], /) -> Awaitable[_T]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a cluster's tier is made of, from the settings. `manager` is a name for people."""
+
+    cluster: str
+    tier: str
+    device_group: str
+    zoning: Zoning
+    options: Options = field(default_factory=Options)
+    infrastructure: tuple[InfrastructureRule, ...] = ()
+    guards: Guards = field(default_factory=Guards)
+    stale_after: timedelta = timedelta(minutes=10)
+    manager: str = "panorama"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the manager said last, compiled."""
+
+    version: str
+    rulebase: Rulebase
+    feeds_version: int
+    compiled: Compiled
+
+
+class Reader:
+    """The reading of one cluster's device group. `last` is the newest that could be read, `answered` when."""
+
+    def __init__(
+        self,
+        target: Target,
+        manager: Manager,
+        feeds: FeedSource,
+        run_blocking: RunBlocking,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._target = target
+        self._manager = manager
+        self._feeds = feeds
+        self._run_blocking = run_blocking
+        self._now = now
+        self.last: Reading | None = None
+        self.answered: datetime | None = None
+
+    def forget(self) -> None:
+        self.last = self.answered = None
+
+    async def look(self) -> BridgeError | None:
+        """Read and compile the configuration, where it may have changed. What keeps us from it is returned."""
+        try:
+            version = await self._run_blocking(self._manager.version)
+            rulebase = await self._rulebase(version)
+        except UnknownDeviceGroupError as error:
+            return RevisionRefusedError("UnknownDeviceGroup", str(error))
+        except ManagerAnswerError as error:
+            return RevisionRefusedError("UnusableAnswer", str(error))
+        except ManagerError as error:
+            return error
+        self.answered = self._now()
+        await self._read(version, rulebase)
+        return None
+
+    async def _rulebase(self, version: str) -> Rulebase:
+        if self.last is not None and self.last.version == version:
+            return self.last.rulebase
+        rulebase = await self._run_blocking(self._manager.rulebase)
+        await self._feeds.want(rulebase.feeds)
+        return rulebase
+
+    async def _read(self, version: str, rulebase: Rulebase) -> None:
+        """Compile, unless the rulebase and what its feeds hold are those of the last reading."""
+        feeds_version, contents = self._feeds.version, self._feeds.contents()
+        before = self.last
+        if before is None or before.rulebase is not rulebase or before.feeds_version != feeds_version:
+            compiled = await asyncio.to_thread(self._compile, rulebase, contents)
+            self.last = Reading(version, rulebase, feeds_version, compiled)
+
+    def _compile(self, rulebase: Rulebase, feeds: Mapping[str, AddressSet]) -> Compiled:
+        target = self._target
+        return compile_policy(rulebase, target.zoning, target.options, target.infrastructure, feeds)
