@@ -9,6 +9,6 @@ table inet cut {
 """
 
 
-def reach(source, target, port=80, **options):
-    """Both stacks, as a set."""
-    return {connect(source, ip, port, **options) for ip in (target.ip, target.ip6)}
+def reach(source, target, port=80, timeout=5.0, **options):
+    """Both stacks, as a set. A neighbour that isn't known yet may cost a first packet, which comes again after a second."""
+    return {connect(source, ip, port, timeout, **options) for ip in (target.ip, target.ip6)}
