@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zones import decode
 from zones.net import parse_address
 from zones.verdict import Endpoint
-from zones.workload import workload_name
 from zones.zone import Zoning
 
 
@@ -25,7 +25,7 @@ def endpoint(pod: Mapping[str, Any], allowed: frozenset[str] | None, zoning: Zon
     return Endpoint(
         zone=zoning.of_pod(metadata.get("labels") or {}, allowed),
         address=address,
-        workload=_workload(metadata),
+        workload=decode.workload(metadata),
         namespace=metadata["namespace"],
         node=node,
     )
@@ -35,10 +35,3 @@ def versions(pod: Mapping[str, Any]) -> frozenset[int]:
     """The IP versions that a pod has an address of."""
     ips = (each.get("ip") for each in pod.get("status", {}).get("podIPs", ()))
     return frozenset(parse_address(ip).version for ip in ips if ip)
-
-
-def _workload(metadata: Mapping[str, Any]) -> str:
-    owner = next((each for each in metadata.get("ownerReferences", ()) if each.get("controller")), None)
-    if owner is None:
-        return workload_name(metadata["name"])
-    return workload_name(metadata["name"], owner["kind"], owner["name"])

@@ -129,9 +129,11 @@ class Enforcement:
     def _feed(self) -> Feed:
         """What has changed since the last pass; everything where it is not known how that one ended."""
         holders = self.view.holders
-        changed = holders.take_changed()
         whole, self._handed = not self._handed, False
-        return Feed(holders.snapshot() if whole else changed, holders.pod_networks, whole)
+        if not whole:
+            return Feed(holders.take_changed(), holders.pod_networks, whole)
+        holders.forget_changed()
+        return Feed(holders.snapshot(), holders.pod_networks, whole)
 
     async def _judge(self) -> tuple[Json, Mapping[str, Json]] | None:
         """Only where the tier's objects changed: reading a large policy is work. A new revision's objects are given."""

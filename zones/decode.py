@@ -41,7 +41,6 @@ def pod(raw: Json) -> Decoded:
     namespace, name = metadata.get("namespace", ""), metadata["name"]
     texts = [each.get("ip", "") for each in status.get("podIPs") or ()] or [status.get("podIP", "")]
     addresses, problems = _addresses(texts, f"pod {namespace}/{name}")
-    owner = _controller(metadata)
     item = Pod(
         uid=metadata["uid"],
         namespace=intern(namespace),
@@ -50,7 +49,7 @@ def pod(raw: Json) -> Decoded:
         phase=intern(status.get("phase") or ""),
         addresses=addresses,
         labels=_interned(metadata.get("labels")),
-        workload=intern(workload_name(name, owner.get("kind"), owner.get("name", ""))),
+        workload=intern(workload(metadata)),
         host_network=bool(spec.get("hostNetwork")),
     )
     return Decoded(item, problems)
@@ -70,8 +69,11 @@ def namespace(raw: Json) -> Decoded:
     return Decoded(Namespace(metadata["name"], allowed_zones(metadata.get("annotations") or {})))
 
 
-def _controller(metadata: Json) -> Json:
-    return next((owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")), {})
+def workload(metadata: Json) -> str:
+    """The name that App-IDs match, from a pod's metadata: its controller's, or its own where it has none."""
+    owners: Iterable[Json] = metadata.get("ownerReferences") or ()
+    owner: Json = next((each for each in owners if each.get("controller")), {})
+    return workload_name(metadata["name"], owner.get("kind"), owner.get("name", ""))
 
 
 def _interned(labels: Mapping[str, str] | None) -> dict[str, str]:

@@ -50,8 +50,12 @@ class Holders:
         for block in self._blocks.values() if self._reentitled else ():
             self._changed.update(block.of_namespaces(self._reentitled))
         changed = {(address := address_of(key)): self._common(address, key) for key in self._changed}
-        self._changed, self._reentitled = set(), set()
+        self.forget_changed()
         return changed
+
+    def forget_changed(self) -> None:
+        """For who takes the snapshot instead."""
+        self._changed, self._reentitled = set(), set()
 
     def snapshot(self) -> dict[IPAddress, Holder]:
         """Who holds each address, all of them, told as by `take_changed`."""
