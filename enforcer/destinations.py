@@ -110,7 +110,7 @@ class HecSettings(_TlsDestination):
     batch_bytes: Annotated[ByteSize, Field(ge=1024, le=50 * MIB)] = ByteSize(900_000)
     timeout_seconds: Seconds = 30.0
     acknowledge: bool = False
-    in_flight: Annotated[int, Field(ge=1, le=64)] = 8
+    in_flight: Annotated[int, Field(ge=1, le=256)] = 64
 
     @model_validator(mode="after")
     def _one_token(self) -> Self:

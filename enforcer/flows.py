@@ -1,25 +1,27 @@
-"""Logged packets to flow records: who they are from and to, and many of one connection as one record. Pure.
+"""Logged packets in their rules' terms, with both ends by name. Pure.
 
-`enforcer.service` feeds it; `docs/records.md` names the fields.
+`enforcer.reporter` asks; `enforcer.flowtable` makes records of them, whose fields `docs/records.md` names.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from enforcer.nflog import Packet
-from enforcer.records import Json, Stamp, present, timestamp
+from enforcer.records import Json, present, text
 from enforcer.ruleset import Terminal
+from zones.canonical import blocklists_json
 from zones.inventory import Holder, Pod, endpoint
 from zones.net import IPAddress, protocol_name
-from zones.policy import Verdict
+from zones.policy import Blocklists, Verdict
 from zones.rules import Origin
 from zones.zone import Zoning
 
 _PREFIX, _AGAINST = "zb", "r"
+_MOST_ENDS = 1 << 14
 
 
 class Moment(StrEnum):
@@ -29,46 +31,64 @@ class Moment(StrEnum):
     END = "end"
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """One logged packet, and the rule that logged it. `at` is epoch seconds; `length` the packet's octets.
 
-    `reply`: the packet went from the flow's destination to its source; the ends are the packet's own.
+    `rule` is the terminal's id. `reply`: the packet went from the flow's destination to its source; the ends are the
+    packet's own.
     """
 
     at: float
+    length: int
+    terminal: Terminal
+    rule: str
     source: IPAddress
     destination: IPAddress
     protocol: int
-    length: int
-    origin: Origin
-    verdict: Verdict
-    enforced: bool = True
     source_port: int | None = None
     port: int | None = None
     icmp_type: int | None = None
     reply: bool = False
     moment: Moment = Moment.START
-    profile: str | None = None
+
+    @property
+    def origin(self) -> Origin:
+        return self.terminal.origin
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.terminal.verdict
+
+    @property
+    def enforced(self) -> bool:
+        return self.terminal.enforced
+
+    @property
+    def blocklists(self) -> Blocklists:
+        return self.terminal.blocklists
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One end of a flow, with the names that people know it by."""
+    """Who one end of a flow is, by the names that people know it by."""
 
     address: IPAddress
-    port: int | None
     zone: str
     namespace: str = ""
     pod: str = ""
     workload: str = ""
     node: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    _text: tuple[str, str] = field(init=False, compare=False, repr=False)
 
-    def json(self) -> Json:
+    def __post_init__(self) -> None:
+        whole, address = text(self.json(None)), text({"address": str(self.address)})[:-1]
+        object.__setattr__(self, "_text", (address, whole.removeprefix(address)))
+
+    def json(self, port: int | None) -> Json:
         return present(
             address=str(self.address),
-            port=self.port,
+            port=port,
             zone=self.zone,
             namespace=self.namespace,
             pod=self.pod,
@@ -77,42 +97,62 @@ class End:
             labels=dict(self.labels),
         )
 
+    def text(self, port: int | None) -> str:
+        """`json`, written."""
+        address, names = self._text
+        return f"{address}{names}" if port is None else f'{address},"port":{port}{names}'
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What makes names of addresses, as of now. `labels` are the label keys that records carry."""
+    """What makes names of addresses, as of now: make another one when pods, nodes or the policy have changed.
+
+    `labels` are the label keys that records carry.
+    """
 
     holder: Callable[[IPAddress], Holder | None]
     zoning: Zoning
     tier: str = ""
     revision: int = 0
     labels: tuple[str, ...] = ()
+    _ends: dict[IPAddress, End] = field(default_factory=dict, init=False, compare=False, repr=False)
 
-    def end(self, address: IPAddress, port: int | None) -> End:
+    def end(self, address: IPAddress) -> End:
+        """Remembered: the addresses that speak are few at a time."""
+        found = self._ends.get(address)
+        if found is None:
+            if len(self._ends) >= _MOST_ENDS:
+                self._ends.clear()
+            found = self._ends[address] = self._end(address)
+        return found
+
+    def _end(self, address: IPAddress) -> End:
         holder = self.holder(address)
         told = endpoint(address, holder, self.zoning)
         if isinstance(holder, Pod):
             labels = {key: holder.labels[key] for key in self.labels if key in holder.labels}
-            return End(address, port, told.zone, holder.namespace, holder.name, holder.workload, holder.node, labels)
-        return End(address, port, told.zone, node=told.node)
+            return End(address, told.zone, holder.namespace, holder.name, holder.workload, holder.node, labels)
+        return End(address, told.zone, node=told.node)
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """A logged packet with both ends named, turned so that `source` is who began the flow."""
 
     seen: Seen
     source: End
+    source_port: int | None
     destination: End
+    port: int | None
     tier: str
     revision: int
 
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for packets of one connection under one rule."""
-        seen = self.seen
-        ends = (self.source.address, self.source.port, self.destination.address, self.destination.port)
-        return (*ends, seen.protocol, seen.icmp_type, seen.origin, seen.verdict, seen.moment, seen.reply, self.revision)
+        return (self.revision, *self.seen[_SEEN_KEY:])
+
+
+_SEEN_KEY = Seen._fields.index("rule")
 
 
 def read(packet: Packet, terminals: Mapping[str, Terminal], at: float) -> Seen | None:
@@ -123,102 +163,52 @@ def read(packet: Packet, terminals: Mapping[str, Terminal], at: float) -> Seen |
     if terminal is None:
         return None
     return Seen(
-        at=packet.timestamp or at,
-        source=packet.source,
-        destination=packet.destination,
-        protocol=packet.protocol,
-        length=packet.length,
-        origin=terminal.origin,
-        verdict=terminal.verdict,
-        enforced=terminal.enforced,
-        source_port=packet.source_port,
-        port=packet.destination_port,
-        icmp_type=packet.icmp_type,
-        reply=direction == _AGAINST,
-        profile=terminal.log.profile,
+        packet.timestamp or at,
+        packet.length,
+        terminal,
+        rule,
+        packet.source,
+        packet.destination,
+        packet.protocol,
+        packet.source_port,
+        packet.destination_port,
+        packet.icmp_type,
+        direction == _AGAINST,
     )
 
 
 def name(seen: Seen, names: Names) -> Named:
     """Both ends of a packet by name."""
-    source = names.end(seen.source, seen.source_port)
-    destination = names.end(seen.destination, seen.port)
+    source, destination = names.end(seen.source), names.end(seen.destination)
     if seen.reply:
-        source, destination = destination, source
-    return Named(seen, source, destination, names.tier, names.revision)
-
-
-@dataclass(slots=True)
-class _Counted:
-    """A flow that is still being counted."""
-
-    first: Named
-    last: float
-    packets: int
-    octets: int
-
-
-class FlowTable:
-    """Flows of the last window. Bounded: where it is full, the oldest leaves early."""
-
-    def __init__(self, window: float, capacity: int) -> None:
-        self._window = window
-        self._capacity = capacity
-        self._flows: OrderedDict[tuple[object, ...], _Counted] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._flows)
-
-    def add(self, named: Named, stamp: Stamp) -> Json | None:
-        """Count a packet. A record is given where another flow had to leave for it."""
-        seen = named.seen
-        counted = self._flows.get(named.key)
-        if counted is not None:
-            counted.last, counted.packets, counted.octets = seen.at, counted.packets + 1, counted.octets + seen.length
-            return None
-        early = self._flows.popitem(last=False)[1] if len(self._flows) >= self._capacity else None
-        self._flows[named.key] = _Counted(named, seen.at, 1, seen.length)
-        return None if early is None else _record(early, stamp)
-
-    def take(self, now: float, stamp: Stamp) -> Iterator[Json]:
-        """The records of flows whose window is over."""
-        while self._flows:
-            oldest = next(iter(self._flows.values()))
-            if now - oldest.first.seen.at < self._window:
-                return
-            yield _record(self._flows.popitem(last=False)[1], stamp)
-
-    def take_all(self, stamp: Stamp) -> Iterator[Json]:
-        while self._flows:
-            yield _record(self._flows.popitem(last=False)[1], stamp)
-
-
-def _record(counted: _Counted, stamp: Stamp) -> Json:
-    named = counted.first
-    return (
-        stamp.record("flow", named.seen.at)
-        | described(named)
-        | {
-            "end": timestamp(counted.last),
-            "moment": named.seen.moment.value,
-            "packets": counted.packets,
-            "bytes": counted.octets,
-        }
-    )
+        return Named(seen, destination, seen.port, source, seen.source_port, names.tier, names.revision)
+    return Named(seen, source, seen.source_port, destination, seen.port, names.tier, names.revision)
 
 
 def described(named: Named) -> Json:
     """What a flow record and an alert about a flow both say."""
-    seen = named.seen
     return {
-        "source": named.source.json(),
-        "destination": named.destination.json(),
+        "source": named.source.json(named.source_port),
+        "destination": named.destination.json(named.port),
+    } | circumstances(named)
+
+
+def circumstances(named: Named) -> Json:
+    """All but the ends: the same for every flow of a kind under one rule and revision."""
+    seen, terminal = named.seen, named.seen.terminal
+    return {
         "protocol": protocol_name(seen.protocol),
-        "verdict": seen.verdict.value,
-        "enforced": seen.enforced,
+        "verdict": terminal.verdict.value,
+        "enforced": terminal.enforced,
         "direction": "reply" if seen.reply else "original",
-        "rule": origin_json(seen.origin),
-    } | present(icmpType=seen.icmp_type, logProfile=seen.profile, tier=named.tier, revision=named.revision or None)
+        "rule": origin_json(terminal.origin),
+    } | present(
+        icmpType=seen.icmp_type,
+        logProfile=terminal.log.profile,
+        tier=named.tier,
+        revision=named.revision or None,
+        blocklists=blocklists_json(terminal.blocklists) if terminal.blocklists else None,
+    )
 
 
 def origin_json(origin: Origin) -> Json:

@@ -6,18 +6,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from enforcer.errors import SpoolError
+from enforcer.records import Record, encoded
 from enforcer.spool import Spool, Stored
 
-Json = Mapping[str, Any]
 _Result = TypeVar("_Result")
 _BATCH = 1000
 _log = structlog.get_logger()
@@ -28,9 +27,9 @@ class Outbox:
 
     def __init__(self, spool: Spool, capacity: int = 50_000, sync_seconds: float = 0.5) -> None:
         self._spool = spool
-        self._capacity = capacity
+        self.capacity = capacity
         self._sync_seconds = sync_seconds
-        self._waiting: deque[Json] = deque()
+        self._waiting: deque[Record] = deque()
         self._arrived = asyncio.Event()
         self._stored = {name: asyncio.Event() for name in spool.positions}
         self._synced_at = 0.0
@@ -43,15 +42,27 @@ class Outbox:
     def destinations(self) -> tuple[str, ...]:
         return tuple(self._spool.positions)
 
-    def put(self, records: Iterable[Json]) -> None:
+    @property
+    def waiting(self) -> int:
+        """Records that are in memory alone."""
+        return len(self._waiting)
+
+    async def oldest(self, destination: str) -> bytes | None:
+        """The first record that the destination has not acknowledged, where it can be read."""
+        try:
+            found = await self._on_disk(lambda: self._spool.read(destination, 1, 1))
+        except SpoolError:
+            return None
+        return found[0].payload if found else None
+
+    def put(self, records: Iterable[Record]) -> None:
         """Take records in their order; those that don't fit are counted as lost."""
         if not self._spool.positions:
             return
-        for record in records:
-            if len(self._waiting) < self._capacity:
-                self._waiting.append(record)
-            else:
-                self.lost_in_memory += 1
+        held = [*records]
+        room = max(self.capacity - len(self._waiting), 0)
+        self._waiting.extend(held[:room])
+        self.lost_in_memory += max(len(held) - room, 0)
         self._arrived.set()
 
     async def write(self) -> None:
@@ -72,18 +83,22 @@ class Outbox:
             await self._arrived.wait()
 
     async def _write_some(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-        try:
-            await self._on_disk(lambda: self._spool.append([_encoded(record) for record in batch]))
-        except SpoolError as error:
-            self.lost_on_disk += len(batch)
-            _log.error("records lost", why=str(error), records=len(batch))
-            return
-        self.written += len(batch)
+        await self._on_disk(self._append)
         for event in self._stored.values():
             event.set()
         if asyncio.get_running_loop().time() - self._synced_at > self._sync_seconds:
             await self._sync()
+
+    def _append(self) -> None:
+        """Taken from the queue in the disk's thread: a task that is cancelled meanwhile leaves nothing in between."""
+        batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        try:
+            self._spool.append([encoded(record) for record in batch])
+        except SpoolError as error:
+            self.lost_on_disk += len(batch)
+            _log.error("records lost", why=str(error), records=len(batch))
+        else:
+            self.written += len(batch)
 
     async def _sync(self) -> None:
         self._synced_at = asyncio.get_running_loop().time()
@@ -92,11 +107,13 @@ class Outbox:
         except SpoolError as error:
             _log.error("spool not synced", why=str(error))
 
-    async def read(self, destination: str, max_records: int, max_bytes: int = 1 << 20) -> Sequence[Stored]:
-        """The destination's next records; waits until there are any."""
+    async def read(
+        self, destination: str, max_records: int, max_bytes: int = 1 << 20, after: Stored | None = None
+    ) -> Sequence[Stored]:
+        """The destination's next records, those `after` one that is under way; waits until there are any."""
         while True:
             self._stored[destination].clear()
-            found = await self._on_disk(lambda: self._spool.read(destination, max_records, max_bytes))
+            found = await self._on_disk(lambda: self._spool.read(destination, max_records, max_bytes, after))
             if found:
                 return found
             await self._stored[destination].wait()
@@ -106,7 +123,16 @@ class Outbox:
 
     async def take_lost(self) -> dict[str, int]:
         """What the spool dropped for each destination since the last call."""
-        return await self._on_disk(self._spool.take_lost)
+        return await self._on_disk(self._settled)
+
+    def _settled(self) -> dict[str, int]:
+        self._spool.heal()
+        return self._spool.take_lost()
+
+    @property
+    def trouble(self) -> str:
+        """Why the disk takes nothing, while records are kept in memory."""
+        return self._spool.trouble
 
     def backlog(self, destination: str) -> int:
         return self._spool.backlog(destination)
@@ -115,17 +141,24 @@ class Outbox:
     def size(self) -> int:
         return self._spool.size
 
+    @property
+    def crowded(self) -> bool:
+        """Whether records come faster than the disk takes them: who can, should wait."""
+        return len(self._waiting) > self.capacity // 2
+
+    @property
+    def refusing(self) -> bool:
+        """Whether what is put now would be lost: a report of losses had better wait."""
+        return self._spool.refusing
+
     async def close(self) -> None:
         """Write what still waits, then close the spool."""
         while self._waiting:
             await self._write_some()
+        await self._on_disk(self._spool.heal)
         await self._sync()
         await self._on_disk(self._spool.close)
         self._disk.shutdown()
 
     async def _on_disk(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
-
-
-def _encoded(record: Json) -> bytes:
-    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()

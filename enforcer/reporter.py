@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from enforcer.alerts import Alert, AlertKind, AlertTable, Condition
-from enforcer.flows import FlowTable, Names, name, read
+from enforcer.alerts import Alert, AlertKind, Condition
+from enforcer.alerttable import AlertTable
+from enforcer.flows import Named, Names, name, read
+from enforcer.flowtable import FlowTable
 from enforcer.nflog import Packet
-from enforcer.records import Json, Stamp
+from enforcer.records import Json, Record, Stamp
 from enforcer.ruleset import Terminal
 from zones.policy import Verdict
+
+_SLICE = 500
 
 
 @dataclass(slots=True)
@@ -28,20 +33,26 @@ class Counts:
 
 
 class Reporter:
-    """`put` takes records, in their order."""
+    """`put` takes records, in their order; `denied` is told of every denied packet."""
 
     def __init__(
-        self, stamp: Stamp, flows: FlowTable, alerts: AlertTable, put: Callable[[Iterable[Json]], None]
+        self,
+        stamp: Stamp,
+        flows: FlowTable,
+        alerts: AlertTable,
+        put: Callable[[Iterable[Record]], None],
+        denied: Callable[[Named], None] = lambda _: None,
     ) -> None:
         self._stamp = stamp
-        self._flows = flows
-        self._alerts = alerts
+        self.flows = flows
+        self.alerts = alerts
         self._put = put
+        self._denied = denied
         self.counts = Counts()
 
     def packets(self, packets: Iterable[Packet], terminals: Mapping[str, Terminal], names: Names, now: float) -> None:
         """Logged packets of one read. A prefix that names no rule belongs to a ruleset that is gone, or isn't ours."""
-        records: list[Json] = []
+        records: list[Record] = []
         for packet in packets:
             self.counts.packets += 1
             seen = read(packet, terminals, now)
@@ -49,33 +60,42 @@ class Reporter:
                 self.counts.unattributed += 1
                 continue
             named = name(seen, names)
-            early = self._flows.add(named, self._stamp)
+            early = self.flows.add(named, self._stamp)
             if early is not None:
                 self.counts.flows += 1
                 records.append(early)
             if seen.verdict is not Verdict.ALLOW:
                 self.counts.denied += 1
-                records += self._told(self._alerts.denied(named))
+                records += self._told(self.alerts.denied(named))
+                self._denied(named)
+        self._put(records)
+
+    def ended(self, records: Sequence[Record], unattributed: int) -> None:
+        """Connections that are over; of some more the rule isn't known."""
+        self.counts.flows += len(records)
+        self.counts.unattributed += unattributed
         self._put(records)
 
     def event(self, kind: AlertKind, subject: str, message: str, now: float, count: int = 1) -> None:
-        self._put(list(self._told(self._alerts.event(kind, subject, message, now, count))))
+        self._put(list(self._told(self.alerts.event(kind, subject, message, now, count))))
 
-    def tick(self, now: float) -> None:
-        """Whatever has become due."""
-        flows = list(self._flows.take(now, self._stamp))
+    def tick(self, now: float) -> bool:
+        """Some of what has become due; whether that was all of it."""
+        flows = list(islice(self.flows.take(now, self._stamp), _SLICE))
         self.counts.flows += len(flows)
-        self._put([*flows, *self._told(self._alerts.take(now))])
+        self._put([*flows, *self._told(self.alerts.take(now))])
+        return len(flows) < _SLICE
 
     def conditions(self, current: Iterator[Condition], now: float) -> None:
-        self._put(list(self._told(self._alerts.conditions(current, now))))
+        self._put(list(self._told(self.alerts.conditions(current, now))))
 
     def finish(self, now: float) -> None:
         """At the end: what was still being counted."""
-        self.tick(now)
-        flows = list(self._flows.take_all(self._stamp))
+        while not self.tick(now):
+            pass
+        flows = list(self.flows.take_all(self._stamp))
         self.counts.flows += len(flows)
-        self._put(flows)
+        self._put([*flows, *self._told(self.alerts.take_all(now))])
 
     def _told(self, alerts: Iterable[Alert]) -> Iterator[Json]:
         for alert in alerts:

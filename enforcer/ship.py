@@ -6,39 +6,45 @@ that is `enforcer.delivery`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from enforcer.destinations import CloudWatchSettings, DestinationSettings, FileSettings, HecSettings, SyslogSettings
 from enforcer.senders.cloudwatch import CloudWatchSender
 from enforcer.senders.file import FileSender
 from enforcer.senders.hec import HecSender, token_reader
 from enforcer.senders.syslog import SyslogSender
-from enforcer.siem.outcome import Outcome
+from enforcer.siem.outcome import Gone, Outcome
 
-Json = Mapping[str, Any]
 _RECORDS, _OCTETS = 1000, 1 << 20
 
 
 class Sender(Protocol):
     """One destination's transport."""
 
-    async def send(self, records: Sequence[Json]) -> tuple[int, Outcome]:
-        """Send the first records of a batch: how many were tried, and what became of them."""
+    async def send(self, payloads: Sequence[bytes]) -> tuple[int, Outcome]:
+        """Send the first records of a batch, given as their JSON: how many were tried, and what became of them."""
 
     async def close(self) -> None: ...
 
 
+@runtime_checkable
+class Confirming(Sender, Protocol):
+    """One that says `Accepted`. `in_flight` batches may wait for their confirmation, each no longer than `patience`."""
+
+    in_flight: int
+    patience: float
+
+    async def confirmed(self, receipts: Collection[int]) -> tuple[set[int], Outcome | Gone | None]:
+        """Those of the receipts that the receiver confirms now, each only once; and why it can't be asked."""
+
+
 def appetite(settings: DestinationSettings) -> tuple[int, int]:
-    """How many records and octets to offer at once: enough for all batches that may be under way together.
+    """How many records and octets to offer at once.
 
     Syslog is told that a batch has arrived only after a moment, so its batches are large.
     """
-    several = 1
-    if isinstance(settings, HecSettings) and settings.acknowledge:
-        several = settings.in_flight
-    elif isinstance(settings, SyslogSettings):
-        several = 4
+    several = 4 if isinstance(settings, SyslogSettings) else 1
     return _RECORDS * several, _OCTETS * several
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 
@@ -16,8 +16,6 @@ from enforcer.siem import cloudwatch, sigv4
 from enforcer.siem.formats import FORMATS, fitting
 from enforcer.siem.outcome import Hold, Outcome
 from enforcer.siem.values import millis
-
-Json = Mapping[str, Any]
 
 
 class CloudWatchSender:
@@ -31,13 +29,13 @@ class CloudWatchSender:
         self._https = tls.Https(settings.ca_file, settings.cert_file, settings.key_file, settings.timeout_seconds)
         self._keys = KeyRing(environment, settings.region)
 
-    async def send(self, records: Sequence[Json]) -> tuple[int, Outcome]:
-        lines, unfit = await asyncio.to_thread(fitting, records, self._line)
+    async def send(self, payloads: Sequence[bytes]) -> tuple[int, Outcome]:
+        lines, unfit = await asyncio.to_thread(fitting, payloads, self._line)
         if not lines:
             return 1, unfit
         events = [cloudwatch.Event(at, *line) for at, line in enumerate(lines)]
         count = cloudwatch.within(events)
-        stream = self._settings.stream or str(records[0]["node"])
+        stream = self._settings.stream or str(json.loads(payloads[0])["node"])
         try:
             return count, await self._put(stream, cloudwatch.in_order(events[:count]))
         except (httpx.HTTPError, tls.CertificateFilesError) as error:
@@ -45,26 +43,26 @@ class CloudWatchSender:
         except (OSError, ValueError) as error:
             return count, Hold(f"no AWS keys: {error}")
 
-    def _line(self, record: Json) -> tuple[int, str]:
+    def _line(self, payload: bytes) -> tuple[int, str]:
+        record = json.loads(payload)
         return millis(record) or 0, self._format.text(record)
 
     async def _put(self, stream: str, events: Sequence[cloudwatch.Event]) -> Outcome:
         group = self._settings.group
         body = cloudwatch.put_events(group, stream, events)
         response = await self._post("PutLogEvents", body)
-        if cloudwatch.missing_stream(response.status_code, response.content):
+        if cloudwatch.missing_stream(response.status, response.content):
             await self._post("CreateLogStream", cloudwatch.create_stream(group, stream))
             response = await self._post("PutLogEvents", body)
-        if response.status_code in {400, 401, 403}:
+        if response.status in {400, 401, 403}:
             self._keys.forget()
-        return cloudwatch.interpret(response.status_code, response.content, events)
+        return cloudwatch.interpret(response.status, response.content, events)
 
-    async def _post(self, operation: str, body: bytes) -> httpx.Response:
-        client = await self._https.client()
+    async def _post(self, operation: str, body: bytes) -> tls.Answer:
         keys = await self._keys.keys()
         scope = sigv4.Scope(self._settings.region, cloudwatch.SERVICE)
         headers = sigv4.signed(keys, scope, datetime.now(UTC), self._host, "/", cloudwatch.headers(operation), body)
-        return await client.post(self._url, content=body, headers=headers)
+        return await self._https.post(self._url, body, headers)
 
     async def close(self) -> None:
         await self._https.close()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from enforcer.destinations import FileSettings
 from enforcer.siem.formats import FORMATS, fitting
 from enforcer.siem.outcome import Delivered, Outcome, Retry
-
-Json = Mapping[str, Any]
 
 
 class FileSender:
@@ -22,8 +23,8 @@ class FileSender:
         self._path = settings.path
         self._format = FORMATS[settings.format]
 
-    async def send(self, records: Sequence[Json]) -> tuple[int, Outcome]:
-        lines, unfit = await asyncio.to_thread(fitting, records, self._line)
+    async def send(self, payloads: Sequence[bytes]) -> tuple[int, Outcome]:
+        lines, unfit = await asyncio.to_thread(fitting, payloads, self._line)
         if not lines:
             return 1, unfit
         try:
@@ -32,15 +33,15 @@ class FileSender:
             return len(lines), Retry(f"{self._path} can't be written: {error.strerror}")
         return len(lines), Delivered()
 
-    def _line(self, record: Json) -> bytes:
-        return f"{self._format.text(record)}\n".encode()
+    def _line(self, payload: bytes) -> bytes:
+        return f"{self._format.text(json.loads(payload))}\n".encode()
 
     def _append(self, data: bytes) -> None:
         if self._path == "-":
             _write_whole(sys.stdout.buffer, data)
             return
-        with Path(self._path).open("ab") as file:
-            _write_whole(file, data)
+        with Path(self._path).open("ab", buffering=0) as file:
+            _append_whole(file, data)
 
     async def close(self) -> None: ...
 
@@ -48,3 +49,15 @@ class FileSender:
 def _write_whole(file: BinaryIO, data: bytes) -> None:
     file.write(data)
     file.flush()
+
+
+def _append_whole(file: FileIO, data: bytes) -> None:
+    """All or nothing, where it is a file: half a line would spoil the one that is written after it."""
+    before, view = file.seek(0, os.SEEK_END) if file.seekable() else None, memoryview(data)
+    try:
+        while view:
+            view = view[file.write(view) :]
+    except OSError:
+        if before is not None:
+            file.truncate(before)
+        raise

@@ -1,34 +1,41 @@
 """Syslog over TLS or TCP: octet-counted frames on one kept connection.
 
-Syslog has no reply, so a batch counts as delivered when the receiver's kernel has acknowledged its last octet and the
-connection stands a moment longer: a receiver that dies over a batch resets it.
+Syslog has no reply, so a batch counts when the receiver's kernel has acknowledged its last octet and the connection has
+outlived it for a while: a receiver that dies over what it hasn't read resets it, and all of that while is sent again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import socket
 import ssl
 import struct
 import termios
-from collections.abc import Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Collection, Sequence
+from itertools import count
 
 from enforcer.destinations import SyslogSettings
 from enforcer.section import host_and_port
 from enforcer.senders import tls
 from enforcer.siem import syslog
 from enforcer.siem.formats import FORMATS, fitting
-from enforcer.siem.outcome import Delivered, Outcome
+from enforcer.siem.outcome import Accepted, Gone, Outcome, Retry
 
-Json = Mapping[str, Any]
 _FLUSH_INTERVAL = 0.005
-_ESTABLISHED, _SETTLE_SECONDS = 1, 0.05
+_ESTABLISHED, _IN_FLIGHT = 1, 64
 
 
 class SyslogSender:
-    """Connects when there is something to send, and again when the connection is gone."""
+    """Connects when there is something to send, and again when the connection is gone.
+
+    `_sent`: when each batch was acknowledged by the other kernel; `_gone`: why those before will never count.
+    """
+
+    in_flight = _IN_FLIGHT
+    outlived: float = 2.0
 
     def __init__(self, settings: SyslogSettings) -> None:
         self._settings = settings
@@ -40,40 +47,78 @@ class SyslogSender:
             severities=dict(syslog.SEVERITIES) | dict(settings.severities.items()),
         )
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._receipts = count()
+        self._sent: dict[int, float] = {}
+        self._gone = ""
 
-    async def send(self, records: Sequence[Json]) -> tuple[int, Outcome]:
-        frames, unfit = await asyncio.to_thread(fitting, records, self._frame)
+    @property
+    def patience(self) -> float:
+        return self._settings.timeout_seconds + self.outlived
+
+    async def send(self, payloads: Sequence[bytes]) -> tuple[int, Outcome]:
+        frames, unfit = await asyncio.to_thread(fitting, payloads, self._frame)
         if not frames:
             return 1, unfit
+        await self._look()
+        if self._gone:
+            return len(frames), Retry(self._gone)
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 await self._write(b"".join(frames))
         except (OSError, TimeoutError, EOFError) as error:
-            await self.close()
+            await self._lose(error)
             return len(frames), tls.unreachable(self._settings.address, error)
-        return len(frames), Delivered()
+        receipt = next(self._receipts)
+        self._sent[receipt] = time.monotonic()
+        return len(frames), Accepted(receipt)
 
-    def _frame(self, record: Json) -> bytes:
-        return syslog.frame(record, self._form, self._format.text)
+    async def confirmed(self, receipts: Collection[int]) -> tuple[set[int], Gone | None]:
+        """What the connection has outlived for long enough."""
+        await self._look()
+        if self._gone:
+            why, self._gone = self._gone, ""
+            return set(), Gone(why)
+        before = time.monotonic() - self.outlived
+        ripe = {receipt for receipt in receipts if self._sent.get(receipt, before) < before}
+        for receipt in ripe:
+            del self._sent[receipt]
+        return ripe, None
+
+    async def _look(self) -> None:
+        """Whether the connection still stands."""
+        if self._streams is None:
+            return
+        reader, writer = self._streams
+        try:
+            _unacknowledged(writer)
+            if reader.at_eof() or writer.is_closing():
+                raise reader.exception() or EOFError("the receiver closed the connection")
+        except (OSError, EOFError) as error:
+            await self._lose(error)
+
+    async def _lose(self, error: BaseException) -> None:
+        """With the connection goes what it has not outlived."""
+        if self._sent:
+            self._gone = " ".join(str(error).split()) or type(error).__name__
+            self._sent.clear()
+        await self.close()
+
+    def _frame(self, payload: bytes) -> bytes:
+        return syslog.frame(json.loads(payload), self._form, self._format.text)
 
     async def _write(self, data: bytes) -> None:
-        reader, writer = await self._connected()
+        writer = await self._connected()
         writer.write(data)
         await writer.drain()
         while writer.transport.get_write_buffer_size() or _unacknowledged(writer):  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(_FLUSH_INTERVAL)
-        await asyncio.sleep(_SETTLE_SECONDS)
-        if _unacknowledged(writer) or reader.at_eof() or writer.is_closing():
-            raise reader.exception() or EOFError("the receiver closed the connection")
 
-    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._streams is not None and self._streams[0].at_eof():
-            await self.close()
+    async def _connected(self) -> asyncio.StreamWriter:
         if self._streams is None:
             host, port = host_and_port(self._settings.address)
             name = (self._settings.server_name or host) if self._settings.tls else None
             self._streams = await asyncio.open_connection(host, port, ssl=self._context(), server_hostname=name)
-        return self._streams
+        return self._streams[1]
 
     def _context(self) -> ssl.SSLContext | None:
         settings = self._settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,13 +21,37 @@ def context(ca_file: Path | None, cert_file: Path | None = None, key_file: Path 
     return made
 
 
+# No receiver's answer is longer; what a hostile or broken one sends beyond that is never taken in, nor unpacked.
+_LONGEST_ANSWER = 256 * 1024
+# What a receiver's TLS says of a certificate of ours that it doesn't take.
+_OUR_CERTIFICATE = (
+    "CERTIFICATE_REQUIRED",
+    "UNKNOWN_CA",
+    "BAD_CERTIFICATE",
+    "CERTIFICATE_EXPIRED",
+    "CERTIFICATE_REVOKED",
+)
+
+
 class CertificateFilesError(Exception):
     """A certificate's file is gone or has become unusable since the start."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receiver said, as far as we listened. Header names are in lower case."""
+
+    status: int
+    content: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Https:
-    """An HTTPS client with kept connections; made anew when a certificate's file has changed: those are rotated."""
+    """An HTTPS client with kept connections; made anew when a certificate's file has changed: those are rotated.
+
+    `timeout` is for a whole request: one who answers an octet at a time has no more time than others.
+    """
 
     ca_file: Path | None
     cert_file: Path | None
@@ -34,7 +59,16 @@ class Https:
     timeout: float
     _made: tuple[object, httpx.AsyncClient] | None = field(default=None, init=False)
 
-    async def client(self) -> httpx.AsyncClient:
+    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+        """Raises CertificateFilesError, httpx.HTTPError."""
+        client = await self._client()
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await _asked(client, url, content, headers)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(f"no whole answer within {self.timeout:g} s") from error
+
+    async def _client(self) -> httpx.AsyncClient:
         """Raises CertificateFilesError."""
         try:
             files = await asyncio.to_thread(self._files)
@@ -57,6 +91,17 @@ class Https:
             await client.aclose()
 
 
+async def _asked(client: httpx.AsyncClient, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+    plain = {"Accept-Encoding": "identity", **headers}
+    async with client.stream("POST", url, content=content, headers=plain) as response:
+        held = bytearray()
+        async for chunk in response.aiter_raw():
+            held += chunk
+            if len(held) > _LONGEST_ANSWER:
+                break
+        return Answer(response.status_code, bytes(held[:_LONGEST_ANSWER]), dict(response.headers))
+
+
 def unreachable(where: str, error: BaseException) -> Outcome:
     """A certificate that doesn't hold won't get better by itself; the rest may."""
     text = " ".join(str(error).split()) or type(error).__name__
@@ -64,6 +109,6 @@ def unreachable(where: str, error: BaseException) -> Outcome:
         return Hold(text)
     if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in text:
         return Hold(f"{where} has a certificate that can't be verified: {text}; give its authority as caFile")
-    if "CERTIFICATE_REQUIRED" in text or "UNKNOWN_CA" in text or "BAD_CERTIFICATE" in text:
+    if any(word in text.upper().replace(" ", "_") for word in _OUR_CERTIFICATE):
         return Hold(f"{where} wants another certificate of ours: {text}; give it as certFile and keyFile")
-    return Retry(f"{where} can't be reached: {text}")
+    return Retry(f"{where} can't be reached: {text}", slow=isinstance(error, httpx.TimeoutException | TimeoutError))

@@ -15,6 +15,7 @@ SERVICE, CONTENT_TYPE = "logs", "application/x-amz-json-1.1"
 # PutLogEvents' limits: octets of all events, each counted with 26 more; their number; and how far they lie apart.
 _MAX_BYTES, _MAX_EVENTS, _MAX_SPAN = 1_048_576, 10_000, 24 * 3600 * 1000
 _OVERHEAD = 26
+_LONGEST_TEXT = 200
 _TOO_OLD = ("tooOldLogEventEndIndex", "expiredLogEventEndIndex")
 
 _LATER = frozenset(
@@ -84,8 +85,8 @@ def interpret(status: int, reply: bytes, events: Sequence[Event]) -> Outcome:
     """What a reply to a batch means; `events` in the order in which they were sent."""
     answer = _answer(reply)
     if status // 100 == 2:  # noqa: PLR2004 - HTTP's successes
-        return Delivered(refused=_refused(answer.get("rejectedLogEventsInfo") or {}, events))
-    code, text = _code(answer), str(answer.get("message") or answer.get("Message") or "")
+        return _taken(answer, events)
+    code, text = _code(answer), _text(answer or {})
     said = f"HTTP {status} {code}: {text}".rstrip(": ")
     if code == "DataAlreadyAcceptedException":
         return Delivered()
@@ -96,6 +97,13 @@ def interpret(status: int, reply: bytes, events: Sequence[Event]) -> Outcome:
     if code in _LATER or status >= 500 or status in {408, 429}:  # noqa: PLR2004 - HTTP's server errors
         return Retry(said)
     return Hold(said)
+
+
+def _taken(answer: Json | None, events: Sequence[Event]) -> Outcome:
+    if answer is None:
+        return Retry("the answer is not that of a log store")
+    info = answer.get("rejectedLogEventsInfo")
+    return Delivered(refused=_refused(info if isinstance(info, dict) else {}, events))
 
 
 def _refused(info: Json, events: Sequence[Event]) -> dict[int, str]:
@@ -111,20 +119,26 @@ def _refused(info: Json, events: Sequence[Event]) -> dict[int, str]:
 
 def _number(info: Json, name: str, default: int = 0) -> int:
     found = info.get(name)
-    return found if isinstance(found, int) else default
+    return max(found, 0) if isinstance(found, int) else default
 
 
-def _code(answer: Json) -> str:
+def _code(answer: Json | None) -> str:
     """`com.amazonaws.logs#ThrottlingException:http://…` without what stands around the name."""
-    return str(answer.get("__type") or answer.get("code") or "").rpartition("#")[2].partition(":")[0]
+    told = answer or {}
+    return str(told.get("__type") or told.get("code") or "").rpartition("#")[2].partition(":")[0][:_LONGEST_TEXT]
 
 
-def _answer(reply: bytes) -> Json:
+def _text(answer: Json) -> str:
+    return " ".join(str(answer.get("message") or answer.get("Message") or "").split())[:_LONGEST_TEXT]
+
+
+def _answer(reply: bytes) -> Json | None:
+    """None for what is no answer of this service."""
     try:
         answer = json.loads(reply)
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _body(content: Json) -> bytes:

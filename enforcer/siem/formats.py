@@ -16,6 +16,7 @@ from enforcer.siem.values import compact
 
 Json = Mapping[str, Any]
 Rendered = str | Json
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -49,17 +50,23 @@ class Format:
         return rendered if isinstance(rendered, str) else compact(rendered)
 
 
-def fitting(records: Sequence[Json], render: Callable[[Json], T]) -> tuple[list[T], Refused]:
+def fitting(
+    records: Sequence[S], render: Callable[[S], T], room: Callable[[T], bool] = lambda _: True
+) -> tuple[list[T], Refused]:
     """Records rendered up to the first that can't be, and what is to be said of that one where it is the first.
 
-    It takes its time: transports call it in a thread, so that nothing else waits for it.
+    Or up to the first that there is no `room` for; one at least. It takes its time: transports call it in a thread, so
+    that nothing else waits for it.
     """
     done: list[T] = []
     for record in records:
         try:
-            done.append(render(record))
+            rendered = render(record)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             return done, Refused(0, f"the record doesn't fit the format: {error!r}")
+        if not room(rendered) and done:
+            break
+        done.append(rendered)
     return done, Refused(0, "")
 
 

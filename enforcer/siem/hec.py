@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,9 @@ from enforcer.siem.outcome import Delivered, Hold, Outcome, Refused, Retry, Spli
 from enforcer.siem.values import compact
 
 Json = Mapping[str, Any]
+_BEGINNING = re.compile(
+    rb'{"kind":"flow","id":"([0-9a-f]+)","time":"([0-9T:.-]+Z)","cluster":("[^"\\]*"),"node":("[^"\\]*"),'
+)
 EVENT_PATH, ACK_PATH = "/services/collector/event", "/services/collector/ack"
 
 # Codes of the collector, by what to do about them.
@@ -33,8 +37,12 @@ _ADMINISTRATOR = {
     22: "the token is disabled",
     28: "the data channel is missing",
 }
+# Codes that speak of one event; a status 413 speaks of the batch.
+_OF_AN_EVENT, _TOO_BIG = frozenset({5, 6, 12, 13, 15}), 413
+_WRONG_INDEX = 7
 _HTTP_LATER = frozenset({408, 425, 429})
-_HTTP_ADMINISTRATOR = frozenset({401, 403, 404, 405, 407, 415})
+# However long a receiver wishes us to wait, it is asked again after this: seconds.
+_LONGEST_WISH, _LONGEST_TEXT = 600.0, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +72,44 @@ def render(record: Json, rendered: Json | str, envelope: Envelope) -> bytes:
     return compact(event).encode()
 
 
-def within(events: Sequence[bytes], limit: int) -> int:
-    """How many events from the start fit into `limit` bytes; at least one."""
-    total = 0
-    for count, event in enumerate(events):
-        total += len(event)
-        if total > limit and count:
-            return count
-    return len(events)
+@dataclass(slots=True)
+class Wrapper:
+    """Puts the envelope around a flow record's bytes as the spool has them: what `render` makes of the record as it is.
+
+    Decoding and encoding it again would take ten times as long.
+    """
+
+    envelope: Envelope
+    _before: bytes = field(init=False)
+    _after: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        envelope = self.envelope
+        sourcetype = envelope.sourcetype or "zonebridge:flow"
+        self._before = compact({"source": envelope.source, "sourcetype": sourcetype})[1:-1].encode()
+        self._after = b"" if envelope.index is None else b"," + compact({"index": envelope.index})[1:-1].encode()
+
+    def wrapped(self, payload: bytes) -> bytes | None:
+        """None for what doesn't begin as our flow records do."""
+        found = _BEGINNING.match(payload)
+        if found is None:
+            return None
+        own_id, time, cluster, node = found.groups()
+        at = repr(datetime.fromisoformat(time.decode()).timestamp()).encode()
+        return b'{"time":%b,"host":%b,%b,"event":%b,"fields":{"id":"%b","cluster":%b}%b}' % (
+            at, node, self._before, payload, own_id, cluster, self._after
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Room:
+    """For events in one request."""
+
+    left: int
+
+    def __call__(self, event: bytes) -> bool:
+        self.left -= len(event)
+        return self.left >= 0
 
 
 def body(events: Iterable[bytes]) -> bytes:
@@ -91,29 +129,35 @@ def headers(token: str, channel: str) -> dict[str, str]:
 def interpret(status: int, reply: bytes, retry_after: str | None, count: int) -> Outcome:
     """What a reply to a batch of `count` events means."""
     answer = _answer(reply)
-    code = answer.get("code")
-    said = f"HTTP {status}" + (f", code {code}: {answer.get('text', '')}" if code is not None else "")
+    code = answer.get("code") if type(answer.get("code")) is int else None
+    said = f"HTTP {status}" + (f", code {code}: {_text(answer)}" if code is not None else "")
     if code in _LATER or status in _HTTP_LATER or status >= 500:  # noqa: PLR2004 - HTTP's server errors
         return Retry(said, _seconds(retry_after))
     if code in _ADMINISTRATOR:
-        return Hold(f"{_ADMINISTRATOR[code]} ({said})")
+        return Hold(f"{_ADMINISTRATOR[code]} ({said})", _before(answer, count) if code == _WRONG_INDEX else 0)
     if status // 100 == 2:  # noqa: PLR2004 - HTTP's successes
         return _success(code, said)
-    if status in _HTTP_ADMINISTRATOR or status < 400:  # noqa: PLR2004 - a redirect is a wrong address
-        return Hold(said)
-    return _bad_event(answer, said, count)
+    if code in _OF_AN_EVENT or status == _TOO_BIG:
+        return _bad_event(answer, said, count)
+    return Hold(f"{said}: that is not a collector's answer to events")
 
 
 def ack_id(reply: bytes) -> int | None:
     """The id to ask for later; None where the token has no indexer acknowledgement."""
     found = _answer(reply).get("ackId")
-    return found if isinstance(found, int) else None
+    return found if type(found) is int else None
 
 
 def acknowledged(reply: bytes, wanted: Iterable[int]) -> set[int]:
     """Of which batches an answer to `{"acks": [wanted]}` says that they are indexed. It says so only once."""
     acks = _answer(reply).get("acks")
     return {each for each in wanted if isinstance(acks, dict) and acks.get(str(each)) is True}
+
+
+def _before(answer: Json, count: int) -> int:
+    """How many events are there before the one that may not go where it should: that code alone counts from one."""
+    number = answer.get("invalid-event-number")
+    return number - 1 if type(number) is int and 0 < number <= count else 0
 
 
 def _success(code: object, said: str) -> Outcome:
@@ -130,7 +174,7 @@ def _bad_event(answer: Json, said: str, count: int) -> Outcome:
     Naming the first of many may also mean that the whole batch is too big for it; nothing is kept then.
     """
     number = answer.get("invalid-event-number")
-    if isinstance(number, int) and 0 < number < count:
+    if type(number) is int and 0 < number < count:
         return Refused(number, said)
     return Refused(0, said) if count == 1 else Split(said)
 
@@ -138,13 +182,17 @@ def _bad_event(answer: Json, said: str, count: int) -> Outcome:
 def _answer(reply: bytes) -> Json:
     try:
         answer = json.loads(reply)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 
 
+def _text(answer: Json) -> str:
+    return " ".join(str(answer.get("text", "")).split())[:_LONGEST_TEXT]
+
+
 def _seconds(retry_after: str | None) -> float | None:
     try:
-        return None if retry_after is None else max(0.0, float(retry_after))
+        return None if retry_after is None else min(max(0.0, float(retry_after)), _LONGEST_WISH)
     except ValueError:
         return None

@@ -18,18 +18,41 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """The receiver has taken the batch, but it counts only once it confirms this receipt."""
+
+    receipt: int
+    slow_down: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What was accepted and isn't confirmed never will be: all of it is to be sent again."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
-    """Nothing is wrong with the batch; send it again, not before `after` seconds where the receiver said so."""
+    """Nothing is wrong with the batch; send it again, not before `after` seconds where the receiver said so.
+
+    `slow`: there was no answer in time; a smaller batch may do.
+    """
 
     why: str
     after: float | None = None
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Sending again can't help before an administrator has acted: a token, a right, a wrong address."""
+    """Sending again can't help before an administrator has acted: a token, a right, a wrong address.
+
+    `arrived`: how many records of the batch are there all the same, from the first one on.
+    """
 
     why: str
+    arrived: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +70,4 @@ class Split:
     why: str
 
 
-Outcome = Delivered | Retry | Hold | Refused | Split
+Outcome = Delivered | Accepted | Retry | Hold | Refused | Split

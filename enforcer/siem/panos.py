@@ -115,7 +115,16 @@ def _traffic(record: Json) -> dict[str, Any]:
         "monitortag": "" if record.get("enforced", True) else "observe",
         "tunnel": "N/A",
         "xff_ip": end(record, "client").get("address", ""),
+        "src_edl": _list(record, "sources"),
+        "dst_edl": _list(record, "destinations"),
     } | _ends(record)
+
+
+def _list(record: Json, side: str) -> str:
+    """The list that holds the address, where that is certain."""
+    blocklists = record.get("blocklists", {})
+    names = blocklists.get(side, ())
+    return str(names[0]) if len(names) == 1 and not blocklists.get("mixed") else ""
 
 
 def _ends(record: Json) -> dict[str, Any]:
@@ -169,8 +178,10 @@ def _session(record: Json) -> int:
 def _reason(record: Json) -> str:
     if not passes(record):
         return "policy-deny"
+    if record.get("moment") != "end":
+        return "n/a"
     ended: str = record.get("reason", "unknown")
-    return ended if record.get("moment") == "end" else "n/a"
+    return "unknown" if ended == "tcp-rst" else ended  # PAN-OS only knows resets by either side
 
 
 def _system(record: Json) -> dict[str, Any]:

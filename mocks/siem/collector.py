@@ -9,12 +9,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal, TextIO, TypedDict
+from typing import Any, Literal, TextIO, TypedDict
 
 from mocks.siem.acks import Acks
 from mocks.siem.bodies import gunzip, read_ack_query
 from mocks.siem.codes import ACK_DISABLED, HEALTHY, INVALID_FORMAT, NO_DATA, SUCCESS, Refusal, status_of
-from mocks.siem.envelope import Batch, Context, Event, read_batch
+from mocks.siem.envelope import Batch, Context, Event, nothing, read_batch
 from mocks.siem.journal import Journal
 from mocks.siem.rawlines import read_lines
 from mocks.siem.replies import HTTP_OK, Call, Reply, Request, called, decorated, page, reply_with
@@ -46,6 +46,7 @@ class Settings(TypedDict, total=False):
 class Collector:
     """Tokens, a size cap, acknowledgement, and the events so far.
 
+    `refuses` says which events are to be answered with code 6, as what no index takes.
     `oversize` says how a body above `max_content_length` (measured after gunzip) is refused: like Enterprise (413) or
     like Cloud (400, code 6).
     """
@@ -76,6 +77,7 @@ class Collector:
         self.requests = 0
         self.wire_bytes = 0
         self.lost_to_unknown_keys: list[str] = []
+        self.refuses: Callable[[Any], bool] = nothing
         self.script = Script()
         self._keep = keep
         self._clock = clock
@@ -170,7 +172,7 @@ class Collector:
             return body
         if not body:
             raise Refusal(NO_DATA)
-        context = Context(token, self.host, self._clock(), channel)
+        context = Context(token, self.host, self._clock(), channel, self.refuses)
         batch = read_lines(body, request.query, context) if raw else read_batch(body, context)
         return self._commit(batch, context, lose=lose)
 

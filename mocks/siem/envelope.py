@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,10 @@ class Event:
         return {"via": "hec", **{name: getattr(self, name) for name in shown}}
 
 
+def nothing(_: object) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What an object doesn't say itself."""
@@ -56,6 +60,7 @@ class Context:
     host: str
     received: float
     channel: str = ""
+    refuses: Callable[[Any], bool] = nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,8 @@ def read_object(value: object, number: int, context: Context) -> Event:
     if unknown is not None:
         raise UnknownKeyError(unknown)
     check_event(value, number)
+    if context.refuses(value["event"]):
+        raise Refusal(INVALID_FORMAT, number)
     metadata = {key: read_text(value, key, number) for key in METADATA}
     fields = read_fields(value.get("fields", {}), number)
     token = context.token

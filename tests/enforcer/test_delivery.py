@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -61,10 +62,11 @@ def syslog(server, **more):
 
 
 @asynccontextmanager
-async def delivering(directory, settings, environment=ENVIRONMENT, **more):
+async def delivering(directory, settings, environment=ENVIRONMENT, *, outlived=0.1, **more):
     """An outbox whose records go to one destination."""
     outbox = Outbox(Spool.open(directory / "spool", ["siem"], 1 << 26, 1 << 20), sync_seconds=0.05)
     transport = sender(settings, environment)
+    transport.outlived = outlived  # what a syslog connection has to stand
     aside = directory / "refused.jsonl"
     delivery = Delivery("siem", outbox, transport, aside, settings.records, patience=Patience(0.01, 0.05), **more)
     tasks = [asyncio.create_task(outbox.write()), asyncio.create_task(delivery.deliver())]
@@ -238,12 +240,24 @@ def test_indexer_acknowledgement_is_waited_for(tmp_path):
 
 
 def test_several_batches_wait_for_their_acknowledgement_together(tmp_path):
-    with Siem(Token(SECRET, use_ack=True), ack_delay=0.5) as siem:
-        wanted = hec(siem, acknowledge=True, batch_bytes=4096, in_flight=8, **PATIENT)
-        sent(tmp_path, wanted, records(0, 200), batch=200)
+    """As many as may be; none counts before it is acknowledged."""
+    with Siem(Token(SECRET, use_ack=True), ack_delay=3600) as siem:
+        wanted = hec(siem, acknowledge=True, batch_bytes=4096, in_flight=8, timeout_seconds=300)
+
+        async def run():
+            async with delivering(tmp_path, wanted, batch=200) as (outbox, delivery):
+                outbox.put(records(0, 200))
+                await eventually(lambda: len(posted(siem)) == 8 and len(siem.hec.calls) > 10)
+                assert (len(posted(siem)), outbox.backlog("siem"), delivery.progress.sent) == (8, 200, 0)
+                siem.hec.acks.delay = 0
+                await eventually(lambda: outbox.backlog("siem") == 0)
+
+        asyncio.run(run())
         assert indexed(siem) == list(range(200))
-        polled = [call.path.endswith("/ack") for call in siem.hec.calls]
-        assert polled[:9] == [False] * 8 + [True]
+
+
+def posted(siem):
+    return [call for call in siem.hec.calls if not call.path.endswith("/ack")]
 
 
 def test_what_was_not_acknowledged_is_sent_again_from_there_on(tmp_path):
@@ -282,6 +296,23 @@ def test_index_and_source_type_by_kind_of_record(tmp_path):
         sent(tmp_path, hec(siem, **words, **PATIENT), wanted)
         found = [(event.sourcetype, event.index) for event in siem.hec.events]
     assert found == [("a", "net"), ("b", "main"), ("c", "main")]
+
+
+def test_an_index_that_is_refused_holds_and_what_stands_before_is_not_sent_twice(tmp_path):
+    wanted = [*records(0, 5), *records(5, 5, kind="alert", alert="log-loss")]
+    token = Token(SECRET, indexes=("main",))
+
+    async def run(siem):
+        async with delivering(tmp_path, hec(siem, index={"alert": "secret"}, **PATIENT)) as (outbox, delivery):
+            outbox.put(wanted)
+            await eventually(lambda: delivery.progress.held and delivery.progress.failures > 3)
+            assert outbox.backlog("siem") == 5
+            token.indexes = ("main", "secret")
+            await eventually(lambda: outbox.backlog("siem") == 0)
+
+    with Siem(token) as siem:
+        asyncio.run(run(siem))
+        assert indexed(siem) == list(range(10))
 
 
 def test_a_collector_that_wants_our_certificate_gets_it(tmp_path):
@@ -449,6 +480,44 @@ def test_any_format_into_a_file(tmp_path, name):
     wanted = list(CASES.values())
     sent(tmp_path, FileSettings(name="siem", type="file", path=str(path), format=name), wanted)
     assert path.read_text(encoding="utf-8").split("\n") == [*(FORMATS[name].text(record) for record in wanted), ""]
+
+
+def test_a_task_that_is_cancelled_while_the_disk_is_busy_loses_nothing(tmp_path, monkeypatch):
+    """As at every stop: what it had begun to write is written, and the rest at the end."""
+
+    async def run():
+        outbox = Outbox(Spool.open(tmp_path / "spool", ["siem"], 1 << 26, 1 << 20))
+        busy = threading.Event()
+        stuck = asyncio.create_task(outbox._on_disk(busy.wait))
+        writing = asyncio.create_task(outbox.write())
+        outbox.put(records(0, 2500))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        busy.set()
+        await stuck
+        await outbox.close()
+        assert outbox.written == 2500
+        assert outbox.lost_in_memory == outbox.lost_on_disk == 0
+
+    asyncio.run(run())
+
+
+def test_a_spool_that_cannot_be_read_is_told_and_tried_again(siem, tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    async def run():
+        async with delivering(tmp_path, hec(siem, **PATIENT)) as (outbox, delivery):
+            with monkeypatch.context() as patched:
+                patched.setattr("enforcer.segments.Segment.records", broken)
+                outbox.put(records(0, 3))
+                await eventually(lambda: "Input/output error" in delivery.progress.trouble)
+            await eventually(lambda: outbox.written == 3 and outbox.backlog("siem") == 0)
+
+    asyncio.run(run())
+    assert indexed(siem) == [0, 1, 2]
 
 
 def test_a_flood_is_bounded_in_memory_and_counted(tmp_path):

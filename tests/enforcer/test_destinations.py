@@ -37,27 +37,54 @@ def hec(**more):
 
 
 def test_the_command_tells_all_faults_and_ends_with_2(written, tmp_path):
+    """Each once, each with its path in the file, whatever else is wrong; nothing is connected to, nothing is made."""
     (tmp_path / "empty.pem").write_text("no certificate")
+    ca = trustme.CA()
+    for name in ("n1", "n2"):
+        leaf = ca.issue_cert(name)
+        leaf.cert_chain_pems[0].write_to_path(str(tmp_path / f"{name}.pem"))
+        leaf.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
+    files = {name: str(tmp_path / name) for name in ("empty.pem", "n1.pem", "n2.key", "none.key", "none")}
+    syslog = {"type": "syslog", "address": "siem:6514"}
     content = {
         "cluster": "prod",
+        "stateDir": str(tmp_path / "state"),
+        "colour": "red",
+        "spool": {"drop": "some", "maxByte": 1},
         "destinations": [
             {"name": "siem", "type": "file", "path": "-", "format": "xml"},
             {"name": "siem", "type": "carrier-pigeon"},
-            {"name": "tls", "type": "syslog", "address": "siem:6514", "caFile": str(tmp_path / "empty.pem")},
-            hec(name="hec"),
+            syslog | {"name": "unreadable", "caFile": files["empty.pem"]},
+            hec(name="no-token"),
+            syslog | {"name": "mismatched", "certFile": files["n1.pem"], "keyFile": files["n2.key"]},
+            syslog | {"name": "no-key", "certFile": files["n1.pem"], "keyFile": files["none.key"]},
+            {"name": "no-token-file", "type": "hec", "url": "https://siem:8088", "tokenFile": files["none"]},
+            hec(name="two-tokens", tokenFile=files["none"]),
+            {"name": "sp ace", "type": "file", "path": "-", "colour": "red"},
         ],
     }
     path = written(content)
     done = call("run", "-c", path)
     assert done.returncode == 2
+    assert done.stdout == ""
     told = [line.removeprefix(f"{path}: ").partition(": ")[0] for line in done.stderr.splitlines()]
     assert sorted(told) == [
+        "colour",
         "destinations",
         "destinations[0].format",
         "destinations[1]",
         "destinations[2].caFile",
         "destinations[3].tokenEnv",
+        "destinations[4].certFile",
+        "destinations[5].keyFile",
+        "destinations[6].tokenFile",
+        "destinations[7]",
+        "destinations[8].colour",
+        "destinations[8].name",
+        "spool.drop",
+        "spool.maxByte",
     ]
+    assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.parametrize(

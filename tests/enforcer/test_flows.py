@@ -1,12 +1,14 @@
 """Packets to flow records: who, which rule, how much; every packet is counted exactly once."""
 
 import json
+from datetime import UTC, datetime
 from ipaddress import ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.flows import FlowTable, Names, name, read
+from enforcer.flows import Names, described, name, read
+from enforcer.flowtable import FlowTable
 from enforcer.nflog import Packet
 from enforcer.records import Stamp, timestamp
 from enforcer.ruleset import Terminal
@@ -54,7 +56,7 @@ def named(*args, at=10.0, names=NAMES, **more):
 def recorded(table, *packets):
     marks = stamp()
     early = [record for each in packets if (record := table.add(each, marks))]
-    return early + list(table.take_all(marks))
+    return [json.loads(record) for record in [*early, *table.take_all(marks)]]
 
 
 def test_a_record_names_both_ends_the_rule_and_the_revision():
@@ -117,15 +119,50 @@ def test_the_kernels_time_stands_above_ours():
 def test_every_packet_is_in_exactly_one_record(packets, capacity):
     table, marks, records = FlowTable(5, capacity), stamp(), []
     for port, length, at in sorted(packets, key=lambda each: each[2]):
-        records += table.take(at, marks)
+        records += map(json.loads, table.take(at, marks))
         if early := table.add(named(dport=port, length=length, at=at), marks):
-            records.append(early)
+            records.append(json.loads(early))
         assert len(table) <= capacity
-    records += table.take_all(marks)
+    records += map(json.loads, table.take_all(marks))
     assert sum(record["packets"] for record in records) == len(packets)
     assert sum(record["bytes"] for record in records) == sum(length for _, length, _ in packets)
     assert [record["sequence"] for record in records] == list(range(1000, 1000 + len(records)))
     assert len({record["id"] for record in records}) == len(records)
+
+
+ICMP_FLOW = {"sport": None, "dport": None, "icmp_type": 8}
+
+
+@given(
+    st.sampled_from(["10.1.0.10", "203.0.113.9", "192.0.2.1", "10.1.0.66"]),
+    st.sampled_from(["10.1.0.10", "203.0.113.9", "fd00::1"]),
+    st.sampled_from(["zb:d:o", "zb:d:r", "zb:a:o"]),
+    st.sampled_from([{}, ICMP_FLOW]),
+    st.floats(0, 4e9),
+)
+def test_a_record_written_in_parts_is_what_its_parts_say(source, destination, prefix, more, at):
+    each = named(source, destination, prefix=prefix, at=at, **more)
+    (written,) = recorded(FlowTable(5, 10), each)
+    counted = {"end": timestamp(at), "moment": "start", "packets": 1, "bytes": 60}
+    assert written == stamp().record("flow", at) | described(each) | counted
+    assert list(written) == list(stamp().record("flow", at) | described(each) | counted)
+
+
+@given(st.floats(0, 4e9))
+def test_a_time_is_rounded_to_the_microsecond(at):
+    assert timestamp(at) == datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def test_names_hold_until_they_are_made_anew():
+    asked = []
+
+    def holder(address):
+        asked.append(address)
+        return HOLDERS.get(address)
+
+    names = Names(holder, Zoning())
+    assert [names.end(ip_address("10.1.0.10")).pod for _ in range(3)] == ["web-7d-x"] * 3
+    assert len(asked) == 1
 
 
 def test_a_window_ends_by_time():
@@ -133,7 +170,7 @@ def test_a_window_ends_by_time():
     table.add(named(at=10.0), marks)
     table.add(named(at=12.0), marks)
     assert list(table.take(14.9, marks)) == []
-    (record,) = table.take(15.0, marks)
+    (record,) = map(json.loads, table.take(15.0, marks))
     assert (record["packets"], record["end"]) == (2, timestamp(12.0))
 
 

@@ -80,8 +80,12 @@ def denied(**more):
 TOTALS = ("end", "moment", "packets", "bytes")
 V6 = {"address": "2001:db8::20", "port": 53, "zone": "untrust"}
 
+LISTED = {"address": "203.0.113.9", "port": 443, "zone": "untrust"}
+BLOCKING = {"name": "known bad", "uuid": "9b2d63a1-6c1f-4f7e-8f57-2f1d7a4c9e10", "rulebase": "pre"}
+
 CASES = {
     "flow-denied": flow(),
+    "flow-to-a-list": flow(5, destination=LISTED, rule=BLOCKING, blocklists={"destinations": ["bad-ips"]}),
     "flow-allowed-at-end": flow(
         2,
         verdict="allow",
@@ -116,6 +120,32 @@ CASES = {
         message="shop/web (zone web) to db/postgres (zone data), tcp 5432, denied by rule 'web to data'"
     ),
     "alert-denied-flow-counted": denied(state="counted", count=12, suppressed=12, since="2026-11-21T11:21:28.123456Z"),
+    "alert-blocklist-hit": denied(
+        alert="blocklist-hit",
+        severity="high",
+        destination=LISTED,
+        rule=BLOCKING,
+        blocklists={"destinations": ["bad-ips"]},
+        message="shop/web (zone web) to 203.0.113.9 (zone untrust) tcp/443 denied by rule 'known bad', "
+        "which blocks 'bad-ips'",
+    ),
+    "alert-denied-source": alert(
+        "denied-flow",
+        "medium",
+        25,
+        state="counted",
+        count=9979,
+        suppressed=9979,
+        since="2026-11-21T11:21:28.123456Z",
+        source={"zone": "web", "namespace": "shop", "workload": "web"},
+        rule={"name": "interzone-default", "rulebase": "default"},
+        verdict="deny",
+        enforced=True,
+        message="many connections of shop/web (zone web) denied by rule 'interzone-default'",
+    ),
+    "alert-storm": alert(
+        "alert-storm", "high", 26, subject="alerts", state="counted", count=41, suppressed=41, message="too many kinds"
+    ),
     "alert-denied-zones": alert(
         "denied-flow",
         "medium",
@@ -202,6 +232,8 @@ STAMPS = st.fixed_dictionaries(
         "sequence": st.integers(0, 2**60),
     }
 )
+NAMES = st.lists(NAME, min_size=1, max_size=3)
+BLOCKLISTS = st.fixed_dictionaries({}, optional={"sources": NAMES, "destinations": NAMES, "mixed": st.just(True)})
 FLOW_PART = st.fixed_dictionaries(
     {
         "source": END,
@@ -212,7 +244,13 @@ FLOW_PART = st.fixed_dictionaries(
         "direction": st.sampled_from(["original", "reply"]),
         "rule": RULES,
     },
-    optional={"logProfile": NAME, "tier": NAME, "revision": st.integers(1, 2**40), "icmpType": st.integers(0, 255)},
+    optional={
+        "logProfile": NAME,
+        "tier": NAME,
+        "revision": st.integers(1, 2**40),
+        "icmpType": st.integers(0, 255),
+        "blocklists": BLOCKLISTS,
+    },
 )
 FLOWS = st.builds(
     lambda *parts: {"kind": "flow"} | {key: value for part in parts for key, value in part.items()},

@@ -58,6 +58,17 @@ def test_taken():
     assert meaning(400, "DataAlreadyAcceptedException") == Delivered()
 
 
+@pytest.mark.parametrize("reply", [b"", b"<html>login</html>", b"[]", b"null", b"[" * 100_000])
+def test_a_success_that_is_no_log_stores_is_none(reply):
+    assert isinstance(cloudwatch.interpret(200, reply, events(5)), Retry)
+    assert isinstance(cloudwatch.interpret(404, reply, events(5)), Hold)
+
+
+@pytest.mark.parametrize("info", ["x", [], {"tooNewLogEventStartIndex": "x"}, {"tooOldLogEventEndIndex": -7}])
+def test_nonsense_about_rejected_events_is_survived(info):
+    assert isinstance(meaning(200, rejectedLogEventsInfo=info), Delivered)
+
+
 def test_what_is_too_old_or_too_new_is_told_apart():
     assert meaning(200, rejectedLogEventsInfo={"tooOldLogEventEndIndex": 2}).refused.keys() == {0, 1}
     assert meaning(200, rejectedLogEventsInfo={"tooNewLogEventStartIndex": 4}).refused.keys() == {4}

@@ -5,8 +5,11 @@ import json
 
 import pytest
 
+from enforcer.records import encoded
 from enforcer.siem import hec
+from enforcer.siem.formats import fitting
 from enforcer.siem.outcome import Delivered, Hold, Refused, Retry, Split
+from tests.enforcer.siem.cases import CASES
 
 RECORD = {"kind": "alert", "id": "x", "time": "2026-11-21T11:22:28.5Z", "cluster": "c", "node": "n", "text": "ü\n"}
 
@@ -53,6 +56,16 @@ def test_only_an_administrator_can_help(status, code):
     assert isinstance(meaning(status, code), Hold)
 
 
+@pytest.mark.parametrize(
+    ("number", "arrived"), [(1, 0), (4, 3), (5, 4), (0, 0), (99, 0), ("3", 0), (True, 0), (None, 0)]
+)
+def test_before_an_event_for_a_wrong_index_all_have_arrived(number, arrived):
+    """That code alone counts from one."""
+    found = meaning(400, 7, **{"invalid-event-number": number})
+    assert isinstance(found, Hold)
+    assert found.arrived == arrived
+
+
 @pytest.mark.parametrize("code", [6, 12, 13, 15])
 def test_a_bad_event_is_named(code):
     found = meaning(400, code, **{"invalid-event-number": 3})
@@ -76,6 +89,16 @@ def test_a_proxy_that_says_later(status):
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 407, 415])
 def test_a_wrong_address_or_right(status):
     assert isinstance(hec.interpret(status, b"<html>", None, 5), Hold)
+
+
+@pytest.mark.parametrize("reply", [b"", b"<html>", b'{"code":{}}', b'{"code":99}', b'{"text":' * 10_000])
+def test_a_400_that_is_no_collectors_refuses_no_event(reply):
+    assert isinstance(hec.interpret(400, reply, None, 1), Hold)
+
+
+def test_what_is_said_is_short_and_one_line():
+    assert "\n" not in meaning(403, 4, text="x\n" * 10_000).why
+    assert len(meaning(403, 4, text="x\n" * 10_000).why) < 300
 
 
 def test_too_big():
@@ -104,8 +127,8 @@ def test_an_event():
 
 
 def test_batches():
-    assert hec.within([b"x" * 10] * 5, 30) == 3
-    assert hec.within([b"x" * 100], 30) == 1
+    assert len(fitting([b"x" * 10] * 5, bytes, hec.Room(30))[0]) == 3
+    assert len(fitting([b"x" * 100] * 2, bytes, hec.Room(30))[0]) == 1
     assert gzip.decompress(hec.body([b"a", b"b"])) == b"ab"
 
 
@@ -115,3 +138,21 @@ def test_acknowledgement():
     assert hec.acknowledged(b'{"acks":{"7":true,"8":true,"9":false}}', {7, 9, 10}) == {7}
     assert hec.acknowledged(b'{"acks":[7]}', {7}) == set()
     assert hec.acknowledged(b"<html>", {7}) == set()
+
+
+ENVELOPES = [hec.Envelope(), hec.Envelope('s"ource', "netfw", "mine"), hec.Envelope(sourcetype="zonebridge:flow")]
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES)
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case["kind"] == "flow"])
+def test_an_envelope_around_the_spools_bytes_is_the_one_that_is_rendered(name, envelope):
+    record = CASES[name]
+    wrapped = hec.Wrapper(envelope).wrapped(encoded(record))
+    assert json.loads(wrapped) == json.loads(hec.render(record, record, envelope))
+
+
+def test_what_does_not_begin_as_our_flows_do_is_not_wrapped_unread():
+    wrapper = hec.Wrapper(hec.Envelope())
+    assert wrapper.wrapped(encoded(CASES["alert-tier-tampered"])) is None
+    assert wrapper.wrapped(encoded(CASES["flow-denied"] | {"cluster": 'a"b'})) is None
+    assert wrapper.wrapped(encoded(dict(reversed(CASES["flow-denied"].items())))) is None

@@ -167,6 +167,15 @@ def test_an_ended_flow_with_both_directions_and_translation():
     assert found["duration"] == "3"
 
 
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [("tcp-rst-from-server", "tcp-rst-from-server"), ("tcp-rst", "unknown"), ("policy-deny", "policy-deny")],
+)
+def test_a_reason_that_pan_os_has_no_word_for_is_unknown(reason, shown):
+    found = parse(panos.render(CASES["flow-allowed-at-end"] | {"reason": reason}))
+    assert (found["action"], found["session_end_reason"]) == ("allow", shown)
+
+
 def test_what_is_only_watched_has_passed():
     found = parse(panos.render(CASES["flow-observed-icmp"]))
     assert (found["log_subtype"], found["action"], found["app"]) == ("start", "allow", "icmp")
