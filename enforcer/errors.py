@@ -7,10 +7,13 @@ EnforcerError
 ├── ClusterError                      the API server; the last good rules stay in the kernel
 │   ├── ClusterRefusedError           it refused our credentials or rights
 │   └── ExpiredError                  the changes since that resource version are gone: list again
-├── KernelError                       the kernel or nft; what was in force stays in force
-│   ├── LoadError                     nft or netlink refused rules
-│   ├── PrivilegeError                we lack the rights, or nft is not installed; exit code 2
+├── KernelError                       the kernel; what was in force stays in force
+│   ├── LoadError                     it refused rules
+│   ├── PrivilegeError                we lack the rights; exit code 2
+│   ├── TakenError                    an NFLOG group has another reader
+│   ├── UnfitError                    the kernel lacks what we need of it; exit code 2
 │   └── LockedError                   another enforcer is at work in this network namespace; exit code 2
+├── StateError                        what was saved of the rules can't be trusted; it is left alone
 └── SpoolError                        the disk refused a write or a read later on; enforcement goes on
 """
 
@@ -71,6 +74,10 @@ class SpoolError(EnforcerError):
     """The disk refused a write or a read."""
 
 
+class StateError(EnforcerError):
+    """What was saved of the rules can't be trusted."""
+
+
 class KernelError(EnforcerError):
     """The kernel did not do or say what it should."""
 
@@ -80,7 +87,17 @@ class LoadError(KernelError):
 
 
 class PrivilegeError(KernelError):
-    """The rights or the program to change the kernel's rules are missing."""
+    """The rights to change the kernel's rules are missing."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class TakenError(KernelError):
+    """An NFLOG group has another reader."""
+
+
+class UnfitError(KernelError):
+    """The kernel lacks what we need of it."""
 
     exit_code = ExitCode.BAD_INPUT
 

@@ -6,10 +6,11 @@ It is checked by its digests like any other; a damaged file is no revision. `enf
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from enforcer import statefile
+from enforcer.parts import Parts
 from enforcer.tier import Judgement, Revision, Standing, judge
 from zones.canonical import Json
 
@@ -18,29 +19,37 @@ _FILE = "last-good.json"
 
 def save(directory: Path, tier: Json, parts: Mapping[str, Json]) -> None:
     """Atomically. Raises OSError."""
-    spec = tier["spec"]
-    needed = {name: parts[name] for name in [*spec["addressSets"], *spec["policyChunks"]]}
-    write_atomically(directory / _FILE, json.dumps({"tier": tier, "parts": needed}).encode())
+    statefile.write_atomically(directory / _FILE, *_written(tier, parts))
 
 
 def load(directory: Path, tier: str) -> Revision | None:
-    """None where there is none, where it is another tier's, or where it can't be trusted."""
+    """None where there is none, where it is another tier's, or where it is damaged. Raises StateError."""
+    content = statefile.read(directory / _FILE)
+    if content is None:
+        return None
     try:
-        held = json.loads((directory / _FILE).read_bytes())
-        if held["tier"]["metadata"]["name"] != tier:
+        found, parts = _read(content)
+        if found["metadata"]["name"] != tier:
             return None
-        judged: Judgement = judge(None, held["tier"], held["parts"])
-    except (OSError, ValueError, KeyError, TypeError):
+        judged: Judgement = judge(None, found, parts)
+    except (ValueError, KeyError, TypeError):
         return None
     return judged.revision if judged.standing is Standing.CURRENT else None
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file is the old one or the new one after any crash. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+def _written(tier: Json, parts: Mapping[str, Json]) -> Iterator[bytes]:
+    """One JSON object, with a line for the Tier and one for each part, so that they can be read one by one."""
+    spec = tier["spec"]
+    yield f'{{"tier": {json.dumps(tier)},\n"parts": {{'.encode()
+    for at, name in enumerate([*spec["addressSets"], *spec["policyChunks"]]):
+        yield f'{"," if at else ""}\n"{name}": {json.dumps(parts[name])}'.encode()
+    yield b"\n}}"
+
+
+def _read(content: bytes) -> tuple[Json, Mapping[str, Json]]:
+    head, _, rest = content.partition(b',\n"parts": {\n')
+    if not rest:  # an older version wrote no lines
+        held = json.loads(content)
+        return held["tier"], held["parts"]
+    named = (line.removesuffix(b",").partition(b": ") for line in rest.splitlines()[:-1])
+    return json.loads(head + b"}")["tier"], Parts({json.loads(name): text for name, _, text in named}, json.loads)

@@ -13,8 +13,9 @@ from mocks.kubernetes import KubernetesServer
 from tests.enforcer import cluster as world
 
 
-def call(*arguments, **environment):
+def call(*arguments, on=None, **environment):
     command = [sys.executable, "-c", "from enforcer.cli import main; main()", *map(str, arguments)]
+    command = command if on is None else on.command(command)
     plain = {key: value for key, value in os.environ.items() if not key.startswith("ZONEBRIDGE_")}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=plain | environment, check=False)
     assert "Traceback" not in done.stderr, done.stderr
@@ -78,22 +79,36 @@ def test_settings_faults_come_one_a_line(tmp_path):
     assert [line.split(": ")[1] for line in done.stderr.splitlines()] == ["cluster", "mode", "colour"]
 
 
-def test_a_spool_that_cannot_be_written_ends_run_with_one_line(tmp_path):
+@pytest.mark.kernel
+def test_a_spool_that_cannot_be_written_ends_run_with_one_line(world, tmp_path):
     (tmp_path / "file").write_text("")
     settings = tmp_path / "enforcer.yaml"
-    settings.write_text(json.dumps({"cluster": "prod", "nodeName": "n1", "spool": {"dir": f"{tmp_path}/file/spool"}}))
-    done = call("run", "-c", settings)
+    settings.write_text(
+        json.dumps(
+            {
+                "cluster": "prod",
+                "nodeName": "n1",
+                "stateDir": str(tmp_path / "state"),
+                "spool": {"dir": f"{tmp_path}/file/spool"},
+            }
+        )
+    )
+    done = call("run", "-c", settings, on=world.n1)
     assert done.returncode == 2
     assert "spool.dir" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_run_without_a_way_to_kubernetes_is_bad_input(tmp_path):
+@pytest.mark.kernel
+def test_run_without_a_way_to_kubernetes_is_bad_input(world, tmp_path):
     settings = tmp_path / "enforcer.yaml"
     settings.write_text(json.dumps({"cluster": "prod", "nodeName": "n1", "stateDir": str(tmp_path / "state")}))
-    done = call("run", "-c", settings)
+    done = call("run", "-c", settings, on=world.n1)
     assert done.returncode == 2
     assert "service account" in done.stderr
+    assert "zonebridge" in world.n1.run(["nft", "list", "tables"]).stdout  # a node that never had a tier is closed
+    assert call("flush", "--yes", "-c", settings, on=world.n1).returncode == 0
+    assert "zonebridge" not in world.n1.run(["nft", "list", "tables"]).stdout
 
 
 def test_flush_asks_first(tmp_path):
@@ -111,7 +126,7 @@ STATUS = {
     "why": "",
     "revision": 7,
     "digest": "d",
-    "appliedAt": None,
+    "appliedAt": "2026-11-21T11:22:28+00:00",
     "complete": True,
     "passes": 3,
     "problems": [],
@@ -121,13 +136,25 @@ STATUS = {
     "records": {"denied": 5},
     "lost": {"kernel": 3},
     "spool_bytes": 12,
+    "spool_capacity": 4096,
+    "queues": {"outbox": {"length": 3, "capacity": 50_000}},
+    "log": {"waiting": 100, "buffer": 16_000_000},
+    "alerts": {"conditions": 1, "suppressed": 977},
+    "pod_events": {"written": 4, "failed": 0, "suppressed": 0},
+    "silence": {"pods": 2.5},
+    "pass_seconds": {"last": 0.002, "longest": 0.25, "sum": 0.3, "buckets": {"0.1": 2, "+Inf": 3}},
+    "change_seconds": {"last": 0.004, "longest": 0.5, "sum": 0.6, "buckets": {"0.1": 2, "+Inf": 3}},
     "destinations": [
         {
             "name": "siem",
             "sent": 1,
             "refused": 0,
             "lost": 0,
+            "retries": 2,
             "backlog": 4,
+            "oldest": 61.5,
+            "lastSuccess": 1_795_260_148.0,
+            "aside": 300,
             "held": True,
             "trouble": "the token is disabled",
         }
@@ -148,8 +175,13 @@ def told(tmp_path):
 def test_status_as_table(told):
     done = call("status", "--state-dir", told())
     assert done.returncode == 0, done.stderr
-    for text in ("revision 7", "web 2", "kernel 3", "the token is disabled", "waiting 4", "all is well"):
-        assert text in done.stdout
+    shown = " ".join(done.stdout.split())
+    for text in (
+        *("revision 7", "web 2", "kernel 3", "the token is disabled", "waiting 4, the oldest for 62 s", "all is well"),
+        *("outbox 3 of 50000", "977 denials told with others", "written 4", "after 2.0 ms, at most 250.0 ms"),
+        *("100 of 16000000 bytes wait", "silent for up to 2 s", "tried again 2"),
+    ):
+        assert text in shown
 
 
 def test_status_as_json(told):

@@ -1,0 +1,76 @@
+"""The commands that change this node's kernel: the agent itself, what a node does as it starts, and the way out.
+
+`enforcer.cli` calls them with what it was given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from enforcer import assembly, logs, restore, thrift
+from enforcer.errors import EnforcerError, SettingsError
+from enforcer.reconcile import Action, Applied, Reconciler
+from enforcer.service import until_signal
+from enforcer.settings import Settings, load
+
+_log = structlog.get_logger()
+
+
+def run(config: Path | None, environment: Mapping[str, str], *, restored: bool) -> None:
+    """Until SIGTERM. `restored`: the last good rules have just been loaded."""
+    settings = _settings(config, environment)
+    logs.configure(settings.log.level, settings.log.format)
+    if restored:
+        _log.info("the kernel had no rules of ours; the last good ones are in force again")
+    thrift.begin()
+    asyncio.run(_run(settings, environment))
+
+
+def bring_back(config: Path | None, environment: Mapping[str, str]) -> str:
+    """What is in force from now on, in a line. Raises an EnforcerError where what was saved is of no use."""
+    settings = _settings(config, environment)
+    kernel = assembly.kernel(settings)
+    try:
+        applied = kernel.restore(assembly.known(settings))
+        told = _told(kernel, applied)
+    finally:
+        kernel.stop()
+    if applied.problems:
+        raise EnforcerError(f"{'; '.join(applied.problems)}; {told}")
+    return told
+
+
+def flush(config: Path | None, environment: Mapping[str, str]) -> None:
+    """Nothing is enforced on this node afterwards."""
+    kernel = assembly.kernel(load(config, environment))
+    try:
+        kernel.flush()
+    finally:
+        kernel.stop()
+
+
+async def _run(settings: Settings, environment: Mapping[str, str]) -> None:
+    await until_signal(await assembly.assemble(settings, environment))
+
+
+def _settings(config: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Wrong settings are no reason to leave a node open that has just been started."""
+    try:
+        return load(config, environment)
+    except SettingsError:
+        restore.as_it_was(config, environment)
+        raise
+
+
+def _told(kernel: Reconciler, applied: Applied) -> str:
+    if not kernel.enforces():
+        return "nothing is enforced until the agent has a tier"
+    if applied.action is Action.NONE:
+        return "the rules that are in the kernel stay in force"
+    if applied.revision is None:
+        return "this node's pods are cut off until the agent has a tier"
+    return f"revision {applied.revision} is in force again"

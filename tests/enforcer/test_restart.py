@@ -1,0 +1,197 @@
+"""`zone-enforcer` killed and started again, on a node whose pods never stop talking: nothing denied ever passes."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from enforcer import snapshot
+from tests.enforcer import cluster
+from tests.enforcer.stream import Stream
+from tests.enforcer.test_agent import Stage
+from zones.net import UDP
+from zones.policy import Entry, Policy, Traffic, Verdict
+from zones.rules import RuleType
+from zones.tiers import native
+from zones.zone import Zoning
+
+pytestmark = pytest.mark.kernel
+PORT = 5300
+TURN, SOME = 0.004, 50
+PATIENCE = 60.0
+
+
+def tier():
+    """From web to db passes, and what stays within a zone, be it the outside zone."""
+    web, db = frozenset({"web"}), frozenset({"db"})
+    entries = (
+        Entry(cluster.ALLOW_WEB, Verdict.ALLOW, RuleType.UNIVERSAL, web, db, traffic=(Traffic(UDP),)),
+        Entry(cluster.ALLOW_WEB, Verdict.ALLOW, RuleType.INTRAZONE),
+        Entry(cluster.DENY_ALL, Verdict.DENY),
+    )
+    return native.render(Policy(Zoning(), (), entries, web | db), cluster.TIER, 1)
+
+
+class Talk:
+    """`open` is what the tier allows, `barred` the way back that it denies; connections that last, and new ones."""
+
+    def __init__(self, stage):
+        self._stream = Stream([("open", stage.web, stage.db), ("barred", stage.db, stage.web)], PORT)
+
+    def turns(self, many=SOME):
+        for _ in range(many):
+            self._stream.turn()
+            time.sleep(TURN)
+
+    def until(self, done):
+        deadline = time.monotonic() + PATIENCE
+        while not done():
+            assert time.monotonic() < deadline, f"not within {PATIENCE} s"
+            self.turns(10)
+
+    def passes(self):
+        """Whether one of the last that were sent on every open way has arrived."""
+        return all(way.sent and max(way.sent) - max(way.arrived, default=0) < SOME for way in self._of("open"))
+
+    def lost(self):
+        self._stream.settle({"open"}, 30)
+        return {way.name: len(way.sent - way.arrived) for way in self._of("open")}
+
+    def arrived(self, name):
+        return sum(len(way.arrived) for way in self._of(name))
+
+    def _of(self, name):
+        return self._stream.of({name})
+
+    def close(self):
+        self._stream.close()
+
+
+class Node(Stage):
+    """One on which an agent enforces revision 1, time and again."""
+
+    def __init__(self, stack, directory):
+        super().__init__(stack, directory)
+        cluster.publish(self.kubernetes, tier())
+        self.file = directory / "state" / snapshot.FILE
+        self._usual = self.settings.read_text()
+
+    def begin(self, until):
+        """As if it had never been before."""
+        self.settings.write_text(self._usual)
+        self.file.unlink(missing_ok=True)
+        agent = self.start()
+        until(lambda: self.file.exists() or agent.poll() is not None, PATIENCE)
+        assert agent.poll() is None, self.log()
+
+    def kill(self, how=signal.SIGKILL):
+        self.agents[-1].send_signal(how)
+        self.agents[-1].wait(PATIENCE)
+
+    def handle(self):
+        """Of the table: another one is another table. None where there is none."""
+        listed = json.loads(self.node.run(["nft", "--json", "list", "tables"]).stdout)["nftables"]
+        tables = [each["table"] for each in listed if "table" in each]
+        return next((each["handle"] for each in tables if each["name"] == "zonebridge"), None)
+
+    def lose_the_table(self):
+        """As a restart of the node does."""
+        self.node.nft("delete table inet zonebridge")
+
+    def lose_the_api_server(self):
+        config = self.directory / "kubeconfig-of-nobody"
+        config.write_text(self.kubernetes.kubeconfig.read_text().replace(self.kubernetes.url, "https://127.0.0.1:9"))
+        self.settings.write_text(json.dumps(json.loads(self.settings.read_text()) | {"kubeconfig": str(config)}))
+
+    def bring_back(self):
+        command = self.node.command(self.call("restore"))
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    with contextlib.ExitStack() as stack:
+        yield Node(stack, tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture
+def node(stage, until):
+    stage.begin(until)
+    yield stage
+    stage.kill()
+
+
+@pytest.fixture
+def talk(node):
+    made = Talk(node)
+    yield made
+    made.close()
+
+
+def test_agents_that_are_killed_or_stopped_and_their_successors_let_nothing_through_and_lose_nothing(node, talk):
+    talk.until(talk.passes)
+    before = talk.lost()
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        table = node.handle()
+        node.kill(how)
+        talk.turns()
+        node.start()
+        talk.until(lambda table=table: node.handle() != table)
+        talk.turns()
+    assert talk.arrived("barred") == 0
+    assert talk.lost() == before, node.log()
+
+
+def test_a_restarted_node_lets_nothing_through_before_anybody_is_asked_nor_later(node, talk):
+    node.kill()
+    node.lose_the_table()
+    done = node.bring_back()
+    assert (done.returncode, done.stdout) == (0, "the last good rules are in force again\n"), done.stderr
+    restored = node.handle()
+    talk.turns()  # its pods are known to nobody: they may not even meet as members of the outside zone
+    assert talk.arrived("open") == 0
+    node.start()
+    talk.until(lambda: node.handle() != restored)
+    talk.until(talk.passes)
+    assert talk.arrived("barred") == 0
+
+
+def test_the_agent_alone_brings_them_back_before_it_asks_anybody(node, talk, until):
+    node.kill()
+    node.lose_the_table()
+    node.lose_the_api_server()
+    node.start()
+    until(lambda: node.handle() is not None, PATIENCE)
+    talk.turns()
+    assert (talk.arrived("barred"), talk.arrived("open")) == (0, 0)
+
+
+def test_a_torn_file_closes_the_node_and_is_told(node, talk):
+    node.kill()
+    node.lose_the_table()
+    node.file.write_bytes(node.file.read_bytes()[:-1])
+    done = node.bring_back()
+    assert done.returncode == 1
+    assert "is damaged" in done.stderr
+    assert "cut off until the agent has a tier" in done.stderr
+    talk.turns()
+    assert (talk.arrived("barred"), talk.arrived("open")) == (0, 0)
+    node.start()
+    talk.until(lambda: [each for each in node.alerts("node-problem") if "is damaged" in each["message"]])
+    talk.until(talk.passes)
+    assert talk.arrived("barred") == 0
+
+
+def test_wrong_settings_are_told_and_the_last_good_rules_are_in_force_all_the_same(node, talk):
+    node.kill()
+    node.lose_the_table()
+    node.settings.write_text(json.dumps(json.loads(node.settings.read_text()) | {"colour": "red", "mode": "observe"}))
+    agent = node.start()
+    assert agent.wait(PATIENCE) == 2
+    assert "colour: is not a setting" in node.last_log()
+    assert node.handle() is not None
+    talk.turns()
+    assert talk.arrived("barred") == 0
