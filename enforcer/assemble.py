@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from sys import byteorder
 
 from enforcer import expressions
 from enforcer.datatypes import TYPES, Datatype, padded
@@ -16,12 +17,12 @@ from enforcer.messages import RawRule
 
 _TOKENS = re.compile(r'"[^"]*"|\([^)]*\)|\S+')
 _PARTS = re.compile(r"(?<!\.)(?<!set) (?=(?:ct|meta|limit|log|counter|goto|jump) )")
-_COMMENT = ' comment "'
+_COMMENT, _LABEL = ' comment "', "ct label set "
 _FAMILIES = {"ip": bytes([2]), "ip6": bytes([10])}
 _DIRECTIONS = {"original": 0, "reply": 1}
 _BITMASKS = frozenset({"ct_state", "ct_status"})
 _NFPROTO, _L4PROTO = 15, 16
-_MARK = 3
+_MARK, _LABELS, _LABEL_BYTES = 3, 13, 16
 _WORD = 4
 
 
@@ -66,8 +67,8 @@ _SELECTORS: dict[tuple[str, ...], _Selector] = {
     ("ct", "mark"): _ct("mark", _MARK),
     ("meta", "nfproto"): _meta("nf_proto", _NFPROTO),
     ("meta", "l4proto"): _meta("inet_proto", _L4PROTO),
-    ("iifname",): _meta("ifname", 6),
-    ("oifname",): _meta("ifname", 7),
+    ("iif",): _meta("iface_index", 4),
+    ("oif",): _meta("iface_index", 5),
     ("ip", "saddr"): _network("ipv4_addr", "ip", 12),
     ("ip", "daddr"): _network("ipv4_addr", "ip", 16),
     ("ip6", "saddr"): _network("ipv6_addr", "ip6", 8),
@@ -87,6 +88,7 @@ _SELECTORS: dict[tuple[str, ...], _Selector] = {
         (("protocol",), "inet_proto", 10),
         (("proto-src",), "inet_service", 11),
         (("proto-dst",), "inet_service", 12),
+        (("packets",), "integer64", 14),
         (("ip", "saddr"), "ipv4_addr", 19),
         (("ip", "daddr"), "ipv4_addr", 20),
         (("ip6", "saddr"), "ipv6_addr", 21),
@@ -99,18 +101,26 @@ _LONGEST = max(map(len, _SELECTORS))
 def assemble(rule: str) -> RawRule:
     """The rule's expressions, and its comment. Rules have most of their parts in common, which are read once."""
     said, _, comment = rule.partition(_COMMENT)
-    parts = [_part(part) for part in _PARTS.split(said)]
-    return RawRule(tuple(expression for part in parts for expression in part), comment.removesuffix('"'))
+    return RawRule(tuple(map(_part, _PARTS.split(said))), comment.removesuffix('"'))
+
+
+@lru_cache(4096)
+def content(rule: str) -> bytes:
+    """What makes the rule in a transaction; many chains end alike."""
+    return b"".join(assemble(rule).content())
 
 
 def forget() -> None:
     """What was read, to save memory."""
+    content.cache_clear()
     _part.cache_clear()
 
 
 @lru_cache(65_536)
-def _part(text: str) -> tuple[bytes, ...]:
-    return tuple(_statements(_Reader(text, _TOKENS.findall(text))))
+def _part(text: str) -> bytes:
+    if text.startswith(_LABEL):
+        return _set_label(text.removeprefix(_LABEL))
+    return b"".join(_statements(_Reader(text, _TOKENS.findall(text))))
 
 
 @dataclass(slots=True)
@@ -159,6 +169,14 @@ def _ending(code: int) -> Callable[[_Reader], Iterator[bytes]]:
     return lambda _: iter((expressions.conclude(code),))
 
 
+def _counter(reader: _Reader) -> Iterator[bytes]:
+    if reader.peek() != "name":
+        yield expressions.counter()
+        return
+    reader.expect("name")
+    yield expressions.named_counter(reader.take().strip('"'))
+
+
 def _limit(reader: _Reader) -> Iterator[bytes]:
     reader.expect("rate")
     rate, _, unit = reader.take().partition("/")
@@ -201,7 +219,7 @@ _STATEMENTS: Mapping[str, Callable[[_Reader], Iterator[bytes]]] = {
     "accept": _ending(expressions.ACCEPT),
     "drop": _ending(expressions.DROP),
     "return": _ending(expressions.RETURN),
-    "counter": lambda _: iter((expressions.counter(),)),
+    "counter": _counter,
     "limit": _limit,
     "log": _log,
     "reject": _reject,
@@ -217,6 +235,12 @@ def _set_mark(reader: _Reader) -> Iterator[bytes]:
     yield expressions.ct(_MARK)
     yield expressions.bits(kept, TYPES["mark"].encode(reader.take()))
     yield expressions.set_ct(_MARK)
+
+
+def _set_label(bits: str) -> bytes:
+    """`ct label set BIT | BIT ...`: others stay."""
+    label = sum(1 << int(bit) for bit in bits.split(" | "))
+    return expressions.constant(label.to_bytes(_LABEL_BYTES, byteorder)) + expressions.set_ct(_LABELS)
 
 
 def _match(reader: _Reader) -> Iterator[bytes]:
@@ -235,11 +259,10 @@ def _match(reader: _Reader) -> Iterator[bytes]:
 
 
 def _selector(reader: _Reader) -> _Selector:
-    start = 1 if (reader.peek(), reader.peek(1)) in {("meta", "iifname"), ("meta", "oifname")} else 0
     for length in range(_LONGEST, 0, -1):
-        words = tuple(reader.peek(start + ahead) for ahead in range(length))
+        words = tuple(reader.peek(ahead) for ahead in range(length))
         if words in _SELECTORS:
-            reader.at += start + length
+            reader.at += length
             return _SELECTORS[words]
     raise ValueError(
         f"the rule '{reader.rule}' says '{reader.peek()}' at word {reader.at + 1}, which is not known here"

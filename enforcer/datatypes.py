@@ -69,8 +69,10 @@ TYPES: Mapping[str, Datatype] = MappingProxyType(
         ),
         "ct_dir": Datatype(27, 1, _words({"original": 0, "reply": 1}, 1)),
         "ct_status": Datatype(28, 4, _words({"expected": 1, "confirmed": 8}, 4, byteorder), host_order=True),
+        "iface_index": Datatype(40, 4, _words({'"lo"': 1}, 4, byteorder), host_order=True),
         "ifname": Datatype(41, _IFNAME, _name, host_order=True),
         "integer8": Datatype(4, 1, _number(1, "big")),
+        "integer64": Datatype(4, 8, _number(8, byteorder), host_order=True),
     }
 )
 

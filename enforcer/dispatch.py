@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from enforcer import expressions
 from enforcer.family import Family
-from enforcer.messages import RawRule, attribute, expression, number, text
+from enforcer.members import ADDRESSES, NETWORKS
+from enforcer.messages import RawRule, attribute, expression, nested, number, text
 
-# Words of register memory. A map's value is an idle word and four words of zone name. The client's value is written
-# after the server's and over its idle word, so that the names lie side by side: words 1-4 and 5-8 are the pair's key.
+# Words of register memory. A map's value is a word that tells special addresses, and four words of zone name. The
+# client's value is written after the server's and over its first word, so that the names lie side by side: words 1-4
+# and 5-8 are the pair's key.
 _CLIENT_VALUE, _SERVER_VALUE, _ADDRESS = 0, 4, 12
 _CLIENT_ZONE, _SERVER_ZONE = 1, 5
 _FIRST_WORD, _VERDICT = 8, 0
-_META_IIFNAME, _META_OIFNAME = 6, 7
+_ORDINARY, _NAMELESS = bytes(4), bytes(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,15 @@ class _Layout:
 
 
 _LAYOUTS = {Family.V4: _Layout(19, 12, 16, 4), Family.V6: _Layout(21, 8, 24, 16)}
+
+
+def between_pods(family: Family) -> RawRule:
+    """The pair of two addresses of which nothing special is known; whatever else there is goes on."""
+    key, addresses = _LAYOUTS[family].ct_key, family.named(ADDRESSES)
+    server = *_zone(_ct(key, reply=True), addresses, _SERVER_VALUE), _equal(_SERVER_VALUE, _ORDINARY)
+    client = *_zone(_ct(key, reply=False), addresses, _CLIENT_VALUE), _equal(_CLIENT_VALUE, _ORDINARY)
+    told = f"zone of client . zone of server in {addresses}, where neither is special"
+    return _of_pair(server, client, family.named("pairs"), told)
 
 
 def by_connection(family: Family) -> tuple[RawRule, ...]:
@@ -47,29 +59,38 @@ def by_packet(family: Family) -> tuple[RawRule, ...]:
 
 
 def _dispatch(family: Family, client: bytes, server: bytes, pairs: str) -> Iterator[RawRule]:
-    """An address that no pod and no node has is looked up among the networks, so there are four ways to a pair.
-
-    nft lists what last began at a register, and stops dead at a looked-up value there. The two interface names are
-    only for its eyes: the zones are written over them.
-    """
-    for clients in ("addresses", "networks"):
-        for servers in ("addresses", "networks"):
-            yield RawRule(
-                (
-                    _meta(_META_IIFNAME, _CLIENT_ZONE),
-                    _meta(_META_OIFNAME, _SERVER_ZONE),
-                    server,
-                    _lookup(family.named(servers), _ADDRESS, _FIRST_WORD + _SERVER_VALUE),
-                    client,
-                    _lookup(family.named(clients), _ADDRESS, _FIRST_WORD + _CLIENT_VALUE),
-                    _lookup(pairs, _CLIENT_ZONE, _VERDICT),
-                ),
-                f"really: zone of client in {clients} . zone of server in {servers}",
+    """An address that no pod and no node has is looked up among the networks, so there are four ways to a pair."""
+    for clients in (ADDRESSES, NETWORKS):
+        for servers in (ADDRESSES, NETWORKS):
+            yield _of_pair(
+                _zone(server, family.named(servers), _SERVER_VALUE),
+                _zone(client, family.named(clients), _CLIENT_VALUE),
+                pairs,
+                f"zone of client in {clients} . zone of server in {servers}",
             )
 
 
-def _meta(key: int, word: int) -> bytes:
-    return expression("meta", number(1, _FIRST_WORD + word), number(2, key))
+def _of_pair(server: tuple[bytes, ...], client: tuple[bytes, ...], pairs: str, told: str) -> RawRule:
+    """In lists, nft tells what last began at a register, and stops dead at a looked-up value there.
+
+    The two constants are only for its eyes: the zones are written over them.
+    """
+    for_lists = _constant(_CLIENT_ZONE, _NAMELESS), _constant(_SERVER_ZONE, _NAMELESS)
+    return RawRule((*for_lists, *server, *client, _lookup(pairs, _CLIENT_ZONE, _VERDICT)), f"really: {told}")
+
+
+def _zone(address: bytes, zones: str, into: int) -> tuple[bytes, ...]:
+    return address, _lookup(zones, _ADDRESS, _FIRST_WORD + into)
+
+
+def _constant(word: int, value: bytes) -> bytes:
+    return expression("immediate", number(1, _FIRST_WORD + word), nested(2, [attribute(1, value)]))
+
+
+def _equal(word: int, value: bytes) -> bytes:
+    return expression(
+        "cmp", number(1, _FIRST_WORD + word), number(2, expressions.EQUAL), nested(3, [attribute(1, value)])
+    )
 
 
 def _ct(key: int, *, reply: bool) -> bytes:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from enforcer import expressions
 from enforcer.datatypes import VERDICT, Layout, layout
-from enforcer.messages import attribute, number
+from enforcer.messages import ATTRIBUTE, attribute, attributes, number
 
 _ELEMENT, _KEY, _DATA, _FLAGS, _USERDATA, _KEY_END, _VALUE = 1, 1, 2, 3, 6, 10, 1
 _INTERVAL_END, _CATCH_ALL = number(_FLAGS, 1), number(_FLAGS, 2)
@@ -70,6 +70,12 @@ def key(value: bytes) -> bytes:
     return attribute(_KEY, attribute(_VALUE, value))
 
 
+def key_of(record: bytes) -> bytes:
+    """The key's value; nothing for the element that stands for all others."""
+    held = attributes(record, start=4).get(_KEY, b"")
+    return attributes(held, start=0).get(_VALUE, b"")
+
+
 def record(*parts: bytes) -> bytes:
     return attribute(_ELEMENT, b"".join(parts))
 
@@ -78,18 +84,28 @@ def records(type_: str, elements: Mapping[str, str], *, interval: bool) -> Itera
     """The records of a whole set, in the order in which the kernel takes them."""
     kind = element_type(type_)
     if not interval:
-        yield from (_plain(kind, text, tail) for text, tail in elements.items())
+        yield from (_single(kind, text, kind.tail(tail)) for text, tail in elements.items())
     elif len(kind.key.fields) > 1:
         yield from (_box(kind, text, tail) for text, tail in elements.items())
     else:
         yield from _intervals(kind, elements)
 
 
-def _plain(kind: ElementType, text: str, tail: str) -> bytes:
+def _single(kind: ElementType, text: str, tail: bytes) -> bytes:
     if text == "*":
-        data = kind.tail(tail)
-        return record(data, _CATCH_ALL)
-    return record(key(kind.key.encode(text)), kind.tail(tail))
+        return record(tail, _CATCH_ALL)
+    value = kind.key.encode(text)
+    before, behind = _around(len(value), len(tail))
+    return before + value + behind + tail
+
+
+@lru_cache(1024)
+def _around(length: int, more: int) -> tuple[bytes, bytes]:
+    """What stands before and behind a key of this length in a record; `more` bytes follow the key."""
+    behind = bytes(-length % 4)
+    whole = key(bytes(length))
+    head = ATTRIBUTE.pack(ATTRIBUTE.size + len(whole) + more, _ELEMENT)
+    return head + whole[: len(whole) - length - len(behind)], behind
 
 
 def _box(kind: ElementType, text: str, tail: str) -> bytes:
@@ -110,14 +126,12 @@ def _intervals(kind: ElementType, elements: Mapping[str, str]) -> Iterator[bytes
             yield record(key(first), kind.tail(tail))
             after = int.from_bytes(last, "big") + 1
             yield record(key(after.to_bytes(kind.key.length, "big")), _INTERVAL_END)
-    yield from (_plain(kind, "*", elements["*"]) for _ in range("*" in elements))
+    if "*" in elements:
+        yield record(kind.tail(elements["*"]), _CATCH_ALL)
 
 
-def keyed(heads: Iterable[bytes], key_length: int, tail: bytes) -> Iterator[bytes]:
-    """Many records of one tail: quickly."""
-    inner = len(key(bytes(key_length)))
-    total = 4 + inner + len(tail)
-    start = record(key(bytes(key_length)), tail)[: 4 + 8]
-    padding = bytes(-key_length % 4)
-    assert len(record(key(bytes(key_length)), tail)) == total + (-total % 4)  # noqa: S101
-    yield from (start + head + padding + tail for head in heads)
+def keyed(keys: Iterable[bytes], key_length: int, tail: bytes) -> list[bytes]:
+    """Many records of one tail."""
+    before, behind = _around(key_length, len(tail))
+    end = behind + tail
+    return [before + each + end for each in keys]

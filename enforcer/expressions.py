@@ -33,6 +33,11 @@ def set_ct(key: int) -> bytes:
     return expression("ct", number(2, key), number(4, _FIRST_REGISTER))
 
 
+def constant(value: bytes) -> bytes:
+    """A value, into the first register."""
+    return expression("immediate", number(1, _FIRST_REGISTER), nested(2, [attribute(_VALUE, value)]))
+
+
 def network_header(offset: int, length: int, word: int = 0) -> bytes:
     return _payload(_NETWORK_HEADER, offset, length, word)
 
@@ -77,8 +82,7 @@ def verdict_of(name: str) -> bytes:
 
 def verdict(code: int, chain: str = "") -> bytes:
     """A verdict as it stands in rules and in elements."""
-    held = [number(1, code & 0xFFFFFFFF), *([text(2, chain)] if chain else [])]
-    return attribute(_VERDICT, b"".join(held))
+    return attribute(_VERDICT, number(1, code & 0xFFFFFFFF) + (text(2, chain) if chain else b""))
 
 
 def conclude(code: int, chain: str = "") -> bytes:
@@ -87,6 +91,11 @@ def conclude(code: int, chain: str = "") -> bytes:
 
 def counter() -> bytes:
     return expression("counter")
+
+
+def named_counter(name: str) -> bytes:
+    kind = 1
+    return expression("objref", number(1, kind), text(2, name))
 
 
 def limit(rate: int, burst: int) -> bytes:

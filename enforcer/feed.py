@@ -7,17 +7,27 @@ from dataclasses import dataclass, field
 
 from zones.inventory import Holder, Inventory
 from zones.net import AddressSet, IPAddress
+from zones.remote import key_of
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """`changed`: None is gone. `whole`: an address that `changed` doesn't hold is gone too."""
+    """`changed`: by the address as a number, as `Holders.take_changed` tells it; None is gone.
 
-    changed: Mapping[IPAddress, Holder | None] = field(default_factory=dict)
+    `whole`: an address that `changed` doesn't hold is gone too.
+    """
+
+    changed: Mapping[int, Holder | None] = field(default_factory=dict)
     pod_networks: AddressSet = field(default_factory=AddressSet)
     whole: bool = False
 
     @classmethod
     def of(cls, inventory: Inventory) -> Feed:
         """All that an inventory knows."""
-        return cls(inventory.holders(), AddressSet.of(inventory.pod_networks()), whole=True)
+        return cls.by_address(inventory.holders(), AddressSet.of(inventory.pod_networks()), whole=True)
+
+    @classmethod
+    def by_address(
+        cls, changed: Mapping[IPAddress, Holder | None], pod_networks: AddressSet, *, whole: bool = False
+    ) -> Feed:
+        return cls({key_of(address): holder for address, holder in changed.items()}, pod_networks, whole)

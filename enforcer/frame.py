@@ -5,24 +5,25 @@ The same for every policy, but for its infrastructure rules. `enforcer.ruleset` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from enforcer import dispatch, matching
+from enforcer.assemble import assemble
 from enforcer.family import Family
 from enforcer.generations import PHASES, Marks
 from enforcer.matching import Sets
-from enforcer.members import ISOLATED_SET, LOCAL
+from enforcer.members import ISOLATED_SET, LOCAL, SPECIAL
 from enforcer.messages import RawRule
 from enforcer.options import Mode, Options
 from enforcer.table import Chain, NamedSet
-from enforcer.terminals import ACCEPTED, ISOLATED_END, LIVE, SPOOFED, STAMP, UNTRACKED, Terminals
-from zones.policy import InfrastructureRule, Verdict
+from enforcer.terminals import ACCEPTED, ISOLATED_END, LIVE, LOCAL_DNS, SPOOFED, STAMP, UNTRACKED, Terminals, stamping
+from zones.policy import ANYONE, InfrastructureRule, Verdict
 from zones.rules import NO_LOG
 
 # Before the hooks that network plug-ins filter in (0), after destination NAT (-100). On input after IPVS (98), which
 # takes Service traffic away there before its real end is known.
 _BEFORE_PLUGINS, _AFTER_IPVS = -5, 99
-_LOCAL_DNS = 'counter accept comment "infrastructure/local-dns"'
 _LIVE_SIZE = 4  # a fixed size makes the kernel take its quickest kind of set
 
 
@@ -32,20 +33,22 @@ def raw_chains() -> dict[str, tuple[RawRule, ...]]:
     return by_connection | {family.named("stateless"): dispatch.by_packet(family) for family in Family}
 
 
-def chains(options: Options, terminals: Terminals) -> dict[str, Chain]:
+def chains(options: Options, infrastructure: Sequence[InfrastructureRule], terminals: Terminals) -> dict[str, Chain]:
     """Forwarded, to this node, from this node: each packet passes one of the three, after destination NAT."""
     known = _known(options.marks)
+    sources = tuple(_sources(terminals))
+    police_ = _police(infrastructure)
     verdict = "drop" if options.mode is Mode.ENFORCE else "accept"
     by_packet = tuple(f"meta nfproto {f.value.protocol} jump {f.named('stateless')}" for f in Family)
     made = {
-        "forward": Chain((*known, "jump sources", "goto police"), hook=_hook("forward", _BEFORE_PLUGINS)),
+        "forward": Chain((*known, *sources, *police_.rules), police_.raw, hook=_hook("forward", _BEFORE_PLUGINS)),
         "input": Chain(
-            ('iifname "lo" accept', *known, "jump sources", "ct state untracked jump local-dns", "goto police"),
+            ('iif "lo" accept', *known, *sources, "ct state untracked jump local-dns", "goto police"),
             hook=_hook("input", _AFTER_IPVS),
         ),
         "output": Chain(
             (
-                'oifname "lo" accept',
+                'oif "lo" accept',
                 *known,
                 # What the rules' own rejects send belongs to the connection that was rejected.
                 "tcp flags & rst == rst accept",
@@ -56,17 +59,14 @@ def chains(options: Options, terminals: Terminals) -> dict[str, Chain]:
             ),
             hook=_hook("output", _BEFORE_PLUGINS),
         ),
-        "sources": Chain(tuple(_sources(terminals))),
-        "local-dns": Chain(tuple(_local_dns())),
-        "local-dns-answers": Chain(tuple(f"{each} sport 53 {_LOCAL_DNS}" for each in ("udp", "tcp"))),
-        "police": Chain(
+        "local-dns": Chain((*_unless_isolated(), *_dns("dport", terminals))),
+        "local-dns-answers": Chain(tuple(_dns("sport", terminals))),
+        "police": police_,
+        "apart": Chain(
             (
                 "icmpv6 type 133-137 ip6 hoplimit 255 accept",  # neighbour discovery, never from beyond the link
                 "ct state untracked goto untracked",
-                "ct state invalid goto no-connection",
-                # A connection picked up in the middle would have its ends the wrong way round.
-                "ct state new tcp flags & (fin | syn | rst | ack) != syn goto no-connection",
-                *(f"meta nfproto {family.value.protocol} goto {family.named('police')}" for family in Family),
+                "goto no-connection",
             )
         ),
         "no-connection": Chain((*by_packet, f'counter {verdict} comment "no connection"')),
@@ -78,11 +78,36 @@ def chains(options: Options, terminals: Terminals) -> dict[str, Chain]:
     return made | {name: Chain(raw=rules) for name, rules in raw_chains().items()}
 
 
+def _police(infrastructure: Sequence[InfrastructureRule]) -> Chain:
+    """Most packets that come here begin a connection between two pods: what is asked of others comes after that.
+
+    Without a connection there are no ends to look up, so these come further too.
+    """
+    # A connection picked up in the middle would have its ends the wrong way round.
+    picked_up = "tcp flags & (fin | syn | rst | ack) != syn ct state new goto no-connection"
+    quick = tuple(dispatch.between_pods(family) for family in Family) if _known_by_ends(infrastructure) else ()
+    others = (
+        "ct state invalid,untracked goto apart",
+        *(f"meta nfproto {family.value.protocol} goto {family.named('police')}" for family in Family),
+    )
+    return Chain((picked_up,), (*quick, *map(_said, others)))
+
+
+def _known_by_ends(infrastructure: Iterable[InfrastructureRule]) -> bool:
+    """Whether infrastructure rules can only concern ends that are special."""
+    return all(rule.source != ANYONE or rule.destination != ANYONE for rule in infrastructure)
+
+
+def _said(rule: str) -> RawRule:
+    """A rule that stands behind raw ones; its text is its comment."""
+    return replace(assemble(rule), comment=rule)
+
+
 def sets() -> dict[str, NamedSet]:
     """Those that stand in every table, empty ones."""
     made = {LIVE: NamedSet("mark", {}, size=_LIVE_SIZE)}
     for family in Family:
-        for name in (ISOLATED_SET, LOCAL):
+        for name in (ISOLATED_SET, LOCAL, SPECIAL):
             made[family.named(name)] = NamedSet(family.value.address_type, {})
     return made
 
@@ -96,7 +121,7 @@ def stamp(marks: Marks, number: int) -> tuple[str, ...]:
     """What makes an accepted connection known as such; bits that aren't ours stay."""
     if not marks.mask:
         return ()
-    return (f"ct mark set ct mark & {marks.others:#010x} | {marks.bits(number):#010x}",)
+    return (stamping(marks, number),)
 
 
 def live(marks: Marks, number: int | None) -> dict[str, str]:
@@ -111,27 +136,38 @@ def _sources(terminals: Terminals) -> Iterator[str]:
         yield f"{header} saddr @{local} fib saddr . iif oif missing goto {terminals.chain(SPOOFED)}"
 
 
-def _local_dns() -> Iterator[str]:
-    """A node-local DNS has itself kept out of conntrack: nothing tells its answers from questions but the port."""
+def _unless_isolated() -> Iterator[str]:
     for family in Family:
         yield f"{family.value.header} saddr @{family.named(ISOLATED_SET)} return"
-    for each in ("udp", "tcp"):
-        yield f"{each} dport 53 {_LOCAL_DNS}"
+
+
+def _dns(port: str, terminals: Terminals) -> Iterator[str]:
+    """A node-local DNS has itself kept out of conntrack: nothing tells its answers from questions but the port."""
+    for protocol in ("udp", "tcp"):
+        yield f"{protocol} {port} 53 goto {terminals.chain(LOCAL_DNS)}"
 
 
 def police(
     family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals
 ) -> Mapping[str, Chain]:
-    """Infrastructure first, then the pair of zones."""
-    apart = family.named(ISOLATED_SET)
-    ends = [f"ct {side} {family.value.header} saddr @{apart} goto {apart}" for side in ("original", "reply")]
+    """Where an end is special, infrastructure comes first; then, for all, the pair of zones."""
+    isolated, special, by_infrastructure = map(family.named, (ISOLATED_SET, SPECIAL, "infrastructure"))
     rules = tuple(infrastructure)
-    own = _allowed(family, (rule for rule in rules if rule.own_node), sets_, terminals)
-    everything = (*ends, *_allowed(family, rules, sets_, terminals))
+    own = _allowed(family, (rule for rule in rules if rule.serves_isolated), sets_, terminals)
+    everything = (*_either(family, isolated, isolated), *_allowed(family, rules, sets_, terminals))
+    first = _either(family, special, by_infrastructure) if _known_by_ends(rules) else (f"goto {by_infrastructure}",)
+    by_pair = f"jump {family.named('dispatch')}", "goto unjudged"
     return {
-        apart: Chain((*own, f"goto {terminals.chain(ISOLATED_END)}")),
-        family.named("police"): Chain((*everything, f"jump {family.named('dispatch')}", "goto unjudged")),
+        isolated: Chain((*own, f"goto {terminals.chain(ISOLATED_END)}")),
+        by_infrastructure: Chain((*everything, *by_pair)),
+        family.named("police"): Chain((*first, *by_pair)),
     }
+
+
+def _either(family: Family, among: str, chain: str) -> Iterator[str]:
+    """If client or server is in a set."""
+    for side in ("original", "reply"):
+        yield f"ct {side} {family.value.header} saddr @{among} goto {chain}"
 
 
 def _allowed(

@@ -1,14 +1,15 @@
 """Which connections were accepted under the rules in force: a number in some bits of their marks. Pure.
 
 Every change that may revoke something begins a new number; a connection with an older one is judged again. 0 is a
-connection that was never judged, 1 one whose number was taken away; the two upper bits of any other are its phase.
+connection that was never judged, 1 one whose number was taken away, 2 one that was accepted and then denied; the two
+upper bits of any other are its phase.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-UNJUDGED, STALE = 0, 1
+UNJUDGED, STALE, REVOKED = 0, 1, 2
 PHASES = (1, 2, 3)
 LEAST_BITS = 4
 ALL_BITS = 0xFFFFFFFF

@@ -6,47 +6,26 @@ Knows nothing of policies. Every change begins a new number of accepted connecti
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from enforcer import elements, frame, nft, portrait, transaction, way
+from enforcer import elements, frame, inspection, nft, portrait, transaction, way
+from enforcer.announcements import Edit, TableChanges
 from enforcer.datatypes import TYPES
 from enforcer.errors import KernelError
 from enforcer.generations import Marks
-from enforcer.messages import attributes
+from enforcer.inspection import FEW, UNKNOWN, Drift, Known, Places, Torn
 from enforcer.numbering import Numbering
-from enforcer.portrait import ELEMENTS, RULES, Key, Portrait, Tally, differences
+from enforcer.portrait import ELEMENTS, RULES, Tally
 from enforcer.residents import Moves
-from enforcer.saved import Kept
+from enforcer.snapshot import Snapshot
 from enforcer.table import Chain, Change, Table, diff
 from enforcer.terminals import LIVE, STAMP
 from enforcer.transaction import Transaction
 
 _PATIENCE = 0.1  # seconds for an announcement that is under way
 _LARGE = 20_000  # elements that are more than the socket of announcements holds
-_UNKNOWN = -1
-_MENDABLE = frozenset({ELEMENTS, RULES})
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """What somebody else changed in our table, and who, where known. It is put back, or `problems` say why not."""
-
-    what: tuple[str, ...]
-    who: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Known:
-    """The table as we last made or verified it, at a generation of all tables."""
-
-    table: Table
-    generation: int
-    tally: Tally
-    objects: dict[tuple[str, str], int] = field(default_factory=dict)
-    rules: dict[str, int] = field(default_factory=dict)
-    torn: tuple[Key, ...] = ()
 
 
 class KernelTable:
@@ -56,9 +35,10 @@ class KernelTable:
         self._name = name
         self._marks = marks
         self._nft = nft.Nftables()
-        self._changes = nft.TableChanges(name)
+        self._changes = TableChanges(name, self._nft.port)
+        self._overheard: list[Edit] = []
         self._numbering = Numbering(marks)
-        self._known: _Known | None = None
+        self._known: Known | None = None
 
     @property
     def known(self) -> bool:
@@ -72,12 +52,16 @@ class KernelTable:
         """Readable when anybody changed any table."""
         return self._changes.fileno()
 
-    def counters(self) -> dict[str, tuple[int, int]]:
-        """Packets and bytes by chain."""
+    def counters(self) -> dict[str, list[nft.Counted]]:
+        """Of the rules of each chain, in order."""
         return self._nft.counters(self._name)
 
     def exists(self) -> bool:
         return self._nft.flags(self._name) is not None
+
+    def stands(self, hooked: Iterable[str] = ()) -> bool:
+        """Whether it is there and awake, and packets come to these chains."""
+        return self._nft.stands(self._name, hooked)
 
     def delete(self) -> None:
         self._known = None
@@ -95,50 +79,50 @@ class KernelTable:
 
     # What others do
 
-    def audit(self) -> Drift | None:
-        """Whether the table is as we left it. Only where somebody touched it, it is looked at."""
+    def audit(self, places: Places) -> Drift | None:
+        """Whether the table is as we left it. Only what somebody touched is looked at; all, where that isn't known."""
         known = self._known
         if known is None:
             return None
         now = self._nft.generation()
-        authors = self._others() if now == known.generation else self._heard(now)
-        if authors is not None and not authors:
+        edits = self._only_ours() if now == known.generation else self._heard(now)
+        overheard, self._overheard = self._overheard, []
+        if edits is None:
+            found = inspection.of_everything(self._nft, known)
+            self._changes.overrun = found is None
+            torn = found or Torn()
+        else:
             known.generation = max(now, self._changes.seen)
+            torn = inspection.of_edits(self._nft, known, [*overheard, *edits], places)
+        known.torn |= torn  # what a pass that failed left
+        if not known.torn:
             return None
-        torn = self._differences(known)
-        if not torn:
-            return None
-        known.torn = tuple(torn)
-        if any(kind not in _MENDABLE for kind, _ in torn):
+        if not all(map(known.mends, known.torn.whole)):
             self.distrust()
-        return Drift(tuple(map(portrait.told, torn)), tuple(dict.fromkeys(each.name for each in authors or ())))
+        return Drift(known.torn.told(), tuple(dict.fromkeys(each.who for each in (*overheard, *(edits or ())))))
 
-    def _heard(self, now: int) -> list[nft.Author] | None:
-        """The others who changed the table up to a generation; None where that can't be told."""
-        authors: list[nft.Author] = []
+    def _only_ours(self) -> list[Edit] | None:
+        """Where nobody else did anything, announcements that were lost just now were our own."""
+        if self._changes.overrun:
+            return None
+        edits = self._changes.read()
+        self._changes.overrun = False
+        return edits
+
+    def _heard(self, now: int) -> list[Edit] | None:
+        """What others did to the table up to a generation; None where that can't be told: all is looked at then."""
+        edits: list[Edit] = []
         deadline = time.monotonic() + _PATIENCE
         while True:
-            authors += self._others()
+            edits += self._changes.read()
             if self._changes.overrun:
                 return None
             if self._changes.seen >= now:
-                return authors
+                return edits
             if time.monotonic() > deadline:
+                self._changes.overrun = True
                 return None
             time.sleep(0.001)
-
-    def _others(self) -> list[nft.Author]:
-        return [each for each in self._changes.read() if each.port != self._nft.port]
-
-    def _differences(self, known: _Known) -> list[Key]:
-        before = self._nft.generation()
-        found = self._nft.look(self._name, elements_of=tuple(known.table.sets))
-        if self._nft.generation() != before and found is not None:
-            known.generation = _UNKNOWN  # and again in the next pass
-            return []
-        known.generation = before
-        self._changes.overrun = False
-        return differences(Portrait(known.objects, known.rules, known.tally.sums), found)
 
     # What we do
 
@@ -152,28 +136,27 @@ class KernelTable:
         if there:
             made.delete_table()
         tally = Tally()
-        for name, each in numbered.sets.items():
-            tally.add(name, elements.records(each.type, each.elements, interval=each.interval))
-        for place, records in way.members(table, moves):
-            tally.add(place.set, records)
-        transaction.whole(made, numbered, ((place.set, records) for place, records in way.members(table, moves)))
-        self._known = None
+        members = ((place.set, records) for place, records in way.members(table, moves))
+        transaction.whole(made, numbered, tally.counted(transaction.own(numbered)), tally.counted(members))
+        self._known, self._overheard, self._changes.overrun = None, [], False  # all of that goes
         generation = self._commit(made, self._nft.generation(), large=True)
         self._numbering.taken(number)
-        self._known = _Known(table, generation, tally)
+        self._known = Known(table, generation, tally)
         self._remember(self._known)
 
-    def restore(self, kept: Kept) -> None:
-        """What was saved, where there is no table. It stays unknown: the next pass loads what is then right."""
+    def restore(self, held: Snapshot) -> None:
+        """What was saved, in place of whatever there is. It stays unknown: the next pass loads what is then right."""
+        self._commit(held, self._nft.generation(), large=True)
+
+    def begin_numbers(self) -> None:
+        """A table that was restored knows no accepted connections: they get a number from now on."""
+        if not self._marks.mask or any(True for _ in self._numbers()):
+            return
         self._numbering.avoid(())
         number = self._numbering.following()
-        made = Transaction.resumed(self._name, kept.commands, kept.many)
-        for place, keys in kept.members.come.items():
-            made.add_elements(place.set, way.records(kept.types[place.set], place, keys))
-        if number is not None:
-            made.add_rules(STAMP, Chain(frame.stamp(self._marks, number)))
-        made.add_elements(LIVE, self._live_records(number))
-        self._commit(made, self._nft.generation(), large=True)
+        made = Transaction(self._name)
+        self._renumber(made, number)
+        self._commit(made, self._nft.generation(), large=False)
         self._numbering.taken(number)
 
     def change(self, table: Table, moves: Moves, everybody: Callable[[], Moves]) -> Change | None:
@@ -185,19 +168,21 @@ class KernelTable:
         if not change and not moves and not known.torn:
             known.table = table
             return None
-        change, moves = way.without(change, moves, [name for kind, name in known.torn if kind == ELEMENTS])
+        torn = known.torn
+        change, moves = way.without(change, moves, [name for kind, name in torn.whole if kind == ELEMENTS])
         self._make_ready(known, change)
         number = self._numbering.following()
         made = Transaction(self._name)
+        way.put_back(made, torn.strays)
         many = way.write(made, table, change, moves)
-        if known.torn:
+        if torn.whole:
             many = _LARGE + 1
-            way.mend(made, known.tally, table, known.torn, everybody())
+            way.mend(made, known.tally, table, torn.whole, everybody)
         self._renumber(made, number)
         try:
             known.generation = self._commit(made, known.generation, large=many > _LARGE)
         except KernelError:
-            if change.new_chains or change.new_sets or known.torn:
+            if change.new_chains or change.new_sets or torn:
                 self.distrust()  # what was made ready stands about
             raise
         self._numbering.taken(number)
@@ -205,14 +190,11 @@ class KernelTable:
         known.tally.sums.pop(LIVE, None)
         known.tally.add(LIVE, self._live_records(number))
         known.table = table
-        mended, known.torn = known.torn, ()
-        if change.structural or change.raw or any(kind == RULES for kind, _ in mended):
-            self._remember(known)
-        else:
-            known.rules[STAMP] = self._nft.rules_digest(self._name, STAMP)
+        known.torn = Torn()
+        self._learn(known, change, (name for kind, name in torn.whole if kind == RULES))
         return change
 
-    def _make_ready(self, known: _Known, change: Change) -> None:
+    def _make_ready(self, known: Known, change: Change) -> None:
         """What is new, before anything leads there, in a transaction of its own.
 
         A packet that is under way at the moment of a change follows the old rules, but looks up the new elements: it
@@ -236,8 +218,9 @@ class KernelTable:
     def _live_records(self, number: int | None) -> list[bytes]:
         return list(elements.records("mark", frame.live(self._marks, number), interval=False))
 
-    def _commit(self, made: Transaction, before: int, *, large: bool) -> int:
+    def _commit(self, made: nft.Commands, before: int, *, large: bool) -> int:
         """The generation up to which all is known afterwards."""
+        missed = self._changes.overrun
         if large:
             self._changes.deaf()
         try:
@@ -247,27 +230,69 @@ class KernelTable:
             ours = after == before + 1
             if large:
                 self._changes.caught_up(after)
-        if ours:
-            return after
-        return _UNKNOWN if large else before
+                self._changes.overrun = missed or not ours
+        return after if ours else before
 
-    def _remember(self, known: _Known) -> None:
-        """What the kernel's own dump of our objects looks like, to compare with later."""
-        found = self._nft.look(self._name)
+    def _learn(self, known: Known, change: Change, mended: Iterable[str]) -> None:
+        """What the kernel's own dump of what we made looks like, to compare with later."""
+        filled = {*change.new_chains, *change.refilled_chains, *change.raw, *mended, STAMP}
+        if len(filled) + len(change.new_sets) > FEW:
+            self._remember(known)
+            return
+        for chain in change.gone_chains:
+            known.objects.pop(("chain", chain), None)
+            known.rules.pop(chain, None)
+        for name, keyword in change.gone_sets.items():
+            known.objects.pop((keyword, name), None)
+        known.objects |= self._nft.named_objects(self._name, change.new_chains, change.new_sets)
+        for chain in filled:
+            known.rules.pop(chain, None)
+        known.rules |= self._nft.rules_digests(self._name, filled)
+        self._unlearn(known, change, filled)
+
+    def _unlearn(self, known: Known, change: Change, filled: set[str]) -> None:
+        """What others touched since our change is not taken for ours: the next audit hears of it."""
         now = self._nft.generation()
-        if known.generation != now:
-            authors = None if known.generation == _UNKNOWN else self._heard(now)
-            if authors is None or authors:
-                self._known = None
-                raise KernelError("the rules were changed by somebody else while they were loaded; trying again")
+        if now == known.generation:
+            return
+        edits = self._heard(now)
+        touched = {key for each in edits or () for key in each.keys}
+        for name in filled:
+            if edits is None or (RULES, name) in touched:
+                known.rules[name] = UNKNOWN
+        for name in change.new_chains:
+            if edits is None or ("chain", name) in touched:
+                known.objects["chain", name] = UNKNOWN
+        for name, each in change.new_sets.items():
+            if edits is None or ("set", name) in touched:
+                known.objects[each.keyword, name] = UNKNOWN
+        if edits:
+            self._overheard += edits
+        elif edits is not None:
             known.generation = max(now, self._changes.seen)
+
+    def _remember(self, known: Known) -> None:
+        """All of it."""
+        found = self._nft.look(self._name)
+        self._verify(known)
         if found is not None:
             known.objects, known.rules = dict(found.objects), dict(found.rules)
+
+    def _verify(self, known: Known) -> None:
+        """That what was looked at is our own work. Raises KernelError, and knows nothing then, where it may not be."""
+        now = self._nft.generation()
+        if known.generation == now:
+            return
+        edits = self._heard(now)
+        if edits is None or edits:
+            self._known = None
+            raise KernelError("the rules were changed by somebody else while they were loaded; trying again")
+        known.generation = max(now, self._changes.seen)
 
     def _numbers(self) -> Iterator[int]:
         """The numbers that a table of a former agent gives."""
         for record in portrait.records(self._nft.elements(self._name, LIVE)):
-            key = attributes(attributes(record[4:], 0).get(1, b""), 0).get(1, b"")
+            key = elements.key_of(record)
             if len(key) == TYPES["mark"].length:
                 yield self._marks.number(int.from_bytes(key, "little"))
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 from enforcer.family import Family
 from enforcer.zoneids import ZoneKey
 from zones.inventory import Holder, Node, Pod
-from zones.policy import Peer
+from zones.policy import ANYONE, Peer
 from zones.zone import ISOLATED, Zoning
 
-ADDRESSES, ISOLATED_SET, LOCAL = "addresses", "isolated", "local"
+ADDRESSES, NETWORKS = "addresses", "networks"
+ISOLATED_SET, LOCAL, SPECIAL = "isolated", "local", "special"
 
 
 class Place(NamedTuple):
@@ -82,18 +83,24 @@ class Membership:
         return found
 
     def _found(self, family: Family, profile: Profile) -> Iterable[Place]:
-        yield Place(family.named(ADDRESSES), zone_value(self.ids[profile.zone]))
-        if profile.zone.zone == ISOLATED:
+        peers = self._peers(family, profile) if profile.is_known else {}
+        isolated = profile.zone.zone == ISOLATED
+        special = isolated or any(peer != ANYONE for peer in peers.values())
+        yield Place(family.named(ADDRESSES), zone_value(self.ids[profile.zone], special=special))
+        if special:
+            yield Place(family.named(SPECIAL), "")
+        if isolated:
             yield Place(family.named(ISOLATED_SET), "")
         if profile.is_own and not profile.is_node:
             yield Place(family.named(LOCAL), "")
-        if not profile.is_known:
-            return
-        for name, (peer, own_node) in self.wanted.peers[family].items():
-            if _is(peer, profile) and (profile.is_own or not own_node):
-                yield Place(name, "")
-        if not profile.is_node:
+        yield from (Place(name, "") for name in peers)
+        if profile.is_known and not profile.is_node:
             yield from self.wanted.workloads[family].get(profile.workload, ())
+
+    def _peers(self, family: Family, profile: Profile) -> dict[str, Peer]:
+        """The sets of infrastructure rules that it is in."""
+        wanted = self.wanted.peers[family].items()
+        return {name: peer for name, (peer, own) in wanted if _is(peer, profile) and (profile.is_own or not own)}
 
 
 def zone_key(zoning: Zoning, holder: Holder) -> ZoneKey:
@@ -104,9 +111,9 @@ def zone_key(zoning: Zoning, holder: Holder) -> ZoneKey:
     return ZoneKey(zoning.outside, of_pods=True)
 
 
-def zone_value(zone_id: str) -> str:
-    """What follows an address or a network: an idle word, which the dispatch overwrites, and the zone's id."""
-    return f' : 0x00000000 . "{zone_id}"'
+def zone_value(zone_id: str, *, special: bool = False) -> str:
+    """What follows an address or a network: whether more than its zone is to be asked, and the zone's id."""
+    return f' : {special:#010x} . "{zone_id}"'
 
 
 def _is(peer: Peer, profile: Profile) -> bool:

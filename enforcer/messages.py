@@ -8,12 +8,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
-_ATTRIBUTE = struct.Struct("=HH")
+ATTRIBUTE = struct.Struct("=HH")  # length, type
 _GENERIC = struct.Struct(">BBH")  # family, version, resource
+_HEADERS = struct.Struct("=IHHIIBBH")  # both, where there is no resource
 _NESTED = 0x8000
 _TYPE_BITS = 0x3FFF
+_PADDING = b"", bytes(3), bytes(2), bytes(1)
 
 REQUEST, ACK, DUMP, CREATE, APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
 ERROR, DONE = 2, 3
@@ -23,8 +26,7 @@ _RULE_EXPRESSIONS, _RULE_USERDATA = 4, 7
 _LIST_ELEMENT, _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One netlink message as received; `body` is what follows the header."""
 
     kind: int
@@ -40,7 +42,7 @@ class Message:
 
 def attribute(kind: int, value: bytes) -> bytes:
     """One attribute, padded to four bytes."""
-    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
+    return ATTRIBUTE.pack(4 + len(value), kind) + value + _PADDING[len(value) & 3]
 
 
 def nested(kind: int, attributes: Iterable[bytes]) -> bytes:
@@ -49,7 +51,7 @@ def nested(kind: int, attributes: Iterable[bytes]) -> bytes:
 
 def number(kind: int, value: int) -> bytes:
     """A 32-bit attribute in network order."""
-    return attribute(kind, value.to_bytes(4, "big"))
+    return ATTRIBUTE.pack(8, kind) + value.to_bytes(4, "big")
 
 
 def text(kind: int, value: str) -> bytes:
@@ -67,8 +69,7 @@ def netfilter(kind: int, flags: int, sequence: int, family: int, resource: int, 
 
 def header(kind: int, flags: int, sequence: int, family: int, length: int) -> bytes:
     """What stands before `length` bytes of attributes in a message to nfnetlink."""
-    size = _HEADER.size + _GENERIC.size + length
-    return _HEADER.pack(size, kind, flags, sequence, 0) + _GENERIC.pack(family, 0, 0)
+    return _HEADERS.pack(_HEADERS.size + length, kind, flags, sequence, 0, family, 0, 0)
 
 
 def messages(data: bytes) -> Iterator[Message]:
@@ -87,7 +88,7 @@ def attributes(data: bytes, start: int = 4) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     at, end = start, len(data)
     while at + 4 <= end:
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        length, kind = ATTRIBUTE.unpack_from(data, at)
         if not 4 <= length <= end - at:  # noqa: PLR2004 - the attribute's own header
             break
         found[kind & _TYPE_BITS] = data[at + 4 : at + length]

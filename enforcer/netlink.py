@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import struct
 import sys
@@ -16,7 +17,7 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
-from enforcer.errors import KernelError, LoadError, LockedError, PrivilegeError
+from enforcer.errors import KernelError, LoadError, LockedError, PrivilegeError, TakenError, UnfitError
 from enforcer.messages import (
     ACK,
     DUMP,
@@ -33,9 +34,9 @@ from enforcer.messages import (
 )
 from zones.net import IPAddress
 
-NETFILTER, _ROUTE = 12, 0
+NETFILTER, ROUTE = 12, 0
 RECEIVE = 1 << 20
-_PATIENCE = 10.0  # seconds for an answer that is only a function call away
+PATIENCE = 10.0  # seconds for an answer that is only a function call away
 _SO_RCVBUFFORCE = 33
 _GET_GENERATION, _GENERATION_ID = NFTABLES << 8 | 16, 1
 _ADDRESS_CHANGES = 0x10 | 0x100  # of IPv4 and IPv6
@@ -44,21 +45,25 @@ _GET_ADDRESS, _NEW_ADDRESS, _LOCAL, _ADDRESS = 22, 20, 2, 1
 _LOG_PACKET, _LOG_CONFIG = NFLOG << 8, NFLOG << 8 | 1
 _BIND, _COPY_PACKET = 1, 2
 _CONFIG_COMMAND, _CONFIG_MODE, _CONFIG_BUFFER, _CONFIG_TIMEOUT, _CONFIG_THRESHOLD, _CONFIG_FLAGS = range(1, 7)
-_SEQUENCE_FLAG = 1
+_SEQUENCE_FLAG, _LOG_PREFIX, _LOG_SEQUENCE, _NUMBERS = 1, 10, 12, 1 << 32
+_OUR_PREFIX = struct.pack("=H", _LOG_PREFIX) + b"zb:"  # as `enforcer.terminals` writes it
 _BATCH_BYTES, _BATCH_RECORDS, _BATCH_HUNDREDTHS = 128 * 1024, 500, 5
 _SNAP = 256
+_MISSING = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT})
 _LOCK_GROUP, _LOCK_BUFFER = 31_274, 4096
 
 
 class NflogSocket:
     """The only reader of an NFLOG group in this network namespace. Raises KernelError where the group is taken.
 
-    `lost` counts how often the kernel had to drop records for want of room; how many, only the rules' counters know.
+    `lost` counts the records that the kernel had no room for, as far as later ones tell by their numbers; `ours` those
+    of our own rules that were read.
     """
 
     def __init__(self, group: int, buffer_bytes: int = 16 * 2**20) -> None:
         self.group = group
-        self.lost = 0
+        self.lost = self.ours = 0
+        self._next = 0
         self._socket = open_socket(NETFILTER)
         try:
             enlarge(self._socket, buffer_bytes)
@@ -85,9 +90,27 @@ class NflogSocket:
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise KernelError(f"reading NFLOG group {self.group}: {error.strerror}") from error
-            self.lost += 1
-            return []
-        return [each.body for each in messages(data) if each.kind == _LOG_PACKET]
+            return self.read()  # what is there is still there
+        bodies = [each.body for each in messages(data) if each.kind == _LOG_PACKET]
+        self._count(bodies)
+        return bodies
+
+    def _count(self, bodies: list[bytes]) -> None:
+        """Those of one reading follow each other."""
+        number = attributes(bodies[0]).get(_LOG_SEQUENCE) if bodies else None
+        if number is None:
+            return
+        gap = (int.from_bytes(number, "big") - self._next) % _NUMBERS
+        self.lost += gap
+        self.ours += sum(_OUR_PREFIX in body for body in bodies)
+        self._next = (self._next + gap + len(bodies)) % _NUMBERS
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits to be read."""
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return not waiting.poll(0)
 
     def close(self) -> None:
         self._socket.close()
@@ -116,7 +139,9 @@ class NflogSocket:
         code = next(_errors(self._socket))
         if code in {errno.EBUSY, errno.EPERM}:
             generation()  # the same code for a taken group as for missing rights; without them this raises
-            raise KernelError(f"NFLOG group {self.group} has another reader (ulogd?); set nflog.group to a free one")
+            raise TakenError(f"NFLOG group {self.group} has another reader (ulogd?); set nflog.group to a free one")
+        if code in _MISSING:
+            raise UnfitError("this kernel has no NFLOG (nfnetlink_log); zone-enforcer can't work without it")
         if code:
             refuse(code, f"binding NFLOG group {self.group}")
 
@@ -134,7 +159,7 @@ def generation() -> int:
 def local_addresses() -> tuple[IPAddress, ...]:
     """Every address that this machine answers for, but those of the loopback and link-local IPv6 ones."""
     found: set[IPAddress] = set()
-    with closing(open_socket(_ROUTE)) as channel:
+    with closing(open_socket(ROUTE)) as channel:
         channel.send(message(_GET_ADDRESS, REQUEST | DUMP, 1, bytes(8)))
         for answer in answers(channel):
             if answer.done:
@@ -149,7 +174,7 @@ class LocalAddresses:
     """The machine's own addresses, asked for again only after the kernel has announced a change."""
 
     def __init__(self) -> None:
-        self._socket = open_socket(_ROUTE, _ADDRESS_CHANGES)
+        self._socket = open_socket(ROUTE, _ADDRESS_CHANGES)
         self._socket.setblocking(False)
         self._held: tuple[IPAddress, ...] | None = None
 
@@ -183,9 +208,7 @@ class NodeLock:
     def __init__(self) -> None:
         try:
             self._held = NflogSocket(_LOCK_GROUP, _LOCK_BUFFER)
-        except PrivilegeError:
-            raise
-        except KernelError as error:
+        except TakenError as error:
             raise LockedError(
                 "another zone-enforcer is at work on this node; stop it first, two would undo each other's work"
             ) from error
@@ -202,9 +225,9 @@ def open_socket(protocol: int, groups: int = 0) -> socket.socket:
     try:
         made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     except OSError as error:
-        raise KernelError(f"opening a netlink socket: {error.strerror}; does the kernel have nfnetlink?") from error
+        raise UnfitError(f"opening a netlink socket: {error.strerror}; does the kernel have nfnetlink?") from error
     made.bind((0, groups))
-    made.settimeout(_PATIENCE)
+    made.settimeout(PATIENCE)
     return made
 
 
@@ -220,7 +243,7 @@ def answers(channel: socket.socket) -> Iterator[Message]:
         try:
             data = channel.recv(RECEIVE)
         except TimeoutError as error:
-            raise KernelError(f"the kernel did not answer over netlink within {_PATIENCE:.0f} s") from error
+            raise KernelError(f"the kernel did not answer over netlink within {PATIENCE:.0f} s") from error
         yield from messages(data)
 
 

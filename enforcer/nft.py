@@ -1,4 +1,4 @@
-"""The one door to nftables, by netlink: one transaction, what a table looks like, and who changes it.
+"""The one door to nftables, by netlink: one transaction, and what a table looks like.
 
 Runs no program. Judges nothing, keeps nothing. In the network namespace of its thread; `enforcer.reconcile` calls it.
 """
@@ -7,30 +7,39 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import Protocol
 
-from enforcer import portrait
+from enforcer import elements, portrait
 from enforcer.errors import KernelError
-from enforcer.messages import DUMP, ERROR, INET, NFTABLES, REQUEST, attributes, messages, netfilter, text
-from enforcer.netlink import NETFILTER, RECEIVE, answers, enlarge, error_code, open_socket, refuse
-from enforcer.portrait import Portrait
+from enforcer.messages import DUMP, ERROR, INET, NFTABLES, REQUEST, attribute, attributes, messages, netfilter, text
+from enforcer.netlink import NETFILTER, RECEIVE, answers, error_code, open_socket, refuse
+from enforcer.portrait import Key, Portrait
 from enforcer.transaction import Transaction
 
 _GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS, _GET_OBJECT, _GET_FLOWTABLE = (
     NFTABLES << 8 | kind for kind in (1, 4, 7, 10, 13, 19, 23)
 )
 _GET_GENERATION = NFTABLES << 8 | 16
-_NEW_GENERATION, _GENERATION_ID, _TABLE_NAME, _PROCESS, _PROCESS_NAME = NFTABLES << 8 | 15, 1, 1, 2, 3
-_SOL_NETLINK, _ADD_MEMBERSHIP, _DROP_MEMBERSHIP, _NFTABLES_GROUP, _ANNOUNCED_BYTES = 270, 1, 2, 7, 4 * 2**20
+_GENERATION_ID = 1
 _SO_SNDBUFFORCE = 32
-_HEADER = struct.Struct("=IHHII")
 _INTERRUPTED = 0x10
 _PATIENCE, _ANSWER_SECONDS = 1.0, 10.0
-_FLAGS = 2
+_FLAGS, _DORMANT, _HOOK, _TABLE_HANDLE = 2, 1, 4, 4
+
+
+Counted = tuple[int, int]
+"""Packets and bytes."""
+
+
+class Commands(Protocol):
+    """A whole transaction as the kernel takes it, and the words for each of its commands."""
+
+    def data(self) -> bytes | memoryview: ...
+
+    def named(self, sequence: int) -> str: ...
 
 
 class Nftables:
@@ -46,7 +55,7 @@ class Nftables:
     def close(self) -> None:
         self._socket.close()
 
-    def commit(self, transaction: Transaction) -> None:
+    def commit(self, transaction: Commands) -> None:
         """Have it taken, whole or not at all. Raises LoadError with the words of what failed.
 
         The kernel works it off while it is sent, so its complaints are there afterwards; success says nothing.
@@ -71,13 +80,17 @@ class Nftables:
 
     def flags(self, table: str) -> int | None:
         """Of a table of the family inet; None where there is none."""
-        self._send(netfilter(_GET_TABLE, REQUEST, 1, INET, 0, text(1, table)))
-        answer = next(answers(self._socket))
-        if answer.kind == ERROR:
-            if error_code(answer) == errno.ENOENT:
-                return None
-            refuse(error_code(answer), f"looking for the table {table}")
-        return int.from_bytes(attributes(answer.body).get(_FLAGS, b""), "big")
+        body = self._ask(_GET_TABLE, text(1, table))
+        return None if body is None else int.from_bytes(attributes(body).get(_FLAGS, b""), "big")
+
+    def stands(self, table: str, hooked: Iterable[str]) -> bool:
+        """Whether there is a table that is awake, and packets come to each of these chains and find rules there."""
+        flags = self.flags(table)
+        return flags is not None and not flags & _DORMANT and all(self._is_hooked(table, each) for each in hooked)
+
+    def _is_hooked(self, table: str, chain: str) -> bool:
+        found = self._ask(_GET_CHAIN, text(1, table), text(3, chain))
+        return found is not None and _HOOK in attributes(found) and bool(self.rules_digests(table, [chain]))
 
     def delete(self, table: str) -> None:
         """Remove a table; fine where there is none."""
@@ -88,38 +101,79 @@ class Nftables:
 
     def look(self, table: str, *, elements_of: tuple[str, ...] = ()) -> Portrait | None:
         """The table as it is; None where there is none. Each set of elements is a question of its own."""
-        flags = self.flags(table)
+        found = self.objects(table)
+        if found is None:
+            return None
+        rules = portrait.rules_digests(self._dump(_GET_RULE, text(1, table)), table)
+        there = {key[1] for key in found if key[0] in portrait.SETS}
+        held = {each: portrait.tally(self.elements(table, each)) for each in elements_of if each in there}
+        return Portrait(found, rules, held)
+
+    def objects(self, table: str) -> dict[Key, int] | None:
+        """All of a table but rules and elements; None where there is none."""
+        flags, own = self.flags(table), text(1, table)
         if flags is None:
             return None
-        own = text(1, table)
         dumps = {
             "chain": self._dump(_GET_CHAIN),
             "set": self._dump(_GET_SET, own),
             "counter": self._dump(_GET_OBJECT, own),
             "flowtable": self._dump(_GET_FLOWTABLE, own),
         }
-        found = portrait.objects(table, flags, dumps)
-        rules = portrait.rules_digests(self._dump(_GET_RULE, own), table)
-        there = {key[1] for key in found if key[0] in {"set", "map"}}
-        held = {each: portrait.tally(self.elements(table, each)) for each in elements_of if each in there}
-        return Portrait(found, rules, held)
+        return portrait.objects(table, flags, dumps)
 
-    def rules_digest(self, table: str, chain: str) -> int:
-        """Of the rules of one chain."""
-        return portrait.rules_digests(self._dump(_GET_RULE, text(1, table), text(2, chain)), table).get(chain, 0)
+    def named_objects(self, table: str, chains: Iterable[str], sets: Iterable[str]) -> dict[Key, int]:
+        """Of these chains and sets, those that are there: cheaper than all objects where they are few."""
+        own = text(1, table)
+        asked = {
+            "chain": [self._ask(_GET_CHAIN, own, text(3, each)) for each in chains],
+            "set": [self._ask(_GET_SET, own, text(2, each)) for each in sets],
+        }
+        return portrait.objects(table, None, {kind: filter(None, bodies) for kind, bodies in asked.items()})
+
+    def rules_digests(self, table: str, chains: Iterable[str]) -> dict[str, int]:
+        """Of the rules of these chains, but for those without any."""
+        own, found = text(1, table), dict[str, int]()
+        for each in chains:
+            found |= portrait.rules_digests(self._dump(_GET_RULE, own, text(2, each)), table)
+        return found
+
+    def element(self, table: str, name: str, key: bytes) -> bytes | None:
+        """The record of a set's element; None where it has none of this key."""
+        wanted = attribute(3, elements.record(elements.key(key)))
+        body = self._ask(_GET_ELEMENTS, text(1, table), text(2, name), wanted)
+        return None if body is None else next(portrait.records([body]), None)
 
     def elements(self, table: str, name: str) -> list[bytes]:
         """The messages that tell a set's elements."""
         return self._dump(_GET_ELEMENTS, text(1, table), text(2, name))
 
-    def counters(self, table: str) -> dict[str, tuple[int, int]]:
-        """Packets and bytes of the counters of each chain that has any, by the chain's name."""
-        found: dict[str, tuple[int, int]] = {}
+    def counters(self, table: str) -> dict[str, list[Counted]]:
+        """The counters of the rules of each chain that has any, in order, by the chain's name."""
+        found: dict[str, list[Counted]] = {}
         for chain, rule in portrait.rules(self._dump(_GET_RULE, text(1, table)), table):
-            for packets, volume in portrait.counted(rule):
-                before = found.get(chain, (0, 0))
-                found[chain] = before[0] + packets, before[1] + volume
+            for each in portrait.counted(rule):
+                found.setdefault(chain, []).append(each)
         return found
+
+    def named_counters(self, table: str) -> dict[str, Counted]:
+        """Those that are no rule's. Costs microseconds."""
+        return dict(portrait.named_counters(self._dump(_GET_OBJECT, text(1, table))))
+
+    def handle(self, table: str) -> int | None:
+        """Another one for each table that ever was; None where there is none."""
+        body = self._ask(_GET_TABLE, text(1, table))
+        return None if body is None else int.from_bytes(attributes(body).get(_TABLE_HANDLE, b""), "big")
+
+    def _ask(self, kind: int, *chosen: bytes) -> bytes | None:
+        """The body of the one answer; None where there is no such thing. Raises KernelError."""
+        self._send(netfilter(kind, REQUEST, 1, INET, 0, *chosen))
+        answer = next(answers(self._socket))
+        if answer.kind != ERROR:
+            return answer.body
+        if error_code(answer) != errno.ENOENT:
+            refuse(error_code(answer), "looking at our rules")
+        return None
 
     def _dump(self, kind: int, *chosen: bytes) -> list[bytes]:
         """The bodies of the answers, all from one state of the tables. Raises KernelError."""
@@ -163,89 +217,6 @@ class Nftables:
                 for each in messages(self._socket.recv(RECEIVE)):
                     if each.kind == ERROR and (code := error_code(each)):
                         yield each.sequence, code
-
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Who changed our table, and at which generation. `port` tells our own changes."""
-
-    generation: int
-    port: int
-    name: str
-
-
-class TableChanges:
-    """Tells who changes a table, as the kernel announces it after each transaction; our own changes too.
-
-    `fileno` becomes readable on a change to any table. `overrun`: something was missed since `caught_up`.
-    """
-
-    def __init__(self, table: str) -> None:
-        self._name = table.encode() + b"\0"
-        self._socket = open_socket(NETFILTER)
-        self._touched = False
-        self.overrun = False
-        self.seen = 0
-        enlarge(self._socket, _ANNOUNCED_BYTES)
-        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP)
-        self._socket.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def read(self) -> list[Author]:
-        """Who has changed the table since the last time, without waiting."""
-        authors: list[Author] = []
-        while True:
-            try:
-                data = self._socket.recv(RECEIVE)
-            except BlockingIOError:
-                return authors
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise KernelError(f"reading the changes of nftables: {error.strerror}") from error
-                self.overrun = True
-                continue
-            authors += self._authors(data)
-
-    def deaf(self) -> None:
-        """Hear nothing until `caught_up`: a large change of our own would overrun us."""
-        self._socket.setsockopt(_SOL_NETLINK, _DROP_MEMBERSHIP, _NFTABLES_GROUP)
-
-    def caught_up(self, generation: int) -> None:
-        """All up to this generation is known otherwise."""
-        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP)
-        self.read()
-        self.overrun, self._touched = False, False
-        self.seen = max(self.seen, generation)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _authors(self, data: bytes) -> Iterator[Author]:
-        """Every message of a transaction names its table; the generation that ends it names the process."""
-        ours = self._name in data
-        at, end = 0, len(data)
-        while at + _HEADER.size <= end:
-            length, kind, _, _, port = _HEADER.unpack_from(data, at)
-            if not _HEADER.size <= length <= end - at:
-                return
-            if kind == _NEW_GENERATION:
-                author = _author(attributes(data[at + _HEADER.size : at + length]), port)
-                self.seen = author.generation
-                if self._touched:
-                    yield author
-                self._touched = False
-            elif ours and not self._touched:
-                held = attributes(data[at + _HEADER.size : at + length])
-                self._touched = held.get(_TABLE_NAME) == self._name
-            at += (length + 3) & ~3
-
-
-def _author(held: Mapping[int, bytes], port: int) -> Author:
-    program = held.get(_PROCESS_NAME, b"?").rstrip(b"\0").decode("ascii", "replace")
-    process = int.from_bytes(held.get(_PROCESS, b""), "big")
-    return Author(int.from_bytes(held.get(_GENERATION_ID, b""), "big"), port, f"{program} (process {process})")
 
 
 def _make_room(made: socket.socket, size: int) -> None:

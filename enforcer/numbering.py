@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from enforcer.errors import KernelError
 from enforcer.generations import PHASES, Marks, following
-from enforcer.sweep import sweep
+from enforcer.sweep import Sweeper
 
 
 class Numbering:
@@ -20,9 +20,10 @@ class Numbering:
     `problem`: why there is no number, though there should be.
     """
 
-    def __init__(self, marks: Marks, swept: Callable[[Marks, int], int] = sweep) -> None:
+    def __init__(self, marks: Marks, swept: Callable[[Marks, int], int] | None = None) -> None:
         self._marks = marks
-        self._sweep = swept
+        self._sweeper = Sweeper()
+        self._sweep = swept or self._sweeper
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sweeping")
         self._clean: tuple[int, Future[int]] | None = None
         self._avoided = 0
@@ -55,6 +56,7 @@ class Numbering:
 
     def close(self) -> None:
         self._thread.shutdown()
+        self._sweeper.close()
 
     def _begin(self, phase: int) -> None:
         self._clean = phase, self._thread.submit(self._sweep, self._marks, phase)

@@ -22,7 +22,12 @@ _STABLE = {
 }
 _MAP_FLAG = 8
 _COUNTER = b"\x0c\x00\x01\x00counter\x00"
+_IS_COUNTER = (1).to_bytes(4, "big")
 _WORD = 4
+
+ELEMENTS, RULES = "elements", "rules"
+SETS = frozenset({"set", "map"})
+Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +45,27 @@ class Tally:
 
     sums: dict[str, tuple[int, int]] = field(default_factory=dict)
 
+    def counted(self, sets: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[tuple[str, list[bytes]]]:
+        """The same records by set, added as they pass."""
+        for name, records in sets:
+            held = list(records)
+            self.add(name, held)
+            yield name, held
+
     def add(self, name: str, records: Iterable[bytes]) -> None:
         count, total = self.sums.get(name, (0, 0))
-        for each in records:
-            count, total = count + 1, total + hash(each)
-        self.sums[name] = count, total
+        digests = list(map(hash, records))
+        self.sums[name] = count + len(digests), total + sum(digests)
 
     def remove(self, name: str, records: Iterable[bytes]) -> None:
         count, total = self.sums.get(name, (0, 0))
-        for each in records:
-            count, total = count - 1, total - hash(each)
-        self.sums[name] = count, total
+        digests = list(map(hash, records))
+        self.sums[name] = count - len(digests), total - sum(digests)
 
 
-def objects(table: str, flags: int, dumps: Mapping[str, Iterable[bytes]]) -> dict[tuple[str, str], int]:
-    """From the bodies of messages by kind: the table's flags, and all objects but rules and elements."""
-    found: dict[tuple[str, str], int] = {("table", table): hash(flags)}
+def objects(table: str, flags: int | None, dumps: Mapping[str, Iterable[bytes]]) -> dict[Key, int]:
+    """From the bodies of messages by kind: the table's flags, if given, and all objects but rules and elements."""
+    found: dict[Key, int] = {} if flags is None else {("table", table): hash(flags)}
     own = table.encode() + b"\0"
     for kind, bodies in dumps.items():
         for held in map(attributes, bodies):
@@ -100,9 +110,19 @@ def counted(rule: bytes) -> Iterator[tuple[int, int]]:
     while at >= 0:
         values = at + len(_COUNTER)
         length = int.from_bytes(rule[values : values + 2], "little")
-        held = attributes(rule[values : values + length])
-        yield int.from_bytes(held.get(2, b""), "big"), int.from_bytes(held.get(1, b""), "big")
+        yield _packets_and_bytes(attributes(rule[values : values + length]))
         at = rule.find(_COUNTER, values + length)
+
+
+def named_counters(bodies: Iterable[bytes]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Packets and bytes of the counters in a dump of objects, by name."""
+    for held in map(attributes, bodies):
+        if held.get(3) == _IS_COUNTER:
+            yield _text(held.get(2, b"")), _packets_and_bytes(attributes(held.get(4, b""), 0))
+
+
+def _packets_and_bytes(held: Mapping[int, bytes]) -> tuple[int, int]:
+    return int.from_bytes(held.get(2, b""), "big"), int.from_bytes(held.get(1, b""), "big")
 
 
 def _still(rule: bytes) -> bytes:
@@ -118,10 +138,8 @@ def _still(rule: bytes) -> bytes:
 
 def tally(bodies: Iterable[bytes]) -> tuple[int, int]:
     """Count and sum of the elements in messages of a dump of one set."""
-    count = total = 0
-    for each in records(bodies):
-        count, total = count + 1, total + hash(each)
-    return count, total
+    digests = list(map(hash, records(bodies)))
+    return len(digests), sum(digests)
 
 
 def records(bodies: Iterable[bytes]) -> Iterator[bytes]:
@@ -138,17 +156,13 @@ def records(bodies: Iterable[bytes]) -> Iterator[bytes]:
             at += size
 
 
-ELEMENTS, RULES = "elements", "rules"
-Key = tuple[str, str]
-
-
 def differences(expected: Portrait, found: Portrait | None) -> list[Key]:
     """What somebody else changed: objects by keyword and name; rules and elements of those that are as they were."""
     if found is None:
         return [("table", "")]
-    changed = _unequal(expected.objects, found.objects)
+    changed = unequal(expected.objects, found.objects)
     there = {name for keyword, name in expected.objects.keys() & found.objects.keys() if keyword == "chain"}
-    changed |= {(RULES, name) for name in _unequal(expected.rules, found.rules) & there}
+    changed |= {(RULES, name) for name in unequal(expected.rules, found.rules) & there}
     both = found.elements.keys() & expected.elements.keys()
     changed |= {(ELEMENTS, name) for name in both if expected.elements[name] != found.elements[name]}
     return sorted(changed)
@@ -170,5 +184,6 @@ def told(key: Key) -> str:
 _Key = TypeVar("_Key")
 
 
-def _unequal(one: Mapping[_Key, int], other: Mapping[_Key, int]) -> set[_Key]:
+def unequal(one: Mapping[_Key, int], other: Mapping[_Key, int]) -> set[_Key]:
+    """What is in only one of them, or another in either."""
     return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}

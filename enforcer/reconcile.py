@@ -11,27 +11,26 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from enforcer import netlink, saved
-from enforcer.errors import KernelError
+from enforcer import kernelfit, netlink, saved, snapshot, strangers, thrift
+from enforcer.errors import EnforcerError, KernelError, LoadError, StateError
 from enforcer.feed import Feed
-from enforcer.kerneltable import Drift, KernelTable
-from enforcer.members import Membership
-from enforcer.options import Options
+from enforcer.inspection import Drift
+from enforcer.kerneltable import KernelTable
+from enforcer.members import Membership, Place
+from enforcer.options import Failure, Options
 from enforcer.residents import Residents
 from enforcer.ruleset import TABLE, Plan, Ruleset, lockdown
+from enforcer.snapshot import Snapshot
 from enforcer.table import Table
 from enforcer.zoneids import ZoneKey
 from zones.net import AddressSet
 from zones.policy import Policy
 
+_OTHER_SETTINGS = (
+    "the last rules were made with other settings (mode, nflog, connectionMark); "
+    "new ones come as soon as the API server has told everything"
+)
 _SAVE_EVERY = 300.0  # seconds between saves that only pods have changed for
-
-
-class Failure(StrEnum):
-    """What pods may do on a node that never had a tier."""
-
-    CLOSED = "closed"
-    OPEN = "open"
 
 
 class Action(StrEnum):
@@ -81,6 +80,8 @@ class Reconciler:
         self._policy: Policy | None = None
         self._revision: int | None = None
         self._saved_at = -1e9
+        self._unsaved = False
+        self._kept: tuple[int | None, Ruleset | None] = None, None
 
     def fileno(self) -> int:
         """Readable when somebody changed any table of nftables: worth a pass."""
@@ -94,7 +95,7 @@ class Reconciler:
         try:
             return self._restore(feed or Feed())
         except KernelError as error:
-            return Applied(None, Action.NONE, None, problems=(str(error),))
+            return Applied(self._revision, Action.NONE, None, problems=_why(error))
 
     def apply(self, policy: Policy | None, feed: Feed, now: datetime, *, revision: int | None = None) -> Applied:
         """One pass: look, change. A policy of None changes nothing but closes a node that never had one."""
@@ -102,12 +103,17 @@ class Reconciler:
         try:
             self._residents.take(feed, self._local_addresses())
             self._networks = feed.pod_networks
-            drift = self._table.audit()
-            action = self._converge(policy, now, revision, drifted=drift is not None)
+            drift = self._table.audit(self._places)
+            with thrift.undisturbed():
+                action = self._converge(policy, now, revision, drifted=drift is not None)
         except KernelError as error:
-            return Applied(self._revision, Action.NONE, self._in_force, drift, (str(error),))
+            return Applied(self._revision, Action.NONE, self._in_force, drift, _why(error))
         self._save(action)
         return Applied(self._revision, action, self._in_force, drift, self._problems())
+
+    def enforces(self) -> bool:
+        """Whether there is any table of ours that packets come to. Raises KernelError."""
+        return self._table.stands()
 
     def settle(self) -> None:
         """Wait until what is in force is saved too."""
@@ -122,7 +128,7 @@ class Reconciler:
         if self._in_force is None:
             return {}
         chains = {f"{each.verdict}-{key}": key for key, each in self._in_force.terminals.items()}
-        return {chains[chain]: counted for chain, counted in self._table.counters().items() if chain in chains}
+        return {chains[chain]: counted[0] for chain, counted in self._table.counters().items() if chain in chains}
 
     def flush(self) -> None:
         """Remove the table and what was saved of it: nothing is enforced any more. Raises KernelError."""
@@ -134,7 +140,7 @@ class Reconciler:
             self._keeper.settle()
             saved.discard(self._state_dir)
         except OSError as error:
-            where = self._state_dir / saved.FILE
+            where = self._state_dir / snapshot.FILE
             raise KernelError(
                 f"{where} can't be removed: {error.strerror}; remove it, or a restart loads it"
             ) from error
@@ -164,23 +170,27 @@ class Reconciler:
     def _wanted(self, policy: Policy | None, now: datetime) -> _Wish | None:
         policy = policy or self._policy
         if policy is None:
-            if self._failure is Failure.OPEN or (not self._table.known and self._table.exists()):
+            if self._failure is Failure.OPEN or (not self._table.known and self._table.stands()):
                 return None
             policy = _LOCKDOWN
         if self._wish is None or not self._wish.is_of(policy, now):
             plan = Plan(policy, self._node_name, now, self._options)
-            self._wish = _Wish(policy, plan, self._networks, self._ruleset(plan))
+            self._wish = _Wish(policy, plan, self._networks, self._ruleset(policy, plan))
         elif self._networks != self._wish.networks or not self._zones(policy) <= self._wish.plan.members.ids.keys():
-            self._wish.networks, self._wish.ruleset = self._networks, self._ruleset(self._wish.plan)
+            self._wish.networks, self._wish.ruleset = self._networks, self._ruleset(policy, self._wish.plan)
         return self._wish
 
-    def _ruleset(self, plan: Plan) -> Ruleset:
-        return plan.ruleset(self._residents.zones(plan.members.zoning), self._networks)
+    def _ruleset(self, policy: Policy, plan: Plan) -> Ruleset:
+        made = plan.ruleset(self._residents.zones(plan.members.zoning), self._networks)
+        return strangers.shut(made, self._options) if policy is _LOCKDOWN and not self._networks else made
 
     def _zones(self, policy: Policy) -> set[ZoneKey]:
         return self._residents.zones(policy.zoning)
 
     # How to get there
+
+    def _places(self, address: bytes) -> tuple[Place, ...]:
+        return () if self._told is None else self._residents.places(address, self._told)
 
     def _change(self, wish: _Wish) -> Action:
         told = self._told or wish.plan.members
@@ -198,34 +208,61 @@ class Reconciler:
     # Restarts
 
     def _restore(self, feed: Feed) -> Applied:
-        held = None if self._state_dir is None else saved.load(self._state_dir)
-        known = None if held is None else Ruleset(Table(TABLE, {}, {}), held.terminals, None)
-        if self._table.exists():
-            self._revision = None if held is None else held.revision
-            return Applied(self._revision, Action.NONE, known)
-        if held is not None:
+        held, known, problems = self._held()
+        alike = held is not None and held.options == self._options
+        self._revision = None if held is None else held.revision
+        if self._table.stands(() if held is None else held.hooked):
+            if alike:
+                self._table.begin_numbers()
+            return Applied(self._revision, Action.NONE, known, problems=problems)
+        if held is not None and alike:
             self._table.restore(held)
-            self._revision = held.revision
-            return Applied(held.revision, Action.FIRST_LOAD, known)
+            self._table.begin_numbers()
+            return Applied(self._revision, Action.FIRST_LOAD, known)
+        self._revision = None
         self._residents.take(feed, self._local_addresses())
         self._networks = feed.pod_networks
         action = self._converge(None, datetime.min.replace(tzinfo=UTC), None, drifted=False)
-        return Applied(None, action, self._in_force)
+        return Applied(None, action, self._in_force, problems=problems)
+
+    def _held(self) -> tuple[Snapshot | None, Ruleset | None, tuple[str, ...]]:
+        """What was saved, what its log records mean, and what is wrong with it."""
+        try:
+            held = None if self._state_dir is None else snapshot.read(self._state_dir)
+            if held is None:
+                return None, None, ()
+            known = Ruleset(Table(TABLE, {}, {}), saved.terminals(held), None)
+        except StateError as error:
+            return None, None, (str(error),)
+        return held, known, () if held.options == self._options else (_OTHER_SETTINGS,)
 
     def _save(self, action: Action) -> None:
-        """This node's pods are left out: after a restart they have other addresses, and others may have theirs."""
-        due = action is not Action.ELEMENTS or time.monotonic() >= self._saved_at + _SAVE_EVERY
+        """This node's pods are left out: after a restart they have other addresses, and others may have theirs.
+
+        To gather everybody takes a while: where only pods came and went, it waits for a pass with nothing else to do.
+        """
+        self._unsaved = self._unsaved or action is not Action.NONE
         if self._keeper is None or self._policy is None or self._in_force is None or self._told is None:
             return
-        if due and action is not Action.NONE:
-            self._saved_at = time.monotonic()
+        fresh = self._kept[0] != self._revision or self._kept[1] is not self._in_force
+        patience = _SAVE_EVERY if action is Action.NONE else 2 * _SAVE_EVERY
+        waits = self._unsaved or bool(self._keeper.problem)
+        if fresh or (waits and time.monotonic() >= self._saved_at + patience):
+            self._unsaved, self._saved_at, self._kept = False, time.monotonic(), (self._revision, self._in_force)
             members = self._residents.all(self._told, but_own_pods=True)
-            kept = self._in_force
-            self._keeper.keep(saved.Saved(self._revision, kept.table, members, dict(kept.terminals)))
+            kept = strangers.cut_off(self._in_force, self._told, self._options)
+            whole = saved.Saved(self._revision, kept.table, members, dict(kept.terminals), self._options)
+            self._keeper.keep(whole, thorough=fresh)
 
     def _problems(self) -> tuple[str, ...]:
         saving = self._keeper.problem if self._keeper else ""
         return tuple(filter(None, (self._table.problem, saving)))
+
+
+def _why(error: EnforcerError) -> tuple[str, ...]:
+    """Where the kernel refuses rules, what it lacks is worth knowing."""
+    lacking = kernelfit.lacking() if isinstance(error, LoadError) else ""
+    return tuple(filter(None, (str(error), lacking)))
 
 
 @dataclass(slots=True)

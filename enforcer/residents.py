@@ -6,7 +6,7 @@ Costs what has changed, not what there is, but where the function from holders t
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -15,61 +15,66 @@ from enforcer.feed import Feed
 from enforcer.members import Membership, Place, Profile, zone_key
 from enforcer.zoneids import ZoneKey
 from zones.inventory import Holder, Node
-from zones.net import IPAddress
+from zones.net import V4_LAST, IPAddress
+from zones.remote import key_of, key_of_packed
 from zones.zone import Zoning
 
 
 @dataclass(slots=True)
 class Moves:
-    """Keys that leave places and keys that come, by place."""
+    """Addresses that leave places and addresses that come, by place; as numbers, each place's of one family."""
 
-    gone: dict[Place, list[bytes]] = field(default_factory=dict)
-    come: dict[Place, list[bytes]] = field(default_factory=dict)
+    gone: dict[Place, list[int]] = field(default_factory=dict)
+    come: dict[Place, list[int]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.gone or self.come)
 
 
 class Residents:
-    """Addresses are packed. This node has all of the machine's own, whoever else claims them."""
+    """Addresses are numbers, as `zones.remote` makes them: that is small, and the view has the same ones.
+
+    This node has all of the machine's own addresses, whoever else claims them.
+    """
 
     def __init__(self, node_name: str) -> None:
         self._own = Node(node_name, ())
-        self._held: dict[bytes, Holder] = {}
-        self._local: frozenset[bytes] = frozenset()
-        self._before: dict[bytes, Holder | None] = {}
+        self._held: dict[int, Holder] = {}
+        self._local: frozenset[int] = frozenset()
+        self._before: dict[int, Holder | None] = {}
+        self._untold = True
         self._zones: Counter[ZoneKey] = Counter()
         self._zoning: Zoning | None = None
 
     def take(self, feed: Feed, local: Iterable[IPAddress]) -> None:
         """What is so now; the kernel is told later."""
-        here = frozenset(address.packed for address in local)
-        changed = {address.packed: holder for address, holder in feed.changed.items()}
-        if not self._held and not self._before and self._zoning is None:
-            self._held = {address: holder for address, holder in changed.items() if holder is not None}
-            self._local = here
-            self._before = dict.fromkeys((*self._held, *here))
-            return
-        touched = {*changed, *(here ^ self._local)}
+        here = frozenset(map(key_of, local))
+        before = {} if self._untold else {address: self.holder(address) for address in self._touched(feed, here)}
         if feed.whole:
-            touched |= self._held.keys()
-        before = {address: self.holder(address) for address in touched}
-        if feed.whole:
-            self._held = {address: holder for address, holder in changed.items() if holder is not None}
+            self._held = {address: holder for address, holder in feed.changed.items() if holder is not None}
         else:
-            self._update(changed)
+            self._update(feed.changed)
         self._local = here
+        if feed.whole or self._untold:
+            self._zoning = None  # counted anew when they are asked for
         for address, was in before.items():
             self._note(address, was, self.holder(address))
 
-    def _update(self, changed: Mapping[bytes, Holder | None]) -> None:
+    def _touched(self, feed: Feed, here: frozenset[int]) -> set[int]:
+        """The addresses that may have another holder now."""
+        touched = {address for address, holder in feed.changed.items() if self._held.get(address) is not holder}
+        if feed.whole:
+            touched |= self._held.keys() - feed.changed.keys()
+        return touched | (here ^ self._local)
+
+    def _update(self, changed: Mapping[int, Holder | None]) -> None:
         for address, holder in changed.items():
             if holder is None:
                 self._held.pop(address, None)
             else:
                 self._held[address] = holder
 
-    def _note(self, address: bytes, was: Holder | None, now: Holder | None) -> None:
+    def _note(self, address: int, was: Holder | None, now: Holder | None) -> None:
         if was is now:
             return
         self._before.setdefault(address, was)
@@ -79,20 +84,20 @@ class Residents:
             if holder is not None:
                 self._zones[zone_key(self._zoning, holder)] += many
 
-    def holder(self, address: bytes) -> Holder | None:
+    def holder(self, address: int) -> Holder | None:
         return self._own if address in self._local else self._held.get(address)
+
+    def places(self, address: bytes, members: Membership) -> tuple[Place, ...]:
+        """Where the kernel was told that an address is, in sets of the function that it was told."""
+        key = key_of_packed(address)
+        holder = self._before[key] if key in self._before else self.holder(key)
+        family = Family.V4 if key <= V4_LAST else Family.V6
+        return () if holder is None else members.places(family, members.profile(holder))
 
     def told(self) -> None:
         """The kernel has everything now."""
         self._before.clear()
-
-    def everybody(self) -> Iterator[tuple[bytes, Holder]]:
-        local = self._local
-        for address, holder in self._held.items():
-            if address not in local:
-                yield address, holder
-        for address in local:
-            yield address, self._own
+        self._untold = False
 
     def zones(self, zoning: Zoning) -> set[ZoneKey]:
         """The zones that anybody is in."""
@@ -105,40 +110,40 @@ class Residents:
 
     def all(self, members: Membership, *, but_own_pods: bool = False) -> Moves:
         """Everybody, into empty sets."""
-        groups: dict[tuple[Family, Profile], list[bytes]] = {}
+        groups: dict[Profile, list[int]] = {}
         for holder, keys in self._alike():
             profile = members.profile(holder)
-            if but_own_pods and profile.is_own and not profile.is_node:
-                continue
-            for family in Family:
-                found = [key for key in keys if len(key) == family.value.bytes]
-                if found:
-                    groups.setdefault((family, profile), []).extend(found)
+            if not (but_own_pods and profile.is_own and not profile.is_node):
+                groups.setdefault(profile, []).extend(keys)
         moves = Moves()
-        for (family, profile), found in groups.items():
-            for place in members.places(family, profile):
-                moves.come.setdefault(place, []).extend(found)
+        for profile, keys in groups.items():
+            for family, found in _by_family(keys):
+                _move(moves, found, (), members.places(family, profile))
         return moves
 
-    def _alike(self) -> Iterator[tuple[Holder, list[bytes]]]:
+    def _alike(self) -> Iterator[tuple[Holder, list[int]]]:
         """Everybody, by the one object that many share."""
-        found: dict[int, tuple[Holder, list[bytes]]] = {}
-        for address, holder in self.everybody():
-            group = found.get(id(holder))
-            if group is None:
-                found[id(holder)] = holder, [address]
-            else:
-                group[1].append(address)
-        return iter(found.values())
+        found: defaultdict[int, list[int]] = defaultdict(list)
+        for address, holder in self._held.items():
+            found[id(holder)].append(address)
+        for address in self._local & self._held.keys():
+            found[id(self._held[address])].remove(address)
+        yield from ((self._held[keys[0]], keys) for keys in found.values() if keys)
+        if self._local:
+            yield self._own, list(self._local)
 
     def changed(self, old: Membership, new: Membership) -> Moves:
         """Those who changed since the kernel was told; all others too, where another function puts them elsewhere."""
         moves = Moves()
+        groups: dict[tuple[int, int], tuple[Holder | None, Holder | None, list[int]]] = {}
         for address, before in self._before.items():
-            family, after = _family(address), self.holder(address)
-            was = () if before is None else old.places(family, old.profile(before))
-            now = () if after is None else new.places(family, new.profile(after))
-            _move(moves, [address], was, now)
+            after = self.holder(address)
+            groups.setdefault((id(before), id(after)), (before, after, []))[2].append(address)
+        for before, after, keys in groups.values():
+            for family, found in _by_family(keys):
+                was = () if before is None else old.places(family, old.profile(before))
+                now = () if after is None else new.places(family, new.profile(after))
+                _move(moves, found, was, now)
         if old is not new and not self._same_places(old, new):
             self._regroup(moves, old, new)
         return moves
@@ -152,18 +157,20 @@ class Residents:
     def _regroup(self, moves: Moves, old: Membership, new: Membership) -> None:
         for holder, keys in self._alike():
             before, after = old.profile(holder), new.profile(holder)
-            for family in Family:
-                found = [key for key in keys if len(key) == family.value.bytes and key not in self._before]
-                if found:
-                    was, now = old.places(family, before), new.places(family, after)
-                    _move(moves, found, was, now)
+            for family, found in _by_family([key for key in keys if key not in self._before]):
+                _move(moves, found, old.places(family, before), new.places(family, after))
 
 
-def _family(address: bytes) -> Family:
-    return Family.V4 if len(address) == Family.V4.value.bytes else Family.V6
+def _by_family(addresses: list[int]) -> Iterator[tuple[Family, list[int]]]:
+    """Where there are any."""
+    short = [address for address in addresses if address <= V4_LAST]
+    if short:
+        yield Family.V4, short
+    if len(short) < len(addresses):
+        yield Family.V6, [address for address in addresses if address > V4_LAST]
 
 
-def _move(moves: Moves, keys: list[bytes], was: tuple[Place, ...], now: tuple[Place, ...]) -> None:
+def _move(moves: Moves, keys: list[int], was: tuple[Place, ...], now: tuple[Place, ...]) -> None:
     if was == now:
         return
     for place in was:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
+from hashlib import sha256
 from itertools import groupby
 
 from enforcer import frame, matching
@@ -16,11 +17,11 @@ from enforcer.clause import Clause, Spaces
 from enforcer.family import Family, address_text, family_of, span_texts
 from enforcer.generations import PHASES, Marks
 from enforcer.matching import Sets, short_digest
-from enforcer.members import ADDRESSES, Membership, zone_value
+from enforcer.members import ADDRESSES, NETWORKS, Membership, zone_value
 from enforcer.options import Mode, Options
 from enforcer.pairs import PairMasks, bits, pair_masks
 from enforcer.table import Chain, NamedSet, Table, remark
-from enforcer.terminals import ACCEPTED, LIVE, Terminal, Terminals
+from enforcer.terminals import ACCEPTED, LIVE, LOGGED, UNLOGGED, Terminal, Terminals
 from enforcer.tree import Forest
 from enforcer.treechains import TreeChains
 from enforcer.zoneids import ZoneKey, zone_ids
@@ -31,10 +32,11 @@ from zones.rules import Origin
 from zones.zone import Zoning
 
 TABLE = "zonebridge"
+NO_TIER = Origin("infrastructure/no-tier", None, "infrastructure", "")
 _COMMON_RULES = 4  # so many rules in a row that all pairs share are worth a chain of their own
 _COMMON_RUNS = 3  # more of them cost a packet more than one tree for each pair costs the kernel
 
-__all__ = ["TABLE", "Mode", "Options", "Plan", "Ruleset", "Terminal", "build", "lockdown"]
+__all__ = ["NO_TIER", "TABLE", "Mode", "Options", "Plan", "Ruleset", "Terminal", "build", "lockdown"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Ruleset:
 def lockdown() -> Policy:
     """What a node enforces that never had a tier and is to fail closed: a node reaches its own pods, and no more."""
     to_own_pods = InfrastructureRule("node-to-own-pods", source=Peer(nodes=True), own_node=True)
-    nothing = Entry(Origin("infrastructure/no-tier", None, "infrastructure", ""), Verdict.DENY)
+    nothing = Entry(NO_TIER, Verdict.DENY)
     return Policy(Zoning(), (to_own_pods,), (nothing,))
 
 
@@ -73,8 +75,9 @@ class Plan:
         self._policy = policy
         self._options = options or Options()
         entries = [entry for entry in policy.entries if entry.schedule is None or entry.schedule.active(now)]
-        self._builder = _Builder(Sets(), entries, pair_masks(entries), Terminals(self._options))
-        self._chains = frame.chains(self._options, self._builder.terminals)
+        blocklists = {entry.origin: entry.blocklists for entry in entries if entry.blocklists}
+        self._builder = _Builder(Sets(), entries, pair_masks(entries), Terminals(self._options, blocklists))
+        self._chains = frame.chains(self._options, policy.infrastructure, self._builder.terminals)
         for family in Family:
             self._chains |= frame.police(family, policy.infrastructure, self._builder.sets, self._builder.terminals)
         self.next_change = _next_change(policy, now)
@@ -91,7 +94,8 @@ class Plan:
             sets[family.named("pairs")] = builder.pairs(family)
         sets["bystanders"] = NamedSet("ifname . ifname : verdict", builder.bystanders("accept"))
         chains = self._chains | builder.chains | builder.parts() | builder.terminals.chains
-        table = Table(TABLE, builder.sets.made | sets, chains)
+        builder.forget()
+        table = Table(TABLE, builder.sets.made | sets, chains, (LOGGED, UNLOGGED))
         return Ruleset(table, builder.terminals.by_id, self.next_change, self.members)
 
 
@@ -132,16 +136,24 @@ class _Builder:
     ids: dict[ZoneKey, str] = field(default_factory=dict)
     _spaces: Spaces = field(default_factory=Spaces)
     _by_entry: dict[tuple[Family, int], tuple[Clause, ...]] = field(default_factory=dict)
-    _by_mask: dict[tuple[Family, bytes], str] = field(default_factory=dict)
+    _by_mask: dict[tuple[Family, str], str] = field(default_factory=dict)
     _trees: Forest = field(default_factory=lambda: Forest())  # noqa: PLW0108 - tests put another one there
     _tree_chains: dict[Family, TreeChains] = field(init=False)
+    _runs: list[int | None] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._runs = self.masks.common_runs(len(self.entries))
         self._tree_chains = {family: TreeChains(family, self.sets) for family in Family}
 
     def parts(self) -> dict[str, Chain]:
         """The chains of trees, beside those of pairs."""
         return {name: chain for each in self._tree_chains.values() for name, chain in each.made.items()}
+
+    def forget(self) -> None:
+        """What only the making of rules needs. What is made again gets the same name again."""
+        self._spaces, self._by_entry, self._trees = Spaces(), {}, Forest()
+        for each in self._tree_chains.values():
+            each.forget()
 
     # Addresses to zones
 
@@ -161,7 +173,7 @@ class _Builder:
             for text in span_texts(family, family.spans(space))
         }
         yield family.named(ADDRESSES), NamedSet(type_, {})
-        yield family.named("networks"), NamedSet(type_, spans, interval=True)
+        yield family.named(NETWORKS), NamedSet(type_, spans, interval=True)
 
     # Pairs of zones to chains
 
@@ -186,7 +198,7 @@ class _Builder:
 
     def _chain_of(self, family: Family, mask: int) -> str:
         """The chain for these entries, made when first asked for; equal rules share one chain."""
-        key = family, mask.to_bytes(len(self.entries) // 8 + 1)  # as numbers, they would have few different hashes
+        key = family, sha256(mask.to_bytes(len(self.entries) // 8 + 1)).hexdigest()  # as numbers, they would be long
         if key not in self._by_mask:
             rules = self._pair_rules(family, mask)
             name = f"pair{family.value.number}-{short_digest(rules)}"
@@ -197,7 +209,7 @@ class _Builder:
     def _pair_rules(self, family: Family, mask: int) -> tuple[str, ...]:
         """First match, by tree. Long runs of what all pairs have in common are trees of their own, shared by them."""
         chains = self._tree_chains[family]
-        runs = [(common, self._clauses(family, run)) for common, run in groupby(bits(mask), key=self.masks.common_run)]
+        runs = [(common, self._clauses(family, run)) for common, run in groupby(bits(mask), key=self._runs.__getitem__)]
         rules: list[str] = []
         for shared, clauses in _pieces(runs):
             node = self._trees.tree(clauses)

@@ -57,15 +57,17 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the family inet."""
+    """One table of the family inet. `counters`: the named ones, always the same: no change tells of them."""
 
     name: str
     sets: Mapping[str, NamedSet] = field(hash=False)
     chains: Mapping[str, Chain] = field(hash=False)
+    counters: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The whole table, as a file for nft; raw rules are told in remarks."""
-        lines = chain(_set_blocks(self.sets), _chain_blocks(self.chains))
+        counters = (f"counter {name} {{ }}" for name in self.counters)
+        lines = chain(counters, _set_blocks(self.sets), _chain_blocks(self.chains))
         return "\n".join([f"table inet {self.name} {{", *(f"\t{line}" for line in lines), "}", ""])
 
     def raw(self) -> dict[str, tuple[RawRule, ...]]:

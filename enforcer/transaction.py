@@ -5,12 +5,14 @@ The kernel takes all of it or nothing. `enforcer.netlink` sends it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from sys import byteorder
 
 from enforcer import elements
-from enforcer.assemble import assemble
+from enforcer.assemble import content
 from enforcer.datatypes import Layout, padded
 from enforcer.messages import (
     APPEND,
@@ -29,12 +31,13 @@ from enforcer.table import Chain, NamedSet, Table
 
 (
     _NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE,
-    _NEW_SET, _DELETE_SET, _NEW_ELEMENTS, _DELETE_ELEMENTS,
-) = (NFTABLES << 8 | kind for kind in (0, 2, 3, 5, 6, 8, 9, 11, 12, 14))  # fmt: skip
+    _NEW_SET, _DELETE_SET, _NEW_ELEMENTS, _DELETE_ELEMENTS, _NEW_OBJECT,
+) = (NFTABLES << 8 | kind for kind in (0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 18))  # fmt: skip
 _BEGIN, _END = 16, 17
 _HOOKS = {"input": 1, "forward": 2, "output": 3}
 _MAP, _INTERVAL, _CONCATENATION = 8, 4, 0x80
 _ACCEPT = 1
+_COUNTER_OBJECT = 1
 _VERDICTS = 0xFFFFFF00
 _ROOM = 60_000  # bytes of elements in one message: an attribute holds no more than 65,535
 _HOST_ORDER, _NETWORK_ORDER = 1, 2
@@ -80,7 +83,11 @@ class Transaction:
         return bytes(self._data[len(_START) :])
 
     def data(self) -> bytes:
-        return bytes(self._data) + netfilter(_END, REQUEST, self._sequence + 1, 0, NFTABLES)
+        return b"".join((self._data, netfilter(_END, REQUEST, self._sequence + 1, 0, NFTABLES)))
+
+    def unended(self) -> bytes:
+        """The kernel looks at it whole, and takes nothing."""
+        return bytes(self._data)
 
     def named(self, sequence: int) -> str:
         """What the command with this number was to do."""
@@ -106,8 +113,12 @@ class Transaction:
 
     def add_rules(self, name: str, chain: Chain) -> None:
         within, doing = text(2, name), ("adding rules to the chain", name)
-        for rule in (*map(assemble, chain.rules), *chain.raw):
-            self._add(_NEW_RULE, REQUEST | CREATE | APPEND, doing, within, *rule.content())
+        for rule in (*map(content, chain.rules), *(b"".join(raw.content()) for raw in chain.raw)):
+            self._add(_NEW_RULE, REQUEST | CREATE | APPEND, doing, within, rule)
+
+    def add_counter(self, name: str) -> None:
+        kind = number(3, _COUNTER_OBJECT)
+        self._add(_NEW_OBJECT, REQUEST | CREATE, ("adding the counter", name), text(2, name), kind, nested(4, ()))
 
     # Sets and elements
 
@@ -141,17 +152,15 @@ class Transaction:
         self._data += body
 
 
-def _packed(records: Iterable[bytes]) -> Iterable[bytes]:
-    some: list[bytes] = []
-    room = _ROOM
-    for each in records:
-        if room < len(each):
-            yield b"".join(some)
-            some, room = [], _ROOM
-        some.append(each)
-        room -= len(each)
-    if some:
-        yield b"".join(some)
+def _packed(records: Iterable[bytes]) -> Iterator[bytes]:
+    """As many in one piece as there is room for."""
+    held = list(records)
+    ends = list(accumulate(map(len, held)))
+    at = 0
+    while at < len(held):
+        end = bisect_right(ends, (ends[at - 1] if at else 0) + _ROOM)
+        yield b"".join(held[at:end])
+        at = end
 
 
 def _hook(words: str) -> tuple[bytes, ...]:
@@ -211,16 +220,32 @@ def fill(into: Transaction, name: str, held: NamedSet) -> None:
     into.add_elements(name, elements.records(held.type, held.elements, interval=held.interval))
 
 
-def whole(into: Transaction, table: Table, members: Iterable[tuple[str, Iterable[bytes]]]) -> None:
-    """Everything from nothing: sets, chains, elements, rules; `members`: records by set."""
+def own(table: Table) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The elements that sets have by themselves, as records."""
+    for name, each in table.sets.items():
+        yield name, elements.records(each.type, each.elements, interval=each.interval)
+
+
+def whole(
+    into: Transaction,
+    table: Table,
+    filling: Iterable[tuple[str, Iterable[bytes]]],
+    members: Iterable[tuple[str, Iterable[bytes]]],
+) -> None:
+    """Everything from nothing: sets, chains, elements, rules, and records by set: `filling` (of `own`) and `members`.
+
+    These come last: for every rule that looks into a map the kernel walks through all that the map holds by then.
+    """
     into.add_table()
+    for name in table.counters:
+        into.add_counter(name)
     for name, each in table.sets.items():
         into.add_set(name, each)
     for name, made in table.chains.items():
         into.add_chain(name, made)
-    for name, each in table.sets.items():
-        fill(into, name, each)
-    for name, records in members:
+    for name, records in filling:
         into.add_elements(name, records)
     for name, made in table.chains.items():
         into.add_rules(name, made)
+    for name, records in members:
+        into.add_elements(name, records)

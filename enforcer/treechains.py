@@ -50,6 +50,10 @@ class TreeChains:
             self.made[name] = Chain(rules)
         return self._names[node]
 
+    def forget(self) -> None:
+        """The trees that were asked for."""
+        self._names, self._conditions, self._selections = {}, {}, {}
+
     def _step(self, step: Test | Jump | Select) -> Iterator[str]:
         match step:
             case Test(clause):

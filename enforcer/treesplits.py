@@ -17,6 +17,7 @@ from zones.net import Span
 _SPREAD, _SLACK = 2, 16  # so many times its spans, and some, a list may be put into the stretches that they make
 _LONG, _FEW_LONG = 64, 8  # spans that make an address list a long one; so many may be asked one after the other
 _WORTH = 10  # a split must settle at least one clause in so many
+_DIVIDED = 4  # so much less a clause weighs in a branch, which is divided further, than in the way of every branch
 _NAMES = frozenset({Dimension.SERVER, Dimension.CLIENT, Dimension.PROTOCOL})
 
 Spans = tuple[Span, ...]
@@ -34,9 +35,17 @@ class Split:
     branches: dict[Key, list[int]] = field(hash=False)
     settled: frozenset[int]
 
-    def left(self, many: int) -> int:
-        """About how many of so many clauses a packet still meets."""
-        return many - len(self.settled) + max(map(len, self.branches.values()))
+    def spares(self, many: int) -> bool:
+        """Whether a packet has enough less before it, in the longest branch, than so many clauses."""
+        return bool(self.branches) and (len(self.settled) - self._longest) * _WORTH >= many
+
+    def weight(self, many: int) -> float:
+        """What a packet still has before it of so many clauses."""
+        return many - len(self.settled) + self._longest / _DIVIDED
+
+    @property
+    def _longest(self) -> int:
+        return max(map(len, self.branches.values()))
 
 
 def spans_of_long(clauses: Sequence[Clause]) -> int:
@@ -47,17 +56,17 @@ def spans_of_long(clauses: Sequence[Clause]) -> int:
 
 
 def best_split(clauses: Sequence[Clause], *, copy_long: bool) -> Split | None:
-    """What leaves fewest clauses to a packet; None where nothing helps. Without `copy_long`, long lists stay whole."""
+    """What spares a packet most; None where nothing helps. Without `copy_long`, long lists stay whole."""
     many = len(clauses)
     best: Split | None = None
-    left = many
+    weight = float(many)
     for ignoring, dimension, concerned in _promising(clauses):
-        if ignoring + 1 >= left:  # one more is the best that a split can do
+        if ignoring >= weight:
             break
         split = _split(dimension, clauses, concerned, copy_long=copy_long)
-        if split.branches and split.left(many) < left:
-            best, left = split, split.left(many)
-    return best if (many - left) * _WORTH >= many else None
+        if split.spares(many) and split.weight(many) < weight:
+            best, weight = split, split.weight(many)
+    return best
 
 
 def _promising(clauses: Sequence[Clause]) -> list[tuple[int, Dimension, list[int]]]:

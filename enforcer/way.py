@@ -5,28 +5,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from enforcer import elements, transaction
 from enforcer.elements import element_type
 from enforcer.members import Place
-from enforcer.portrait import ELEMENTS, RULES, Key, Tally
+from enforcer.portrait import ELEMENTS, RULES, SETS, Key, Tally
 from enforcer.residents import Moves
 from enforcer.table import Change, NamedSet, Table
 from enforcer.transaction import Transaction
+from zones.remote import packed
 
 
-def members(table: Table, moves: Moves) -> Iterator[tuple[Place, Iterator[bytes]]]:
+def members(table: Table, moves: Moves) -> Iterator[tuple[Place, list[bytes]]]:
     """The records of those who come, by place."""
     for place, keys in moves.come.items():
-        yield place, records(table.sets[place.set].type, place, keys)
+        yield place, records(table.sets[place.set].type, place.tail, keys)
 
 
-def records(type_: str, place: Place, keys: list[bytes]) -> Iterator[bytes]:
-    """Of many keys in one place."""
+def records(type_: str, tail: str, keys: list[int]) -> list[bytes]:
+    """Of many addresses with the same tail; without one they are enough to delete."""
     kind = element_type(type_)
-    return elements.keyed(keys, kind.key.length, kind.tail(place.tail))
+    return elements.keyed(packed(keys, kind.key.length), kind.key.length, kind.tail(tail))
+
+
+def of_address(type_: str, name: str, key: bytes, places: Iterable[Place]) -> Iterator[bytes]:
+    """The record of an address in a set, where that is among its places."""
+    for place in places:
+        if place.set == name:
+            yield from elements.keyed([key], len(key), element_type(type_).tail(place.tail))
 
 
 def write_new(made: Transaction, change: Change) -> int:
@@ -68,7 +76,7 @@ def _take_out(made: Transaction, new: Table, change: Change, moves: Moves) -> in
         many += len(each.gone)
     for place, keys in moves.gone.items():
         if place.set in new.sets:
-            made.delete_elements(place.set, (elements.record(elements.key(key)) for key in keys))
+            made.delete_elements(place.set, records(new.sets[place.set].type, "", keys))
             many += len(keys)
     return many
 
@@ -106,32 +114,61 @@ def count(tally: Tally, old: Table, new: Table, change: Change, moves: Moves) ->
         tally.add(name, elements.records(declared.type, elements_.added, interval=declared.interval))
     for place, keys in moves.gone.items():
         if place.set in new.sets:
-            tally.remove(place.set, records(new.sets[place.set].type, place, keys))
+            tally.remove(place.set, records(new.sets[place.set].type, place.tail, keys))
     for place, keys in moves.come.items():
-        tally.add(place.set, records(new.sets[place.set].type, place, keys))
+        tally.add(place.set, records(new.sets[place.set].type, place.tail, keys))
 
 
-def mend(made: Transaction, tally: Tally, table: Table, torn: Collection[Key], everybody: Moves) -> None:
-    """Rules and elements as they should be, whatever is there. Chains and sets themselves must be there."""
-    for kind, name in torn:
-        if kind == RULES and name in table.chains:
-            made.flush_chain(name)
-            made.add_rules(name, table.chains[name])
-        if kind == ELEMENTS and name in table.sets:
-            made.flush_set(name)
-            tally.sums.pop(name, None)
-            for found in _of_set(table, name, everybody):
-                held = list(found)
-                made.add_elements(name, held)
-                tally.add(name, held)
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """An element that isn't as it should be: the record that stands there, and the one that should."""
+
+    set: str
+    found: bytes | None
+    rightful: bytes | None
 
 
-def _of_set(table: Table, name: str, everybody: Moves) -> Iterator[Iterator[bytes]]:
+def put_back(made: Transaction, strays: Iterable[Stray]) -> None:
+    for each in strays:
+        if each.found is not None:
+            made.delete_elements(each.set, [elements.record(elements.key(elements.key_of(each.found)))])
+        if each.rightful is not None:
+            made.add_elements(each.set, [each.rightful])
+
+
+def mend(made: Transaction, tally: Tally, table: Table, torn: Collection[Key], everybody: Callable[[], Moves]) -> None:
+    """Rules and elements as they should be, whatever is there. Ours must be there; chains and sets of others go."""
+    for name in (name for kind, name in torn if kind == RULES and name in table.chains):
+        made.flush_chain(name)
+        made.add_rules(name, table.chains[name])
+    held = everybody() if any(kind == ELEMENTS for kind, _ in torn) else Moves()
+    for name in (name for kind, name in torn if kind == ELEMENTS and name in table.sets):
+        made.flush_set(name)
+        tally.sums.pop(name, None)
+        for found in _of_set(table, name, held):
+            records_ = list(found)
+            made.add_elements(name, records_)
+            tally.add(name, records_)
+    _remove(made, torn)
+
+
+def _remove(made: Transaction, torn: Collection[Key]) -> None:
+    """Chains and sets of others: first what may name another, then all."""
+    chains = [name for kind, name in torn if kind == "chain"]
+    for name in chains:
+        made.flush_chain(name)
+    for name in (name for kind, name in torn if kind in SETS):
+        made.delete_set(name)
+    for name in chains:
+        made.delete_chain(name)
+
+
+def _of_set(table: Table, name: str, everybody: Moves) -> Iterator[Iterable[bytes]]:
     declared = table.sets[name]
     yield elements.records(declared.type, declared.elements, interval=declared.interval)
     for place, keys in everybody.come.items():
         if place.set == name:
-            yield records(declared.type, place, keys)
+            yield records(declared.type, place.tail, keys)
 
 
 def without(change: Change, moves: Moves, sets: Collection[str]) -> tuple[Change, Moves]:

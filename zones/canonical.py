@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, time
+from functools import lru_cache
 from ipaddress import ip_network
+from sys import intern
 from typing import Any
 
 from zones.net import ALL_PORTS, ANY_ADDRESS, AddressSet, Ranges, parse_ports, protocol_name, protocol_number
-from zones.policy import ANY_TRAFFIC, Entry, InfrastructureRule, Peer, Traffic, Verdict
+from zones.policy import ANY_TRAFFIC, NO_BLOCKLISTS, Blocklists, Entry, InfrastructureRule, Peer, Traffic, Verdict
 from zones.rules import Log, Origin, RuleType
 from zones.schedule import Absolute, Schedule, Weekly
 from zones.zone import Entitlement, Zoning
@@ -44,7 +46,7 @@ def origin_json(origin: Origin) -> Json:
 
 
 def origin_of(value: Json) -> Origin:
-    return Origin(value["name"], value.get("uuid"), value["rulebase"], value.get("deviceGroup", ""))
+    return Origin(value["name"], value.get("uuid"), intern(value["rulebase"]), intern(value.get("deviceGroup", "")))
 
 
 def log_json(log: Log) -> Json:
@@ -52,7 +54,19 @@ def log_json(log: Log) -> Json:
 
 
 def log_of(value: Json) -> Log:
-    return Log(value.get("start", False), value.get("end", False), value.get("profile"))
+    return _log(value.get("start", False), value.get("end", False), value.get("profile"))
+
+
+def blocklists_json(blocklists: Blocklists) -> Json:
+    return _without_defaults(
+        sources=list(blocklists.sources), destinations=list(blocklists.destinations), mixed=blocklists.mixed
+    )
+
+
+def blocklists_of(value: Json) -> Blocklists:
+    if not value:
+        return NO_BLOCKLISTS
+    return Blocklists(tuple(value.get("sources", ())), tuple(value.get("destinations", ())), value.get("mixed", False))
 
 
 def traffic_json(traffic: Traffic) -> Json:
@@ -123,6 +137,7 @@ def entry_json(entry: Entry, sources: Json | None, destinations: Json | None) ->
         schedule=None if entry.schedule is None else schedule_json(entry.schedule),
         log=log_json(entry.log),
         feeds=list(entry.feeds),
+        blocklists=blocklists_json(entry.blocklists),
     ) | _zones_json({"from": entry.from_zones, "to": entry.to_zones})
 
 
@@ -144,11 +159,17 @@ def entry_of(value: Json, sources: AddressSet = ANY_ADDRESS, destinations: Addre
         schedule=schedule_of(value["schedule"]) if "schedule" in value else None,
         log=log_of(value.get("log", {})),
         feeds=tuple(value.get("feeds", ())),
+        blocklists=blocklists_of(value.get("blocklists", {})),
     )
 
 
 def _names(value: list[str] | None) -> frozenset[str] | None:
-    return None if value is None else frozenset(value)
+    return None if value is None else _shared(tuple(value))
+
+
+# One object for all rules that say the same: together they would take more room than all else that rules say.
+_shared = lru_cache(4096)(frozenset[str])
+_log = lru_cache(4096)(Log)
 
 
 def infrastructure_json(rule: InfrastructureRule) -> Json:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import chain
 
 from zones.net import ANY_ADDRESS, NO_ADDRESS, TCP, UDP, AddressSet, union
-from zones.policy import ANY_TRAFFIC, Entry, InfrastructureRule, Policy, Traffic, Verdict
+from zones.policy import ANY_TRAFFIC, NO_BLOCKLISTS, Blocklists, Entry, InfrastructureRule, Policy, Traffic, Verdict
 from zones.problems import RuleReport, Status
 from zones.rules import (
     L4,
@@ -19,6 +19,7 @@ from zones.rules import (
     Addresses,
     AddressObject,
     Application,
+    FeedKind,
     Rule,
     Rulebase,
     RuleType,
@@ -108,7 +109,8 @@ def compile_policy(
     feeds: Mapping[str, AddressSet] | None = None,
 ) -> Compiled:
     """The policy of a rulebase. `feeds`: the content of each FQDN and EDL that is known, by name."""
-    compiler = _Compiler(options or Options(), feeds or {})
+    lists = frozenset(feed.name for feed in rulebase.feeds if feed.kind is not FeedKind.FQDN)
+    compiler = _Compiler(options or Options(), feeds or {}, lists)
     outcomes = [compiler.rule(rule) for rule in rulebase.rules]
     outcomes += [compiler.default_rule(rule) for rule in (rulebase.intrazone, rulebase.interzone)]
     reports = tuple(report for _, report in outcomes)
@@ -122,6 +124,7 @@ def compile_policy(
 class _Compiler:
     options: Options
     feeds: Mapping[str, AddressSet]
+    lists: frozenset[str]
 
     def rule(self, rule: Rule) -> tuple[Entry | None, RuleReport]:
         reason = self._not_applicable(rule)
@@ -183,7 +186,24 @@ class _Compiler:
             schedule=schedule,
             log=rule.log,
             feeds=_feeds(rule),
+            blocklists=NO_BLOCKLISTS if action is Action.ALLOW else self._blocklists(rule, findings),
         )
+
+    def _blocklists(self, rule: Rule, findings: _Findings) -> Blocklists:
+        """A negated list is none that the rule denies to; what is widened may match without being in any."""
+        sources, destinations = self._lists(rule.sources), self._lists(rule.destinations)
+        sides = ((rule.sources, sources), (rule.destinations, destinations))
+        mixed = any(names and not all(map(self._is_list, side.members)) for side, names in sides)
+        return Blocklists(sources, destinations, mixed=mixed or bool(findings.widened and (sources or destinations)))
+
+    def _lists(self, side: Addresses) -> tuple[str, ...]:
+        if side.any or side.negate:
+            return ()
+        return tuple(dict.fromkeys(name for each in side.members for name in each.feeds if name in self.lists))
+
+    def _is_list(self, member: AddressObject) -> bool:
+        """Whether it is nothing but external lists."""
+        return not member.space and self.lists.issuperset(member.feeds)
 
     def _narrowing(self, rule: Rule, findings: _Findings) -> None:
         if not rule.conditions:

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
-from zones.inventory import Holder, Node, Pod, Stranger, believable
-from zones.net import NO_ADDRESS, AddressSet, IPAddress, IPNetwork, union
+from zones.inventory import Holder, Node, Pod, Stranger, may_have
+from zones.net import NO_ADDRESS, V4_LAST, V6_LAST, AddressSet, IPAddress, IPNetwork, union
 from zones.remote import Block, Likenesses, address_of, key_of
 
 _Claim = Pod | Block
 _Row = tuple[_Claim, int]
+
+
+class _Networks(NamedTuple):
+    """Prefixes of pods: those that nodes tell, and all."""
+
+    told: AddressSet
+    all: AddressSet
 
 
 class Holders:
@@ -23,7 +31,8 @@ class Holders:
     def __init__(self, networks: tuple[IPNetwork, ...] = ()) -> None:
         self._configured = AddressSet.of(networks)
         self._told: dict[str, AddressSet] = {}
-        self._pod_networks: AddressSet | None = self._configured
+        self._networks: _Networks | None = None
+        self._moved: list[AddressSet] = []
         self._nodes: dict[int, dict[str, Node]] = {}
         self._claims: dict[int, _Claim | tuple[_Claim, ...]] = {}
         self._of_node: dict[str, dict[str, _Claim]] = {}
@@ -37,57 +46,68 @@ class Holders:
     @property
     def pod_networks(self) -> AddressSet:
         """The prefixes that pods get addresses from; another object whenever they change."""
-        if self._pod_networks is None:
-            self._pod_networks = union([*self._told.values(), self._configured])
-        return self._pod_networks
+        return self._known_networks().all
 
-    def take_changed(self) -> dict[IPAddress, Holder | None]:
+    @property
+    def stirred(self) -> bool:
+        """Whether addresses changed hands, or the networks changed, since they were last asked for."""
+        return bool(self._changed or self._reentitled) or self._networks is None
+
+    def take_changed(self) -> dict[int, Holder | None]:
         """Who holds each address that changed hands, or whose holder changed, since the last time; None is gone.
 
+        Addresses are numbers, as `zones.remote.key_of` makes them: as objects they would take several times the room.
         A pod of another node is told by what it has in common with all that are like it: namespace, workload, labels
         and right, but neither uid, name, node nor addresses. One object stands for all of them.
         """
         for block in self._blocks.values() if self._reentitled else ():
             self._changed.update(block.of_namespaces(self._reentitled))
-        changed = {(address := address_of(key)): self._common(address, key) for key in self._changed}
+        if self._moved:
+            moved = union(self._moved)
+            self._changed.update(key for key in self._nodes if _within(key, moved))
+        changed = {key: self._common(key) for key in self._changed}
         self.forget_changed()
         return changed
 
     def forget_changed(self) -> None:
         """For who takes the snapshot instead."""
-        self._changed, self._reentitled = set(), set()
+        self._changed, self._reentitled, self._moved = set(), set(), []
 
-    def snapshot(self) -> dict[IPAddress, Holder]:
+    def snapshot(self) -> dict[int, Holder]:
         """Who holds each address, all of them, told as by `take_changed`."""
-        found: dict[IPAddress, Holder] = {}
-        for key in chain(self._claims, self._nodes):
-            address = address_of(key)
-            holder = self._common(address, key)
-            if holder is not None:
-                found[address] = holder
-        return found
+        held = ((key, self._common(key)) for key in chain(self._claims, self._nodes))
+        return {key: holder for key, holder in held if holder is not None}
 
     def of(self, address: IPAddress) -> Holder | None:
         """None is an address of neither pods nor nodes. A pod of another node is whole, but for its uid."""
         key = key_of(address)
-        node = self._nodes.get(key)
-        if node:
-            return next(iter(node.values()))
-        claims = self._claimants(address, key)
+        node = self._node_at(key)
+        if node is not None:
+            return node
+        claims = self._claimants(key)
         if claims:
             return Stranger.DISPUTED if len(claims) > 1 else _whole(claims[0])
         return Stranger.UNKNOWN if address in self.pod_networks else None
 
     def disputed(self) -> list[tuple[IPAddress, tuple[Pod, ...]]]:
         """The addresses that more than one running pod claims."""
-        found = ((address_of(key), self._claimants(address_of(key), key)) for key in sorted(self._contested))
+        found = ((address_of(key), self._claimants(key)) for key in sorted(self._contested))
         return [(address, tuple(map(_whole, claims))) for address, claims in found if len(claims) > 1]
 
     def misplaced(self, node: str) -> Iterator[tuple[IPAddress, Pod]]:
         """The addresses that pods of this node claim and can't have: they are in none of the node's pod networks."""
         for claim in self._of_node.get(node, {}).values():
             if isinstance(claim, Pod):
-                yield from ((at, claim) for at in claim.addresses if not self._believes(at, node))
+                yield from ((at, claim) for at in claim.addresses if not self._believes(key_of(at), node))
+
+    def intruders(self, node: str) -> Iterator[tuple[IPAddress, Node]]:
+        """The addresses of this node's pod networks that other nodes claim as their own, and can't have."""
+        space = self._told.get(node, NO_ADDRESS)
+        for key, named in self._nodes.items() if space else ():
+            if _within(key, space):
+                yield from (
+                    (address_of(key), each) for each in named.values() if not self._believes_node(key, each.name)
+                )
 
     def kinds(self) -> Iterator[tuple[Pod, int]]:
         """What pods there are, and how many of each; those of other nodes as by `take_changed`."""
@@ -174,10 +194,11 @@ class Holders:
         space = AddressSet.of(cidrs)
         if self._told.get(node, NO_ADDRESS) == space:
             return
+        self._moved.append(space or self._told[node])
         self._told[node] = space
         if not space:
             del self._told[node]
-        self._pod_networks = None
+        self._networks = None
         for claim in self._of_node.get(node, {}).values():
             self._changed.update(claim.keys if isinstance(claim, Block) else map(key_of, claim.addresses))
 
@@ -207,30 +228,52 @@ class Holders:
         held = self._claims.get(key, ())
         return held if isinstance(held, tuple) else (held,)
 
-    def _common(self, address: IPAddress, key: int) -> Holder | None:
-        node = self._nodes.get(key)
-        if node:
-            return next(iter(node.values()))
+    def _common(self, key: int) -> Holder | None:
+        node = self._node_at(key) if key in self._nodes else None
+        if node is not None:
+            return node
         if key not in self._contested:
             claim = self._claims.get(key)
             if not isinstance(claim, Block):
-                return claim if isinstance(claim, Pod) and self._believes(address, claim.node) else None
-            return claim.common(claim.row(key)) if self._believes(address, claim.node) else None
-        claims = self._claimants(address, key)
+                return claim if isinstance(claim, Pod) and self._believes(key, claim.node) else None
+            return claim.common(claim.row(key)) if self._believes(key, claim.node) else None
+        claims = self._claimants(key)
         if len(claims) > 1:
             return Stranger.DISPUTED
         return next((claim.common(row) if isinstance(claim, Block) else claim for claim, row in claims), None)
 
-    def _claimants(self, address: IPAddress, key: int) -> list[_Row]:
+    def _claimants(self, key: int) -> list[_Row]:
         """The pods that claim an address and may have it; a pod that two slices tell of is one."""
         rows: list[_Row] = []
         for claim in self._all(key):
-            if self._believes(address, claim.node):
+            if self._believes(key, claim.node):
                 rows += [(claim, row) for row in claim.claims(key)] if isinstance(claim, Block) else [(claim, 0)]
         return rows if len(rows) < 2 else list({_identity(row): row for row in rows}.values())  # noqa: PLR2004
 
-    def _believes(self, address: IPAddress, node: str) -> bool:
-        return believable(address, self._told.get(node, NO_ADDRESS), self._configured)
+    def _node_at(self, key: int) -> Node | None:
+        """The node whose own address it is."""
+        named = self._nodes.get(key, {})
+        return next((node for node in named.values() if self._believes_node(key, node.name)), None)
+
+    def _believes_node(self, key: int, node: str) -> bool:
+        """An address of another node's pods is none of its own, whatever it reports."""
+        return _within(key, self._told.get(node, NO_ADDRESS)) or not _within(key, self._known_networks().told)
+
+    def _known_networks(self) -> _Networks:
+        if self._networks is None:
+            told = union(self._told.values())
+            self._networks = _Networks(told, union([told, self._configured]))
+        return self._networks
+
+    def _believes(self, key: int, node: str) -> bool:
+        told = self._told.get(node, NO_ADDRESS)
+        if key <= V4_LAST:
+            return may_have(key, told.v4, self._configured.v4)
+        return may_have(key & V6_LAST, told.v6, self._configured.v6)
+
+
+def _within(key: int, space: AddressSet) -> bool:
+    return key in space.v4 if key <= V4_LAST else key & V6_LAST in space.v6
 
 
 def _held(holder: Pod | Node | None) -> tuple[IPAddress, ...]:

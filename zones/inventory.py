@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from zones.net import NO_ADDRESS, AddressSet, IPAddress, IPNetwork
+from zones.net import NO_ADDRESS, AddressSet, IPAddress, IPNetwork, Ranges, union
 from zones.verdict import Endpoint
 from zones.zone import Zoning
 
@@ -103,12 +103,20 @@ class Inventory:
         return replace(self, nodes={key: node for key, node in self.nodes.items() if key != name})
 
     def holders(self) -> dict[IPAddress, Holder]:
-        """Who holds each address. One that two running pods claim is trusted to neither; a node's is the node's."""
+        """Who holds each address. One that two running pods claim is trusted to neither; a node's own is the node's."""
         held: dict[IPAddress, Holder] = {}
         for pod, address in self._claims():
             held[address] = Stranger.DISPUTED if address in held else pod
-        held |= {address: node for node in self.nodes.values() for address in node.addresses}
-        return held
+        return held | dict(self._own_addresses())
+
+    def _own_addresses(self) -> Iterator[tuple[IPAddress, Node]]:
+        """The addresses of nodes: what another node's pods have is none, whatever a node reports."""
+        told = {node.name: AddressSet.of(node.pod_cidrs) for node in self.nodes.values()}
+        known = union(told.values())
+        for node in self.nodes.values():
+            for address in node.addresses:
+                if address in told[node.name] or address not in known:
+                    yield address, node
 
     def directory(self) -> Directory:
         """The lookup structure; make it once for an inventory, not once for an address."""
@@ -141,9 +149,14 @@ def believable(address: IPAddress, told: AddressSet, configured: AddressSet) -> 
 
     Where there is neither of this IP version, nothing speaks against it.
     """
-    spans = (told.v4, configured.v4) if address.version == 4 else (told.v6, configured.v6)  # noqa: PLR2004
-    number = int(address)
-    return number in spans[0] or number in spans[1] or not any(spans)
+    if address.version == 4:  # noqa: PLR2004
+        return may_have(int(address), told.v4, configured.v4)
+    return may_have(int(address), told.v6, configured.v6)
+
+
+def may_have(number: int, told: Ranges, configured: Ranges) -> bool:
+    """The same of an address as a number, and of networks of its own IP version."""
+    return number in told or number in configured or not (told or configured)
 
 
 def endpoint(address: IPAddress, holder: Holder | None, zoning: Zoning) -> Endpoint:

@@ -41,10 +41,28 @@ ANY_TRAFFIC = (Traffic(),)
 
 
 @dataclass(frozen=True, slots=True)
+class Blocklists:
+    """The external dynamic lists that a denial names, by side.
+
+    `mixed`: a side that names lists has other addresses too, so that a match need not be in a list.
+    """
+
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    mixed: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.sources or self.destinations)
+
+
+NO_BLOCKLISTS = Blocklists()
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One rule of the tier. `from_zones`/`to_zones` None is any zone, unknown ones included.
 
-    `feeds` names the FQDNs and EDLs that the address sets draw on.
+    `feeds` names the FQDNs and EDLs that the address sets draw on; `blocklists` those that it denies to or from.
     """
 
     origin: Origin
@@ -58,6 +76,7 @@ class Entry:
     schedule: Schedule | None = None
     log: Log = NO_LOG
     feeds: tuple[str, ...] = ()
+    blocklists: Blocklists = NO_BLOCKLISTS
 
     def pairs(self, from_zone: str, to_zone: str) -> bool:
         """Whether the entry concerns flows from one zone to the other."""
@@ -102,6 +121,11 @@ class InfrastructureRule:
     def origin(self) -> Origin:
         return Origin(f"infrastructure/{self.name}", None, "infrastructure", "")
 
+    @property
+    def serves_isolated(self) -> bool:
+        """Whether a pod that is cut off is concerned too: its node probes it."""
+        return self.own_node and self.source.nodes
+
 
 ISOLATION = Origin("infrastructure/isolated", None, "infrastructure", "")
 """The rule by which a pod that claims a zone without right is cut off: before every entry, after its node's own."""
@@ -113,10 +137,12 @@ def usual_infrastructure(
     """A node to its own pods, DNS from everywhere, and what the system namespaces need."""
     dns = Peer(namespaces=dns_namespaces, workloads=dns_workloads)
     port_53 = Ranges(((53, 53),))
+    questions = Traffic(UDP, port_53), Traffic(TCP, port_53)
     system = Peer(namespaces=system_namespaces)
     return (
         InfrastructureRule("node-to-own-pods", source=Peer(nodes=True), own_node=True),
-        InfrastructureRule("dns", destination=dns, traffic=(Traffic(UDP, port_53), Traffic(TCP, port_53))),
+        InfrastructureRule("dns", destination=dns, traffic=questions),
+        InfrastructureRule("dns-on-own-node", destination=Peer(nodes=True), traffic=questions, own_node=True),
         InfrastructureRule("from-system-namespaces", source=system),
         InfrastructureRule("nodes-to-system-namespaces", source=Peer(nodes=True), destination=system),
     )

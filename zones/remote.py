@@ -6,7 +6,7 @@ A slice's pods are packed into columns, and made anew when one is asked for; wha
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -25,6 +25,15 @@ def key_of(address: IPAddress) -> int:
 
 def address_of(key: int) -> IPAddress:
     return IPv4Address(key) if key <= V4_LAST else IPv6Address(key & V6_LAST)
+
+
+def packed(keys: Iterable[int], length: int) -> list[bytes]:
+    """As packets have the addresses, all of which are of this length."""
+    return [(key & V6_LAST).to_bytes(length, "big") for key in keys]
+
+
+def key_of_packed(address: bytes) -> int:
+    return int.from_bytes(address, "big") | (0 if len(address) == 4 else _V6)  # noqa: PLR2004
 
 
 @dataclass(slots=True, eq=False)

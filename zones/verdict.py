@@ -81,11 +81,11 @@ _Outcome = str | _Unknown | None
 def decide(policy: Policy, flow: Flow) -> Decision:
     """First match over infrastructure rules, then entries. Raises UndeterminedError.
 
-    An isolated end has only what is between a node and its own pods.
+    An isolated end has only what its own node begins.
     """
     isolated = ISOLATED in {flow.source.zone, flow.destination.zone}
     for rule in policy.infrastructure:
-        if serves(rule, flow) and (rule.own_node or not isolated):
+        if serves(rule, flow) and (rule.serves_isolated or not isolated):
             return Decision(Verdict.ALLOW, rule.origin, NO_LOG, ())
     if isolated:
         return Decision(Verdict.DENY, ISOLATION, NO_LOG, ())

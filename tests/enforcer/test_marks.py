@@ -4,12 +4,14 @@ import ipaddress
 import re
 import socket
 import struct
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
 
-from enforcer.generations import Marks
+from enforcer.generations import PHASES, Marks
+from enforcer.netlink import open_socket
+from enforcer.sweep import Sweeper
 from enforcer.terminals import SPOOFED
 from tests.enforcer.test_enforcement import BOTH_WAYS, entry, logged, policy
 from tests.enforcer.world import NOW, OPTIONS
@@ -137,3 +139,12 @@ def _udp(source, destination, port):
         ipaddress.ip_address(source).packed, ipaddress.ip_address(destination).packed,
     )  # fmt: skip
     return head + payload
+
+
+def test_sweeping_needs_one_socket_however_often(world, monkeypatch):
+    """To close one would hold up every change of nftables for a grace period of the kernel."""
+    opened = []
+    monkeypatch.setattr("enforcer.sweep.open_socket", lambda protocol: opened.append(protocol) or open_socket(protocol))
+    with world.inside(), closing(Sweeper()) as sweep:
+        assert [sweep(Marks(), phase) for phase in PHASES] == [0] * len(PHASES)
+    assert len(opened) == 1

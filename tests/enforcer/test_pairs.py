@@ -32,8 +32,7 @@ def test_everywhere_is_in_every_pair(rules, client, server):
 def test_a_common_run_is_of_neighbours_that_concern_every_pair(rules):
     masks = pair_masks(rules)
     everywhere = set(bits(masks.everywhere))
-    for n in range(len(rules)):
-        start = masks.common_run(n)
+    for n, start in enumerate(masks.common_runs(len(rules))):
         assert (start is None) == (n not in everywhere)
         if start is not None:
             assert set(range(start, n + 1)) <= everywhere

@@ -4,10 +4,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from enforcer import netlink, saved
+from enforcer import netlink, snapshot
 from enforcer.errors import LockedError
-from enforcer.reconcile import Action, Failure, Reconciler
+from enforcer.nft import Nftables
+from enforcer.options import Failure
+from enforcer.reconcile import Action, Reconciler
 from enforcer.ruleset import TABLE as NAME
+from enforcer.saved import Keeper
 from enforcer.transaction import Transaction
 from mocks.lab import Outcome
 from tests.enforcer import nftprogram
@@ -227,7 +230,7 @@ def test_after_a_node_restart_the_last_good_rules_are_there_before_anybody_is_as
 
 
 def test_a_damaged_state_file_is_no_state(world, inventory, tmp_path):
-    (tmp_path / saved.FILE).write_bytes(b"0000\n{}")
+    (tmp_path / snapshot.FILE).write_bytes(b"0000\n{}")
     with world.reconciler(state_dir=tmp_path) as reconciler:
         assert reconciler.restore(inventory).action is Action.FIRST_LOAD  # closed
         assert outcomes(world, ("p0", "p1", 80)) == [Outcome.TIMEOUT]
@@ -251,3 +254,151 @@ def test_flush_removes_the_table_and_nothing_else(world, inventory, tmp_path):
         assert "zonebridge" not in world.n1.run(["nft", "list", "tables"]).stdout
         assert "lab_cni" in world.n1.run(["nft", "list", "tables"]).stdout
         assert not list(tmp_path.iterdir())
+
+
+def test_rules_are_saved_at_once_and_pods_later(world, inventory, tmp_path, monkeypatch):
+    """Gathering everybody takes a while; what others did to the kernel is no reason for it."""
+    kept = []
+    monkeypatch.setattr(Keeper, "keep", lambda self, what, *, thorough: kept.append((what.revision, thorough)))
+    rules, more = policy(*BOTH_WAYS), inventory.with_pod(world.pod("p3", "data"))
+    with world.reconciler(state_dir=tmp_path) as reconciler:
+        reconciler.apply(rules, inventory, NOW, revision=1)
+        assert reconciler.apply(rules, more, NOW, revision=1).action is Action.ELEMENTS
+        world.n1.nft(f"flush map {TABLE} pairs4")
+        assert reconciler.apply(rules, more, NOW, revision=1).drift is not None
+        assert kept == [(1, True)]
+        reconciler.apply(rules, more, NOW, revision=2)
+        assert kept == [(1, True), (2, True)]
+        monkeypatch.setattr("enforcer.reconcile._SAVE_EVERY", 0.0)
+        for _ in range(2):
+            reconciler.apply(rules, inventory, NOW, revision=2)
+        assert kept == [(1, True), (2, True), (2, False)]
+
+
+@pytest.fixture
+def looked(monkeypatch):
+    """The whole looks at the table, and the sets that were looked through."""
+    seen = []
+    look, elements = Nftables.look, Nftables.elements
+    monkeypatch.setattr(Nftables, "look", lambda self, *a, **k: seen.append("all") or look(self, *a, **k))
+    monkeypatch.setattr(
+        Nftables, "elements", lambda self, table, name: seen.append(name) or elements(self, table, name)
+    )
+    return seen
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (f"delete element {TABLE} addresses4 {{ 10.244.1.2 }}", "the elements of addresses4", []),
+        (f'add element {TABLE} addresses6 {{ fd99::1 : 0 . "web" }}', "the elements of addresses6", []),
+        (f"flush set {TABLE} local4", "the elements of local4", []),
+        (f"flush map {TABLE} pairs4", "the elements of pairs4", ["pairs4"]),
+        (f"flush chain {TABLE} dispatch4", "chain dispatch4", []),
+        (f"add chain {TABLE} mine\nadd rule {TABLE} mine drop", "chain mine", []),
+        (f"add set {TABLE} mine {{ type ipv4_addr; }}\nadd element {TABLE} mine {{ 10.0.0.1 }}", "set mine", []),
+    ],
+)
+def test_only_what_others_changed_is_looked_at_and_rules_keep_their_counters(
+    world, reconciler, inventory, looked, case
+):
+    rules, (deed, told, looked_through) = policy(*BOTH_WAYS), case
+    reconciler.apply(rules, inventory, NOW)
+    assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
+    before, counted = listed(world), reconciler.counters()
+    world.n1.nft(deed)
+    looked.clear()
+
+    applied = reconciler.apply(rules, inventory, NOW)
+
+    assert (applied.drift.what, applied.problems, looked) == ((told,), (), looked_through)
+    assert listed(world) == before
+    assert reconciler.counters() == counted
+    assert reconciler.apply(rules, inventory, NOW).drift is None
+
+
+def test_what_was_missed_is_found_by_a_look_at_everything(world, reconciler, inventory, looked, monkeypatch):
+    rules = policy(*BOTH_WAYS)
+    reconciler.apply(rules, inventory, NOW)
+    before = listed(world)
+    monkeypatch.setattr("enforcer.announcements._MOST", 0)
+    world.n1.nft(f"delete element {TABLE} addresses4 {{ 10.244.1.2 }}\nflush chain {TABLE} police4")
+    looked.clear()
+    applied = reconciler.apply(rules, inventory, NOW)
+    assert {"the elements of addresses4", "chain police4"} == set(applied.drift.what)
+    assert looked[0] == "all"
+    monkeypatch.undo()
+    assert listed(world) == before
+    assert reconciler.apply(rules, inventory, NOW).drift is None
+
+
+def test_an_element_that_others_took_is_put_back_while_its_pod_changes(world, reconciler, inventory):
+    """What they took is what the kernel was told last, not what it is told now."""
+    rules = policy(*BOTH_WAYS)
+    reconciler.apply(rules, inventory, NOW)
+    gone, moved = world.machines["p0"].ip, world.machines["p1"].ip
+    world.n1.nft(f"delete element {TABLE} addresses4 {{ {gone}, {moved} }}")
+    changed = inventory.without_pod("p0").with_pod(world.pod("p1", "data")).with_pod(world.pod("p3", "web"))
+    applied = reconciler.apply(rules, changed, NOW)
+    assert (applied.drift.what, applied.problems) == (("the elements of addresses4",), ())
+    assert outcomes(world, ("p3", "p1", 80), ("p0", "p1", 80)) == [Outcome.ALLOWED, Outcome.TIMEOUT]
+    assert reconciler.apply(rules, changed, NOW).drift is None
+    mended = listed(world)
+    reconciler.flush()
+    reconciler.apply(rules, changed, NOW)
+    assert listed(world) == mended
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_edit_at_the_moment_of_our_own_change_is_not_taken_for_ours(world, reconciler, inventory, monkeypatch, when):
+    """Between the look and the commit, and between the commit and the next look."""
+    rules = policy(*BOTH_WAYS)
+    reconciler.apply(rules, inventory, NOW)
+    commit, deeds = Nftables.commit, [f"delete element {TABLE} addresses4 {{ {world.machines['p0'].ip} }}"]
+
+    def interrupted(self, made):
+        if when == "before" and deeds:
+            world.n1.nft(deeds.pop())
+        commit(self, made)
+        if deeds:
+            world.n1.nft(deeds.pop())
+
+    monkeypatch.setattr(Nftables, "commit", interrupted)
+    more = inventory.with_pod(world.pod("p3", "data"))
+    assert reconciler.apply(rules, more, NOW).drift is None
+    monkeypatch.undo()
+    assert reconciler.apply(rules, more, NOW).drift.what == ("the elements of addresses4",)
+    assert reconciler.apply(rules, more, NOW).drift is None
+    assert outcomes(world, ("p0", "p3", 80)) == [Outcome.ALLOWED]
+
+
+def test_an_edit_of_the_very_element_that_we_change_is_found_by_loading_anew(world, reconciler, inventory, monkeypatch):
+    rules = policy(*BOTH_WAYS)
+    reconciler.apply(rules, inventory, NOW)
+    commit, deeds = Nftables.commit, [f"delete element {TABLE} addresses4 {{ {world.machines['p0'].ip} }}"]
+    monkeypatch.setattr(
+        Nftables, "commit", lambda self, made: (deeds and world.n1.nft(deeds.pop()), commit(self, made))
+    )
+    fewer = inventory.without_pod("p0")
+    assert "deleting elements from addresses4" in reconciler.apply(rules, fewer, NOW).problems[0]
+    monkeypatch.undo()
+    applied = reconciler.apply(rules, fewer, NOW)
+    assert (applied.drift.what, applied.problems) == (("the elements of addresses4",), ())
+    mended = listed(world)
+    reconciler.flush()
+    reconciler.apply(rules, fewer, NOW)
+    assert listed(world) == mended
+
+
+def test_what_a_failed_pass_left_torn_is_mended_by_the_next(world, reconciler, inventory, monkeypatch):
+    rules = policy(*BOTH_WAYS)
+    reconciler.apply(rules, inventory, NOW)
+    before = listed(world)
+    world.n1.nft(f"delete element {TABLE} addresses4 {{ 10.244.1.2 }}\nflush chain {TABLE} police4")
+    with monkeypatch.context() as broken:
+        broken.setattr(Reconciler, "_wanted", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            reconciler.apply(rules, inventory, NOW)
+    assert {"the elements of addresses4", "chain police4"} == set(reconciler.apply(rules, inventory, NOW).drift.what)
+    assert listed(world) == before
+    assert reconciler.apply(rules, inventory, NOW).drift is None

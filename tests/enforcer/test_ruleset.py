@@ -4,17 +4,19 @@
 """
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
-from enforcer.ruleset import Mode, Options, build, lockdown
+from enforcer.ruleset import Mode, Options, Plan, build, lockdown
 from enforcer.table import diff, remark
+from enforcer.zoneids import ZoneKey
 from zones.inventory import Inventory, Node, Pod
 from zones.net import ICMP, TCP, UDP, AddressSet, parse_ports
-from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
+from zones.policy import Entry, InfrastructureRule, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType
 from zones.schedule import Absolute, Schedule
 from zones.zone import Zoning
@@ -93,6 +95,16 @@ CASES = {
         (),
         (entry('drop"; }\nflush ruleset\n# ünïcode ' + "x" * 200, Verdict.DENY, 'a "b" } c\n', "web"), *DEFAULTS),
     ),
+    "ends": Policy(
+        Zoning(),
+        (),
+        (
+            entry("to-app", Verdict.ALLOW, "web", "app", log=Log(end=True)),
+            entry("to-data", Verdict.ALLOW, "app", "data", log=Log(start=True, end=True, profile="siem")),
+            entry("from-data", Verdict.RESET, "data"),
+            *DEFAULTS,
+        ),
+    ),
     "lockdown": lockdown(),
 }
 OBSERVED = {"observe": CASES["zones"]}
@@ -126,6 +138,22 @@ def test_the_same_input_in_any_order_gives_the_same_text():
     assert not diff(table(), table(inventory=backwards))
 
 
+def test_special_is_whom_infrastructure_may_concern_and_who_is_cut_off():
+    cut_off = replace(pod("eve", 20, "data"), allowed=frozenset({"web"}))
+    sets = table(inventory=INVENTORY.with_pod(cut_off)).sets
+    special = set(sets["special4"].elements)
+    assert special == {"10.244.1.7", "10.244.1.20", "192.168.0.1", "192.168.0.2"}
+    assert {at for at, value in sets["addresses4"].elements.items() if value.startswith(" : 0x00000001 ")} == special
+
+
+@pytest.mark.parametrize("rule", [InfrastructureRule("any"), InfrastructureRule("neighbours", own_node=True)])
+def test_where_infrastructure_may_concern_anybody_nobody_takes_the_short_way(rule):
+    assert "neither is special" in table().text()
+    text = table(replace(CASES["zones"], infrastructure=(rule,))).text()
+    assert "neither is special" not in text
+    assert "@special4" not in text
+
+
 def test_a_new_pod_changes_elements_only():
     change = diff(table(), table(inventory=INVENTORY.with_pod(pod("cart-2", 20, "web"))))
     assert not change.structural
@@ -139,6 +167,15 @@ def test_a_pod_in_a_zone_nobody_knows_needs_its_pairs_too():
     change = diff(table(), table(inventory=INVENTORY.with_pod(pod("new", 20, "unheard-of"))))
     assert not change.structural
     assert '"unheard-of" . "unheard-of"' in change.elements["pairs4"].added
+
+
+def test_what_a_plan_has_forgotten_it_makes_again_under_the_same_names():
+    plan = Plan(CASES["zones"], "n1", NOW)
+    zones, networks = {ZoneKey("web", of_pods=True)}, AddressSet.of([ip_network("10.244.0.0/16")])
+    first = plan.ruleset(zones, networks)
+    assert plan.ruleset(zones, networks).text() == first.text()
+    more = plan.ruleset(zones | {ZoneKey("elsewhere", of_pods=True)}, networks).table
+    assert first.table.chains.items() <= more.chains.items()
 
 
 def test_zones_without_rules_of_their_own_share_one_way():

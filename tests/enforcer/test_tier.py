@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer import lastgood
+from enforcer.errors import StateError
 from enforcer.tier import Standing, judge
 from tests.enforcer import cluster as world
 from zones.tiers import native
@@ -103,6 +104,39 @@ def test_the_last_good_revision_survives_a_restart(tmp_path):
     lastgood.save(tmp_path, pointer, parts | {"another": {}})
     assert lastgood.load(tmp_path, world.TIER) == held(7, 80)
     assert lastgood.load(tmp_path, "another") is None
+
+
+def test_a_last_good_file_is_one_object_however_it_is_laid_out(tmp_path):
+    lastgood.save(tmp_path, *objects(7, 80))
+    (file,) = tmp_path.iterdir()
+    whole = json.loads(file.read_bytes())
+    assert (whole["tier"], whole["parts"]) == objects(7, 80)
+    file.write_text(json.dumps(whole))
+    assert lastgood.load(tmp_path, world.TIER) == held(7, 80)
+
+
+def test_a_last_good_file_that_is_cut_off_is_never_another_revision(tmp_path):
+    lastgood.save(tmp_path, *objects(7, 80))
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    for end in range(0, len(content), 7):
+        file.write_bytes(content[:end])
+        assert lastgood.load(tmp_path, world.TIER) in {None, held(7, 80)}
+    file.write_bytes(content[: len(content) // 2])
+    assert lastgood.load(tmp_path, world.TIER) is None
+
+
+def test_the_same_revision_again_is_the_object_that_is_held():
+    before = judge(None, *objects(7, 80)).revision
+    assert judge(before, *objects(7, 80)).revision is before
+
+
+def test_a_last_good_file_that_others_may_write_is_refused(tmp_path):
+    lastgood.save(tmp_path, *objects(7, 80))
+    (file,) = tmp_path.iterdir()
+    file.chmod(0o606)
+    with pytest.raises(StateError, match="others than its owner may write it"):
+        lastgood.load(tmp_path, world.TIER)
 
 
 def test_a_damaged_last_good_file_is_no_revision(tmp_path):

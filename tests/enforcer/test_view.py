@@ -10,7 +10,9 @@ from enforcer.view import Changed, Kind, Listed, View
 from tests.enforcer import cluster as world
 from zones import decode
 from zones.inventory import Stranger
+from zones.remote import address_of
 from zones.tiers import slices
+from zones.tiers.native import TIER_LABEL
 
 
 def raw_pod(uid, name="p", **more):
@@ -101,7 +103,7 @@ def test_parts_of_another_tier_are_not_kept():
     assert view.parts() == {}
 
 
-ADDRESSES = ["10.1.0.1", "10.1.0.2", "10.1.0.3", "192.0.2.1", "203.0.113.9"]
+ADDRESSES = ["10.1.0.1", "10.1.0.2", "10.1.0.3", "10.97.0.1", "10.98.0.1", "192.0.2.1", "203.0.113.9"]
 CHANGES = st.lists(
     st.tuples(
         st.sampled_from("abcd"),
@@ -189,7 +191,7 @@ def test_remote_pods_are_judged_by_their_namespace_like_own_ones(view):
     view.holders.take_changed()
     view.fold(Changed(Kind.NAMESPACES, {"metadata": {"uid": "s", "name": "shop"}}))
     assert zone_at(view, "10.2.0.1") == "zonebridge.io/isolated"
-    assert {str(address) for address in view.holders.take_changed()} == {"10.2.0.1"}
+    assert {str(address_of(key)) for key in view.holders.take_changed()} == {"10.2.0.1"}
 
 
 def test_slices_of_another_tier_and_hostile_ones_put_nobody_into_a_zone(view):
@@ -216,6 +218,31 @@ def test_an_address_that_its_node_does_not_give_is_not_trusted_and_told(view):
     assert [(str(address), pod.name) for address, pod in view.holders.misplaced("n1")] == [("10.2.0.7", "thief")]
 
 
+def test_a_node_is_not_trusted_to_have_what_another_nodes_pods_have(view):
+    """A node that was taken could be a pod of its neighbour, with a node's rights; the neighbour tells of it."""
+    view.fold(Listed(Kind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1"))]))
+    view.holders.take_changed()
+    view.fold(Changed(Kind.NODES, raw_node("n1", "10.2.0.1", "10.1.0.0/24")))
+    assert zone_at(view, "10.2.0.1") == "web"
+    assert view.inventory().directory().holder(ip_address("10.2.0.1")).name == "1"
+    assert [(str(address), node.name) for address, node in view.holders.intruders("n2")] == [("10.2.0.1", "n1")]
+    assert not list(view.holders.intruders("n1"))
+
+    view.fold(Changed(Kind.NODES, raw_node("n1", "10.2.0.9", "10.1.0.0/24")))
+    assert view.holders.of(ip_address("10.2.0.9")) is Stranger.UNKNOWN
+    view.holders.take_changed()
+    view.fold(Changed(Kind.NODES, raw_node("n2", "192.0.2.2", "10.3.0.0/24")))  # nobody's pods are there any more
+    assert view.holders.of(ip_address("10.2.0.9")).name == "n1"
+    taken = {str(address_of(key)): holder for key, holder in view.holders.take_changed().items()}
+    assert taken["10.2.0.9"].name == "n1"
+
+
+def test_a_node_may_have_an_address_of_its_own_pods_or_of_a_network_of_all():
+    made = View(world.TIER, (ip_network("10.0.0.0/8"),))
+    made.fold(Listed(Kind.NODES, [raw_node("a", "10.1.0.1", "10.1.0.0/24"), raw_node("b", "10.9.9.9", "10.2.0.0/24")]))
+    assert {made.holders.of(ip_address(each)).name for each in ("10.1.0.1", "10.9.9.9")} == {"a", "b"}
+
+
 def test_where_neither_nodes_nor_settings_tell_networks_every_address_is_believed():
     view = View(world.TIER, node="n1")
     node = raw_node("n1", "192.0.2.1", "10.1.0.0/24")
@@ -228,3 +255,46 @@ def test_where_neither_nodes_nor_settings_tell_networks_every_address_is_believe
     given.fold(Changed(Kind.PODS, raw_pod("1", ip="10.77.0.1")))
     given.fold(Changed(Kind.PODS, raw_pod("2", ip="10.78.0.1")))
     assert [str(address) for address, _ in given.holders.misplaced("n1")] == ["10.77.0.1"]
+
+
+def test_most_of_what_happens_to_pods_and_nodes_is_nothing_to_the_kernel(view):
+    """Conditions, heartbeats, a slice that is written anew: who enforces isn't woken for them."""
+    view.holders.take_changed()
+    assert view.holders.pod_networks
+    assert not view.holders.stirred
+    same = raw_pod("1", "waiting", ip="")
+    assert not view.fold(Changed(Kind.PODS, same))
+    assert not view.fold(Changed(Kind.PODS, same | {"status": {"phase": "Pending", "conditions": [{"type": "Ready"}]}}))
+    assert not view.fold(Changed(Kind.NAMESPACES, {"metadata": {"uid": "o", "name": "of-nobody"}}))
+    told = raw_slice("a", "n2", remote("7", "10.2.0.7"))
+    assert view.fold(Changed(Kind.SLICES, told))
+    view.holders.take_changed()
+    assert not view.fold(Changed(Kind.SLICES, told))
+    assert view.fold(Changed(Kind.NODES, raw_node("n9", "192.168.9.9", "10.9.0.0/24")))
+
+
+@pytest.mark.parametrize("kind", [Kind.TIERS, Kind.CHUNKS, Kind.SETS])
+def test_whatever_concerns_the_tier_wakes_who_enforces_it(view, kind):
+    view.holders.take_changed()
+    assert view.fold(Listed(kind, ()))
+    assert view.fold(Changed(kind, {"metadata": {"name": "x", "labels": {}}, "spec": {}}))
+
+
+def test_a_judgement_depends_on_the_tier_and_the_parts_that_it_names(view):
+    tier = {"metadata": {"name": world.TIER}, "spec": {"policyChunks": ["a", "missing"], "addressSets": ["s"]}}
+    view.fold(Changed(Kind.TIERS, tier))
+    for kind, name in ((Kind.CHUNKS, "a"), (Kind.CHUNKS, "of-another-revision"), (Kind.SETS, "s")):
+        labels = {TIER_LABEL: world.TIER}
+        view.fold(Changed(kind, {"metadata": {"name": name, "labels": labels}, "spec": {"of": name}}))
+    text = view.tier_text()
+    assert {name: part["spec"] for name, part in text.read()[1].items()} == {"a": {"of": "a"}, "s": {"of": "s"}}
+    view.fold(Changed(Kind.CHUNKS, {"metadata": {"name": "of-another-revision"}, "spec": {}}, gone=True))
+    assert view.tier_text() == text
+    view.fold(Changed(Kind.CHUNKS, {"metadata": {"name": "a"}, "spec": {}}, gone=True))
+    assert view.tier_text() != text
+
+
+@pytest.mark.parametrize("spec", [[], "none", {"policyChunks": "a", "addressSets": [1, {}]}])
+def test_a_tier_that_somebody_wrote_by_hand_names_nothing(view, spec):
+    view.fold(Changed(Kind.TIERS, {"metadata": {"name": world.TIER}, "spec": spec}))
+    assert view.tier_text().parts == {}

@@ -63,7 +63,7 @@ class Enforced:
             return whole
         gone = dict.fromkeys(before.keys() - self._told.keys())
         changed = {at: who for at, who in self._told.items() if before.get(at) is not who and before.get(at) != who}
-        return Feed(gone | changed, whole.pod_networks)
+        return Feed.by_address(gone | changed, whole.pod_networks)
 
 
 class World:

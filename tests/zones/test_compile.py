@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from zones.compile import AppIdSide, OnInexpressibleDeny, Options, compile_policy
+from zones.compile import TAG_WIDEN, AppIdSide, OnInexpressibleDeny, Options, compile_policy
 from zones.net import ANY_ADDRESS, ICMP, TCP, UDP, AddressSet, parse_ports
-from zones.policy import ANY_TRAFFIC, Traffic, Verdict
+from zones.policy import ANY_TRAFFIC, Blocklists, Traffic, Verdict
 from zones.problems import Status
 from zones.rules import (
     L4,
@@ -15,6 +15,8 @@ from zones.rules import (
     AddressObject,
     Application,
     Applications,
+    Feed,
+    FeedKind,
     Origin,
     Rule,
     Rulebase,
@@ -41,10 +43,10 @@ def rule(name="rule", action=Action.ALLOW, **fields):
     return Rule(Origin(name, None, "pre", "dg"), action, **fields)
 
 
-def compiled(*rules, options=None, feeds=None):
+def compiled(*rules, options=None, feeds=None, known=()):
     default = Rule(Origin("interzone-default", None, "default", "Shared"), Action.DENY)
     intrazone = Rule(Origin("intrazone-default", None, "default", "Shared"), Action.ALLOW, RuleType.INTRAZONE)
-    base = Rulebase("dg", rules, intrazone, default, frozenset())
+    base = Rulebase("dg", rules, intrazone, default, frozenset(), known)
     return compile_policy(base, Zoning(), options or Options(), feeds=feeds)
 
 
@@ -286,6 +288,54 @@ def test_a_feed_that_is_empty_is_nothing_and_negated_it_is_a_problem():
     _, report, _ = one(rule(sources=Addresses((feed,), negate=True)), feeds={"edl": AddressSet()})
     assert entry is None
     assert report.status is Status.NOT_ENFORCED
+
+
+LISTS = (
+    Feed("bad-ips", FeedKind.IP_LIST, "https://feeds.example/ips"),
+    Feed("bad-names", FeedKind.DOMAIN_LIST, "https://feeds.example/names"),
+    Feed("mirror", FeedKind.FQDN, "mirror.example"),
+)
+HELD = {feed.name: AddressSet.parse([f"192.0.2.{number}/32"]) for number, feed in enumerate(LISTS)}
+
+
+def member(*feeds, **more):
+    return AddressObject(" ".join(feeds), feeds=feeds, **more)
+
+
+def blocklists(**fields):
+    entry, _, _ = one(rule(**({"action": Action.DENY} | fields)), feeds=HELD, known=LISTS)
+    return entry.blocklists
+
+
+def test_a_denial_says_which_external_lists_it_denies_to_and_from():
+    to = Addresses((member("bad-ips", "bad-names"),))
+    assert blocklists(destinations=to) == Blocklists((), ("bad-ips", "bad-names"))
+    assert blocklists(sources=to, action=Action.RESET_BOTH) == Blocklists(("bad-ips", "bad-names"))
+    assert not blocklists()
+    assert not blocklists(destinations=to, action=Action.ALLOW)
+    assert not blocklists(destinations=Addresses((member("mirror"),)))
+    assert not blocklists(destinations=Addresses((member("bad-ips"),), negate=True))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [AddressObject("office", AddressSet.parse(["10.0.0.0/8"])), member("mirror"), member("bad-ips", "mirror")],
+)
+def test_a_list_among_other_addresses_is_told_as_that(other):
+    found = blocklists(sources=Addresses((member("bad-ips"), other)))
+    assert found == Blocklists(("bad-ips",), mixed=True)
+
+
+def test_other_addresses_on_the_side_without_a_list_make_no_doubt():
+    office = Addresses((AddressObject("office", AddressSet.parse(["10.0.0.0/8"])),))
+    assert not blocklists(sources=office, destinations=Addresses((member("bad-ips"),))).mixed
+
+
+def test_what_is_widened_may_match_without_a_list():
+    found = blocklists(
+        destinations=Addresses((member("bad-ips"),)), tags=frozenset({TAG_WIDEN}), conditions=("source-user",)
+    )
+    assert found == Blocklists((), ("bad-ips",), mixed=True)
 
 
 def traffic(applications, services, **kwargs):

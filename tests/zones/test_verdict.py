@@ -5,10 +5,10 @@ from hypothesis import given
 
 from tests.strategies import INTERZONE, INTRAZONE, flows, policies
 from zones.net import ICMP, TCP, AddressSet, parse_ports
-from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
+from zones.policy import ISOLATION, Entry, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Origin, RuleType
 from zones.verdict import Endpoint, Flow, UndeterminedError, decide
-from zones.zone import Zoning
+from zones.zone import ISOLATED, Zoning
 
 
 def entry(name, verdict=Verdict.ALLOW, **fields):
@@ -91,6 +91,9 @@ INFRASTRUCTURE = usual_infrastructure(frozenset({"kube-system"}), frozenset({"ku
         (Endpoint("web"), Endpoint("default", workload="coredns", namespace="kube-system"), 53, "dns"),
         (Endpoint("web"), Endpoint("default", workload="coredns", namespace="kube-system"), 80, None),
         (Endpoint("web"), Endpoint("default", workload="coredns", namespace="shop"), 53, None),
+        (Endpoint("web", node="n1"), Endpoint("nodes", node="n1", is_node=True), 53, "dns-on-own-node"),
+        (Endpoint("web", node="n1"), Endpoint("nodes", node="n1", is_node=True), 80, None),
+        (Endpoint("web", node="n1"), Endpoint("nodes", node="n2", is_node=True), 53, None),
         (Endpoint("default", namespace="kube-system"), Endpoint("web"), 80, "from-system-namespaces"),
         (Endpoint("web"), Endpoint("default", namespace="kube-system"), 443, None),
     ],
@@ -100,6 +103,15 @@ def test_infrastructure_is_served_before_every_rule(source, destination, port, n
         policy(entry("all", Verdict.DENY), infrastructure=INFRASTRUCTURE), Flow(source, destination, TCP, port)
     )
     assert decision.origin.name == (f"infrastructure/{name}" if name else "all")
+
+
+@pytest.mark.parametrize("port", [53, 80])
+def test_a_pod_that_is_cut_off_has_what_its_node_begins_and_no_dns(port):
+    node, pod = Endpoint("nodes", node="n1", is_node=True), Endpoint(ISOLATED, node="n1")
+    dns = Endpoint("default", workload="coredns", namespace="kube-system")
+    some = policy(entry("all"), infrastructure=INFRASTRUCTURE)
+    assert decide(some, Flow(node, pod, TCP, port)).verdict is Verdict.ALLOW
+    assert {decide(some, Flow(pod, end, TCP, port)).origin for end in (node, dns)} == {ISOLATION}
 
 
 def test_the_trace_says_why():

@@ -148,9 +148,11 @@ def parse(tier: Json, parts: Mapping[str, Json]) -> Policy:
     spec = tier["spec"]
     try:
         _check_digest(spec)
-        held = {name: _verified(name, kind, parts) for name, kind in _references(spec, parts)}
-        sets = _Sets({name: held[name]["prefixes"] for name in spec["addressSets"]})
-        entries = [_entry(each, sets) for name in spec["policyChunks"] for each in held[name]["entries"]]
+        _require(spec, parts)
+        sets = _Sets({name: _verified(name, ADDRESS_SET, parts)["prefixes"] for name in spec["addressSets"]})
+        # One chunk after the other: all at once would be many times the policy that comes of it.
+        chunks = (_verified(name, POLICY_CHUNK, parts)["entries"] for name in spec["policyChunks"])
+        entries = [_entry(each, sets) for chunk in chunks for each in chunk]
         return Policy(
             zoning=canonical.zoning_of(spec["zoning"]),
             infrastructure=tuple(canonical.infrastructure_of(each) for each in spec.get("infrastructure", ())),
@@ -176,13 +178,10 @@ def _check_digest(spec: Json) -> None:
         raise DigestError(f"the digest of revision {spec['revision']} is not that of its content")
 
 
-def _references(spec: Json, parts: Mapping[str, Json]) -> list[tuple[str, str]]:
-    names = [(name, ADDRESS_SET) for name in spec["addressSets"]]
-    names += [(name, POLICY_CHUNK) for name in spec["policyChunks"]]
-    missing = [name for name, _ in names if name not in parts]
+def _require(spec: Json, parts: Mapping[str, Json]) -> None:
+    missing = [name for name in (*spec["addressSets"], *spec["policyChunks"]) if name not in parts]
     if missing:
         raise IncompleteError(missing)
-    return names
 
 
 def _verified(name: str, kind: str, parts: Mapping[str, Json]) -> Json:

@@ -1,4 +1,7 @@
-"""The growth table of docs/performance.md, made of what `make bench-enforcer` wrote: `python -m tests.bench.enforcer.growth`."""
+"""The tables of packets in docs/performance.md, from what `make bench-enforcer` wrote.
+
+`python -m tests.bench.enforcer.growth [FILE]` prints them.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,13 @@ ROWS = (
     ("addresses", "first packet, {} addresses", (1_000, None, None, 150_000)),
     ("zones", "first packet, {} zones", (2, None, None, 200)),
 )
+SURE = (
+    ("the first packet", "first packet, {}"),
+    ("packets of connections that were accepted", "later packets, {}"),
+    ("TCP throughput, one stream", "throughput, {}, streams: 1"),
+    ("TCP throughput, four streams", "throughput, {}, streams: 4"),
+)
+COMPARED = ("10000 rules in one pair", "bare conntrack again")
 
 
 def table(figures: Mapping[str, float]) -> Iterator[str]:
@@ -27,9 +37,22 @@ def table(figures: Mapping[str, float]) -> Iterator[str]:
         yield f"| {title} | {' | '.join(cells)} | {last / first:.2f} |" if last and first else f"| {title} |"
 
 
+def sure(figures: Mapping[str, float]) -> Iterator[str]:
+    """With the interval that holds the median with 95 % certainty."""
+    yield f"| against bare conntrack | {COMPARED[0]} | {COMPARED[1]} |"
+    yield "| --- | --- | --- |"
+    for title, name in SURE:
+        cells = [
+            f"{figures[each]:.3f} ({figures[f'{each}, from']:.3f} to {figures[f'{each}, to']:.3f})"
+            for each in map(name.format, COMPARED)
+        ]
+        yield f"| {title} | {' | '.join(cells)} |"
+
+
 def main(path: Path) -> None:
     lines = map(json.loads, path.read_text().splitlines())
-    print("\n".join(table({line["name"]: line["value"] for line in lines})))
+    figures = {line["name"]: line["value"] for line in lines}
+    print("\n".join((*table(figures), "", *sure(figures))))
 
 
 if __name__ == "__main__":

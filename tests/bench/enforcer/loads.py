@@ -13,7 +13,8 @@ from ipaddress import IPv4Address, ip_network
 
 from tests.bench.enforcer import scale
 from tests.bench.enforcer.wire import Burst, udp_frame
-from zones.net import ANY_ADDRESS, ICMP, TCP, UDP, AddressSet, Ranges
+from zones.inventory import Holder
+from zones.net import ANY_ADDRESS, ICMP, TCP, UDP, AddressSet, IPAddress, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Origin
 from zones.zone import Zoning
@@ -21,6 +22,8 @@ from zones.zone import Zoning
 PACKETS = 10_000
 CONVERSATIONS = 256
 APPS = 25  # of each zone, as `scale.population` has them
+OWN_CLIENTS, OWN_SERVERS = (0, 3), (2, 4)  # the apps of each zone of which a pod is on this node
+_ELSEWHERE = tuple(sorted(set(range(APPS)) - {*OWN_CLIENTS, *OWN_SERVERS}))
 POPULAR = (80, 443, 443, 443, 8080, 5432, 3306, 9092, 6379, 8443)
 _SYSTEM = frozenset({"kube-system"})
 
@@ -34,6 +37,16 @@ class Load:
     addresses: int
     zones: int
     burst: Burst
+
+    def clients(self) -> list[IPv4Address]:
+        """The pods of this node that begin connections."""
+        return [_own(zone, app) for zone in range(self.zones) for app in OWN_CLIENTS]
+
+    def own(self) -> dict[IPAddress, Holder]:
+        """The pods of this node."""
+        apps = (*OWN_CLIENTS, *OWN_SERVERS)
+        pods = [(zone, app) for zone in range(self.zones) for app in apps]
+        return {_own(zone, app): scale.kind(f"zone-{zone}", f"app-{app}", scale.NODE) for zone, app in pods}
 
 
 def spread(rules: int, zones: int = 40, addresses: int = 10_000, conversations: int = CONVERSATIONS) -> Load:
@@ -75,7 +88,7 @@ def _by_rule(rule: int, pair: Callable[[int], _Pair]) -> tuple[_Pair, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Talks:
-    """Who talks to whom: pods at random, each packet from another port."""
+    """Who talks to whom: pods of this node to others and others to them, at random, each packet from another port."""
 
     zones: int
     addresses: int
@@ -84,17 +97,25 @@ class _Talks:
     def burst(self, choose: Callable[[random.Random], tuple[_Pair, int]]) -> Burst:
         chance = random.Random(2)
         talks = []
-        for _ in range(self.conversations):
-            pair, port = choose(chance)
-            talks.append((self._pod(pair[0], chance), self._pod(pair[1], chance), port))
+        for number in range(self.conversations):
+            (one, other), port = choose(chance)
+            if number % 2:
+                talks.append((self._pod(one, chance), _own(other, chance.choice(OWN_SERVERS)), port))
+            else:
+                talks.append((_own(one, chance.choice(OWN_CLIENTS)), self._pod(other, chance), port))
         sides = (talks[number % len(talks)] for number in range(PACKETS))
         return Burst([udp_frame(one, 1024 + n, other, port) for n, (one, other, port) in enumerate(sides)])
 
     def _pod(self, zone: int, chance: random.Random) -> IPv4Address:
-        """The address of one of a zone's pods, as `scale.population` has them."""
+        """The address of one of a zone's pods elsewhere, as `scale.population` has them."""
         turn = self.zones * APPS
-        number = zone * APPS + chance.randrange(APPS) + turn * chance.randrange(max(self.addresses // turn, 1))
+        number = zone * APPS + chance.choice(_ELSEWHERE) + turn * chance.randrange(max(self.addresses // turn, 1))
         return scale.address(number % self.addresses)
+
+
+def _own(zone: int, app: int) -> IPv4Address:
+    """The address of the pod of this node that is of a zone and an app."""
+    return scale.address(zone * APPS + app)
 
 
 def _app(chance: random.Random) -> str:

@@ -68,8 +68,8 @@ def population(many: int, many_zones: int = 40) -> dict[IPAddress, Holder]:
 
 
 def feed(held: dict[IPAddress, Holder]) -> Feed:
-    return Feed(held, AddressSet.of([PODS]), whole=True)
+    return Feed.by_address(held, AddressSet.of([PODS]), whole=True)
 
 
 def change(at: IPAddress, holder: Holder | None) -> Feed:
-    return Feed({at: holder}, AddressSet.of([PODS]))
+    return Feed.by_address({at: holder}, AddressSet.of([PODS]))

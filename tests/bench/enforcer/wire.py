@@ -10,13 +10,14 @@ import itertools
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from enforcer.messages import ACK, REQUEST, netfilter
+from enforcer.messages import ACK, INET, NFTABLES, REQUEST, messages, netfilter, number, text
 from enforcer.reconcile import Reconciler
+from enforcer.ruleset import TABLE
 from mocks.lab.netns import Netns, libc
 from tests.bench.enforcer import scale
 from zones.inventory import Holder
@@ -28,27 +29,50 @@ CLIENT, SERVER = scale.address(0), scale.address(26)  # of the first zone, and o
 MAC = "02:00:00:00:00:01"
 BATCH = 256
 _FORGET = 1 << 8 | 2  # conntrack: delete, without saying which: all
-BARE = """
-table inet bare {
-  chain forward { type filter hook forward priority 0; ct state established,related accept; ct state invalid drop; }
-}
+OURS = TABLE
+_BARE = """
+table inet {name} {{
+  chain forward {{ type filter hook forward priority 0; ct state established,related accept; ct state invalid drop; }}
+}}
 """
+_BEGIN, _NEW_TABLE, _END, _ASLEEP = 16, NFTABLES << 8, 17, 1
 
 
 @dataclass
 class Wire:
-    """One node with one ruleset. What goes to pods other than CLIENT and SERVER leaves the node and is lost."""
+    """One node with tables of which one is awake. What goes to pods other than CLIENT and SERVER is lost behind it."""
 
     name: str
     client: Netns
     node: Netns
     server: Netns
     line: socket.socket
+    channel: socket.socket
     leave: ExitStack
+    tables: list[str] = field(default_factory=list)
 
-    def bare(self) -> None:
-        """Connection tracking, and nothing of ours."""
-        self.node.require(["nft", "-f", "-"], stdin=BARE)
+    def bare(self, *names: str) -> None:
+        """Tables that have connections tracked, and no more."""
+        for name in names:
+            self.node.require(["nft", "-f", "-"], stdin=_BARE.format(name=name))
+            self.tables.append(name)
+
+    def only(self, awake: str) -> None:
+        """Put all tables to sleep but one."""
+        batch = netfilter(_BEGIN, REQUEST, 0, 0, NFTABLES)
+        for sequence, name in enumerate(self.tables, 1):
+            flags = number(2, 0 if name == awake else _ASLEEP)
+            batch += netfilter(_NEW_TABLE, REQUEST | ACK, sequence, INET, 0, text(1, name), flags)
+        batch += netfilter(_END, REQUEST, len(self.tables) + 1, 0, NFTABLES)
+        self.channel.send(batch)
+        told = [answer.body[:4] for _ in self.tables for answer in messages(self.channel.recv(4096))]
+        if told != [bytes(4)] * len(self.tables):
+            raise RuntimeError(f"{self.name}: the table {awake} can't be woken alone")
+
+    def home(self, pods: Iterable[IPAddress]) -> None:
+        """These are where the client is."""
+        routes = "".join(f"route replace {pod}/32 dev clients\n" for pod in pods)
+        self.node.require(["ip", "-batch", "-"], stdin=routes)
 
     def enforce(self, policy: Policy, held: dict[IPAddress, Holder]) -> None:
         with self.node.inside():
@@ -57,16 +81,17 @@ class Wire:
             applied = reconciler.apply(policy, scale.feed(held), NOW)
         if applied.problems:
             raise RuntimeError(f"{self.name}: {applied.problems}")
+        self.tables.append(OURS)
 
-    def send(self, burst: Burst) -> float:
-        """Seconds of this thread for each packet, the node's work among them."""
-        number = self.line.fileno()
+    def send(self, burst: Burst, some: int = 0) -> float:
+        """Seconds of this thread for each packet, the node's work among them; `some`: of only so many."""
+        line, all_ = self.line.fileno(), some or burst.many
         started = time.thread_time()
-        for at in range(0, burst.many, BATCH):
-            many = min(BATCH, burst.many - at)
-            if libc.sendmmsg(number, burst.at(at), many, 0) != many:
+        for at in range(0, all_, BATCH):
+            many = min(BATCH, all_ - at)
+            if libc.sendmmsg(line, burst.at(at), many, 0) != many:
                 raise OSError(ctypes.get_errno(), f"{self.name}: not all packets could be sent")
-        return (time.thread_time() - started) / burst.many
+        return (time.thread_time() - started) / all_
 
     def tracked(self) -> int:
         """How many connections the node knows."""
@@ -74,9 +99,8 @@ class Wire:
 
     def forget(self) -> None:
         """No connection is known to the node any more."""
-        with self.node.inside(), closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)) as channel:
-            channel.send(netfilter(_FORGET, REQUEST | ACK, 1, 0, 0))
-            channel.recv(4096)
+        self.channel.send(netfilter(_FORGET, REQUEST | ACK, 1, 0, 0))
+        self.channel.recv(4096)
 
 
 class Burst:
@@ -88,9 +112,9 @@ class Burst:
         self._vectors = ctypes.create_string_buffer(16 * self.many)
         self._headers = ctypes.create_string_buffer(64 * self.many)
         at, vector = ctypes.addressof(self._bytes), ctypes.addressof(self._vectors)
-        for number, frame in enumerate(frames):
-            struct.pack_into("=QQ", self._vectors, 16 * number, at, len(frame))
-            struct.pack_into("=QI4xQQQQi4xI4x", self._headers, 64 * number, 0, 0, vector + 16 * number, 1, 0, 0, 0, 0)
+        for place, frame in enumerate(frames):
+            struct.pack_into("=QQ", self._vectors, 16 * place, at, len(frame))
+            struct.pack_into("=QI4xQQQQi4xI4x", self._headers, 64 * place, 0, 0, vector + 16 * place, 1, 0, 0, 0, 0)
             at += len(frame)
 
     def at(self, number: int) -> ctypes.c_void_p:
@@ -125,7 +149,9 @@ class Wires(ExitStack):
         with client.inside():
             line = self.enter_context(closing(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)))
         line.bind(("uplink", 0))
-        return Wire(name, client, node, server, line, self)
+        with node.inside():  # to netfilter; kept, as closing one takes the kernel long
+            channel = self.enter_context(closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)))
+        return Wire(name, client, node, server, line, channel, self)
 
 
 def _lay(client: Netns, node: Netns, server: Netns) -> None:
