@@ -30,6 +30,7 @@ class AlertKind(StrEnum):
     REGISTRATION_FAILED = "RegistrationFailed"
     TIER_TAMPERED = "TierTampered"
     TIER_DAMAGED = "TierDamaged"
+    NODE_OUT_OF_SYNC = "NodeOutOfSync"
 
 
 class Severity(StrEnum):
@@ -100,11 +101,11 @@ class Alerts:
     sinks: Sequence[Sink]
     _current: dict[AlertKind, str] = field(default_factory=dict)
 
-    async def raise_(self, kind: AlertKind, message: str) -> None:
+    async def raise_(self, kind: AlertKind, message: str, about: Mapping[str, object] | None = None) -> None:
         """Tell it, unless just that has been told."""
         if self._current.get(kind) != message:
             self._current[kind] = message
-            await self._send(Alert(kind, self.cluster, self.tier, message))
+            await self._send(Alert(kind, self.cluster, self.tier, message, about=about or {}))
 
     async def tell(self, kind: AlertKind, message: str, severity: Severity, about: Mapping[str, object]) -> None:
         """Tell it, each time: it has happened again."""

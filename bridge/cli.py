@@ -82,6 +82,8 @@ def sync(
 async def _sync(settings: Settings, *, once: bool) -> ExitCode:
     metrics = Metrics()
     siem = siem_sink(settings.siem, metrics.shipped)
+    for shipper in () if siem is None else siem.shippers:
+        metrics.queue(shipper.name, shipper.__len__, shipper.oldest)
     async with one_at_a_time() as run_blocking, shipping(siem):
         each = tuple(works(settings, run_blocking, siem))
         if once:

@@ -70,7 +70,7 @@ def _infrastructure(policy: Policy, flow: Flow, decision: Decision) -> Iterator[
 
 
 def _why_not(rule: InfrastructureRule, flow: Flow) -> str:
-    if not rule.own_node and ISOLATED in {flow.source.zone, flow.destination.zone}:
+    if not rule.serves_isolated and ISOLATED in {flow.source.zone, flow.destination.zone}:
         return "not for a pod that claims a zone without right"
     if serves(rule, flow):
         raise ValueError(f"{rule.origin.name} serves the flow, so it was not passed over")

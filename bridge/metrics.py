@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bridge.outcome import Outcome
@@ -38,6 +40,9 @@ class Metrics:
         self._leading = self._gauge("zonebridge_leading", "1 while this bridge is the one that writes.")
         self._nodes = self._gauge("zonebridge_nodes", "Nodes that report on this tier.")
         self._in_sync = self._gauge("zonebridge_nodes_in_sync", "Nodes that enforce the tier's revision.")
+        self._late = self._gauge(
+            "zonebridge_nodes_out_of_sync", "Nodes that are behind for minutes, silent, or without an enforcer."
+        )
         self._pods = self._gauge("zonebridge_pods", "Pods with addresses that the leader tells the enforcers of.")
         self._slices = self._gauge("zonebridge_podslices", "PodSlices that tell of them.")
         self._writes = Counter(
@@ -58,6 +63,15 @@ class Metrics:
             ["destination", "fate"],
             registry=self._registry,
         )
+        self._waiting = Gauge(
+            "zonebridge_siem_waiting", "Alerts that wait for a destination.", ["destination"], registry=self._registry
+        )
+        self._oldest = Gauge(
+            "zonebridge_siem_oldest_seconds",
+            "Age of the oldest alert that waits for a destination; 0 where none does.",
+            ["destination"],
+            registry=self._registry,
+        )
         self._rules = Gauge(
             "zonebridge_rules", "Panorama rules by status.", ["cluster", "status"], registry=self._registry
         )
@@ -72,6 +86,7 @@ class Metrics:
         self._stale.labels(cluster).set(outcome.stale)
         self._nodes.labels(cluster).set(outcome.nodes["total"])
         self._in_sync.labels(cluster).set(outcome.nodes["inSync"])
+        self._late.labels(cluster).set(len(outcome.late))
         for status in Status:
             self._rules.labels(cluster, status.value).set(outcome.rules.get(status.name.lower(), 0))
         self.repaired(cluster, outcome)
@@ -104,6 +119,11 @@ class Metrics:
     def shipped(self, destination: str, fate: str) -> None:
         """What became of an alert for the SIEM."""
         self._alerts.labels(destination, fate).inc()
+
+    def queue(self, destination: str, length: Callable[[], float], oldest: Callable[[], float]) -> None:
+        """Both are asked at each scrape."""
+        self._waiting.labels(destination).set_function(length)
+        self._oldest.labels(destination).set_function(oldest)
 
     def leads(self, cluster: str, *, leading: bool) -> None:
         self._leading.labels(cluster).set(leading)

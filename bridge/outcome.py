@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from bridge import nodes
 from bridge.errors import BridgeError, RevisionRefusedError
+from bridge.nodes import Late
 from bridge.status import Condition
 
 
@@ -34,7 +36,8 @@ class Result(StrEnum):
 class Outcome:
     """What a pass did. `problem` is what kept it from bringing the tier up to date, if anything.
 
-    `drifts`: how many objects of each kind others had changed; `fought`: how many are left so for now.
+    `drifts`: how many objects of each kind others had changed; `fought`: how many are left so for now; `late`: the
+    nodes that don't enforce it; `feeds`: why feeds aren't up to date, by name.
     """
 
     result: Result
@@ -45,12 +48,14 @@ class Outcome:
     problem: BridgeError | None = None
     drifts: Mapping[str, int] = field(default_factory=dict)
     fought: int = 0
+    late: Sequence[Late] = ()
+    feeds: Mapping[str, str] = field(default_factory=dict)
 
 
 def conditions(outcome: Outcome) -> tuple[Condition, ...]:
     """The Tier's conditions. Not compiled, or stale, is not ready: the tier is enforced, but may not be Panorama's."""
     refused = outcome.problem if isinstance(outcome.problem, RevisionRefusedError) else None
-    return _compiled(refused), _stale(outcome), _ready(refused, outcome)
+    return _compiled(refused), _stale(outcome), _ready(refused, outcome), _in_force(outcome), _fed(outcome)
 
 
 def _compiled(refused: RevisionRefusedError | None) -> Condition:
@@ -63,6 +68,21 @@ def _stale(outcome: Outcome) -> Condition:
     if outcome.stale:
         return Condition("Stale", holds=True, reason="NoAnswer", message=str(outcome.problem))
     return Condition("Stale", holds=False, reason="Answering", message="the manager answers")
+
+
+def _in_force(outcome: Outcome) -> Condition:
+    if outcome.late:
+        message = nodes.text(outcome.late, outcome.revision)
+        return Condition("NodesInSync", holds=False, reason="NodesOutOfSync", message=message)
+    return Condition("NodesInSync", holds=True, reason="InSync", message="no node has been behind for long")
+
+
+def _fed(outcome: Outcome) -> Condition:
+    """What was known of a feed stays; one that nothing is known of leaves its rules as any unknown name does."""
+    if outcome.feeds:
+        message = "; ".join(f"{name}: {why}" for name, why in sorted(outcome.feeds.items()))
+        return Condition("FeedsFresh", holds=False, reason="NoAnswer", message=message)
+    return Condition("FeedsFresh", holds=True, reason="Answering", message="every feed has its newest content")
 
 
 def _ready(refused: RevisionRefusedError | None, outcome: Outcome) -> Condition:

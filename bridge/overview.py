@@ -41,8 +41,8 @@ def _facts(tier: Json, problem: str) -> Json:
     conditions = {each["type"]: each for each in status.get("conditions", ())}
     unmet = [
         each
-        for name, good in (("Compiled", "True"), ("Stale", "False"), ("Ready", "True"))
-        if (each := conditions.get(name)) and each["status"] != good
+        for name in ("Compiled", "Stale", "Ready", "NodesInSync", "FeedsFresh")
+        if (each := conditions.get(name)) and each["status"] != ("False" if name == "Stale" else "True")
     ]
     return {
         "revision": tier.get("spec", {}).get("revision"),

@@ -30,12 +30,16 @@ _T = TypeVar("_T")
 
 
 class FeedSource(Protocol):
-    """What changes without a commit: the last good content of each feed, and a number that rises with every change."""
+    """What changes without a commit: the last good content of each feed, and a number that rises with every change.
+
+    `troubles`: what keeps feeds from newer content, by name.
+    """
 
     version: int
 
     async def want(self, feeds: Sequence[Feed], /) -> None: ...
     def contents(self) -> Mapping[str, AddressSet]: ...
+    def troubles(self) -> Mapping[str, str]: ...
 
 
 class RunBlocking(Protocol):
@@ -90,6 +94,11 @@ class Reader:
 
     def forget(self) -> None:
         self.last = self.answered = None
+
+    @property
+    def feed_troubles(self) -> Mapping[str, str]:
+        """The feeds whose newest content isn't known."""
+        return self._feeds.troubles()
 
     async def look(self) -> BridgeError | None:
         """Read and compile the configuration, where it may have changed. What keeps us from it is returned."""

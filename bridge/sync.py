@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,9 @@ from bridge.drift import Left, after, differences, written_by_others
 from bridge.errors import BridgeError, RevisionRefusedError
 from bridge.fights import Fights, Round, about_json, text
 from bridge.managers import Manager
+from bridge.nodes import Nodes, states_of, there
+from bridge.nodes import about_json as about_late
+from bridge.nodes import text as text_of_late
 from bridge.outcome import Outcome, Result, conditions
 from bridge.picture import Picture
 from bridge.plan import Guards, Live, Plan, plan
@@ -74,7 +77,10 @@ class _Cluster:
 
 
 class Sync:
-    """The passes of one cluster. `picture` is kept by a watch where there is one, and then read instead of lists."""
+    """The passes of one cluster. `picture` is kept by a watch where there is one, and then read instead of lists.
+
+    `present`: the nodes that there are, where they are known.
+    """
 
     def __init__(
         self,
@@ -87,6 +93,7 @@ class Sync:
         run_blocking: RunBlocking,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         picture: Picture | None = None,
+        present: Callable[[], Collection[str] | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
@@ -105,6 +112,8 @@ class Sync:
         self._attempts: deque[Plan] = deque(maxlen=ATTEMPTS)
         self._term = ""
         self._fights = Fights(clock)
+        self._present = present
+        self._nodes = Nodes(now)
 
     def forget(self) -> None:
         """Trust nothing that was remembered."""
@@ -158,7 +167,7 @@ class Sync:
         seen = [int(state.get("revision", 0)) for state in states if state.get("tier") == self._target.tier]
         published = 0 if self._left is None else self._left.revision
         ours = tier is None or not written_by_others(tier)
-        return _Cluster(Live(tier, parts, max(seen, default=0), published, ours), nodes)
+        return _Cluster(Live(tier, parts, max(seen, default=0), published, ours), there(nodes, self._present()))
 
     async def _notice(self, found: _Cluster) -> _Cluster:
         """What others changed since we left it; told where it is new."""
@@ -300,6 +309,8 @@ class Sync:
             problem=problem,
             drifts=Counter(each.drift.kind for each in found.rounds),
             fought=self._fights.held,
+            late=self._nodes.look(states_of(found.nodes, self._target.tier), (revision, digest), self._present()),
+            feeds=self._reader.feed_troubles,
         )
 
     def _last_answer(self, found: _Cluster) -> datetime:
@@ -317,6 +328,11 @@ class Sync:
             await self._alerts.raise_(AlertKind.SYNC_STALE, message)
         else:
             await self._alerts.clear(AlertKind.SYNC_STALE, "the manager answers again")
+        if outcome.late:
+            message, about = text_of_late(outcome.late, outcome.revision), about_late(outcome.late, outcome.revision)
+            await self._alerts.raise_(AlertKind.NODE_OUT_OF_SYNC, message, about)
+        else:
+            await self._alerts.clear(AlertKind.NODE_OUT_OF_SYNC, "every node enforces what is published")
 
     async def _write_status(self, planned: Plan | None, found: _Cluster, outcome: Outcome) -> None:
         """Where there is no Tier yet there is nothing to write on; the alert has told."""

@@ -86,7 +86,15 @@ def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _
         await population.close()
         await cluster.close()
 
-    sync = Sync(target(settings, each), manager, cluster, alerts, feeds, run_blocking=shared.run_blocking)
+    sync = Sync(
+        target(settings, each),
+        manager,
+        cluster,
+        alerts,
+        feeds,
+        run_blocking=shared.run_blocking,
+        present=lambda: population.population.nodes,
+    )
     return Work(
         cluster=each.name,
         sync=sync,

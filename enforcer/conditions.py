@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enforcer.alerts import AlertKind, Condition, Severity
 from enforcer.delivery import Progress
 from enforcer.tier import Judgement, Standing
-from zones.inventory import Pod
+from zones.inventory import Node, Pod
 from zones.net import IPAddress
 from zones.policy import Policy
 
@@ -71,6 +71,15 @@ def of_places(misplaced: Iterable[tuple[IPAddress, Pod]], node: str) -> Iterator
         who = f"{pod.namespace}/{pod.name}"
         message = f"pod {who} claims {address}, which is in no pod network of {node}; it is not trusted to have it"
         yield Condition(AlertKind.ADDRESS_MISPLACED, f"{who}/{address}", message)
+
+
+def of_intruders(intruders: Iterable[tuple[IPAddress, Node]], node: str) -> Iterator[Condition]:
+    """Addresses of this node's pod networks that other nodes claim as their own; told by the node that has them."""
+    for address, other in intruders:
+        message = (
+            f"node {other.name} claims {address}, which is in a pod network of {node}; it is not trusted to have it"
+        )
+        yield Condition(AlertKind.ADDRESS_MISPLACED, f"{other.name}/{address}", message)
 
 
 def of_node(problems: Iterable[str]) -> Iterator[Condition]:

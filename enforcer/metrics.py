@@ -1,17 +1,196 @@
-"""The status as Prometheus metrics, made at each scrape. It holds no numbers of its own."""
+"""The status as Prometheus metrics, made at each scrape: a table of what is told. It holds no numbers of its own.
+
+`docs/metrics.md` has the same table for people.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from enforcer.records import Json
 
-_PREFIX = "zonebridge_enforcer"
-_DESTINATION_COUNTERS = ("sent", "refused", "lost")
+PREFIX = "zonebridge_enforcer_"
+
+
+class Type(StrEnum):
+    """Prometheus's own words."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One metric: what it is called and means, and where it stands in the status. None: there is none now.
+
+    With a `label`, `read` gives a value for each of its values.
+    """
+
+    name: str
+    type: Type
+    text: str
+    read: Callable[[Json], Any]
+    label: str = ""
+
+    @property
+    def exported(self) -> str:
+        return f"{PREFIX}{self.name}{'_total' if self.type is Type.COUNTER else ''}"
+
+    def family(self, status: Json) -> Metric:
+        value = self.read(status)
+        if self.type is Type.HISTOGRAM:
+            return _histogram(PREFIX + self.name, self.text, value)
+        kind = CounterMetricFamily if self.type is Type.COUNTER else GaugeMetricFamily
+        family = kind(PREFIX + self.name, self.text, labels=[self.label] if self.label else [])
+        values: Mapping[str, float | None] = value if self.label else {"": value}
+        for key, number in values.items():
+            if number is not None:
+                family.add_metric([key] if self.label else [], number)
+        return family
+
+
+def _of(key: str) -> Callable[[Json], Any]:
+    return lambda status: status[key]
+
+
+def _part(key: str, part: str) -> Callable[[Json], Any]:
+    return lambda status: status[key][part]
+
+
+def _queue(part: str) -> Callable[[Json], Any]:
+    return lambda status: {name: queue[part] for name, queue in status["queues"].items()}
+
+
+def _destination(part: str) -> Callable[[Json], Any]:
+    return lambda status: {each["name"]: each[part] for each in status["destinations"]}
+
+
+FIGURES = (
+    Figure("tier_revision", Type.GAUGE, "The revision in force; 0 is none.", lambda status: status["revision"] or 0),
+    Figure(
+        "tier_standing",
+        Type.GAUGE,
+        "1 for the standing of the tier: none, current, waiting, refused, tampered.",
+        lambda status: {status["standing"]: 1},
+        "standing",
+    ),
+    Figure(
+        "applied_timestamp_seconds",
+        Type.GAUGE,
+        "When the revision in force was loaded into the kernel.",
+        lambda status: None if status["appliedAt"] is None else datetime.fromisoformat(status["appliedAt"]).timestamp(),
+    ),
+    Figure("problems", Type.GAUGE, "Problems that hold now.", lambda status: len(status["problems"])),
+    Figure(
+        "conditions", Type.GAUGE, "Conditions that hold now and were told as alerts.", _part("alerts", "conditions")
+    ),
+    Figure("pods", Type.GAUGE, "Running pods known in the cluster.", _of("pods")),
+    Figure("nodes", Type.GAUGE, "Nodes known.", _of("nodes")),
+    Figure("zone_pods", Type.GAUGE, "Running pods of the cluster in each zone.", _of("zones"), "zone"),
+    Figure("passes", Type.COUNTER, "Looks at whether the kernel is as it should be.", _of("passes")),
+    Figure("pass_seconds", Type.HISTOGRAM, "How long the kernel's part of a look took.", _of("pass_seconds")),
+    Figure(
+        "change_seconds",
+        Type.HISTOGRAM,
+        "From the first of some changes that the API server told to their being in the kernel.",
+        _of("change_seconds"),
+    ),
+    Figure(
+        "watch_silence_seconds",
+        Type.GAUGE,
+        "How long the API server has told nothing of a kind of objects, not even that nothing changed.",
+        _of("silence"),
+        "kind",
+    ),
+    Figure("records", Type.COUNTER, "Packets read, and records made of them, by kind.", _of("records"), "kind"),
+    Figure("lost_records", Type.COUNTER, "What will never arrive, by where it was lost.", _of("lost"), "where"),
+    Figure("queue_length", Type.GAUGE, "What waits in each queue.", _queue("length"), "queue"),
+    Figure("queue_capacity", Type.GAUGE, "What each queue has room for.", _queue("capacity"), "queue"),
+    Figure(
+        "log_waiting_bytes",
+        Type.GAUGE,
+        "What waits in the socket of the kernel's log, in the kernel's memory.",
+        _part("log", "waiting"),
+    ),
+    Figure(
+        "log_buffer_bytes", Type.GAUGE, "The room of that socket; beyond it the kernel drops.", _part("log", "buffer")
+    ),
+    Figure(
+        "alerts_suppressed",
+        Type.COUNTER,
+        "Denied packets that were counted in an alert for many, as there are too many kinds.",
+        _part("alerts", "suppressed"),
+    ),
+    Figure("spool_bytes", Type.GAUGE, "Size of the spool.", _of("spool_bytes")),
+    Figure("spool_capacity_bytes", Type.GAUGE, "Beyond this size records are dropped.", _of("spool_capacity")),
+    Figure("destination_sent", Type.COUNTER, "Records that arrived.", _destination("sent"), "destination"),
+    Figure(
+        "destination_refused",
+        Type.COUNTER,
+        "Records that the receiver refused, set aside in a file.",
+        _destination("refused"),
+        "destination",
+    ),
+    Figure("destination_lost", Type.COUNTER, "Records dropped from the spool.", _destination("lost"), "destination"),
+    Figure(
+        "destination_retries",
+        Type.COUNTER,
+        "Times that sending failed and was tried again.",
+        _destination("retries"),
+        "destination",
+    ),
+    Figure(
+        "destination_backlog",
+        Type.GAUGE,
+        "Records in the spool that have not arrived yet.",
+        _destination("backlog"),
+        "destination",
+    ),
+    Figure(
+        "destination_oldest_seconds",
+        Type.GAUGE,
+        "Age of the oldest record that has not arrived yet; 0 where all have.",
+        _destination("oldest"),
+        "destination",
+    ),
+    Figure(
+        "destination_last_success_timestamp_seconds",
+        Type.GAUGE,
+        "When records arrived last.",
+        _destination("lastSuccess"),
+        "destination",
+    ),
+    Figure(
+        "destination_held",
+        Type.GAUGE,
+        "1 while only an administrator can help: token, index, certificate.",
+        _destination("held"),
+        "destination",
+    ),
+    Figure(
+        "destination_aside_bytes",
+        Type.GAUGE,
+        "Size of the file with the records that the receiver refused; it is begun anew when it is full.",
+        _destination("aside"),
+        "destination",
+    ),
+    Figure(
+        "pod_events",
+        Type.COUNTER,
+        "Kubernetes Events on pods: written, failed (tried again), suppressed (no room).",
+        _of("pod_events"),
+        "result",
+    ),
+)
 
 
 class StatusCollector(Collector):
@@ -20,11 +199,7 @@ class StatusCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         status = self._status()
-        yield from _gauges(status)
-        yield _by_label("zone_pods", "Running pods of the cluster in each zone", "zone", status["zones"])
-        yield _counters("records", "Packets read and records made, by kind", status["records"])
-        yield _counters("lost_records", "Records that will never arrive, by where they were lost", status["lost"])
-        yield from _destinations(status["destinations"])
+        return (figure.family(status) for figure in FIGURES)
 
 
 def rendered(status: Callable[[], Json]) -> bytes:
@@ -33,41 +208,7 @@ def rendered(status: Callable[[], Json]) -> bytes:
     return generate_latest(registry)
 
 
-def _gauges(status: Json) -> Iterator[Metric]:
-    yield GaugeMetricFamily(f"{_PREFIX}_tier_revision", "The revision in force", value=status["revision"] or 0)
-    for name, text in (
-        ("pods", "Running pods known"),
-        ("nodes", "Nodes known"),
-        ("problems", "Problems that hold now"),
-        ("spool_bytes", "Size of the spool on disk"),
-    ):
-        value = len(status["problems"]) if name == "problems" else status.get(name, 0)
-        yield GaugeMetricFamily(f"{_PREFIX}_{name}", text, value=value)
-    yield _by_label("tier_standing", "1 for the standing the tier has", "standing", {status["standing"]: 1})
-
-
-def _by_label(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
-    family = GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
+def _histogram(name: str, text: str, told: Json) -> Metric:
+    family = HistogramMetricFamily(name, text)
+    family.add_metric([], list(told["buckets"].items()), told["sum"])
     return family
-
-
-def _counters(name: str, text: str, values: dict[str, int]) -> Metric:
-    family = CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=["kind"])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family
-
-
-def _destinations(destinations: list[Json]) -> Iterator[Metric]:
-    for counter in _DESTINATION_COUNTERS:
-        text = f"Records {counter} for each destination"
-        family = CounterMetricFamily(f"{_PREFIX}_destination_{counter}", text, labels=["destination"])
-        for each in destinations:
-            family.add_metric([each["name"]], each[counter])
-        yield family
-    backlog = {each["name"]: each["backlog"] for each in destinations}
-    yield _by_label("destination_backlog", "Records in the spool not yet acknowledged", "destination", backlog)
-    held = {each["name"]: int(each["held"]) for each in destinations}
-    yield _by_label("destination_held", "1 while only an administrator can help", "destination", held)

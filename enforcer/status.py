@@ -49,14 +49,25 @@ def of_records(counts: Counts, lost: Mapping[str, int]) -> Json:
     return {"records": asdict(counts), "lost": dict(lost)}
 
 
-def of_destinations(deliveries: Iterable[Progress], backlogs: Mapping[str, int], lost: Mapping[str, int]) -> list[Json]:
+def of_destinations(
+    deliveries: Iterable[Progress],
+    backlogs: Mapping[str, int],
+    lost: Mapping[str, int],
+    ages: Mapping[str, float],
+    asides: Mapping[str, int],
+) -> list[Json]:
+    """`ages`: of the oldest record that each has not got, in seconds; `asides`: bytes of what each refused."""
     return [
         {
             "name": progress.name,
             "sent": progress.sent,
             "refused": progress.refused,
             "lost": lost.get(progress.name, 0),
+            "retries": progress.retries,
             "backlog": backlogs.get(progress.name, 0),
+            "oldest": ages.get(progress.name, 0.0),
+            "lastSuccess": progress.succeeded,
+            "aside": asides.get(progress.name, 0),
             "trouble": progress.trouble,
             "held": progress.held,
         }

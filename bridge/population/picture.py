@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -75,6 +75,11 @@ class Population:
 
     def __len__(self) -> int:
         return sum(len(uids) for node, uids in self._of_node.items() if node in self._nodes)
+
+    @property
+    def nodes(self) -> Collection[str] | None:
+        """The nodes that there are; None before they were listed."""
+        return self._nodes.keys() if Kind.NODES in self._listed else None
 
     @property
     def complete(self) -> bool:

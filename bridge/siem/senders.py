@@ -22,6 +22,7 @@ from bridge.siem.outcome import Delivered, Later, Outcome
 
 Json = dict[str, Any]
 _FLUSH_SECONDS = 0.01
+_LONGEST_ANSWER = 64 * 1024
 
 
 class Sender(Protocol):
@@ -40,17 +41,36 @@ class HecSender:
         self._url = url.rstrip("/").removesuffix(hec.EVENT_PATH) + hec.EVENT_PATH
         self._token = token
         self._envelope = envelope
+        self._timeout = timeout
         self._client = httpx.AsyncClient(verify=tls, timeout=timeout, follow_redirects=False)
 
     async def send(self, record: Json) -> Outcome:
         try:
-            headers = {"Authorization": f"Splunk {self._checked_token()}", "Content-Type": "application/json"}
-            response = await self._client.post(self._url, content=hec.event(record, self._envelope), headers=headers)
+            token = self._checked_token()
+            async with asyncio.timeout(self._timeout):
+                status, answer, retry_after = await self._post(token, hec.event(record, self._envelope))
+        except TimeoutError:
+            return Later(f"{self._url} gave no whole answer within {self._timeout:g} s")
         except httpx.HTTPError as error:
             return Later(f"{self._url} can't be reached: {_words(error)}")
         except (OSError, ValueError, ManagerRefusedError) as error:
             return Later(f"the token can't be read: {_words(error)}")
-        return hec.interpret(response.status_code, response.content, response.headers.get("Retry-After"))
+        return hec.interpret(status, answer, retry_after)
+
+    async def _post(self, token: str, content: bytes) -> tuple[int, bytes, str | None]:
+        """The status, as much of the answer as any collector's has, never unpacked, and when to come again."""
+        headers = {
+            "Authorization": f"Splunk {token}",
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+        }
+        async with self._client.stream("POST", self._url, content=content, headers=headers) as response:
+            held = bytearray()
+            async for chunk in response.aiter_raw():
+                held += chunk
+                if len(held) > _LONGEST_ANSWER:
+                    break
+            return response.status_code, bytes(held[:_LONGEST_ANSWER]), response.headers.get("Retry-After")
 
     def _checked_token(self) -> str:
         """A header that can't be sent would be quoted in an error."""

@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -56,6 +57,12 @@ class Shipper:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def oldest(self) -> float:
+        """The age of what has waited longest, in seconds."""
+        if not self._queue:
+            return 0.0
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(self._queue[0]["time"])).total_seconds())
 
     def offer(self, record: Json) -> None:
         """Never waits. Where there is no room the oldest goes: of what lasts, the newest word counts."""

@@ -49,6 +49,10 @@ class SiemSink:
         self._raised: dict[_Key, _Raised] = {}
         self._begun = clock()
 
+    @property
+    def shippers(self) -> Sequence[Shipper]:
+        return self._shippers
+
     async def send(self, alert: Alert) -> None:
         key, now = (alert.cluster, alert.tier, alert.kind), self._clock()
         known = self._raised.pop(key, None)

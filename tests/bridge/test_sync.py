@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from bridge.alerts import AlertKind
 from bridge.errors import (
     ClusterConflictError,
     ClusterRefusedError,
@@ -306,10 +307,13 @@ def test_a_list_that_was_never_fetched_refuses_its_deny_until_it_is():
 def test_a_list_that_goes_away_keeps_its_last_good_content():
     world = world_with_a_list("192.0.2.0/24")
     once(world)
+    assert world.condition("FeedsFresh") == ("True", "Answering")
     world.fetched.clear()
     asyncio.run(world.feeds._refresh(BLOCKLIST))
     assert once(world).result is Result.UNCHANGED
     assert blocked(world) == [AddressSet.parse(["192.0.2.0/24"])]
+    assert world.condition("FeedsFresh") == ("False", "NoAnswer")
+    assert "threats: " in world.cluster.tier_object["status"]["conditions"][-1]["message"]
 
 
 def test_what_the_api_server_changes_is_not_pointed_to():
@@ -341,15 +345,53 @@ def test_another_writer_between_reading_and_writing_is_a_conflict():
     assert names(world)[0] == "a"
 
 
+def node(name, revision, digest, **status):
+    return {"metadata": {"name": name}, "status": {"tier": "panorama", "revision": revision, "digest": digest} | status}
+
+
+def out_of_sync(world):
+    return [alert for alert in world.sink.alerts if alert.kind is AlertKind.NODE_OUT_OF_SYNC]
+
+
+def test_a_node_that_stays_behind_is_an_alert_and_a_condition_until_it_has_caught_up():
+    world = World(rule("a"))
+    once(world)
+    digest = world.cluster.tier_object["spec"]["digest"]
+    world.cluster.nodes = [node("n1", 1, digest), node("n2", 0, "")]
+    assert once(world).late == ()
+    assert world.condition("NodesInSync") == ("True", "InSync")
+    world.clock.forward(minutes=3)
+    (late,) = once(world).late
+    assert str(late) == "n2 is at revision 0"
+    assert world.condition("NodesInSync") == ("False", "NodesOutOfSync")
+    (alert,) = out_of_sync(world)
+    assert alert.about == {"revision": 1, "count": 1, "nodes": [{"node": "n2", "fault": "behind", "revision": 0}]}
+    once(world)
+    world.cluster.nodes = [node("n1", 1, digest), node("n2", 1, digest)]
+    once(world)
+    assert [alert.over for alert in out_of_sync(world)] == [False, True]
+
+
+def test_what_nodes_left_behind_that_are_gone_is_passed_over_and_one_without_an_enforcer_is_told():
+    world = World(rule("a"), present={"n1", "n2"})
+    once(world)
+    digest = world.cluster.tier_object["spec"]["digest"]
+    world.cluster.nodes = [node("n1", 1, digest), node("gone", 0, "")]
+    assert once(world).nodes == {"total": 1, "inSync": 1}
+    world.clock.forward(minutes=3)
+    (late,) = once(world).late
+    assert str(late) == "n2 has never reported: no enforcer runs there"
+
+
 def test_nodes_in_sync_are_counted():
     world = World(rule("a"))
     digest = (once(world), world.cluster.tier_object["spec"]["digest"])[1]
     world.cluster.nodes = [
-        {"status": {"tier": "panorama", "revision": 1, "digest": digest}},
-        {"status": {"tier": "panorama", "revision": 1, "digest": "another"}},
-        {"status": {"tier": "panorama", "revision": 0, "digest": ""}},
-        {"status": {"tier": "other", "revision": 1, "digest": digest}},
-        {},
+        node("n1", 1, digest),
+        node("n2", 1, "another"),
+        node("n3", 0, ""),
+        node("n4", 1, digest, tier="other"),
+        {"metadata": {"name": "n5"}},
     ]
     assert once(world).nodes == {"total": 4, "inSync": 1}
 

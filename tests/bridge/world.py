@@ -214,7 +214,8 @@ async def run_here(call):
 class World:
     """A manager, a cluster, and the sync between them; `restart` is a new process."""
 
-    def __init__(self, *rules, **target):
+    def __init__(self, *rules, present=None, **target):
+        self.present = present
         self.manager = FakeManager(*rules)
         self.cluster = FakeCluster()
         self.sink = RecordingSink()
@@ -229,7 +230,14 @@ class World:
         alerts = Alerts("c1", "panorama", [self.sink])
         self.feeds = Feeds(self._fetch, lambda: None, now=self.clock)
         self.sync = Sync(
-            self.target, self.manager, self.cluster, alerts, self.feeds, run_blocking=run_here, now=self.clock
+            self.target,
+            self.manager,
+            self.cluster,
+            alerts,
+            self.feeds,
+            run_blocking=run_here,
+            now=self.clock,
+            present=lambda: self.present,
         )
 
     async def _fetch(self, feed):
