@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from enforcer.alerts import AlertKind, AlertTable
+from enforcer import bridges, ctevents, podevents
+from enforcer.alerts import AlertKind
+from enforcer.alerttable import AlertTable, Limits
+from enforcer.connections import Connections
+from enforcer.ctevents import Conntrack
 from enforcer.delivery import Delivery
+from enforcer.endreader import EndReader
 from enforcer.enforcement import Enforcement, Kernel, Pace
-from enforcer.flows import FlowTable
+from enforcer.eventwriter import EventWriter
+from enforcer.feed import Feed
+from enforcer.flowtable import FlowTable
 from enforcer.generations import Marks
+from enforcer.logaudit import LogAudit
+from enforcer.logcounters import LogCounters
+from enforcer.logreader import LogReader
 from enforcer.netlink import NflogSocket
 from enforcer.outbox import Outbox
-from enforcer.reconcile import Reconciler
+from enforcer.podevents import PodEvents
+from enforcer.reconcile import Applied, Reconciler
 from enforcer.records import Stamp
 from enforcer.reporter import Reporter
-from enforcer.ruleset import Options
-from enforcer.service import Parts, Service
-from enforcer.settings import Settings
+from enforcer.ruleset import TABLE, Options
+from enforcer.service import Service
+from enforcer.serviceparts import Parts
+from enforcer.settings import AlertSettings, Settings
 from enforcer.ship import appetite, sender
 from enforcer.spool import Spool
 from enforcer.view import View, selectors
 from enforcer.watch import Cluster
+from zones.net import AddressSet
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -34,7 +48,14 @@ def options(settings: Settings) -> Options:
 
 def kernel(settings: Settings) -> Reconciler:
     """Raises an EnforcerError where another agent works on this node."""
-    return Reconciler(settings.node_name, options(settings), settings.failure, settings.state_dir)
+    given = replace(options(settings), labels=ctevents.has_labels())
+    return Reconciler(settings.node_name, given, settings.failure, settings.state_dir)
+
+
+def _limits(settings: AlertSettings) -> Limits:
+    return Limits(
+        settings.window_seconds, settings.max_entries, settings.per_source, settings.per_second, settings.burst
+    )
 
 
 def open_outbox(settings: Settings) -> Outbox:
@@ -44,26 +65,50 @@ def open_outbox(settings: Settings) -> Outbox:
         [destination.name for destination in settings.destinations],
         settings.spool.max_bytes,
         settings.spool.segment_bytes,
+        settings.spool.drop,
     )
     return Outbox(spool, sync_seconds=settings.spool.sync_seconds)
 
 
 async def assemble(settings: Settings, environment: Mapping[str, str]) -> Service:
     """Everything real. Raises an EnforcerError with what must be put right first."""
-    outbox = open_outbox(settings)
-    cluster = await Cluster.connect(settings.kubeconfig, selectors(settings.node_name, settings.tier))
-    return service(settings, environment, outbox, cluster, kernel(settings))
+    rules = kernel(settings)
+    try:
+        restored = rules.restore(known(settings))  # before anything else: what follows may fail or take its time
+        outbox = open_outbox(settings)
+        cluster = await Cluster.connect(settings.kubeconfig, selectors(settings.node_name, settings.tier))
+    except BaseException:
+        rules.stop()
+        raise
+    return service(settings, environment, outbox, cluster, rules, restored=restored)
+
+
+def known(settings: Settings) -> Feed:
+    """Of the cluster, before it is asked."""
+    return Feed(pod_networks=AddressSet.of(settings.pod_networks))
 
 
 def service(
-    settings: Settings, environment: Mapping[str, str], outbox: Outbox, cluster: Cluster, rules: Kernel
+    settings: Settings,
+    environment: Mapping[str, str],
+    outbox: Outbox,
+    cluster: Cluster,
+    rules: Kernel,
+    *,
+    restored: Applied | None = None,
 ) -> Service:
     view = View(settings.tier, tuple(settings.pod_networks), settings.node_name)
+    told = settings.pod_events
+    pod_events = PodEvents(
+        settings.node_name, view.holders.of, podevents.Limits(told.per_minute, told.per_pod, told.rules)
+    )
+    stamp = Stamp(settings.cluster, settings.node_name, _BOOT_ID.read_text().strip(), time.time_ns() // 1000)
     reporter = Reporter(
-        Stamp(settings.cluster, settings.node_name, _BOOT_ID.read_text().strip(), time.time_ns() // 1000),
+        stamp,
         FlowTable(settings.flows.window_seconds, settings.flows.max_entries),
-        AlertTable(settings.alerts.window_seconds, settings.alerts.max_entries),
+        AlertTable(_limits(settings.alerts)),
         outbox.put,
+        pod_events.denied if settings.pod_events.enabled else lambda _: None,
     )
     enforcement = Enforcement(
         view,
@@ -77,6 +122,17 @@ def service(
             f"the kernel's rules were changed and put back: {', '.join(what)}",
             time.time(),
         ),
+        restored=restored,
+    )
+    marks = Marks(settings.connection_mark)
+    connections = Connections(marks, settings.flows.max_connections)
+    ends = EndReader(Conntrack(marks), connections, stamp, lambda: enforcement.terminals, reporter.ended)
+    log = LogReader(
+        lambda: NflogSocket(settings.nflog.group, settings.nflog.buffer_bytes),
+        LogAudit(LogCounters(TABLE)),
+        reporter,
+        outbox,
+        enforcement,
     )
     deliveries = tuple(
         Delivery(
@@ -95,9 +151,12 @@ def service(
             view=view,
             enforcement=enforcement,
             cluster=cluster,
-            packets=lambda: NflogSocket(settings.nflog.group, settings.nflog.buffer_bytes),
+            log=log,
             reporter=reporter,
             outbox=outbox,
             deliveries=deliveries,
+            unseen=bridges.problems,
+            event_writer=EventWriter(pod_events, cluster) if told.enabled else None,
+            ends=ends,
         )
     )

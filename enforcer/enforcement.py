@@ -6,6 +6,8 @@ It waits for nothing but its own trigger: no log, no shipper, no status stands b
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,12 +19,14 @@ from typing import Protocol, TypeVar
 import structlog
 
 from enforcer import lastgood
+from enforcer.durations import Durations
+from enforcer.errors import StateError
 from enforcer.feed import Feed
 from enforcer.patience import Patience
 from enforcer.reconcile import Applied
 from enforcer.ruleset import Terminal
 from enforcer.tier import Judgement, Revision, Standing, judge
-from enforcer.view import View
+from enforcer.view import TierText, View
 from zones.canonical import Json
 from zones.net import AddressSet
 from zones.policy import Policy
@@ -46,19 +50,34 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The kernel is written at most every `least` seconds, and looked over at least every `longest`.
+    """The kernel is written every `least` seconds in the long run, and looked over at least every `longest`.
 
-    `after_failure`: when to try again what the kernel refused, though nothing has changed.
+    `at_once`: so many passes may follow each other without a pause. `after_failure`: when to try again what the kernel
+    refused, though nothing has changed.
     """
 
     least: float = 0.02
     longest: float = 2.0
+    at_once: int = 10
     after_failure: Patience = field(default_factory=lambda: Patience(0.5, 30.0))
 
 
 @dataclass(slots=True)
+class Pauses:
+    """How long to pause after a pass. Who was quiet for a while may be quick."""
+
+    pace: Pace
+    _due: float = -math.inf
+
+    def after(self, now: float) -> float:
+        earliest = now - self.pace.at_once * self.pace.least
+        self._due = max(self._due, earliest) + self.pace.least
+        return max(0.0, self._due - now)
+
+
+@dataclass(slots=True)
 class Enforcement:
-    """`look_again` is the only trigger; it carries nothing."""
+    """`look_again` is the only trigger; it carries nothing. `restored`: what the kernel said already."""
 
     view: View
     kernel: Kernel
@@ -67,6 +86,7 @@ class Enforcement:
     pace: Pace = field(default_factory=Pace)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     drifted: Callable[[tuple[str, ...]], None] = lambda _: None
+    restored: Applied | None = None
     look_again: asyncio.Event = field(default_factory=asyncio.Event)
     noted: asyncio.Event = field(default_factory=asyncio.Event)
     held: Revision | None = None
@@ -76,25 +96,41 @@ class Enforcement:
     terminals: Mapping[str, Terminal] = field(default_factory=dict)
     passes: int = 0
     failures: int = 0
+    pass_seconds: Durations = field(default_factory=Durations)
+    change_seconds: Durations = field(default_factory=Durations)
+    _changed_at: float | None = None
     _judged: int = -1
+    _read: TierText | None = None
     _handed: bool = False
     _unsaved: tuple[Json, Mapping[str, Json]] | None = None
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="kernel"))
 
     async def begin(self) -> None:
         """Before anything is known of the cluster: what was in force stays, or comes back after a restart."""
-        self.held = lastgood.load(self.state_dir, self.tier)
         known = Feed(pod_networks=AddressSet.of(self.view.networks))
-        self._note(await self._blocking(lambda: self.kernel.restore(known)))
+        restored, self.restored = self.restored, None  # it holds every rule that there was
+        if restored is None:
+            restored = await self._blocking(lambda: self.kernel.restore(known))
+        self._note(restored)
+        try:
+            self.held = await self._blocking(lambda: lastgood.load(self.state_dir, self.tier))
+        except StateError as error:
+            _log.error("last good revision not known", why=str(error))
+
+    def heard(self) -> None:
+        """Something has changed that the kernel is to follow."""
+        if self._changed_at is None:
+            self._changed_at = time.monotonic()
+        self.look_again.set()
 
     async def run(self) -> None:
         """Until cancelled. What others do to the kernel's tables is a reason to look, too."""
-        loop, tables = asyncio.get_running_loop(), self.kernel.fileno()
+        loop, tables, pauses = asyncio.get_running_loop(), self.kernel.fileno(), Pauses(self.pace)
         try:
             while True:
                 self.look_again.clear()
                 await self.once()
-                await asyncio.sleep(self.pace.least)
+                await asyncio.sleep(pauses.after(loop.time()))
                 loop.add_reader(tables, self._stirred, loop, tables)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._patience()):
@@ -116,9 +152,21 @@ class Enforcement:
         revision = self.judgement.revision
         policy, number = (None, None) if revision is None else (revision.policy, revision.number)
         feed, now = self._feed(), self.clock()
+        heard, self._changed_at = self._changed_at, None
+        begun = time.monotonic()
         self._note(await self._blocking(lambda: self.kernel.apply(policy, feed, now, revision=number)))
+        self._measure(begun, heard)
         self._handed = True
         await self._keep()
+
+    def _measure(self, begun: float, heard: float | None) -> None:
+        """What the kernel refused is still on its way there."""
+        ended = time.monotonic()
+        self.pass_seconds.add(ended - begun)
+        if heard is not None and self.failures:
+            self._changed_at = heard
+        elif heard is not None:
+            self.change_seconds.add(ended - heard)
 
     async def close(self) -> None:
         """After the pass that is under way. The rules stay in force, and the next start knows their revision."""
@@ -136,13 +184,15 @@ class Enforcement:
         return Feed(holders.snapshot(), holders.pod_networks, whole)
 
     async def _judge(self) -> tuple[Json, Mapping[str, Json]] | None:
-        """Only where the tier's objects changed: reading a large policy is work. A new revision's objects are given."""
-        generation = self.view.generation
-        if generation == self._judged:
+        """Only where the Tier or its parts changed: to read them is work. The objects of a new revision are given."""
+        if self.view.generation == self._judged:
             return None
-        tier, parts = self.view.tier_object(), self.view.parts()
-        self.judgement = await self._blocking(lambda: judge(self.held, tier, parts))
-        self._judged = generation
+        generation, text = self.view.generation, self.view.tier_text()
+        if text == self._read:
+            self._judged = generation
+            return None
+        tier, parts, self.judgement = await self._blocking(lambda: _judged(self.held, text))
+        self._judged, self._read = generation, text
         if self.judgement.why:
             _log.warning("tier", standing=self.judgement.standing.value, why=self.judgement.why)
         before, self.held = self.held, self.judgement.revision
@@ -189,6 +239,11 @@ class Enforcement:
 
     async def _blocking(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _judged(held: Revision | None, text: TierText) -> tuple[Json | None, Mapping[str, Json], Judgement]:
+    tier, parts = text.read()
+    return tier, parts, judge(held, tier, parts)
 
 
 def _identical(held: Revision | None, fresh: Revision) -> bool:

@@ -38,10 +38,13 @@ class PairMasks:
         """The entries that concern every pair."""
         return self.from_any & self.to_any & ~self.intrazone & ~self.interzone
 
-    def common_run(self, n: int) -> int | None:
-        """The first of the neighbouring entries, entry n among them, that concern every pair; None where n doesn't."""
-        others = ~self.everywhere & ((1 << n + 1) - 1)
-        return None if others >> n & 1 else others.bit_length()
+    def common_runs(self, many: int) -> list[int | None]:
+        """For each of the first entries: the first of its neighbours that concern every pair; None where it doesn't."""
+        everywhere, runs = self.everywhere, list[int | None]()
+        for n in range(many):
+            before = runs[-1] if runs else None
+            runs.append((n if before is None else before) if everywhere >> n & 1 else None)
+        return runs
 
 
 def pair_masks(entries: Sequence[Entry]) -> PairMasks:

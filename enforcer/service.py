@@ -9,98 +9,55 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
-from typing import Protocol
 
 import structlog
 
-from enforcer import conditions, metrics, nflog, probes, status
-from enforcer.alerts import AlertKind, Condition
-from enforcer.delivery import Delivery
-from enforcer.enforcement import Enforcement
-from enforcer.errors import ClusterError, EnforcerError
+from enforcer import figures, metrics, probes
+from enforcer.errors import EnforcerError
 from enforcer.flows import Names
-from enforcer.lastgood import write_atomically
-from enforcer.outbox import Outbox
+from enforcer.losses import Losses
+from enforcer.nodereport import NodeReport
 from enforcer.patience import Patience
 from enforcer.probes import Answer
-from enforcer.records import Json
-from enforcer.reporter import Reporter
 from enforcer.section import host_and_port
-from enforcer.settings import Settings
-from enforcer.tier import Standing
-from enforcer.view import Change, Kind, View
-from zones.policy import Policy
+from enforcer.serviceparts import Parts
+from enforcer.statefile import write_atomically
+from enforcer.survey import Survey
+from enforcer.tier import Revision
+from enforcer.view import Kind
 from zones.zone import Zoning
 
 STATUS_FILE = "status.json"
 _TICK, _SURVEY = 1.0, 5.0
+_READABLE = 0o644
 _log = structlog.get_logger()
-
-
-class Cluster(Protocol):
-    """What `enforcer.watch` offers."""
-
-    def changes(self, kind: Kind, heard: Callable[[], None]) -> AsyncIterator[Change]: ...
-
-    async def report(self, node: str, status: Json) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-class PacketSource(Protocol):
-    """What `enforcer.netlink` offers."""
-
-    lost: int
-
-    def fileno(self) -> int: ...
-
-    def read(self) -> list[bytes]: ...
-
-    def close(self) -> None: ...
-
-
-@dataclass(slots=True)
-class Parts:
-    """Everything the service runs, made by `enforcer.assembly` or by a test."""
-
-    settings: Settings
-    view: View
-    enforcement: Enforcement
-    cluster: Cluster
-    packets: Callable[[], PacketSource]
-    reporter: Reporter
-    outbox: Outbox
-    deliveries: tuple[Delivery, ...] = ()
 
 
 @dataclass(slots=True)
 class Service:
     parts: Parts
     patience: Patience = field(default_factory=lambda: Patience(1.0, 60.0))
+    losses: Losses = field(init=False)
+    survey: Survey = field(init=False)
     _heard: dict[str, float] = field(default_factory=dict)
-    _lost: dict[str, int] = field(default_factory=dict)
-    _told: dict[str, int] = field(default_factory=dict)
-    _status: Json = field(default_factory=dict)
-    _source: PacketSource | None = None
-    _log_problem: str = ""
-    _serve_problem: str = ""
-    _waiting_since: float | None = None
-    _surveyed: tuple[Condition, ...] = ()
+    _named: tuple[Revision | None, Names] | None = None
+
+    def __post_init__(self) -> None:
+        self.losses = Losses(self.parts)
+        self.survey = Survey(self.parts, self._heard, self.losses.totals)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set."""
         # name look-ups and slow files share these threads; a few that hang must not use them up
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32, thread_name_prefix="waiting"))
-        now = time.monotonic()
-        self._heard = {kind.name.lower(): now for kind in Kind}
+        self._heard |= dict.fromkeys((kind.name.lower() for kind in Kind), time.monotonic())
         await self.parts.enforcement.begin()
-        self._survey()
+        self.survey.take({})
         server = await self._serve()
         tasks = [asyncio.create_task(self._supervised(name, work), name=name) for name, work in self._tasks().items()]
         _log.info("running", node=self.parts.settings.node_name, tier=self.parts.enforcement.tier)
@@ -111,9 +68,14 @@ class Service:
 
     def _tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
         parts = self.parts
+        report = NodeReport(parts, self.survey.standing, self.patience)
         tasks: dict[str, Callable[[], Awaitable[None]]] = {"enforce": parts.enforcement.run}
         tasks |= {f"watch {kind.name.lower()}": lambda kind=kind: self._watch(kind) for kind in Kind}  # type: ignore[misc]
-        tasks |= {"log": self._read_log, "tell": self._tell, "write": parts.outbox.write, "report": self._report}
+        tasks |= {"log": lambda: parts.log.run(self._names), "tell": self._tell}
+        tasks |= {"write": parts.outbox.write, "report": report.run}
+        tasks |= {"events": parts.event_writer.run} if parts.event_writer is not None else {}
+        if (ends := parts.ends) is not None:
+            tasks["ends"] = lambda: ends.run(self._names)
         return tasks | {f"ship {delivery.name}": delivery.deliver for delivery in parts.deliveries}
 
     async def _supervised(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -135,38 +97,18 @@ class Service:
             self._heard[name] = time.monotonic()
 
         async for change in self.parts.cluster.changes(kind, heard):
-            self.parts.view.fold(change)
-            self.parts.enforcement.look_again.set()
-
-    async def _read_log(self) -> None:
-        """The kernel's log. Where it can't be had, enforcement goes on, and the reason is told."""
-        loop = asyncio.get_running_loop()
-        try:
-            self._source = source = self.parts.packets()
-        except (EnforcerError, OSError) as error:
-            if not self._log_problem:
-                _log.error("the kernel's log can't be read", why=str(error))
-            self._log_problem = f"the kernel's log can't be read, so nothing is reported of flows: {error}"
-            return
-        self._log_problem = ""
-        gone = loop.create_future()
-        loop.add_reader(source.fileno(), self._packets, source, gone)
-        try:
-            await gone
-        finally:
-            loop.remove_reader(source.fileno())
-            self._source = None
-            source.close()
-
-    def _packets(self, source: PacketSource, gone: asyncio.Future[None]) -> None:
-        try:
-            packets = [packet for body in source.read() if (packet := nflog.parse(body)) is not None]
-            self.parts.reporter.packets(packets, self.parts.enforcement.terminals, self._names(), time.time())
-        except Exception as error:  # noqa: BLE001 - handed to the task
-            if not gone.done():
-                gone.set_exception(error)
+            self._named = None
+            if self.parts.view.fold(change):
+                self.parts.enforcement.heard()
 
     def _names(self) -> Names:
+        """Made anew when the policy is another one, or what is known of pods and nodes has changed."""
+        held = self.parts.enforcement.held
+        if self._named is None or self._named[0] is not held:
+            self._named = held, self._fresh_names()
+        return self._named[1]
+
+    def _fresh_names(self) -> Names:
         enforcement, labels = self.parts.enforcement, self.parts.settings.flows.labels
         if enforcement.held is None:
             return Names(self.parts.view.holders.of, Zoning(), labels=labels)
@@ -174,114 +116,26 @@ class Service:
         return Names(self.parts.view.holders.of, zoning, enforcement.tier, number, labels)
 
     async def _tell(self) -> None:
+        """Once a second what is due, what was lost, and what holds; now and then the status."""
         surveyed = 0.0
         while True:
             now = time.time()
-            self.parts.reporter.tick(now)
-            await self._tell_losses(now)
-            self.parts.reporter.conditions(self._conditions(), now)
+            while not (self.parts.reporter.tick(now) or self.parts.outbox.crowded):  # noqa: ASYNC110 - others' turn
+                await asyncio.sleep(0)
+            await self.losses.tell(now)
+            self.parts.reporter.conditions(self.survey.conditions(), now)
             if time.monotonic() - surveyed >= _SURVEY:
                 surveyed = time.monotonic()
-                self._survey()
+                self.survey.take(await figures.ages(self.parts.outbox, datetime.now(UTC)))
                 await self._save_status()
             await asyncio.sleep(_TICK)
-
-    async def _tell_losses(self, now: float) -> None:
-        for destination, count in (await self.parts.outbox.take_lost()).items():
-            self._lose(
-                destination, f"the spool was full: records for destination '{destination}' were dropped", now, count
-            )
-        self._lose_to("memory", "records came faster than the disk takes them", self.parts.outbox.lost_in_memory, now)
-        self._lose_to("disk", "the spool's disk refused records", self.parts.outbox.lost_on_disk, now)
-        if self._source is not None:
-            self._lose_to("kernel", "the kernel logged faster than this agent reads", self._source.lost, now)
-
-    def _lose_to(self, where: str, message: str, total: int, now: float) -> None:
-        """From a total that only grows; it begins anew with a new socket."""
-        before = self._told.get(where, 0)
-        self._told[where] = total
-        if total > before:
-            self._lose(where, message, now, total - before)
-
-    def _lose(self, where: str, message: str, now: float, count: int) -> None:
-        self._lost[where] = self._lost.get(where, 0) + count
-        self.parts.reporter.event(AlertKind.LOG_LOSS, where, message, now, count)
-
-    def _conditions(self) -> Iterator[Condition]:
-        parts, alerts = self.parts, self.parts.settings.alerts
-        enforcement, now = parts.enforcement, time.monotonic()
-        applied = enforcement.applied.problems if enforcement.applied else ()
-        waiting = enforcement.judgement.standing is Standing.WAITING
-        self._waiting_since = (self._waiting_since or now) if waiting else None
-        return chain(
-            conditions.of_tier(enforcement.tier, enforcement.judgement),
-            conditions.of_sync(self._heard, now, alerts.stale_seconds),
-            conditions.of_waiting(
-                enforcement.tier, enforcement.judgement, now - (self._waiting_since or now), alerts.stale_seconds
-            ),
-            self._surveyed,
-            conditions.of_addresses(parts.view.holders.disputed(), parts.settings.node_name),
-            conditions.of_node([*applied, *parts.view.problems(), *self._own_problems()]),
-            conditions.of_destinations(delivery.progress for delivery in parts.deliveries),
-        )
-
-    def _survey(self) -> None:
-        """What costs a look at every pod of this node, and at every kind of pod: the zones in use, and the status."""
-        parts, view, held = self.parts, self.parts.view, self.parts.enforcement.held
-        self._surveyed = tuple(self._population(view, held.policy if held else None)) if view.complete else ()
-        progress = [delivery.progress for delivery in parts.deliveries]
-        backlogs = {each.name: parts.outbox.backlog(each.name) for each in progress}
-        self._status = {
-            "time": datetime.now(UTC).isoformat(),
-            "cluster": parts.settings.cluster,
-            "node": parts.settings.node_name,
-            **self._standing(),
-            **status.of_population(view.holders, view.count(Kind.NODES), held.policy.zoning if held else None),
-            **status.of_records(parts.reporter.counts, self._lost),
-            "spool_bytes": parts.outbox.size,
-            "destinations": status.of_destinations(progress, backlogs, self._lost),
-        }
-
-    def _population(self, view: View, policy: Policy | None) -> Iterator[Condition]:
-        node = self.parts.settings.node_name
-        if policy is not None:
-            yield from conditions.of_zones(policy, view.own_pods())
-        yield from conditions.of_places(view.holders.misplaced(node), node)
-
-    def _standing(self) -> Json:
-        """What is in force, and everything that is wrong here: what the status and the NodeState both tell."""
-        told = status.of_enforcement(self.parts.enforcement) | {"mode": self.parts.settings.mode.value}
-        told["problems"] += self._own_problems()
-        return told
-
-    def _own_problems(self) -> list[str]:
-        return [problem for problem in (self._log_problem, self._serve_problem) if problem]
 
     async def _save_status(self) -> None:
         path = self.parts.settings.state_dir / STATUS_FILE
         try:
-            await asyncio.to_thread(write_atomically, path, json.dumps(self._status).encode())
+            await asyncio.to_thread(write_atomically, path, json.dumps(self.survey.status).encode(), mode=_READABLE)
         except OSError as error:
             _log.warning("status not saved", file=str(path), why=error.strerror)
-
-    async def _report(self) -> None:
-        """The NodeState, as soon as it changes."""
-        told: Json | None = None
-        failures = 0
-        while True:
-            self.parts.enforcement.noted.clear()
-            current = status.node_state(self._standing())
-            if current != told:
-                try:
-                    await self.parts.cluster.report(self.parts.settings.node_name, current)
-                    told, failures = current, 0
-                except ClusterError as error:
-                    _log.warning("node state not written", why=str(error))
-                    await asyncio.sleep(self.patience.wait(failures, error.retry_after))
-                    failures += 1
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_TICK):
-                    await self.parts.enforcement.noted.wait()
 
     async def _serve(self) -> asyncio.Server | None:
         if self.parts.settings.metrics.address is None:
@@ -289,7 +143,7 @@ class Service:
         host, port = host_and_port(self.parts.settings.metrics.address)
         paths: Mapping[str, Callable[[], Answer]] = {
             "/metrics": lambda: Answer(
-                ok=True, body=metrics.rendered(lambda: self._status), content_type="text/plain; version=0.0.4"
+                ok=True, body=metrics.rendered(lambda: self.survey.status), content_type="text/plain; version=0.0.4"
             ),
             "/healthz": lambda: Answer(ok=True, body=b"ok\n"),
             "/readyz": self._ready,
@@ -297,8 +151,9 @@ class Service:
         try:
             return await probes.serve(host, port, paths)
         except OSError as error:
-            self._serve_problem = f"metrics can't be served on {host}:{port}: {error.strerror or error}"
-            _log.error("metrics not served", why=self._serve_problem)
+            problem = f"metrics can't be served on {host}:{port}: {error.strerror or error}"
+            self.survey.serve_problem = problem
+            _log.error("metrics not served", why=problem)
             return None
 
     def _ready(self) -> Answer:
@@ -311,6 +166,7 @@ class Service:
             server.close()
         await _end(tasks)
         self.parts.reporter.finish(time.time())
+        self.parts.log.audit.close()
         await self.parts.enforcement.close()
         await self.parts.outbox.close()
         for delivery in self.parts.deliveries:

@@ -9,9 +9,8 @@ import socket
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import (
     ByteSize,
     Field,
@@ -20,17 +19,14 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
-from enforcer import destinations
+from enforcer import destinations, settingsfile
 from enforcer.destinations import DestinationSettings
 from enforcer.errors import SettingsError
 from enforcer.generations import ALL_BITS, LEAST_BITS, Marks
-from enforcer.reconcile import Failure
-from enforcer.ruleset import Mode
+from enforcer.options import Failure, Mode
 from enforcer.section import MIB, Name, Seconds, Section, host_and_port
-
-PREFIX = "ZONEBRIDGE_"
+from enforcer.spool import Drop
 
 
 class LogFormat(StrEnum):
@@ -39,12 +35,16 @@ class LogFormat(StrEnum):
 
 
 class SpoolSettings(Section):
-    """`dir` defaults to `<stateDir>/spool`. `sync_seconds`: how often what was written is forced to the disk."""
+    """`dir` defaults to `<stateDir>/spool`. `sync_seconds`: how often what was written is forced to the disk.
+
+    `drop`: which records go above `max_bytes`, those that wait longest or the latest.
+    """
 
     dir: Path | None = None
-    max_bytes: Annotated[ByteSize, Field(ge=MIB)] = ByteSize(512 * MIB)
+    max_bytes: Annotated[ByteSize, Field(ge=MIB)] = ByteSize(1024 * MIB)
     segment_bytes: Annotated[ByteSize, Field(ge=64 * 1024)] = ByteSize(8 * MIB)
     sync_seconds: Seconds = 0.5
+    drop: Drop = Drop.OLDEST
 
     @model_validator(mode="after")
     def _several_segments(self) -> Self:
@@ -54,19 +54,42 @@ class SpoolSettings(Section):
 
 
 class FlowSettings(Section):
-    """Packets of one connection and rule within `window_seconds` are one flow record."""
+    """Packets of one connection and rule within `window_seconds` are one flow record.
+
+    Of at most `max_connections` at a time the end is told, where the rule wants that.
+    """
 
     window_seconds: Seconds = 5.0
     max_entries: Annotated[int, Field(ge=1)] = 50_000
+    max_connections: Annotated[int, Field(ge=1)] = 262_144
     labels: tuple[str, ...] = ()
 
 
 class AlertSettings(Section):
-    """A repeated alert is counted for `window_seconds`; `stale_seconds` without the API server is worth an alert."""
+    """A repeated alert is counted for `window_seconds`; `stale_seconds` without the API server is worth an alert.
+
+    Denied flows have at most `max_entries` alerts of their own at a time, and `per_source` for one rule and source.
+    `per_second` and `burst` bound all alerts of the node.
+    """
 
     window_seconds: Seconds = 60.0
     max_entries: Annotated[int, Field(ge=1)] = 10_000
+    per_source: Annotated[int, Field(ge=1)] = 20
+    per_second: Annotated[float, Field(gt=0)] = 20.0
+    burst: Annotated[int, Field(ge=10)] = 200
     stale_seconds: Seconds = 300.0
+
+
+class PodEventSettings(Section):
+    """Kubernetes Events on this node's pods: why a connection was refused. `rules`: whether they name the rule.
+
+    `per_minute`: written Events of the node; `per_pod`: different denials that one pod is told at a time.
+    """
+
+    enabled: bool = True
+    rules: bool = True
+    per_minute: Annotated[int, Field(ge=1, le=600)] = 30
+    per_pod: Annotated[int, Field(ge=1, le=100)] = 5
 
 
 class MetricsSettings(Section):
@@ -90,12 +113,12 @@ class LogSettings(Section):
 class NflogSettings(Section):
     """The NFLOG group that this enforcer alone reads, and what holds floods off: the kernel's limit, then the buffer.
 
-    `rate` and `burst` are records a second for each rule and direction.
+    `rate` and `burst` are records a second for each rule and direction; a `rate` of 0 is no limit.
     """
 
     group: Annotated[int, Field(ge=1, le=65535)] = 9470
-    rate: Annotated[int, Field(ge=1)] = 50
-    burst: Annotated[int, Field(ge=1)] = 200
+    rate: Annotated[int, Field(ge=0)] = 1000
+    burst: Annotated[int, Field(ge=1)] = 10_000
     buffer_bytes: Annotated[ByteSize, Field(ge=64 * 1024)] = ByteSize(16 * MIB)
 
 
@@ -124,10 +147,11 @@ class Settings(Section):
     connection_mark: int = Marks().mask
     mode: Mode = Mode.ENFORCE
     failure: Failure = Failure.CLOSED
-    state_dir: Path = Path("/var/lib/zonebridge")
+    state_dir: Path = settingsfile.STATE_DIR
     spool: SpoolSettings = SpoolSettings()
     flows: FlowSettings = FlowSettings()
     alerts: AlertSettings = AlertSettings()
+    pod_events: PodEventSettings = PodEventSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     nflog: NflogSettings = NflogSettings()
@@ -149,7 +173,7 @@ class Settings(Section):
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     """The settings of a file with the environment over it. Raises SettingsError with every fault."""
     where = "the environment" if path is None else str(path)
-    given = _merged({} if path is None else _read(path), _from_environment(environment))
+    given = settingsfile.given(path, environment, Settings.model_fields)
     given.setdefault("nodeName", environment.get("NODE_NAME") or socket.gethostname())
     found = tuple(destinations.faults(given.get("destinations", ()), environment))
     try:
@@ -159,41 +183,6 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     if found:
         raise SettingsError(where, found)
     return settings
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(str(path), (f"can't be read: {error.strerror}; name the settings file with -c",)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(str(path), (f"is not YAML: {' '.join(str(error).split())}",)) from error
-    if content is not None and not isinstance(content, dict):
-        raise SettingsError(str(path), ("must be a mapping of settings",))
-    return content or {}
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """ZONEBRIDGE_SPOOL__MAX_BYTES is spool.maxBytes. Kubernetes' own ZONEBRIDGE_SERVICE_HOST and such are not ours."""
-    given: dict[str, Any] = {}
-    for variable, text in sorted(environment.items()):
-        if not variable.startswith(PREFIX):
-            continue
-        first, *rest = variable.removeprefix(PREFIX).lower().split("__")
-        if first in Settings.model_fields:
-            value: Any = yaml.safe_load(text) if text.startswith(("[", "{")) else text
-            for part in reversed([first, *rest]):
-                value = {to_camel(part): value}
-            given = _merged(given, value)
-    return given
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        held = merged.get(key)
-        merged[key] = _merged(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
-    return merged
 
 
 def _faults(error: ValidationError) -> Iterable[str]:

@@ -73,7 +73,9 @@ def _read(tier: Json, parts: Mapping[str, Json]) -> Revision:
 
 def _newer(held: Revision | None, found: Revision) -> Judgement:
     """A tier that was deleted and made anew counts from its own beginning; it is applied, and told."""
-    if held is None or (held.uid == found.uid and (found.number > held.number or _same(held, found))):
+    if held is not None and held.uid == found.uid and _same(held, found):
+        return Judgement(held, Standing.CURRENT)  # the same object: a large policy is in memory once
+    if held is None or (held.uid == found.uid and found.number > held.number):
         return Judgement(found, Standing.CURRENT)
     if held.uid != found.uid:
         why = f"tier '{found.tier}' was made anew; revision {found.number} replaces {held.number} of the former one"

@@ -6,11 +6,13 @@ No I/O. `enforcer.watch` makes the changes, `enforcer.service` folds them here a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from enforcer.parts import Parts
 from zones import decode
 from zones.canonical import Json
 from zones.decode import Decoded, Namespace
@@ -70,6 +72,19 @@ class Changed:
 
 Change = Listed | Changed
 
+
+@dataclass(frozen=True, slots=True)
+class TierText:
+    """The Tier and those of its parts that are there, as they are held: equal ones mean the same."""
+
+    tier: bytes | None = None
+    parts: Mapping[str, bytes] = field(default_factory=dict, hash=False)
+
+    def read(self) -> tuple[Json | None, Mapping[str, Json]]:
+        """As objects; for large policies that is work."""
+        return None if self.tier is None else _read(self.tier), Parts(self.parts, _read)
+
+
 _DECODERS: Mapping[Kind, Callable[[Json], Decoded]] = {
     Kind.PODS: decode.pod,
     Kind.NODES: decode.node,
@@ -107,7 +122,8 @@ class View:
         """Whether every kind was listed once. Before that, a missing pod may only be not told yet."""
         return len(self.listed) == len(Kind)
 
-    def fold(self, change: Change) -> None:
+    def fold(self, change: Change) -> bool:
+        """Take it in. Whether it is anything to the kernel: most of what happens to pods and nodes isn't."""
         if change.kind in _TIER_KINDS:
             self.generation += 1
         if isinstance(change, Listed):
@@ -116,6 +132,7 @@ class View:
             self._forget(change.kind, _key(change.kind, change.raw))
         else:
             self._keep(change.kind, change.raw)
+        return change.kind in _TIER_KINDS or isinstance(change, Listed) or self.holders.stirred
 
     def inventory(self) -> Inventory:
         """A whole copy, as of now. It takes a while where there are many pods: for tests and for `render`."""
@@ -138,11 +155,18 @@ class View:
         return {each.name: each for each in self._items[Kind.NAMESPACES].values()}
 
     def tier_object(self) -> Json | None:
-        held: str | None = self._items[Kind.TIERS].get(self.tier)
+        held: bytes | None = self._items[Kind.TIERS].get(self.tier)
         return None if held is None else _read(held)
 
-    def parts(self) -> dict[str, Json]:
-        return {name: _read(held) for kind in (Kind.CHUNKS, Kind.SETS) for name, held in self._items[kind].items()}
+    def tier_text(self) -> TierText:
+        """What a judgement depends on. Parts that the Tier doesn't name, of another revision, don't count."""
+        tier: bytes | None = self._items[Kind.TIERS].get(self.tier)
+        held = {**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}
+        named = () if tier is None else _named(_read(tier))
+        return TierText(tier, {name: held[name] for name in named if name in held})
+
+    def parts(self) -> Mapping[str, Json]:
+        return Parts({**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}, _read)
 
     def problems(self) -> tuple[str, ...]:
         return tuple(problem for _, found in sorted(self._problems.items(), key=str) for problem in found)
@@ -178,7 +202,7 @@ class View:
         elif kind is Kind.SLICES:
             self._keep_slice(raw)
         elif self._is_ours(kind, raw):
-            self._items[kind][key] = json.dumps(_lean(raw))  # a policy as objects takes several times the room
+            self._items[kind][key] = _written(raw)
 
     def _keep_slice(self, raw: Json) -> None:
         """Of this node itself the watch of its pods tells the truth. Another tier's slices aren't for us."""
@@ -236,8 +260,20 @@ def _key(kind: Kind, raw: Json) -> str:
     return key
 
 
-def _read(held: str) -> Json:
-    found: Json = json.loads(held)
+def _named(tier: Json) -> Iterator[str]:
+    """The parts of a Tier, whatever somebody made of it."""
+    spec = tier["spec"] if isinstance(tier["spec"], Mapping) else {}
+    for lists in (spec.get("addressSets"), spec.get("policyChunks")):
+        yield from filter(lambda name: isinstance(name, str), lists if isinstance(lists, list) else ())
+
+
+def _written(raw: Json) -> bytes:
+    """A policy as objects takes many times the room."""
+    return zlib.compress(json.dumps(_lean(raw)).encode(), 1)
+
+
+def _read(held: bytes) -> Json:
+    found: Json = json.loads(zlib.decompress(held))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The one door to Kubernetes: list and watch with bookmarks, resume, 410 -> list again; and this node's NodeState.
+"""The one door to Kubernetes: list and watch with bookmarks, resume, 410 -> list again; this node's NodeState, Events.
 
 It yields changes and never keeps any: `enforcer.service` folds them into a view. One kind's trouble is no other kind's.
 """
@@ -17,9 +17,9 @@ from urllib.parse import urlencode
 
 import aiohttp
 import structlog
-from kubernetes.aio import client, config
 
 from enforcer.errors import ClusterError, ClusterRefusedError, ExpiredError, InputError
+from enforcer.kubeclient import client, config
 from enforcer.patience import Patience
 from enforcer.sockets import Sockets
 from enforcer.view import Change, Changed, Kind, Listed
@@ -34,6 +34,7 @@ _GRACE_SECONDS = 30
 _TYPES = {"ADDED": False, "MODIFIED": False, "DELETED": True}
 _REFUSED = frozenset({401, 403, 404})
 _GONE = 410
+_FIELD_MANAGER, _APPLY = "zone-enforcer", "application/apply-patch+yaml"
 # A cluster whose bridge is older has none of these; a node's own pods are enforced without them.
 _MAY_BE_MISSING = frozenset({Kind.SLICES})
 _log = structlog.get_logger()
@@ -169,12 +170,27 @@ class Cluster:
         try:
             await self._read("PATCH", f"{path}/{node}/status", {}, body)
         except ClusterRefusedError:
-            made = {"apiVersion": API_VERSION, "kind": "NodeState", "metadata": {"name": node}, "spec": {}}
+            metadata = {"name": node, "ownerReferences": await self._owners(node)}
+            made = {"apiVersion": API_VERSION, "kind": "NodeState", "metadata": metadata, "spec": {}}
             await self._read("POST", path, {}, made)
             await self._read("PATCH", f"{path}/{node}/status", {}, body)
 
-    async def _read(self, method: str, path: str, query: Mapping[str, str], body: Json | None = None) -> bytes:
-        response = await self._request(method, path, query, body)
+    async def _owners(self, node: str) -> tuple[Json, ...]:
+        """The Node, with which its state is to go away."""
+        found = json.loads(await self._read("GET", f"{Kind.NODES.value}/{node}", {}))
+        return ({"apiVersion": "v1", "kind": "Node", "name": node, "uid": found["metadata"]["uid"]},)
+
+    async def post(self, event: Json) -> None:
+        """Write a Kubernetes Event, or what has become of it: applied by its name, it may be written again."""
+        metadata = event["metadata"]
+        path = f"/apis/events.k8s.io/v1/namespaces/{metadata['namespace']}/events/{metadata['name']}"
+        query = {"fieldManager": _FIELD_MANAGER, "force": "true"}
+        await self._read("PATCH", path, query, event, _APPLY)
+
+    async def _read(
+        self, method: str, path: str, query: Mapping[str, str], body: Json | None = None, content_type: str = ""
+    ) -> bytes:
+        response = await self._request(method, path, query, body, content_type=content_type)
         try:
             content: bytes = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -182,10 +198,17 @@ class Cluster:
         return content
 
     async def _request(
-        self, method: str, path: str, query: Mapping[str, str], body: Json | None = None, seconds: float = 60.0
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Json | None = None,
+        *,
+        content_type: str = "",
+        seconds: float = 60.0,
     ) -> aiohttp.ClientResponse:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Accept": "application/json", "Content-Type": kind}
+        headers = {"Accept": "application/json", "Content-Type": content_type or kind}
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=10)
         try:
             serialized = await self._api.param_serialize(

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import strategies as st
 
 from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, TCP, UDP, AddressSet, Ranges
-from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
+from zones.policy import Blocklists, Entry, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType
 from zones.schedule import Absolute, Schedule, Weekly
 from zones.verdict import Endpoint, Flow
@@ -70,6 +70,9 @@ def entries(draw, name="rule"):
         schedule=draw(st.one_of(st.none(), schedules)),
         log=Log(draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from([None, "siem"]))),
         feeds=draw(st.sampled_from([(), ("threats",)])),
+        blocklists=draw(
+            st.sampled_from([Blocklists(), Blocklists(("threats",)), Blocklists((), ("a", "b"), mixed=True)])
+        ),
     )
 
 

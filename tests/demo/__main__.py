@@ -27,6 +27,7 @@ from tests.demo.world import World, WorldError
 TROUBLE, BAD_INPUT = 1, 2
 COMMITS = 10
 ALERTS_SHOWN = 15
+DENIALS = frozenset({"denied-flow", "blocklist-hit"})
 
 console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
@@ -218,15 +219,17 @@ def _alerts(alerts: list[dict]) -> Table:
     drawn = Table(show_edge=False)
     for column in ("alert", "severity", "rule", "device group", "from", "to", "port", "state"):
         drawn.add_column(column, overflow="fold")
+    denials = [alert for alert in alerts if alert["alert"] in DENIALS]
     for alert in alerts:
-        if alert["alert"] != "denied-flow":
+        if alert["alert"] not in DENIALS:
             drawn.add_row(alert["alert"], alert["severity"], "", "", alert["subject"], "", "", alert["state"])
-    first = {(a["rule"]["name"], _zones(a)): a for a in reversed(alerts) if a["alert"] == "denied-flow"}
+    # one that tells of many flows at once names no protocol
+    first = {(a["rule"]["name"], _zones(a)): a for a in reversed(denials) if "protocol" in a}
     shown = list(reversed(first.values()))[:ALERTS_SHOWN]
     for alert in shown:
         drawn.add_row(*_denied(alert))
-    rest = sum(alert["alert"] == "denied-flow" for alert in alerts) - len(shown)
-    drawn.caption = f"and {rest} more denied flows, one alert for each rule, workload pair and port"
+    rest = len(denials) - len(shown)
+    drawn.caption = f"and {rest} more, one for each rule, workload pair and port, or for all the rest of one workload"
     return drawn
 
 

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,8 @@ from mocks.lab.kubelet import Kubelet
 from mocks.lab.probe import Outcome, connect
 from mocks.siem import Siem
 from tests.enforcer import cluster
+from zones.rules import Log
+from zones.tiers import native
 
 pytestmark = pytest.mark.kernel
 SECRET = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"
@@ -110,7 +113,7 @@ def stage(tmp_path_factory):
 @pytest.fixture
 def agent(stage, until):
     process = stage.start()
-    until(lambda: '"running"' in stage.last_log(), 20)
+    until(lambda: '"running"' in stage.last_log(), 60)
     yield process
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -143,7 +146,7 @@ def test_a_killed_agent_leaves_the_rules_and_its_successor_takes_over(stage, age
     assert stage.reaches(PORT)
     assert not stage.reaches(22)
     successor = stage.start()
-    until(lambda: '"running"' in stage.last_log(), 20)
+    until(lambda: '"running"' in stage.last_log(), 60)
     cluster.publish(stage.kubernetes, cluster.tier(2, PORT, 22))
     until(lambda: stage.reaches(22), 20)
     successor.send_signal(signal.SIGTERM)
@@ -180,3 +183,30 @@ def test_the_status_command_tells_what_is_in_force(stage, agent, until):
     status = until(lambda: (found := told()) and found["complete"] and found, 20, every=0.5)
     assert status["revision"] == 3
     assert status["zones"] == {"db": 1, "web": 1}
+
+
+def ends_told(revision, *ports):
+    """The same, and connections from web to db are told when they are over."""
+    policy = cluster.policy(*ports)
+    allow, *others = policy.entries
+    entries = (replace(allow, log=Log(end=True)), *others)
+    return native.render(replace(policy, entries=entries), cluster.TIER, revision)
+
+
+def test_a_connection_that_is_over_is_told_with_what_it_carried(stage, agent, until):
+    for state in ("time_wait", "close"):
+        stage.node.netns.write_sysctl(f"net/netfilter/nf_conntrack_tcp_timeout_{state}", 1)
+    cluster.publish(stage.kubernetes, ends_told(4, PORT))
+
+    def over():
+        """To list the connections makes the kernel forget those whose time is over."""
+        stage.reaches(PORT)
+        stage.node.netns.run(["conntrack", "-L"])
+        return [each for each in stage.flows() if each["moment"] == "end"]
+
+    record = until(over, 60, every=0.5)[0]
+    assert (record["source"]["workload"], record["destination"]["workload"]) == ("web", "db")
+    assert (record["verdict"], record["rule"]["uuid"]) == ("allow", cluster.ALLOW_WEB.uuid)
+    assert record["sent"]["packets"] >= 2
+    assert record["reason"] in {"tcp-fin", "tcp-rst"}
+    assert record["bytes"] == record["sent"]["bytes"] + record["received"]["bytes"]

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -16,7 +16,10 @@ import pytest
 from enforcer import assembly, lastgood, nflog
 from enforcer.enforcement import Pace
 from enforcer.errors import SpoolUnusableError
+from enforcer.ledger import Reading
+from enforcer.logaudit import LogAudit
 from enforcer.nflog import Packet
+from enforcer.outbox import Outbox
 from enforcer.patience import Patience
 from enforcer.reconcile import Action, Applied, Drift
 from enforcer.ruleset import Terminal
@@ -47,6 +50,9 @@ class FakeKernel:
     flushed: bool = False
     held: dict = field(default_factory=dict)
     quiet: int = field(default_factory=lambda: os.eventfd(0))
+    terminals: dict = field(
+        default_factory=lambda: {"7": Terminal(world.DENY_ALL, Verdict.DENY, Log(start=True), enforced=True)}
+    )
 
     def fileno(self):
         return self.quiet
@@ -57,10 +63,9 @@ class FakeKernel:
     def apply(self, policy, feed, now, *, revision=None):
         self.held = ({} if feed.whole else self.held) | feed.changed
         self.passes.append((policy, feed, revision))
-        terminals = {"7": Terminal(world.DENY_ALL, Verdict.DENY, Log(start=True), enforced=True)}
         drift, self.drift = self.drift, None
         return Applied(
-            revision, Action.SWAP, SimpleNamespace(terminals=terminals, next_change=None), drift, self.problems
+            revision, Action.SWAP, SimpleNamespace(terminals=self.terminals, next_change=None), drift, self.problems
         )
 
     def stop(self):
@@ -81,10 +86,14 @@ class FakeKernel:
 class FakeLog:
     """An NFLOG socket that gives what a test puts in."""
 
+    buffer_bytes = 1 << 20
+
     def __init__(self):
         self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
         self.waiting = []
-        self.lost = 0
+        self.ours = self.lost = 0
+        self.idle = True
 
     def put(self, *packets):
         self.waiting += packets
@@ -94,7 +103,8 @@ class FakeLog:
         return self._read
 
     def read(self):
-        os.read(self._read, 4096)
+        with suppress(BlockingIOError):
+            os.read(self._read, 4096)
         found, self.waiting = self.waiting, []
         return found
 
@@ -178,13 +188,14 @@ async def running(settings, kubernetes, siem, monkeypatch):
     """An agent between its start and its clean end."""
     monkeypatch.setattr("enforcer.service._TICK", 0.02)
     monkeypatch.setattr("enforcer.service._SURVEY", 0.02)
+    monkeypatch.setattr("enforcer.nodereport._TICK", 0.02)
     monkeypatch.setattr(nflog, "parse", lambda packet: packet)
     outbox = assembly.open_outbox(settings)
     cluster = await Cluster.connect(settings.kubeconfig)
     cluster._patience = Patience(0.01, 0.05)
     kernel, log = FakeKernel(), FakeLog()
     service = assembly.service(settings, {"TOKEN": SECRET}, outbox, cluster, kernel)
-    service.parts.packets = lambda: log
+    service.parts.log.packets = lambda: log
     service.patience = Patience(0.01, 0.05)
     for delivery in service.parts.deliveries:
         delivery.patience = Patience(0.01, 0.05)
@@ -371,16 +382,47 @@ def test_a_siem_that_is_away_changes_nothing_for_enforcement(scene, siem):
             await eventually(lambda: stage.service.parts.outbox.backlog("siem") >= 499)
         finally:
             siem.hec.start()
-        await eventually(lambda: len(stage.alerts("denied-flow")) == 499)
+        await eventually(lambda: len(stage.records("flow")) == 499)
 
     scene(scenario)
 
 
+def test_packets_wait_while_records_come_faster_than_the_disk_takes_them(scene, monkeypatch):
+    crowded = [True]
+    monkeypatch.setattr(Outbox, "crowded", property(lambda _: crowded[0]))
+
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        stage.log.put(*[denied(port=port) for port in range(1, 301)])
+        await eventually(lambda: not stage.log.waiting)
+        assert stage.service.parts.reporter.counts.packets == 0
+        crowded[0] = False
+        await eventually(lambda: stage.service.parts.reporter.counts.packets == 300)
+
+    scene(scenario)
+
+
+def test_what_was_read_is_reported_before_the_end(scene, monkeypatch):
+    monkeypatch.setattr(Outbox, "crowded", property(lambda _: True))
+
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        stage.log.put(*[denied(port=port) for port in range(1, 301)])
+        await eventually(lambda: not stage.log.waiting)
+        reporter.append(stage.service.parts.reporter)
+
+    reporter = []
+    scene(scenario)
+    assert (reporter[0].counts.packets, reporter[0].counts.flows) == (300, 300)
+
+
 def test_a_kernel_log_that_cannot_be_had_is_a_problem_not_an_end(scene, settings):
     async def scenario(stage):
-        await eventually(lambda: stage.service._source)
-        broken = stage.service._source
-        stage.service.parts.packets = refuse
+        await eventually(lambda: stage.service.parts.log.source)
+        broken = stage.service.parts.log.source
+        stage.service.parts.log.packets = refuse
         broken.read = refuse
         stage.log.put(denied())
         await eventually(lambda: stage.alerts("node-problem"))
@@ -400,7 +442,7 @@ def test_metrics_and_readiness_are_served(scene):
         async with httpx.AsyncClient(
             base_url=f"http://{stage.service.parts.settings.metrics.address}", trust_env=False
         ) as client:
-            await eventually(lambda: stage.service._status["revision"] == 1)
+            await eventually(lambda: stage.service.survey.status["revision"] == 1)
             text = (await client.get("/metrics")).text
             assert "zonebridge_enforcer_tier_revision 1.0" in text
             assert 'zonebridge_enforcer_zone_pods{zone="web"} 1.0' in text
@@ -410,6 +452,30 @@ def test_metrics_and_readiness_are_served(scene):
             assert (await client.post("/metrics")).status_code == 405
 
     scene(scenario)
+
+
+def test_a_bridge_that_hides_what_pods_send_each_other_is_told_everywhere(scene, settings, monkeypatch):
+    """Of this node's pods, and only while it is so."""
+    asked, told = [], ["the bridge br0 hides; do this"]
+
+    def problems(addresses):
+        asked.append({str(address) for address in addresses})
+        return list(told)
+
+    monkeypatch.setattr("enforcer.bridges.problems", problems)
+
+    async def case(stage):
+        (alert,) = await eventually(lambda: stage.alerts("node-problem"))
+        assert (alert["message"], alert["state"]) == (told[0], "raised")
+        await eventually(lambda: told[0] in node_state(stage).get("problems", ()))
+        await eventually(lambda: {"10.1.0.10", "10.1.0.20"} in asked)
+        file = settings.state_dir / "status.json"
+        await eventually(lambda: file.exists() and told[0] in json.loads(file.read_text())["problems"])
+        told.clear()
+        await eventually(lambda: node_state(stage)["problems"] == [])
+        await eventually(lambda: len(stage.alerts("node-problem")) == 2)
+
+    scene(case)
 
 
 def test_a_metrics_port_that_is_taken_is_a_problem_not_an_end(scene, settings):
@@ -455,3 +521,40 @@ def test_every_kind_is_watched_once(scene, kubernetes):
 
     scene(scenario)
     assert all(kubernetes.counts()["list", kind.value] == 1 for kind in Kind)
+
+
+class FakeCounters:
+    """The table's counters, as a test sets them."""
+
+    def __init__(self):
+        self.now, self.rules = Reading(1, 0, 0), {}
+
+    def reading(self):
+        return self.now
+
+    def held_back(self):
+        return self.rules
+
+    def close(self):
+        pass
+
+
+def test_what_of_the_log_never_arrives_is_told_to_the_record(scene):
+    """Lost, by their numbers while records come and by the counter when it is quiet; and held back by a rule's limit."""
+
+    async def scenario(stage):
+        counters = FakeCounters()
+        stage.service.parts.log.audit = LogAudit(counters)
+        stage.service.parts.log.audit.begin()
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        counters.now, stage.log.lost = Reading(1, 3, 0), 3
+        await eventually(lambda: stage.alerts("log-loss"))
+        counters.now, counters.rules = Reading(1, 10, 7), {"7": 7}
+        await eventually(lambda: stage.service.losses.totals == {"kernel": 10, "limit": 7})
+        await eventually(lambda: stage.alerts("log-limited"))
+
+    stage = scene(scenario)
+    (loss, *_), (limited,) = stage.alerts("log-loss"), stage.alerts("log-limited")
+    assert (loss["subject"], loss["count"], loss["severity"]) == ("kernel", 3, "high")
+    assert (limited["subject"], limited["count"], limited["severity"]) == ("interzone-default", 7, "medium")

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from enforcer import assembly, settingsfile
 from enforcer.errors import ExitCode, SettingsError
+from enforcer.options import Options
 from enforcer.ruleset import Mode
 from enforcer.section import host_and_port
 from enforcer.settings import load
@@ -143,3 +145,25 @@ def test_too_few_bits_of_the_connection_mark_are_refused(written, mask):
 
 def test_the_connection_mark_may_be_nobodys(written):
     assert load(written({"cluster": "prod", "connectionMark": 0}), {}).connection_mark == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "environment", "plain"),
+    [
+        ({}, {}, True),
+        ({"mode": "observe", "nflog": {"group": 5, "burst": 6}, "connectionMark": 0xF00F}, {}, True),
+        ({"mode": "observe"}, {"ZONEBRIDGE_MODE": "enforce"}, True),
+        ({"nflog": {"rate": 7}}, {"ZONEBRIDGE_NFLOG__GROUP": "8"}, False),
+        ({"connectionMark": "255"}, {}, False),
+    ],
+)
+def test_what_a_restart_reads_plainly_is_what_the_whole_reading_makes_of_it(written, content, environment, plain):
+    path = written({"cluster": "prod", **content})
+    found = Options.plainly(settingsfile.given(path, environment, {"mode", "nflog", "connection_mark"}))
+    assert (found is not None) is plain
+    assert found in {None, assembly.options(load(path, environment))}
+
+
+def test_an_environment_that_is_no_yaml_is_a_fault(written):
+    (fault,) = faults(written("cluster: prod"), {"ZONEBRIDGE_DESTINATIONS": "[{"})
+    assert "is not YAML" in fault

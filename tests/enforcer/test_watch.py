@@ -10,6 +10,7 @@ from enforcer.patience import Patience
 from enforcer.view import Kind, View, selectors
 from enforcer.watch import Cluster
 from mocks.kubernetes import KubernetesServer
+from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
 from tests.enforcer import cluster as world
 from tests.enforcer.cluster import eventually
@@ -225,6 +226,12 @@ def test_the_node_state_is_made_and_then_updated(server):
 
     asyncio.run(run())
     assert server.counts()["create", "/apis/zonebridge.io/v1alpha1/nodestates"] == 1
+    (owner,) = held(server, "zonebridge.io/v1alpha1", "NodeState", "n1")["metadata"]["ownerReferences"]
+    assert owner["uid"] == held(server, "v1", "Node", "n1")["metadata"]["uid"]
+
+
+def held(server, version, kind, name):
+    return server.verbs.get(Call(server.catalog.by_kind(version, kind), "", name)).body
 
 
 def test_a_refused_token_is_told_as_such(server):

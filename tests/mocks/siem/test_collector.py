@@ -107,6 +107,15 @@ def test_an_index_outside_the_list_is_counted_from_one(collector: Collector, sen
     assert len(collector.events) == 1
 
 
+def test_an_event_that_it_is_told_to_refuse_is_named(collector: Collector, send: Send) -> None:
+    collector.refuses = lambda event: event == "bad"
+    reply = send('{"event":"good"}{"event":"bad"}{"event":"never read"}')
+    assert (reply.status, reply.code) == (400, 6)
+    assert isinstance(reply.body, dict)
+    assert reply.body["invalid-event-number"] == 1
+    assert [event.event for event in collector.events] == ["good"]
+
+
 def test_octets_that_are_no_utf8_spoil_their_object_only(collector: Collector, send: Send) -> None:
     reply = send(b'{"event":"caf\xc3\xa9"}{"event":"caf\xe9"}')
     assert reply.body == {"text": "Invalid data format", "code": 6, "invalid-event-number": 1}

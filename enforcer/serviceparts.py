@@ -1,0 +1,44 @@
+"""Everything that the service runs, and what it wants of the cluster. `enforcer.assembly` makes it, or a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from enforcer.delivery import Delivery
+from enforcer.endreader import EndReader
+from enforcer.enforcement import Enforcement
+from enforcer.eventwriter import EventWriter
+from enforcer.logreader import LogReader
+from enforcer.outbox import Outbox
+from enforcer.records import Json
+from enforcer.reporter import Reporter
+from enforcer.settings import Settings
+from enforcer.view import Change, Kind, View
+from zones.net import IPAddress
+
+
+class Cluster(Protocol):
+    """What `enforcer.watch` offers."""
+
+    def changes(self, kind: Kind, heard: Callable[[], None]) -> AsyncIterator[Change]: ...
+
+    async def report(self, node: str, status: Json) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Parts:
+    settings: Settings
+    view: View
+    enforcement: Enforcement
+    cluster: Cluster
+    log: LogReader
+    reporter: Reporter
+    outbox: Outbox
+    deliveries: tuple[Delivery, ...] = ()
+    event_writer: EventWriter | None = None
+    unseen: Callable[[Iterable[IPAddress]], list[str]] = lambda _: []
+    ends: EndReader | None = None

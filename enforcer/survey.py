@@ -1,0 +1,112 @@
+"""What holds on this node now: the conditions that alerts tell of, and the status. It only looks.
+
+`enforcer.service` asks; what costs a look at every pod is looked at in `take`, and remembered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+
+from enforcer import conditions, figures, podevents, status
+from enforcer.alerts import Condition
+from enforcer.records import Json
+from enforcer.serviceparts import Parts
+from enforcer.tier import Standing
+from enforcer.view import Kind, View
+from zones.policy import Policy
+
+
+@dataclass(slots=True)
+class Survey:
+    """`heard`: when each kind of objects was last told of; `lost`: records, by where. Both are others' and grow.
+
+    `status` is what was found last. `serve_problem`: why the metrics can't be had.
+    """
+
+    parts: Parts
+    heard: Mapping[str, float]
+    lost: Mapping[str, int]
+    status: Json = field(default_factory=dict)
+    serve_problem: str = ""
+    _waiting_since: float | None = None
+    _population: tuple[Condition, ...] = ()
+    _unseen: list[str] = field(default_factory=list)
+
+    def conditions(self) -> Iterator[Condition]:
+        """All that hold now."""
+        parts, alerts = self.parts, self.parts.settings.alerts
+        enforcement, now = parts.enforcement, time.monotonic()
+        applied = enforcement.applied.problems if enforcement.applied else ()
+        waiting = enforcement.judgement.standing is Standing.WAITING
+        self._waiting_since = (self._waiting_since or now) if waiting else None
+        waited = now - (self._waiting_since or now)
+        return chain(
+            conditions.of_tier(enforcement.tier, enforcement.judgement),
+            conditions.of_sync(self.heard, now, alerts.stale_seconds),
+            conditions.of_waiting(enforcement.tier, enforcement.judgement, waited, alerts.stale_seconds),
+            self._population,
+            conditions.of_addresses(parts.view.holders.disputed(), parts.settings.node_name),
+            conditions.of_node([*applied, *parts.view.problems(), *self._own_problems()]),
+            conditions.of_destinations(delivery.progress for delivery in parts.deliveries),
+        )
+
+    def standing(self) -> Json:
+        """What is in force, and everything that is wrong here: what the status and the NodeState both tell."""
+        told = status.of_enforcement(self.parts.enforcement) | {"mode": self.parts.settings.mode.value}
+        told["problems"] += self._own_problems()
+        return told
+
+    def take(self, ages: Mapping[str, float]) -> None:
+        """Look at every pod of this node, and at every kind of pod. `ages`: each destination's oldest record's."""
+        parts, view, held = self.parts, self.parts.view, self.parts.enforcement.held
+        policy = held.policy if held else None
+        self._unseen = parts.unseen(at for pod in view.own_pods() if pod.holds_addresses for at in pod.addresses)
+        self._population = tuple(self._of_population(view, policy)) if view.complete else ()
+        if view.complete and parts.event_writer is not None:
+            told = podevents.of_pods(view, policy, parts.settings.node_name)
+            parts.event_writer.events.states(told, time.time())
+        self.status = {
+            "time": datetime.now(UTC).isoformat(),
+            "cluster": parts.settings.cluster,
+            "node": parts.settings.node_name,
+            **self.standing(),
+            **status.of_population(view.holders, view.count(Kind.NODES), policy.zoning if policy else None),
+            **self._of_records(ages),
+        }
+
+    def _of_records(self, ages: Mapping[str, float]) -> Json:
+        """From the kernel's log to the destinations: counts, queues, losses and delays."""
+        parts = self.parts
+        progress = [delivery.progress for delivery in parts.deliveries]
+        backlogs = {each.name: parts.outbox.backlog(each.name) for each in progress}
+        asides = {each.name: each.aside_bytes for each in parts.deliveries}
+        connections = None if parts.ends is None else parts.ends.connections
+        return {
+            **status.of_records(parts.reporter.counts, self.lost),
+            "spool_bytes": parts.outbox.size,
+            "spool_capacity": int(parts.settings.spool.max_bytes),
+            "destinations": status.of_destinations(progress, backlogs, self.lost, ages, asides),
+            **figures.of_delays(parts.enforcement, self.heard, time.monotonic()),
+            **figures.of_log(parts.log.source),
+            **figures.of_queues(parts.log.intake, parts.reporter, connections, parts.outbox, parts.event_writer),
+            **figures.of_alerts(parts.reporter),
+            **figures.of_pod_events(parts.event_writer),
+        }
+
+    def _of_population(self, view: View, policy: Policy | None) -> Iterator[Condition]:
+        node = self.parts.settings.node_name
+        if policy is not None:
+            yield from conditions.of_zones(policy, view.own_pods())
+        yield from conditions.of_places(view.holders.misplaced(node), node)
+        yield from conditions.of_intruders(view.holders.intruders(node), node)
+
+    def _own_problems(self) -> list[str]:
+        spool = self.parts.outbox.trouble
+        spool_problem = spool and f"the spool's disk takes nothing ({spool}): what is recorded is kept in memory"
+        ends_problem = "" if self.parts.ends is None else self.parts.ends.problem
+        told = self.parts.log.problem, ends_problem, self.serve_problem, spool_problem, *self._unseen
+        return [each for each in told if each]
