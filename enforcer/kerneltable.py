@@ -5,19 +5,22 @@ Knows nothing of policies. Every change begins a new number of accepted connecti
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+
+import structlog
 
 from enforcer import elements, frame, inspection, nft, portrait, transaction, way
 from enforcer.announcements import Edit, TableChanges
 from enforcer.datatypes import TYPES
-from enforcer.errors import KernelError
+from enforcer.errors import KernelError, LoadError
 from enforcer.generations import Marks
 from enforcer.inspection import FEW, UNKNOWN, Drift, Known, Places, Torn
 from enforcer.numbering import Numbering
-from enforcer.portrait import ELEMENTS, RULES, Tally
+from enforcer.portrait import ELEMENTS, RULES, Key, Tally
 from enforcer.residents import Moves
 from enforcer.snapshot import Snapshot
 from enforcer.table import Chain, Change, Table, diff
@@ -26,6 +29,7 @@ from enforcer.transaction import Transaction
 
 _PATIENCE = 0.1  # seconds for an announcement that is under way
 _LARGE = 20_000  # elements that are more than the socket of announcements holds
+_log = structlog.get_logger()
 
 
 class KernelTable:
@@ -127,22 +131,48 @@ class KernelTable:
     # What we do
 
     def load(self, table: Table, moves: Moves) -> None:
-        """The whole table from nothing, in place of whatever there is, in one transaction."""
-        there = self.exists()
-        self._numbering.avoid(self._numbers() if there else ())
+        """The whole table, in place of whatever there is."""
+        there = self._nft.objects(self._name)
+        self._numbering.avoid(() if there is None else self._numbers())
         number = self._numbering.following()
         numbered = _numbered(table, self._marks, number)
-        made = Transaction(self._name)
-        if there:
-            made.delete_table()
-        tally = Tally()
-        members = ((place.set, records) for place, records in way.members(table, moves))
-        transaction.whole(made, numbered, tally.counted(transaction.own(numbered)), tally.counted(members))
         self._known, self._overheard, self._changes.overrun = None, [], False  # all of that goes
-        generation = self._commit(made, self._nft.generation(), large=True)
+        loaded = None if there is None else self._adopted(numbered, moves, there)
+        generation, tally = loaded or self._loaded(numbered, moves, replacing=there is not None)
         self._numbering.taken(number)
         self._known = Known(table, generation, tally)
         self._remember(self._known)
+
+    def _loaded(self, table: Table, moves: Moves, *, replacing: bool) -> tuple[int, Tally]:
+        """From nothing, in one transaction. In the kernel, ranges hold only some time after the rules do."""
+        made = Transaction(self._name)
+        if replacing:
+            made.delete_table()
+        tally = Tally()
+        own, members = transaction.own(table), _members(table, moves)
+        transaction.whole(made, table, tally.counted(own), tally.counted(members))
+        return self._commit(made, self._nft.generation(), large=True), tally
+
+    def _adopted(self, table: Table, moves: Moves, there: Mapping[Key, int]) -> tuple[int, Tally] | None:
+        """Over what a former agent left, so that no packet comes to rules before their sets are filled.
+
+        None where the kernel doesn't take it.
+        """
+        change = way.adoption(table, there)
+        if change is None:
+            return None
+        made = Transaction(self._name)
+        way.declare(made, table, change)
+        way.write(made, table, change, moves)
+        try:
+            generation = self._commit(made, self._make_ready(change, self._nft.generation()), large=True)
+        except LoadError as error:
+            _log.warning("a former agent's table is replaced as a whole", why=str(error))
+            return None
+        tally = Tally()
+        for name, records in itertools.chain(transaction.own(table), _members(table, moves)):
+            tally.add(name, records)
+        return generation, tally
 
     def restore(self, held: Snapshot) -> None:
         """What was saved, in place of whatever there is. It stays unknown: the next pass loads what is then right."""
@@ -170,7 +200,7 @@ class KernelTable:
             return None
         torn = known.torn
         change, moves = way.without(change, moves, [name for kind, name in torn.whole if kind == ELEMENTS])
-        self._make_ready(known, change)
+        known.generation = self._make_ready(change, known.generation)
         number = self._numbering.following()
         made = Transaction(self._name)
         way.put_back(made, torn.strays)
@@ -194,17 +224,17 @@ class KernelTable:
         self._learn(known, change, (name for kind, name in torn.whole if kind == RULES))
         return change
 
-    def _make_ready(self, known: Known, change: Change) -> None:
+    def _make_ready(self, change: Change, before: int) -> int:
         """What is new, before anything leads there, in a transaction of its own.
 
         A packet that is under way at the moment of a change follows the old rules, but looks up the new elements: it
         would come to chains that are still empty for it.
         """
         if not change.new_chains and not change.new_sets:
-            return
+            return before
         made = Transaction(self._name)
         many = way.write_new(made, change)
-        known.generation = self._commit(made, known.generation, large=many > _LARGE)
+        return self._commit(made, before, large=many > _LARGE)
 
     def _renumber(self, made: Transaction, number: int | None) -> None:
         if not self._marks.mask:
@@ -295,6 +325,10 @@ class KernelTable:
             key = elements.key_of(record)
             if len(key) == TYPES["mark"].length:
                 yield self._marks.number(int.from_bytes(key, "little"))
+
+
+def _members(table: Table, moves: Moves) -> Iterator[tuple[str, list[bytes]]]:
+    return ((place.set, records) for place, records in way.members(table, moves))
 
 
 def _numbered(table: Table, marks: Marks, number: int | None) -> Table:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from enforcer import elements, transaction
@@ -13,7 +13,7 @@ from enforcer.elements import element_type
 from enforcer.members import Place
 from enforcer.portrait import ELEMENTS, RULES, SETS, Key, Tally
 from enforcer.residents import Moves
-from enforcer.table import Change, NamedSet, Table
+from enforcer.table import Change, ElementChange, NamedSet, Table
 from enforcer.transaction import Transaction
 from zones.remote import packed
 
@@ -35,6 +35,42 @@ def of_address(type_: str, name: str, key: bytes, places: Iterable[Place]) -> It
     for place in places:
         if place.set == name:
             yield from elements.keyed([key], len(key), element_type(type_).tail(place.tail))
+
+
+def adoption(table: Table, there: Mapping[Key, int]) -> Change | None:
+    """From what stands in the kernel under this table's name to this table: only names are believed.
+
+    None where packets don't come to it, or it holds what can't be made ours: it must be loaded from nothing.
+    """
+    chains = {name for kind, name in there if kind == "chain"}
+    sets = {name: kind for kind, name in there if kind in SETS}
+    kept = {name for name, each in table.sets.items() if sets.get(name) == each.keyword}
+    others = {key for key in there if key[0] != "chain" and key[0] not in SETS}
+    if others != {("table", table.name), *(("counter", name) for name in table.counters)}:
+        return None
+    is_awake = there["table", table.name] == hash(0)
+    hooked = {name for name, each in table.chains.items() if each.hook}
+    if not is_awake or not hooked <= chains or sets.keys() & table.sets.keys() != kept:
+        return None
+    return Change(
+        table.name,
+        new_sets={name: each for name, each in table.sets.items() if name not in kept},
+        gone_sets={name: kind for name, kind in sets.items() if name not in table.sets},
+        new_chains={name: each for name, each in table.chains.items() if name not in chains},
+        refilled_chains={name: each for name, each in table.chains.items() if name in chains},
+        gone_chains=tuple(chains - table.chains.keys()),
+        elements={
+            name: ElementChange(table.sets[name].keyword, added=table.sets[name].elements, flush=True) for name in kept
+        },
+    )
+
+
+def declare(made: Transaction, table: Table, change: Change) -> None:
+    """What stands and shall stay: the kernel refuses one that is declared in another way."""
+    for name in change.elements:
+        made.add_set(name, table.sets[name])
+    for name, chain in change.refilled_chains.items():
+        made.add_chain(name, chain)
 
 
 def write_new(made: Transaction, change: Change) -> int:

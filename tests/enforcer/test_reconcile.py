@@ -41,6 +41,11 @@ def listed(world):
         return nftprogram.listing()
 
 
+def handle(world):
+    """Which table it is: another one has another handle."""
+    return world.n1.run(["nft", "-a", "list", "table", "inet", NAME]).stdout.splitlines()[0]
+
+
 def test_the_first_pass_loads_and_the_next_leaves_the_kernel_alone(world, reconciler, inventory):
     rules = policy(*BOTH_WAYS)
     assert reconciler.apply(rules, inventory, NOW, revision=7).action is Action.FIRST_LOAD
@@ -184,15 +189,59 @@ def test_the_next_agent_takes_over_without_a_gap(world, inventory):
         first.apply(policy(entry("old", Verdict.DENY, "web", "data"), *BOTH_WAYS), inventory, NOW)
         first.stop()
     talk = world.lab.conversation(world.machines["p0"], world.machines["p1"].ip, 80, every=0.01, silence=0.2)
+    table = handle(world)
     with world.reconciler() as second:
         applied = second.apply(rules, inventory, NOW)
         assert (applied.action, applied.problems) == (Action.TAKE_OVER, ())
+        assert handle(world) == table, "where a table is replaced, packets come to rules whose sets are empty yet"
         taken = listed(world)
         second.flush()
         assert second.apply(rules, inventory, NOW).action is Action.FIRST_LOAD
         assert listed(world) == taken
         assert talk.alive
         talk.close()
+
+
+LIKE_OURS = """
+    add table inet zonebridge
+    delete table inet zonebridge
+    table inet zonebridge {
+        map addresses4 { type ipv4_addr : mark; }
+        counter logged { }
+        counter unlogged { }
+        chain forward { type filter hook forward priority -5; policy accept; }
+        chain input { type filter hook input priority 99; policy accept; }
+        chain output { type filter hook output priority -5; policy accept; }
+    }
+"""
+EARLY = "{ type filter hook forward priority -400; policy drop; }"
+
+
+@pytest.mark.parametrize(
+    ("edit", "stays"),
+    [
+        (f"add set {TABLE} extra {{ type ipv4_addr; }}\nadd chain {TABLE} early {EARLY}", True),
+        (f"add element {TABLE} local4 {{ 10.244.2.3 }}\nflush chain {TABLE} forward", True),
+        (f"add counter {TABLE} extra", False),
+        (f"delete chain {TABLE} forward", False),
+        (LIKE_OURS, False),
+    ],
+    ids=["more", "other content", "no kind of ours", "no packets come", "declared otherwise"],
+)
+def test_whatever_stands_under_our_name_is_made_ours(world, inventory, edit, stays):
+    with world.inside():
+        first = WholeFeeds("n1", OPTIONS)
+        first.apply(policy(*BOTH_WAYS), inventory, NOW)
+        first.stop()
+        right = nftprogram.listing()
+    world.n1.nft(edit)
+    table = handle(world)
+    with world.reconciler() as second:
+        applied = second.apply(policy(*BOTH_WAYS), inventory, NOW)
+        assert (applied.action, applied.problems) == (Action.TAKE_OVER, ())
+        assert (handle(world) == table) is stays
+        assert listed(world) == right
+        assert second.apply(policy(*BOTH_WAYS), inventory, NOW).action is Action.NONE
 
 
 @pytest.mark.parametrize("failure", Failure)
