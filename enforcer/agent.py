@@ -11,9 +11,10 @@ from pathlib import Path
 
 import structlog
 
-from enforcer import assembly, logs, restore, thrift
+from enforcer import assembly, logs, thrift
 from enforcer.errors import EnforcerError, SettingsError
-from enforcer.reconcile import Action, Applied, Reconciler
+from enforcer.kernel import restore
+from enforcer.kernel.reconcile import Action, Applied, Reconciler
 from enforcer.service import until_signal
 from enforcer.settings import Settings, load
 

@@ -7,35 +7,36 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from enforcer import bridges, ctevents, podevents
-from enforcer.alerts import AlertKind
-from enforcer.alerttable import AlertTable, Limits
-from enforcer.connections import Connections
-from enforcer.ctevents import Conntrack
-from enforcer.delivery import Delivery
-from enforcer.endreader import EndReader
+from enforcer.cluster import podevents
+from enforcer.cluster.eventwriter import EventWriter
+from enforcer.cluster.podevents import PodEvents
+from enforcer.cluster.view import View, selectors
+from enforcer.cluster.watch import Cluster
 from enforcer.enforcement import Enforcement, Kernel, Pace
-from enforcer.eventwriter import EventWriter
-from enforcer.feed import Feed
-from enforcer.flowtable import FlowTable
-from enforcer.generations import Marks
-from enforcer.logaudit import LogAudit
-from enforcer.logcounters import LogCounters
+from enforcer.kernel import bridges, ctevents
+from enforcer.kernel.ctevents import Conntrack
+from enforcer.kernel.reconcile import Applied, Reconciler
 from enforcer.logreader import LogReader
-from enforcer.netlink import NflogSocket
-from enforcer.outbox import Outbox
-from enforcer.podevents import PodEvents
-from enforcer.reconcile import Applied, Reconciler
-from enforcer.records import Stamp
-from enforcer.reporter import Reporter
-from enforcer.ruleset import TABLE, Options
+from enforcer.reports.alerts import AlertKind
+from enforcer.reports.alerttable import AlertTable, Limits
+from enforcer.reports.connections import Connections
+from enforcer.reports.endreader import EndReader
+from enforcer.reports.flowtable import FlowTable
+from enforcer.reports.logaudit import LogAudit
+from enforcer.reports.logcounters import LogCounters
+from enforcer.reports.records import Stamp
+from enforcer.reports.reporter import Reporter
+from enforcer.rules.feed import Feed
+from enforcer.rules.generations import Marks
+from enforcer.rules.ruleset import TABLE, Options
 from enforcer.service import Service
 from enforcer.serviceparts import Parts
 from enforcer.settings import AlertSettings, Settings
-from enforcer.ship import appetite, sender
-from enforcer.spool import Spool
-from enforcer.view import View, selectors
-from enforcer.watch import Cluster
+from enforcer.shipping.delivery import Delivery
+from enforcer.shipping.outbox import Outbox
+from enforcer.shipping.ship import appetite, sender
+from enforcer.shipping.spool import Spool
+from enforcer.wire.netlink import NflogSocket
 from zones.net import AddressSet
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

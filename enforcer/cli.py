@@ -16,9 +16,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from enforcer import restore as start
 from enforcer.errors import EnforcerError, ExitCode, InputError
-from enforcer.options import Mode
+from enforcer.kernel import restore as start
+from enforcer.rules.options import Mode
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 SettingsFile = Annotated[

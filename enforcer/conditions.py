@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from enforcer.alerts import AlertKind, Condition, Severity
-from enforcer.delivery import Progress
-from enforcer.tier import Judgement, Standing
+from enforcer.cluster.tier import Judgement, Standing
+from enforcer.reports.alerts import AlertKind, Condition, Severity
+from enforcer.shipping.delivery import Progress
 from zones.inventory import Node, Pod
 from zones.net import IPAddress
 from zones.policy import Policy

@@ -18,15 +18,15 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from enforcer import lastgood
+from enforcer.cluster import lastgood
+from enforcer.cluster.tier import Judgement, Revision, Standing, judge
+from enforcer.cluster.view import TierText, View
 from enforcer.durations import Durations
 from enforcer.errors import StateError
-from enforcer.feed import Feed
+from enforcer.kernel.reconcile import Applied
 from enforcer.patience import Patience
-from enforcer.reconcile import Applied
-from enforcer.ruleset import Terminal
-from enforcer.tier import Judgement, Revision, Standing, judge
-from enforcer.view import TierText, View
+from enforcer.rules.feed import Feed
+from enforcer.rules.ruleset import Terminal
 from zones.canonical import Json
 from zones.net import AddressSet
 from zones.policy import Policy
@@ -37,7 +37,7 @@ _SAVE_SECONDS = 5.0
 
 
 class Kernel(Protocol):
-    """What `enforcer.reconcile` offers; blocking, and called from one thread only."""
+    """What `enforcer.kernel.reconcile` offers; blocking, and called from one thread only."""
 
     def fileno(self) -> int: ...
 

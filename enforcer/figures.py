@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from enforcer.connections import Connections
+from enforcer.cluster.eventwriter import EventWriter
+from enforcer.cluster.podevents import MOST_SERIES
 from enforcer.enforcement import Enforcement
-from enforcer.eventwriter import EventWriter
-from enforcer.intake import Intake
-from enforcer.outbox import Outbox
-from enforcer.podevents import MOST_SERIES
-from enforcer.records import Json
-from enforcer.reporter import Reporter
-from enforcer.socketqueue import waiting_bytes
+from enforcer.reports.connections import Connections
+from enforcer.reports.intake import Intake
+from enforcer.reports.records import Json
+from enforcer.reports.reporter import Reporter
+from enforcer.shipping.outbox import Outbox
+from enforcer.wire.socketqueue import waiting_bytes
 
 
 class LogSource(Protocol):
-    """What `enforcer.netlink` offers."""
+    """What `enforcer.wire.netlink` offers."""
 
     @property
     def buffer_bytes(self) -> int: ...

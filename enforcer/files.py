@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from enforcer.cluster.view import Kind, Listed, View
 from enforcer.errors import InputError
-from enforcer.view import Kind, Listed, View
 from zones.canonical import Json
 
 _KINDS = {

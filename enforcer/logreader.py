@@ -13,21 +13,21 @@ from typing import Protocol
 
 import structlog
 
-from enforcer import nflog
 from enforcer.enforcement import Enforcement
 from enforcer.errors import EnforcerError
-from enforcer.flows import Names
-from enforcer.intake import Intake
-from enforcer.logaudit import LogAudit
-from enforcer.outbox import Outbox
-from enforcer.reporter import Reporter
+from enforcer.reports.flows import Names
+from enforcer.reports.intake import Intake
+from enforcer.reports.logaudit import LogAudit
+from enforcer.reports.reporter import Reporter
+from enforcer.shipping.outbox import Outbox
+from enforcer.wire import nflog
 
 _BREATH = 0.02
 _log = structlog.get_logger()
 
 
 class PacketSource(Protocol):
-    """What `enforcer.netlink` offers."""
+    """What `enforcer.wire.netlink` offers."""
 
     ours: int
     lost: int

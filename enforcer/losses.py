@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from enforcer.alerts import AlertKind
+from enforcer.reports.alerts import AlertKind
 from enforcer.serviceparts import Parts
 
 

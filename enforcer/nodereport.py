@@ -17,7 +17,7 @@ import structlog
 from enforcer import status
 from enforcer.errors import ClusterError
 from enforcer.patience import Patience
-from enforcer.records import Json
+from enforcer.reports.records import Json
 from enforcer.serviceparts import Parts
 
 _TICK, _HEARTBEAT = 1.0, 300.0

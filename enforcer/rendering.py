@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from enforcer import assembly, files, ruleset
+from enforcer import assembly, files
+from enforcer.cluster.tier import judge
+from enforcer.cluster.view import Kind, View, selectors
+from enforcer.cluster.watch import Cluster
 from enforcer.errors import EnforcerError, InputError
-from enforcer.options import Mode, Options
+from enforcer.rules import ruleset
+from enforcer.rules.options import Mode, Options
 from enforcer.settings import Settings, load
-from enforcer.tier import judge
-from enforcer.view import Kind, View, selectors
-from enforcer.watch import Cluster
 
 
 def of_cluster(config: Path | None, environment: Mapping[str, str], node: str) -> str:

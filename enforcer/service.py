@@ -18,18 +18,18 @@ from datetime import UTC, datetime
 import structlog
 
 from enforcer import figures, metrics, probes
+from enforcer.cluster.tier import Revision
+from enforcer.cluster.view import Kind
 from enforcer.errors import EnforcerError
-from enforcer.flows import Names
 from enforcer.losses import Losses
 from enforcer.nodereport import NodeReport
 from enforcer.patience import Patience
 from enforcer.probes import Answer
+from enforcer.reports.flows import Names
 from enforcer.section import host_and_port
 from enforcer.serviceparts import Parts
 from enforcer.statefile import write_atomically
 from enforcer.survey import Survey
-from enforcer.tier import Revision
-from enforcer.view import Kind
 from zones.zone import Zoning
 
 STATUS_FILE = "status.json"

@@ -6,21 +6,21 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from enforcer.delivery import Delivery
-from enforcer.endreader import EndReader
+from enforcer.cluster.eventwriter import EventWriter
+from enforcer.cluster.view import Change, Kind, View
 from enforcer.enforcement import Enforcement
-from enforcer.eventwriter import EventWriter
 from enforcer.logreader import LogReader
-from enforcer.outbox import Outbox
-from enforcer.records import Json
-from enforcer.reporter import Reporter
+from enforcer.reports.endreader import EndReader
+from enforcer.reports.records import Json
+from enforcer.reports.reporter import Reporter
 from enforcer.settings import Settings
-from enforcer.view import Change, Kind, View
+from enforcer.shipping.delivery import Delivery
+from enforcer.shipping.outbox import Outbox
 from zones.net import IPAddress
 
 
 class Cluster(Protocol):
-    """What `enforcer.watch` offers."""
+    """What `enforcer.cluster.watch` offers."""
 
     def changes(self, kind: Kind, heard: Callable[[], None]) -> AsyncIterator[Change]: ...
 

@@ -20,13 +20,14 @@ from pydantic import (
     model_validator,
 )
 
-from enforcer import destinations, settingsfile
-from enforcer.destinations import DestinationSettings
+from enforcer import settingsfile
 from enforcer.errors import SettingsError
-from enforcer.generations import ALL_BITS, LEAST_BITS, Marks
-from enforcer.options import Failure, Mode
+from enforcer.rules.generations import ALL_BITS, LEAST_BITS, Marks
+from enforcer.rules.options import Failure, Mode
 from enforcer.section import MIB, Name, Seconds, Section, host_and_port
-from enforcer.spool import Drop
+from enforcer.senders import destinations
+from enforcer.senders.destinations import DestinationSettings
+from enforcer.shipping.spool import Drop
 
 
 class LogFormat(StrEnum):

@@ -1,4 +1,4 @@
-"""The sockets of an HTTP client, so that all of them can be ended at once. `enforcer.watch` is the only caller.
+"""The sockets of an HTTP client, so that all of them can be ended at once. `enforcer.cluster.watch` is the only caller.
 
 A polite end of TLS waits for the peer; a connection whose request was cancelled is no longer known to its pool by then,
 and what the event loop leaves behind at its end is never closed.

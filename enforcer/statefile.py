@@ -1,6 +1,6 @@
 """Files that say what this node enforces: written whole or not at all, and read only where nobody else could write.
 
-Judges no content. `enforcer.snapshot` and `enforcer.lastgood` call it.
+Judges no content. `enforcer.kernel.snapshot` and `enforcer.cluster.lastgood` call it.
 """
 
 from __future__ import annotations

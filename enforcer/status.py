@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
-from enforcer.delivery import Progress
 from enforcer.enforcement import Enforcement
-from enforcer.records import Json
-from enforcer.reporter import Counts
+from enforcer.reports.records import Json
+from enforcer.reports.reporter import Counts
+from enforcer.shipping.delivery import Progress
 from zones.holders import Holders
 from zones.zone import Zoning
 

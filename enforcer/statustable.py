@@ -11,7 +11,7 @@ from rich.table import Table
 
 from enforcer import status
 from enforcer.errors import EnforcerError
-from enforcer.records import Json
+from enforcer.reports.records import Json
 
 _STALE_SECONDS = 60.0
 

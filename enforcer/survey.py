@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 
-from enforcer import conditions, figures, podevents, status
-from enforcer.alerts import Condition
-from enforcer.records import Json
+from enforcer import conditions, figures, status
+from enforcer.cluster import podevents
+from enforcer.cluster.tier import Standing
+from enforcer.cluster.view import Kind, View
+from enforcer.reports.alerts import Condition
+from enforcer.reports.records import Json
 from enforcer.serviceparts import Parts
-from enforcer.tier import Standing
-from enforcer.view import Kind, View
 from zones.policy import Policy
 
 

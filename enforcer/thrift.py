@@ -1,6 +1,6 @@
 """How the agent keeps its memory small: garbage is looked for rarely, and what a large change needed is given back.
 
-Without either, everything works the same. `enforcer.cli` and `enforcer.reconcile` call it.
+Without either, everything works the same. `enforcer.cli` and `enforcer.kernel.reconcile` call it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from enforcer import assemble
+from enforcer.wire import assemble
 
 _ARENA_MAX, _MMAP_THRESHOLD, _LARGE = -8, -3, 128 * 1024
 _THRESHOLDS = 50_000, 20, 20  # a policy is some hundred thousand objects, none of them in cycles

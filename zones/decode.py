@@ -1,4 +1,4 @@
-"""Raw Kubernetes JSON to what enforcement needs of it. Pure; `enforcer.view` and the bridge fold the results.
+"""Raw Kubernetes JSON to what enforcement needs of it. Pure; `enforcer.cluster.view` and the bridge fold the results.
 
 Nothing a cluster holds makes it fail: what can't be read is left out and told as a problem.
 """

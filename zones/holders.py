@@ -1,7 +1,7 @@
 """Whose an address is, kept up to date change by change: what `Inventory.directory` answers, without its cost. No I/O.
 
 Nodes and the pods of this node are held as they are, pods of other nodes packed, as their slices tell them.
-`enforcer.view` keeps it; the kernel's rules and the flow records ask it.
+`enforcer.cluster.view` keeps it; the kernel's rules and the flow records ask it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Who has which address: pods and nodes folded from watch events into an immutable inventory. Pure.
 
-`enforcer.watch` makes the changes; the ruleset and the flow records read the inventory, through its directory.
+`enforcer.cluster.watch` makes the changes; the ruleset and the flow records read the inventory, through its directory.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""One file per transport: a batch of records in, what became of it out. `enforcer.ship` makes them."""
+"""One file per transport: a batch of records in, what became of it out. `enforcer.shipping.ship` makes them."""

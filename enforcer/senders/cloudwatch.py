@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import httpx
 
-from enforcer.destinations import CloudWatchSettings
 from enforcer.senders import tls
 from enforcer.senders.awskeys import KeyRing
+from enforcer.senders.destinations import CloudWatchSettings
 from enforcer.siem import cloudwatch, sigv4
 from enforcer.siem.formats import FORMATS, fitting
 from enforcer.siem.outcome import Hold, Outcome

@@ -11,7 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from enforcer.destinations import FileSettings
+from enforcer.senders.destinations import FileSettings
 from enforcer.siem.formats import FORMATS, fitting
 from enforcer.siem.outcome import Delivered, Outcome, Retry
 

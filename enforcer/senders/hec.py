@@ -1,6 +1,7 @@
 """Splunk's HTTP Event Collector: gzipped batches on one kept connection.
 
-It never waits for the indexers: with acknowledgement a batch is only accepted; `enforcer.delivery` asks for it later.
+It never waits for the indexers: with acknowledgement a batch is only accepted; `enforcer.shipping.delivery` asks for
+it later.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from enforcer.destinations import HecSettings, chosen
 from enforcer.senders import tls
+from enforcer.senders.destinations import HecSettings, chosen
 from enforcer.siem import hec
 from enforcer.siem.formats import FORMATS, FormatName, fitting
 from enforcer.siem.outcome import Accepted, Delivered, Hold, Outcome, Refused

@@ -17,9 +17,9 @@ import time
 from collections.abc import Collection, Sequence
 from itertools import count
 
-from enforcer.destinations import SyslogSettings
 from enforcer.section import host_and_port
 from enforcer.senders import tls
+from enforcer.senders.destinations import SyslogSettings
 from enforcer.siem import syslog
 from enforcer.siem.formats import FORMATS, fitting
 from enforcer.siem.outcome import Accepted, Gone, Outcome, Retry

@@ -1,4 +1,7 @@
-"""Splunk HTTP Event Collector: records as event envelopes, and what its replies mean. Pure; `enforcer.ship` sends."""
+"""Splunk HTTP Event Collector: records as event envelopes, and what its replies mean.
+
+Pure; `enforcer.shipping.ship` sends.
+"""
 
 from __future__ import annotations
 

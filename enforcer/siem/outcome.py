@@ -1,4 +1,4 @@
-"""What became of a batch, as every receiver's answer is told to `enforcer.delivery`."""
+"""What became of a batch, as every receiver's answer is told to `enforcer.shipping.delivery`."""
 
 from __future__ import annotations
 

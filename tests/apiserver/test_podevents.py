@@ -6,13 +6,13 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer import podevents
+from enforcer.cluster import podevents
+from enforcer.cluster.podevents import PodEvents
+from enforcer.cluster.watch import Cluster
 from enforcer.errors import ClusterRefusedError
-from enforcer.podevents import PodEvents
-from enforcer.watch import Cluster
 from tests.apiserver.installed import namespace, pod
 from tests.config.test_deploy import ENFORCER
-from tests.enforcer.test_podevents import WEB, named
+from tests.enforcer.cluster.test_podevents import WEB, named
 
 pytestmark = pytest.mark.apiserver
 PLACE = "refused"

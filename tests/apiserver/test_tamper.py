@@ -15,7 +15,7 @@ from bridge.feeds import Feeds
 from bridge.guard import Guard
 from bridge.sync import Sync, Target
 from enforcer import conditions
-from enforcer.alerts import AlertKind as NodeAlert
+from enforcer.reports.alerts import AlertKind as NodeAlert
 from tests.apiserver.installed import CONFIG, operators_rights
 from tests.apiserver.tamper import installation, tier, zoned
 from tests.apiserver.tamper.aftermath import CHANGES, ISOLATED_CHANGES, NO_EFFECT_CHANGES, PUT_BACK_CHANGES

@@ -25,8 +25,8 @@ from bridge.population.assignment import Assignment
 from bridge.population.picture import Kind as BridgeKind
 from bridge.watching import Changed as BridgeChanged
 from bridge.watching import Listed as BridgeListed
-from enforcer.view import Changed, Kind, Listed, View, selectors
-from enforcer.watch import PAGE_OF_OURS, Cluster
+from enforcer.cluster.view import Changed, Kind, Listed, View, selectors
+from enforcer.cluster.watch import PAGE_OF_OURS, Cluster
 from mocks.kubernetes import KubernetesServer
 from zones.inventory import Pod
 from zones.net import IPNetwork, parse_address

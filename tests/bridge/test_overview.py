@@ -11,7 +11,7 @@ from bridge.overview import COLUMNS, overview, row
 from bridge.settings import ClusterSettings
 from bridge.status import Sight, status_json
 from mocks.kubernetes import KubernetesServer
-from tests.enforcer import cluster as world
+from tests.enforcer import smallcluster as world
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

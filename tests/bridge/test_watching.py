@@ -10,7 +10,7 @@ from bridge.errors import ClusterRefusedError, ClusterUnreachableError
 from bridge.watching import Listed, Source, follow
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
-from tests.enforcer import cluster as world
+from tests.enforcer import smallcluster as world
 
 PODS = "/api/v1/pods"
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from itertools import count
 
-from enforcer.ruleset import Options
+from enforcer.rules.ruleset import Options
 from tests.enforcer.world import Enforced
 from zones.inventory import Inventory, Node, Pod
 from zones.net import TCP, UDP, AddressSet, Ranges

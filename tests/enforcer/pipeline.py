@@ -16,10 +16,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from enforcer import assembly, logs, service
-from enforcer.messages import attribute
+from enforcer.cluster.watch import Cluster
 from enforcer.patience import Patience
 from enforcer.settings import load
-from enforcer.watch import Cluster
+from enforcer.wire.messages import attribute
 from tests.enforcer.test_service import FakeKernel, FakeLog
 
 TALLY = struct.Struct("=5Q")

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from mocks.kubernetes import KubernetesServer
 from mocks.siem import HecServer, Token
-from tests.enforcer import cluster, disks
+from tests.enforcer import disks
+from tests.enforcer import smallcluster as cluster
 from tests.enforcer.pipeline import TALLY, packet_of
 
 SECRET = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"

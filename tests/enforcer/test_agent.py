@@ -14,7 +14,7 @@ from mocks.lab import Lab
 from mocks.lab.kubelet import Kubelet
 from mocks.lab.probe import Outcome, connect
 from mocks.siem import Siem
-from tests.enforcer import cluster
+from tests.enforcer import smallcluster as cluster
 from zones.rules import Log
 from zones.tiers import native
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.alerts import SEVERITIES, AlertKind, Severity
-from enforcer.terminals import Terminal
-from enforcer.view import Kind
+from enforcer.cluster.view import Kind
+from enforcer.reports.alerts import SEVERITIES, AlertKind, Severity
+from enforcer.rules.terminals import Terminal
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
-from tests.enforcer import cluster as world
+from tests.enforcer import smallcluster as world
 from tests.enforcer import test_service as agent
-from tests.enforcer.cluster import eventually
+from tests.enforcer.smallcluster import eventually
 from zones.policy import Blocklists, Verdict
 from zones.rules import NO_LOG, Origin
 from zones.tiers import native
@@ -126,7 +126,7 @@ class Limited:
 
 
 async def log_limited(stage):
-    """As `enforcer.logaudit` finds it in the rules' counters."""
+    """As `enforcer.reports.logaudit` finds it in the rules' counters."""
     await in_force(stage)
     stage.service.parts.log.audit = Limited(stage.service.parts.log.audit)
     yield {"subject": "interzone-default", "count": 12}

@@ -5,14 +5,15 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer import flows, saved, snapshot
-from enforcer.alerttable import AlertTable
-from enforcer.nflog import Packet
-from enforcer.options import Options
-from enforcer.residents import Moves
-from enforcer.ruleset import build
-from tests.enforcer import cluster as world
-from tests.enforcer.test_flows import NAMES, stamp
+from enforcer.kernel import saved, snapshot
+from enforcer.reports import flows
+from enforcer.reports.alerttable import AlertTable
+from enforcer.rules.options import Options
+from enforcer.rules.residents import Moves
+from enforcer.rules.ruleset import build
+from enforcer.wire.nflog import Packet
+from tests.enforcer import smallcluster as world
+from tests.enforcer.reports.test_flows import NAMES, stamp
 from zones.compile import compile_policy
 from zones.inventory import Inventory
 from zones.net import AddressSet

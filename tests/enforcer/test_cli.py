@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mocks.kubernetes import KubernetesServer
-from tests.enforcer import cluster as world
+from tests.enforcer import smallcluster as world
 
 
 def call(*arguments, on=None, **environment):

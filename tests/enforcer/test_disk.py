@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from enforcer.destinations import FileSettings
-from tests.enforcer import cluster, disks
+from enforcer.senders.destinations import FileSettings
+from tests.enforcer import disks
+from tests.enforcer import smallcluster as cluster
+from tests.enforcer.shipping.test_delivery import delivering, records
 from tests.enforcer.test_agent import PORT, Stage
-from tests.enforcer.test_delivery import delivering, records
 
 pytestmark = pytest.mark.kernel
 

@@ -8,12 +8,12 @@ from contextlib import closing
 
 import pytest
 
-from enforcer import nflog
 from enforcer.errors import KernelError, LoadError
-from enforcer.netlink import NflogSocket
-from enforcer.nft import Nftables
-from enforcer.table import Chain
-from enforcer.transaction import Transaction, own, whole
+from enforcer.kernel.nft import Nftables
+from enforcer.kernel.transaction import Transaction, own, whole
+from enforcer.rules.table import Chain
+from enforcer.wire import nflog
+from enforcer.wire.netlink import NflogSocket
 from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import policy
 from tests.enforcer.test_ruleset import CASES, OBSERVED, rendered, ruleset
@@ -55,7 +55,7 @@ class TestKernel:
 
     def test_without_rights_the_kernel_is_not_asked_in_vain(self, world):
         """A process in a user namespace of its own has no say over the tables of another network namespace."""
-        code = "from enforcer.nft import Nftables; Nftables().delete('zonebridge')"
+        code = "from enforcer.kernel.nft import Nftables; Nftables().delete('zonebridge')"
         command = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", sys.executable, "-c", code]
         done = subprocess.run(world.n1.command(command), capture_output=True, text=True, timeout=60, check=False)
         assert "PrivilegeError" in done.stderr

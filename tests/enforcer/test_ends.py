@@ -14,14 +14,15 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from enforcer import conntrack, ctevents
-from enforcer.connections import Connections, beginning
-from enforcer.ctevents import ConnectionEvents
-from enforcer.flows import Names
-from enforcer.generations import Marks
-from enforcer.messages import ACK, REQUEST, attribute, netfilter, number
-from enforcer.netlink import NETFILTER, open_socket
-from enforcer.records import Stamp
+from enforcer.kernel import ctevents
+from enforcer.kernel.ctevents import ConnectionEvents
+from enforcer.reports.connections import Connections, beginning
+from enforcer.reports.flows import Names
+from enforcer.reports.records import Stamp
+from enforcer.rules.generations import Marks
+from enforcer.wire import conntrack
+from enforcer.wire.messages import ACK, REQUEST, attribute, netfilter, number
+from enforcer.wire.netlink import NETFILTER, open_socket
 from tests.enforcer import packets
 from tests.enforcer.test_enforcement import INFRASTRUCTURE, INTERZONE, entry
 from tests.enforcer.world import OPTIONS

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from enforcer import snapshot
-from tests.enforcer import cluster
+from enforcer.kernel import snapshot
+from tests.enforcer import smallcluster as cluster
 from tests.enforcer.stream import Stream
 from tests.enforcer.test_agent import Stage
 from zones.net import UDP

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from enforcer import netlink, restore, snapshot
-from enforcer.options import Failure, Mode
-from enforcer.reconcile import Action
-from enforcer.ruleset import Options
+from enforcer.kernel import restore, snapshot
+from enforcer.kernel.reconcile import Action
+from enforcer.rules.options import Failure, Mode
+from enforcer.rules.ruleset import Options
+from enforcer.wire import netlink
 from mocks.lab import Outcome
 from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import BOTH_WAYS, outcomes, policy
@@ -19,7 +20,7 @@ from tests.enforcer.world import NOW, WholeFeeds
 
 TABLE = "zonebridge"
 OPTIONS = Options()  # what settings that say nothing mean
-HEAVY = {"aiohttp", "asyncio", "httpx", "kubernetes", "pydantic", "rich", "structlog", "enforcer.ruleset"}
+HEAVY = {"aiohttp", "asyncio", "httpx", "kubernetes", "pydantic", "rich", "structlog", "enforcer.rules.ruleset"}
 
 
 @pytest.fixture

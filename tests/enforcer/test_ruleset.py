@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.ruleset import Mode, Options, Plan, build, lockdown
-from enforcer.table import diff, remark
-from enforcer.zoneids import ZoneKey
+from enforcer.rules.ruleset import Mode, Options, Plan, build, lockdown
+from enforcer.rules.table import diff, remark
+from enforcer.rules.zoneids import ZoneKey
 from zones.inventory import Inventory, Node, Pod
 from zones.net import ICMP, TCP, UDP, AddressSet, parse_ports
 from zones.policy import Entry, InfrastructureRule, Policy, Traffic, Verdict, usual_infrastructure

@@ -13,25 +13,27 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from enforcer import assembly, lastgood, nflog
+from enforcer import assembly
+from enforcer.cluster import lastgood
+from enforcer.cluster.view import Kind
+from enforcer.cluster.watch import Cluster
 from enforcer.enforcement import Pace
 from enforcer.errors import SpoolUnusableError
-from enforcer.ledger import Reading
-from enforcer.logaudit import LogAudit
-from enforcer.nflog import Packet
-from enforcer.outbox import Outbox
+from enforcer.kernel.reconcile import Action, Applied, Drift
 from enforcer.patience import Patience
-from enforcer.reconcile import Action, Applied, Drift
-from enforcer.ruleset import Terminal
+from enforcer.reports.ledger import Reading
+from enforcer.reports.logaudit import LogAudit
+from enforcer.rules.ruleset import Terminal
 from enforcer.settings import load
-from enforcer.view import Kind
-from enforcer.watch import Cluster
+from enforcer.shipping.outbox import Outbox
+from enforcer.wire import nflog
+from enforcer.wire.nflog import Packet
 from mocks.kubernetes import ApiError, KubernetesServer
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
 from mocks.siem import Siem
-from tests.enforcer import cluster as world
-from tests.enforcer.cluster import eventually
+from tests.enforcer import smallcluster as world
+from tests.enforcer.smallcluster import eventually
 from zones.inventory import Node, Pod
 from zones.policy import Verdict
 from zones.rules import Log
@@ -462,7 +464,7 @@ def test_a_bridge_that_hides_what_pods_send_each_other_is_told_everywhere(scene,
         asked.append({str(address) for address in addresses})
         return list(told)
 
-    monkeypatch.setattr("enforcer.bridges.problems", problems)
+    monkeypatch.setattr("enforcer.kernel.bridges.problems", problems)
 
     async def case(stage):
         (alert,) = await eventually(lambda: stage.alerts("node-problem"))

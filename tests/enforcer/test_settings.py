@@ -6,8 +6,8 @@ import pytest
 
 from enforcer import assembly, settingsfile
 from enforcer.errors import ExitCode, SettingsError
-from enforcer.options import Options
-from enforcer.ruleset import Mode
+from enforcer.rules.options import Options
+from enforcer.rules.ruleset import Mode
 from enforcer.section import host_and_port
 from enforcer.settings import load
 

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from enforcer import watch
-from enforcer.view import Kind
+from enforcer.cluster import watch
+from enforcer.cluster.view import Kind
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
-from tests.enforcer import cluster as world
+from tests.enforcer import smallcluster as world
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enforcer.netlink import local_addresses
-from enforcer.reconcile import Action
+from enforcer.kernel.reconcile import Action
+from enforcer.wire.netlink import local_addresses
 from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import entry, policy
 from tests.enforcer.test_verdicts import inventories, policies

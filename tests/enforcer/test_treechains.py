@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.clause import Clause, Spaces
-from enforcer.family import Family
-from enforcer.matching import Sets, of_entry
-from enforcer.members import Place
-from enforcer.table import Chain, Table
-from enforcer.tree import Forest
-from enforcer.treechains import TreeChains
+from enforcer.rules.clause import Clause, Spaces
+from enforcer.rules.family import Family
+from enforcer.rules.matching import Sets, of_entry
+from enforcer.rules.members import Place
+from enforcer.rules.table import Chain, Table
+from enforcer.rules.tree import Forest
+from enforcer.rules.treechains import TreeChains
 from zones.net import ICMP, TCP, UDP, AddressSet, Ranges, parse_ports
 from zones.policy import Entry, Traffic, Verdict
 from zones.rules import Origin

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from itertools import count
 
-from enforcer.feed import Feed
-from enforcer.netlink import NflogSocket
-from enforcer.reconcile import Reconciler
-from enforcer.ruleset import Options
+from enforcer.kernel.reconcile import Reconciler
+from enforcer.rules.feed import Feed
+from enforcer.rules.ruleset import Options
+from enforcer.wire.netlink import NflogSocket
 from mocks.lab import Lab
 from zones.inventory import Inventory, Node, Pod
 from zones.zone import ANY_ZONE

@@ -22,16 +22,16 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from statistics import median
 
-from enforcer import elements
-from enforcer.messages import ERROR, INET, NFTABLES, REQUEST, attribute, netfilter, text
-from enforcer.netlink import NETFILTER, answers, open_socket
-from enforcer.ruleset import TABLE
+from enforcer.kernel import elements
+from enforcer.rules.ruleset import TABLE
+from enforcer.wire.messages import ERROR, INET, NFTABLES, REQUEST, attribute, netfilter, text
+from enforcer.wire.netlink import NETFILTER, answers, open_socket
 from mocks.kubernetes import KubernetesServer
 from mocks.lab import Lab
 from tests.bench.enforcer import scale
 from tests.bench.enforcer.figures import Figure
 from tests.bench.enforcer.stages import STEPS, Trace, percentiles
-from tests.enforcer import cluster
+from tests.enforcer import smallcluster as cluster
 from zones.canonical import Json
 from zones.inventory import Pod
 from zones.tiers import native, slices

@@ -16,9 +16,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 from enforcer import thrift
-from enforcer.feed import Feed
-from enforcer.nft import Commands, Nftables
-from enforcer.reconcile import Applied, Reconciler
+from enforcer.kernel.nft import Commands, Nftables
+from enforcer.kernel.reconcile import Applied, Reconciler
+from enforcer.rules.feed import Feed
 from mocks.lab import Lab
 from mocks.lab.machines import Node
 from tests.bench.enforcer import scale

@@ -16,8 +16,8 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 
-from enforcer.feed import Feed
-from enforcer.reconcile import Applied, Reconciler
+from enforcer.kernel.reconcile import Applied, Reconciler
+from enforcer.rules.feed import Feed
 from mocks.lab import Lab
 from mocks.lab.machines import Pod
 from tests.bench.enforcer import scale

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from ipaddress import IPv4Address, IPv4Network
 
-from enforcer.feed import Feed
+from enforcer.rules.feed import Feed
 from zones.inventory import Holder, Node, Pod
 from zones.net import TCP, AddressSet, IPAddress, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from enforcer import watch
 from enforcer.cli import main
+from enforcer.cluster import watch
+from enforcer.cluster.view import View
 from enforcer.enforcement import Enforcement
-from enforcer.nft import Nftables
-from enforcer.reconcile import Reconciler
-from enforcer.view import View
+from enforcer.kernel.nft import Nftables
+from enforcer.kernel.reconcile import Reconciler
 from tests.bench.enforcer.stages import scheduled
 
 _LONG = 0.005  # seconds that a callback may keep the event loop

@@ -15,9 +15,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from enforcer.messages import ACK, INET, NFTABLES, REQUEST, messages, netfilter, number, text
-from enforcer.reconcile import Reconciler
-from enforcer.ruleset import TABLE
+from enforcer.kernel.reconcile import Reconciler
+from enforcer.rules.ruleset import TABLE
+from enforcer.wire.messages import ACK, INET, NFTABLES, REQUEST, messages, netfilter, number, text
 from mocks.lab.netns import Netns, libc
 from tests.bench.enforcer import scale
 from zones.inventory import Holder

@@ -26,7 +26,7 @@ from mocks.lab import Lab
 from mocks.lab.netns import Netns
 from tests.bench.enforcer import scale
 from tests.bench.enforcer.wire import MAC
-from tests.enforcer import cluster
+from tests.enforcer import smallcluster as cluster
 from zones.inventory import Pod
 from zones.tiers import native, slices
 

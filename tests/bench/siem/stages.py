@@ -18,23 +18,23 @@ from pathlib import Path
 
 import trustme
 
-from enforcer import nflog
-from enforcer.alerttable import AlertTable
-from enforcer.destinations import FileSettings, HecSettings, SyslogSettings
-from enforcer.flows import Names, name, read
-from enforcer.flowtable import FlowTable
-from enforcer.messages import attribute, message, messages
-from enforcer.nflog import Packet
-from enforcer.records import Stamp
+from enforcer.reports.alerttable import AlertTable
+from enforcer.reports.flows import Names, name, read
+from enforcer.reports.flowtable import FlowTable
+from enforcer.reports.records import Stamp
+from enforcer.rules.terminals import Terminal
+from enforcer.senders.destinations import FileSettings, HecSettings, SyslogSettings
 from enforcer.senders.file import FileSender
 from enforcer.senders.hec import HecSender
 from enforcer.senders.syslog import SyslogSender
-from enforcer.ship import Sender, appetite
+from enforcer.shipping.ship import Sender, appetite
+from enforcer.shipping.spool import Spool
 from enforcer.siem import hec
 from enforcer.siem.formats import FORMATS, FormatName, fitting
 from enforcer.siem.outcome import Accepted, Delivered
-from enforcer.spool import Spool
-from enforcer.terminals import Terminal
+from enforcer.wire import nflog
+from enforcer.wire.messages import attribute, message, messages
+from enforcer.wire.nflog import Packet
 from tests.bench.enforcer import scale
 from tests.bench.enforcer.figures import Figure
 from tests.bench.siem import flood

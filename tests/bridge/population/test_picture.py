@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from bridge.population import Population
 from bridge.population.picture import Kind
 from bridge.watching import Changed, Listed
-from tests.enforcer import cluster as world
+from tests.enforcer import smallcluster as world
 from zones.zone import ENTITLEMENT_ANNOTATION, ISOLATED, Zoning
 
 

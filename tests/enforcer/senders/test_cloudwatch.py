@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from enforcer.destinations import CloudWatchSettings
+from enforcer.senders.destinations import CloudWatchSettings
 from enforcer.siem.formats import FormatName
 from mocks.serving import Fault
 from mocks.siem import CloudWatch
+from tests.enforcer.shipping.test_delivery import delivering, eventually, sent
 from tests.enforcer.siem.cases import flow
-from tests.enforcer.test_delivery import delivering, eventually, sent
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "a secret/+="}
 GROUP = "/zonebridge/prod"

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from enforcer.destinations import HecSettings
-from tests.enforcer.test_delivery import ENVIRONMENT, delivering, eventually, records
+from enforcer.senders.destinations import HecSettings
+from tests.enforcer.shipping.test_delivery import ENVIRONMENT, delivering, eventually, records
 
 OK = b"HTTP/1.1 200 OK\r\n"
 WELL = b'{"text":"Success","code":0}'

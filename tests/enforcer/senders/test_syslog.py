@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from enforcer.destinations import SyslogSettings
-from tests.enforcer.test_delivery import delivering, eventually, records
+from enforcer.senders.destinations import SyslogSettings
+from tests.enforcer.shipping.test_delivery import delivering, eventually, records
 
 # Writes down the sequence number of each message that it has read, and reads a little at a time.
 RECEIVER = r"""

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from enforcer.records import encoded
+from enforcer.reports.records import encoded
 from enforcer.siem import hec
 from enforcer.siem.formats import fitting
 from enforcer.siem.outcome import Delivered, Hold, Refused, Retry, Split

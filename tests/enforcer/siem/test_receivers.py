@@ -11,8 +11,8 @@ import json
 
 import pytest
 
-from enforcer.destinations import SyslogSettings
-from enforcer.records import encoded
+from enforcer.reports.records import encoded
+from enforcer.senders.destinations import SyslogSettings
 from enforcer.senders.syslog import SyslogSender
 from enforcer.siem.formats import FORMATS, FormatName
 from enforcer.siem.outcome import Accepted

@@ -1,0 +1,73 @@
+"""Writes the pods' Events to the API server, as they are due. It holds up nothing, and tries again what may arrive.
+
+`enforcer.service` runs it; `enforcer.cluster.podevents` says what is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from enforcer.cluster.podevents import PodEvents, Series
+from enforcer.errors import ClusterError, ClusterRefusedError
+from enforcer.patience import Patience
+from enforcer.reports.records import Json
+
+_LOOK_SECONDS = 1.0
+_log = structlog.get_logger()
+
+
+class Board(Protocol):
+    """Where Events are put up: what `enforcer.cluster.watch` offers."""
+
+    async def post(self, event: Json) -> None: ...
+
+
+@dataclass(slots=True)
+class EventWriter:
+    """`written` and `failed` count since the start."""
+
+    events: PodEvents
+    board: Board
+    patience: Patience = field(default_factory=lambda: Patience(1.0, 300.0))
+    clock: Callable[[], float] = time.time
+    written: int = 0
+    failed: int = 0
+    _trouble: str = ""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        failures = 0
+        while True:
+            try:
+                for series in self.events.due(self.clock()):
+                    await self._write(series)
+                    failures, self._trouble = 0, ""
+            except ClusterError as error:
+                self._complain(error)
+                await asyncio.sleep(self.patience.wait(failures, error.retry_after))
+                failures += 1
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _write(self, series: Series) -> None:
+        """One that is refused isn't tried again: its namespace is ending, or we lack the right."""
+        count = series.count
+        try:
+            await self.board.post(series.event(self.events.node))
+            self.written += 1
+        except ClusterRefusedError:
+            self.events.wrote(series, count, self.clock())
+            raise
+        self.events.wrote(series, count, self.clock())
+
+    def _complain(self, error: ClusterError) -> None:
+        """Once for each kind of trouble."""
+        self.failed += 1
+        if str(error) != self._trouble:
+            _log.warning("event of a pod not written", why=str(error))
+        self._trouble = str(error)

@@ -1,0 +1,30 @@
+"""The parts of a tier as text, each read when it is asked for and not kept: all at once they are many times their text.
+
+`enforcer.cluster.view` and `enforcer.cluster.lastgood` make them for `enforcer.cluster.tier`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from zones.canonical import Json
+
+
+class Parts(Mapping[str, Json]):
+    """By name. `read` makes an object of a text."""
+
+    def __init__(self, held: Mapping[str, bytes], read: Callable[[bytes], Json]) -> None:
+        self._held = held
+        self._read = read
+
+    def __getitem__(self, name: str) -> Json:
+        return self._read(self._held[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)

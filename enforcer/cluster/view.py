@@ -1,0 +1,283 @@
+"""What the API server has told so far, folded from changes: who has which address, and the tier's objects.
+
+No I/O. `enforcer.cluster.watch` makes the changes, `enforcer.service` folds them here and reads the result.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+from enforcer.cluster.parts import Parts
+from zones import decode
+from zones.canonical import Json
+from zones.decode import Decoded, Namespace
+from zones.holders import Holders
+from zones.inventory import Inventory, Node, Pod
+from zones.net import IPNetwork
+from zones.tiers import slices
+from zones.tiers.native import ADDRESS_SET, API_VERSION, PLURALS, POLICY_CHUNK, TIER, TIER_LABEL
+
+
+class Kind(Enum):
+    """What is watched, each with its path at the API server."""
+
+    PODS = "/api/v1/pods"
+    SLICES = f"/apis/{API_VERSION}/{slices.PLURAL}"
+    NODES = "/api/v1/nodes"
+    NAMESPACES = "/api/v1/namespaces"
+    TIERS = f"/apis/{API_VERSION}/{PLURALS[TIER]}"
+    CHUNKS = f"/apis/{API_VERSION}/{PLURALS[POLICY_CHUNK]}"
+    SETS = f"/apis/{API_VERSION}/{PLURALS[ADDRESS_SET]}"
+
+
+def selectors(node: str, tier: str) -> Mapping[Kind, Mapping[str, str]]:
+    """What a node asks for: of pods its own alone, of ours what is its tier's."""
+    ours = {"labelSelector": f"{TIER_LABEL}={tier}"}
+    return {
+        Kind.PODS: {"fieldSelector": f"spec.nodeName={node}"},
+        Kind.TIERS: {"fieldSelector": f"metadata.name={tier}"},
+        Kind.SLICES: ours,
+        Kind.CHUNKS: ours,
+        Kind.SETS: ours,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of the whole list: after the `last`, what was in none since the `first` is gone.
+
+    `problem`: what is wrong with the list as a whole.
+    """
+
+    kind: Kind
+    objects: Sequence[Json]
+    first: bool = True
+    last: bool = True
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One object as it is now; or gone."""
+
+    kind: Kind
+    raw: Json
+    gone: bool = False
+
+
+Change = Listed | Changed
+
+
+@dataclass(frozen=True, slots=True)
+class TierText:
+    """The Tier and those of its parts that are there, as they are held: equal ones mean the same."""
+
+    tier: bytes | None = None
+    parts: Mapping[str, bytes] = field(default_factory=dict, hash=False)
+
+    def read(self) -> tuple[Json | None, Mapping[str, Json]]:
+        """As objects; for large policies that is work."""
+        return None if self.tier is None else _read(self.tier), Parts(self.parts, _read)
+
+
+_DECODERS: Mapping[Kind, Callable[[Json], Decoded]] = {
+    Kind.PODS: decode.pod,
+    Kind.NODES: decode.node,
+    Kind.NAMESPACES: decode.namespace,
+}
+
+
+_TIER_KINDS = frozenset({Kind.TIERS, Kind.CHUNKS, Kind.SETS})
+
+
+@dataclass(slots=True)
+class View:
+    """Objects by kind and uid (those of ours by name), and what could not be read, by the same key.
+
+    Pods of this node are watched themselves; `node` is its name, and slices that tell of it are passed over.
+    """
+
+    tier: str
+    networks: tuple[IPNetwork, ...] = ()
+    node: str = ""
+    listed: set[Kind] = field(default_factory=set)
+    _items: dict[Kind, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in Kind})
+    _problems: dict[tuple[Kind, str], tuple[str, ...]] = field(default_factory=dict)
+    _allowed: dict[str, frozenset[str] | None] = field(default_factory=dict)
+    _seen: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
+    holders: Holders = field(init=False)
+    generation: int = 0
+    """Counts the changes of the tier's objects."""
+
+    def __post_init__(self) -> None:
+        self.holders = Holders(self.networks)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every kind was listed once. Before that, a missing pod may only be not told yet."""
+        return len(self.listed) == len(Kind)
+
+    def fold(self, change: Change) -> bool:
+        """Take it in. Whether it is anything to the kernel: most of what happens to pods and nodes isn't."""
+        if change.kind in _TIER_KINDS:
+            self.generation += 1
+        if isinstance(change, Listed):
+            self._replace(change)
+        elif change.gone:
+            self._forget(change.kind, _key(change.kind, change.raw))
+        else:
+            self._keep(change.kind, change.raw)
+        return change.kind in _TIER_KINDS or isinstance(change, Listed) or self.holders.stirred
+
+    def inventory(self) -> Inventory:
+        """A whole copy, as of now. It takes a while where there are many pods: for tests and for `render`."""
+        pods: dict[str, Pod] = dict(self._items[Kind.PODS])
+        pods |= {f"{pod.node}/{pod.namespace}/{pod.name}": pod for pod in self.holders.remote()}
+        return Inventory(pods, self.nodes(), self.networks)
+
+    def own_pods(self) -> Iterable[Pod]:
+        """Of this node."""
+        pods: Mapping[str, Pod] = self._items[Kind.PODS]
+        return pods.values()
+
+    def count(self, kind: Kind) -> int:
+        return len(self._items[kind])
+
+    def nodes(self) -> dict[str, Node]:
+        return {node.name: node for node in self._items[Kind.NODES].values()}
+
+    def namespaces(self) -> Mapping[str, Namespace]:
+        return {each.name: each for each in self._items[Kind.NAMESPACES].values()}
+
+    def tier_object(self) -> Json | None:
+        held: bytes | None = self._items[Kind.TIERS].get(self.tier)
+        return None if held is None else _read(held)
+
+    def tier_text(self) -> TierText:
+        """What a judgement depends on. Parts that the Tier doesn't name, of another revision, don't count."""
+        tier: bytes | None = self._items[Kind.TIERS].get(self.tier)
+        held = {**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}
+        named = () if tier is None else _named(_read(tier))
+        return TierText(tier, {name: held[name] for name in named if name in held})
+
+    def parts(self) -> Mapping[str, Json]:
+        return Parts({**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}, _read)
+
+    def problems(self) -> tuple[str, ...]:
+        return tuple(problem for _, found in sorted(self._problems.items(), key=str) for problem in found)
+
+    def _replace(self, change: Listed) -> None:
+        kind, seen = change.kind, self._seen[change.kind]
+        if change.first:
+            seen.clear()
+            self._problems.pop((kind, ""), None)
+        if change.problem:
+            self._problems[kind, ""] = (change.problem,)
+        for raw in change.objects:
+            seen.add(_key(kind, raw))
+            self._keep(kind, raw)
+        if change.last:
+            for vanished in self._items[kind].keys() - seen:
+                self._forget(kind, vanished)
+            seen.clear()
+            self.listed.add(kind)
+
+    def _keep(self, kind: Kind, raw: Json) -> None:
+        key = _key(kind, raw)
+        self._problems.pop((kind, key), None)
+        if kind in _DECODERS:
+            decoded = _DECODERS[kind](raw)
+            item = self._with_right(decoded.item)
+            self._hold(self._items[kind].get(key), item)
+            self._items[kind][key] = item
+            if isinstance(item, Namespace):
+                self._entitle(item)
+            if decoded.problems:
+                self._problems[(kind, key)] = decoded.problems
+        elif kind is Kind.SLICES:
+            self._keep_slice(raw)
+        elif self._is_ours(kind, raw):
+            self._items[kind][key] = _written(raw)
+
+    def _keep_slice(self, raw: Json) -> None:
+        """Of this node itself the watch of its pods tells the truth. Another tier's slices aren't for us."""
+        found = slices.parse(raw)
+        if not self._is_ours(Kind.SLICES, raw) or (found.node and found.node == self.node):
+            self._forget(Kind.SLICES, found.name)
+            return
+        self._items[Kind.SLICES][found.name] = found.node
+        self.holders.replace_slice(found.name, found.node, found.pods)
+        if found.problems:
+            self._problems[Kind.SLICES, found.name] = found.problems
+
+    def _is_ours(self, kind: Kind, raw: Json) -> bool:
+        """A cluster may hold more than one tier; chunks and sets of another one are not kept."""
+        metadata = raw["metadata"]
+        name: str = metadata["name"] if kind is Kind.TIERS else (metadata.get("labels") or {}).get(TIER_LABEL, "")
+        return name == self.tier
+
+    def _with_right(self, item: Pod | Node | Namespace) -> Pod | Node | Namespace:
+        """A pod with what its namespace allows it; nothing is known of that before the namespace is."""
+        if not isinstance(item, Pod):
+            return item
+        return replace(item, allowed=self._allowed.get(item.namespace))
+
+    def _entitle(self, namespace: Namespace) -> None:
+        """What a namespace allows is looked at again whenever it changes, for pods that run already too."""
+        if self._allowed.get(namespace.name) == namespace.allowed:
+            return
+        self._allowed[namespace.name] = namespace.allowed
+        self.holders.entitle(namespace.name, namespace.allowed)
+        pods = self._items[Kind.PODS]
+        for uid, pod in pods.items():
+            if pod.namespace == namespace.name:
+                pods[uid] = replace(pod, allowed=namespace.allowed)
+                self._hold(pod, pods[uid])
+
+    def _forget(self, kind: Kind, key: str) -> None:
+        gone = self._items[kind].pop(key, None)
+        if kind is Kind.SLICES and gone is not None:
+            self.holders.replace_slice(key, gone, ())
+        if isinstance(gone, Namespace):
+            self._entitle(Namespace(gone.name))
+        self._hold(gone, None)
+        self._problems.pop((kind, key), None)
+
+    def _hold(self, before: object, after: object) -> None:
+        self.holders.replace(
+            before if isinstance(before, Pod | Node) else None, after if isinstance(after, Pod | Node) else None
+        )
+
+
+def _key(kind: Kind, raw: Json) -> str:
+    metadata = raw["metadata"]
+    key: str = metadata["uid"] if kind in _DECODERS else metadata["name"]
+    return key
+
+
+def _named(tier: Json) -> Iterator[str]:
+    """The parts of a Tier, whatever somebody made of it."""
+    spec = tier["spec"] if isinstance(tier["spec"], Mapping) else {}
+    for lists in (spec.get("addressSets"), spec.get("policyChunks")):
+        yield from filter(lambda name: isinstance(name, str), lists if isinstance(lists, list) else ())
+
+
+def _written(raw: Json) -> bytes:
+    """A policy as objects takes many times the room."""
+    return zlib.compress(json.dumps(_lean(raw)).encode(), 1)
+
+
+def _read(held: bytes) -> Json:
+    found: Json = json.loads(zlib.decompress(held))
+    return found
+
+
+def _lean(raw: Json) -> Json:
+    """A tier object without what the API server adds, but with what tells a recreated one from a changed one."""
+    metadata = {key: raw["metadata"][key] for key in ("name", "uid", "labels") if key in raw["metadata"]}
+    return {"apiVersion": API_VERSION, "kind": raw.get("kind", ""), "metadata": metadata, "spec": raw["spec"]}

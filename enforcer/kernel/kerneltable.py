@@ -1,0 +1,339 @@
+"""Our table in the kernel: loaded whole, changed in one transaction, watched for what others do to it.
+
+Knows nothing of policies. Every change begins a new number of accepted connections. `enforcer.kernel.reconcile` calls
+it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+
+import structlog
+
+from enforcer.errors import KernelError, LoadError
+from enforcer.kernel import elements, inspection, nft, portrait, transaction, way
+from enforcer.kernel.announcements import Edit, TableChanges
+from enforcer.kernel.inspection import FEW, UNKNOWN, Drift, Known, Places, Torn
+from enforcer.kernel.numbering import Numbering
+from enforcer.kernel.portrait import ELEMENTS, RULES, Key, Tally
+from enforcer.kernel.snapshot import Snapshot
+from enforcer.kernel.transaction import Transaction
+from enforcer.rules import frame
+from enforcer.rules.generations import Marks
+from enforcer.rules.residents import Moves
+from enforcer.rules.table import Chain, Change, Table, diff
+from enforcer.rules.terminals import LIVE, STAMP
+from enforcer.wire.datatypes import TYPES
+
+_PATIENCE = 0.1  # seconds for an announcement that is under way
+_LARGE = 20_000  # elements that are more than the socket of announcements holds
+_log = structlog.get_logger()
+
+
+class KernelTable:
+    """The table of this name. Nothing of it is known before `load` or after `distrust`."""
+
+    def __init__(self, name: str, marks: Marks) -> None:
+        self._name = name
+        self._marks = marks
+        self._nft = nft.Nftables()
+        self._changes = TableChanges(name, self._nft.port)
+        self._overheard: list[Edit] = []
+        self._numbering = Numbering(marks)
+        self._known: Known | None = None
+
+    @property
+    def known(self) -> bool:
+        return self._known is not None
+
+    @property
+    def problem(self) -> str:
+        return self._numbering.problem
+
+    def fileno(self) -> int:
+        """Readable when anybody changed any table."""
+        return self._changes.fileno()
+
+    def counters(self) -> dict[str, list[nft.Counted]]:
+        """Of the rules of each chain, in order."""
+        return self._nft.counters(self._name)
+
+    def exists(self) -> bool:
+        return self._nft.flags(self._name) is not None
+
+    def stands(self, hooked: Iterable[str] = ()) -> bool:
+        """Whether it is there and awake, and packets come to these chains."""
+        return self._nft.stands(self._name, hooked)
+
+    def delete(self) -> None:
+        self._known = None
+        with closing(nft.Nftables()) as fresh:
+            fresh.delete(self._name)
+
+    def distrust(self) -> None:
+        """Load it whole in the next pass."""
+        self._known = None
+
+    def close(self) -> None:
+        self._nft.close()
+        self._changes.close()
+        self._numbering.close()
+
+    # What others do
+
+    def audit(self, places: Places) -> Drift | None:
+        """Whether the table is as we left it. Only what somebody touched is looked at; all, where that isn't known."""
+        known = self._known
+        if known is None:
+            return None
+        now = self._nft.generation()
+        edits = self._only_ours() if now == known.generation else self._heard(now)
+        overheard, self._overheard = self._overheard, []
+        if edits is None:
+            found = inspection.of_everything(self._nft, known)
+            self._changes.overrun = found is None
+            torn = found or Torn()
+        else:
+            known.generation = max(now, self._changes.seen)
+            torn = inspection.of_edits(self._nft, known, [*overheard, *edits], places)
+        known.torn |= torn  # what a pass that failed left
+        if not known.torn:
+            return None
+        if not all(map(known.mends, known.torn.whole)):
+            self.distrust()
+        return Drift(known.torn.told(), tuple(dict.fromkeys(each.who for each in (*overheard, *(edits or ())))))
+
+    def _only_ours(self) -> list[Edit] | None:
+        """Where nobody else did anything, announcements that were lost just now were our own."""
+        if self._changes.overrun:
+            return None
+        edits = self._changes.read()
+        self._changes.overrun = False
+        return edits
+
+    def _heard(self, now: int) -> list[Edit] | None:
+        """What others did to the table up to a generation; None where that can't be told: all is looked at then."""
+        edits: list[Edit] = []
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            edits += self._changes.read()
+            if self._changes.overrun:
+                return None
+            if self._changes.seen >= now:
+                return edits
+            if time.monotonic() > deadline:
+                self._changes.overrun = True
+                return None
+            time.sleep(0.001)
+
+    # What we do
+
+    def load(self, table: Table, moves: Moves) -> None:
+        """The whole table, in place of whatever there is."""
+        there = self._nft.objects(self._name)
+        self._numbering.avoid(() if there is None else self._numbers())
+        number = self._numbering.following()
+        numbered = _numbered(table, self._marks, number)
+        self._known, self._overheard, self._changes.overrun = None, [], False  # all of that goes
+        loaded = None if there is None else self._adopted(numbered, moves, there)
+        generation, tally = loaded or self._loaded(numbered, moves, replacing=there is not None)
+        self._numbering.taken(number)
+        self._known = Known(table, generation, tally)
+        self._remember(self._known)
+
+    def _loaded(self, table: Table, moves: Moves, *, replacing: bool) -> tuple[int, Tally]:
+        """From nothing, in one transaction. In the kernel, ranges hold only some time after the rules do."""
+        made = Transaction(self._name)
+        if replacing:
+            made.delete_table()
+        tally = Tally()
+        own, members = transaction.own(table), _members(table, moves)
+        transaction.whole(made, table, tally.counted(own), tally.counted(members))
+        return self._commit(made, self._nft.generation(), large=True), tally
+
+    def _adopted(self, table: Table, moves: Moves, there: Mapping[Key, int]) -> tuple[int, Tally] | None:
+        """Over what a former agent left, so that no packet comes to rules before their sets are filled.
+
+        None where the kernel doesn't take it.
+        """
+        change = way.adoption(table, there)
+        if change is None:
+            return None
+        made = Transaction(self._name)
+        way.declare(made, table, change)
+        way.write(made, table, change, moves)
+        try:
+            generation = self._commit(made, self._make_ready(change, self._nft.generation()), large=True)
+        except LoadError as error:
+            _log.warning("a former agent's table is replaced as a whole", why=str(error))
+            return None
+        tally = Tally()
+        for name, records in itertools.chain(transaction.own(table), _members(table, moves)):
+            tally.add(name, records)
+        return generation, tally
+
+    def restore(self, held: Snapshot) -> None:
+        """What was saved, in place of whatever there is. It stays unknown: the next pass loads what is then right."""
+        self._commit(held, self._nft.generation(), large=True)
+
+    def begin_numbers(self) -> None:
+        """A table that was restored knows no accepted connections: they get a number from now on."""
+        if not self._marks.mask or any(True for _ in self._numbers()):
+            return
+        self._numbering.avoid(())
+        number = self._numbering.following()
+        made = Transaction(self._name)
+        self._renumber(made, number)
+        self._commit(made, self._nft.generation(), large=False)
+        self._numbering.taken(number)
+
+    def change(self, table: Table, moves: Moves, everybody: Callable[[], Moves]) -> Change | None:
+        """To another table, whose sets hold others; what is torn is mended. None where nothing had to be done."""
+        known = self._known
+        if known is None:
+            raise KernelError("the table is not known; it must be loaded whole")
+        change = Change(self._name) if table is known.table else diff(known.table, table)
+        if not change and not moves and not known.torn:
+            known.table = table
+            return None
+        torn = known.torn
+        change, moves = way.without(change, moves, [name for kind, name in torn.whole if kind == ELEMENTS])
+        known.generation = self._make_ready(change, known.generation)
+        number = self._numbering.following()
+        made = Transaction(self._name)
+        way.put_back(made, torn.strays)
+        many = way.write(made, table, change, moves)
+        if torn.whole:
+            many = _LARGE + 1
+            way.mend(made, known.tally, table, torn.whole, everybody)
+        self._renumber(made, number)
+        try:
+            known.generation = self._commit(made, known.generation, large=many > _LARGE)
+        except KernelError:
+            if change.new_chains or change.new_sets or torn:
+                self.distrust()  # what was made ready stands about
+            raise
+        self._numbering.taken(number)
+        way.count(known.tally, known.table, table, change, moves)
+        known.tally.sums.pop(LIVE, None)
+        known.tally.add(LIVE, self._live_records(number))
+        known.table = table
+        known.torn = Torn()
+        self._learn(known, change, (name for kind, name in torn.whole if kind == RULES))
+        return change
+
+    def _make_ready(self, change: Change, before: int) -> int:
+        """What is new, before anything leads there, in a transaction of its own.
+
+        A packet that is under way at the moment of a change follows the old rules, but looks up the new elements: it
+        would come to chains that are still empty for it.
+        """
+        if not change.new_chains and not change.new_sets:
+            return before
+        made = Transaction(self._name)
+        many = way.write_new(made, change)
+        return self._commit(made, before, large=many > _LARGE)
+
+    def _renumber(self, made: Transaction, number: int | None) -> None:
+        if not self._marks.mask:
+            return
+        if number is not None:
+            made.flush_chain(STAMP)
+            made.add_rules(STAMP, Chain(frame.stamp(self._marks, number)))
+        made.flush_set(LIVE)
+        made.add_elements(LIVE, self._live_records(number))
+
+    def _live_records(self, number: int | None) -> list[bytes]:
+        return list(elements.records("mark", frame.live(self._marks, number), interval=False))
+
+    def _commit(self, made: nft.Commands, before: int, *, large: bool) -> int:
+        """The generation up to which all is known afterwards."""
+        missed = self._changes.overrun
+        if large:
+            self._changes.deaf()
+        try:
+            self._nft.commit(made)
+        finally:
+            after = self._nft.generation()
+            ours = after == before + 1
+            if large:
+                self._changes.caught_up(after)
+                self._changes.overrun = missed or not ours
+        return after if ours else before
+
+    def _learn(self, known: Known, change: Change, mended: Iterable[str]) -> None:
+        """What the kernel's own dump of what we made looks like, to compare with later."""
+        filled = {*change.new_chains, *change.refilled_chains, *change.raw, *mended, STAMP}
+        if len(filled) + len(change.new_sets) > FEW:
+            self._remember(known)
+            return
+        for chain in change.gone_chains:
+            known.objects.pop(("chain", chain), None)
+            known.rules.pop(chain, None)
+        for name, keyword in change.gone_sets.items():
+            known.objects.pop((keyword, name), None)
+        known.objects |= self._nft.named_objects(self._name, change.new_chains, change.new_sets)
+        for chain in filled:
+            known.rules.pop(chain, None)
+        known.rules |= self._nft.rules_digests(self._name, filled)
+        self._unlearn(known, change, filled)
+
+    def _unlearn(self, known: Known, change: Change, filled: set[str]) -> None:
+        """What others touched since our change is not taken for ours: the next audit hears of it."""
+        now = self._nft.generation()
+        if now == known.generation:
+            return
+        edits = self._heard(now)
+        touched = {key for each in edits or () for key in each.keys}
+        for name in filled:
+            if edits is None or (RULES, name) in touched:
+                known.rules[name] = UNKNOWN
+        for name in change.new_chains:
+            if edits is None or ("chain", name) in touched:
+                known.objects["chain", name] = UNKNOWN
+        for name, each in change.new_sets.items():
+            if edits is None or ("set", name) in touched:
+                known.objects[each.keyword, name] = UNKNOWN
+        if edits:
+            self._overheard += edits
+        elif edits is not None:
+            known.generation = max(now, self._changes.seen)
+
+    def _remember(self, known: Known) -> None:
+        """All of it."""
+        found = self._nft.look(self._name)
+        self._verify(known)
+        if found is not None:
+            known.objects, known.rules = dict(found.objects), dict(found.rules)
+
+    def _verify(self, known: Known) -> None:
+        """That what was looked at is our own work. Raises KernelError, and knows nothing then, where it may not be."""
+        now = self._nft.generation()
+        if known.generation == now:
+            return
+        edits = self._heard(now)
+        if edits is None or edits:
+            self._known = None
+            raise KernelError("the rules were changed by somebody else while they were loaded; trying again")
+        known.generation = max(now, self._changes.seen)
+
+    def _numbers(self) -> Iterator[int]:
+        """The numbers that a table of a former agent gives."""
+        for record in portrait.records(self._nft.elements(self._name, LIVE)):
+            key = elements.key_of(record)
+            if len(key) == TYPES["mark"].length:
+                yield self._marks.number(int.from_bytes(key, "little"))
+
+
+def _members(table: Table, moves: Moves) -> Iterator[tuple[str, list[bytes]]]:
+    return ((place.set, records) for place, records in way.members(table, moves))
+
+
+def _numbered(table: Table, marks: Marks, number: int | None) -> Table:
+    live = replace(table.sets[LIVE], elements=frame.live(marks, number))
+    stamp = Chain(frame.stamp(marks, number) if number is not None else ())
+    return replace(table, sets={**table.sets, LIVE: live}, chains={**table.chains, STAMP: stamp})

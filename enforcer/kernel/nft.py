@@ -1,0 +1,239 @@
+"""The one door to nftables, by netlink: one transaction, and what a table looks like.
+
+Runs no program. Judges nothing, keeps nothing. In the network namespace of its thread; `enforcer.kernel.reconcile`
+calls it.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Protocol
+
+from enforcer.errors import KernelError
+from enforcer.kernel import elements, portrait
+from enforcer.kernel.portrait import Key, Portrait
+from enforcer.kernel.transaction import Transaction
+from enforcer.wire.messages import (
+    DUMP,
+    ERROR,
+    INET,
+    NFTABLES,
+    REQUEST,
+    attribute,
+    attributes,
+    messages,
+    netfilter,
+    text,
+)
+from enforcer.wire.netlink import NETFILTER, RECEIVE, answers, error_code, open_socket, refuse
+
+_GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS, _GET_OBJECT, _GET_FLOWTABLE = (
+    NFTABLES << 8 | kind for kind in (1, 4, 7, 10, 13, 19, 23)
+)
+_GET_GENERATION = NFTABLES << 8 | 16
+_GENERATION_ID = 1
+_SO_SNDBUFFORCE = 32
+_INTERRUPTED = 0x10
+_PATIENCE, _ANSWER_SECONDS = 1.0, 10.0
+_FLAGS, _DORMANT, _HOOK, _TABLE_HANDLE = 2, 1, 4, 4
+
+
+Counted = tuple[int, int]
+"""Packets and bytes."""
+
+
+class Commands(Protocol):
+    """A whole transaction as the kernel takes it, and the words for each of its commands."""
+
+    def data(self) -> bytes | memoryview: ...
+
+    def named(self, sequence: int) -> str: ...
+
+
+class Nftables:
+    """A socket to nftables, for one thread. `port` is what the kernel's announcements call us.
+
+    It is kept: closing one costs milliseconds where there are many rules.
+    """
+
+    def __init__(self) -> None:
+        self._socket = open_socket(NETFILTER)
+        self.port: int = self._socket.getsockname()[0]
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def commit(self, transaction: Commands) -> None:
+        """Have it taken, whole or not at all. Raises LoadError with the words of what failed.
+
+        The kernel works it off while it is sent, so its complaints are there afterwards; success says nothing.
+        """
+        data = transaction.data()
+        self._drain()
+        _make_room(self._socket, len(data))
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            refuse(error.errno or 0, f"sending {len(data)} bytes of rules to the kernel")
+        for sequence, code in self._complaints():
+            refuse(code, transaction.named(sequence))
+
+    def generation(self) -> int:
+        """The number of the last change to any table. Costs microseconds."""
+        self._send(netfilter(_GET_GENERATION, REQUEST, 1, 0, 0))
+        answer = next(answers(self._socket))
+        if answer.kind == ERROR:
+            refuse(error_code(answer), "asking for the generation of the tables")
+        return int.from_bytes(attributes(answer.body).get(_GENERATION_ID, b""), "big")
+
+    def flags(self, table: str) -> int | None:
+        """Of a table of the family inet; None where there is none."""
+        body = self._ask(_GET_TABLE, text(1, table))
+        return None if body is None else int.from_bytes(attributes(body).get(_FLAGS, b""), "big")
+
+    def stands(self, table: str, hooked: Iterable[str]) -> bool:
+        """Whether there is a table that is awake, and packets come to each of these chains and find rules there."""
+        flags = self.flags(table)
+        return flags is not None and not flags & _DORMANT and all(self._is_hooked(table, each) for each in hooked)
+
+    def _is_hooked(self, table: str, chain: str) -> bool:
+        found = self._ask(_GET_CHAIN, text(1, table), text(3, chain))
+        return found is not None and _HOOK in attributes(found) and bool(self.rules_digests(table, [chain]))
+
+    def delete(self, table: str) -> None:
+        """Remove a table; fine where there is none."""
+        transaction = Transaction(table)
+        transaction.add_table()
+        transaction.delete_table()
+        self.commit(transaction)
+
+    def look(self, table: str, *, elements_of: tuple[str, ...] = ()) -> Portrait | None:
+        """The table as it is; None where there is none. Each set of elements is a question of its own."""
+        found = self.objects(table)
+        if found is None:
+            return None
+        rules = portrait.rules_digests(self._dump(_GET_RULE, text(1, table)), table)
+        there = {key[1] for key in found if key[0] in portrait.SETS}
+        held = {each: portrait.tally(self.elements(table, each)) for each in elements_of if each in there}
+        return Portrait(found, rules, held)
+
+    def objects(self, table: str) -> dict[Key, int] | None:
+        """All of a table but rules and elements; None where there is none."""
+        flags, own = self.flags(table), text(1, table)
+        if flags is None:
+            return None
+        dumps = {
+            "chain": self._dump(_GET_CHAIN),
+            "set": self._dump(_GET_SET, own),
+            "counter": self._dump(_GET_OBJECT, own),
+            "flowtable": self._dump(_GET_FLOWTABLE, own),
+        }
+        return portrait.objects(table, flags, dumps)
+
+    def named_objects(self, table: str, chains: Iterable[str], sets: Iterable[str]) -> dict[Key, int]:
+        """Of these chains and sets, those that are there: cheaper than all objects where they are few."""
+        own = text(1, table)
+        asked = {
+            "chain": [self._ask(_GET_CHAIN, own, text(3, each)) for each in chains],
+            "set": [self._ask(_GET_SET, own, text(2, each)) for each in sets],
+        }
+        return portrait.objects(table, None, {kind: filter(None, bodies) for kind, bodies in asked.items()})
+
+    def rules_digests(self, table: str, chains: Iterable[str]) -> dict[str, int]:
+        """Of the rules of these chains, but for those without any."""
+        own, found = text(1, table), dict[str, int]()
+        for each in chains:
+            found |= portrait.rules_digests(self._dump(_GET_RULE, own, text(2, each)), table)
+        return found
+
+    def element(self, table: str, name: str, key: bytes) -> bytes | None:
+        """The record of a set's element; None where it has none of this key."""
+        wanted = attribute(3, elements.record(elements.key(key)))
+        body = self._ask(_GET_ELEMENTS, text(1, table), text(2, name), wanted)
+        return None if body is None else next(portrait.records([body]), None)
+
+    def elements(self, table: str, name: str) -> list[bytes]:
+        """The messages that tell a set's elements."""
+        return self._dump(_GET_ELEMENTS, text(1, table), text(2, name))
+
+    def counters(self, table: str) -> dict[str, list[Counted]]:
+        """The counters of the rules of each chain that has any, in order, by the chain's name."""
+        found: dict[str, list[Counted]] = {}
+        for chain, rule in portrait.rules(self._dump(_GET_RULE, text(1, table)), table):
+            for each in portrait.counted(rule):
+                found.setdefault(chain, []).append(each)
+        return found
+
+    def named_counters(self, table: str) -> dict[str, Counted]:
+        """Those that are no rule's. Costs microseconds."""
+        return dict(portrait.named_counters(self._dump(_GET_OBJECT, text(1, table))))
+
+    def handle(self, table: str) -> int | None:
+        """Another one for each table that ever was; None where there is none."""
+        body = self._ask(_GET_TABLE, text(1, table))
+        return None if body is None else int.from_bytes(attributes(body).get(_TABLE_HANDLE, b""), "big")
+
+    def _ask(self, kind: int, *chosen: bytes) -> bytes | None:
+        """The body of the one answer; None where there is no such thing. Raises KernelError."""
+        self._send(netfilter(kind, REQUEST, 1, INET, 0, *chosen))
+        answer = next(answers(self._socket))
+        if answer.kind != ERROR:
+            return answer.body
+        if error_code(answer) != errno.ENOENT:
+            refuse(error_code(answer), "looking at our rules")
+        return None
+
+    def _dump(self, kind: int, *chosen: bytes) -> list[bytes]:
+        """The bodies of the answers, all from one state of the tables. Raises KernelError."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            bodies, whole = self._dumped(netfilter(kind, REQUEST | DUMP, 1, INET, 0, *chosen))
+            if whole:
+                return bodies
+            if time.monotonic() > deadline:
+                raise KernelError("our rules can't be listed: somebody changes tables all the time; trying again")
+
+    def _dumped(self, request: bytes) -> tuple[list[bytes], bool]:
+        """And whether nothing was changed meanwhile."""
+        self._send(request)
+        bodies: list[bytes] = []
+        whole = True
+        for each in answers(self._socket):
+            whole = whole and not each.flags & _INTERRUPTED
+            if each.kind == ERROR:
+                if error_code(each) != errno.ENOENT:
+                    refuse(error_code(each), "listing our rules")
+                break
+            if each.done:
+                break
+            bodies.append(each.body)
+        return bodies, whole
+
+    def _send(self, request: bytes) -> None:
+        self._drain()
+        self._socket.settimeout(_ANSWER_SECONDS)
+        self._socket.send(request)
+
+    def _drain(self) -> None:
+        for _ in self._complaints():
+            pass
+
+    def _complaints(self) -> Iterator[tuple[int, int]]:
+        self._socket.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                for each in messages(self._socket.recv(RECEIVE)):
+                    if each.kind == ERROR and (code := error_code(each)):
+                        yield each.sequence, code
+
+
+def _make_room(made: socket.socket, size: int) -> None:
+    """For one long message."""
+    try:
+        made.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size + 65_536)
+    except PermissionError:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size + 65_536)

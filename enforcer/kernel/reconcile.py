@@ -1,0 +1,289 @@
+"""The only writer to the kernel: brings our table to what policy and holders say, and back when others changed it.
+
+Decides nothing about traffic. Blocking, for one thread at a time: `enforcer.service` calls it from a thread of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from enforcer import thrift
+from enforcer.errors import EnforcerError, KernelError, LoadError, StateError
+from enforcer.kernel import kernelfit, saved, snapshot
+from enforcer.kernel.inspection import Drift
+from enforcer.kernel.kerneltable import KernelTable
+from enforcer.kernel.snapshot import Snapshot
+from enforcer.rules import strangers
+from enforcer.rules.feed import Feed
+from enforcer.rules.members import Membership, Place
+from enforcer.rules.options import Failure, Options
+from enforcer.rules.residents import Residents
+from enforcer.rules.ruleset import TABLE, Plan, Ruleset, lockdown
+from enforcer.rules.table import Table
+from enforcer.rules.zoneids import ZoneKey
+from enforcer.wire import netlink
+from zones.net import AddressSet
+from zones.policy import Policy
+
+_OTHER_SETTINGS = (
+    "the last rules were made with other settings (mode, nflog, connectionMark); "
+    "new ones come as soon as the API server has told everything"
+)
+_SAVE_EVERY = 300.0  # seconds between saves that only pods have changed for
+
+
+class Action(StrEnum):
+    """What a pass did to the kernel. TAKE_OVER: a table was there that wasn't, or was no longer, as we knew it."""
+
+    NONE = "nothing to do"
+    FIRST_LOAD = "first load"
+    TAKE_OVER = "taken over"
+    SWAP = "rules swapped"
+    ELEMENTS = "elements changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What is in force after a pass. With `problems`, that is the last good ruleset; `revision` is always its own."""
+
+    revision: int | None
+    action: Action
+    ruleset: Ruleset | None
+    drift: Drift | None = None
+    problems: tuple[str, ...] = ()
+
+
+class Reconciler:
+    """Raises LockedError where another agent is at work on this node."""
+
+    def __init__(
+        self,
+        node_name: str,
+        options: Options | None = None,
+        failure: Failure = Failure.CLOSED,
+        state_dir: Path | None = None,
+    ) -> None:
+        self._lock = netlink.NodeLock()
+        self._options = options or Options()
+        self._table = KernelTable(TABLE, self._options.marks)
+        self._residents = Residents(node_name)
+        self._node_name = node_name
+        self._failure = failure
+        self._state_dir = state_dir
+        self._keeper = None if state_dir is None else saved.Keeper(state_dir)
+        self._local_addresses = netlink.LocalAddresses()
+        self._networks = AddressSet()
+        self._wish: _Wish | None = None
+        self._told: Membership | None = None
+        self._in_force: Ruleset | None = None
+        self._policy: Policy | None = None
+        self._revision: int | None = None
+        self._saved_at = -1e9
+        self._unsaved = False
+        self._kept: tuple[int | None, Ruleset | None] = None, None
+
+    def fileno(self) -> int:
+        """Readable when somebody changed any table of nftables: worth a pass."""
+        return self._table.fileno()
+
+    def restore(self, feed: Feed | None = None) -> Applied:
+        """First thing at start: without a table in the kernel, load the last good state, or close the node.
+
+        `feed`: what is known before anybody is asked: the networks of pods.
+        """
+        try:
+            return self._restore(feed or Feed())
+        except KernelError as error:
+            return Applied(self._revision, Action.NONE, None, problems=_why(error))
+
+    def apply(self, policy: Policy | None, feed: Feed, now: datetime, *, revision: int | None = None) -> Applied:
+        """One pass: look, change. A policy of None changes nothing but closes a node that never had one."""
+        drift: Drift | None = None
+        try:
+            self._residents.take(feed, self._local_addresses())
+            self._networks = feed.pod_networks
+            drift = self._table.audit(self._places)
+            with thrift.undisturbed():
+                action = self._converge(policy, now, revision, drifted=drift is not None)
+        except KernelError as error:
+            return Applied(self._revision, Action.NONE, self._in_force, drift, _why(error))
+        self._save(action)
+        return Applied(self._revision, action, self._in_force, drift, self._problems())
+
+    def enforces(self) -> bool:
+        """Whether there is any table of ours that packets come to. Raises KernelError."""
+        return self._table.stands()
+
+    def settle(self) -> None:
+        """Wait until what is in force is saved too."""
+        if self._keeper is not None:
+            self._keeper.settle()
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        """By the id of the rule that decided: packets that it denied, connections that it allowed, and bytes.
+
+        Raises KernelError.
+        """
+        if self._in_force is None:
+            return {}
+        chains = {f"{each.verdict}-{key}": key for key, each in self._in_force.terminals.items()}
+        return {chains[chain]: counted[0] for chain, counted in self._table.counters().items() if chain in chains}
+
+    def flush(self) -> None:
+        """Remove the table and what was saved of it: nothing is enforced any more. Raises KernelError."""
+        self._table.delete()
+        self._in_force = self._revision = self._policy = self._wish = None
+        if self._state_dir is None or self._keeper is None:
+            return
+        try:
+            self._keeper.settle()
+            saved.discard(self._state_dir)
+        except OSError as error:
+            where = self._state_dir / snapshot.FILE
+            raise KernelError(
+                f"{where} can't be removed: {error.strerror}; remove it, or a restart loads it"
+            ) from error
+
+    def stop(self) -> None:
+        """Let go of the node; the rules stay in force."""
+        self._lock.release()
+        self._table.close()
+        self._local_addresses.close()
+        if self._keeper is not None:
+            self._keeper.close()
+
+    # What should be
+
+    def _converge(self, policy: Policy | None, now: datetime, revision: int | None, *, drifted: bool) -> Action:
+        wish = self._wanted(policy, now)
+        if wish is None:
+            return Action.NONE
+        known = self._table.known and self._told is not None
+        action = self._change(wish) if known else self._load(wish)
+        self._residents.told()
+        self._told, self._in_force = wish.plan.members, wish.ruleset
+        if policy is not None:
+            self._policy, self._revision = policy, revision
+        return Action.TAKE_OVER if drifted else action
+
+    def _wanted(self, policy: Policy | None, now: datetime) -> _Wish | None:
+        policy = policy or self._policy
+        if policy is None:
+            if self._failure is Failure.OPEN or (not self._table.known and self._table.stands()):
+                return None
+            policy = _LOCKDOWN
+        if self._wish is None or not self._wish.is_of(policy, now):
+            plan = Plan(policy, self._node_name, now, self._options)
+            self._wish = _Wish(policy, plan, self._networks, self._ruleset(policy, plan))
+        elif self._networks != self._wish.networks or not self._zones(policy) <= self._wish.plan.members.ids.keys():
+            self._wish.networks, self._wish.ruleset = self._networks, self._ruleset(policy, self._wish.plan)
+        return self._wish
+
+    def _ruleset(self, policy: Policy, plan: Plan) -> Ruleset:
+        made = plan.ruleset(self._residents.zones(plan.members.zoning), self._networks)
+        return strangers.shut(made, self._options) if policy is _LOCKDOWN and not self._networks else made
+
+    def _zones(self, policy: Policy) -> set[ZoneKey]:
+        return self._residents.zones(policy.zoning)
+
+    # How to get there
+
+    def _places(self, address: bytes) -> tuple[Place, ...]:
+        return () if self._told is None else self._residents.places(address, self._told)
+
+    def _change(self, wish: _Wish) -> Action:
+        told = self._told or wish.plan.members
+        moves = self._residents.changed(told, wish.plan.members)
+        change = self._table.change(wish.ruleset.table, moves, lambda: self._residents.all(wish.plan.members))
+        if change is None:
+            return Action.NONE
+        return Action.SWAP if change.structural else Action.ELEMENTS
+
+    def _load(self, wish: _Wish) -> Action:
+        there = self._table.exists()
+        self._table.load(wish.ruleset.table, self._residents.all(wish.plan.members))
+        return Action.TAKE_OVER if there else Action.FIRST_LOAD
+
+    # Restarts
+
+    def _restore(self, feed: Feed) -> Applied:
+        held, known, problems = self._held()
+        alike = held is not None and held.options == self._options
+        self._revision = None if held is None else held.revision
+        if self._table.stands(() if held is None else held.hooked):
+            if alike:
+                self._table.begin_numbers()
+            return Applied(self._revision, Action.NONE, known, problems=problems)
+        if held is not None and alike:
+            self._table.restore(held)
+            self._table.begin_numbers()
+            return Applied(self._revision, Action.FIRST_LOAD, known)
+        self._revision = None
+        self._residents.take(feed, self._local_addresses())
+        self._networks = feed.pod_networks
+        action = self._converge(None, datetime.min.replace(tzinfo=UTC), None, drifted=False)
+        return Applied(None, action, self._in_force, problems=problems)
+
+    def _held(self) -> tuple[Snapshot | None, Ruleset | None, tuple[str, ...]]:
+        """What was saved, what its log records mean, and what is wrong with it."""
+        try:
+            held = None if self._state_dir is None else snapshot.read(self._state_dir)
+            if held is None:
+                return None, None, ()
+            known = Ruleset(Table(TABLE, {}, {}), saved.terminals(held), None)
+        except StateError as error:
+            return None, None, (str(error),)
+        return held, known, () if held.options == self._options else (_OTHER_SETTINGS,)
+
+    def _save(self, action: Action) -> None:
+        """This node's pods are left out: after a restart they have other addresses, and others may have theirs.
+
+        To gather everybody takes a while: where only pods came and went, it waits for a pass with nothing else to do.
+        """
+        self._unsaved = self._unsaved or action is not Action.NONE
+        if self._keeper is None or self._policy is None or self._in_force is None or self._told is None:
+            return
+        fresh = self._kept[0] != self._revision or self._kept[1] is not self._in_force
+        patience = _SAVE_EVERY if action is Action.NONE else 2 * _SAVE_EVERY
+        waits = self._unsaved or bool(self._keeper.problem)
+        if fresh or (waits and time.monotonic() >= self._saved_at + patience):
+            self._unsaved, self._saved_at, self._kept = False, time.monotonic(), (self._revision, self._in_force)
+            members = self._residents.all(self._told, but_own_pods=True)
+            kept = strangers.cut_off(self._in_force, self._told, self._options)
+            whole = saved.Saved(self._revision, kept.table, members, dict(kept.terminals), self._options)
+            self._keeper.keep(whole, thorough=fresh)
+
+    def _problems(self) -> tuple[str, ...]:
+        saving = self._keeper.problem if self._keeper else ""
+        return tuple(filter(None, (self._table.problem, saving)))
+
+
+def _why(error: EnforcerError) -> tuple[str, ...]:
+    """Where the kernel refuses rules, what it lacks is worth knowing."""
+    lacking = kernelfit.lacking() if isinstance(error, LoadError) else ""
+    return tuple(filter(None, (str(error), lacking)))
+
+
+@dataclass(slots=True)
+class _Wish:
+    """The rules that a policy asks for, as long as no schedule opens or closes."""
+
+    policy: Policy
+    plan: Plan
+    networks: AddressSet
+    ruleset: Ruleset
+
+    def is_of(self, policy: Policy, now: datetime) -> bool:
+        if self.policy is not policy:
+            if self.policy != policy:
+                return False
+            self.policy = policy
+        change = self.plan.next_change
+        return change is None or now < change
+
+
+_LOCKDOWN = lockdown()

@@ -1,0 +1,124 @@
+"""What is saved of the table in force, for a node that restarts: everything but who is on this node.
+
+`enforcer.kernel.snapshot` is the file. `enforcer.kernel.reconcile` calls it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from sys import intern
+from typing import Any
+
+from enforcer import statefile, thrift
+from enforcer.errors import StateError
+from enforcer.kernel import snapshot, transaction, way
+from enforcer.kernel.snapshot import Snapshot
+from enforcer.kernel.transaction import Transaction
+from enforcer.rules.options import Options
+from enforcer.rules.residents import Moves
+from enforcer.rules.table import Chain, Table
+from enforcer.rules.terminals import LIVE, STAMP, Terminal
+from zones import canonical
+from zones.policy import Verdict
+from zones.rules import Log, Origin
+
+
+class Keeper:
+    """Saves in a thread of its own, what came last; the kernel's thread never waits for the disk.
+
+    `problem`: why the last one could not be saved.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="saving")
+        self._last: Future[None] | None = None
+        self.problem = ""
+
+    def keep(self, saved: Saved, *, thorough: bool = True) -> None:
+        """`thorough`: after a change of the whole table. There is memory to give back then, which stops everything."""
+        self._last = self._thread.submit(self._save, saved)
+        if thorough:
+            self._last.add_done_callback(lambda _: thrift.give_back())
+
+    def settle(self) -> None:
+        """Wait until everything is saved."""
+        if self._last is not None:
+            self._last.result()
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    def _save(self, saved: Saved) -> None:
+        try:
+            save(self._state_dir, saved)
+            statefile.read(self._state_dir / snapshot.FILE, 0)
+            self.problem = ""
+        except StateError as error:
+            self.problem = f"{error}; until then nothing is in force after a restart"
+        except OSError as error:
+            where = self._state_dir / snapshot.FILE
+            self.problem = (
+                f"{where} can't be written: {error.strerror}; the rules are in force, but not after a restart"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What is to be saved. `members`: who is in the table's sets."""
+
+    revision: int | None
+    table: Table
+    members: Moves
+    terminals: Mapping[str, Terminal] = field(hash=False)
+    options: Options
+
+
+def save(state_dir: Path, saved: Saved) -> None:
+    """Raises OSError."""
+    table = _without_number(saved.table)
+    made = Transaction(table.name)
+    made.add_table()
+    made.delete_table()
+    members = ((place.set, records) for place, records in way.members(table, saved.members))
+    transaction.whole(made, table, transaction.own(table), members)
+    hooked = tuple(name for name, chain in table.chains.items() if chain.hook)
+    meaning = json.dumps({key: _told(each) for key, each in saved.terminals.items()}).encode()
+    snapshot.write(state_dir, Snapshot(saved.revision, table.name, hooked, saved.options, made.data(), meaning))
+
+
+def terminals(held: Snapshot) -> dict[str, Terminal]:
+    """What its log records mean. Raises StateError."""
+    try:
+        return {key: _terminal(each) for key, each in json.loads(bytes(held.terminals)).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StateError("what was saved of the rules' names can't be read: another version wrote it") from error
+
+
+def discard(state_dir: Path) -> None:
+    """Raises OSError where there is one that can't be removed."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        (state_dir / snapshot.FILE).unlink()
+
+
+def _without_number(table: Table) -> Table:
+    """The number of accepted connections is always a new one; until there is one, every packet is judged."""
+    live = replace(table.sets[LIVE], elements={})
+    return replace(table, sets={**table.sets, LIVE: live}, chains={**table.chains, STAMP: Chain()})
+
+
+def _told(terminal: Terminal) -> list[Any]:
+    origin, log = terminal.origin, terminal.log
+    told = [origin.name, origin.uuid, origin.rulebase, origin.device_group, log.start, log.end, log.profile]
+    return [*told, terminal.verdict.value, terminal.enforced, canonical.blocklists_json(terminal.blocklists)]
+
+
+def _terminal(told: list[Any]) -> Terminal:
+    name, uuid, rulebase, device_group, start, end, profile, verdict, enforced, lists = told
+    origin, log = Origin(name, uuid, intern(rulebase), intern(device_group)), Log(start, end, profile)
+    return Terminal(origin, Verdict(verdict), log, enforced, canonical.blocklists_of(lists))

@@ -1,0 +1,1 @@
+"""From what the kernel logged to records: flows, ends of connections, alerts, and exactly what was lost."""

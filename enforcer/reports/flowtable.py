@@ -1,0 +1,84 @@
+"""Many packets of one connection as one flow record, written as the spool holds it. Pure.
+
+Bounded in flows and in memory. `enforcer.reports.reporter` fills it and takes what is due.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from enforcer.reports.flows import Named, circumstances
+from enforcer.reports.records import Stamp, text, timestamp
+
+_MOST_KINDS = 4096
+
+
+@dataclass(slots=True)
+class _Counted:
+    """A flow that is still being counted."""
+
+    first: Named
+    last: float
+    packets: int
+    octets: int
+
+
+class FlowTable:
+    """Flows of the last window. Bounded: where it is full, the oldest leaves early."""
+
+    def __init__(self, window: float, capacity: int) -> None:
+        self._window = window
+        self.capacity = capacity
+        self._flows: OrderedDict[tuple[object, ...], _Counted] = OrderedDict()
+        self._kinds: dict[tuple[object, ...], str] = {}
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def add(self, named: Named, stamp: Stamp) -> bytes | None:
+        """Count a packet. A record is given where another flow had to leave for it."""
+        seen, key = named.seen, named.key
+        counted = self._flows.get(key)
+        if counted is not None:
+            counted.last, counted.packets, counted.octets = seen.at, counted.packets + 1, counted.octets + seen.length
+            return None
+        early = self._flows.popitem(last=False)[1] if len(self._flows) >= self.capacity else None
+        self._flows[key] = _Counted(named, seen.at, 1, seen.length)
+        return None if early is None else self._record(early, stamp)
+
+    def take(self, now: float, stamp: Stamp) -> Iterator[bytes]:
+        """The records of flows whose window is over."""
+        while self._flows:
+            oldest = next(iter(self._flows.values()))
+            if now - oldest.first.seen.at < self._window:
+                return
+            yield self._record(self._flows.popitem(last=False)[1], stamp)
+
+    def take_all(self, stamp: Stamp) -> Iterator[bytes]:
+        while self._flows:
+            yield self._record(self._flows.popitem(last=False)[1], stamp)
+
+    def _record(self, counted: _Counted, stamp: Stamp) -> bytes:
+        """`stamp.record`, `flows.described` and the counters, put together from parts that are written already."""
+        named = counted.first
+        began = timestamp(named.seen.at)
+        end = began if counted.last == named.seen.at else timestamp(counted.last)
+        return (
+            f'{stamp.begun("flow", began)},"source":{named.source.text(named.source_port)}'
+            f',"destination":{named.destination.text(named.port)},{self._circumstances(named)}'
+            f',"end":"{end}","moment":"{named.seen.moment.value}"'
+            f',"packets":{counted.packets},"bytes":{counted.octets}}}'
+        ).encode()
+
+    def _circumstances(self, named: Named) -> str:
+        """Rules that log are few at a time."""
+        seen = named.seen
+        key = (seen.rule, seen.protocol, seen.icmp_type, seen.reply, named.tier, named.revision)
+        found = self._kinds.get(key)
+        if found is None:
+            if len(self._kinds) >= _MOST_KINDS:
+                self._kinds.clear()
+            found = self._kinds[key] = text(circumstances(named))[1:-1]
+        return found

@@ -1,0 +1,103 @@
+"""From logged packets and conditions to records in the outbox. It never waits: what it gives is taken or counted.
+
+`enforcer.service` feeds it packets as they come and ticks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from enforcer.reports.alerts import Alert, AlertKind, Condition
+from enforcer.reports.alerttable import AlertTable
+from enforcer.reports.flows import Named, Names, name, read
+from enforcer.reports.flowtable import FlowTable
+from enforcer.reports.records import Json, Record, Stamp
+from enforcer.rules.ruleset import Terminal
+from enforcer.wire.nflog import Packet
+from zones.policy import Verdict
+
+_SLICE = 500
+
+
+@dataclass(slots=True)
+class Counts:
+    """Totals since the start."""
+
+    packets: int = 0
+    denied: int = 0
+    unattributed: int = 0
+    flows: int = 0
+    alerts: int = 0
+
+
+class Reporter:
+    """`put` takes records, in their order; `denied` is told of every denied packet."""
+
+    def __init__(
+        self,
+        stamp: Stamp,
+        flows: FlowTable,
+        alerts: AlertTable,
+        put: Callable[[Iterable[Record]], None],
+        denied: Callable[[Named], None] = lambda _: None,
+    ) -> None:
+        self._stamp = stamp
+        self.flows = flows
+        self.alerts = alerts
+        self._put = put
+        self._denied = denied
+        self.counts = Counts()
+
+    def packets(self, packets: Iterable[Packet], terminals: Mapping[str, Terminal], names: Names, now: float) -> None:
+        """Logged packets of one read. A prefix that names no rule belongs to a ruleset that is gone, or isn't ours."""
+        records: list[Record] = []
+        for packet in packets:
+            self.counts.packets += 1
+            seen = read(packet, terminals, now)
+            if seen is None:
+                self.counts.unattributed += 1
+                continue
+            named = name(seen, names)
+            early = self.flows.add(named, self._stamp)
+            if early is not None:
+                self.counts.flows += 1
+                records.append(early)
+            if seen.verdict is not Verdict.ALLOW:
+                self.counts.denied += 1
+                records += self._told(self.alerts.denied(named))
+                self._denied(named)
+        self._put(records)
+
+    def ended(self, records: Sequence[Record], unattributed: int) -> None:
+        """Connections that are over; of some more the rule isn't known."""
+        self.counts.flows += len(records)
+        self.counts.unattributed += unattributed
+        self._put(records)
+
+    def event(self, kind: AlertKind, subject: str, message: str, now: float, count: int = 1) -> None:
+        self._put(list(self._told(self.alerts.event(kind, subject, message, now, count))))
+
+    def tick(self, now: float) -> bool:
+        """Some of what has become due; whether that was all of it."""
+        flows = list(islice(self.flows.take(now, self._stamp), _SLICE))
+        self.counts.flows += len(flows)
+        self._put([*flows, *self._told(self.alerts.take(now))])
+        return len(flows) < _SLICE
+
+    def conditions(self, current: Iterator[Condition], now: float) -> None:
+        self._put(list(self._told(self.alerts.conditions(current, now))))
+
+    def finish(self, now: float) -> None:
+        """At the end: what was still being counted."""
+        while not self.tick(now):
+            pass
+        flows = list(self.flows.take_all(self._stamp))
+        self.counts.flows += len(flows)
+        self._put([*flows, *self._told(self.alerts.take_all(now))])
+
+    def _told(self, alerts: Iterable[Alert]) -> Iterator[Json]:
+        for alert in alerts:
+            self.counts.alerts += 1
+            yield alert.record(self._stamp)

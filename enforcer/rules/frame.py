@@ -1,0 +1,193 @@
+"""The chains around the rules: where packets come in, and what is settled before any zone is looked up. Pure.
+
+The same for every policy, but for its infrastructure rules. `enforcer.rules.ruleset` puts them into its table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from enforcer.rules import dispatch, matching
+from enforcer.rules.family import Family
+from enforcer.rules.generations import PHASES, Marks
+from enforcer.rules.matching import Sets
+from enforcer.rules.members import ISOLATED_SET, LOCAL, SPECIAL
+from enforcer.rules.options import Mode, Options
+from enforcer.rules.table import Chain, NamedSet
+from enforcer.rules.terminals import (
+    ACCEPTED,
+    ISOLATED_END,
+    LIVE,
+    LOCAL_DNS,
+    SPOOFED,
+    STAMP,
+    UNTRACKED,
+    Terminals,
+    stamping,
+)
+from enforcer.wire.assemble import assemble
+from enforcer.wire.messages import RawRule
+from zones.policy import ANYONE, InfrastructureRule, Verdict
+from zones.rules import NO_LOG
+
+# Before the hooks that network plug-ins filter in (0), after destination NAT (-100). On input after IPVS (98), which
+# takes Service traffic away there before its real end is known.
+_BEFORE_PLUGINS, _AFTER_IPVS = -5, 99
+_LIVE_SIZE = 4  # a fixed size makes the kernel take its quickest kind of set
+
+
+def raw_chains() -> dict[str, tuple[RawRule, ...]]:
+    """The chains whose rules nft's language can't say."""
+    by_connection = {family.named("dispatch"): dispatch.by_connection(family) for family in Family}
+    return by_connection | {family.named("stateless"): dispatch.by_packet(family) for family in Family}
+
+
+def chains(options: Options, infrastructure: Sequence[InfrastructureRule], terminals: Terminals) -> dict[str, Chain]:
+    """Forwarded, to this node, from this node: each packet passes one of the three, after destination NAT."""
+    known = _known(options.marks)
+    sources = tuple(_sources(terminals))
+    police_ = _police(infrastructure)
+    verdict = "drop" if options.mode is Mode.ENFORCE else "accept"
+    by_packet = tuple(f"meta nfproto {f.value.protocol} jump {f.named('stateless')}" for f in Family)
+    made = {
+        "forward": Chain((*known, *sources, *police_.rules), police_.raw, hook=_hook("forward", _BEFORE_PLUGINS)),
+        "input": Chain(
+            ('iif "lo" accept', *known, *sources, "ct state untracked jump local-dns", "goto police"),
+            hook=_hook("input", _AFTER_IPVS),
+        ),
+        "output": Chain(
+            (
+                'oif "lo" accept',
+                *known,
+                # What the rules' own rejects send belongs to the connection that was rejected.
+                "tcp flags & rst == rst accept",
+                "icmp type destination-unreachable accept",
+                "icmpv6 type destination-unreachable accept",
+                "ct state untracked jump local-dns-answers",
+                "goto police",
+            ),
+            hook=_hook("output", _BEFORE_PLUGINS),
+        ),
+        "local-dns": Chain((*_unless_isolated(), *_dns("dport", terminals))),
+        "local-dns-answers": Chain(tuple(_dns("sport", terminals))),
+        "police": police_,
+        "apart": Chain(
+            (
+                "icmpv6 type 133-137 ip6 hoplimit 255 accept",  # neighbour discovery, never from beyond the link
+                "ct state untracked goto untracked",
+                "goto no-connection",
+            )
+        ),
+        "no-connection": Chain((*by_packet, f'counter {verdict} comment "no connection"')),
+        "untracked": Chain((*by_packet, f"goto {terminals.chain(UNTRACKED)}")),
+        "unjudged": Chain((f'counter {verdict} comment "never reached while the table is whole"',)),
+        ACCEPTED: Chain((f"jump {STAMP}", "accept")),
+        STAMP: Chain(stamp(options.marks, options.marks.first(PHASES[0]))),
+    }
+    return made | {name: Chain(raw=rules) for name, rules in raw_chains().items()}
+
+
+def _police(infrastructure: Sequence[InfrastructureRule]) -> Chain:
+    """Most packets that come here begin a connection between two pods: what is asked of others comes after that.
+
+    Without a connection there are no ends to look up, so these come further too.
+    """
+    # A connection picked up in the middle would have its ends the wrong way round.
+    picked_up = "tcp flags & (fin | syn | rst | ack) != syn ct state new goto no-connection"
+    quick = tuple(dispatch.between_pods(family) for family in Family) if _known_by_ends(infrastructure) else ()
+    others = (
+        "ct state invalid,untracked goto apart",
+        *(f"meta nfproto {family.value.protocol} goto {family.named('police')}" for family in Family),
+    )
+    return Chain((picked_up,), (*quick, *map(_said, others)))
+
+
+def _known_by_ends(infrastructure: Iterable[InfrastructureRule]) -> bool:
+    """Whether infrastructure rules can only concern ends that are special."""
+    return all(rule.source != ANYONE or rule.destination != ANYONE for rule in infrastructure)
+
+
+def _said(rule: str) -> RawRule:
+    """A rule that stands behind raw ones; its text is its comment."""
+    return replace(assemble(rule), comment=rule)
+
+
+def sets() -> dict[str, NamedSet]:
+    """Those that stand in every table, empty ones."""
+    made = {LIVE: NamedSet("mark", {}, size=_LIVE_SIZE)}
+    for family in Family:
+        for name in (ISOLATED_SET, LOCAL, SPECIAL):
+            made[family.named(name)] = NamedSet(family.value.address_type, {})
+    return made
+
+
+def _known(marks: Marks) -> tuple[str, ...]:
+    """Connections that were accepted under these rules pass, both ways; what they bring about is looked at."""
+    return (f"ct mark & {marks.mask:#010x} @{LIVE} ct state new,established accept",) if marks.mask else ()
+
+
+def stamp(marks: Marks, number: int) -> tuple[str, ...]:
+    """What makes an accepted connection known as such; bits that aren't ours stay."""
+    if not marks.mask:
+        return ()
+    return (stamping(marks, number),)
+
+
+def live(marks: Marks, number: int | None) -> dict[str, str]:
+    """The elements of the set of live numbers; without one, every packet is judged."""
+    return {} if number is None or not marks.mask else {f"{marks.bits(number):#010x}": ""}
+
+
+def _sources(terminals: Terminals) -> Iterator[str]:
+    """The address of a pod on this node comes from where the pod is, and from nowhere else."""
+    for family in Family:
+        header, local = family.value.header, family.named(LOCAL)
+        yield f"{header} saddr @{local} fib saddr . iif oif missing goto {terminals.chain(SPOOFED)}"
+
+
+def _unless_isolated() -> Iterator[str]:
+    for family in Family:
+        yield f"{family.value.header} saddr @{family.named(ISOLATED_SET)} return"
+
+
+def _dns(port: str, terminals: Terminals) -> Iterator[str]:
+    """A node-local DNS has itself kept out of conntrack: nothing tells its answers from questions but the port."""
+    for protocol in ("udp", "tcp"):
+        yield f"{protocol} {port} 53 goto {terminals.chain(LOCAL_DNS)}"
+
+
+def police(
+    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals
+) -> Mapping[str, Chain]:
+    """Where an end is special, infrastructure comes first; then, for all, the pair of zones."""
+    isolated, special, by_infrastructure = map(family.named, (ISOLATED_SET, SPECIAL, "infrastructure"))
+    rules = tuple(infrastructure)
+    own = _allowed(family, (rule for rule in rules if rule.serves_isolated), sets_, terminals)
+    everything = (*_either(family, isolated, isolated), *_allowed(family, rules, sets_, terminals))
+    first = _either(family, special, by_infrastructure) if _known_by_ends(rules) else (f"goto {by_infrastructure}",)
+    by_pair = f"jump {family.named('dispatch')}", "goto unjudged"
+    return {
+        isolated: Chain((*own, f"goto {terminals.chain(ISOLATED_END)}")),
+        by_infrastructure: Chain((*everything, *by_pair)),
+        family.named("police"): Chain((*first, *by_pair)),
+    }
+
+
+def _either(family: Family, among: str, chain: str) -> Iterator[str]:
+    """If client or server is in a set."""
+    for side in ("original", "reply"):
+        yield f"ct {side} {family.value.header} saddr @{among} goto {chain}"
+
+
+def _allowed(
+    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals
+) -> Iterator[str]:
+    for rule in infrastructure:
+        for condition in matching.of_infrastructure(rule, family, sets_):
+            target = terminals.chain((rule.origin, Verdict.ALLOW, NO_LOG))
+            yield f"{condition} goto {target}" if condition else f"goto {target}"
+
+
+def _hook(name: str, priority: int) -> str:
+    return f"type filter hook {name} priority {priority}; policy accept;"

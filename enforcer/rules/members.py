@@ -1,0 +1,125 @@
+"""Which sets and maps hold an address, told by who has it: a function of one holder, so a pod is changed alone. Pure.
+
+`enforcer.rules.matching` asks for sets as rules need them; `enforcer.rules.ruleset` makes the function; no address is
+listed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from enforcer.rules.family import Family
+from enforcer.rules.zoneids import ZoneKey
+from zones.inventory import Holder, Node, Pod
+from zones.policy import ANYONE, Peer
+from zones.zone import ISOLATED, Zoning
+
+ADDRESSES, NETWORKS = "addresses", "networks"
+ISOLATED_SET, LOCAL, SPECIAL = "isolated", "local", "special"
+
+
+class Place(NamedTuple):
+    """An element: in which set, and what follows its key. The key is the address."""
+
+    set: str
+    tail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The sets that rules have asked for so far. `workloads`: places by workload; `peers`: sets by whom they hold."""
+
+    workloads: dict[Family, dict[str, list[Place]]] = field(default_factory=lambda: {family: {} for family in Family})
+    peers: dict[Family, dict[str, tuple[Peer, bool]]] = field(default_factory=lambda: {family: {} for family in Family})
+
+    def workload(self, family: Family, workload: str, name: str, tail: str = "") -> None:
+        """The pods of a workload shall be in a set or map."""
+        places = self.workloads[family].setdefault(workload, [])
+        if (name, tail) not in places:
+            places.append(Place(name, tail))
+
+    def peer(self, family: Family, peer: Peer, name: str, *, own_node: bool) -> None:
+        self.peers[family][name] = peer, own_node
+
+
+class Profile(NamedTuple):
+    """What of a holder its places depend on."""
+
+    zone: ZoneKey
+    workload: str
+    namespace: str
+    is_node: bool
+    is_known: bool
+    is_own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """`ids`: the zones' names in the kernel; it may grow while this is in use."""
+
+    zoning: Zoning
+    node_name: str
+    wanted: Wanted
+    ids: Mapping[ZoneKey, str]
+    _places: dict[tuple[Family, Profile], tuple[Place, ...]] = field(default_factory=dict, compare=False)
+
+    def profile(self, holder: Holder) -> Profile:
+        """One that is disputed is a pod of the outside zone, and in no other set."""
+        zone = zone_key(self.zoning, holder)
+        if isinstance(holder, Pod):
+            own = holder.node == self.node_name
+            return Profile(zone, holder.workload, holder.namespace, is_node=False, is_known=True, is_own=own)
+        if isinstance(holder, Node):
+            return Profile(zone, "", "", is_node=True, is_known=True, is_own=holder.name == self.node_name)
+        return Profile(zone, "", "", is_node=False, is_known=False, is_own=False)
+
+    def places(self, family: Family, profile: Profile) -> tuple[Place, ...]:
+        """Equal profiles get the same tuple. Raises KeyError where the zone has no id yet."""
+        found = self._places.get((family, profile))
+        if found is None:
+            found = tuple(self._found(family, profile))
+            self._places[family, profile] = found
+        return found
+
+    def _found(self, family: Family, profile: Profile) -> Iterable[Place]:
+        peers = self._peers(family, profile) if profile.is_known else {}
+        isolated = profile.zone.zone == ISOLATED
+        special = isolated or any(peer != ANYONE for peer in peers.values())
+        yield Place(family.named(ADDRESSES), zone_value(self.ids[profile.zone], special=special))
+        if special:
+            yield Place(family.named(SPECIAL), "")
+        if isolated:
+            yield Place(family.named(ISOLATED_SET), "")
+        if profile.is_own and not profile.is_node:
+            yield Place(family.named(LOCAL), "")
+        yield from (Place(name, "") for name in peers)
+        if profile.is_known and not profile.is_node:
+            yield from self.wanted.workloads[family].get(profile.workload, ())
+
+    def _peers(self, family: Family, profile: Profile) -> dict[str, Peer]:
+        """The sets of infrastructure rules that it is in."""
+        wanted = self.wanted.peers[family].items()
+        return {name: peer for name, (peer, own) in wanted if _is(peer, profile) and (profile.is_own or not own)}
+
+
+def zone_key(zoning: Zoning, holder: Holder) -> ZoneKey:
+    if isinstance(holder, Pod):
+        return ZoneKey(zoning.of_pod(holder.labels, holder.allowed), of_pods=True)
+    if isinstance(holder, Node):
+        return ZoneKey(zoning.nodes, of_pods=False)
+    return ZoneKey(zoning.outside, of_pods=True)
+
+
+def zone_value(zone_id: str, *, special: bool = False) -> str:
+    """What follows an address or a network: whether more than its zone is to be asked, and the zone's id."""
+    return f' : {special:#010x} . "{zone_id}"'
+
+
+def _is(peer: Peer, profile: Profile) -> bool:
+    if peer.nodes and not profile.is_node:
+        return False
+    if peer.namespaces is not None and profile.namespace not in peer.namespaces:
+        return False
+    return peer.workloads is None or profile.workload in peer.workloads

@@ -1,0 +1,58 @@
+"""What the node's settings say of its rules. Values only; `enforcer.assembly` fills them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+from enforcer.rules.generations import Marks
+
+
+class Mode(StrEnum):
+    """ENFORCE drops what the tier denies; OBSERVE counts and logs it, and drops nothing."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+class Failure(StrEnum):
+    """What pods may do on a node that never had a tier."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`log_group`: the NFLOG group. `log_rate`, `log_burst`: records a second, at most, for each rule and direction.
+
+    A `log_rate` of 0 is no limit. `labels`: whether the kernel has labels for connections, which their ends need.
+    """
+
+    mode: Mode = Mode.ENFORCE
+    log_group: int = 9470
+    log_rate: int = 1000
+    log_burst: int = 10_000
+    marks: Marks = field(default_factory=Marks)
+    labels: bool = field(default=True, compare=False)
+
+    def told(self) -> dict[str, Any]:
+        """In the settings file's words."""
+        nflog = {"group": self.log_group, "rate": self.log_rate, "burst": self.log_burst}
+        return {"mode": self.mode.value, "nflog": nflog, "connectionMark": self.marks.mask}
+
+    @classmethod
+    def plainly(cls, given: Mapping[str, Any]) -> Self | None:
+        """What settings say that nobody has validated yet; None where only that can tell what they mean."""
+        usual = cls().told()
+        mode, mask = given.get("mode", usual["mode"]), given.get("connectionMark", usual["connectionMark"])
+        nflog = given.get("nflog", {})
+        if mode not in tuple(Mode) or not isinstance(nflog, Mapping):
+            return None
+        numbers = [nflog.get(name, default) for name, default in usual["nflog"].items()]
+        if any(type(each) is not int for each in (*numbers, mask)):
+            return None
+        group, rate, burst = numbers
+        return cls(Mode(mode), group, rate, burst, Marks(mask))

@@ -1,0 +1,164 @@
+"""An nftables table as a value: its sets, maps and chains; its text; and the change from one to another. Pure.
+
+Knows nothing of zones or rules. `enforcer.rules.ruleset` makes it, `enforcer.kernel.reconcile` has it loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+
+from enforcer.wire.messages import RawRule
+
+_COMMENT_LENGTH = 100  # nftables holds 127 bytes
+_UNSAFE = re.compile(r"[^A-Za-z0-9 ._/:,>=@+~()#-]")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSet:
+    """A set or map. `elements`: key -> what follows it in an element's text (a map's value, a comment), or nothing."""
+
+    type: str
+    elements: Mapping[str, str] = field(hash=False)
+    interval: bool = False
+    comment: str = ""
+    size: int = 0
+
+    @property
+    def keyword(self) -> str:
+        return "map" if " : " in self.type else "set"
+
+    def declaration(self) -> Iterator[str]:
+        yield f"type {self.type};"
+        if self.size:
+            yield f"size {self.size};"
+        if self.interval:
+            yield "flags interval;"
+        if self.comment:
+            yield f'comment "{self.comment}";'
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain of rules in nft's words, or of raw ones. `hook` makes it a base chain."""
+
+    rules: tuple[str, ...] = ()
+    raw: tuple[RawRule, ...] = ()
+    hook: str = ""
+
+    def lines(self) -> Iterator[str]:
+        if self.hook:
+            yield self.hook
+        yield from self.rules
+        yield from (f"# {rule.comment}" for rule in self.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of the family inet. `counters`: the named ones, always the same: no change tells of them."""
+
+    name: str
+    sets: Mapping[str, NamedSet] = field(hash=False)
+    chains: Mapping[str, Chain] = field(hash=False)
+    counters: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The whole table, as a file for nft; raw rules are told in remarks."""
+        counters = (f"counter {name} {{ }}" for name in self.counters)
+        lines = chain(counters, _set_blocks(self.sets), _chain_blocks(self.chains))
+        return "\n".join([f"table inet {self.name} {{", *(f"\t{line}" for line in lines), "}", ""])
+
+    def raw(self) -> dict[str, tuple[RawRule, ...]]:
+        """The chains whose rules nft can't say."""
+        return {name: each.raw for name, each in self.chains.items() if each.raw}
+
+
+def _set_blocks(sets: Mapping[str, NamedSet]) -> Iterator[str]:
+    for name, each in sorted(sets.items()):
+        yield f"{each.keyword} {name} {{"
+        yield from (f"\t{line}" for line in each.declaration())
+        if each.elements:
+            yield "\telements = {"
+            yield from (f"\t\t{key}{tail}," for key, tail in sorted(each.elements.items()))
+            yield "\t}"
+        yield "}"
+
+
+def _chain_blocks(chains: Mapping[str, Chain]) -> Iterator[str]:
+    for name, each in sorted(chains.items()):
+        yield f"chain {name} {{"
+        yield from (f"\t{line}" for line in each.lines())
+        yield "}"
+
+
+@dataclass(frozen=True, slots=True)
+class ElementChange:
+    """What goes out of one set and what comes in. `flush`: everything goes."""
+
+    keyword: str
+    gone: tuple[str, ...] = ()
+    added: Mapping[str, str] = field(default_factory=dict, hash=False)
+    flush: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The way from one table to another, for one transaction. `raw` chains need their rules by netlink besides."""
+
+    name: str
+    new_sets: Mapping[str, NamedSet] = field(default_factory=dict, hash=False)
+    gone_sets: Mapping[str, str] = field(default_factory=dict, hash=False)
+    new_chains: Mapping[str, Chain] = field(default_factory=dict, hash=False)
+    refilled_chains: Mapping[str, Chain] = field(default_factory=dict, hash=False)
+    gone_chains: tuple[str, ...] = ()
+    elements: Mapping[str, ElementChange] = field(default_factory=dict, hash=False)
+    raw: Mapping[str, tuple[RawRule, ...]] = field(default_factory=dict, hash=False)
+
+    @property
+    def structural(self) -> bool:
+        """Whether more changes than elements."""
+        return bool(self.new_sets or self.gone_sets or self.new_chains or self.refilled_chains or self.gone_chains)
+
+    def __bool__(self) -> bool:
+        return self.structural or bool(self.elements or self.raw)
+
+
+def diff(old: Table, new: Table) -> Change:
+    """What makes the old table the new one. A set's declaration never changes under its name."""
+    return Change(
+        new.name,
+        new_sets={name: new.sets[name] for name in new.sets if name not in old.sets},
+        gone_sets={name: old.sets[name].keyword for name in old.sets if name not in new.sets},
+        new_chains={name: new.chains[name] for name in new.chains if name not in old.chains},
+        refilled_chains={
+            name: new.chains[name] for name in new.chains if _differs(old.chains.get(name), new.chains[name])
+        },
+        gone_chains=tuple(name for name in old.chains if name not in new.chains),
+        elements=dict(_element_changes(old, new)),
+        raw={name: rules for name, rules in new.raw().items() if old.raw().get(name) != rules},
+    )
+
+
+def _differs(old: Chain | None, new: Chain) -> bool:
+    return old is not None and old.rules != new.rules
+
+
+def _element_changes(old: Table, new: Table) -> Iterator[tuple[str, ElementChange]]:
+    for name, there in new.sets.items():
+        before = old.sets.get(name)
+        if before is None or before.elements == there.elements:
+            continue
+        if there.interval:
+            # Ranges that overlap old ones can't be told apart from them one by one.
+            yield name, ElementChange(there.keyword, added=there.elements, flush=True)
+            continue
+        gone = [key for key, tail in before.elements.items() if there.elements.get(key) != tail]
+        added = {key: tail for key, tail in there.elements.items() if before.elements.get(key) != tail}
+        yield name, ElementChange(there.keyword, tuple(gone), added)
+
+
+def remark(text: str) -> str:
+    """A name that somebody chose, fit for a comment: no quotes, no line breaks, nothing but plain ASCII, cut to fit."""
+    return _UNSAFE.sub("_", text)[:_COMMENT_LENGTH]
