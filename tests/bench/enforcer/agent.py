@@ -42,6 +42,7 @@ _CHANGES = 150
 _CHURN_SECONDS = 0.1  # between two slices that change elsewhere
 _SETTLED, _QUIET_SECONDS = 10.0, 20.0
 _RESTARTS = 7
+_TAKEN_APART = 1.0  # seconds in which the kernel takes the deleted table apart; a node that restarts has none
 _PATIENCE = 300.0
 _GET_ELEMENTS = NFTABLES << 8 | 13
 _HERTZ = os.sysconf("SC_CLK_TCK")
@@ -250,6 +251,7 @@ class _Stage:
         for _ in range(_RESTARTS):
             self._end()
             self.node.nft(f"delete table inet {TABLE}")
+            time.sleep(_TAKEN_APART)
             times.append(self.start())
             cpu.append(self._used())
         for name, values in (("agent.restored", times), ("agent.restored.cpu", cpu)):
