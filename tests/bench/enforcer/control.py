@@ -70,6 +70,9 @@ def _whole(node: Node, state: Path) -> Iterator[Figure]:
             node.nft(deed)
             yield from _timed(f"control.put_back.{what}", lambda: kernel.apply(fewer, _nothing(), _NOW, revision=2))
         kernel.settle()
+    with _kernel(node, state) as kernel:
+        yield from _timed("control.taken_over", lambda: kernel.apply(policy, everybody, _NOW, revision=3))
+        kernel.settle()
     node.nft("delete table inet zonebridge")
     with _kernel(node, state) as kernel:
         yield from _timed("control.restored", kernel.restore)
