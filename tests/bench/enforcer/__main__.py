@@ -6,26 +6,11 @@ Needs root, or `unshare -Urnm`. Every module brings its own network namespaces a
 
 from __future__ import annotations
 
-import importlib
-import json
 import sys
-from dataclasses import asdict
-from pathlib import Path
+
+from tests.bench.figures import run
 
 MODULES = ("control", "agent", "revocation", "packets")
-RESULTS = Path("build/bench/enforcer.jsonl")
-
-
-def main(wanted: tuple[str, ...]) -> None:
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("w") as file:
-        for name in wanted:
-            for figure in importlib.import_module(f"tests.bench.enforcer.{name}").figures():
-                line = json.dumps(asdict(figure))
-                print(line, flush=True)
-                file.write(line + "\n")
-                file.flush()
-
 
 if __name__ == "__main__":
-    main(tuple(sys.argv[1:]) or MODULES)
+    run("enforcer", sys.argv[1:] or MODULES)

@@ -29,8 +29,8 @@ from enforcer.wire.netlink import NETFILTER, answers, open_socket
 from mocks.kubernetes import KubernetesServer
 from mocks.lab import Lab
 from tests.bench.enforcer import scale
-from tests.bench.enforcer.figures import Figure
 from tests.bench.enforcer.stages import STEPS, Trace, percentiles
+from tests.bench.figures import Figure
 from tests.enforcer import smallcluster as cluster
 from zones.canonical import Json
 from zones.inventory import Pod

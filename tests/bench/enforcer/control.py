@@ -22,8 +22,8 @@ from enforcer.rules.feed import Feed
 from mocks.lab import Lab
 from mocks.lab.machines import Node
 from tests.bench.enforcer import scale
-from tests.bench.enforcer.figures import Figure
 from tests.bench.enforcer.stages import percentiles, scheduled
+from tests.bench.figures import Figure
 from zones.policy import Policy
 
 RULES, ADDRESSES, ZONES = 10_000, 150_000, 40

@@ -12,11 +12,11 @@ from dataclasses import replace
 from functools import partial
 
 from tests.bench.enforcer import loads, scale
-from tests.bench.enforcer.figures import Figure
 from tests.bench.enforcer.loads import Load
 from tests.bench.enforcer.streams import throughput
 from tests.bench.enforcer.turns import compared, costs
 from tests.bench.enforcer.wire import BATCH, OURS, Wire, Wires
+from tests.bench.figures import Figure
 
 ROUNDS = 15
 LATER_ROUNDS = 2000

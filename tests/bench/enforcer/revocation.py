@@ -21,7 +21,7 @@ from enforcer.rules.feed import Feed
 from mocks.lab import Lab
 from mocks.lab.machines import Pod
 from tests.bench.enforcer import scale
-from tests.bench.enforcer.figures import Figure
+from tests.bench.figures import Figure
 from zones.inventory import Holder
 from zones.net import UDP, AddressSet, IPAddress, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from tests.bench.enforcer.figures import Figure
+from tests.bench.figures import Figure
 
 STEPS = (
     "server",  # from the API server's store through its watch

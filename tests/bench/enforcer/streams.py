@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
 
-from tests.bench.enforcer.figures import Figure
 from tests.bench.enforcer.turns import compared, costs
 from tests.bench.enforcer.wire import OURS, SERVER, Wire
+from tests.bench.figures import Figure
 
 ROUNDS = 1500
 SIZE = 4 * 2**20  # bytes of a turn: short, as what else the machine does changes by the millisecond

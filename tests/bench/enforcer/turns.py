@@ -7,7 +7,7 @@ import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tests.bench.enforcer.figures import Figure
+from tests.bench.figures import Figure
 
 RATIO = "ratio to bare conntrack"
 

@@ -15,8 +15,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from enforcer.wire.messages import ACK, REQUEST, netfilter
-from tests.bench.enforcer.figures import Figure
 from tests.bench.enforcer.wire import BATCH, Burst
+from tests.bench.figures import Figure
 from tests.bench.siem import flood
 from tests.bench.siem.stage import PORT, Stage, take_place
 

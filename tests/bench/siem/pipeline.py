@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.enforcer.figures import Figure
+from tests.bench.figures import Figure
 from tests.bench.siem import flood
 from tests.bench.siem.stage import PORT, Stage, take_place
 

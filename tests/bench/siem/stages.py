@@ -36,7 +36,7 @@ from enforcer.wire import nflog
 from enforcer.wire.messages import attribute, message, messages
 from enforcer.wire.nflog import Packet
 from tests.bench.enforcer import scale
-from tests.bench.enforcer.figures import Figure
+from tests.bench.figures import Figure
 from tests.bench.siem import flood
 from tests.bench.siem.stage import PORT
 from zones.inventory import Pod
