@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 
@@ -63,8 +65,8 @@ class Https:
         """Raises CertificateFilesError, httpx.HTTPError."""
         client = await self._client()
         try:
-            async with asyncio.timeout(self.timeout):
-                return await _asked(client, url, content, headers)
+            async with asyncio.timeout(self.timeout), _Connections() as connections:
+                return await _asked(client, url, content, headers, connections)
         except TimeoutError as error:
             raise httpx.ReadTimeout(f"no whole answer within {self.timeout:g} s") from error
 
@@ -91,9 +93,31 @@ class Https:
             await client.aclose()
 
 
-async def _asked(client: httpx.AsyncClient, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
-    plain = {"Accept-Encoding": "identity", **headers}
-    async with client.stream("POST", url, content=content, headers=plain) as response:
+class _Connections:
+    """Closes what a request opened that doesn't come to its end: the pool forgets who is cut off as TLS begins."""
+
+    def __init__(self) -> None:
+        self._opened: list[Any] = []
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._opened.append(info["return_value"])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for each in self._opened if kind is not None else ():
+            await each.aclose()
+
+
+async def _asked(
+    client: httpx.AsyncClient, url: str, content: bytes, headers: Mapping[str, str], connections: _Connections
+) -> Answer:
+    plain, seen = {"Accept-Encoding": "identity", **headers}, {"trace": connections.trace}
+    async with client.stream("POST", url, content=content, headers=plain, extensions=seen) as response:
         held = bytearray()
         async for chunk in response.aiter_raw():
             held += chunk

@@ -91,11 +91,13 @@ class Node(Stage):
         self.agents[-1].send_signal(how)
         self.agents[-1].wait(PATIENCE)
 
-    def handle(self):
-        """Of the table: another one is another table. None where there is none."""
-        listed = json.loads(self.node.run(["nft", "--json", "list", "tables"]).stdout)["nftables"]
-        tables = [each["table"] for each in listed if "table" in each]
-        return next((each["handle"] for each in tables if each["name"] == "zonebridge"), None)
+    def stands(self):
+        return "table inet zonebridge\n" in self.node.run(["nft", "list", "tables"]).stdout
+
+    def number(self):
+        """What accepted connections are known by: every load and every change of the rules begins another."""
+        listed = json.loads(self.node.run(["nft", "--json", "list", "set", "inet", "zonebridge", "live"]).stdout)
+        return next(each["set"].get("elem") for each in listed["nftables"] if "set" in each)
 
     def lose_the_table(self):
         """As a restart of the node does."""
@@ -135,11 +137,11 @@ def test_agents_that_are_killed_or_stopped_and_their_successors_let_nothing_thro
     talk.until(talk.passes)
     before = talk.lost()
     for how in (signal.SIGKILL, signal.SIGTERM):
-        table = node.handle()
+        number = node.number()
         node.kill(how)
         talk.turns()
         node.start()
-        talk.until(lambda table=table: node.handle() != table)
+        talk.until(lambda number=number: node.number() != number)
         talk.turns()
     assert talk.arrived("barred") == 0
     assert talk.lost() == before, node.log()
@@ -150,11 +152,11 @@ def test_a_restarted_node_lets_nothing_through_before_anybody_is_asked_nor_later
     node.lose_the_table()
     done = node.bring_back()
     assert (done.returncode, done.stdout) == (0, "the last good rules are in force again\n"), done.stderr
-    restored = node.handle()
+    restored = node.number()
     talk.turns()  # its pods are known to nobody: they may not even meet as members of the outside zone
     assert talk.arrived("open") == 0
     node.start()
-    talk.until(lambda: node.handle() != restored)
+    talk.until(lambda: node.number() != restored)
     talk.until(talk.passes)
     assert talk.arrived("barred") == 0
 
@@ -164,7 +166,7 @@ def test_the_agent_alone_brings_them_back_before_it_asks_anybody(node, talk, unt
     node.lose_the_table()
     node.lose_the_api_server()
     node.start()
-    until(lambda: node.handle() is not None, PATIENCE)
+    until(node.stands, PATIENCE)
     talk.turns()
     assert (talk.arrived("barred"), talk.arrived("open")) == (0, 0)
 
@@ -192,6 +194,6 @@ def test_wrong_settings_are_told_and_the_last_good_rules_are_in_force_all_the_sa
     agent = node.start()
     assert agent.wait(PATIENCE) == 2
     assert "colour: is not a setting" in node.last_log()
-    assert node.handle() is not None
+    assert node.stands()
     talk.turns()
     assert talk.arrived("barred") == 0
