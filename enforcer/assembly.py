@@ -128,14 +128,35 @@ def service(
     marks = Marks(settings.connection_mark)
     connections = Connections(marks, settings.flows.max_connections)
     ends = EndReader(Conntrack(marks), connections, stamp, lambda: enforcement.terminals, reporter.ended)
-    log = LogReader(
+    return Service(
+        Parts(
+            settings=settings,
+            view=view,
+            enforcement=enforcement,
+            cluster=cluster,
+            log=_log_reader(settings, reporter, outbox, enforcement),
+            reporter=reporter,
+            outbox=outbox,
+            deliveries=_deliveries(settings, environment, outbox),
+            unseen=bridges.problems,
+            event_writer=EventWriter(pod_events, cluster) if told.enabled else None,
+            ends=ends,
+        )
+    )
+
+
+def _log_reader(settings: Settings, reporter: Reporter, outbox: Outbox, enforcement: Enforcement) -> LogReader:
+    return LogReader(
         lambda: NflogSocket(settings.nflog.group, settings.nflog.buffer_bytes),
         LogAudit(LogCounters(TABLE)),
         reporter,
         outbox,
         enforcement,
     )
-    deliveries = tuple(
+
+
+def _deliveries(settings: Settings, environment: Mapping[str, str], outbox: Outbox) -> tuple[Delivery, ...]:
+    return tuple(
         Delivery(
             each.name,
             outbox,
@@ -145,19 +166,4 @@ def service(
             *appetite(each),
         )
         for each in settings.destinations
-    )
-    return Service(
-        Parts(
-            settings=settings,
-            view=view,
-            enforcement=enforcement,
-            cluster=cluster,
-            log=log,
-            reporter=reporter,
-            outbox=outbox,
-            deliveries=deliveries,
-            unseen=bridges.problems,
-            event_writer=EventWriter(pod_events, cluster) if told.enabled else None,
-            ends=ends,
-        )
     )
