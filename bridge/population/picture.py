@@ -67,6 +67,7 @@ class Population:
         self._pods: dict[str, Pod] = {}
         self._of_node: dict[str, set[str]] = {}
         self._nodes: dict[str, Node] = {}
+        self._uids: dict[tuple[Kind, str], str] = {}
         self._allowed: dict[str, frozenset[str] | None] = {}
         self._listed: set[Kind] = set()
         self._seen: dict[Kind, set[str]] = {kind: set() for kind in Kind}
@@ -98,7 +99,7 @@ class Population:
 
     def _fold(self, kind: Kind, change: Change) -> Iterator[Move]:
         if not isinstance(change, Listed):
-            yield from self._forget(kind, _key(kind, change.raw)) if change.gone else self._keep(kind, change.raw)
+            yield from self._remove(kind, change.raw) if change.gone else self._keep(kind, change.raw)
             return
         if change.first:
             self._seen[kind].clear()
@@ -116,7 +117,14 @@ class Population:
             return set(self._pods)
         return set(self._nodes) if kind is Kind.NODES else set(self._allowed)
 
+    def _remove(self, kind: Kind, raw: Json) -> Iterator[Move]:
+        """What is gone. Of an object that was made again under its name meanwhile this says nothing."""
+        if kind is Kind.PODS or self._uids.get((kind, _key(kind, raw)), "") == _uid(raw):
+            yield from self._forget(kind, _key(kind, raw))
+
     def _keep(self, kind: Kind, raw: Json) -> Iterator[Move]:
+        if kind is not Kind.PODS:  # a pod's key is its uid
+            self._uids[kind, _key(kind, raw)] = _uid(raw)
         item = _DECODERS[kind](raw).item
         if isinstance(item, Pod):
             yield from self._pod(item.uid, item if item.holds_addresses and item.addresses else None)
@@ -126,6 +134,7 @@ class Population:
             yield from self._namespace(item)
 
     def _forget(self, kind: Kind, key: str) -> Iterator[Move]:
+        self._uids.pop((kind, key), None)
         if kind is Kind.PODS:
             yield from self._pod(key, None)
         elif kind is Kind.NODES:
@@ -185,3 +194,8 @@ def _key(kind: Kind, raw: Json) -> str:
     metadata = raw["metadata"]
     key: str = metadata["uid"] if kind is Kind.PODS else metadata["name"]
     return key
+
+
+def _uid(raw: Json) -> str:
+    uid: str = raw["metadata"].get("uid", "")
+    return uid

@@ -97,7 +97,7 @@ _TIER_KINDS = frozenset({Kind.TIERS, Kind.CHUNKS, Kind.SETS})
 
 @dataclass(slots=True)
 class View:
-    """Objects by kind and uid (those of ours by name), and what could not be read, by the same key.
+    """Objects by kind and key, and what could not be read, by the same key: pods by uid, all others by name.
 
     Pods of this node are watched themselves; `node` is its name, and slices that tell of it are passed over.
     """
@@ -107,6 +107,7 @@ class View:
     node: str = ""
     listed: set[Kind] = field(default_factory=set)
     _items: dict[Kind, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in Kind})
+    _uids: dict[Kind, dict[str, str]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     _problems: dict[tuple[Kind, str], tuple[str, ...]] = field(default_factory=dict)
     _allowed: dict[str, frozenset[str] | None] = field(default_factory=dict)
     _seen: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
@@ -129,7 +130,7 @@ class View:
         if isinstance(change, Listed):
             self._replace(change)
         elif change.gone:
-            self._forget(change.kind, _key(change.kind, change.raw))
+            self._remove(change.kind, change.raw)
         else:
             self._keep(change.kind, change.raw)
         return change.kind in _TIER_KINDS or isinstance(change, Listed) or self.holders.stirred
@@ -187,6 +188,12 @@ class View:
             seen.clear()
             self.listed.add(kind)
 
+    def _remove(self, kind: Kind, raw: Json) -> None:
+        """An object that is gone. Of one that was made again under its name meanwhile this says nothing."""
+        key = _key(kind, raw)
+        if self._uids[kind].get(key, "") == _uid(raw):
+            self._forget(kind, key)
+
     def _keep(self, kind: Kind, raw: Json) -> None:
         key = _key(kind, raw)
         self._problems.pop((kind, key), None)
@@ -203,6 +210,8 @@ class View:
             self._keep_slice(raw)
         elif self._is_ours(kind, raw):
             self._items[kind][key] = _written(raw)
+        if key in self._items[kind]:
+            self._uids[kind][key] = _uid(raw)
 
     def _keep_slice(self, raw: Json) -> None:
         """Of this node itself the watch of its pods tells the truth. Another tier's slices aren't for us."""
@@ -241,6 +250,7 @@ class View:
 
     def _forget(self, kind: Kind, key: str) -> None:
         gone = self._items[kind].pop(key, None)
+        self._uids[kind].pop(key, None)
         if kind is Kind.SLICES and gone is not None:
             self.holders.replace_slice(key, gone, ())
         if isinstance(gone, Namespace):
@@ -256,8 +266,13 @@ class View:
 
 def _key(kind: Kind, raw: Json) -> str:
     metadata = raw["metadata"]
-    key: str = metadata["uid"] if kind in _DECODERS else metadata["name"]
+    key: str = metadata["uid"] if kind is Kind.PODS else metadata["name"]
     return key
+
+
+def _uid(raw: Json) -> str:
+    uid: str = raw["metadata"].get("uid", "")
+    return uid
 
 
 def _named(tier: Json) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Who is where, folded from what an API server tells: as if it had just been listed, whatever came before."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,3 +102,38 @@ def test_the_zone_is_what_its_namespace_is_entitled_to():
     assert (move.before.zone, move.after.zone) == (ISOLATED, "web")
     (move,) = population.fold(Kind.NAMESPACES, Changed(namespace("shop", "web"), gone=True))
     assert move.after.zone == ISOLATED
+
+
+MADE_AGAIN = {
+    Kind.PODS: (pod("a", zone="web"), pod("a", zone="db")),
+    Kind.NODES: (node("n1"), node("n1")),
+    Kind.NAMESPACES: (namespace("shop", "web"), namespace("shop", "*")),
+}
+
+
+def made(kind, *, again):
+    raw = MADE_AGAIN[kind][again]
+    return {**raw, "metadata": {**raw["metadata"], "uid": "second" if again else "first"}}
+
+
+def heard(kind, *changes):
+    """The members after these changes of one kind, with one object of each other kind there."""
+    population = Population(Zoning())
+    for each in Kind:
+        for change in changes if each is kind else [Listed([MADE_AGAIN[each][0]])]:
+            population.fold(each, change)
+    return list(population.members())
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_what_was_made_again_under_its_name_is_what_a_fresh_list_says(kind):
+    before, after = Listed([made(kind, again=False)]), Listed([made(kind, again=True)])
+    gone = Changed(made(kind, again=False), gone=True)
+    ways = [
+        (before, after),
+        (before, Changed(made(kind, again=True)), gone),
+        (before, gone, after),
+        (before, after, gone),
+    ]
+    assert [heard(kind, *way) for way in ways] == [heard(kind, after)] * len(ways)
+    assert heard(kind, before, after, Changed(made(kind, again=True), gone=True)) == heard(kind, Listed([]))
