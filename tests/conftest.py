@@ -3,12 +3,14 @@
 import gc
 import os
 import time
+from contextlib import nullcontext
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.apiserver.installed import FLAGS, install
+from tests.machine import Machine
 from tests.realkube import RealKube, Unavailable, binaries
 
 # An exception that is logged with everybody's locals takes seconds, in which a loop does nothing else.
@@ -21,6 +23,36 @@ structlog.configure(
 )
 
 MUST_RUN = ("kernel", "apiserver")
+MACHINE = pytest.StashKey[Machine]()
+CHANGES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config):
+    """No test may touch the machine: neither its rules nor the state of an agent that may run on it."""
+    config.stash[MACHINE] = Machine.leave(os.environ)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """A test that needs a package registry, its fixtures included, runs in the machine's network."""
+    with item.config.stash[MACHINE].at_home() if item.get_closest_marker("registry") else nullcontext():
+        return (yield)
+
+
+def pytest_sessionfinish(session):
+    changes = session.config.stash[CHANGES] = session.config.stash[MACHINE].changed()
+    if changes:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for change in config.stash[CHANGES]:
+        terminalreporter.section("the machine was touched, by a test or by something else", red=True)
+        terminalreporter.line(change)
+
+
+def pytest_unconfigure(config):
+    config.stash[MACHINE].close()
 
 
 @pytest.hookimpl(wrapper=True)
