@@ -50,7 +50,10 @@ class Shape(StrEnum):
     JSON = "json"
 
 
-SettingsFile = Annotated[Path | None, typer.Option("--config", "-c", help="The settings file.", metavar="FILE")]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The settings file.", metavar="FILE", envvar="ZONEBRIDGE_CONFIG"),
+]
 PanoramaConfig = Annotated[Path, typer.Option(help="An exported running-config.xml.", metavar="FILE")]
 DeviceGroup = Annotated[str, typer.Option(help="The device group that the cluster is.", metavar="NAME")]
 Prefixes = Annotated[

@@ -9,6 +9,12 @@ from pathlib import Path
 from tests.realkube import RealKube
 
 CONFIG = Path(__file__).parents[2] / "config"
+# Of a container that Pod Security's level `restricted` lets in.
+RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+# Where config/deploy puts the bridge, and the enforcers; and as whom they speak to the API server.
+BRIDGE_NAMESPACE, ENFORCER_NAMESPACE = "zonebridge-system", "zonebridge-enforcer"
+BRIDGE = f"system:serviceaccount:{BRIDGE_NAMESPACE}:zonebridge"
+ENFORCER = f"system:serviceaccount:{ENFORCER_NAMESPACE}:zone-enforcer"
 # As a cluster has them: kubelets with rights over their own pods, and no others.
 FLAGS = ("--authorization-mode=Node", "--enable-admission-plugins=NodeRestriction")
 STANDARD_VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
@@ -48,6 +54,13 @@ def pod(name: str, labels: dict[str, str] | None = None, **spec: object) -> dict
     }
 
 
+def restricted_pod(name: str, **spec: object) -> dict:
+    """One that Pod Security's level `restricted` lets into the bridge's namespace."""
+    made = pod(name, securityContext={"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}, **spec)
+    made["spec"]["containers"][0]["securityContext"] = RESTRICTED
+    return made
+
+
 def operators_rights():
     roles = "/apis/rbac.authorization.k8s.io/v1"
     binding = {
@@ -77,10 +90,10 @@ def _probes():
     yield (
         "zonebridge-system",
         "POST",
-        "/api/v1/namespaces/zonebridge-system/pods",
-        pod("p", serviceAccountName="zonebridge"),
+        f"/api/v1/namespaces/{BRIDGE_NAMESPACE}/pods",
+        restricted_pod("p", serviceAccountName="zonebridge"),
     )
-    yield "zonebridge-installation", "DELETE", "/api/v1/namespaces/zonebridge-system", None
+    yield "zonebridge-installation", "DELETE", f"/api/v1/namespaces/{BRIDGE_NAMESPACE}", None
 
 
 def _address_set() -> dict:

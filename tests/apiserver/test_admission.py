@@ -7,7 +7,7 @@ import time
 import pytest
 import yaml
 
-from tests.apiserver.installed import CONFIG, MERGE, namespace, pod
+from tests.apiserver.installed import CONFIG, ENFORCER, MERGE, namespace, pod, restricted_pod
 from tests.apiserver.tamper.people import RBAC, workload
 from zones.policy import Entry, Policy, Verdict
 from zones.rules import Origin
@@ -216,8 +216,27 @@ def test_other_projects_go_on(admin, somebody):
         merge(operator, f"{path}/other", {"metadata": {"annotations": {"a": "b"}}}).raise_for_status()
         operator.delete(path, params={"labelSelector": "of=another-project"}).raise_for_status()
         assert admin.get(path, params={"labelSelector": "of=another-project"}).json()["items"] == []
-    admin.post(f"{system}/pods", json=pod("another-bridge", serviceAccountName="zonebridge")).raise_for_status()
+    admin.post(
+        f"{system}/pods", json=restricted_pod("another-bridge", serviceAccountName="zonebridge")
+    ).raise_for_status()
     merge(operator, f"{system}/pods/another-bridge", {"metadata": {"annotations": {"network": "a"}}}).raise_for_status()
+    merge(operator, system, {"metadata": {"labels": {"of": "another-project"}}}).raise_for_status()
+
+
+def test_who_provides_credentials_writes_our_secrets_but_no_tokens(admin, somebody):
+    bind(admin, "provider", "zonebridge-credentials-provider", "provider")
+    secrets = "/api/v1/namespaces/zonebridge-system/secrets"
+    role = {"metadata": {"name": "secrets"}, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}]}
+    admin.post(f"{RBAC}/clusterroles", json=role).raise_for_status()
+    bind(admin, "provider-of-secrets", "secrets", "provider")
+    provider = somebody("provider")
+    wait_for(provider, "provide", "credentials", group="zonebridge.io")
+    wait_for(provider, "delete", "secrets")
+    provider.post(secrets, json={"metadata": {"name": "zonebridge-siem"}}).raise_for_status()
+    provider.delete(f"{secrets}/zonebridge-siem").raise_for_status()
+    account = {"kubernetes.io/service-account.name": "zonebridge"}
+    token = {"metadata": {"name": "mine", "annotations": account}, "type": "kubernetes.io/service-account-token"}
+    assert provider.post(secrets, json=token).status_code == 403
 
 
 def test_in_an_emergency_somebody_may_write_the_tier(admin, somebody):
@@ -236,7 +255,7 @@ def test_in_an_emergency_somebody_may_write_the_tier(admin, somebody):
 
 def test_an_enforcer_reports_for_its_own_node(admin, guarded, somebody):
     extra = {"Impersonate-Extra-authentication.kubernetes.io%2fnode-name": "own-node"}
-    with guarded.client("system:serviceaccount:zonebridge-system:zone-enforcer", AUTHENTICATED) as enforcer:
+    with guarded.client(ENFORCER, AUTHENTICATED) as enforcer:
         states = "/apis/zonebridge.io/v1alpha1/nodestates"
         made = {
             "apiVersion": "zonebridge.io/v1alpha1",

@@ -16,7 +16,7 @@ from bridge.guard import Guard
 from bridge.sync import Sync, Target
 from enforcer import conditions
 from enforcer.reports.alerts import AlertKind as NodeAlert
-from tests.apiserver.installed import CONFIG, operators_rights
+from tests.apiserver.installed import BRIDGE, CONFIG, operators_rights
 from tests.apiserver.tamper import installation, tier, zoned
 from tests.apiserver.tamper.aftermath import CHANGES, ISOLATED_CHANGES, NO_EFFECT_CHANGES, PUT_BACK_CHANGES
 from tests.apiserver.tamper.attempt import SAID
@@ -33,7 +33,6 @@ from zones.zone import ISOLATED, Zoning
 
 REFUSED = (*tier.ATTEMPTS, *zoned.ATTEMPTS, *installation.ATTEMPTS)
 ALL = (*REFUSED, *installation.GUARDED_BY_FILES, *CHANGES)
-BRIDGE = "system:serviceaccount:zonebridge-system:zonebridge"
 SECURITY = CONFIG.parent / "docs" / "security.md"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 from datetime import timedelta
@@ -19,13 +20,11 @@ from bridge.leadership import Terms as LeaseTerms
 from bridge.population import Publishing, Terms
 from bridge.settings_file import Purpose, load
 from bridge.sync import Sync, Target
-from tests.apiserver.installed import CONFIG
+from tests.apiserver.installed import BRIDGE, BRIDGE_NAMESPACE, CONFIG, ENFORCER, ENFORCER_NAMESPACE
 from tests.bridge.world import FakeManager, inexpressible, many, rule, run_here
 from zones.tiers import native
 from zones.zone import Zoning
 
-BRIDGE = "system:serviceaccount:zonebridge-system:zonebridge"
-ENFORCER = "system:serviceaccount:zonebridge-system:zone-enforcer"
 ACCOUNTS = ["system:serviceaccounts", "system:authenticated"]
 
 
@@ -52,7 +51,7 @@ def test_the_bridge_can_do_its_whole_work_with_its_own_rights(guarded):
 
     async def work():
         cluster = Cluster(ApiServer(Access("c1", kubeconfig)))
-        leadership = Leadership(cluster, LeaseTerms("zonebridge-system", "zonebridge-panorama", "me"))
+        leadership = Leadership(cluster, LeaseTerms(BRIDGE_NAMESPACE, "zonebridge-panorama", "me"))
         alerts = Alerts("c1", "deployed", [EventSink(cluster)])
         target = Target("c1", "deployed", "dg", Zoning(), stale_after=timedelta(minutes=1))
         sync = Sync(target, manager, cluster, alerts, Feeds(no_feed, lambda: None), run_blocking=run_here)
@@ -189,6 +188,66 @@ def test_kustomize_is_told_of_every_file():
     assert generated | {*listed["resources"], "kustomization.yaml"} == {
         path.name for path in (CONFIG / "deploy").iterdir()
     }
+
+
+@pytest.mark.apiserver
+def test_an_overlay_that_sets_one_namespace_for_all_is_refused(guarded, tmp_path):
+    """It would put the enforcers into a namespace that doesn't let them in."""
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": [os.path.relpath(CONFIG / "deploy", tmp_path)], "namespace": "mine"})
+    )
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        guarded.kubectl("kustomize", str(tmp_path))
+    assert "namespace transformation produces ID conflict" in caught.value.stderr
+
+
+@pytest.mark.apiserver
+@pytest.mark.parametrize(("kind", "where"), [("Deployment", BRIDGE_NAMESPACE), ("DaemonSet", ENFORCER_NAMESPACE)])
+def test_pod_security_lets_our_pods_into_their_own_namespace(guarded, kind, where):
+    """The bridge where only the level `restricted` is, the enforcer in a namespace of its own."""
+    (template,) = (each["spec"]["template"] for each in documents() if each["kind"] == kind)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"a-{kind.lower()}"}, "spec": template["spec"]}
+    guarded.kubectl("create", "--dry-run=server", "-n", where, "-f", "-", stdin=json.dumps(pod))
+    levels = {
+        each["metadata"]["name"]: each["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for each in documents()
+        if each["kind"] == "Namespace"
+    }
+    assert levels == {BRIDGE_NAMESPACE: "restricted", ENFORCER_NAMESPACE: "privileged"}
+
+
+def test_settings_come_by_the_environment_so_that_commands_in_the_pods_find_them():
+    for spec in pod_specs().values():
+        (container,) = spec["containers"]
+        path = next(each["value"] for each in container["env"] if each["name"] == "ZONEBRIDGE_CONFIG")
+        assert path in [each["mountPath"] for each in container["volumeMounts"]]
+        assert "-c" not in container["args"]
+
+
+def test_the_files_that_samples_name_are_mounted():
+    """Tokens and certificates, each from a Secret that needs not be there."""
+    for spec in pod_specs().values():
+        (container,) = spec["containers"]
+        mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+        (siem,) = (each["secret"] for each in spec["volumes"] if each["name"] == mounts["/etc/zonebridge/siem"])
+        assert siem["optional"] is True
+    sample = (CONFIG / "deploy" / "settings-bridge.yaml").read_text()
+    assert set(re.findall(r"/etc/zonebridge/(\w+)/", sample)) == {"panorama", "siem"}
+
+
+def test_the_bridge_outlives_drains_and_the_press_for_room():
+    spec = pod_specs()["Deployment"]
+    assert spec["priorityClassName"] == "system-cluster-critical"
+    assert pod_specs()["DaemonSet"]["priorityClassName"] == "system-node-critical"
+    by_host = next(each for each in spec["topologySpreadConstraints"] if "hostname" in each["topologyKey"])
+    assert by_host["whenUnsatisfiable"] == "DoNotSchedule"
+    (budget,) = (each["spec"] for each in documents() if each["kind"] == "PodDisruptionBudget")
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"].items() <= _bridge_labels().items()
+
+
+def _bridge_labels():
+    return next(each["spec"]["template"]["metadata"]["labels"] for each in documents() if each["kind"] == "Deployment")
 
 
 def policies():

@@ -1,6 +1,7 @@
 """Attempts on what keeps the tier: identities, rights, policies, kinds, the bridge's own namespace."""
 
-from tests.apiserver.installed import pod
+from tests.apiserver.installed import BRIDGE, ENFORCER_NAMESPACE, RESTRICTED, pod, restricted_pod
+from tests.apiserver.installed import ENFORCER as ENFORCERS
 from tests.apiserver.tamper.attempt import OURS, Attempt, By, delete, get, merge, patch, post
 from tests.apiserver.tamper.people import ADMINISTRATOR, DEVELOPER, ENFORCER, OPERATOR, OWNER, RBAC, SYSTEM, workload
 from tests.apiserver.tamper.tier import CHUNK, CHUNKS, TIER
@@ -12,11 +13,13 @@ ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/zonebridge-system/leases"
 APPS = "/apis/apps/v1/namespaces/zonebridge-system"
+AGENTS = f"/api/v1/namespaces/{ENFORCER_NAMESPACE}"
+AGENTS_APPS = f"/apis/apps/v1/namespaces/{ENFORCER_NAMESPACE}"
 POLICY = f"{ADMISSION}/validatingadmissionpolicies/zonebridge-zones"
 BOUND = f"{ADMISSION}/validatingadmissionpolicybindings/zonebridge-zones"
-BELONGS = "belongs to the platform team"
+BELONGS = "belong to the platform team"
 TOKEN = {"spec": {"audiences": [], "expirationSeconds": 3600}}
-AS_BRIDGE = pod("mine", serviceAccountName="zonebridge")
+AS_BRIDGE = restricted_pod("mine", serviceAccountName="zonebridge")
 LEGACY_TOKEN = {
     "metadata": {"name": "mine", "annotations": {"kubernetes.io/service-account.name": "zonebridge"}},
     "type": "kubernetes.io/service-account-token",
@@ -29,6 +32,14 @@ def granting(name: str, role: str) -> dict:
     return {"metadata": {"name": name}, "roleRef": ref, "subjects": SUBJECT}
 
 
+def level(name: str) -> dict:
+    return {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": name}}}
+
+
+def secret(name: str) -> dict:
+    return {"metadata": {"name": name}, "stringData": {"ca.crt": "mine"}}
+
+
 def aggregated(*verbs: str) -> dict:
     """A role that every `edit` of the cluster would have."""
     labels = {"rbac.authorization.k8s.io/aggregate-to-edit": "true"}
@@ -36,7 +47,6 @@ def aggregated(*verbs: str) -> dict:
     return {"metadata": {"name": "mine", "labels": labels}, "rules": rules}
 
 
-BRIDGE, ENFORCERS = (f"system:serviceaccount:zonebridge-system:{name}" for name in ("zonebridge", "zone-enforcer"))
 ON_N2 = ("Impersonate-Extra-authentication.kubernetes.io%2fnode-name", "n2")
 AS_SOMEBODY = (
     merge(TIER, {"spec": {"revision": 2}}).impersonating(BRIDGE),
@@ -50,11 +60,11 @@ ATTEMPTS = (
     Attempt("developer-gets-the-bridges-token", DEVELOPER, "`kubectl create token zonebridge`", By.RBAC, (post(f"{SYSTEM}/serviceaccounts/zonebridge/token", TOKEN),)),
     Attempt("developer-runs-as-the-bridge", DEVELOPER, "run a pod in zonebridge-system with the bridge's service account", By.RBAC, (post(f"{SYSTEM}/pods", AS_BRIDGE),)),
     Attempt("owner-borrows-the-account", OWNER, "run a pod with the service account of another namespace", By.API, (post("/api/v1/namespaces/plain/pods", pod("mine", serviceAccountName="zonebridge")),), 'serviceaccount "zonebridge" not found'),
-    Attempt("operator-gets-the-bridges-token", OPERATOR, "`kubectl create token`, of the bridge and of an enforcer", By.SYSTEM, (post(f"{SYSTEM}/serviceaccounts/zonebridge/token", TOKEN), post(f"{SYSTEM}/serviceaccounts/zone-enforcer/token", TOKEN)), BELONGS),
+    Attempt("operator-gets-the-bridges-token", OPERATOR, "`kubectl create token`, of the bridge and of an enforcer", By.SYSTEM, (post(f"{SYSTEM}/serviceaccounts/zonebridge/token", TOKEN), post(f"{AGENTS}/serviceaccounts/zone-enforcer/token", TOKEN)), BELONGS),
     Attempt("operator-makes-a-lasting-token", OPERATOR, "a Secret that is filled with the bridge's token", By.SYSTEM, (post(f"{SYSTEM}/secrets", LEGACY_TOKEN),)),
     Attempt("operator-runs-as-the-bridge", OPERATOR, "run a pod, a Deployment or a CronJob in zonebridge-system", By.SYSTEM, (post(f"{SYSTEM}/pods", AS_BRIDGE), post(f"{APPS}/deployments", workload("apps/v1", "Deployment", "mine", {})), post("/apis/batch/v1/namespaces/zonebridge-system/cronjobs", workload("batch/v1", "CronJob", "mine", {}))), BELONGS),
-    Attempt("operator-enters-the-bridge", OPERATOR, "`kubectl exec`, `attach` and `debug` into the bridge's pod", By.SYSTEM, (post(f"{SYSTEM}/pods/bridge/exec?command=sh&container=c&stdin=true", {}), post(f"{SYSTEM}/pods/bridge/attach?container=c&stdin=true", {}), merge(f"{SYSTEM}/pods/bridge/ephemeralcontainers", {"spec": {"ephemeralContainers": [{"name": "debug", "image": "i"}]}})), BELONGS),
-    Attempt("operator-replaces-the-image", OPERATOR, "another image for the bridge, in its pod or its Deployment; the enforcers changed, either deleted", By.SYSTEM, (patch(f"{SYSTEM}/pods/bridge", {"op": "replace", "path": "/spec/containers/0/image", "value": "mine"}), merge(f"{APPS}/deployments/zonebridge", {"spec": {"paused": True}}), merge(f"{APPS}/daemonsets/zone-enforcer", {"spec": {"minReadySeconds": 9}}), delete(f"{APPS}/daemonsets/zone-enforcer"), delete(f"{APPS}/deployments/zonebridge")), BELONGS),
+    Attempt("operator-enters-the-bridge", OPERATOR, "`kubectl exec`, `attach` and `debug` into the bridge's pod", By.SYSTEM, (post(f"{SYSTEM}/pods/bridge/exec?command=sh&container=c&stdin=true", {}), post(f"{SYSTEM}/pods/bridge/attach?container=c&stdin=true", {}), merge(f"{SYSTEM}/pods/bridge/ephemeralcontainers", {"spec": {"ephemeralContainers": [{"name": "debug", "image": "i", "securityContext": RESTRICTED}]}})), BELONGS),
+    Attempt("operator-replaces-the-image", OPERATOR, "another image for the bridge, in its pod or its Deployment; the enforcers changed, either deleted", By.SYSTEM, (patch(f"{SYSTEM}/pods/bridge", {"op": "replace", "path": "/spec/containers/0/image", "value": "mine"}), merge(f"{APPS}/deployments/zonebridge", {"spec": {"paused": True}}), merge(f"{AGENTS_APPS}/daemonsets/zone-enforcer", {"spec": {"minReadySeconds": 9}}), delete(f"{AGENTS_APPS}/daemonsets/zone-enforcer"), delete(f"{APPS}/deployments/zonebridge")), BELONGS),
     Attempt("operator-scales-to-none", OPERATOR, "`kubectl scale` the bridge to 0", By.SYSTEM, (merge(f"{APPS}/deployments/zonebridge/scale", {"spec": {"replicas": 0}}),), BELONGS),
     Attempt("operator-starves-the-bridge", OPERATOR, "a ResourceQuota, a LimitRange, a NetworkPolicy against the bridge; its service account deleted", By.SYSTEM, (post(f"{SYSTEM}/resourcequotas", {"metadata": {"name": "mine"}, "spec": {"hard": {"pods": "0"}}}), post(f"{SYSTEM}/limitranges", {"metadata": {"name": "mine"}, "spec": {"limits": [{"type": "Pod", "max": {"cpu": "1m"}}]}}), post("/apis/networking.k8s.io/v1/namespaces/zonebridge-system/networkpolicies", {"metadata": {"name": "mine"}, "spec": {"podSelector": {}}}), delete(f"{SYSTEM}/serviceaccounts/zonebridge")), BELONGS),
     Attempt("operator-changes-whom-the-bridge-trusts", OPERATOR, "another certificate authority in zonebridge-system's `kube-root-ca.crt`", By.SYSTEM, (post(f"{SYSTEM}/configmaps", {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "mine"}}),), BELONGS),
@@ -74,7 +84,9 @@ ATTEMPTS = (
     Attempt("administrator-sets-tier-back", ADMINISTRATOR, "another content under the same revision, or a lower revision", By.KIND, (merge(TIER, {"spec": {"knownZones": ["mine"]}}), merge(TIER, {"spec": {"revision": 0}})), ""),
     Attempt("administrator-deletes-kinds", ADMINISTRATOR, "delete a CustomResourceDefinition by a slip, and with it every object", By.INSTALLATION, (delete(f"{KINDS}/tiers.zonebridge.io"), delete(f"{KINDS}/policychunks.zonebridge.io")), "remove zonebridge's admission policies first"),
     Attempt("operator-signs-a-certificate", OPERATOR, "approve a certificate in the bridge's name", By.API, (merge(f"{SIGNING}/approval", {"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "mine", "message": "mine"}]}}),), "approve"),
-    Attempt("operator-deletes-the-namespace", OPERATOR, "delete the namespace zonebridge-system", By.INSTALLATION, (delete(SYSTEM),)),
+    Attempt("operator-deletes-the-namespace", OPERATOR, "delete the namespace zonebridge-system, or the enforcers'", By.INSTALLATION, (delete(SYSTEM), delete(AGENTS))),
+    Attempt("operator-shuts-the-enforcers-out", OPERATOR, "another Pod Security level for the bridge's or the enforcers' namespace", By.INSTALLATION, (merge(SYSTEM, level("privileged")), merge(AGENTS, level("restricted")))),
+    Attempt("operator-gives-another-panorama-key", OPERATOR, "write or delete the Secrets with Panorama's key and certificate authority, and with the SIEM's", By.SYSTEM, (post(f"{SYSTEM}/secrets", secret("zonebridge-siem")), merge(f"{SYSTEM}/secrets/zonebridge-panorama", {"stringData": {"ca.crt": "mine"}}), delete(f"{SYSTEM}/secrets/zonebridge-panorama"), post(f"{AGENTS}/secrets", secret("zone-enforcer-siem"))), BELONGS),
     Attempt("developer-tells-tales-of-the-tier", DEVELOPER, "an Event about the Tier, as if by the bridge", By.RBAC, (post("/api/v1/namespaces/default/events", {"metadata": {"name": "mine"}, "involvedObject": {"apiVersion": "zonebridge.io/v1alpha1", "kind": "Tier", "name": "panorama"}, "reason": "Published", "source": {"component": "zonebridge"}}),)),
     Attempt("owner-joins-the-node", OWNER, "a host-network pod, which is no pod to any tier, in a namespace with PodSecurity `baseline`", By.POD_SECURITY, (post("/api/v1/namespaces/guarded/pods", pod("mine", hostNetwork=True)),)),
     Attempt("owner-writes-cluster-network-policy", OWNER, "a ClusterNetworkPolicy that accepts everything", By.RBAC, (post("/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies", {"metadata": {"name": "mine"}}),)),

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.apiserver.installed import namespace, pod
+from tests.apiserver.installed import BRIDGE, BRIDGE_NAMESPACE, ENFORCER_NAMESPACE, namespace, pod, restricted_pod
 from tests.realkube import RealKube
 from zones.policy import Entry, Policy, Verdict
 from zones.rules import Origin
@@ -25,7 +25,7 @@ from zones.tiers import native
 from zones.zone import Zoning
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-SYSTEM = "/api/v1/namespaces/zonebridge-system"
+SYSTEM = f"/api/v1/namespaces/{BRIDGE_NAMESPACE}"
 WRITE = ["create", "update", "patch", "delete", "deletecollection"]
 READ = ["get", "list", "watch"]
 # What the role `edit` comes to in a cluster with controllers, which aggregate it.
@@ -69,9 +69,9 @@ class People:
         for name, node in ((NODE, "n1"), (OTHER_NODE, "n2")):
             groups = ["system:nodes", "system:authenticated"]
             self._keep(name, self.kube.client(f"system:node:{node}", groups))
-        self._keep(ENFORCER, self._with_token("zonebridge-system", "zone-enforcer", self._enforcer_pod()))
+        self._keep(ENFORCER, self._with_token(ENFORCER_NAMESPACE, "zone-enforcer", self._enforcer_pod()))
         self.uid_of_n1 = str(admin.get("/api/v1/nodes/n1").json()["metadata"]["uid"])
-        self._keep(LOOSE_ENFORCER, self._with_token("zonebridge-system", "zone-enforcer"))
+        self._keep(LOOSE_ENFORCER, self._with_token(ENFORCER_NAMESPACE, "zone-enforcer"))
         self._keep(ANYBODY, self._with_token("shop", "default"))
         return self
 
@@ -88,7 +88,7 @@ class People:
     def _enforcer_pod(self) -> dict:
         """One as the DaemonSet would make it, on n1; a kubelet gets tokens for it that name the node."""
         made = pod("enforcer-n1", serviceAccountName="zone-enforcer", nodeName="n1", hostNetwork=True)
-        answer = self[ADMINISTRATOR].post(f"{SYSTEM}/pods", json=made)
+        answer = self[ADMINISTRATOR].post(f"/api/v1/namespaces/{ENFORCER_NAMESPACE}/pods", json=made)
         metadata = answer.raise_for_status().json()["metadata"]
         return {"kind": "Pod", "apiVersion": "v1", "name": metadata["name"], "uid": metadata["uid"]}
 
@@ -149,10 +149,11 @@ def _shop():
     yield "/api/v1/namespaces/shop/pods", pod("waiting", web)
     yield "/api/v1/namespaces/plain/pods", pod("plain", nodeName="n2")
     yield "/apis/apps/v1/namespaces/shop/deployments", workload("apps/v1", "Deployment", "web", web)
-    yield "/api/v1/namespaces/zonebridge-system/pods", pod("bridge", serviceAccountName="zonebridge", nodeName="n1")
+    yield f"{SYSTEM}/pods", restricted_pod("bridge", serviceAccountName="zonebridge", nodeName="n1")
+    yield f"{SYSTEM}/secrets", {"metadata": {"name": "zonebridge-panorama"}, "stringData": {"api-key": "key"}}
     yield "/apis/certificates.k8s.io/v1/certificatesigningrequests", signing_request()
     lease = {"metadata": {"name": "zonebridge-elsewhere"}, "spec": {"holderIdentity": "bridge"}}
-    yield "/apis/coordination.k8s.io/v1/namespaces/zonebridge-system/leases", lease
+    yield f"/apis/coordination.k8s.io/v1/namespaces/{BRIDGE_NAMESPACE}/leases", lease
     yield "/apis/zonebridge.io/v1alpha1/nodestates", ours("NodeState", "n2", {})
     yield "/apis/zonebridge.io/v1alpha1/zones", ours("Zone", "web", {"zone": "web", "known": True})
     yield "/apis/zonebridge.io/v1alpha1/podslices", ours("PodSlice", "panorama-n1", {"node": "n1", "pods": []})
@@ -170,7 +171,7 @@ def ours(kind: str, name: str, spec: dict) -> dict:
 
 def signing_request() -> dict:
     """For a certificate with which its holder is the bridge."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "system:serviceaccount:zonebridge-system:zonebridge")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, BRIDGE)])
     key = ec.generate_private_key(ec.SECP256R1())
     made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     encoded = b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
