@@ -51,6 +51,8 @@ def pod(raw: Json) -> Decoded:
         labels=_interned(metadata.get("labels")),
         workload=intern(workload(metadata)),
         host_network=bool(spec.get("hostNetwork")),
+        terminating=bool(metadata.get("deletionTimestamp")),
+        stopped=bool(metadata.get("deletionTimestamp")) and _has_stopped(status),
     )
     return Decoded(item, problems)
 
@@ -61,7 +63,8 @@ def node(raw: Json) -> Decoded:
     texts = [each["address"] for each in status.get("addresses") or () if each.get("type") in _NODE_ADDRESS_TYPES]
     addresses, problems = _addresses(texts, where)
     cidrs, more = _networks(spec.get("podCIDRs") or [spec.get("podCIDR", "")], where)
-    return Decoded(Node(metadata["name"], addresses, cidrs), problems + more)
+    ready = all(each.get("status") == "True" for each in status.get("conditions") or () if each.get("type") == "Ready")
+    return Decoded(Node(metadata["name"], addresses, cidrs, ready), problems + more)
 
 
 def namespace(raw: Json) -> Decoded:
@@ -74,6 +77,14 @@ def workload(metadata: Json) -> str:
     owners: Iterable[Json] = metadata.get("ownerReferences") or ()
     owner: Json = next((each for each in owners if each.get("controller")), {})
     return workload_name(metadata["name"], owner.get("kind"), owner.get("name", ""))
+
+
+def _has_stopped(status: Json) -> bool:
+    """Whether all containers have ended, and none that began before or was added is still at work."""
+    main = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+    kinds = "initContainerStatuses", "ephemeralContainerStatuses"
+    others = [each.get("state") or {} for kind in kinds for each in status.get(kind) or ()]
+    return bool(main) and all("terminated" in each for each in main) and not any("running" in each for each in others)
 
 
 def _interned(labels: Mapping[str, str] | None) -> dict[str, str]:

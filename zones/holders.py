@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from zones.inventory import Holder, Node, Pod, Stranger, may_have
+from zones.inventory import Holder, Node, Pod, Stranger, may_have, yields
 from zones.net import NO_ADDRESS, V4_LAST, V6_LAST, AddressSet, IPAddress, IPNetwork, union
 from zones.remote import Block, Likenesses, address_of, key_of
 
@@ -33,6 +33,7 @@ class Holders:
         self._told: dict[str, AddressSet] = {}
         self._networks: _Networks | None = None
         self._moved: list[AddressSet] = []
+        self._by_name: dict[str, Node] = {}
         self._nodes: dict[int, dict[str, Node]] = {}
         self._claims: dict[int, _Claim | tuple[_Claim, ...]] = {}
         self._of_node: dict[str, dict[str, _Claim]] = {}
@@ -126,6 +127,10 @@ class Holders:
             self._changed.update(map(key_of, _held(each)))
         self._withdraw(before)
         self._enter(after)
+        if isinstance(node := after or before, Node):
+            self._changed.update(
+                key for key in self._contested if any(each.node == node.name for each in self._all(key))
+            )
 
     def replace_slice(self, name: str, node: str, pods: Sequence[Pod]) -> None:
         """The pods of another node that a slice tells of; none where it is gone."""
@@ -173,6 +178,7 @@ class Holders:
                 named.pop(before.name, None)
                 if not named:
                     self._nodes.pop(key_of(address), None)
+            self._by_name.pop(before.name, None)
             self._learn(before.name, ())
         elif before is not None and _held(before):
             for address in before.addresses:
@@ -183,6 +189,7 @@ class Holders:
         if isinstance(after, Node):
             for address in after.addresses:
                 self._nodes.setdefault(key_of(address), {})[after.name] = after
+            self._by_name[after.name] = after
             self._learn(after.name, after.pod_cidrs)
         elif after is not None and _held(after):
             for address in after.addresses:
@@ -243,12 +250,23 @@ class Holders:
         return next((claim.common(row) if isinstance(claim, Block) else claim for claim, row in claims), None)
 
     def _claimants(self, key: int) -> list[_Row]:
-        """The pods that claim an address and may have it; a pod that two slices tell of is one."""
+        """The pods that claim an address and may have it; a pod that two slices tell of is one.
+
+        Those that yield are none where another one doesn't.
+        """
         rows: list[_Row] = []
         for claim in self._all(key):
             if self._believes(key, claim.node):
                 rows += [(claim, row) for row in claim.claims(key)] if isinstance(claim, Block) else [(claim, 0)]
-        return rows if len(rows) < 2 else list({_identity(row): row for row in rows}.values())  # noqa: PLR2004
+        if len(rows) < 2:  # noqa: PLR2004
+            return rows
+        different = list({_identity(row): row for row in rows}.values())
+        return [row for row in different if not self._yields(row)] or different
+
+    def _yields(self, claim: _Row) -> bool:
+        holder, row = claim
+        pod = holder.common(row) if isinstance(holder, Block) else holder
+        return yields(pod, self._by_name.get(holder.node))
 
     def _node_at(self, key: int) -> Node | None:
         """The node whose own address it is."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -21,7 +21,7 @@ class Pod:
     """What enforcement needs of a pod.
 
     `workload` is the normalised name that App-IDs match; `allowed` the zones that the annotation of its namespace
-    lists, None without one.
+    lists, None without one. `terminating`: it is being deleted; `stopped`: that, and no container of it runs any more.
     """
 
     uid: str
@@ -34,20 +34,24 @@ class Pod:
     workload: str = ""
     host_network: bool = False
     allowed: frozenset[str] | None = None
+    terminating: bool = False
+    stopped: bool = False
 
     @property
     def holds_addresses(self) -> bool:
-        """A finished pod keeps its address in its status although another pod may have it by now."""
-        return self.phase not in FINISHED_PHASES and not self.host_network and bool(self.node)
+        """A pod that has ended keeps its address in its status although another pod may have it by now."""
+        ended = self.phase in FINISHED_PHASES or self.stopped
+        return not ended and not self.host_network and bool(self.node)
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node's own addresses and the prefixes its pods get theirs from."""
+    """A node's own addresses and the prefixes its pods get theirs from. `ready`: its kubelet is heard of."""
 
     name: str
     addresses: tuple[IPAddress, ...]
     pod_cidrs: tuple[IPNetwork, ...] = ()
+    ready: bool = True
 
 
 class Stranger(Enum):
@@ -104,9 +108,9 @@ class Inventory:
 
     def holders(self) -> dict[IPAddress, Holder]:
         """Who holds each address. One that two running pods claim is trusted to neither; a node's own is the node's."""
-        held: dict[IPAddress, Holder] = {}
-        for pod, address in self._claims():
-            held[address] = Stranger.DISPUTED if address in held else pod
+        held: dict[IPAddress, Holder] = {
+            address: pods[0] if len(pods) == 1 else Stranger.DISPUTED for address, pods in self._claims().items()
+        }
         return held | dict(self._own_addresses())
 
     def _own_addresses(self) -> Iterator[tuple[IPAddress, Node]]:
@@ -124,24 +128,35 @@ class Inventory:
 
     def disputed(self) -> Iterator[tuple[IPAddress, tuple[Pod, ...]]]:
         """The addresses that more than one running pod claims."""
-        claims: dict[IPAddress, list[Pod]] = {}
-        for pod, address in self._claims():
-            claims.setdefault(address, []).append(pod)
-        return ((address, tuple(pods)) for address, pods in claims.items() if len(pods) > 1)
+        return ((address, tuple(pods)) for address, pods in self._claims().items() if len(pods) > 1)
 
-    def _claims(self) -> Iterator[tuple[Pod, IPAddress]]:
-        """Which running pod claims which address, where it may have that."""
+    def _claims(self) -> Mapping[IPAddress, Sequence[Pod]]:
+        """Which running pods claim each address, where they may have that; without those that yield to another."""
         told = {node.name: AddressSet.of(node.pod_cidrs) for node in self.nodes.values()}
         configured = AddressSet.of(self.networks)
+        claims: dict[IPAddress, list[Pod]] = {}
         for pod in self.pods.values():
             for address in pod.addresses if pod.holds_addresses else ():
                 if believable(address, told.get(pod.node, NO_ADDRESS), configured):
-                    yield pod, address
+                    claims.setdefault(address, []).append(pod)
+        return {address: self._firm(pods) or pods for address, pods in claims.items()}
+
+    def _firm(self, pods: Sequence[Pod]) -> list[Pod]:
+        return [pod for pod in pods if not yields(pod, self.nodes.get(pod.node))]
 
     def pod_networks(self) -> tuple[IPNetwork, ...]:
         """The prefixes that pods get addresses from. An unknown address in one of them is outside, never inside."""
         from_nodes = {cidr for node in self.nodes.values() for cidr in node.pod_cidrs}
         return tuple(sorted(from_nodes | set(self.networks), key=str))
+
+
+def yields(pod: Pod, node: Node | None) -> bool:
+    """Whether a pod has no say against another one that claims its address.
+
+    Where its node is gone, or is not heard of and the pod is being deleted, its address may have been given out again,
+    long before the object goes away: nobody is left who would say that it has ended.
+    """
+    return node is None or (pod.terminating and not node.ready)
 
 
 def believable(address: IPAddress, told: AddressSet, configured: AddressSet) -> bool:

@@ -14,7 +14,7 @@ from zones.inventory import Pod
 from zones.net import V4_LAST, V6_LAST, IPAddress
 
 _V6 = 1 << 128
-_Likeness = tuple[str, frozenset[tuple[str, str]]]
+_Likeness = tuple[str, bool, frozenset[tuple[str, str]]]
 
 
 def key_of(address: IPAddress) -> int:
@@ -144,4 +144,4 @@ class Block:
 
 
 def _likeness(pod: Pod) -> _Likeness:
-    return pod.workload, frozenset(pod.labels.items())
+    return pod.workload, pod.terminating, frozenset(pod.labels.items())

@@ -1,5 +1,6 @@
 """The holders answer as the inventory does, whatever came before; and tell every address whose holder is another."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from hypothesis import given, settings
@@ -23,9 +24,9 @@ def pod(uid, node, addresses, *, zone="web", namespace="shop", allowed=None, **m
     return Pod(uid, namespace, uid, node, "Running", held, {KEY: zone}, f"w-{uid}", allowed=allowed, **more)
 
 
-def node(name, address="192.0.2.9", cidrs=None):
+def node(name, address="192.0.2.9", cidrs=None, *, ready=True):
     told = CIDRS[name] if cidrs is None else cidrs
-    return Node(name, (ip_address(address),), tuple(map(ip_network, told)))
+    return Node(name, (ip_address(address),), tuple(map(ip_network, told)), ready)
 
 
 class Model:
@@ -43,15 +44,18 @@ class Model:
 
 
 def _with(pod, allowed):
-    return Pod(pod.uid, pod.namespace, pod.name, pod.node, pod.phase, pod.addresses, pod.labels, pod.workload, allowed=allowed)  # fmt: skip
+    return replace(pod, allowed=allowed)
 
 
 own_pods = st.builds(
-    lambda uid, addresses, zone, namespace: pod(uid, "n1", addresses, zone=zone, namespace=namespace),
+    lambda uid, addresses, zone, namespace, stopped: pod(
+        uid, "n1", addresses, zone=zone, namespace=namespace, terminating=stopped is not None, stopped=bool(stopped)
+    ),
     st.sampled_from(["o1", "o2"]),
     st.lists(st.sampled_from(TEXTS), max_size=2, unique=True),
     st.sampled_from(["web", "db"]),
     st.sampled_from(["shop", "lab"]),
+    st.sampled_from([None, False, True]),
 )
 slice_pods = st.lists(
     st.tuples(
@@ -59,6 +63,7 @@ slice_pods = st.lists(
         st.lists(st.sampled_from(TEXTS), max_size=2, unique=True),
         st.sampled_from(["web", "db"]),
         st.sampled_from(["shop", "lab"]),
+        st.booleans(),
     ),
     max_size=4,
     unique_by=lambda each: each[0],
@@ -68,7 +73,7 @@ steps = st.lists(
         st.tuples(st.just("own"), own_pods),
         st.tuples(st.just("own gone"), st.sampled_from(["o1", "o2"])),
         st.tuples(st.just("slice"), st.sampled_from(["a", "b"]), st.sampled_from(["n2", "n3"]), slice_pods),
-        st.tuples(st.just("node"), st.sampled_from(list(CIDRS)), st.sampled_from(["192.0.2.1", "192.0.2.9"]), st.booleans()),
+        st.tuples(st.just("node"), st.sampled_from(list(CIDRS)), st.sampled_from(["192.0.2.1", "192.0.2.9"]), st.booleans(), st.booleans()),
         st.tuples(st.just("node gone"), st.sampled_from(list(CIDRS))),
         st.tuples(st.just("right"), st.sampled_from(["shop", "lab"]), st.sampled_from(RIGHTS)),
     ),
@@ -85,11 +90,14 @@ def take(model, holders, step):
         case "own gone", uid:
             holders.replace(model.own.pop(uid, None), None)
         case "slice", name, where, told:
-            pods = [pod(f"{name}{n}", where, at, zone=zone, namespace=space) for n, at, zone, space in told]
+            pods = [
+                pod(f"{name}{n}", where, at, zone=zone, namespace=space, terminating=terminating)
+                for n, at, zone, space, terminating in told
+            ]
             holders.replace_slice(name, where, pods)
             model.slices[name] = pods
-        case "node", name, address, tells:
-            fresh = node(name, address, None if tells else [])
+        case "node", name, address, tells, ready:
+            fresh = node(name, address, None if tells else [], ready=ready)
             holders.replace(model.nodes.get(name), fresh)
             model.nodes[name] = fresh
         case "node gone", name:
@@ -177,7 +185,7 @@ def test_pods_that_are_alike_are_told_by_one_object():
 
 
 def _named(each, workload):
-    return Pod(each.uid, each.namespace, each.name, each.node, each.phase, each.addresses, each.labels, workload)
+    return replace(each, workload=workload)
 
 
 def test_another_right_of_a_namespace_is_a_change_of_its_pods_alone():
@@ -210,3 +218,54 @@ def test_a_pod_that_two_slices_tell_of_is_one_pod():
     assert holders.of(ip_address("10.1.2.1")) is Stranger.DISPUTED
     holders.replace_slice("s", "n2", [])
     assert holders.of(ip_address("10.1.2.1")).name == "b"
+
+
+def holder_of(holders, address):
+    found = holders.of(ip_address(address))
+    assert zone(by_address(holders.snapshot())[ip_address(address)], address) == zone(found, address)
+    return found if isinstance(found, Stranger) else found.name
+
+
+def test_a_pod_that_has_stopped_claims_nothing():
+    holders = Holders()
+    holders.replace(None, node("n1"))
+    holders.replace(None, pod("stale", "n1", ["10.1.1.1"], terminating=True, stopped=True))
+    assert holders.of(ip_address("10.1.1.1")) is Stranger.UNKNOWN
+    holders.replace(None, pod("new", "n1", ["10.1.1.1"]))
+    assert holder_of(holders, "10.1.1.1") == "new"
+
+
+def test_a_pod_on_a_node_that_is_gone_or_lost_yields_its_address_to_another():
+    """Where nodes tell no pod networks, a dead node's addresses are given out again at once."""
+    holders = Holders()
+    for name in ("n1", "n2"):
+        holders.replace(None, node(name, cidrs=[]))
+    holders.replace_slice("s", "n2", [pod("stale", "n2", ["10.9.0.1"], terminating=True)])
+    holders.replace(None, pod("new", "n1", ["10.9.0.1"]))
+    assert holder_of(holders, "10.9.0.1") is Stranger.DISPUTED
+    holders.take_changed()
+
+    holders.replace(node("n2", cidrs=[]), lost := node("n2", cidrs=[], ready=False))
+    assert holder_of(holders, "10.9.0.1") == "new"
+    assert {at: who.name for at, who in changed(holders).items() if isinstance(who, Pod)} == {
+        ip_address("10.9.0.1"): "new"
+    }
+    assert holders.disputed() == []
+
+    holders.replace_slice("s", "n2", [pod("stale", "n2", ["10.9.0.1"])])
+    assert holder_of(holders, "10.9.0.1") is Stranger.DISPUTED, (
+        "it isn't being deleted: it may run on a node that is cut off"
+    )
+    holders.take_changed()
+    holders.replace(lost, None)
+    assert holder_of(holders, "10.9.0.1") == "new"
+    assert ip_address("10.9.0.1") in changed(holders)
+
+
+def test_a_pod_that_yields_keeps_its_address_while_nobody_else_claims_it():
+    holders = Holders()
+    holders.replace(None, node("n2", cidrs=[], ready=False))
+    holders.replace_slice("s", "n2", [pod("stale", "n2", ["10.9.0.1"], terminating=True)])
+    assert holder_of(holders, "10.9.0.1") == "stale"
+    holders.replace_slice("t", "n2", [pod("other", "n2", ["10.9.0.1"], terminating=True)])
+    assert holder_of(holders, "10.9.0.1") is Stranger.DISPUTED

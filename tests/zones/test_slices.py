@@ -19,7 +19,7 @@ def pods(draw, node="n1"):
     uid, namespace, name, workload = (draw(NAMES) for _ in range(4))
     labels = draw(st.dictionaries(st.sampled_from([KEY, "app", "other"]), NAMES))
     addresses = tuple(draw(st.lists(ADDRESSES, max_size=3, unique=True)))
-    return Pod(uid, namespace, name, node, "Running", addresses, labels, workload)
+    return Pod(uid, namespace, name, node, "Running", addresses, labels, workload, terminating=draw(st.booleans()))
 
 
 @given(st.lists(pods(), max_size=20, unique_by=lambda pod: pod.uid))
@@ -29,8 +29,8 @@ def test_what_is_rendered_is_read_again(held):
     assert (found.name, found.node, found.problems) == ("panorama-x-0", "n1", ())
     kept = {pod.uid: {key: pod.labels[key] for key in (KEY, "app") if key in pod.labels} for pod in held}
     assert {pod.uid: pod.labels for pod in found.pods} == kept
-    assert {pod.uid: (pod.namespace, pod.name, pod.addresses, pod.workload) for pod in found.pods} == {
-        pod.uid: (pod.namespace, pod.name, pod.addresses, pod.workload) for pod in held
+    assert {pod.uid: (pod.namespace, pod.name, pod.addresses, pod.workload, pod.terminating) for pod in found.pods} == {
+        pod.uid: (pod.namespace, pod.name, pod.addresses, pod.workload, pod.terminating) for pod in held
     }
 
 

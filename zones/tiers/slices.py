@@ -65,7 +65,7 @@ def entry(pod: Pod, labels: Sequence[str]) -> Json:
         "workload": pod.workload,
         "addresses": [str(address) for address in pod.addresses],
     }
-    return told | ({"labels": kept} if kept else {})
+    return told | ({"labels": kept} if kept else {}) | ({"terminating": True} if pod.terminating else {})
 
 
 def parse(raw: Mapping[str, Any]) -> PodSlice:
@@ -118,6 +118,7 @@ def _pod(told: object, node: str) -> Pod | str:
         addresses=held,
         labels={intern(key): intern(value) for key, value in labels.items()},
         workload=intern(workload),
+        terminating=told.get("terminating") is True,
     )
 
 

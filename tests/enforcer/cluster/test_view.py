@@ -62,6 +62,49 @@ def test_an_address_that_is_none_is_a_problem_and_in_no_zone(bad):
     assert bad in decoded.problems[0]
 
 
+ENDED, WORKING = {"state": {"terminated": {}}}, {"state": {"running": {}}}
+
+
+@pytest.mark.parametrize(
+    ("deleted", "status", "holds"),
+    [
+        (True, {"containerStatuses": [ENDED, ENDED]}, False),
+        (True, {"containerStatuses": [ENDED, WORKING]}, True),
+        (True, {"containerStatuses": [{"state": {"waiting": {}}}]}, True),
+        (True, {"containerStatuses": []}, True),
+        (True, {"containerStatuses": [ENDED], "initContainerStatuses": [WORKING]}, True),
+        (
+            True,
+            {"containerStatuses": [ENDED], "initContainerStatuses": [ENDED], "ephemeralContainerStatuses": []},
+            False,
+        ),
+        (True, {"containerStatuses": [ENDED], "ephemeralContainerStatuses": [WORKING]}, True),
+        (False, {"containerStatuses": [ENDED]}, True),  # it is about to be restarted
+    ],
+)
+def test_a_deleted_pod_holds_its_addresses_until_its_last_container_has_ended(deleted, status, holds):
+    raw = raw_pod("1")
+    raw["status"] |= status
+    raw["metadata"] |= {"deletionTimestamp": "2026-11-28T10:00:00Z"} if deleted else {}
+    pod = decode.pod(raw).item
+    assert (pod.holds_addresses, pod.terminating) == (holds, deleted)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "ready"),
+    [
+        ([], True),
+        ([{"type": "Ready", "status": "True"}, {"type": "DiskPressure", "status": "False"}], True),
+        ([{"type": "Ready", "status": "False"}], False),
+        ([{"type": "Ready", "status": "Unknown"}], False),
+    ],
+)
+def test_a_node_is_lost_where_its_kubelet_is_not_heard_of(conditions, ready):
+    raw = raw_node("n1", "192.0.2.1", "10.1.0.0/24")
+    raw["status"]["conditions"] = conditions
+    assert decode.node(raw).item.ready is ready
+
+
 def test_the_least_a_pod_may_have():
     pod = decode.pod({"metadata": {"uid": "1", "name": "p", "namespace": "n"}, "spec": {}, "status": None}).item
     assert (pod.addresses, pod.labels, pod.phase) == ((), {}, "")
