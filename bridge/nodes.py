@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 Json = dict[str, Any]
-BEHIND_AFTER = timedelta(minutes=2)
+BEHIND_AFTER = 120.0
 # An enforcer reports every five minutes where nothing changes.
-SILENT_AFTER = timedelta(minutes=15)
+SILENT_AFTER = 900.0
 _TOLD = 20
 
 
@@ -37,7 +36,7 @@ class Late:
     def __str__(self) -> str:
         said = {
             Fault.BEHIND: f"is at revision {self.revision}",
-            Fault.SILENT: f"has not reported for {SILENT_AFTER.seconds // 60} min",
+            Fault.SILENT: f"has not reported for {SILENT_AFTER / 60:.0f} min",
             Fault.MISSING: "has never reported: no enforcer runs there",
         }
         return f"{self.name} {said[self.fault]}"
@@ -48,18 +47,18 @@ class _Heard:
     """A node's last report, when it came, and since when it has been behind with what it enforces."""
 
     reported: str
-    at: datetime
+    at: float
     applied: tuple[object, object]
-    since: datetime | None = None
+    since: float | None = None
 
 
 class Nodes:
-    """What is known of one cluster's nodes over time."""
+    """What is known of one cluster's nodes over time; `clock` is one that nobody sets, in seconds."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._heard: dict[str, _Heard] = {}
-        self._missing: dict[str, datetime] = {}
+        self._missing: dict[str, float] = {}
 
     def look(
         self, states: Mapping[str, Json], published: tuple[int, str], present: Collection[str] | None
@@ -75,7 +74,7 @@ class Nodes:
         late += [Late(name, Fault.MISSING) for name, since in self._missing.items() if now - since >= BEHIND_AFTER]
         return tuple(each for each in late if each is not None)
 
-    def _listen(self, name: str, state: Json, published: tuple[int, str], now: datetime) -> _Heard:
+    def _listen(self, name: str, state: Json, published: tuple[int, str], now: float) -> _Heard:
         """A node that gets on from one revision to the next is not behind, however fast they are published."""
         before = self._heard.get(name)
         reported = str(state.get("reportedAt", ""))
@@ -86,7 +85,7 @@ class Nodes:
         stuck = before is not None and before.applied == applied and before.since is not None
         return _Heard(reported, at, applied, before.since if before is not None and stuck else now)
 
-    def _judge(self, name: str, state: Json, now: datetime) -> Late | None:
+    def _judge(self, name: str, state: Json, now: float) -> Late | None:
         heard, revision = self._heard[name], int(state.get("revision") or 0)
         if heard.reported and now - heard.at >= SILENT_AFTER:
             return Late(name, Fault.SILENT, revision)

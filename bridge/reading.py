@@ -82,13 +82,17 @@ class Reader:
         manager: Manager,
         feeds: FeedSource,
         run_blocking: RunBlocking,
+        *,
         now: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
         self._target = target
         self._manager = manager
         self._feeds = feeds
         self._run_blocking = run_blocking
         self._now = now
+        self._clock = clock
+        self._heard = 0.0
         self.last: Reading | None = None
         self.answered: datetime | None = None
 
@@ -99,6 +103,11 @@ class Reader:
     def feed_troubles(self) -> Mapping[str, str]:
         """The feeds whose newest content isn't known."""
         return self._feeds.troubles()
+
+    @property
+    def silent_for(self) -> timedelta | None:
+        """How long ago the last answer came, whatever the machine's time was set to meanwhile."""
+        return None if self.answered is None else timedelta(seconds=self._clock() - self._heard)
 
     async def look(self) -> BridgeError | None:
         """Read and compile the configuration, where it may have changed. What keeps us from it is returned."""
@@ -111,7 +120,7 @@ class Reader:
             return RevisionRefusedError("UnusableAnswer", str(error))
         except ManagerError as error:
             return error
-        self.answered = self._now()
+        self.answered, self._heard = self._now(), self._clock()
         await self._read(version, rulebase)
         return None
 

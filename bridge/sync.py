@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -97,7 +97,7 @@ class Sync:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
-        self._reader = Reader(target, manager, feeds, run_blocking, now)
+        self._reader = Reader(target, manager, feeds, run_blocking, now=now, clock=clock)
         self._cluster = cluster
         self._alerts = alerts
         self._now = now
@@ -105,7 +105,7 @@ class Sync:
         self._publisher = Publisher(cluster, self.picture)
         self._writing = asyncio.Lock()
         self._clock = clock
-        self._since = now()
+        self._since = clock()
         self._trouble: BridgeError | None = None
         self._vetted: _Vetted | None = None
         self._left: Left | None = None
@@ -113,7 +113,7 @@ class Sync:
         self._term = ""
         self._fights = Fights(clock)
         self._present = present
-        self._nodes = Nodes(now)
+        self._nodes = Nodes(clock)
 
     def forget(self) -> None:
         """Trust nothing that was remembered."""
@@ -305,7 +305,7 @@ class Sync:
             revision=revision,
             rules=summary_json(reports),
             nodes=nodes_json(found.nodes, self._target.tier, revision, digest),
-            stale=self._now() - self._last_answer(found) > self._target.stale_after,
+            stale=self._silent_for(found) > self._target.stale_after,
             problem=problem,
             drifts=Counter(each.drift.kind for each in found.rounds),
             fought=self._fights.held,
@@ -313,10 +313,13 @@ class Sync:
             feeds=self._reader.feed_troubles,
         )
 
-    def _last_answer(self, found: _Cluster) -> datetime:
-        """When the manager was last heard: in this process, by one before it, or else not since we started."""
+    def _silent_for(self, found: _Cluster) -> timedelta:
+        """Since the manager was last heard: in this process, by one before it, or else not since we started."""
+        silent = self._reader.silent_for
+        if silent is not None:
+            return silent
         told = parse_timestamp(found.status.get("lastSyncTime"))
-        return self._reader.answered or (min(told, self._now()) if told is not None else self._since)
+        return timedelta(seconds=self._clock() - self._since) if told is None else self._now() - told
 
     async def _tell(self, outcome: Outcome) -> None:
         if isinstance(outcome.problem, RevisionRefusedError):

@@ -92,6 +92,8 @@ def healthy(status: Json, now: datetime, longest: float) -> str:
     age = (now - datetime.fromisoformat(status["time"])).total_seconds()
     if age > longest:
         return f"the status is {age:.0f} s old; is zone-enforcer running?"
+    if age < -longest:
+        return f"the status is of a time that lies {-age:.0f} s ahead; was the clock set back while zone-enforcer was gone?"
     if status["standing"] in {"refused", "tampered"}:
         return str(status["why"])
     return "; ".join(status["problems"])

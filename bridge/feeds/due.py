@@ -11,6 +11,10 @@ from zones.rules import Feed, Period, Recurring
 _INTERVALS = {Period.FIVE_MINUTE: timedelta(minutes=5), Period.HOURLY: timedelta(hours=1)}
 
 
+# These are due at a time of day, the others after a while.
+OF_THE_CALENDAR = frozenset(Period) - _INTERVALS.keys()
+
+
 def next_due(feed: Feed, after: datetime) -> datetime:
     """The first time after `after` (aware) at which the list is to be fetched."""
     recurring = feed.recurring

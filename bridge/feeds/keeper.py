@@ -6,21 +6,22 @@ It opens no connection itself and compiles nothing; `bridge.service` runs it, `b
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
 
-from bridge.feeds.due import next_due
+from bridge.feeds.due import OF_THE_CALENDAR, next_due
 from bridge.feeds.fetch import Content, FeedError
 from zones.net import AddressSet
 from zones.rules import Feed, FeedKind
 
 FIRST_SECONDS = 10.0
-RETRY = timedelta(seconds=30)
+RETRY = 30.0
 _log = structlog.get_logger()
 
 
@@ -32,22 +33,35 @@ class Fetch(Protocol):
 
 @dataclass(slots=True)
 class _Kept:
-    """One feed: its last good content, and when it is due again."""
+    """One feed: its last good content, and when it is due again.
 
-    due: datetime
+    `due` is a time of the steady clock, `scheduled` one of the calendar: whichever comes first.
+    """
+
+    due: float
+    scheduled: datetime | None = None
     content: Content | None = None
     trouble: str | None = None
 
 
 class Feeds:
-    """The feeds of one cluster. `changed` is called, without arguments, after a feed's addresses changed."""
+    """The feeds of one cluster. `changed` is called, without arguments, after a feed's addresses changed.
+
+    Intervals go by `clock`, which nobody sets; times of day by `now`.
+    """
 
     def __init__(
-        self, fetch: Fetch, changed: Callable[[], None], *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        fetch: Fetch,
+        changed: Callable[[], None],
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
         self._changed = changed
         self._now = now
+        self._clock = clock
         self._kept: dict[Feed, _Kept] = {}
         self._wanted = asyncio.Event()
         self.version = 0
@@ -62,7 +76,7 @@ class Feeds:
 
     async def want(self, feeds: Sequence[Feed], seconds: float = FIRST_SECONDS) -> None:
         """Keep exactly these from now on; waits, for so long at most, until the new ones were asked for once."""
-        self._kept = {feed: self._kept.get(feed) or _Kept(self._now()) for feed in feeds}
+        self._kept = {feed: self._kept.get(feed) or _Kept(self._clock()) for feed in feeds}
         fresh = [feed for feed, kept in self._kept.items() if kept.content is None and kept.trouble is None]
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -74,7 +88,9 @@ class Feeds:
         while True:
             self._wanted.clear()
             before = self.version
-            await asyncio.gather(*(self._refresh(feed) for feed, kept in self._kept.items() if kept.due <= self._now()))
+            await asyncio.gather(
+                *(self._refresh(feed) for feed, kept in self._kept.items() if self._seconds(kept) <= 0)
+            )
             if self.version != before:
                 self._changed()
             with suppress(TimeoutError):
@@ -82,8 +98,12 @@ class Feeds:
                     await self._wanted.wait()
 
     def _seconds_left(self) -> float:
-        soonest = min((kept.due for kept in self._kept.values()), default=self._now() + timedelta(hours=1))
-        return max((soonest - self._now()).total_seconds(), 0.1)
+        return max(min((self._seconds(kept) for kept in self._kept.values()), default=3600.0), 0.1)
+
+    def _seconds(self, kept: _Kept) -> float:
+        """Until this one is due."""
+        left = kept.due - self._clock()
+        return left if kept.scheduled is None else min(left, (kept.scheduled - self._now()).total_seconds())
 
     async def _refresh(self, feed: Feed) -> None:
         kept = self._kept.get(feed)
@@ -92,23 +112,27 @@ class Feeds:
         try:
             content = await self._fetch(feed)
         except FeedError as error:
-            kept.trouble, kept.due = str(error), self._now() + RETRY
+            self._try_again(kept, str(error))
             _log.warning("feed not refreshed", feed=feed.name, error=str(error), kept=kept.content is not None)
             return
         except Exception as error:  # noqa: BLE001 - one feed's bug must not end the others, nor the service
-            kept.trouble, kept.due = f"unexpected {type(error).__name__}", self._now() + RETRY
+            self._try_again(kept, f"unexpected {type(error).__name__}")
             _log.exception("feed not refreshed", feed=feed.name)
             return
         if kept.content is None or content.space != kept.content.space:
             self.version += 1
         kept.content, kept.trouble = content, None
-        kept.due = self._next(feed, content)
+        kept.due, kept.scheduled = self._next(feed, content)
 
-    def _next(self, feed: Feed, content: Content) -> datetime:
+    def _try_again(self, kept: _Kept, trouble: str) -> None:
+        kept.trouble, kept.due, kept.scheduled = trouble, self._clock() + RETRY, None
+
+    def _next(self, feed: Feed, content: Content) -> tuple[float, datetime | None]:
         """By the DNS's time to live, by the list's schedule, or by whichever comes first."""
-        now = self._now()
-        by_ttl = None if content.ttl is None else now + timedelta(seconds=content.ttl)
-        if feed.kind is FeedKind.FQDN and by_ttl is not None:
-            return by_ttl
+        now, steady = self._now(), self._clock()
+        if feed.kind is FeedKind.FQDN and content.ttl is not None:
+            return steady + content.ttl, None
         scheduled = next_due(feed, now)
-        return scheduled if by_ttl is None else min(by_ttl, scheduled)
+        seconds = (scheduled - now).total_seconds()
+        due = steady + (seconds if content.ttl is None else min(content.ttl, seconds))
+        return due, scheduled if feed.recurring.period in OF_THE_CALENDAR else None

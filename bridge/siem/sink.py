@@ -26,6 +26,8 @@ _Key = tuple[str, str, AlertKind]
 
 @dataclass(slots=True)
 class _Raised:
+    """`since` is epoch seconds, `told` a time of the steady clock."""
+
     alert: Alert
     since: float
     told: float
@@ -39,11 +41,13 @@ class SiemSink:
         shippers: Sequence[Shipper],
         records: Records,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
         look: float = LOOK_SECONDS,
     ) -> None:
         self._shippers = tuple(shippers)
         self._records = records
-        self._clock = clock
+        self._clock = clock  # what records say
+        self._steady = steady  # what is due goes by it: nobody sets it
         self._look = look
         self._stopping = asyncio.Event()
         self._raised: dict[_Key, _Raised] = {}
@@ -56,9 +60,9 @@ class SiemSink:
     async def send(self, alert: Alert) -> None:
         key, now = (alert.cluster, alert.tier, alert.kind), self._clock()
         known = self._raised.pop(key, None)
-        since = known.since if known is not None else now
+        since = min(known.since, now) if known is not None else now  # the time may have been set back
         if not alert.over:
-            self._raised[key] = _Raised(alert, since, now)
+            self._raised[key] = _Raised(alert, since, self._steady())
         self._offer(self._records.of(alert, now, since))
 
     async def run(self) -> None:
@@ -80,11 +84,11 @@ class SiemSink:
 
     def look(self) -> None:
         """What is due: lasting trouble once more, and what was lost."""
-        now = self._clock()
+        now, steady = self._clock(), self._steady()
         for raised in self._raised.values():
-            if now - raised.told >= REMIND_SECONDS:
-                raised.told = now
-                self._offer(self._records.of(raised.alert, now, raised.since))
+            if steady - raised.told >= REMIND_SECONDS:
+                raised.told = steady
+                self._offer(self._records.of(raised.alert, now, min(raised.since, now)))
         for shipper in self._shippers:
             for cluster, lost in shipper.take_lost().items():
                 _log.error("alerts dropped", destination=shipper.name, cluster=cluster, count=lost)

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,7 +33,6 @@ class EventWriter:
     events: PodEvents
     board: Board
     patience: Patience = field(default_factory=lambda: Patience(1.0, 300.0))
-    clock: Callable[[], float] = time.time
     written: int = 0
     failed: int = 0
     _trouble: str = ""
@@ -45,7 +42,7 @@ class EventWriter:
         failures = 0
         while True:
             try:
-                for series in self.events.due(self.clock()):
+                for series in self.events.due():
                     await self._write(series)
                     failures, self._trouble = 0, ""
             except ClusterError as error:
@@ -61,9 +58,9 @@ class EventWriter:
             await self.board.post(series.event(self.events.node))
             self.written += 1
         except ClusterRefusedError:
-            self.events.wrote(series, count, self.clock())
+            self.events.wrote(series, count)
             raise
-        self.events.wrote(series, count, self.clock())
+        self.events.wrote(series, count)
 
     def _complain(self, error: ClusterError) -> None:
         """Once for each kind of trouble."""

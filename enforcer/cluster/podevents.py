@@ -7,6 +7,7 @@ other end only what its own side of the connection knows. `enforcer.cluster.even
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
@@ -52,7 +53,10 @@ class Told:
 
 @dataclass(slots=True)
 class Series:
-    """One Event: what is told of one pod, and how often it has come to that. `written`: the count that was written."""
+    """One Event: what is told of one pod, and how often it has come to that. `written`: the count that was written.
+
+    `first` and `last` are epoch seconds; `heard` (of it last) and `written_at` are times of a clock that nobody sets.
+    """
 
     namespace: str
     pod: str
@@ -63,11 +67,12 @@ class Series:
     first: float
     last: float
     count: int
+    heard: float
     written: int = 0
     written_at: float = 0.0
 
-    def due(self, now: float) -> bool:
-        return self.count > self.written and (not self.written or now - self.written_at >= UPDATE_SECONDS)
+    def due(self, steady: float) -> bool:
+        return self.count > self.written and (not self.written or steady - self.written_at >= UPDATE_SECONDS)
 
     def event(self, node: str) -> Json:
         """For events.k8s.io/v1."""
@@ -91,16 +96,23 @@ class Series:
             "note": self.told.note,
         }
         if self.count > 1:
-            body["series"] = {"count": self.count, "lastObservedTime": timestamp(self.last)}
+            body["series"] = {"count": self.count, "lastObservedTime": timestamp(max(self.first, self.last))}
         return body
 
 
 class PodEvents:
-    """`holder` says whose an address is now."""
+    """`holder` says whose an address is now. `clock` is one that nobody sets: what is due goes by it."""
 
-    def __init__(self, node: str, holder: Callable[[IPAddress], Holder | None], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        node: str,
+        holder: Callable[[IPAddress], Holder | None],
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.node = node
         self._holder = holder
+        self._clock = clock
         self._limits = limits or Limits()
         self._budget = Budget(self._limits.per_minute / 60, self._limits.per_minute)
         self._series: dict[Hashable, Series] = {}
@@ -127,32 +139,34 @@ class PodEvents:
 
         What a pod may do is known a moment later than the pod, where its namespace is new.
         """
+        steady = self._clock()
         for pod, told in states:
             key = pod.uid, told
             series = self._series.get(key)
             if series is None:
                 self._begin(key, pod, told, now, count=0)
             else:
-                series.last = now
+                series.last, series.heard = now, steady
                 series.count = max(series.count, 1)
-                if series.written and now - series.written_at >= REMIND_SECONDS:
+                if series.written and steady - series.written_at >= REMIND_SECONDS:
                     series.count = series.written + 1
 
-    def due(self, now: float) -> Iterator[Series]:
+    def due(self) -> Iterator[Series]:
         """What is to be written now, as many as may be. What is new goes before what has only happened again."""
-        self._forget(now)
+        steady = self._clock()
+        self._forget(steady)
         for key, series in sorted(self._series.items(), key=lambda each: each[1].written > 0):
-            if not series.due(now):
+            if not series.due(steady):
                 continue
             if not self._is_there(series):
                 self._drop(key)
-            elif self._budget.take(now, _KEPT_FOR_NEW if series.written else 0.0):
+            elif self._budget.take(steady, _KEPT_FOR_NEW if series.written else 0.0):
                 yield series
             else:
                 return
 
-    def wrote(self, series: Series, count: int, now: float) -> None:
-        series.written, series.written_at = count, now
+    def wrote(self, series: Series, count: int) -> None:
+        series.written, series.written_at = count, self._clock()
 
     def _denied(self, named: Named, end: End, other: End, action: str) -> None:
         seen = named.seen
@@ -165,7 +179,7 @@ class PodEvents:
             series = self._series.get(key)
         if series is not None:
             series.count += 1
-            series.last = seen.at
+            series.last, series.heard = seen.at, self._clock()
         elif seen.origin not in WITHOUT_CONNECTION:
             self._begin(key, end, _many(action) if many else self._told(named, end, other, action), seen.at)
 
@@ -177,7 +191,7 @@ class PodEvents:
         digest = hashlib.sha256(repr((self.node, key, at)).encode()).hexdigest()[:16]
         name = f"{pod[:_LONGEST_NAME].rstrip('.-')}.{digest}"
         uid, address = (who.uid, None) if isinstance(who, Pod) else ("", who.address)
-        self._series[key] = Series(who.namespace, pod, uid, address, told, name, at, at, count)
+        self._series[key] = Series(who.namespace, pod, uid, address, told, name, at, at, count, self._clock())
         self._of_pod[who.namespace, pod] += 1
 
     def _told(self, named: Named, end: End, other: End, action: str) -> Told:
@@ -202,9 +216,9 @@ class PodEvents:
         series.uid = series.uid or holder.uid
         return series.uid == holder.uid
 
-    def _forget(self, now: float) -> None:
+    def _forget(self, steady: float) -> None:
         """What has not happened for a while; the next time it is an Event of its own."""
-        for key in [key for key, each in self._series.items() if now - each.last >= QUIET_SECONDS]:
+        for key in [key for key, each in self._series.items() if steady - each.heard >= QUIET_SECONDS]:
             self._drop(key)
 
     def _drop(self, key: Hashable) -> None:

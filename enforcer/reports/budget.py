@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Budget:
-    """`rate` a second are added, up to `burst`. Time is the caller's, and may stand still or go back."""
+    """`rate` a second are added, up to `burst`. Time is the caller's, of a clock that nobody sets."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate = rate
@@ -21,7 +21,6 @@ class Budget:
         return True
 
     def _refill(self, now: float) -> None:
-        if self._at is None or now > self._at:
-            passed = 0.0 if self._at is None else now - self._at
-            self._left = min(self._burst, self._left + passed * self._rate)
-            self._at = now
+        passed = 0.0 if self._at is None else max(0.0, now - self._at)
+        self._left = min(self._burst, self._left + passed * self._rate)
+        self._at = now

@@ -5,8 +5,9 @@ Bounded in flows and in memory. `enforcer.reports.reporter` fills it and takes w
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from enforcer.reports.flows import Named, circumstances
@@ -17,19 +18,24 @@ _MOST_KINDS = 4096
 
 @dataclass(slots=True)
 class _Counted:
-    """A flow that is still being counted."""
+    """A flow that is still being counted. `last` is epoch seconds, `begun` a time of the table's steady clock."""
 
     first: Named
     last: float
+    begun: float
     packets: int
     octets: int
 
 
 class FlowTable:
-    """Flows of the last window. Bounded: where it is full, the oldest leaves early."""
+    """Flows of the last window. Bounded: where it is full, the oldest leaves early.
 
-    def __init__(self, window: float, capacity: int) -> None:
+    Windows go by `clock`, which nobody sets; the machine's own time only stands in records.
+    """
+
+    def __init__(self, window: float, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._window = window
+        self._clock = clock
         self.capacity = capacity
         self._flows: OrderedDict[tuple[object, ...], _Counted] = OrderedDict()
         self._kinds: dict[tuple[object, ...], str] = {}
@@ -45,14 +51,15 @@ class FlowTable:
             counted.last, counted.packets, counted.octets = seen.at, counted.packets + 1, counted.octets + seen.length
             return None
         early = self._flows.popitem(last=False)[1] if len(self._flows) >= self.capacity else None
-        self._flows[key] = _Counted(named, seen.at, 1, seen.length)
+        self._flows[key] = _Counted(named, seen.at, self._clock(), 1, seen.length)
         return None if early is None else self._record(early, stamp)
 
-    def take(self, now: float, stamp: Stamp) -> Iterator[bytes]:
+    def take(self, stamp: Stamp) -> Iterator[bytes]:
         """The records of flows whose window is over."""
+        now = self._clock()
         while self._flows:
             oldest = next(iter(self._flows.values()))
-            if now - oldest.first.seen.at < self._window:
+            if now - oldest.begun < self._window:
                 return
             yield self._record(self._flows.popitem(last=False)[1], stamp)
 
@@ -64,7 +71,7 @@ class FlowTable:
         """`stamp.record`, `flows.described` and the counters, put together from parts that are written already."""
         named = counted.first
         began = timestamp(named.seen.at)
-        end = began if counted.last == named.seen.at else timestamp(counted.last)
+        end = timestamp(counted.last) if counted.last > named.seen.at else began  # the time may have been set back
         return (
             f'{stamp.begun("flow", began)},"source":{named.source.text(named.source_port)}'
             f',"destination":{named.destination.text(named.port)},{self._circumstances(named)}'

@@ -81,7 +81,7 @@ class Reporter:
 
     def tick(self, now: float) -> bool:
         """Some of what has become due; whether that was all of it."""
-        flows = list(islice(self.flows.take(now, self._stamp), _SLICE))
+        flows = list(islice(self.flows.take(self._stamp), _SLICE))
         self.counts.flows += len(flows)
         self._put([*flows, *self._told(self.alerts.take(now))])
         return len(flows) < _SLICE

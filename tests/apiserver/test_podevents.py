@@ -12,6 +12,7 @@ from enforcer.cluster.watch import Cluster
 from enforcer.errors import ClusterRefusedError
 from tests.apiserver.installed import namespace, pod
 from tests.config.test_deploy import ENFORCER
+from tests.enforcer.clocks import Clock
 from tests.enforcer.cluster.test_podevents import WEB, named
 
 pytestmark = pytest.mark.apiserver
@@ -43,13 +44,14 @@ def post(guarded, *events):
 
 def told(web, at):
     """A denial, and as often as it is written: at once, and with a count."""
-    table = PodEvents("n1", {ip_address("10.1.0.10"): web}.get)
+    clock = Clock()
+    table = PodEvents("n1", {ip_address("10.1.0.10"): web}.get, clock=clock)
     for number in range(3):
-        now = at + 200 * number
+        now, clock.now = at + 200 * number, 200.0 * number
         table.denied(named(destination="203.0.113.9", at=now, names={web.addresses[0]: web}))
-        for series in table.due(now):
+        for series in table.due():
             yield series.event("n1")
-            table.wrote(series, series.count, now)
+            table.wrote(series, series.count)
 
 
 def test_kubectl_describe_shows_why_and_how_often(guarded, web):
@@ -70,7 +72,7 @@ def test_kubectl_describe_shows_why_and_how_often(guarded, web):
 def lasting(table, web, reason, note):
     for _ in range(2):
         table.states([(web, podevents.Told(reason, "Zone", note))], 1_795_260_148.0)
-    return table.due(1_795_260_148.0)
+    return table.due()
 
 
 def test_the_state_of_a_pod_is_told_too_with_the_longest_names_there_are(guarded, web):

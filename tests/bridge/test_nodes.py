@@ -19,7 +19,7 @@ def clock():
 
 @pytest.fixture
 def nodes(clock):
-    return Nodes(clock)
+    return Nodes(clock.seconds)
 
 
 def look(nodes, states, *, published=NOW, present=None):

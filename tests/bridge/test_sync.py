@@ -208,6 +208,32 @@ def test_an_unreachable_manager_is_stale_only_after_a_while():
     assert world.sink.told == [("SyncStale", False), ("SyncStale", True)]
 
 
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_silence_is_told_by_what_has_passed_whatever_the_time_was_set_to(hours):
+    world = World(rule("a"), stale_after=timedelta(minutes=10))
+    once(world)
+    world.manager.trouble = ManagerUnreachableError("asking Panorama: no answer")
+    world.clock.set(hours=hours)
+    world.clock.forward(minutes=9)
+    assert not once(world).stale
+    world.clock.forward(minutes=2)
+    assert once(world).stale
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_node_is_silent_by_what_has_passed_whatever_the_time_was_set_to(hours):
+    world = World(rule("a"))
+    once(world)
+    enforced = world.cluster.tier_object["spec"]["revision"], world.cluster.tier_object["spec"]["digest"]
+    report = {"revision": enforced[0], "digest": enforced[1], "reportedAt": "now"}
+    nodes = world.sync._nodes
+    assert nodes.look({"n1": report}, enforced, {"n1"}) == ()
+    world.clock.set(hours=hours)
+    assert nodes.look({"n1": report}, enforced, {"n1"}) == ()
+    world.clock.forward(minutes=16)
+    assert [late.fault for late in nodes.look({"n1": report}, enforced, {"n1"})] == ["silent"]
+
+
 def test_a_restart_does_not_hide_that_the_manager_has_been_away():
     world = World(rule("a"), stale_after=timedelta(minutes=10))
     once(world)

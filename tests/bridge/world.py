@@ -199,12 +199,22 @@ class RecordingSink:
 class Clock:
     def __init__(self):
         self.now = START
+        self.set_by = timedelta()
 
     def __call__(self):
         return self.now
 
     def forward(self, **how_long):
         self.now += timedelta(**how_long)
+
+    def set(self, **how_far):
+        """Somebody sets the machine's time: no time passes."""
+        self.now += timedelta(**how_far)
+        self.set_by += timedelta(**how_far)
+
+    def seconds(self):
+        """Of the clock that nobody sets."""
+        return (self.now - self.set_by).timestamp()
 
 
 async def run_here(call):
@@ -228,7 +238,7 @@ class World:
         self.cluster.calls.clear()
         self.cluster.dies_at = None
         alerts = Alerts("c1", "panorama", [self.sink])
-        self.feeds = Feeds(self._fetch, lambda: None, now=self.clock)
+        self.feeds = Feeds(self._fetch, lambda: None, now=self.clock, clock=self.clock.seconds)
         self.sync = Sync(
             self.target,
             self.manager,
@@ -237,6 +247,7 @@ class World:
             self.feeds,
             run_blocking=run_here,
             now=self.clock,
+            clock=self.clock.seconds,
             present=lambda: self.present,
         )
 

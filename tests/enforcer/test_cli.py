@@ -195,6 +195,7 @@ def test_status_as_json(told):
     ("age", "more", "why"),
     [
         (3600, {}, "old; is zone-enforcer running?"),
+        (-3600, {}, "was the clock set back"),
         (0, {"standing": "tampered", "why": "tier deleted"}, "tier deleted"),
         (0, {"problems": ["pod x: bad address"]}, "bad address"),
     ],

@@ -187,6 +187,9 @@ class Clock:
     def __call__(self):
         return self.at
 
+    def seconds(self):
+        return self.at.timestamp()
+
 
 class Source:
     """Answers each feed with what is put in `answers`; errors are raised."""
@@ -242,7 +245,7 @@ def test_a_feed_that_is_silent_does_not_hold_up_the_first_compile():
 def test_the_last_good_content_outlives_a_failure_and_the_trouble_is_told():
     async def scenario():
         clock, source = Clock(), Source(edl=content("192.0.2.1"))
-        feeds = Feeds(source, lambda: None, now=clock)
+        feeds = Feeds(source, lambda: None, now=clock, clock=clock.seconds)
         await feeds.want([IP_LIST])
         source.answers["edl"] = FeedError("the server answers 500")
         clock.at += timedelta(hours=1)
@@ -258,10 +261,29 @@ def test_the_last_good_content_outlives_a_failure_and_the_trouble_is_told():
 def test_a_due_feed_is_fetched_and_a_change_is_told_once():
     async def scenario():
         clock, source, told = Clock(), Source(edl=content("192.0.2.1")), asyncio.Event()
-        feeds = Feeds(source, told.set, now=clock)
+        feeds = Feeds(source, told.set, now=clock, clock=clock.seconds)
         await feeds.want([IP_LIST])
         source.answers["edl"] = content("192.0.2.2")
         clock.at += timedelta(hours=2)
+        async with running(feeds), asyncio.timeout(5):
+            await told.wait()
+        return feeds.contents(), source.asked
+
+    contents, asked = asyncio.run(scenario())
+    assert contents == {"edl": AddressSet.parse(["192.0.2.2"])}
+    assert asked == ["edl", "edl"]
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_a_feed_that_failed_is_asked_again_though_somebody_set_the_time(hours):
+    async def scenario():
+        clock, steady = Clock(), [0.0]
+        source, told = Source(edl=FeedError("it is away")), asyncio.Event()
+        feeds = Feeds(source, told.set, now=clock, clock=lambda: steady[0])
+        await feeds.want([IP_LIST])
+        source.answers["edl"] = content("192.0.2.2")
+        clock.at += timedelta(hours=hours)
+        steady[0] += 31.0
         async with running(feeds), asyncio.timeout(5):
             await told.wait()
         return feeds.contents(), source.asked

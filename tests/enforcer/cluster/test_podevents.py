@@ -14,6 +14,7 @@ from enforcer.patience import Patience
 from enforcer.reports.flows import Names, name, read
 from enforcer.rules.terminals import SPOOFED, Terminal
 from tests.enforcer import smallcluster as world
+from tests.enforcer.clocks import Clock
 from tests.enforcer.reports.test_flows import packet
 from tests.enforcer.smallcluster import eventually
 from zones.inventory import Pod
@@ -45,16 +46,33 @@ def named(source="10.1.0.10", destination="10.1.0.20", at=0.0, key="d", names=HO
     return name(read(found, TERMINALS, at), Names(names.get, Zoning()))
 
 
+class Events(PodEvents):
+    """On a machine whose time nobody sets: both clocks go alike."""
+
+    def __init__(self, holders, limits):
+        self.clock = Clock()
+        super().__init__("n1", holders.get, limits, self.clock)
+
+    def denied(self, named):
+        self.clock.now = named.seen.at
+        super().denied(named)
+
+    def states(self, states, now):
+        self.clock.now = now
+        super().states(states, now)
+
+
 def events(holders=HOLDERS, **limits):
-    return PodEvents("n1", holders.get, podevents.Limits(**limits))
+    return Events(holders, podevents.Limits(**limits))
 
 
 def written(table, now):
     """What is due, and as it would be written."""
     found = []
-    for series in table.due(now):
+    table.clock.now = now
+    for series in table.due():
         found.append(series.event(table.node))
-        table.wrote(series, series.count, now)
+        table.wrote(series, series.count)
     return found
 
 
@@ -107,6 +125,21 @@ def test_what_happens_again_is_one_event_with_a_count_and_seldom_written():
     assert again["metadata"] == first["metadata"]
     assert again["series"] == {"count": 301, "lastObservedTime": "1970-01-01T00:05:01.000000Z"}
     assert written(table, 600.0) == []
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_events_are_written_as_ever_while_the_machine_s_time_is_set(step):
+    clock, found = Clock(), []
+    table = PodEvents("n1", HOLDERS.get, podevents.Limits(), clock)
+    for second in range(500):
+        clock.now = float(second)
+        wall = 1_795_260_148.0 + second + (step if second >= 10 else 0.0)
+        table.denied(named(destination="203.0.113.9", at=wall))
+        for series in table.due():
+            found.append(series.event("n1"))
+            table.wrote(series, series.count)
+    assert [event.get("series", {}).get("count", 1) for event in found] == [1, 121, 241, 361, 481]
+    assert all(event["series"]["lastObservedTime"] >= event["eventTime"] for event in found[1:])
 
 
 def test_after_a_quiet_while_it_is_an_event_of_its_own():
@@ -251,7 +284,7 @@ def test_trouble_is_waited_out_and_a_refusal_is_not_asked_again(trouble, arrives
         board, table = Board(trouble, trouble), events()
         for _ in range(2):
             table.states([(WEB, Told("A", "Zone", "a"))], 0.0)
-        writer = EventWriter(table, board, Patience(0.001, 0.001), clock=lambda: 1.0)
+        writer = EventWriter(table, board, Patience(0.001, 0.001))
         task = asyncio.create_task(writer.run())
         await eventually(lambda: table.waiting == 0)
         task.cancel()

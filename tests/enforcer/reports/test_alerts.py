@@ -13,9 +13,34 @@ from enforcer.reports.alerts import SEVERITIES, AlertKind, Condition, Severity, 
 from enforcer.reports.alerttable import AlertTable, Limits
 from enforcer.shipping.delivery import Progress
 from tests.enforcer import smallcluster as world
+from tests.enforcer.clocks import Clock
 from tests.enforcer.reports.test_flows import named, stamp
 from zones.inventory import Node, Pod
 from zones.policy import Blocklists
+
+
+class Alerts(AlertTable):
+    """A table on a machine whose time nobody sets: both clocks go alike."""
+
+    def __init__(self, limits=None):
+        self.clock = Clock()
+        super().__init__(limits, self.clock)
+
+    def denied(self, named):
+        self.clock.now = named.seen.at
+        return super().denied(named)
+
+    def event(self, kind, subject, message, at, count=1):
+        self.clock.now = at
+        return super().event(kind, subject, message, at, count)
+
+    def conditions(self, current, now):
+        self.clock.now = now
+        return super().conditions(current, now)
+
+    def take(self, now):
+        self.clock.now = now
+        return super().take(now)
 
 
 def denied(table, at, **more):
@@ -23,7 +48,7 @@ def denied(table, at, **more):
 
 
 def test_the_first_is_told_at_once_and_the_rest_as_one_count_a_window():
-    table = AlertTable(Limits(60, 10))
+    table = Alerts(Limits(60, 10))
     (first,) = denied(table, 0.0)
     assert (first.state, first.count) == (State.RAISED, 1)
     for at in range(1, 60):
@@ -36,21 +61,21 @@ def test_the_first_is_told_at_once_and_the_rest_as_one_count_a_window():
 
 
 def test_what_stopped_is_new_again_afterwards():
-    table = AlertTable(Limits(60, 10))
+    table = Alerts(Limits(60, 10))
     denied(table, 0.0)
     assert list(table.take(60.0)) == []
     assert len(denied(table, 61.0)) == 1
 
 
 def test_another_source_port_is_the_same_alert_and_another_port_is_not():
-    table = AlertTable(Limits(60, 10))
+    table = Alerts(Limits(60, 10))
     assert len(denied(table, 0.0, sport=1)) == 1
     assert denied(table, 0.0, sport=2) == []
     assert len(denied(table, 0.0, dport=8080)) == 1
 
 
 def test_the_message_names_workloads_zones_port_and_rule():
-    (alert,) = denied(AlertTable(Limits(60, 10)), 0.0)
+    (alert,) = denied(Alerts(Limits(60, 10)), 0.0)
     assert alert.message == (
         "shop/web (zone web) to 203.0.113.9 (zone outside) tcp/443 denied by rule 'interzone-default'"
     )
@@ -60,13 +85,13 @@ def test_the_message_names_workloads_zones_port_and_rule():
 def test_in_observe_mode_it_would_be_denied_and_is_less_severe():
     flow = named(at=0.0)
     observed = replace(flow.seen.terminal, enforced=False)
-    (alert,) = AlertTable(Limits(60, 10)).denied(flow._replace(seen=flow.seen._replace(terminal=observed)))
+    (alert,) = Alerts(Limits(60, 10)).denied(flow._replace(seen=flow.seen._replace(terminal=observed)))
     assert "would be denied" in alert.message
     assert alert.severity is Severity.LOW
 
 
 def test_too_many_kinds_are_told_by_source_and_then_by_zone_pair():
-    table = AlertTable(Limits(60, 3))
+    table = Alerts(Limits(60, 3))
     told = [alert for host in range(1, 100) for alert in denied(table, 0.0, source=f"198.51.100.{host}")]
     assert [sorted(alert.details["source"]) for alert in told] == [
         *[["address", "port", "zone"]] * 3,
@@ -80,7 +105,7 @@ def test_too_many_kinds_are_told_by_source_and_then_by_zone_pair():
 
 
 def test_a_pod_that_scans_ten_thousand_ports_is_few_records_and_not_one_try_is_uncounted():
-    table = AlertTable(Limits())
+    table = Alerts(Limits())
     told = [alert for port in range(10_000) for alert in denied(table, port / 1000, dport=port)]
     assert len(told) == 21
     assert told[-1].message == "many connections of shop/web (zone web) denied by rule 'interzone-default'"
@@ -91,7 +116,7 @@ def test_a_pod_that_scans_ten_thousand_ports_is_few_records_and_not_one_try_is_u
 
 
 def test_beside_a_scan_another_pods_first_denial_is_told_at_once():
-    table = AlertTable(Limits())
+    table = Alerts(Limits())
     for port in range(10_000):
         denied(table, port / 1000, dport=port)
     (alert,) = denied(table, 10.0, source="192.0.2.1")
@@ -100,7 +125,7 @@ def test_beside_a_scan_another_pods_first_denial_is_told_at_once():
 
 def test_in_a_storm_of_sources_there_are_only_so_many_alerts_a_second_and_the_rest_is_counted():
     limits = Limits(rate=10, burst=100)
-    table, told = AlertTable(limits), []
+    table, told = Alerts(limits), []
     addresses = [f"198.51.{high}.{low}" for high in range(40) for low in range(250)]
     for number, address in enumerate(addresses):
         at = number / 1000
@@ -113,7 +138,7 @@ def test_in_a_storm_of_sources_there_are_only_so_many_alerts_a_second_and_the_re
 
 
 def test_when_not_even_zones_can_be_told_apart_the_storm_is_one_alert_and_then_a_count():
-    table = AlertTable(Limits(60, 1))
+    table = Alerts(Limits(60, 1))
     told = [*denied(table, 0.0), *denied(table, 0.0, source="192.0.2.1")]
     told += denied(table, 0.0, source="198.51.100.1")
     assert {alert.kind for alert in told} == {AlertKind.DENIED_FLOW}
@@ -126,7 +151,7 @@ def test_when_not_even_zones_can_be_told_apart_the_storm_is_one_alert_and_then_a
 
 
 def test_a_storm_of_denials_leaves_room_for_what_matters_more():
-    table = AlertTable(Limits(capacity=1000, rate=0.001, burst=50))
+    table = Alerts(Limits(capacity=1000, rate=0.001, burst=50))
     for host in range(250):
         denied(table, 0.0, source=f"198.51.100.{host}")
     condition = Condition(AlertKind.TIER_TAMPERED, "t", "set back")
@@ -137,7 +162,7 @@ def test_a_storm_of_denials_leaves_room_for_what_matters_more():
 
 
 def test_events_about_too_many_subjects_are_told_in_one_and_each_kind_is_told():
-    table = AlertTable(Limits(rate=0.001, burst=10))
+    table = Alerts(Limits(rate=0.001, burst=10))
     told = [
         alert
         for rule in range(100)
@@ -152,7 +177,7 @@ def test_events_about_too_many_subjects_are_told_in_one_and_each_kind_is_told():
 
 
 def test_conditions_beyond_the_limit_are_told_later():
-    table = AlertTable(Limits(rate=1, burst=10))
+    table = Alerts(Limits(rate=1, burst=10))
     many = [Condition(AlertKind.ADDRESS_MISPLACED, str(number), "!") for number in range(25)]
     assert len(list(table.conditions(iter(many), 0.0))) == 10
     assert len(list(table.conditions(iter(many), 5.0))) == 5
@@ -167,7 +192,7 @@ LISTED = Blocklists((), ("bad-ips",))
 def listed(blocklists, **terminal):
     flow = named(at=0.0)
     changed = replace(flow.seen.terminal, blocklists=blocklists, **terminal)
-    (alert,) = AlertTable().denied(flow._replace(seen=flow.seen._replace(terminal=changed)))
+    (alert,) = Alerts().denied(flow._replace(seen=flow.seen._replace(terminal=changed)))
     return alert
 
 
@@ -202,7 +227,7 @@ def test_every_kind_has_a_severity(kind):
     st.integers(2, 200),
 )
 def test_every_denied_packet_is_counted_exactly_once(packets, capacity, per_source, burst):
-    table, told = AlertTable(Limits(60, capacity, per_source, 0.1, burst)), []
+    table, told = Alerts(Limits(60, capacity, per_source, 0.1, burst)), []
     for at, port, source in sorted(packets):
         told += table.take(at)
         told += denied(table, at, dport=port, source=source)
@@ -213,8 +238,29 @@ def test_every_denied_packet_is_counted_exactly_once(packets, capacity, per_sour
     assert len(table) == 0
 
 
+@pytest.mark.parametrize("step", [-3600.0, -30.0, 3600.0])
+def test_alerts_go_on_as_ever_while_the_machine_s_time_is_set(step):
+    clock, told = Clock(), []
+    table = AlertTable(Limits(60, 1000, rate=1, burst=20), clock)
+    silent = Condition(AlertKind.SYNC_STALE, "api", "silent")
+    for second in range(600):
+        clock.now = float(second)
+        wall = 1_795_260_148.0 + second + (step if second >= 100 else 0.0)
+        told += denied(table, wall)
+        told += denied(table, wall, source=f"198.51.100.{second % 200}")
+        told += table.conditions(iter([silent] if second < 300 else []), wall)
+        told += table.take(wall)
+    counted = [alert for alert in told if alert.state is State.COUNTED]
+    assert len([alert for alert in counted if "shop/web" in alert.message]) == 9
+    assert [alert.state for alert in told if alert.kind is AlertKind.SYNC_STALE] == [State.RAISED, State.RESOLVED]
+    assert all(alert.since is None or alert.since <= alert.at for alert in told)
+    clock.now = 5000.0
+    told += table.take(wall)
+    assert sum(alert.count for alert in told if alert.kind is AlertKind.DENIED_FLOW) == 1200
+
+
 def test_events_repeat_like_flows():
-    table = AlertTable(Limits(60, 10))
+    table = Alerts(Limits(60, 10))
     (first,) = table.event(AlertKind.LOG_LOSS, "kernel", "lost", 0.0, 40)
     assert (first.count, first.severity) == (40, Severity.HIGH)
     assert list(table.event(AlertKind.LOG_LOSS, "kernel", "lost", 1.0, 2)) == []
@@ -222,7 +268,7 @@ def test_events_repeat_like_flows():
 
 
 def test_a_condition_is_told_when_it_begins_changes_and_ends_and_now_and_then():
-    table = AlertTable(Limits(60, 10, remind=100))
+    table = Alerts(Limits(60, 10, remind=100))
     condition = Condition(AlertKind.SYNC_STALE, "api", "silent")
 
     def told(*current, at):

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from enforcer.reports.flowtable import FlowTable
 from enforcer.reports.records import Stamp, timestamp
 from enforcer.rules.ruleset import Terminal
 from enforcer.wire.nflog import Packet
+from tests.enforcer.clocks import Clock
 from tests.enforcer.smallcluster import ALLOW_WEB, DENY_ALL
 from zones.inventory import Node, Pod, Stranger
 from zones.policy import Verdict
@@ -117,9 +119,11 @@ def test_the_kernels_time_stands_above_ours():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(40, 1500), st.floats(0, 20)), max_size=60), st.integers(1, 4))
 def test_every_packet_is_in_exactly_one_record(packets, capacity):
-    table, marks, records = FlowTable(5, capacity), stamp(), []
+    clock, marks, records = Clock(), stamp(), []
+    table = FlowTable(5, capacity, clock)
     for port, length, at in sorted(packets, key=lambda each: each[2]):
-        records += map(json.loads, table.take(at, marks))
+        clock.now = at
+        records += map(json.loads, table.take(marks))
         if early := table.add(named(dport=port, length=length, at=at), marks):
             records.append(json.loads(early))
         assert len(table) <= capacity
@@ -166,12 +170,33 @@ def test_names_hold_until_they_are_made_anew():
 
 
 def test_a_window_ends_by_time():
-    table, marks = FlowTable(5, 10), stamp()
+    clock, marks = Clock(), stamp()
+    table = FlowTable(5, 10, clock)
     table.add(named(at=10.0), marks)
+    clock.now = 2.0
     table.add(named(at=12.0), marks)
-    assert list(table.take(14.9, marks)) == []
-    (record,) = map(json.loads, table.take(15.0, marks))
+    clock.now = 4.9
+    assert list(table.take(marks)) == []
+    clock.now = 5.0
+    (record,) = map(json.loads, table.take(marks))
     assert (record["packets"], record["end"]) == (2, timestamp(12.0))
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_window_is_as_long_as_ever_while_the_machine_s_time_is_set(step):
+    clock, marks = Clock(), stamp()
+    table = FlowTable(5, 100, clock)
+    told = []
+    for second in range(60):
+        clock.now = float(second)
+        wall = 1_795_260_148.0 + second + (step if second >= 10 else 0.0)
+        table.add(named(at=wall, sport=second), marks)
+        table.add(named(at=wall, sport=99), marks)
+        told += map(json.loads, table.take(marks))
+        assert len(table) <= 7
+    told += map(json.loads, table.take_all(marks))
+    assert sum(record["packets"] for record in told) == 120
+    assert all(record["end"] >= record["time"] for record in told)
 
 
 def test_ids_are_the_same_for_the_same_place_in_the_order_and_differ_elsewhere():
