@@ -108,7 +108,7 @@ def compile(  # noqa: A001 - the command's name
 ) -> None:
     """Say offline what a configuration becomes: the tier's objects, or what became of every rule."""
     settings = load(config, os.environ, Purpose.OFFLINE)
-    infrastructure = settings.infrastructure.rules()
+    infrastructure = offline.known_infrastructure(settings)
     compiled = offline.compile_file(panorama_config, device_group, settings, infrastructure, _feeds(prefixes))
     tier = None if compiled.policy is None else offline.rendered(compiled.policy, device_group, settings)
     match output:
@@ -159,7 +159,7 @@ def explain(
         raise InputError("explain: give --panorama-config and --device-group, or two pods as pod/NAMESPACE/NAME")
     else:
         settings = load(config, os.environ, Purpose.OFFLINE)
-        rules = settings.infrastructure.rules() if infrastructure else ()
+        rules = offline.known_infrastructure(settings) if infrastructure else ()
         compiled = offline.compile_file(panorama_config, device_group, settings, rules, _feeds(prefixes))
         answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning())
     typer.echo(json_text(explanation_json(answer)) if output is Shape.JSON else "\n".join(explanation_lines(answer)))

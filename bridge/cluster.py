@@ -28,6 +28,7 @@ _ALL_PLURALS = {**PLURALS, slices.POD_SLICE: slices.PLURAL, ZONE: "zones"}
 PAGE = "100"
 LIST_TRIES = 3
 _ROOT = f"/apis/{API_VERSION}"
+_API_SERVER_SLICE = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
 # An event about a cluster-scoped object may only stand in this namespace.
 _EVENT_NAMESPACE = "default"
 
@@ -95,6 +96,10 @@ class Cluster:
 
     async def node_states(self) -> list[Json]:
         return await self._list(NODE_STATES, {})
+
+    async def api_server_endpoints(self) -> Json | None:
+        """The one EndpointSlice that the API server itself keeps: others of its Service may be anybody's."""
+        return await self._api.get(_API_SERVER_SLICE, "EndpointSlice default/kubernetes")
 
     async def allowed_zones(self, namespace: str) -> frozenset[str] | None:
         """The zones that a namespace's annotation lists; None without one."""

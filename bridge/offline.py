@@ -36,6 +36,12 @@ def compile_file(
     return compile_policy(rulebase, settings.zones.zoning(), compile_options, infrastructure, feeds)
 
 
+def known_infrastructure(settings: Settings) -> tuple[InfrastructureRule, ...]:
+    """Those that need no live cluster, which alone tells where its API server is and which pod the bridge is."""
+    given = settings.infrastructure
+    return (*given.rules(), *given.api_server.rules()) if given.enabled else ()
+
+
 def rendered(policy: Policy, device_group: str, settings: Settings) -> Rendered:
     """The tier's objects as a first revision."""
     cluster = settings.cluster_of(device_group)

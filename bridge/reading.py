@@ -42,6 +42,14 @@ class FeedSource(Protocol):
     def troubles(self) -> Mapping[str, str]: ...
 
 
+AskInfrastructure = Callable[[], Awaitable[tuple[InfrastructureRule, ...]]]
+
+
+async def nothing_more() -> tuple[InfrastructureRule, ...]:
+    """For a cluster whose infrastructure the settings tell in whole."""
+    return ()
+
+
 class RunBlocking(Protocol):
     """Runs one of the manager's blocking calls elsewhere, one at a time."""
 
@@ -71,10 +79,14 @@ class Reading:
     rulebase: Rulebase
     feeds_version: int
     compiled: Compiled
+    infrastructure: tuple[InfrastructureRule, ...] = ()
 
 
 class Reader:
-    """The reading of one cluster's device group. `last` is the newest that could be read, `answered` when."""
+    """The reading of one cluster's device group. `last` is the newest that could be read, `answered` when.
+
+    `infrastructure` asks the cluster for the rules that only it can tell, besides those of the target.
+    """
 
     def __init__(
         self,
@@ -85,7 +97,9 @@ class Reader:
         *,
         now: Callable[[], datetime],
         clock: Callable[[], float],
+        infrastructure: AskInfrastructure = nothing_more,
     ) -> None:
+        self._infrastructure = infrastructure
         self._target = target
         self._manager = manager
         self._feeds = feeds
@@ -110,7 +124,17 @@ class Reader:
         return None if self.answered is None else timedelta(seconds=self._clock() - self._heard)
 
     async def look(self) -> BridgeError | None:
-        """Read and compile the configuration, where it may have changed. What keeps us from it is returned."""
+        """Read and compile the configuration, where it may have changed. What keeps us from it is returned.
+
+        Raises ClusterError where the cluster's infrastructure can't be asked for and never was known.
+        """
+        infrastructure = (*self._target.infrastructure, *await self._infrastructure())
+        problem = await self._ask(infrastructure)
+        if problem is not None and self.last is not None:
+            await self._read(self.last.version, self.last.rulebase, infrastructure)
+        return problem
+
+    async def _ask(self, infrastructure: tuple[InfrastructureRule, ...]) -> BridgeError | None:
         try:
             version = await self._run_blocking(self._manager.version)
             rulebase = await self._rulebase(version)
@@ -121,7 +145,7 @@ class Reader:
         except ManagerError as error:
             return error
         self.answered, self._heard = self._now(), self._clock()
-        await self._read(version, rulebase)
+        await self._read(version, rulebase, infrastructure)
         return None
 
     async def _rulebase(self, version: str) -> Rulebase:
@@ -131,14 +155,17 @@ class Reader:
         await self._feeds.want(rulebase.feeds)
         return rulebase
 
-    async def _read(self, version: str, rulebase: Rulebase) -> None:
-        """Compile, unless the rulebase and what its feeds hold are those of the last reading."""
+    async def _read(self, version: str, rulebase: Rulebase, infrastructure: tuple[InfrastructureRule, ...]) -> None:
+        """Compile, unless rulebase, feeds' contents and infrastructure are those of the last reading."""
         feeds_version, contents = self._feeds.version, self._feeds.contents()
         before = self.last
-        if before is None or before.rulebase is not rulebase or before.feeds_version != feeds_version:
-            compiled = await asyncio.to_thread(self._compile, rulebase, contents)
-            self.last = Reading(version, rulebase, feeds_version, compiled)
-
-    def _compile(self, rulebase: Rulebase, feeds: Mapping[str, AddressSet]) -> Compiled:
-        target = self._target
-        return compile_policy(rulebase, target.zoning, target.options, target.infrastructure, feeds)
+        if (
+            before is None
+            or before.rulebase is not rulebase
+            or (before.feeds_version, before.infrastructure) != (feeds_version, infrastructure)
+        ):
+            target = self._target
+            compiled = await asyncio.to_thread(
+                compile_policy, rulebase, target.zoning, target.options, infrastructure, contents
+            )
+            self.last = Reading(version, rulebase, feeds_version, compiled, infrastructure)

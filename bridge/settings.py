@@ -30,7 +30,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from zones.compile import AppIdSide, OnInexpressibleDeny
-from zones.net import IPNetwork
+from zones.infrastructure import ApiServerEnds, api_server_rules
+from zones.net import AddressSet, IPNetwork, Ranges
 from zones.policy import InfrastructureRule, usual_infrastructure
 from zones.workload import normalise
 from zones.zone import Entitlement, Zoning
@@ -86,6 +87,7 @@ LabelKey = Annotated[
 ]
 Text = Annotated[str, Field(min_length=1, max_length=253)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class _Section(BaseModel):
@@ -202,12 +204,55 @@ class DnsSettings(_Section):
     workloads: tuple[Text, ...] = ("coredns", "kube-dns", "node-local-dns")
 
 
+class ApiServerSettings(_Section):
+    """The rules `infrastructure/api-server` and `from-api-server`. `false` is `{enabled: false}`.
+
+    `addresses`: besides those that the cluster tells. `webhook_namespaces`: where the API server reaches pods; anywhere
+    without it.
+    """
+
+    enabled: bool = True
+    addresses: tuple[Prefix, ...] = ()
+    ports: tuple[Port, ...] = ()
+    webhook_namespaces: tuple[Text, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_or_off(cls, value: object) -> object:
+        return {"enabled": value} if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _with_ports(self) -> Self:
+        if self.addresses and not self.ports:
+            raise ValueError("addresses need ports: where the API server listens, as ports: [6443]")
+        return self
+
+    def ends(self) -> ApiServerEnds:
+        """What is known of the API server without asking the cluster."""
+        addresses = AddressSet.of(self.addresses)
+        return ApiServerEnds(addresses, Ranges.of((port, port) for port in self.ports), addresses)
+
+    def rules(self) -> tuple[InfrastructureRule, ...]:
+        """The rules that follow from the settings alone, as offline commands show them."""
+        namespaces = None if self.webhook_namespaces is None else frozenset(self.webhook_namespaces)
+        return api_server_rules(self.ends(), namespaces) if self.enabled else ()
+
+
+class OwnWorkloadSettings(_Section):
+    """Which pods are the bridge, where it can't tell by its own pod."""
+
+    namespace: Text | None = None
+    workload: Text | None = None
+
+
 class InfrastructureSettings(_Section):
-    """What a cluster can't live without. `enabled: false` leaves even probes and DNS to the rulebase."""
+    """What a cluster can't live without. `enabled: false` leaves even probes, DNS and the bridge to the rulebase."""
 
     enabled: bool = True
     system_namespaces: tuple[Text, ...] = ("kube-system",)
     dns: DnsSettings = DnsSettings()
+    api_server: ApiServerSettings = ApiServerSettings()
+    bridge: OwnWorkloadSettings = OwnWorkloadSettings()
 
     def rules(self) -> tuple[InfrastructureRule, ...]:
         if not self.enabled:

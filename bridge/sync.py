@@ -29,7 +29,7 @@ from bridge.outcome import Outcome, Result, conditions
 from bridge.picture import Picture
 from bridge.plan import Guards, Live, Plan, plan
 from bridge.publish import Publisher
-from bridge.reading import FeedSource, Reader, Reading, RunBlocking, Target
+from bridge.reading import AskInfrastructure, FeedSource, Reader, Reading, RunBlocking, Target, nothing_more
 from bridge.report import refusal_lines, summary_json
 from bridge.status import Sight, nodes_json, parse_timestamp, says_something_new, status_json
 from zones.policy import Policy
@@ -95,9 +95,12 @@ class Sync:
         picture: Picture | None = None,
         present: Callable[[], Collection[str] | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        infrastructure: AskInfrastructure = nothing_more,
     ) -> None:
         self._target = target
-        self._reader = Reader(target, manager, feeds, run_blocking, now=now, clock=clock)
+        self._reader = Reader(
+            target, manager, feeds, run_blocking, now=now, clock=clock, infrastructure=infrastructure
+        )
         self._cluster = cluster
         self._alerts = alerts
         self._now = now

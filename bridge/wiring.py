@@ -47,6 +47,7 @@ from bridge.settings import (
 )
 from bridge.sync import RunBlocking, Sync, Target
 from bridge.wakeup import Door
+from bridge.wiring_infrastructure import live_infrastructure
 from bridge.wiring_registration import panorama_registrar, registration_api, registration_rhythm
 from zones.compile import Options
 
@@ -94,6 +95,7 @@ def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _
         feeds,
         run_blocking=shared.run_blocking,
         present=lambda: population.population.nodes,
+        infrastructure=live_infrastructure(settings, each, cluster),
     )
     return Work(
         cluster=each.name,

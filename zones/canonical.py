@@ -179,6 +179,7 @@ def infrastructure_json(rule: InfrastructureRule) -> Json:
         destination=_peer_json(rule.destination),
         traffic=_many_traffic_json(rule.traffic),
         ownNode=rule.own_node,
+        log=log_json(rule.log),
     )
 
 
@@ -189,17 +190,24 @@ def infrastructure_of(value: Json) -> InfrastructureRule:
         destination=_peer_of(value.get("destination", {})),
         traffic=_many_traffic_of(value.get("traffic")),
         own_node=value.get("ownNode", False),
+        log=log_of(value.get("log", {})),
     )
 
 
 def _peer_json(peer: Peer) -> Json:
-    return _without_defaults(nodes=peer.nodes) | _zones_json(
+    who = _without_defaults(nodes=peer.nodes) | _zones_json(
         {"namespaces": peer.namespaces, "workloads": peer.workloads}
     )
+    return who if peer.addresses == ANY_ADDRESS else who | {"addresses": list(peer.addresses.prefixes)}
 
 
 def _peer_of(value: Json) -> Peer:
-    return Peer(value.get("nodes", False), _names(value.get("namespaces")), _names(value.get("workloads")))
+    return Peer(
+        value.get("nodes", False),
+        _names(value.get("namespaces")),
+        _names(value.get("workloads")),
+        AddressSet.parse(value["addresses"]) if "addresses" in value else ANY_ADDRESS,
+    )
 
 
 def zoning_json(zoning: Zoning) -> Json:

@@ -93,12 +93,18 @@ class Entry:
 class Peer:
     """One side of an infrastructure rule. Every given condition must hold.
 
-    `nodes`: a node or host-network pod. `namespaces` and `workloads`: pods of these.
+    `nodes`: a node or host-network pod. `namespaces` and `workloads`: pods of these. `addresses`: whoever has one.
     """
 
     nodes: bool = False
     namespaces: frozenset[str] | None = None
     workloads: frozenset[str] | None = None
+    addresses: AddressSet = ANY_ADDRESS
+
+    @property
+    def names_holders(self) -> bool:
+        """Whether it asks who an end is, and not only which address that has."""
+        return self.nodes or self.namespaces is not None or self.workloads is not None
 
 
 ANYONE = Peer()
@@ -116,6 +122,7 @@ class InfrastructureRule:
     destination: Peer = ANYONE
     traffic: tuple[Traffic, ...] = ANY_TRAFFIC
     own_node: bool = False
+    log: Log = NO_LOG
 
     @property
     def origin(self) -> Origin:

@@ -86,7 +86,7 @@ def decide(policy: Policy, flow: Flow) -> Decision:
     isolated = ISOLATED in {flow.source.zone, flow.destination.zone}
     for rule in policy.infrastructure:
         if serves(rule, flow) and (rule.serves_isolated or not isolated):
-            return Decision(Verdict.ALLOW, rule.origin, NO_LOG, ())
+            return Decision(Verdict.ALLOW, rule.origin, rule.log, ())
     if isolated:
         return Decision(Verdict.DENY, ISOLATION, NO_LOG, ())
     passed: list[Passed] = []
@@ -196,4 +196,6 @@ def _is(peer: Peer, end: Endpoint) -> bool:
         return False
     if peer.namespaces is not None and end.namespace not in peer.namespaces:
         return False
-    return peer.workloads is None or end.workload in peer.workloads
+    if peer.workloads is not None and end.workload not in peer.workloads:
+        return False
+    return _within(peer.addresses, end.address, "") is None

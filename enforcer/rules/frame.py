@@ -29,7 +29,6 @@ from enforcer.rules.terminals import (
 from enforcer.wire.assemble import assemble
 from enforcer.wire.messages import RawRule
 from zones.policy import ANYONE, InfrastructureRule, Verdict
-from zones.rules import NO_LOG
 
 # Before the hooks that network plug-ins filter in (0), after destination NAT (-100). On input after IPVS (98), which
 # takes Service traffic away there before its real end is known.
@@ -43,11 +42,13 @@ def raw_chains() -> dict[str, tuple[RawRule, ...]]:
     return by_connection | {family.named("stateless"): dispatch.by_packet(family) for family in Family}
 
 
-def chains(options: Options, infrastructure: Sequence[InfrastructureRule], terminals: Terminals) -> dict[str, Chain]:
+def chains(
+    options: Options, infrastructure: Sequence[InfrastructureRule], sets_: Sets, terminals: Terminals
+) -> dict[str, Chain]:
     """Forwarded, to this node, from this node: each packet passes one of the three, after destination NAT."""
     known = _known(options.marks)
     sources = tuple(_sources(terminals))
-    police_ = _police(infrastructure)
+    police_ = _police(infrastructure, sets_)
     verdict = "drop" if options.mode is Mode.ENFORCE else "accept"
     by_packet = tuple(f"meta nfproto {f.value.protocol} jump {f.named('stateless')}" for f in Family)
     made = {
@@ -88,10 +89,11 @@ def chains(options: Options, infrastructure: Sequence[InfrastructureRule], termi
     return made | {name: Chain(raw=rules) for name, rules in raw_chains().items()}
 
 
-def _police(infrastructure: Sequence[InfrastructureRule]) -> Chain:
+def _police(infrastructure: Sequence[InfrastructureRule], sets_: Sets) -> Chain:
     """Most packets that come here begin a connection between two pods: what is asked of others comes after that.
 
-    Without a connection there are no ends to look up, so these come further too.
+    But for what infrastructure rules know by address alone, whoever has it. Without a connection there are no ends to
+    look up, so these come further too.
     """
     # A connection picked up in the middle would have its ends the wrong way round.
     picked_up = "tcp flags & (fin | syn | rst | ack) != syn ct state new goto no-connection"
@@ -100,12 +102,24 @@ def _police(infrastructure: Sequence[InfrastructureRule]) -> Chain:
         "ct state invalid,untracked goto apart",
         *(f"meta nfproto {family.value.protocol} goto {family.named('police')}" for family in Family),
     )
-    return Chain((picked_up,), (*quick, *map(_said, others)))
+    return Chain((picked_up, *_by_address(infrastructure, sets_)), (*quick, *map(_said, others)))
+
+
+def _by_address(infrastructure: Sequence[InfrastructureRule], sets_: Sets) -> Iterator[str]:
+    for family in Family:
+        for rule in infrastructure:
+            for condition in matching.by_address_alone(rule, family, sets_):
+                yield f"{condition} goto {family.named('infrastructure')}"
 
 
 def _known_by_ends(infrastructure: Iterable[InfrastructureRule]) -> bool:
-    """Whether infrastructure rules can only concern ends that are special."""
-    return all(rule.source != ANYONE or rule.destination != ANYONE for rule in infrastructure)
+    """Whether infrastructure rules can only concern ends that are special, or that have certain addresses."""
+    return all(
+        rule.source.names_holders
+        or rule.destination.names_holders
+        or (not rule.own_node and (rule.source, rule.destination) != (ANYONE, ANYONE))
+        for rule in infrastructure
+    )
 
 
 def _said(rule: str) -> RawRule:
@@ -185,7 +199,7 @@ def _allowed(
 ) -> Iterator[str]:
     for rule in infrastructure:
         for condition in matching.of_infrastructure(rule, family, sets_):
-            target = terminals.chain((rule.origin, Verdict.ALLOW, NO_LOG))
+            target = terminals.chain((rule.origin, Verdict.ALLOW, rule.log))
             yield f"{condition} goto {target}" if condition else f"goto {target}"
 
 

@@ -15,7 +15,7 @@ from enforcer.rules.members import Wanted
 from enforcer.rules.table import NamedSet, remark
 from zones.canonical import digest
 from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, Ranges
-from zones.policy import ANYONE, Entry, InfrastructureRule, Peer, Traffic
+from zones.policy import Entry, InfrastructureRule, Peer, Traffic
 
 _NAME_DIGITS = 12
 _CLIENT = "original"
@@ -93,10 +93,23 @@ def same_in_all_families(entry: Entry) -> bool:
 
 def of_infrastructure(rule: InfrastructureRule, family: Family, sets: Sets) -> tuple[str, ...]:
     """The rule's alternatives as text; an empty one always holds."""
+    if not (family.spans(rule.source.addresses) and family.spans(rule.destination.addresses)):
+        return ()
     source = _peer(rule.source, _CLIENT, family, sets, own_node=rule.own_node)
     destination = _peer(rule.destination, _SERVER, family, sets, own_node=rule.own_node)
     clauses = (clause for each in rule.traffic for clause in _alternatives(each, family, Spaces(), str))
     return tuple(_joined(condition(clause, family, sets), source, destination) for clause in clauses)
+
+
+def by_address_alone(rule: InfrastructureRule, family: Family, sets: Sets) -> tuple[str, ...]:
+    """What a connection has that the rule may concern whoever its ends are; nothing where a rule asks who they are."""
+    peers = (rule.source, _CLIENT), (rule.destination, _SERVER)
+    if rule.own_node or any(peer.names_holders for peer, _ in peers):
+        return ()
+    if not (family.spans(rule.source.addresses) and family.spans(rule.destination.addresses)):
+        return ()
+    condition_ = _joined(*(_peer_address(peer, side, family, sets) for peer, side in peers))
+    return (condition_,) if condition_ else ()
 
 
 def _alternatives(
@@ -196,13 +209,22 @@ def _address(dimension: Dimension, space: Space | None, family: Family, sets: Se
 
 
 def _peer(peer: Peer, side: str, family: Family, sets: Sets, *, own_node: bool) -> str:
-    if peer == ANYONE and not own_node:
+    address = _peer_address(peer, side, family, sets)
+    if not (peer.names_holders or own_node):
+        return address
+    return _joined(f"ct {side} {family.value.header} saddr @{sets.peer(family, peer, own_node=own_node)}", address)
+
+
+def _peer_address(peer: Peer, side: str, family: Family, sets: Sets) -> str:
+    spans = family.spans(peer.addresses)
+    if spans == family.everything:
         return ""
-    return f"ct {side} {family.value.header} saddr @{sets.peer(family, peer, own_node=own_node)}"
+    where = next(span_texts(family, spans)) if len(spans.spans) == 1 else f"@{sets.addresses(family, spans)}"
+    return f"ct {side} {family.value.header} saddr {where}"
 
 
 def _peer_text(peer: Peer, *, own_node: bool) -> str:
-    parts = ["nodes" if peer.nodes else "pods and nodes" if peer == ANYONE else "pods"]
+    parts = ["nodes" if peer.nodes else "pods" if peer.names_holders else "pods and nodes"]
     parts += [f"of namespaces {_listed(peer.namespaces)}"] if peer.namespaces is not None else []
     parts += [f"of workloads {_listed(peer.workloads)}"] if peer.workloads is not None else []
     return " ".join([*parts, "on this node"] if own_node else parts)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from enforcer.rules.family import Family
 from enforcer.rules.zoneids import ZoneKey
 from zones.inventory import Holder, Node, Pod
-from zones.policy import ANYONE, Peer
+from zones.policy import Peer
 from zones.zone import ISOLATED, Zoning
 
 ADDRESSES, NETWORKS = "addresses", "networks"
@@ -86,7 +86,7 @@ class Membership:
     def _found(self, family: Family, profile: Profile) -> Iterable[Place]:
         peers = self._peers(family, profile) if profile.is_known else {}
         isolated = profile.zone.zone == ISOLATED
-        special = isolated or any(peer != ANYONE for peer in peers.values())
+        special = isolated or any(peer.names_holders for peer in peers.values())
         yield Place(family.named(ADDRESSES), zone_value(self.ids[profile.zone], special=special))
         if special:
             yield Place(family.named(SPECIAL), "")

@@ -77,7 +77,7 @@ class Plan:
         entries = [entry for entry in policy.entries if entry.schedule is None or entry.schedule.active(now)]
         blocklists = {entry.origin: entry.blocklists for entry in entries if entry.blocklists}
         self._builder = _Builder(Sets(), entries, pair_masks(entries), Terminals(self._options, blocklists))
-        self._chains = frame.chains(self._options, policy.infrastructure, self._builder.terminals)
+        self._chains = frame.chains(self._options, policy.infrastructure, self._builder.sets, self._builder.terminals)
         for family in Family:
             self._chains |= frame.police(family, policy.infrastructure, self._builder.sets, self._builder.terminals)
         self.next_change = _next_change(policy, now)

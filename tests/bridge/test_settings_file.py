@@ -115,6 +115,21 @@ def test_files_that_are_not_there_are_named(tmp_path, secret):
     assert faults(tmp_path, text) == ("panorama.apiKeyFile: there is no file /no/such/key",)
 
 
+def test_the_api_server_is_a_switch_or_a_section(tmp_path):
+    texts = ["false", "true", "{addresses: [192.0.2.0/28], ports: [443], webhookNamespaces: [cert-manager]}"]
+    read = [
+        load(written(tmp_path, f"infrastructure: {{apiServer: {text}}}"), {}, Purpose.OFFLINE).infrastructure.api_server
+        for text in texts
+    ]
+    assert [each.enabled for each in read] == [False, True, True]
+    assert [rule.name for rule in read[2].rules()] == ["api-server", "from-api-server"]
+    assert not read[0].rules()
+    wrong = faults(tmp_path, "infrastructure: {apiServer: {addresses: [192.0.2.1]}}", Purpose.OFFLINE)
+    assert wrong == ("infrastructure.apiServer: addresses need ports: where the API server listens, as ports: [6443]",)
+    wrong = faults(tmp_path, "infrastructure: {apiServer: {ports: [0]}}", Purpose.OFFLINE)
+    assert wrong[0].startswith("infrastructure.apiServer.ports[0]:")
+
+
 @pytest.mark.parametrize(
     ("panorama", "fault"),
     [

@@ -8,6 +8,7 @@ from bridge.alerts import Alerts
 from bridge.errors import ClusterConflictError
 from bridge.feeds import Feeds
 from bridge.feeds.fetch import Content, FeedError
+from bridge.reading import nothing_more
 from bridge.sync import Sync, Target
 from zones.net import TCP, AddressSet, Ranges
 from zones.rules import L4, Action, Application, Applications, Log, Origin, Rule, Rulebase, RuleType
@@ -224,8 +225,9 @@ async def run_here(call):
 class World:
     """A manager, a cluster, and the sync between them; `restart` is a new process."""
 
-    def __init__(self, *rules, present=None, **target):
+    def __init__(self, *rules, present=None, infrastructure_of=nothing_more, **target):
         self.present = present
+        self.infrastructure_of = infrastructure_of
         self.manager = FakeManager(*rules)
         self.cluster = FakeCluster()
         self.sink = RecordingSink()
@@ -249,6 +251,7 @@ class World:
             now=self.clock,
             clock=self.clock.seconds,
             present=lambda: self.present,
+            infrastructure=self.infrastructure_of,
         )
 
     async def _fetch(self, feed):

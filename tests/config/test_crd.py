@@ -16,6 +16,7 @@ from bridge.cluster import Cluster
 from bridge.errors import ClusterConflictError, ClusterRefusedError
 from tests.apiserver.installed import CONFIG
 from tests.strategies import policies
+from zones.infrastructure import ApiServerEnds, api_server_rules
 from zones.net import ICMP, SCTP, TCP, AddressSet, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType
@@ -51,13 +52,17 @@ def rich_policy():
         Entry(Origin(f"rule {n}", None, "post", "dg"), Verdict.ALLOW, from_zones=frozenset({f"zone-{n}"}))
         for n in range(700)
     ]
+    everywhere = AddressSet.parse(["192.0.2.10", "198.51.100.0/28", "2001:db8::10"])
     defaults = (
         Entry(Origin("intrazone-default", None, "default", "Shared"), Verdict.ALLOW, RuleType.INTRAZONE),
         Entry(Origin("interzone-default", None, "default", "Shared"), Verdict.DENY),
     )
     return Policy(
         Zoning.of({"corp": [ip_network("10.0.0.0/8")], "untrust": [ip_network("0.0.0.0/0"), ip_network("::/0")]}),
-        usual_infrastructure(frozenset({"kube-system"}), frozenset({"kube-system"}), frozenset({"coredns"})),
+        (
+            *usual_infrastructure(frozenset({"kube-system"}), frozenset({"kube-system"}), frozenset({"coredns"})),
+            *api_server_rules(ApiServerEnds(everywhere, Ranges(((443, 443), (6443, 6443))), everywhere)),
+        ),
         (everything, *rules, *defaults),
         frozenset({"web", "app"}),
     )

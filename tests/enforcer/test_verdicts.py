@@ -99,6 +99,22 @@ ODD = (
     ),
 )
 
+PORT_80 = Traffic(TCP, Ranges(((80, 80),)))
+# By address, whoever has it: ends outside, nodes, pods that nothing else makes special; one family alone too.
+ADDRESSED = (
+    InfrastructureRule("corp", destination=Peer(addresses=AddressSet.parse(["203.0.113.10", "2001:db8:c0::/48"]))),
+    InfrastructureRule(
+        "from-corp", source=Peer(addresses=AddressSet.parse(["203.0.113.10"])), traffic=(PORT_80,), log=Log(start=True)
+    ),
+    InfrastructureRule(
+        "to-some",
+        source=Peer(workloads=frozenset({"p0", "p1"})),
+        destination=Peer(addresses=AddressSet.parse(["10.244.0.0/16", "fd00::/8"])),
+        traffic=(Traffic(UDP),),
+    ),
+    InfrastructureRule("pods", destination=Peer(addresses=AddressSet.parse(["10.244.1.3", "10.244.1.5"]))),
+)
+
 
 @st.composite
 def policies(draw):
@@ -107,7 +123,7 @@ def policies(draw):
     networks = draw(st.sampled_from([{}, {"corp": ["203.0.113.0/24", "2001:db8:c0::/48"]}, {"web": ["0.0.0.0/0"]}]))
     held = {zone: [ip_network(each) for each in prefixes] for zone, prefixes in networks.items()}
     zoning = Zoning.of(held, draw(st.sampled_from(Entitlement)))
-    return Policy(zoning, draw(st.sampled_from([(), USUAL, ODD])), (*rules, *defaults))
+    return Policy(zoning, draw(st.sampled_from([(), USUAL, ODD, ADDRESSED])), (*rules, *defaults))
 
 
 zones = st.sampled_from([None, "web", "data", "unheard-of", 'a "zone" with spaces, and more'])

@@ -1,0 +1,187 @@
+"""Infrastructure rules that only a live cluster can tell: its API server's ends, and which pod the bridge is."""
+
+import asyncio
+
+import pytest
+
+from bridge.errors import ClusterUnreachableError, ManagerUnreachableError
+from bridge.infrastructure import LiveInfrastructure, OwnPod, Wanted, ends_of, own_pod
+from bridge.settings import Settings
+from bridge.wiring_infrastructure import bridge_needs, live_infrastructure
+from tests.bridge.world import World, rule
+from zones.infrastructure import ApiServerEnds, BridgeNeeds
+from zones.net import AddressSet, Ranges
+from zones.policy import Peer
+
+OWN = OwnPod("zonebridge-system", "zonebridge-7d9f8c6b5d-x2k4p")
+OWNERS = [{"kind": "ReplicaSet", "name": "zonebridge-7d9f8c6b5d", "controller": True}]
+
+
+def slice_of(*addresses, ports=(6443,)):
+    return {
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"} for port in ports],
+    }
+
+
+class FakeCluster:
+    """Answers from `endpoints` and `pods`, or raises `trouble`."""
+
+    def __init__(self, endpoints=None, pods=None):
+        self.endpoints = endpoints
+        self.pods = pods or {}
+        self.trouble = None
+
+    async def api_server_endpoints(self):
+        if self.trouble:
+            raise self.trouble
+        return self.endpoints
+
+    async def pod(self, namespace, name):
+        return self.pods.get((namespace, name))
+
+
+def own_pods(owners=OWNERS):
+    return {(OWN.namespace, OWN.name): {"metadata": {"name": OWN.name, "ownerReferences": owners}}}
+
+
+def named(live):
+    return {each.name: each for each in asyncio.run(live.rules())}
+
+
+def test_the_api_servers_ends_are_those_that_it_keeps_itself():
+    rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10", "192.0.2.11")), Wanted()))
+    at = AddressSet.parse(["192.0.2.10", "192.0.2.11"])
+    assert rules["api-server"].destination == Peer(addresses=at)
+    assert str(rules["api-server"].traffic[0].ports) == "6443"
+    assert rules["from-api-server"].source == Peer(addresses=at)
+    assert not [name for name in rules if name.startswith("bridge")]
+
+
+def test_configured_ends_come_on_top():
+    at = AddressSet.parse(["198.51.100.0/28"])
+    wanted = Wanted(ApiServerEnds(at, Ranges(((443, 443),)), at))
+    rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10")), wanted))
+    assert rules["api-server"].destination.addresses == at | AddressSet.parse(["192.0.2.10"])
+    assert str(rules["api-server"].traffic[0].ports) == "443,6443"
+
+
+@pytest.mark.parametrize("later", [None, {}, slice_of(), slice_of("not an address"), slice_of("192.0.2.9", ports=())])
+def test_what_tells_of_no_end_leaves_the_last_known_ones(later):
+    cluster = FakeCluster(slice_of("192.0.2.10"))
+    live = LiveInfrastructure(cluster, Wanted())
+    before = named(live)
+    cluster.endpoints = later
+    assert named(live) == before
+    cluster.endpoints = slice_of("192.0.2.20")
+    assert named(live)["api-server"].destination.addresses == AddressSet.parse(["192.0.2.20"])
+
+
+def test_where_the_cluster_cannot_be_asked_the_last_known_ones_stay():
+    cluster = FakeCluster(slice_of("192.0.2.10"))
+    live = LiveInfrastructure(cluster, Wanted())
+    cluster.trouble = ClusterUnreachableError("no answer")
+    with pytest.raises(ClusterUnreachableError):
+        named(live)
+    cluster.trouble = None
+    before = named(live)
+    cluster.trouble = ClusterUnreachableError("no answer")
+    assert named(live) == before
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0", "127.0.0.1", "::1", "224.0.0.1", "10.0.0.0/8", ""])
+def test_an_address_that_is_no_servers_is_left_out(text):
+    assert not ends_of(slice_of(text)).addresses
+
+
+def test_the_bridge_is_known_by_its_pods_controller():
+    wanted = Wanted(own=OWN, needs=BridgeNeeds(Ranges(((443, 443),)), Ranges(((443, 443),)), Ranges(((8088, 8088),))))
+    rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10"), own_pods()), wanted))
+    ours = Peer(namespaces=frozenset({"zonebridge-system"}), workloads=frozenset({"zonebridge"}))
+    bridge = {name: each for name, each in rules.items() if name.startswith("bridge")}
+    assert list(bridge) == ["bridge-to-api-server", "bridge-to-panorama", "bridge-to-siem", "bridge-to-dns"]
+    assert {each.source for each in bridge.values()} == {ours}
+    assert str(bridge["bridge-to-api-server"].traffic[0].ports) == "443,6443"
+
+
+def test_a_pod_that_is_not_there_is_guessed_from_its_name_and_a_setting_is_believed():
+    cluster = FakeCluster(slice_of("192.0.2.10"))
+    guessed = named(LiveInfrastructure(cluster, Wanted(own=OWN)))["bridge-to-dns"].source
+    assert guessed.workloads == {"zonebridge"}
+    told = named(LiveInfrastructure(cluster, Wanted(own=OWN, workload="sync")))["bridge-to-dns"].source
+    assert told.workloads == {"sync"}
+
+
+def test_the_own_pod_is_told_by_the_downward_api_or_by_what_every_pod_has(tmp_path):
+    assert own_pod({}, "host", tmp_path) is None
+    (tmp_path / "namespace").write_text("ops\n")
+    assert own_pod({}, "sync-x", tmp_path) == OwnPod("ops", "sync-x")
+    assert own_pod({"POD_NAMESPACE": "zb", "POD_NAME": "zb-1"}, "host", tmp_path) == OwnPod("zb", "zb-1")
+
+
+def settings(tmp_path, **infrastructure):
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text("clusters: [{name: c, cluster: {server: 'https://[2001:db8::1]:8443'}}]")
+    return Settings.model_validate(
+        {
+            "panorama": {"hosts": ["panorama.example.com", "10.0.0.1:4443", "2001:db8::1"], "apiKeyFile": kubeconfig},
+            "clusters": [
+                {"name": "here", "deviceGroup": "dg", "inCluster": True},
+                {"name": "there", "deviceGroup": "dg", "kubeconfig": kubeconfig},
+            ],
+            "siem": {
+                "destinations": [
+                    {"name": "hec", "type": "hec", "url": "https://siem.example.com:8088", "tokenFile": kubeconfig},
+                    {"name": "plain", "type": "hec", "url": "http://siem.example.com", "tokenFile": kubeconfig},
+                    {"name": "log", "type": "syslog", "address": "siem.example.com:6514"},
+                ]
+            },
+            "infrastructure": infrastructure,
+        }
+    )
+
+
+def test_the_bridge_needs_every_port_that_the_settings_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "444")
+    needs = bridge_needs(settings(tmp_path))
+    assert [str(each) for each in (needs.api_server, needs.panorama, needs.siem)] == [
+        "444,8443",
+        "443,4443",
+        "80,6514,8088",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("infrastructure", "in_cluster", "expected"),
+    [
+        ({}, True, {"bridge-to-api-server", "bridge-to-panorama", "bridge-to-siem", "bridge-to-dns", "api-server"}),
+        ({}, False, {"api-server"}),
+        ({"apiServer": False}, False, set()),
+        ({"apiServer": False}, True, {"bridge-to-api-server", "bridge-to-panorama", "bridge-to-siem", "bridge-to-dns"}),
+        ({"enabled": False}, True, set()),
+    ],
+)
+def test_the_settings_say_which_rules_there_are(tmp_path, monkeypatch, infrastructure, in_cluster, expected):
+    monkeypatch.setenv("POD_NAMESPACE", OWN.namespace)
+    monkeypatch.setenv("POD_NAME", OWN.name)
+    given = settings(tmp_path, **infrastructure)
+    ask = live_infrastructure(given, given.clusters[not in_cluster], FakeCluster(slice_of("192.0.2.1"), own_pods()))
+    assert {each.name for each in asyncio.run(ask())} - {"from-api-server"} == expected
+
+
+def published(world):
+    return {each.name: each for each in world.cluster.policy().infrastructure}
+
+
+def test_a_change_of_the_endpoints_is_published_also_while_the_manager_is_away():
+    cluster = FakeCluster(slice_of("192.0.2.10"))
+    world = World(rule("r"), infrastructure_of=LiveInfrastructure(cluster, Wanted()).rules)
+    asyncio.run(world.sync.once())
+    assert published(world)["api-server"].destination.addresses == AddressSet.parse(["192.0.2.10"])
+    assert asyncio.run(world.sync.once()).revision == 1
+
+    cluster.endpoints = slice_of("192.0.2.20")
+    world.manager.trouble = ManagerUnreachableError("it is away")
+    outcome = asyncio.run(world.sync.once())
+    assert outcome.revision == 2
+    assert published(world)["api-server"].destination.addresses == AddressSet.parse(["192.0.2.20"])
