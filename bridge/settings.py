@@ -250,6 +250,7 @@ class InfrastructureSettings(_Section):
 
     enabled: bool = True
     system_namespaces: tuple[Text, ...] = ("kube-system",)
+    system_workloads: tuple[Text, ...] = ("konnectivity-agent",)
     dns: DnsSettings = DnsSettings()
     api_server: ApiServerSettings = ApiServerSettings()
     bridge: OwnWorkloadSettings = OwnWorkloadSettings()
@@ -261,6 +262,7 @@ class InfrastructureSettings(_Section):
             frozenset(self.system_namespaces),
             frozenset(self.dns.namespaces),
             frozenset(map(normalise, self.dns.workloads)),
+            frozenset(map(normalise, self.system_workloads)),
         )
 
 

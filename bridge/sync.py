@@ -98,9 +98,7 @@ class Sync:
         infrastructure: AskInfrastructure = nothing_more,
     ) -> None:
         self._target = target
-        self._reader = Reader(
-            target, manager, feeds, run_blocking, now=now, clock=clock, infrastructure=infrastructure
-        )
+        self._reader = Reader(target, manager, feeds, run_blocking, now=now, clock=clock, infrastructure=infrastructure)
         self._cluster = cluster
         self._alerts = alerts
         self._now = now

@@ -17,6 +17,8 @@ from zones.workload import workload_name
 from zones.zone import allowed_zones
 
 Json = Mapping[str, Any]
+# What a kubelet shows of a pod that it runs by a file of its own: the namespace and the name are of its own choice.
+_MIRROR = "kubernetes.io/config.mirror"
 _NODE_ADDRESS_TYPES = frozenset({"InternalIP", "ExternalIP"})
 
 
@@ -41,6 +43,9 @@ def pod(raw: Json) -> Decoded:
     namespace, name = metadata.get("namespace", ""), metadata["name"]
     texts = [each.get("ip", "") for each in status.get("podIPs") or ()] or [status.get("podIP", "")]
     addresses, problems = _addresses(texts, f"pod {namespace}/{name}")
+    if _MIRROR in (metadata.get("annotations") or {}) and not spec.get("hostNetwork"):
+        told = f"pod {namespace}/{name}: a static pod that isn't on its node's own network is what that node says it is"
+        addresses, problems = (), (f"{told}; it is in no zone", *problems)
     item = Pod(
         uid=metadata["uid"],
         namespace=intern(namespace),

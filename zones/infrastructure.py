@@ -10,11 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zones.net import NO_ADDRESS, TCP, UDP, AddressSet, Ranges
-from zones.policy import ANYONE, InfrastructureRule, Peer, Traffic
-from zones.rules import Log
+from zones.policy import ANYONE, LOGGED, InfrastructureRule, Peer, Traffic
 
-LOGGED = Log(end=True)
-"""One record for each connection, when it ends: these connections are few and long."""
 _NO_PORTS = Ranges()
 _DNS = Ranges(((53, 53),))
 

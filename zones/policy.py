@@ -138,20 +138,40 @@ ISOLATION = Origin("infrastructure/isolated", None, "infrastructure", "")
 """The rule by which a pod that claims a zone without right is cut off: before every entry, after its node's own."""
 
 
+LOGGED = Log(end=True)
+"""For infrastructure rules: one record for each connection, when it ends."""
+_KUBELET = Traffic(TCP, Ranges(((10250, 10250),)))
+_DNS = Traffic(UDP, Ranges(((53, 53),))), Traffic(TCP, Ranges(((53, 53),)))
+_DNS_OVER_TLS = Traffic(TCP, Ranges(((853, 853),)))
+
+
 def usual_infrastructure(
-    system_namespaces: frozenset[str], dns_namespaces: frozenset[str], dns_workloads: frozenset[str]
+    system_namespaces: frozenset[str],
+    dns_namespaces: frozenset[str],
+    dns_workloads: frozenset[str],
+    system_workloads: frozenset[str] = frozenset(),
 ) -> tuple[InfrastructureRule, ...]:
-    """A node to its own pods, DNS from everywhere, and what the system namespaces need."""
+    """A node to its own pods, DNS from everywhere and on to where it asks itself, and what the system namespaces need.
+
+    `system_workloads`: those of the system namespaces that reach any pod, as the API server's tunnel does.
+    """
     dns = Peer(namespaces=dns_namespaces, workloads=dns_workloads)
-    port_53 = Ranges(((53, 53),))
-    questions = Traffic(UDP, port_53), Traffic(TCP, port_53)
-    system = Peer(namespaces=system_namespaces)
+    nodes, system = Peer(nodes=True), Peer(namespaces=system_namespaces)
+    some = Peer(namespaces=system_namespaces, workloads=system_workloads)
+    to_any_pod = InfrastructureRule("system-workloads", source=some, traffic=(Traffic(TCP),), log=LOGGED)
     return (
-        InfrastructureRule("node-to-own-pods", source=Peer(nodes=True), own_node=True),
-        InfrastructureRule("dns", destination=dns, traffic=questions),
-        InfrastructureRule("dns-on-own-node", destination=Peer(nodes=True), traffic=questions, own_node=True),
-        InfrastructureRule("from-system-namespaces", source=system),
-        InfrastructureRule("nodes-to-system-namespaces", source=Peer(nodes=True), destination=system),
+        InfrastructureRule("node-to-own-pods", source=nodes, own_node=True),
+        InfrastructureRule("dns", destination=dns, traffic=_DNS),
+        InfrastructureRule("dns-on-own-node", destination=nodes, traffic=_DNS, own_node=True),
+        InfrastructureRule("dns-upstream", source=dns, traffic=(*_DNS, _DNS_OVER_TLS)),
+        InfrastructureRule("within-system-namespaces", source=system, destination=system, log=LOGGED),
+        InfrastructureRule("system-to-kubelets", source=system, destination=nodes, traffic=(_KUBELET,), log=LOGGED),
+        *(
+            [InfrastructureRule("system-workloads", some, traffic=(Traffic(TCP),), log=LOGGED)]
+            if system_workloads
+            else []
+        ),
+        InfrastructureRule("nodes-to-system-namespaces", source=nodes, destination=system, log=LOGGED),
     )
 
 

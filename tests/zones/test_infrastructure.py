@@ -6,9 +6,9 @@ import pytest
 
 from tests.zones.test_verdict import entry, policy
 from zones import canonical
-from zones.infrastructure import LOGGED, ApiServerEnds, BridgeNeeds, api_server_rules, bridge_rules
+from zones.infrastructure import ApiServerEnds, BridgeNeeds, api_server_rules, bridge_rules
 from zones.net import TCP, UDP, AddressSet, Ranges
-from zones.policy import Peer, Verdict
+from zones.policy import LOGGED, Peer, Verdict
 from zones.verdict import Endpoint, Flow, decide
 from zones.zone import ISOLATED
 

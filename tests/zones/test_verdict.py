@@ -80,7 +80,12 @@ def test_a_port_condition_never_holds_for_icmp():
     assert decide(some, flow(protocol=ICMP)).verdict is Verdict.DENY
 
 
-INFRASTRUCTURE = usual_infrastructure(frozenset({"kube-system"}), frozenset({"kube-system"}), frozenset({"coredns"}))
+_SYSTEM = frozenset({"kube-system"})
+INFRASTRUCTURE = usual_infrastructure(_SYSTEM, _SYSTEM, frozenset({"coredns"}), frozenset({"konnectivity-agent"}))
+COREDNS = Endpoint("default", workload="coredns", namespace="kube-system")
+METRICS = Endpoint("default", workload="metrics-server", namespace="kube-system")
+TUNNEL = Endpoint("default", workload="konnectivity-agent", namespace="kube-system")
+NODE = Endpoint("nodes", node="n2", is_node=True)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,18 @@ INFRASTRUCTURE = usual_infrastructure(frozenset({"kube-system"}), frozenset({"ku
         (Endpoint("web", node="n1"), Endpoint("nodes", node="n1", is_node=True), 53, "dns-on-own-node"),
         (Endpoint("web", node="n1"), Endpoint("nodes", node="n1", is_node=True), 80, None),
         (Endpoint("web", node="n1"), Endpoint("nodes", node="n2", is_node=True), 53, None),
-        (Endpoint("default", namespace="kube-system"), Endpoint("web"), 80, "from-system-namespaces"),
+        (COREDNS, Endpoint("untrust"), 53, "dns-upstream"),
+        (COREDNS, Endpoint("untrust"), 853, "dns-upstream"),
+        (COREDNS, Endpoint("untrust"), 443, None),
+        (METRICS, Endpoint("untrust"), 53, None),
+        (METRICS, COREDNS, 9153, "within-system-namespaces"),
+        (METRICS, NODE, 10250, "system-to-kubelets"),
+        (METRICS, NODE, 22, None),
+        (METRICS, Endpoint("web"), 80, None),
+        (METRICS, Endpoint("untrust"), 443, None),
+        (TUNNEL, Endpoint("web"), 9443, "system-workloads"),
+        (Endpoint("default", workload="konnectivity-agent", namespace="shop"), Endpoint("web"), 9443, None),
+        (NODE, METRICS, 4443, "nodes-to-system-namespaces"),
         (Endpoint("web"), Endpoint("default", namespace="kube-system"), 443, None),
     ],
 )
