@@ -166,11 +166,7 @@ def usual_infrastructure(
         InfrastructureRule("dns-upstream", source=dns, traffic=(*_DNS, _DNS_OVER_TLS)),
         InfrastructureRule("within-system-namespaces", source=system, destination=system, log=LOGGED),
         InfrastructureRule("system-to-kubelets", source=system, destination=nodes, traffic=(_KUBELET,), log=LOGGED),
-        *(
-            [InfrastructureRule("system-workloads", some, traffic=(Traffic(TCP),), log=LOGGED)]
-            if system_workloads
-            else []
-        ),
+        *((to_any_pod,) if system_workloads else ()),
         InfrastructureRule("nodes-to-system-namespaces", source=nodes, destination=system, log=LOGGED),
     )
 

@@ -19,10 +19,8 @@ MIRROR = {"kubernetes.io/config.mirror": "checksum"}
 def test_a_static_pod_that_is_not_on_its_nodes_network_counts_for_nothing():
     told = decode.pod(raw(MIRROR))
     assert not told.item.addresses
-    assert told.problems == (
-        "pod kube-system/coredns: a static pod that isn't on its node's own network is what that node says it is; "
-        "it is in no zone",
-    )
+    (problem,) = told.problems
+    assert problem.startswith("pod kube-system/coredns: a static pod that isn't on its node's own network")
 
 
 @pytest.mark.parametrize("pod", [raw(), raw({}), raw(MIRROR, hostNetwork=True)])
