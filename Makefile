@@ -10,7 +10,7 @@ TEST_PACKAGES := etcd-server:etcd conntrack:conntrack bsdutils:logger rsyslog:rs
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
 
-.PHONY: setup demo test test-long check format lock clean packages packages-test bench-siem bench-tier soak soak-siem
+.PHONY: generate setup demo test test-long check format lock clean packages packages-test bench-siem bench-tier soak soak-siem
 
 setup: $(VENV)/.ready
 
@@ -32,6 +32,7 @@ demo: setup
 
 test: packages-test setup check
 	-$(BIN)/python -m tests.realkube build
+	-$(BIN)/python -m tests.chart.programs
 	$(AS_ROOT) $(BIN)/python -m pytest -q
 
 test-long: packages-test setup
@@ -46,6 +47,11 @@ check: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What is made from something else: config/deploy from the chart, its schema and the settings reference from the models.
+generate: setup
+	$(BIN)/python -m tools.manifests
+	$(BIN)/python -m tools.schema
 
 # Pins every dependency with its hashes; no index address gets into the file.
 lock:

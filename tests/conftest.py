@@ -22,7 +22,7 @@ structlog.configure(
     ]
 )
 
-MUST_RUN = ("kernel", "apiserver")
+MUST_RUN = ("kernel", "apiserver", "chart")
 MACHINE = pytest.StashKey[Machine]()
 CHANGES = pytest.StashKey[list[str]]()
 
