@@ -78,9 +78,13 @@ class LiveInfrastructure:
         self._told: ApiServerEnds | None = None
         self._workload = wanted.workload
 
+    async def ends(self) -> ApiServerEnds:
+        """The API server's. Raises ClusterError where the cluster can't be asked and never told."""
+        return joined(self._wanted.configured, await self._told_ends())
+
     async def rules(self) -> tuple[InfrastructureRule, ...]:
         """Raises ClusterError where the cluster can't be asked and never told."""
-        ends = joined(self._wanted.configured, await self._ends())
+        ends = await self.ends()
         wanted = self._wanted
         for_all = api_server_rules(ends, wanted.webhook_namespaces) if wanted.api_server else ()
         if wanted.own is None:
@@ -89,7 +93,7 @@ class LiveInfrastructure:
         needs = replace(wanted.needs, api_server=wanted.needs.api_server | ends.ports)
         return (*bridge_rules(bridge, needs), *for_all)
 
-    async def _ends(self) -> ApiServerEnds:
+    async def _told_ends(self) -> ApiServerEnds:
         try:
             told = ends_of(await self._cluster.api_server_endpoints() or {})
         except ClusterError as error:

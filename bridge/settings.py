@@ -304,10 +304,14 @@ class RegistrationSettings(_Section):
 
 
 class GuardSettings(_Section):
-    """What is too reckless to publish: no rule at all, or more than this share of the rules gone at once."""
+    """What is too reckless to publish: no rule at all, more than this share of the rules gone at once, no way out.
+
+    `allow_cut_off`: whether a revision may cut off the bridge itself.
+    """
 
     max_deleted_share: Share = 0.5
     allow_empty: bool = False
+    allow_cut_off: bool = False
 
 
 class _Destination(_Section):

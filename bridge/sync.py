@@ -21,6 +21,7 @@ from bridge.cluster import TierCluster
 from bridge.drift import Left, after, differences, written_by_others
 from bridge.errors import BridgeError, RevisionRefusedError
 from bridge.fights import Fights, Round, about_json, text
+from bridge.lifelines import AskCutOff, never_cut_off
 from bridge.managers import Manager
 from bridge.nodes import Nodes, states_of, there
 from bridge.nodes import about_json as about_late
@@ -96,7 +97,9 @@ class Sync:
         present: Callable[[], Collection[str] | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         infrastructure: AskInfrastructure = nothing_more,
+        cut_off: AskCutOff = never_cut_off,
     ) -> None:
+        self._cut_off = cut_off
         self._target = target
         self._reader = Reader(target, manager, feeds, run_blocking, now=now, clock=clock, infrastructure=infrastructure)
         self._cluster = cluster
@@ -217,6 +220,7 @@ class Sync:
         if self._vetted is None:
             await self._adopt(found)
         made = await asyncio.to_thread(self._plan, found.live, self._reader.last, self._vetted)
+        made = await self._unless_cut_off(made, found.live)
         if made.vetted is not None and made.vetted is not self._vetted:
             self._vetted = made.vetted
             self.picture.share(made.vetted.rendered.parts)
@@ -241,6 +245,16 @@ class Sync:
             return _Planned(_plan_for(vetted, live, _NO_GUARDS), vetted, refused)
         except RevisionRefusedError as error:
             return _Planned(None, vetted, refused or error)
+
+    async def _unless_cut_off(self, made: _Planned, live: Live) -> _Planned:
+        """A new policy, unless it would keep this bridge from ever publishing another."""
+        if made.vetted is None or made.vetted is self._vetted:
+            return made
+        lost = await self._cut_off(made.vetted.policy)
+        if not lost:
+            return made
+        refused = RevisionRefusedError("CutsOffBridge", *lost)
+        return replace(await asyncio.to_thread(self._plan, live, None, self._vetted), refused=refused)
 
     def _plan_reading(self, live: Live, reading: Reading, vetted: _Vetted | None) -> _Planned:
         policy = reading.compiled.policy

@@ -47,9 +47,10 @@ from bridge.settings import (
 )
 from bridge.sync import RunBlocking, Sync, Target
 from bridge.wakeup import Door
-from bridge.wiring_infrastructure import live_infrastructure
+from bridge.wiring_infrastructure import own_standing
 from bridge.wiring_registration import panorama_registrar, registration_api, registration_rhythm
 from zones.compile import Options
+from zones.net import IPAddress
 
 
 def works(settings: Settings, run_blocking: RunBlocking, siem: Sink | None = None) -> Iterator[Work]:
@@ -87,6 +88,10 @@ def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _
         await population.close()
         await cluster.close()
 
+    def node_at(address: IPAddress) -> str | None:
+        return population.population.node_at(address)
+
+    standing = own_standing(settings, each, cluster, node_at)
     sync = Sync(
         target(settings, each),
         manager,
@@ -95,7 +100,8 @@ def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _
         feeds,
         run_blocking=shared.run_blocking,
         present=lambda: population.population.nodes,
-        infrastructure=live_infrastructure(settings, each, cluster),
+        infrastructure=standing.infrastructure,
+        cut_off=standing.cut_off,
     )
     return Work(
         cluster=each.name,

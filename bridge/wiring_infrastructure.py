@@ -1,4 +1,4 @@
-"""From settings to the infrastructure rules that only a live cluster can tell, and what the bridge itself must reach.
+"""From settings to what a sync asks of its own cluster: its infrastructure, and what the bridge itself must reach.
 
 Only `bridge.wiring` calls it; nothing here connects yet.
 """
@@ -7,31 +7,53 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
 
-from bridge.infrastructure import InfrastructureCluster, LiveInfrastructure, OwnPod, Wanted, own_pod
+from bridge.cluster import Cluster
+from bridge.infrastructure import LiveInfrastructure, OwnPod, Wanted, own_pod
+from bridge.lifelines import AskCutOff, Dns, Lifelines, Target, never_cut_off
 from bridge.reading import AskInfrastructure, nothing_more
 from bridge.settings import ClusterSettings, HecDestination, InfrastructureSettings, Settings, host_and_port
 from zones.infrastructure import BridgeNeeds
-from zones.net import Ranges
+from zones.net import IPAddress, Ranges
 from zones.workload import normalise
 
 HTTPS = 443
 _DEFAULT_PORTS = {"https": HTTPS, "http": 80}
 
 
-def live_infrastructure(settings: Settings, each: ClusterSettings, cluster: InfrastructureCluster) -> AskInfrastructure:
-    """What to ask a cluster for, at every pass."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a sync asks of its own cluster: the infrastructure that only it can tell, and what may not be taken away."""
+
+    infrastructure: AskInfrastructure = nothing_more
+    cut_off: AskCutOff = never_cut_off
+
+
+def own_standing(
+    settings: Settings, each: ClusterSettings, cluster: Cluster, node_at: Callable[[IPAddress], str | None]
+) -> Standing:
+    """`node_at`: the node that has an address, where one does."""
     given = settings.infrastructure
     own = _own(given, each)
-    if not given.enabled or not (given.api_server.enabled or own):
-        return nothing_more
+    live = LiveInfrastructure(cluster, _wanted(settings, own))
+    asks = given.enabled and (given.api_server.enabled or own is not None)
+    if own is None or settings.guards.allow_cut_off:
+        return Standing(live.rules if asks else nothing_more)
+    dns = next((Dns(ns, normalise(name)) for ns in given.dns.namespaces for name in given.dns.workloads), None)
+    lifelines = Lifelines(cluster, own, targets(settings), dns, live.ends, node_at)
+    return Standing(live.rules if asks else nothing_more, lifelines.cut_off)
+
+
+def _wanted(settings: Settings, own: OwnPod | None) -> Wanted:
+    given = settings.infrastructure
     namespaces = given.api_server.webhook_namespaces
-    wanted = Wanted(
+    return Wanted(
         configured=given.api_server.ends(),
         api_server=given.api_server.enabled,
         webhook_namespaces=None if namespaces is None else frozenset(namespaces),
@@ -39,7 +61,6 @@ def live_infrastructure(settings: Settings, each: ClusterSettings, cluster: Infr
         workload=None if given.bridge.workload is None else normalise(given.bridge.workload),
         needs=bridge_needs(settings),
     )
-    return LiveInfrastructure(cluster, wanted).rules
 
 
 def _own(given: InfrastructureSettings, each: ClusterSettings) -> OwnPod | None:
@@ -50,15 +71,27 @@ def _own(given: InfrastructureSettings, each: ClusterSettings) -> OwnPod | None:
 
 def bridge_needs(settings: Settings) -> BridgeNeeds:
     """The ports of everything that the settings have the bridge talk to."""
-    hosts = settings.panorama.hosts if settings.panorama else ()
     return BridgeNeeds(
         api_server=_ports(_api_server_ports(settings)),
-        panorama=_ports(_port(f"https://{host}") for host in hosts),
-        siem=_ports(
-            _port(each.url) if isinstance(each, HecDestination) else host_and_port(each.address)[1]
-            for each in settings.siem.destinations
-        ),
+        panorama=_ports(each.port for each in _panoramas(settings)),
+        siem=_ports(each.port for each in _receivers(settings)),
     )
+
+
+def targets(settings: Settings) -> tuple[Target, ...]:
+    """Whatever has a name, besides the API server."""
+    return (*_panoramas(settings), *_receivers(settings))
+
+
+def _panoramas(settings: Settings) -> Iterator[Target]:
+    for host in settings.panorama.hosts if settings.panorama else ():
+        yield Target("Panorama", *_host_and_port(f"https://{host}"))
+
+
+def _receivers(settings: Settings) -> Iterator[Target]:
+    for each in settings.siem.destinations:
+        where = _host_and_port(each.url) if isinstance(each, HecDestination) else host_and_port(each.address)
+        yield Target(f"the SIEM destination '{each.name}'", *where)
 
 
 def _api_server_ports(settings: Settings) -> Iterator[int]:
@@ -75,18 +108,18 @@ def _kubeconfig_ports(path: Path) -> Iterator[int]:
     """Of all its API servers; a file that is no kubeconfig is told of where it is used."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        yield from [_port(str(each["cluster"]["server"])) for each in content["clusters"]]
+        yield from [_host_and_port(str(each["cluster"]["server"]))[1] for each in content["clusters"]]
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
         return
 
 
-def _port(url: str) -> int:
-    """`https://panorama:8443` is 8443; a bare IPv6 address has none of its own."""
+def _host_and_port(url: str) -> tuple[str, int]:
+    """`https://panorama:8443` is on 8443; a bare IPv6 address has no port of its own."""
     parts = urlsplit(url)
     try:
-        return parts.port or _DEFAULT_PORTS.get(parts.scheme, HTTPS)
+        return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, HTTPS)
     except ValueError:
-        return HTTPS
+        return parts.netloc, HTTPS
 
 
 def _ports(numbers: Iterable[int]) -> Ranges:

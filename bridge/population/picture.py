@@ -14,6 +14,7 @@ from bridge.watching import Change, Listed
 from zones import decode
 from zones.decode import Decoded, Namespace
 from zones.inventory import Node, Pod
+from zones.net import IPAddress
 from zones.zone import ISOLATED, Zoning
 
 Json = dict[str, Any]
@@ -81,6 +82,10 @@ class Population:
     def nodes(self) -> Collection[str] | None:
         """The nodes that there are; None before they were listed."""
         return self._nodes.keys() if Kind.NODES in self._listed else None
+
+    def node_at(self, address: IPAddress) -> str | None:
+        """The name of the node that reports an address as its own."""
+        return next((node.name for node in self._nodes.values() if address in node.addresses), None)
 
     @property
     def complete(self) -> bool:

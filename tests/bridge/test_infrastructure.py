@@ -7,7 +7,7 @@ import pytest
 from bridge.errors import ClusterUnreachableError, ManagerUnreachableError
 from bridge.infrastructure import LiveInfrastructure, OwnPod, Wanted, ends_of, own_pod
 from bridge.settings import Settings
-from bridge.wiring_infrastructure import bridge_needs, live_infrastructure
+from bridge.wiring_infrastructure import bridge_needs, own_standing
 from tests.bridge.world import World, rule
 from zones.infrastructure import ApiServerEnds, BridgeNeeds
 from zones.net import AddressSet, Ranges
@@ -165,8 +165,9 @@ def test_the_settings_say_which_rules_there_are(tmp_path, monkeypatch, infrastru
     monkeypatch.setenv("POD_NAMESPACE", OWN.namespace)
     monkeypatch.setenv("POD_NAME", OWN.name)
     given = settings(tmp_path, **infrastructure)
-    ask = live_infrastructure(given, given.clusters[not in_cluster], FakeCluster(slice_of("192.0.2.1"), own_pods()))
-    assert {each.name for each in asyncio.run(ask())} - {"from-api-server"} == expected
+    cluster = FakeCluster(slice_of("192.0.2.1"), own_pods())
+    standing = own_standing(given, given.clusters[not in_cluster], cluster, lambda _: None)
+    assert {each.name for each in asyncio.run(standing.infrastructure())} - {"from-api-server"} == expected
 
 
 def published(world):

@@ -8,6 +8,7 @@ from bridge.alerts import Alerts
 from bridge.errors import ClusterConflictError
 from bridge.feeds import Feeds
 from bridge.feeds.fetch import Content, FeedError
+from bridge.lifelines import never_cut_off
 from bridge.reading import nothing_more
 from bridge.sync import Sync, Target
 from zones.net import TCP, AddressSet, Ranges
@@ -225,9 +226,10 @@ async def run_here(call):
 class World:
     """A manager, a cluster, and the sync between them; `restart` is a new process."""
 
-    def __init__(self, *rules, present=None, infrastructure_of=nothing_more, **target):
+    def __init__(self, *rules, present=None, infrastructure_of=nothing_more, cut_off=never_cut_off, **target):
         self.present = present
         self.infrastructure_of = infrastructure_of
+        self.cut_off = cut_off
         self.manager = FakeManager(*rules)
         self.cluster = FakeCluster()
         self.sink = RecordingSink()
@@ -252,6 +254,7 @@ class World:
             clock=self.clock.seconds,
             present=lambda: self.present,
             infrastructure=self.infrastructure_of,
+            cut_off=self.cut_off,
         )
 
     async def _fetch(self, feed):
