@@ -13,6 +13,7 @@ BridgeError
 │   ├── ClusterUnreachableError       no answer, overloaded or failing: tried again
 │   ├── ClusterRefusedError           it refused our credentials, rights or object
 │   └── ClusterConflictError          another writer changed the object first: read again
+├── SecretError                       a secret's file is missing, empty or no text; whoever needs it says what follows
 ├── RegistrationBlockedError          somebody else stands in the way of registering the cluster: tried again
 ├── RevisionRefusedError              what the manager says must not be published; the last good tier stays
 └── UndecidedError                    a question that can't be answered from what was given
@@ -93,6 +94,10 @@ class ClusterRefusedError(ClusterError):
 
 class ClusterConflictError(ClusterError):
     """Another writer was first; what was decided on is out of date."""
+
+
+class SecretError(BridgeError):
+    """A secret that the settings name can't be had. The message names its file and never what is in it."""
 
 
 class RegistrationBlockedError(BridgeError):

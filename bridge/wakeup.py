@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
+from bridge.errors import SecretError
+
 LEAST_SECONDS = 2.0
 MAX_BODY = 64 * 1024
 _log = structlog.get_logger()
@@ -64,7 +66,12 @@ async def listening(door: Door, look: Callable[[], None], least: float = LEAST_S
     calls = Calls(look, least)
 
     async def wake_up(request: web.Request) -> web.Response:
-        if not _knows(request, door.token()):
+        try:
+            token = door.token()
+        except SecretError as error:
+            _log.error("wake-up not possible", why=str(error))
+            return web.Response(status=503, text="the token can't be read\n")
+        if not _knows(request, token):
             _log.warning("wake-up refused", peer=request.remote)
             return web.Response(status=401, text="the token is wrong or missing\n")
         calls.add()
@@ -84,4 +91,6 @@ async def listening(door: Door, look: Callable[[], None], least: float = LEAST_S
 
 def _knows(request: web.Request, token: str) -> bool:
     kind, _, given = request.headers.get("Authorization", "").partition(" ")
-    return kind == "Bearer" and bool(token) and hmac.compare_digest(given.encode(), token.encode())
+    return (
+        kind == "Bearer" and bool(token) and hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode())
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 
 from enforcer.cluster.tier import Judgement, Standing
 from enforcer.reports.alerts import AlertKind, Condition, Severity
@@ -88,9 +89,16 @@ def of_node(problems: Iterable[str]) -> Iterator[Condition]:
         yield Condition(AlertKind.NODE_PROBLEM, problem, problem)
 
 
-def of_destinations(deliveries: Iterable[Progress]) -> Iterator[Condition]:
-    """Destinations that only an administrator can bring back. One that is away is worth no alert by itself."""
+def of_destinations(deliveries: Iterable[Progress], now: float = 0.0, limit: float = inf) -> Iterator[Condition]:
+    """Destinations that only an administrator can bring back, and those that take nothing for longer than `limit`.
+
+    One that is away for a moment is worth no alert by itself.
+    """
     for progress in deliveries:
         if progress.held:
             message = f"destination '{progress.name}' refuses: {progress.trouble}; records wait in the spool"
-            yield Condition(AlertKind.DESTINATION_TROUBLE, progress.name, message)
+        elif progress.since is not None and now - progress.since > limit:
+            message = f"destination '{progress.name}' has taken nothing for more than {limit:g} s; records wait"
+        else:
+            continue
+        yield Condition(AlertKind.DESTINATION_TROUBLE, progress.name, message)

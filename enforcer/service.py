@@ -81,12 +81,15 @@ class Service:
     async def _supervised(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         failures = 0
         while True:
+            begun = time.monotonic()
             try:
                 await work()
             except EnforcerError as error:
                 _log.error("task ended and is started again", task=name, why=str(error))
             except Exception:  # noqa: BLE001 - a defect in one task must not stop the others
                 _log.exception("task failed and is started again", task=name)
+            if time.monotonic() - begun > self.patience.longest:  # it did well for a while: this is another trouble
+                failures = 0
             await asyncio.sleep(self.patience.wait(failures))
             failures += 1
 

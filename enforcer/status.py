@@ -61,6 +61,7 @@ def of_destinations(
         {
             "name": progress.name,
             "sent": progress.sent,
+            "sentMeans": progress.arrival.value,
             "refused": progress.refused,
             "lost": lost.get(progress.name, 0),
             "retries": progress.retries,
@@ -93,7 +94,7 @@ def healthy(status: Json, now: datetime, longest: float) -> str:
     if age > longest:
         return f"the status is {age:.0f} s old; is zone-enforcer running?"
     if age < -longest:
-        return f"the status is of a time that lies {-age:.0f} s ahead; was the clock set back while zone-enforcer was gone?"
+        return f"the status is of a time that lies {-age:.0f} s ahead; was the clock set back?"
     if status["standing"] in {"refused", "tampered"}:
         return str(status["why"])
     return "; ".join(status["problems"])

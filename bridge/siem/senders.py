@@ -11,12 +11,13 @@ import ssl
 import struct
 import termios
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httpx
 
-from bridge.errors import ManagerRefusedError
+from bridge.errors import SecretError
 from bridge.siem import hec, syslog
 from bridge.siem.outcome import Delivered, Later, Outcome
 
@@ -53,7 +54,7 @@ class HecSender:
             return Later(f"{self._url} gave no whole answer within {self._timeout:g} s")
         except httpx.HTTPError as error:
             return Later(f"{self._url} can't be reached: {_words(error)}")
-        except (OSError, ValueError, ManagerRefusedError) as error:
+        except (OSError, ValueError, SecretError) as error:
             return Later(f"the token can't be read: {_words(error)}")
         return hec.interpret(status, answer, retry_after)
 
@@ -85,13 +86,19 @@ class HecSender:
 
 @dataclass(frozen=True, slots=True)
 class SyslogSender:
-    """A connection for each record: alerts are rare. It counts as delivered when the peer's kernel has all of it."""
+    """A connection for each record: alerts are rare.
+
+    Syslog has no reply. Over TCP we close our side, and a receiver that then closes its own in good order has read all
+    of it. Over TLS, or where the receiver keeps its side open, the record counts when the peer's kernel has all of it
+    and the connection has outlived it for a while: one who dies over what it hasn't read resets it.
+    """
 
     address: tuple[str, int]
     facility: int
     timeout: float
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
+    outlived: float = 2.0
 
     async def send(self, record: Json) -> Outcome:
         try:
@@ -113,11 +120,22 @@ class SyslogSender:
             await writer.drain()
             while _unacknowledged(writer):  # noqa: ASYNC110 - the kernel sends no event
                 await asyncio.sleep(_FLUSH_SECONDS)
-            if reader.at_eof():
-                raise EOFError("the receiver closed the connection")
+            await self._outlive(reader, writer)
         finally:
             writer.close()
             await _closed(writer)
+
+    async def _outlive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Raises OSError where the connection is reset, and EOFError where the receiver closes what we still use."""
+        half_closed = writer.can_write_eof()
+        if half_closed:
+            writer.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.outlived):
+                while await reader.read(_LONGEST_ANSWER):
+                    pass
+                if not half_closed:
+                    raise EOFError("the receiver closed the connection")
 
 
 async def _closed(writer: asyncio.StreamWriter) -> None:

@@ -14,12 +14,14 @@ from enforcer.senders.awskeys import KeyRing
 from enforcer.senders.destinations import CloudWatchSettings
 from enforcer.siem import cloudwatch, sigv4
 from enforcer.siem.formats import FORMATS, fitting
-from enforcer.siem.outcome import Hold, Outcome
+from enforcer.siem.outcome import Arrival, Hold, Outcome
 from enforcer.siem.values import millis
 
 
 class CloudWatchSender:
     """One stream. What is too old or too new for the group is told apart from what was taken."""
+
+    arrival = Arrival.ACCEPTED
 
     def __init__(self, settings: CloudWatchSettings, environment: Mapping[str, str]) -> None:
         self._settings = settings

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from enforcer.senders.destinations import FileSettings
 from enforcer.siem.formats import FORMATS, fitting
-from enforcer.siem.outcome import Delivered, Outcome, Retry
+from enforcer.siem.outcome import Arrival, Delivered, Outcome, Retry
 
 
 class FileSender:
@@ -22,6 +22,8 @@ class FileSender:
     def __init__(self, settings: FileSettings) -> None:
         self._path = settings.path
         self._format = FORMATS[settings.format]
+
+    arrival = Arrival.WRITTEN
 
     async def send(self, payloads: Sequence[bytes]) -> tuple[int, Outcome]:
         lines, unfit = await asyncio.to_thread(fitting, payloads, self._line)

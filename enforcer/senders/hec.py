@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import httpx
+import structlog
 
 from enforcer.senders import tls
+from enforcer.senders.acks import Acks
 from enforcer.senders.destinations import HecSettings, chosen
 from enforcer.siem import hec
 from enforcer.siem.formats import FORMATS, FormatName, fitting
-from enforcer.siem.outcome import Accepted, Delivered, Hold, Outcome, Refused
+from enforcer.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Outcome, Refused
 
 Json = Mapping[str, Any]
+_log = structlog.get_logger()
+_SPREAD = "requests reach more than one indexer: the balancer before them should be sticky, by cookie or connection"
 _TROUBLE = (OSError, ValueError, httpx.HTTPError, tls.CertificateFilesError)
 
 
@@ -47,10 +51,14 @@ class HecSender:
         self._token = token
         self._format = FORMATS[settings.format]
         self._wrapper = hec.Wrapper(self._envelope({"kind": "flow"})) if settings.format is FormatName.JSON else None
-        self._channel = str(uuid.uuid4())
+        self._acks = Acks()
         self._base = settings.url.rstrip("/").removesuffix(hec.EVENT_PATH)
         self._https = tls.Https(settings.ca_file, settings.cert_file, settings.key_file, settings.timeout_seconds)
         self.in_flight, self.patience = settings.in_flight, settings.timeout_seconds
+
+    @property
+    def arrival(self) -> Arrival:
+        return Arrival.INDEXED if self._settings.acknowledge else Arrival.ACCEPTED
 
     async def send(self, payloads: Sequence[bytes]) -> tuple[int, Outcome]:
         count, body, unfit = await asyncio.to_thread(self._request, payloads)
@@ -75,26 +83,34 @@ class HecSender:
 
     async def _post(self, body: bytes, count: int) -> Outcome:
         try:
-            headers = hec.headers(self._token(), self._channel)
+            headers = hec.headers(self._token(), self._acks.next_channel())
             answer = await self._https.post(self._base + hec.EVENT_PATH, body, headers)
         except _TROUBLE as error:
             return self._trouble(error)
         outcome = hec.interpret(answer.status, answer.content, answer.headers.get("retry-after"), count)
-        receipt = hec.ack_id(answer.content) if self._settings.acknowledge else None
-        if receipt is not None and isinstance(outcome, Delivered):
+        ack_id = hec.ack_id(answer.content) if self._settings.acknowledge else None
+        if ack_id is None or not isinstance(outcome, Delivered):
+            return outcome
+        receipt = self._acks.took(ack_id, time.monotonic())
+        if receipt is not None:
             return Accepted(receipt, slow_down=outcome.slow_down)
-        return outcome
+        if self._acks.spread:
+            _log.warning("each batch has a channel of its own from now on", url=self._base, why=_SPREAD)
+        return Gone(_SPREAD)
 
     async def confirmed(self, receipts: Collection[int]) -> tuple[set[int], Outcome | None]:
         """What the indexers have. They tell it of each receipt only once."""
-        try:
-            headers = hec.headers(self._token(), self._channel)
-            del headers["Content-Encoding"]
-            content = json.dumps({"acks": sorted(receipts)}).encode()
-            answer = await self._https.post(self._base + hec.ACK_PATH, content, headers)
-        except _TROUBLE as error:
-            return set(), self._trouble(error)
-        return hec.acknowledged(answer.content, receipts), None
+        found: set[int] = set()
+        for channel, numbers in self._acks.to_ask(receipts):
+            try:
+                headers = hec.headers(self._token(), channel)
+                del headers["Content-Encoding"]
+                content = json.dumps({"acks": sorted(numbers)}).encode()
+                answer = await self._https.post(self._base + hec.ACK_PATH, content, headers)
+            except _TROUBLE as error:
+                return found, self._trouble(error)
+            found |= {numbers[ack_id] for ack_id in hec.acknowledged(answer.content, numbers)}
+        return found, None
 
     def _trouble(self, error: Exception) -> Outcome:
         if isinstance(error, httpx.HTTPError | tls.CertificateFilesError):

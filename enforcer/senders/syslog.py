@@ -22,7 +22,7 @@ from enforcer.senders import tls
 from enforcer.senders.destinations import SyslogSettings
 from enforcer.siem import syslog
 from enforcer.siem.formats import FORMATS, fitting
-from enforcer.siem.outcome import Accepted, Gone, Outcome, Retry
+from enforcer.siem.outcome import Accepted, Arrival, Gone, Outcome
 
 _FLUSH_INTERVAL = 0.005
 _ESTABLISHED, _IN_FLIGHT = 1, 64
@@ -34,6 +34,7 @@ class SyslogSender:
     `_sent`: when each batch was acknowledged by the other kernel; `_gone`: why those before will never count.
     """
 
+    arrival = Arrival.RECEIVED
     in_flight = _IN_FLIGHT
     outlived: float = 2.0
 
@@ -61,7 +62,8 @@ class SyslogSender:
             return 1, unfit
         await self._look()
         if self._gone:
-            return len(frames), Retry(self._gone)
+            why, self._gone = self._gone, ""
+            return len(frames), Gone(why)
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 await self._write(b"".join(frames))
@@ -72,13 +74,14 @@ class SyslogSender:
         self._sent[receipt] = time.monotonic()
         return len(frames), Accepted(receipt)
 
-    async def confirmed(self, receipts: Collection[int]) -> tuple[set[int], Gone | None]:
+    async def confirmed(self, receipts: Collection[int]) -> tuple[set[int], Outcome | None]:
         """What the connection has outlived for long enough."""
         await self._look()
         if self._gone:
             why, self._gone = self._gone, ""
             return set(), Gone(why)
         before = time.monotonic() - self.outlived
+        self._sent = {receipt: at for receipt, at in self._sent.items() if receipt in receipts}
         ripe = {receipt for receipt in receipts if self._sent.get(receipt, before) < before}
         for receipt in ripe:
             del self._sent[receipt]

@@ -76,8 +76,10 @@ class Https:
             files = await asyncio.to_thread(self._files)
             if self._made is None or self._made[0] != files:
                 verify = await asyncio.to_thread(context, self.ca_file, self.cert_file, self.key_file)
+                cookies = None if self._made is None else self._made[1].cookies  # by which a balancer knows us
                 await self.close()
-                self._made = files, httpx.AsyncClient(verify=verify, timeout=self.timeout, follow_redirects=False)
+                made = httpx.AsyncClient(verify=verify, timeout=self.timeout, follow_redirects=False, cookies=cookies)
+                self._made = files, made
         except OSError as error:
             raise CertificateFilesError(f"a certificate can't be read: {error}") from error
         return self._made[1]

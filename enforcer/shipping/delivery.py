@@ -1,7 +1,8 @@
 """One destination's delivery: spool -> sender -> acknowledge, with patience. It never drops a record of its own will.
 
-Where a receiver confirms later, more is sent meanwhile; what it doesn't confirm in time is sent again. A record that it
-refuses is set aside in a file and counted. `enforcer.service` starts one `deliver` for each.
+Where a receiver confirms later, more is sent meanwhile; what it doesn't confirm in time is sent again. Whatever becomes
+of a batch, the position in the spool moves in one place, and never past a batch that isn't known to have arrived. A
+record that is refused is set aside in a file and counted. `enforcer.service` starts one `deliver` for each.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,22 +26,25 @@ from enforcer.shipping.outbox import Outbox
 from enforcer.shipping.ship import Confirming, Sender
 from enforcer.shipping.spool import Stored
 from enforcer.shipping.underway import Batch, UnderWay
-from enforcer.siem.outcome import Accepted, Delivered, Gone, Hold, Outcome, Refused, Retry, Split
+from enforcer.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Outcome, Refused, Retry, Split
 
 _WANTED = {Records.ALERTS: "alert", Records.FLOWS: "flow"}
 _SMALL = 50
+_TOO_OFTEN = 3
 _ASIDE_BYTES = 4 * 2**20
 _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Progress:
-    """What a destination's delivery has come to. `trouble` is empty while all is well.
+    """What a destination's delivery has come to. `trouble` is empty while all is well; it holds `since` then.
 
-    `succeeded`: when records arrived last, in seconds of the epoch.
+    `arrival`: what `sent` means. `succeeded`: when records arrived last, in seconds of the epoch. `since` is by
+    time.monotonic.
     """
 
     name: str
+    arrival: Arrival = Arrival.ACCEPTED
     sent: int = 0
     refused: int = 0
     failures: int = 0
@@ -48,13 +52,15 @@ class Progress:
     held: bool = False
     retries: int = 0
     succeeded: float | None = None
+    since: float | None = None
 
 
 @dataclass(slots=True)
 class Delivery:
     """Reads, sends, acknowledges; `progress` tells how it goes.
 
-    `_limit`: how many records the next batch may have; `_most`: what the receiver was quick enough for.
+    `_limit`: how many records the next batch may have; `_most`: what the receiver was quick enough for. `_repeats`: how
+    often in a row all that was under way was to be sent again.
     """
 
     name: str
@@ -71,10 +77,11 @@ class Delivery:
     _most: int = field(init=False)
     _under_way: UnderWay = field(init=False)
     _asked: float = field(default=0.0, init=False)
+    _repeats: int = field(default=0, init=False)
     ask_seconds: ClassVar[float] = 0.25
 
     def __post_init__(self) -> None:
-        self.progress = Progress(self.name)
+        self.progress = Progress(self.name, self.sender.arrival)
         self._limit = self._most = self.batch
         self._under_way = UnderWay(self.sender.in_flight if isinstance(self.sender, Confirming) else 1)
 
@@ -88,7 +95,7 @@ class Delivery:
 
     async def deliver(self) -> None:
         """Until cancelled."""
-        self._under_way.clear()
+        self.progress.sent += self._under_way.begin_anew()
         while True:
             try:
                 stored = await self._next()
@@ -111,10 +118,10 @@ class Delivery:
         return []
 
     async def _deliver_some(self, stored: Sequence[Stored]) -> None:
-        wanted = stored if self.records is Records.ALL else [each for each in stored if self._wants(each)]
+        wanted = [each for each in stored if self._wants(each)]
+        first = stored[0].number
         if not wanted:
-            if await self._all_confirmed():
-                await self.outbox.acknowledge(self.name, stored[-1])
+            await self._arrived(first, stored[-1], 0)
             return
         tried, outcome = await self.sender.send([each.payload for each in wanted])
         last_tried = stored[-1] if tried == len(wanted) else wanted[tried - 1]
@@ -122,76 +129,84 @@ class Delivery:
             case Accepted():
                 if not self._under_way:
                     self._asked = _now()
-                self._under_way.begin(Batch(outcome.receipt, last_tried, tried, _now()))
+                self._under_way.begin(Batch(outcome.receipt, first, last_tried, tried, _now()))
                 await self._slow_down(outcome)
             case Delivered():
                 await self._keep_aside(wanted, outcome.refused)
-                await self._delivered(last_tried, tried - len(outcome.refused))
+                await self._arrived(first, last_tried, tried - len(outcome.refused))
+                self._works()
                 await self._slow_down(outcome)
             case Refused():
-                if await self._all_confirmed():
-                    await self._refused(wanted, outcome)
+                await self._keep_aside(wanted, {outcome.index: outcome.why})
+                await self._arrived(first, wanted[outcome.index], outcome.index)
             case Split():
                 self._limit = max(1, tried // 2)
                 self._trouble(outcome.why)
+            case Gone():
+                await self._again(outcome)
             case Retry() | Hold():
-                await self._failed(wanted[:tried], outcome)
+                await self._failed(first, wanted[:tried], outcome)
 
     def _wants(self, stored: Stored) -> bool:
-        return kind_of(stored.payload) == _WANTED[self.records]
+        if self._under_way.knows(stored.number):
+            return False
+        return self.records is Records.ALL or kind_of(stored.payload) == _WANTED[self.records]
 
     async def _slow_down(self, outcome: Accepted | Delivered) -> None:
         if outcome.slow_down:
             await self.pause(self.patience.first)
 
-    async def _all_confirmed(self) -> bool:
-        """Wait for what is under way: whether it has arrived, so that what follows may be acknowledged too."""
-        while self._under_way:
-            await asyncio.sleep(self.ask_seconds)
-            if not await self._confirm():
-                return False
-        return True
-
-    async def _confirm(self) -> bool:
-        """Ask for what is under way, now and then. False: it wasn't confirmed in time, and is sent again."""
+    async def _confirm(self) -> None:
+        """Ask for what is under way, now and then. What isn't confirmed in time is sent again."""
         sender = self.sender
         if not isinstance(sender, Confirming) or _now() - self._asked < self.ask_seconds:
-            return True
+            return
         self._asked = _now()
         receipts, trouble = await sender.confirmed(self._under_way.receipts)
-        arrived = self._under_way.settle(receipts)
-        if arrived:
-            await self._delivered(arrived[-1].last, sum(batch.count for batch in arrived))
-        if not self._under_way.overdue(_now(), sender.patience) and not isinstance(trouble, Gone):
-            return True
-        self._under_way.clear()
-        await self._wait(_reason(trouble))
-        return False
+        if await self._settle(receipts):
+            self._works()
+        if self._under_way.overdue(_now(), sender.patience) or isinstance(trouble, Gone):
+            await self._again(trouble)
 
-    async def _delivered(self, last: Stored, count: int) -> None:
-        self.progress.sent += count
-        self.progress.succeeded = time.time()
+    async def _again(self, trouble: Outcome | None) -> None:
+        """Everything that isn't known to have arrived is sent again, after a while."""
+        arrived = self._under_way.begin_anew()
+        self.progress.sent += arrived
+        self._repeats = 1 if arrived else self._repeats + 1
+        await self._wait(_reason(trouble, self._repeats))
+
+    async def _arrived(self, first: int, last: Stored, count: int) -> None:
+        """So many records from the first to this one are known to be there; the others need not be sent."""
+        self._under_way.begin(Batch(None, first, last, count, _now()))
+        await self._settle()
+
+    async def _settle(self, receipts: Collection[int] = ()) -> bool:
+        """Go on in the spool past what has arrived with everything before it; whether that was anything."""
+        arrived = self._under_way.settle(receipts)
+        count = sum(batch.count for batch in arrived)
+        if count:
+            self.progress.sent += count
+            self.progress.succeeded = time.time()
+            self._repeats = 0
+        if arrived:
+            await self.outbox.acknowledge(self.name, arrived[-1].last)
+        return bool(arrived)
+
+    def _works(self) -> None:
         self._most = min(self.batch, self._most + max(1, self._most // 16))
         self._limit = min(self._most, self._limit * 2)
         if self.progress.trouble:
             _log.info("destination works again", destination=self.name)
         self.progress.failures, self.progress.trouble, self.progress.held = 0, "", False
-        await self.outbox.acknowledge(self.name, last)
+        self.progress.since = None
 
-    async def _refused(self, tried: Sequence[Stored], outcome: Refused) -> None:
-        """What stands before it has arrived; the record itself goes aside; the next batch begins after it."""
-        await self._keep_aside(tried, {outcome.index: outcome.why})
-        self.progress.sent += outcome.index
-        await self.outbox.acknowledge(self.name, tried[outcome.index])
-
-    async def _failed(self, tried: Sequence[Stored], outcome: Retry | Hold) -> None:
+    async def _failed(self, first: int, tried: Sequence[Stored], outcome: Retry | Hold) -> None:
         """What a refusal says to be there all the same must not be sent again and again."""
         if isinstance(outcome, Retry) and outcome.slow:
             self._limit = self._most = max(min(self.batch, _SMALL), len(tried) // 2)
         count = outcome.arrived if isinstance(outcome, Hold) else 0
-        if count and await self._all_confirmed():
-            self.progress.sent += count
-            await self.outbox.acknowledge(self.name, tried[count - 1])
+        if count:
+            await self._arrived(first, tried[count - 1], count)
         await self._wait(outcome)
 
     async def _keep_aside(self, tried: Sequence[Stored], refused: Mapping[int, str]) -> None:
@@ -214,16 +229,17 @@ class Delivery:
         if why != self.progress.trouble:
             _log.warning("destination in trouble", destination=self.name, why=why, held=held)
         self.progress.trouble, self.progress.held = why, held
+        self.progress.since = self.progress.since or time.monotonic()
 
 
-def _reason(trouble: Outcome | Gone | None) -> Retry | Hold:
-    """Why what was under way is sent again."""
-    match trouble:
-        case Hold():
-            return trouble
-        case Gone():
-            return Retry(trouble.why)
-    return Retry("the indexers did not acknowledge in time")
+def _reason(trouble: Outcome | None, repeats: int) -> Retry | Hold:
+    """Why what was under way is sent again. Where that is so again and again, somebody must hear of it."""
+    if isinstance(trouble, Hold):
+        return trouble
+    why = trouble.why if isinstance(trouble, Gone) else "the indexers did not acknowledge in time"
+    if repeats < _TOO_OFTEN:
+        return Retry(why)
+    return Hold(f"{why}: the same records were sent {repeats} times, and none of them is known to have arrived")
 
 
 def _now() -> float:

@@ -20,13 +20,16 @@ from enforcer.senders.destinations import (
 from enforcer.senders.file import FileSender
 from enforcer.senders.hec import HecSender, token_reader
 from enforcer.senders.syslog import SyslogSender
-from enforcer.siem.outcome import Gone, Outcome
+from enforcer.siem.outcome import Arrival, Outcome
 
 _RECORDS, _OCTETS = 1000, 1 << 20
 
 
 class Sender(Protocol):
-    """One destination's transport."""
+    """One destination's transport. `arrival`: what it means that a record was sent."""
+
+    @property
+    def arrival(self) -> Arrival: ...
 
     async def send(self, payloads: Sequence[bytes]) -> tuple[int, Outcome]:
         """Send the first records of a batch, given as their JSON: how many were tried, and what became of them."""
@@ -41,7 +44,7 @@ class Confirming(Sender, Protocol):
     in_flight: int
     patience: float
 
-    async def confirmed(self, receipts: Collection[int]) -> tuple[set[int], Outcome | Gone | None]:
+    async def confirmed(self, receipts: Collection[int]) -> tuple[set[int], Outcome | None]:
         """Those of the receipts that the receiver confirms now, each only once; and why it can't be asked."""
 
 

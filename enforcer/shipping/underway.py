@@ -1,6 +1,7 @@
-"""Batches that a receiver has taken and not confirmed yet, in their order. Pure; `enforcer.shipping.delivery` keeps it.
+"""Batches that are not known to have arrived with everything before them, in their order. Pure.
 
-What is confirmed counts only up to the first that isn't: a destination has one position in the spool.
+`enforcer.shipping.delivery` keeps it. What is confirmed counts only up to the first that isn't: a destination has one
+position in the spool.
 """
 
 from __future__ import annotations
@@ -14,19 +15,29 @@ from enforcer.shipping.spool import Stored
 
 @dataclass(slots=True)
 class Batch:
-    """`last` is its last record, `count` how many it has, `since` when it was taken."""
+    """`first` is its first record's number, `last` its last record; `count`: how many arrive with it; `since`: when.
 
-    receipt: int
+    `receipt`: what to ask the receiver for; None where it has said at once that the batch is there.
+    """
+
+    receipt: int | None
+    first: int
     last: Stored
     count: int
     since: float
     confirmed: bool = False
 
+    def __post_init__(self) -> None:
+        self.confirmed |= self.receipt is None
+
 
 class UnderWay:
+    """At most so many batches. What was confirmed out of turn is known when all is begun anew, and isn't sent again."""
+
     def __init__(self, most: int) -> None:
         self._most = most
         self._batches: deque[Batch] = deque()
+        self._known: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -43,23 +54,37 @@ class UnderWay:
     @property
     def receipts(self) -> list[int]:
         """Those to ask for."""
-        return [batch.receipt for batch in self._batches if not batch.confirmed]
+        return [batch.receipt for batch in self._batches if batch.receipt is not None and not batch.confirmed]
 
     def begin(self, batch: Batch) -> None:
-        self._batches.append(batch)
+        """What needs no asking for takes no room of its own."""
+        before = self._batches[-1] if self._batches else None
+        if before is not None and before.confirmed and batch.confirmed:
+            before.last, before.count = batch.last, before.count + batch.count
+        else:
+            self._batches.append(batch)
 
-    def settle(self, receipts: Collection[int]) -> list[Batch]:
+    def settle(self, receipts: Collection[int] = ()) -> list[Batch]:
         """These are confirmed: the batches that have arrived with everything before them."""
         for batch in self._batches:
             batch.confirmed |= batch.receipt in receipts
         arrived = []
         while self._batches and self._batches[0].confirmed:
             arrived.append(self._batches.popleft())
+        if arrived and self._known:
+            self._known = [each for each in self._known if each[1] > arrived[-1].last.number]
         return arrived
+
+    def knows(self, number: int) -> bool:
+        """Whether this record has arrived, though one before it hasn't."""
+        return any(first <= number <= last for first, last in self._known)
 
     def overdue(self, now: float, patience: float) -> bool:
         return bool(self._batches) and now - self._batches[0].since > patience
 
-    def clear(self) -> None:
-        """All are to be sent again."""
+    def begin_anew(self) -> int:
+        """What isn't confirmed is to be sent again. How many records were confirmed out of turn, and are known."""
+        confirmed = [batch for batch in self._batches if batch.confirmed]
+        self._known += [(batch.first, batch.last.number) for batch in confirmed]
         self._batches.clear()
+        return sum(batch.count for batch in confirmed)

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Arrival(StrEnum):
+    """What it means that a record was sent: how far it is known to have come.
+
+    WRITTEN: to a file. RECEIVED: the receiver's kernel has it, on a connection that outlived it; whether the receiver
+    has read it nobody tells. ACCEPTED: the receiver answered that it took it. INDEXED: it answered that it is stored.
+    """
+
+    WRITTEN = "written"
+    RECEIVED = "received"
+    ACCEPTED = "accepted"
+    INDEXED = "indexed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +41,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """What was accepted and isn't confirmed never will be: all of it is to be sent again."""
+    """What was accepted and isn't confirmed never will be: all of it is to be sent again, this batch too."""
 
     why: str
 
@@ -70,4 +84,4 @@ class Split:
     why: str
 
 
-Outcome = Delivered | Accepted | Retry | Hold | Refused | Split
+Outcome = Delivered | Accepted | Gone | Retry | Hold | Refused | Split

@@ -5,6 +5,7 @@ import asyncio
 import httpx
 import pytest
 
+from bridge.credentials import read_secret
 from bridge.wakeup import Door, listening
 
 TOKEN = "a-long-secret"
@@ -46,6 +47,23 @@ def test_a_caller_with_the_token_is_heard_and_its_words_are_not_read():
 )
 def test_a_caller_without_it_is_not(request_):
     assert calls([request_]) == ([401], 0)
+
+
+def test_octets_that_are_no_text_are_a_wrong_token():
+    request = post() | {"headers": [(b"Authorization", b"Bearer \xff\xfe")]}
+    assert calls([request]) == ([401], 0)
+
+
+def test_a_token_that_cannot_be_read_lets_nobody_in(tmp_path):
+    async def scenario():
+        door = Door(("127.0.0.1", 0), lambda: read_secret(tmp_path / "token"))
+        async with (
+            listening(door, lambda: None) as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+        ):
+            return (await client.request(**post())).status_code
+
+    assert asyncio.run(scenario()) == 503
 
 
 @pytest.mark.parametrize("request_", [post() | {"method": "GET"}, post() | {"url": "/other"}])

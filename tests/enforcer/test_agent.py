@@ -193,6 +193,12 @@ def ends_told(revision, *ports):
     return native.render(replace(policy, entries=entries), cluster.TIER, revision)
 
 
+def test_connections_are_counted_before_any_rule_wants_their_ends(stage, agent):
+    """What was so without it: the first connections under such a rule ended without `sent` and `received`."""
+    done = stage.node.netns.run(["sysctl", "-n", "net.netfilter.nf_conntrack_acct"])
+    assert done.stdout.strip() == "1"
+
+
 def test_a_connection_that_is_over_is_told_with_what_it_carried(stage, agent, until):
     for state in ("time_wait", "close"):
         stage.node.netns.write_sysctl(f"net/netfilter/nf_conntrack_tcp_timeout_{state}", 1)

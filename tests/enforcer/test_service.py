@@ -18,7 +18,7 @@ from enforcer.cluster import lastgood
 from enforcer.cluster.view import Kind
 from enforcer.cluster.watch import Cluster
 from enforcer.enforcement import Pace
-from enforcer.errors import SpoolUnusableError
+from enforcer.errors import EnforcerError, SpoolUnusableError
 from enforcer.kernel.reconcile import Action, Applied, Drift
 from enforcer.patience import Patience
 from enforcer.reports.ledger import Reading
@@ -33,6 +33,7 @@ from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
 from mocks.siem import Siem
 from tests.enforcer import smallcluster as world
+from tests.enforcer.clocks import Clock
 from tests.enforcer.smallcluster import eventually
 from zones.inventory import Node, Pod
 from zones.policy import Verdict
@@ -508,6 +509,49 @@ def test_the_status_file_says_what_is_going_on(scene, settings):
         assert age.total_seconds() < 60
 
     scene(scenario)
+
+
+@pytest.mark.parametrize(("lasts", "waits"), [(0.0, [1, 2, 4, 8, 8]), (9.0, [1, 1, 1, 1, 1])])
+def test_a_task_that_did_well_for_a_while_is_started_again_as_if_it_had_never_failed(
+    settings, kubernetes, monkeypatch, lasts, waits
+):
+    clock, pauses = Clock(), []
+
+    async def scenario():
+        cluster = await Cluster.connect(settings.kubeconfig)
+        outbox = assembly.open_outbox(settings)
+        service = assembly.service(settings, {"TOKEN": SECRET}, outbox, cluster, FakeKernel())
+        service.patience = Steady()
+
+        async def work():
+            clock.now += lasts
+            raise EnforcerError("it ended")
+
+        async def pause(seconds):
+            pauses.append(seconds)
+            if len(pauses) == len(waits):
+                raise asyncio.CancelledError
+
+        monkeypatch.setattr("enforcer.service.time", SimpleNamespace(monotonic=clock))
+        monkeypatch.setattr("enforcer.service.asyncio.sleep", pause)
+        with suppress(asyncio.CancelledError):
+            await service._supervised("work", work)
+        monkeypatch.undo()
+        await cluster.close()
+        await outbox.close()
+
+    asyncio.run(scenario())
+    assert pauses == waits
+
+
+class Steady(Patience):
+    """Leaves nothing to chance."""
+
+    def __init__(self):
+        super().__init__(1.0, 8.0)
+
+    def wait(self, failures, at_least=None):
+        return min(self.longest, self.first * 2.0**failures)
 
 
 def test_two_agents_do_not_share_a_state_directory(settings):

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.alerts import Alert, AlertKind, Alerts, Severity
+from bridge.credentials import read_secret, secret
+from bridge.errors import ManagerRefusedError, SecretError
 from bridge.reach import Reach
 from bridge.service import shipping
 from bridge.siem import Records, Shipper, SiemSink
@@ -338,6 +340,89 @@ def test_syslog_over_tls_and_tcp(siem, secure):
     assert [json.loads(message.msg)["message"] for message in server.messages] == ["first", "second\nline"]
     assert [message.severity for message in server.messages] == [3, 2]
     assert server.errors == []
+
+
+class DyingReceiver:
+    """Takes connections and reads nothing; a moment later it closes, which resets what it had not read."""
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, limit=1)
+        return self.server.sockets[0].getsockname()
+
+    async def __aexit__(self, *_):
+        self.server.close()
+        await self.server.wait_closed()
+
+    async def serve(self, reader, writer):
+        writer.transport.pause_reading()
+        await asyncio.sleep(0.2)
+        writer.transport.abort()
+
+
+def test_a_receiver_that_dies_over_what_it_has_not_read_has_not_got_it():
+    async def run():
+        async with DyingReceiver() as address:
+            return await SyslogSender(address, 16, 20.0).send(Records("b", 1).of(alert(), START, START))
+
+    outcome = asyncio.run(run())
+    assert isinstance(outcome, Later)
+    assert "can't be reached" in outcome.why
+
+
+def test_a_receiver_that_has_read_all_and_closes_has_got_it_at_once():
+    async def serve(reader, writer):
+        await reader.read()
+        writer.close()
+
+    async def run():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server, asyncio.timeout(1.5):
+            address = server.sockets[0].getsockname()
+            return await SyslogSender(address, 16, 20.0, outlived=60.0).send(Records("b", 1).of(alert(), START, START))
+
+    assert asyncio.run(run()) == Delivered()
+
+
+def test_a_receiver_that_keeps_its_side_open_has_got_it_when_the_connection_stands():
+    async def run():
+        done = asyncio.Event()
+
+        async def serve(reader, writer):
+            await reader.read()
+            await done.wait()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            address = server.sockets[0].getsockname()
+            outcome = await SyslogSender(address, 16, 20.0, outlived=0.1).send(
+                Records("b", 1).of(alert(), START, START)
+            )
+            done.set()
+            return outcome
+
+    assert asyncio.run(run()) == Delivered()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_a_token_that_cannot_be_had_is_the_token_s_trouble_and_nobody_else_s(siem, tmp_path, content):
+    token = tmp_path / "token"
+    if content is not None:
+        token.write_bytes(content)
+
+    async def run():
+        sender = hec(siem, lambda: read_secret(token))
+        outcome = await sender.send(Records("b", 1).of(alert(), START, START))
+        await sender.close()
+        return outcome
+
+    outcome = asyncio.run(run())
+    assert isinstance(outcome, Later)
+    assert outcome.why.startswith(f"the token can't be read: reading the secret in {token}")
+    with pytest.raises(SecretError):
+        read_secret(token)
+    with pytest.raises(ManagerRefusedError, match="reading the secret"):
+        secret(None, token)()
 
 
 def test_a_cluster_that_stays_away_is_told_once():

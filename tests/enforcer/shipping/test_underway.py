@@ -8,7 +8,7 @@ from enforcer.shipping.underway import Batch, UnderWay
 
 
 def batch(number, since=0.0):
-    return Batch(number, Stored(number, b"{}", 0, 0), 1, since)
+    return Batch(number, number, Stored(number, b"{}", 0, 0), 1, since)
 
 
 def test_what_is_confirmed_first_waits_for_what_was_sent_before_it():
@@ -41,5 +41,17 @@ def test_the_oldest_alone_can_be_overdue():
     under_way.begin(batch(1, since=12.0))
     assert not under_way.overdue(11.0, 1.0)
     assert under_way.overdue(11.5, 1.0)
-    under_way.clear()
+    under_way.begin_anew()
     assert not under_way.overdue(100.0, 1.0)
+
+
+def test_what_was_confirmed_out_of_turn_is_known_until_the_position_is_past_it():
+    under_way = UnderWay(4)
+    for number in range(4):
+        under_way.begin(batch(number))
+    assert under_way.settle({1, 3}) == []
+    assert under_way.begin_anew() == 2
+    assert [under_way.knows(number) for number in range(5)] == [False, True, False, True, False]
+    under_way.begin(batch(2))
+    under_way.settle({2})
+    assert [under_way.knows(number) for number in range(5)] == [False, False, False, True, False]
