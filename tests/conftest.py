@@ -29,7 +29,7 @@ CHANGES = pytest.StashKey[list[str]]()
 
 def pytest_configure(config):
     """No test may touch the machine: neither its rules nor the state of an agent that may run on it."""
-    config.stash[MACHINE] = Machine.leave(os.environ)
+    config.stash[MACHINE] = Machine.leave()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,8 +1,8 @@
 """Keeps a test run off the machine that it runs on, and tells at its end whether it did.
 
 The run moves into a network namespace of its own, so that whatever a test starts finds the run's loopback and the run's
-nftables; programs of ours keep their state in a folder of the run. Where no namespace may be made there is no right to
-change the machine's rules either, and the run stays where it is.
+nftables. Where no namespace may be made there is no right to change the machine's rules either, and the run stays where
+it is. A state directory is each test's own to give: the settings' default is the machine's.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,6 @@ from pathlib import Path
 from mocks.lab.netns import OWN, LabError, Netns, enter
 
 STATE = Path("/var/lib/zonebridge")
-STATE_SETTING = "ZONEBRIDGE_STATE_DIR"
 
 
 @dataclass(slots=True)
@@ -28,21 +26,19 @@ class Machine:
 
     home: Netns
     own: Netns | None
-    folder: tempfile.TemporaryDirectory[str]
     state: Path
     before: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def leave(cls, environment: MutableMapping[str, str], state: Path = STATE) -> Machine:
+    def leave(cls, state: Path = STATE) -> Machine:
         """Move this thread, and whatever starts from it, off the machine."""
         home = Netns("the machine", os.open(OWN, os.O_RDONLY))
         try:
             own = Netns.create("the test run")
         except LabError:
             own = None
-        machine = cls(home, own, tempfile.TemporaryDirectory(prefix="zonebridge-state-"), state)
+        machine = cls(home, own, state)
         machine.before = machine.condition()
-        environment[STATE_SETTING] = machine.folder.name
         machine._enter_own()
         if own is not None:
             subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -71,7 +67,6 @@ class Machine:
         ]
 
     def close(self) -> None:
-        self.folder.cleanup()
         enter(self.home.fd, self.home.name)
         if self.own is not None:
             self.own.close()
