@@ -11,7 +11,7 @@ from tests.bridge.world import World, rule
 from zones.infrastructure import BridgeNeeds, bridge_rules
 from zones.net import AddressSet, Ranges
 from zones.policy import Peer, Policy, usual_infrastructure
-from zones.rules import Action, AddressObject, Addresses
+from zones.rules import Action, Addresses, AddressObject
 from zones.zone import Zoning
 
 PANORAMA, SIEM = Target("Panorama", "198.51.100.7", 443), Target("the SIEM destination 'hec'", "198.51.100.8", 8088)
