@@ -25,6 +25,7 @@ class AlertKind(StrEnum):
     """What an alert is about; also the reason of its Kubernetes Event."""
 
     REVISION_REFUSED = "RevisionRefused"
+    MANAGER_REFUSED = "ManagerRefused"
     SYNC_STALE = "SyncStale"
     CLUSTER_UNREACHABLE = "ClusterUnreachable"
     REGISTRATION_FAILED = "RegistrationFailed"

@@ -14,7 +14,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 async def serving(
     address: tuple[str, int], unready: Callable[[], tuple[str, ...]], metrics: Callable[[], bytes]
 ) -> AsyncIterator[int]:
-    """Serve until left; yields the port. `unready` names what is not ready yet."""
+    """Serve until left; yields the port. `unready` says why we are not ready."""
     app = web.Application()
     app.add_routes(_routes(unready, metrics))
     runner = web.AppRunner(app, access_log=None)
@@ -31,9 +31,9 @@ def _routes(unready: Callable[[], tuple[str, ...]], metrics: Callable[[], bytes]
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        names = unready()
-        if names:
-            return web.Response(status=503, text=f"waiting for the first pass of {', '.join(names)}\n")
+        reasons = unready()
+        if reasons:
+            return web.Response(status=503, text="".join(f"{reason}\n" for reason in reasons))
         return web.Response(text="ok\n")
 
     async def figures(_: web.Request) -> web.Response:

@@ -93,7 +93,7 @@ class Leadership:
         self._terms = terms
         self._clock = clock
         self._observed: Observed | None = None
-        self._renewed = -math.inf
+        self._renewed = self._answered = -math.inf
         self.term = ""
         """Since when we hold the Lease, as it says itself: the same as long as nobody else has held it."""
         self.trouble = ""
@@ -105,6 +105,11 @@ class Leadership:
     @property
     def leading(self) -> bool:
         return self._leads.is_set()
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds since the cluster last let us read or write the Lease; infinite where it never has."""
+        return self._clock() - self._answered
 
     async def wait(self) -> None:
         """Until we lead."""
@@ -127,6 +132,7 @@ class Leadership:
         try:
             async with asyncio.timeout(min(self._terms.renew, self._left()) if self.leading else self._terms.patience):
                 ours = await self._try()
+            self._answered = self._clock()
             if ours:
                 self._renewed = asked
             self._stand(leading=ours)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from bridge.errors import ManagerError
 from bridge.outcome import Outcome
 from bridge.population import Figures
 from bridge.registration import Figures as Registered
@@ -37,6 +38,7 @@ class Metrics:
             "zonebridge_last_success_timestamp_seconds", "When a pass last found the tier to be what Panorama says."
         )
         self._stale = self._gauge("zonebridge_sync_stale", "1 while Panorama hasn't answered for staleAfter.")
+        self._answers = self._gauge("zonebridge_manager_answers", "1 while Panorama answered the last pass.")
         self._leading = self._gauge("zonebridge_leading", "1 while this bridge is the one that writes.")
         self._nodes = self._gauge("zonebridge_nodes", "Nodes that report on this tier.")
         self._in_sync = self._gauge("zonebridge_nodes_in_sync", "Nodes that enforce the tier's revision.")
@@ -63,6 +65,23 @@ class Metrics:
             ["destination", "fate"],
             registry=self._registry,
         )
+        self._rules = Gauge(
+            "zonebridge_rules", "Panorama rules by status.", ["cluster", "status"], registry=self._registry
+        )
+        self._of_leader = (
+            self._revision,
+            self._stale,
+            self._answers,
+            self._nodes,
+            self._in_sync,
+            self._late,
+            self._pods,
+            self._slices,
+            self._registered,
+            self._registration,
+            self._fought,
+            self._rules,
+        )
         self._waiting = Gauge(
             "zonebridge_siem_waiting", "Alerts that wait for a destination.", ["destination"], registry=self._registry
         )
@@ -71,9 +90,6 @@ class Metrics:
             "Age of the oldest alert that waits for a destination; 0 where none does.",
             ["destination"],
             registry=self._registry,
-        )
-        self._rules = Gauge(
-            "zonebridge_rules", "Panorama rules by status.", ["cluster", "status"], registry=self._registry
         )
 
     def _gauge(self, name: str, documentation: str) -> Gauge:
@@ -84,6 +100,7 @@ class Metrics:
         self._passes.labels(cluster, outcome.result.value).inc()
         self._seconds.labels(cluster).observe(seconds)
         self._stale.labels(cluster).set(outcome.stale)
+        self._answers.labels(cluster).set(not isinstance(outcome.problem, ManagerError))
         self._nodes.labels(cluster).set(outcome.nodes["total"])
         self._in_sync.labels(cluster).set(outcome.nodes["inSync"])
         self._late.labels(cluster).set(len(outcome.late))
@@ -126,7 +143,11 @@ class Metrics:
         self._oldest.labels(destination).set_function(oldest)
 
     def leads(self, cluster: str, *, leading: bool) -> None:
+        """Who doesn't lead knows nothing of how the tier is: what it knew once is told no more."""
         self._leading.labels(cluster).set(leading)
+        if not leading:
+            for gauge in self._of_leader:
+                gauge.remove_by_labels({"cluster": cluster})
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

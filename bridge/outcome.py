@@ -37,7 +37,8 @@ class Outcome:
     """What a pass did. `problem` is what kept it from bringing the tier up to date, if anything.
 
     `drifts`: how many objects of each kind others had changed; `fought`: how many are left so for now; `late`: the
-    nodes that don't enforce it; `feeds`: why feeds aren't up to date, by name.
+    nodes that don't enforce it; `read`: whether this process has read a configuration; `feeds`: why feeds aren't up to
+    date, by name.
     """
 
     result: Result
@@ -49,31 +50,47 @@ class Outcome:
     drifts: Mapping[str, int] = field(default_factory=dict)
     fought: int = 0
     late: Sequence[Late] = ()
+    read: bool = True
     feeds: Mapping[str, str] = field(default_factory=dict)
 
 
 def conditions(outcome: Outcome) -> tuple[Condition, ...]:
-    """The Tier's conditions. Not compiled, or stale, is not ready: the tier is enforced, but may not be Panorama's."""
+    """The Tier's conditions. One that nothing speaks for is Unknown, never True."""
     refused = outcome.problem if isinstance(outcome.problem, RevisionRefusedError) else None
-    return _compiled(refused), _stale(outcome), _ready(refused, outcome), _in_force(outcome), _fed(outcome)
+    return (
+        _compiled(refused, outcome),
+        _stale(refused, outcome),
+        _ready(refused, outcome),
+        _in_force(outcome),
+        _fed(outcome),
+    )
 
 
-def _compiled(refused: RevisionRefusedError | None) -> Condition:
+def _compiled(refused: RevisionRefusedError | None, outcome: Outcome) -> Condition:
     if refused is not None:
         return Condition("Compiled", holds=False, reason=refused.reason, message=str(refused))
+    if not outcome.read:
+        return Condition("Compiled", holds=None, reason="NotRead", message=_not_read(outcome))
     return Condition("Compiled", holds=True, reason="Accepted", message="the configuration can be expressed")
 
 
-def _stale(outcome: Outcome) -> Condition:
+def _stale(refused: RevisionRefusedError | None, outcome: Outcome) -> Condition:
     if outcome.stale:
         return Condition("Stale", holds=True, reason="NoAnswer", message=str(outcome.problem))
+    if outcome.problem is not None and refused is None:
+        message = f"no answer for now, but not for long: {outcome.problem}"
+        return Condition("Stale", holds=False, reason="NotForLong", message=message)
     return Condition("Stale", holds=False, reason="Answering", message="the manager answers")
 
 
 def _in_force(outcome: Outcome) -> Condition:
+    """A node that is behind has had the time before it counts as late: revisions come faster than that."""
     if outcome.late:
         message = nodes.text(outcome.late, outcome.revision)
         return Condition("NodesInSync", holds=False, reason="NodesOutOfSync", message=message)
+    if not outcome.nodes["total"]:
+        message = "no node has reported on this tier: is zone-enforcer running, and does its setting tier name it?"
+        return Condition("NodesInSync", holds=None, reason="NoNodes", message=message)
     return Condition("NodesInSync", holds=True, reason="InSync", message="no node has been behind for long")
 
 
@@ -82,7 +99,13 @@ def _fed(outcome: Outcome) -> Condition:
     if outcome.feeds:
         message = "; ".join(f"{name}: {why}" for name, why in sorted(outcome.feeds.items()))
         return Condition("FeedsFresh", holds=False, reason="NoAnswer", message=message)
+    if not outcome.read:
+        return Condition("FeedsFresh", holds=None, reason="NotRead", message=_not_read(outcome))
     return Condition("FeedsFresh", holds=True, reason="Answering", message="every feed has its newest content")
+
+
+def _not_read(outcome: Outcome) -> str:
+    return f"this bridge has not read the manager's configuration yet: {outcome.problem}"
 
 
 def _ready(refused: RevisionRefusedError | None, outcome: Outcome) -> Condition:
@@ -91,4 +114,7 @@ def _ready(refused: RevisionRefusedError | None, outcome: Outcome) -> Condition:
         return Condition("Ready", holds=False, reason="RevisionRefused", message=f"{published}; a newer one is refused")
     if outcome.stale:
         return Condition("Ready", holds=False, reason="SyncStale", message=f"{published}; it may be out of date")
+    if outcome.late and not outcome.nodes["inSync"]:
+        message = f"{published}, and no node enforces it"
+        return Condition("Ready", holds=False, reason="NotEnforced", message=message)
     return Condition("Ready", holds=True, reason="Published", message=published)

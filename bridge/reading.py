@@ -107,6 +107,8 @@ class Reader:
         self._now = now
         self._clock = clock
         self._heard = 0.0
+        self.accepted = False
+        """Whether the manager has ever taken this process's credentials, whatever it answered and whoever leads."""
         self.last: Reading | None = None
         self.answered: datetime | None = None
 
@@ -134,16 +136,31 @@ class Reader:
             await self._read(self.last.version, self.last.rulebase, infrastructure)
         return problem
 
+    async def introduce(self) -> BridgeError | None:
+        """Ask for the version alone: whether the manager is there, and takes our credentials."""
+        try:
+            await self._run_blocking(self._manager.version)
+        except (UnknownDeviceGroupError, ManagerAnswerError) as error:
+            self.accepted = True
+            return error
+        except ManagerError as error:
+            return error
+        self.accepted = True
+        return None
+
     async def _ask(self, infrastructure: tuple[InfrastructureRule, ...]) -> BridgeError | None:
         try:
             version = await self._run_blocking(self._manager.version)
             rulebase = await self._rulebase(version)
         except UnknownDeviceGroupError as error:
+            self.accepted = True
             return RevisionRefusedError("UnknownDeviceGroup", str(error))
         except ManagerAnswerError as error:
+            self.accepted = True
             return RevisionRefusedError("UnusableAnswer", str(error))
         except ManagerError as error:
             return error
+        self.accepted = True
         self.answered, self._heard = self._now(), self._clock()
         await self._read(version, rulebase, infrastructure)
         return None

@@ -28,7 +28,7 @@ from bridge.leadership import Leadership, LeadershipLostError
 from bridge.metrics import Metrics
 from bridge.outcome import Outcome
 from bridge.population import Figures, Publishing
-from bridge.reach import Reach
+from bridge.reach import PATIENCE, Reach
 from bridge.registration import Registration
 from bridge.siem import SiemSink
 from bridge.sync import RunBlocking, Sync
@@ -57,6 +57,8 @@ class Work:
     reach: Reach | None = None
     trouble: str = ""
     passed: bool = False
+    unanswered: str = ""
+    """What kept us from the manager's answer when it was last asked for."""
 
 
 @asynccontextmanager
@@ -139,6 +141,7 @@ async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float,
         for work in works
         if work.reach is not None
     ]
+    tasks += [asyncio.create_task(_introduce(work), name=f"introduction {work.cluster}") for work in works]
     ends = [asyncio.create_task(stop.wait()), *tasks]
     try:
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -159,8 +162,23 @@ async def run_once(works: Sequence[Work], metrics: Metrics) -> bool:
 
 
 def unready(works: Sequence[Work]) -> tuple[str, ...]:
-    """The clusters that we lead and that have had no pass yet."""
-    return tuple(work.cluster for work in works if work.leadership.leading and not work.passed)
+    """Why this process is of no use, each reason as a sentence: a rollout stops at it.
+
+    A manager that has once answered may be away later: another pod in our place could do no better.
+    """
+    reasons = []
+    if not any(work.sync.accepted for work in works):
+        unanswered = next((work.unanswered for work in works if work.unanswered), "it was not asked yet")
+        reasons.append(f"the manager has not answered this process yet: {unanswered}")
+    reasons += [
+        f"cluster '{work.cluster}': waiting for the first pass" + (f": {work.trouble}" if work.trouble else "")
+        for work in works
+        if work.leadership.leading and not work.passed
+    ]
+    if all(work.leadership.silent_for > PATIENCE for work in works):
+        trouble = next((work.leadership.trouble for work in works if work.leadership.trouble), "none was asked yet")
+        reasons.append(f"no cluster's API server answers: {trouble}")
+    return tuple(reasons)
 
 
 def delay(failures: int, interval: float, retry_after: float | None, spread: float) -> float:
@@ -183,8 +201,23 @@ async def _passes(work: Work, interval: float, metrics: Metrics) -> None:
         except LeadershipLostError:
             continue
         work.trouble = str(problem) if isinstance(problem, ClusterError) else ""
+        work.unanswered = str(problem or "")
         failures = 0 if problem is None or isinstance(problem, RevisionRefusedError) else failures + 1
         await _wait(work.trigger, delay(failures, interval, _retry_after(problem), random.random()))  # noqa: S311
+
+
+async def _introduce(work: Work) -> None:
+    """Ask the manager once, leading or not: a pod that it refuses must not take another's place."""
+    failures = 0
+    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
+        while True:
+            await asyncio.sleep(delay(failures, FIRST_RETRY, None, random.random()))  # noqa: S311
+            if not work.sync.accepted and not work.leadership.leading:
+                problem = str(await work.sync.introduce() or "")
+                if problem and problem != work.unanswered:
+                    _log.warning("not ready: the manager has not answered yet", error=problem)
+                work.unanswered = problem
+                failures += 1
 
 
 async def _watch(work: Work, guard: Guard) -> None:

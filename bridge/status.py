@@ -23,10 +23,10 @@ _TOLD = {Status.NOT_ENFORCED, Status.ENFORCED_IN_PART}
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One statement about the tier, as Kubernetes words it."""
+    """One statement about the tier, as Kubernetes words it. `holds` None: nobody can tell."""
 
     kind: str
-    holds: bool
+    holds: bool | None
     reason: str
     message: str
 
@@ -108,7 +108,7 @@ def _rules(reports: Sequence[RuleReport] | None, before: Mapping[str, Any]) -> J
 
 
 def _condition(condition: Condition, before: Mapping[str, Any], now: datetime) -> Json:
-    value = "True" if condition.holds else "False"
+    value = "Unknown" if condition.holds is None else str(condition.holds)
     same = [each for each in before.get("conditions", ()) if (each["type"], each["status"]) == (condition.kind, value)]
     return {
         "type": condition.kind,

@@ -19,7 +19,7 @@ import structlog
 from bridge.alerts import AlertKind, Alerts, Severity
 from bridge.cluster import TierCluster
 from bridge.drift import Left, after, differences, written_by_others
-from bridge.errors import BridgeError, RevisionRefusedError
+from bridge.errors import BridgeError, ManagerError, ManagerRefusedError, RevisionRefusedError
 from bridge.fights import Fights, Round, about_json, text
 from bridge.lifelines import AskCutOff, never_cut_off
 from bridge.managers import Manager
@@ -41,6 +41,9 @@ __all__ = ["FeedSource", "RunBlocking", "Sync", "Target"]
 _log = structlog.get_logger()
 # How long the watch may take for its first lists; after that a pass lists by itself.
 LISTED_SECONDS = 20.0
+# Where there is no tier at all, a manager that doesn't answer is told of sooner.
+FIRST_ANSWER = timedelta(minutes=1)
+NOTHING_YET = "no tier is published yet, the cluster goes on as it was"
 # Writes that were given up may come through later: so many plans are remembered as ours.
 ATTEMPTS = 4
 _NO_GUARDS = Guards(max_deleted_share=1.0, allow_empty=True)
@@ -118,6 +121,15 @@ class Sync:
         self._fights = Fights(clock)
         self._present = present
         self._nodes = Nodes(clock)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the manager has ever taken this process's credentials."""
+        return self._reader.accepted
+
+    async def introduce(self) -> BridgeError | None:
+        """Ask the manager for its version alone, as one who doesn't lead may: what keeps us from an answer."""
+        return await self._reader.introduce()
 
     def forget(self) -> None:
         """Trust nothing that was remembered."""
@@ -227,7 +239,7 @@ class Sync:
         problem = self._trouble if isinstance(self._trouble, RevisionRefusedError) else made.refused or self._trouble
         planned = None if made.plan is None else await self._carry_out(made.plan, found.live, prune=prune)
         outcome = self._outcome(planned, found, problem)
-        await self._tell(outcome)
+        await self._tell(outcome, found)
         await self._write_status(planned, found, outcome)
         return outcome
 
@@ -325,6 +337,7 @@ class Sync:
             drifts=Counter(each.drift.kind for each in found.rounds),
             fought=self._fights.held,
             late=self._nodes.look(states_of(found.nodes, self._target.tier), (revision, digest), self._present()),
+            read=self._reader.last is not None,
             feeds=self._reader.feed_troubles,
         )
 
@@ -336,14 +349,22 @@ class Sync:
         told = parse_timestamp(found.status.get("lastSyncTime"))
         return timedelta(seconds=self._clock() - self._since) if told is None else self._now() - told
 
-    async def _tell(self, outcome: Outcome) -> None:
-        if isinstance(outcome.problem, RevisionRefusedError):
-            await self._alerts.raise_(AlertKind.REVISION_REFUSED, f"the last good tier stays: {outcome.problem}")
-        elif outcome.problem is None:
+    async def _tell(self, outcome: Outcome, found: _Cluster) -> None:
+        problem = outcome.problem
+        stays = "the last good tier stays" if found.live.tier else NOTHING_YET
+        if isinstance(problem, RevisionRefusedError):
+            await self._alerts.raise_(AlertKind.REVISION_REFUSED, f"{stays}: {problem}")
+        elif problem is None:
             await self._alerts.clear(AlertKind.REVISION_REFUSED, "the configuration is accepted again")
+        if isinstance(problem, ManagerRefusedError):
+            await self._alerts.raise_(AlertKind.MANAGER_REFUSED, f"{stays}: {problem}")
+        elif problem is None or isinstance(problem, RevisionRefusedError):
+            await self._alerts.clear(AlertKind.MANAGER_REFUSED, "the manager takes our credentials again")
         if outcome.stale:
-            message = f"no usable answer for {self._target.stale_after}; the last good tier stays: {outcome.problem}"
+            message = f"no usable answer for {self._target.stale_after}; {stays}: {problem}"
             await self._alerts.raise_(AlertKind.SYNC_STALE, message)
+        elif found.live.tier is None and isinstance(problem, ManagerError) and self._silent_for(found) > FIRST_ANSWER:
+            await self._alerts.raise_(AlertKind.SYNC_STALE, f"{stays}: {problem}")
         else:
             await self._alerts.clear(AlertKind.SYNC_STALE, "the manager answers again")
         if outcome.late:

@@ -93,17 +93,10 @@ def test_a_follower_writes_nothing_and_is_ready():
     lease.held = {"metadata": {}, "spec": {"holderIdentity": "other", "leaseDurationSeconds": 3600}}
     work = work_of(world, lease=lease)
 
-    async def run():
-        stop = asyncio.Event()
-        service = asyncio.create_task(run_until(stop, [work], 0.01, Metrics()))
-        for _ in range(50):
-            await asyncio.sleep(0)
-        assert unready([work]) == ()
-        stop.set()
-        await service
-
-    asyncio.run(run())
-    assert world.manager.asked == []
+    run_until_reached([work], lambda: unready([work]) == ())
+    assert not work.leadership.leading
+    assert world.manager.asked == ["version"]
+    assert world.cluster.calls == []
 
 
 def test_the_lease_is_given_back_at_the_end():
