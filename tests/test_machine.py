@@ -1,6 +1,5 @@
 """A test run leaves the machine as it was, and says so where it didn't."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from enforcer import settingsfile
 from mocks.lab.netns import Netns
-from tests.machine import STATE, STATE_SETTING, Machine
+from tests.machine import STATE, Machine
 
 ROOT = Path(__file__).parents[1]
 pytest_plugins = ["pytester"]
@@ -25,8 +24,8 @@ def machine():
 def leave(machine, tmp_path):
     made = []
 
-    def off(environment):
-        made.append(Machine.leave(environment, tmp_path / "state"))
+    def off():
+        made.append(Machine.leave(tmp_path / "state"))
         return made[0]
 
     yield off
@@ -35,27 +34,19 @@ def leave(machine, tmp_path):
 
 def test_the_state_that_is_guarded_is_where_an_agent_keeps_it():
     assert STATE == settingsfile.STATE_DIR
-    assert f"{settingsfile.PREFIX}STATE_DIR" == STATE_SETTING
-
-
-def test_programs_of_a_test_keep_their_state_in_the_run_s_folder():
-    assert Path(os.environ[STATE_SETTING]).is_dir()
-    assert Path(os.environ[STATE_SETTING]) != STATE
 
 
 @pytest.mark.kernel
-def test_rules_and_state_of_the_run_are_not_the_machine_s(leave):
-    environment = {}
-    run = leave(environment)
+def test_the_run_s_rules_are_not_the_machine_s(leave):
+    run = leave()
     subprocess.run(["nft", "add table inet zonebridge"], check=True)
-    Path(environment[STATE_SETTING], "rules").write_text("")
     assert run.changed() == []
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("what", ["rules", "state"])
 def test_what_was_done_to_the_machine_is_named(leave, tmp_path, what):
-    run = leave({})
+    run = leave()
     if what == "rules":
         with run.at_home():
             subprocess.run(["nft", "add table inet zonebridge"], check=True)
@@ -73,7 +64,7 @@ from tests.conftest import MACHINE
 from pathlib import Path
 
 def pytest_configure(config):
-    config.stash[MACHINE] = Machine.leave(os.environ, Path("state").absolute())
+    config.stash[MACHINE] = Machine.leave(Path("state").absolute())
 """
 
 

@@ -5,21 +5,22 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
 
 from mocks.kubernetes import KubernetesServer
 from tests.enforcer import smallcluster as world
-from tests.machine import STATE_SETTING
 
 
 def call(*arguments, on=None, **environment):
     command = [sys.executable, "-c", "from enforcer.cli import main; main()", *map(str, arguments)]
     command = command if on is None else on.command(command)
-    kept = {STATE_SETTING}  # a program of ours keeps off the machine's own state
-    plain = {key: value for key, value in os.environ.items() if key in kept or not key.startswith("ZONEBRIDGE_")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=plain | environment, check=False)
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("ZONEBRIDGE_")}
+    with TemporaryDirectory() as state:  # its default is the machine's own
+        wanted = plain | {"ZONEBRIDGE_STATE_DIR": state} | environment
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=wanted, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 

@@ -166,8 +166,7 @@ def test_a_disabled_token_holds_and_alarms_and_loses_nothing(siem, tmp_path):
             assert "token is disabled" in delivery.progress.trouble
             assert outbox.backlog("siem") == 10
             siem.hec.enable(SECRET)
-            await eventually(lambda: outbox.backlog("siem") == 0)
-            assert not delivery.progress.held
+            await eventually(lambda: outbox.backlog("siem") == 0 and not delivery.progress.held)
 
     asyncio.run(run())
     assert indexed(siem) == list(range(10))
