@@ -18,6 +18,7 @@ from bridge import inquiry, logs, offline, overview
 from bridge.apiserver import Access
 from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
 from bridge.explain import explanation_json, explanation_lines
+from bridge.managers.panorama.content import read_content
 from bridge.metrics import Metrics
 from bridge.output import json_text, table_text
 from bridge.question import Question
@@ -27,7 +28,6 @@ from bridge.settings import Settings, host_and_port
 from bridge.settings_file import Purpose, load
 from bridge.wiring import wake_up_door, works
 from bridge.wiring_siem import siem_sink
-from zones.net import AddressSet
 
 app = typer.Typer(
     add_completion=False,
@@ -59,6 +59,15 @@ DeviceGroup = Annotated[str, typer.Option(help="The device group that the cluste
 Prefixes = Annotated[
     Path | None, typer.Option(help="What FQDNs and EDLs hold: JSON or YAML, name to prefixes.", metavar="FILE")
 ]
+Predefined = Annotated[
+    Path | None,
+    typer.Option(help="App-ID content: Panorama's /config/predefined, which no export has.", metavar="FILE"),
+]
+Parents = Annotated[
+    list[str] | None,
+    typer.Option("--parent", help="What an export without hierarchy doesn't say; repeatable.", metavar="DG=PARENT"),
+]
+Flat = Annotated[bool, typer.Option("--flat", help="Of such an export: no device group is under another.")]
 
 
 def main() -> None:
@@ -100,16 +109,21 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
 
 @app.command()
 def compile(  # noqa: A001 - the command's name
+    *,
     panorama_config: PanoramaConfig,
     device_group: DeviceGroup,
     config: SettingsFile = None,
     prefixes: Prefixes = None,
+    predefined: Predefined = None,
+    parent: Parents = None,
+    flat: Flat = False,
     output: Annotated[CompileOutput, typer.Option("--output", "-o")] = CompileOutput.YAML,
 ) -> None:
     """Say offline what a configuration becomes: the tier's objects, or what became of every rule."""
     settings = load(config, os.environ, Purpose.OFFLINE)
     infrastructure = offline.known_infrastructure(settings)
-    compiled = offline.compile_file(panorama_config, device_group, settings, infrastructure, _feeds(prefixes))
+    supplement = _supplement(prefixes, predefined, parent, flat=flat)
+    compiled = offline.compile_file(panorama_config, device_group, settings, infrastructure, supplement)
     tier = None if compiled.policy is None else offline.rendered(compiled.policy, device_group, settings)
     match output:
         case CompileOutput.REPORT:
@@ -142,6 +156,9 @@ def explain(
     at: Annotated[str | None, typer.Option(help="When, as RFC 3339; live: now.", metavar="TIME")] = None,
     infrastructure: Annotated[bool, typer.Option("--infrastructure", help="Count infrastructure rules.")] = False,
     prefixes: Prefixes = None,
+    predefined: Predefined = None,
+    parent: Parents = None,
+    flat: Flat = False,
     config: SettingsFile = None,
     kubeconfig: Annotated[Path | None, typer.Option(help="Live: the cluster.", metavar="FILE")] = None,
     context: Annotated[str | None, typer.Option(help="Live: the kubeconfig's context.")] = None,
@@ -160,7 +177,8 @@ def explain(
     else:
         settings = load(config, os.environ, Purpose.OFFLINE)
         rules = offline.known_infrastructure(settings) if infrastructure else ()
-        compiled = offline.compile_file(panorama_config, device_group, settings, rules, _feeds(prefixes))
+        supplement = _supplement(prefixes, predefined, parent, flat=flat)
+        compiled = offline.compile_file(panorama_config, device_group, settings, rules, supplement)
         answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning())
     typer.echo(json_text(explanation_json(answer)) if output is Shape.JSON else "\n".join(explanation_lines(answer)))
 
@@ -181,8 +199,14 @@ def status(
         raise typer.Exit(ExitCode.TROUBLE)
 
 
-def _feeds(prefixes: Path | None) -> dict[str, AddressSet]:
-    return {} if prefixes is None else offline.read_prefixes(prefixes)
+def _supplement(
+    prefixes: Path | None, predefined: Path | None, parents: list[str] | None, *, flat: bool
+) -> offline.Supplement:
+    return offline.Supplement(
+        feeds={} if prefixes is None else offline.read_prefixes(prefixes),
+        predefined=None if predefined is None else read_content(predefined),
+        ancestry=offline.ancestry_of(parents or (), flat=flat),
+    )
 
 
 def _complain(message: str) -> None:

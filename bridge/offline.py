@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import yaml
 
 from bridge.errors import InputError
 from bridge.managers.panorama import read_file
+from bridge.managers.panorama.tree import SHARED, Ancestry
 from bridge.report import report_json
 from bridge.settings import Settings
 from bridge.wiring import options, read_options
@@ -23,17 +26,44 @@ from zones.tiers.native import Rendered
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Supplement:
+    """What an export doesn't hold, and the user gives beside it.
+
+    `feeds`: the content of FQDNs and EDLs; `predefined`: App-ID content; `ancestry`: which device group is under which.
+    """
+
+    feeds: Mapping[str, AddressSet] = field(default_factory=dict)
+    predefined: Element | None = None
+    ancestry: Ancestry = field(default_factory=Ancestry)
+
+
+NOTHING_MORE = Supplement()
+
+
 def compile_file(
     path: Path,
     device_group: str,
     settings: Settings,
     infrastructure: tuple[InfrastructureRule, ...] = (),
-    feeds: Mapping[str, AddressSet] | None = None,
+    supplement: Supplement = NOTHING_MORE,
 ) -> Compiled:
     """What the configuration in a file means for a device group. Raises InputError."""
-    rulebase = read_file(path, device_group, read_options(settings))
+    reading = replace(read_options(settings), predefined=supplement.predefined, ancestry=supplement.ancestry)
+    rulebase = read_file(path, device_group, reading)
     compile_options = options(settings, settings.cluster_of(device_group))
-    return compile_policy(rulebase, settings.zones.zoning(), compile_options, infrastructure, feeds)
+    return compile_policy(rulebase, settings.zones.zoning(), compile_options, infrastructure, supplement.feeds)
+
+
+def ancestry_of(parents: Sequence[str], *, flat: bool) -> Ancestry:
+    """The hierarchy as `--parent DG=PARENT` and `--flat` tell it. Raises InputError."""
+    known: dict[str, str] = {}
+    for text in parents:
+        name, equals, parent = (part.strip() for part in text.partition("="))
+        if not (name and equals and parent):
+            raise InputError(f"--parent '{text}': write it as DEVICE-GROUP=PARENT, Shared for none")
+        known[name] = SHARED if parent.lower() == SHARED.lower() else parent
+    return Ancestry(known, flat=flat)
 
 
 def known_infrastructure(settings: Settings) -> tuple[InfrastructureRule, ...]:

@@ -3,6 +3,7 @@
 from xml.etree.ElementTree import Element, fromstring
 
 ANY = "any"
+DEVICE = '<entry name="localhost.localdomain">'
 
 
 def members(tag, *names):
@@ -37,15 +38,18 @@ def rulebase(kind, *rules, defaults=()):
     return f"<{kind}-rulebase><security>{section('rules', *rules)}</security>{default_rules}</{kind}-rulebase>"
 
 
-def config_text(shared="", groups=None, parents=None, predefined="", templates=""):
+def config_text(shared="", groups=None, parents=None, predefined="", templates="", *, hierarchy=True):
     groups = groups if groups is not None else {"dg": ""}
     device_groups = "".join(entry(name, body) for name, body in groups.items())
-    readonly = "".join(entry(name, f"<parent-dg>{parent}</parent-dg>") for name, parent in (parents or {}).items())
-    device = '<entry name="localhost.localdomain">'
+    parents = dict.fromkeys(groups) | (parents or {})
+    tree = "".join(
+        entry(name, f"<parent-dg>{parent}</parent-dg>" if parent else "") for name, parent in parents.items()
+    )
+    readonly = f"<readonly><devices>{DEVICE}<device-group>{tree}</device-group></entry></devices></readonly>"
     return (
         f'<config version="11.1.0"><shared>{shared}</shared>'
-        f"<devices>{device}<device-group>{device_groups}</device-group>{templates}</entry></devices>"
-        f"<readonly><devices>{device}<device-group>{readonly}</device-group></entry></devices></readonly>"
+        f"<devices>{DEVICE}<device-group>{device_groups}</device-group>{templates}</entry></devices>"
+        f"{readonly if hierarchy else ''}"
         f"{f'<predefined>{predefined}</predefined>' if predefined else ''}</config>"
     )
 

@@ -231,14 +231,18 @@ class _Compiler:
         if problems and findings.widen:
             findings.widened.extend(problems)
             return ANY_ADDRESS
-        hollow = [f"{side} '{m.name}' holds no address" for m in members if m.hollow or not (m.space or m.unresolved)]
+        hollow = [_hollow(side, m) for m in members if m.hollow or not (m.space or m.unresolved)]
         if addresses.negate and (problems or hollow):
             return self._negated_hollow([*problems, *hollow], findings)
         findings.missing.extend(problems)
         space = union(member.space for member in members)
-        if not space and not problems:
-            findings.empty.append(f"its {side} holds no address")
-        return space.complement() if addresses.negate else space
+        if addresses.negate:
+            space = space.complement()
+            if not space:
+                findings.empty.append(f"its {side} is outside of every address, which is nothing")
+        elif not space and not problems:
+            findings.empty.extend(hollow or [f"its {side} holds no address"])
+        return space
 
     def _negated_hollow(self, problems: list[str], findings: _Findings) -> AddressSet:
         if not findings.widen:
@@ -271,7 +275,10 @@ class _Compiler:
             if self._unresolved_application(member, findings):
                 yield from ANY_TRAFFIC if explicit is None else map(_traffic_of, explicit)
         for application in rule.applications.members:
-            yield from self._application(application, services, explicit, findings)
+            if application.disabled and rule.action is Action.ALLOW:
+                findings.missing.append(f"application '{application.name}' is a disabled App-ID")
+            else:
+                yield from self._application(application, services, explicit, findings)
 
     def _any_application(
         self, services: ServiceChoice | tuple[Service, ...], explicit: list[L4] | None, findings: _Findings
@@ -362,6 +369,10 @@ class _Compiler:
         action = rule.action.value if rule.action else "?"
         malformed = rule.action is None or bool(rule.malformed)
         return RuleReport(rule.origin, action, status, (*reasons, *rule.notes), malformed=malformed)
+
+
+def _hollow(side: str, member: AddressObject) -> str:
+    return f"{side} '{member.name}' holds no address" + (f": {member.hint}" if member.hint else "")
 
 
 def _tag_notes(rule: Rule) -> tuple[str, ...]:

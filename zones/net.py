@@ -190,6 +190,14 @@ class AddressSet:
         """Every address of both families that is not in this set."""
         return AddressSet(self.v4.complement(V4_LAST), self.v6.complement(V6_LAST))
 
+    def with_embedded_ipv4(self) -> AddressSet:
+        """With every IPv4 address whose number is in the IPv6 set, as PAN-OS matches them.
+
+        ::/0 holds all of IPv4, ::a01:0/112 holds 10.1.0.0/16.
+        """
+        embedded = self.v6 & Ranges(((0, V4_LAST),))
+        return AddressSet(self.v4 | embedded, self.v6) if embedded else self
+
     @cached_property
     def prefixes(self) -> tuple[str, ...]:
         """The fewest prefixes that cover exactly this set, IPv4 first, each family in ascending order."""

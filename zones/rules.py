@@ -71,7 +71,7 @@ class AddressObject:
     """An address object or group, flattened.
 
     `feeds` names the FQDNs and EDLs whose content is given at compile time; `hollow` says that some part of it (an
-    empty group, at any depth) holds nothing.
+    empty group, at any depth) holds nothing, `hint` what could have been there, as a clause.
     """
 
     name: str
@@ -79,6 +79,7 @@ class AddressObject:
     feeds: tuple[str, ...] = ()
     unresolved: tuple[Unresolved, ...] = ()
     hollow: bool = False
+    hint: str = ""
 
 
 class FeedKind(StrEnum):
@@ -166,12 +167,16 @@ Services = ServiceChoice | tuple[Service, ...]
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An App-ID. A workload application selects pods by name; a predefined one is its default ports."""
+    """An App-ID. A workload application selects pods by name; a predefined one is its default ports.
+
+    `disabled`: an administrator has switched it off, so that no traffic is recognised as it.
+    """
 
     name: str
     workload: str | None
     ports: tuple[L4, ...] = ()
     unresolved: tuple[Unresolved, ...] = ()
+    disabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def test_every_rule_passed_over_is_named_in_order_whatever_became_of_it():
         ("off", "not applicable; it is disabled"),
         ("other zones", "not for web to db"),
         ("by user", "not enforced; a cluster can't know its user: bob"),
-        ("empty", "enforced; its source holds no address"),
+        ("empty", "enforced; source 'hollow' holds no address"),
     ]
 
 

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
+from bridge.errors import ConfigurationFileError
 from bridge.managers.panorama.rulebase import ReadOptions, read_scope
-from bridge.managers.panorama.tree import scope_of
+from bridge.managers.panorama.tree import Ancestry, scope_of
 from tests.oracle.naive import Naive
+from tests.oracle.names import UnknownHierarchyError
 from tests.oracle.shrink import pretty, shrink
 from zones.compile import AppIdSide, OnInexpressibleDeny, Options, compile_policy
 from zones.net import AddressSet
@@ -24,6 +26,7 @@ def same(value):
 class Fault:
     """What a broken product would do to its own input or output; nothing, unless a test wants to be caught."""
 
+    config: Callable = same
     site: Callable = same
     rulebase: Callable = same
     policy: Callable = same
@@ -32,7 +35,8 @@ class Fault:
 def compiled(config, some, fault):
     site = fault.site(some.site)
     registered = {address: frozenset(tags) for address, tags in site.registered.items()}
-    scope = scope_of(config, some.group, ancestors_win=site.ancestors_win)
+    ancestry = Ancestry(site.parents, flat=site.flat)
+    scope = scope_of(fault.config(config), some.group, ancestors_win=site.ancestors_win, ancestry=ancestry)
     rulebase = read_scope(scope, ReadOptions(site.ancestors_win, site.time_zone, registered))
     options = Options(
         serial=site.serial,
@@ -74,8 +78,11 @@ def answer(policy, flow):
 
 def disagreements(config, some, fault=Fault()):
     """What the witness and the product see differently: (what, what the witness says, what the product says)."""
-    naive = Naive(config, some.group, some.site)
-    result = compiled(config, some, fault)
+    naive, result = read_by_the_witness(config, some), read_by_the_product(config, some, fault)
+    if naive is None or result is None:
+        if naive is not result:
+            yield "hierarchy", "unknown" if naive is None else "known", "unknown" if result is None else "known"
+        return
     reports = [(told(report.origin), report.status.value, report.refuses) for report in result.reports]
     for witness, product in zip(naive.statuses(), reports, strict=True):
         if witness != product:
@@ -85,6 +92,21 @@ def disagreements(config, some, fault=Fault()):
             yield "policy", None, result.policy
         return
     yield from differing_verdicts(naive, some.flows, result.policy)
+
+
+def read_by_the_witness(config, some):
+    """None where nobody knows what the device group is under."""
+    try:
+        return Naive(config, some.group, some.site)
+    except UnknownHierarchyError:
+        return None
+
+
+def read_by_the_product(config, some, fault):
+    try:
+        return compiled(config, some, fault)
+    except ConfigurationFileError:
+        return None
 
 
 def differing_verdicts(naive, flows, policy):

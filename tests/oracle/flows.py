@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from zoneinfo import ZoneInfo
 
+from tests.oracle.literals import numbers
 from tests.oracle.naive import Flow
 from tests.oracle.universe import APPLICATION_NAMES, DATES, HOURS, PREFIXES, RANGES, UNKNOWN_ZONES, WORKLOADS, ZONES
 
@@ -66,13 +67,16 @@ def below(config, site, name, lists, deep=3):
     for entry in config.iter("entry") if deep else ():
         if entry.get("name") == name and entry.find("action") is None:
             found += [child.text for child in entry if child.tag in {"ip-netmask", "ip-range"} and child.text]
-            found += [
-                each
-                for tag in lists
-                for word in words(entry, tag)
-                for each in below(config, site, word, lists, deep - 1)
-            ]
+            some = [word for tag in lists for word in words(entry, tag)] + selected(config, entry)
+            found += [each for word in some for each in below(config, site, word, lists, deep - 1)]
     return found
+
+
+def selected(config, group):
+    """Names of what carries a tag that stands in a dynamic group's filter."""
+    wanted = group.findtext("dynamic/filter")
+    tagged = config.iter("entry") if wanted else ()
+    return [each.get("name") for each in tagged if any(tag in wanted for tag in words(each, "tag"))]
 
 
 def near(rng, word):
@@ -82,6 +86,8 @@ def near(rng, word):
     except ValueError:
         return near(rng, rng.choice((*PREFIXES, "10.1.2.99", "192.0.2.7", "10.1.4.3", "10.9.2.0")))
     end = rng.choice(ends)
+    if int(end) < 2**32 and rng.random() < 0.5:
+        end = ip_address(int(end))  # the IPv4 address of that number
     return str(type(end)(max(0, min(int(end) + rng.choice((-1, 0, 0, 1)), 2**end.max_prefixlen - 1))))
 
 
@@ -98,6 +104,8 @@ def traffic(rng, config, rule):
         workload = rng.choice((name, rng.choice(APPLICATION_NAMES))) if rng.random() < 0.3 else name
         found |= {"destination_workload": workload, "source_workload": rng.choice(("", workload))}
         ports = [each for each in below_application(config, name) if "/" in each]
+        if rng.random() < 0.5:
+            found |= icmp(rng, config, name)
         if ports:
             protocol, _, ports = rng.choice(ports).partition("/")
             found |= {"protocol": PROTOCOLS[protocol], "port": port(rng, ports)}
@@ -105,12 +113,22 @@ def traffic(rng, config, rule):
     return found | (service(rng, config, rng.choice(services)) if services else {})
 
 
+def icmp(rng, config, name):
+    """One of the ICMP types by which an application of that name is known."""
+    entries = [entry for entry in config.iter("entry") if entry.get("name") == name]
+    for tag, number in (("ident-by-icmp-type", 1), ("ident-by-icmp6-type", 58)):
+        types = [text for entry in entries if (text := entry.findtext(f"default/{tag}/type"))]
+        if types:
+            return {"protocol": number, "icmp_type": rng.choice(list(numbers(rng.choice(types))))}
+    return {}
+
+
 def below_application(config, name, deep=3):
     found = []
     for entry in config.iter("entry") if deep else ():
         if entry.get("name") == name and entry.find("action") is None:
             found += words(entry, "default/port")
-            for tag in ("members", "functional-apps"):
+            for tag in ("members", "functions"):
                 found += [each for word in words(entry, tag) for each in below_application(config, word, deep - 1)]
     return found
 

@@ -26,6 +26,7 @@ from tests.oracle.universe import (
     DAYS,
     DENIES,
     FILTERS,
+    FLAGS,
     HOURS,
     PORTS,
     PREFIXES,
@@ -73,6 +74,8 @@ class Writer:
         self.rng = rng
         self.mess = mess
         self.count = 0
+        self.kinds = {}
+        self.parents = {}
 
     def maybe(self, share):
         return self.rng.random() < share
@@ -103,31 +106,56 @@ class Writer:
             SubElement(entry(tree, name), "id").text = str(len(tree))
             if name in parents:
                 SubElement(tree[-1], "parent-dg").text = parents[name]
+        if self.maybe(0.1):
+            self.lose_hierarchy(config, tree, dict.fromkeys(names, "Shared") | parents)
         levels = [shared, *(entry(groups, name) for name in names)]
         for level in levels:
             self.level(level, objects)
         for _ in range(rules):
             self.rule(self.pick(*levels))
-        self.predefined(SubElement(config, "predefined"))
+        if self.maybe(0.9):
+            self.predefined(SubElement(config, "predefined"))
         path = ("template", "entry", "config", "devices", "entry", "vsys", "entry", "zone")
         for zone in self.some(("lab", "web", "dmz"), 0, 2):
             entry(section(config.find("devices/entry"), *path), zone)
         return config
 
+    def lose_hierarchy(self, config, tree, parents):
+        """An export that was cut: without its hierarchy, or without a part of it; now and then the site knows it."""
+        for gone in list(tree) if self.maybe(0.7) else self.some(list(tree), 1, 1):
+            tree.remove(gone)
+        if not len(tree):
+            config.remove(config.find("readonly"))
+        if self.maybe(0.5):
+            self.parents = parents
+
     def level(self, level, objects):
-        """Objects of every kind; a name has one kind at one level. Shared holds nearly all names."""
+        """Objects of every kind; now and then a name has two. Shared holds nearly all names."""
         shared = level.tag == "shared"
-        for name in self.names(ADDRESS_NAMES, objects * 2, shared):
-            self.pick(*[self.address] * 4, *[self.address_group] * 3, self.external_list, self.region)(level, name)
+        addresses = (*[self.address] * 4, *[self.address_group] * 4, self.external_list, self.region)
+        for name in self.names(ADDRESS_NAMES + (("US",) if self.messy() else ()), objects * 2, shared):
+            self.objects(level, name, addresses)
         for name in self.names(SERVICE_NAMES[:4], objects, shared):
-            self.pick(self.service, self.service, self.service_group)(level, name)
+            self.objects(level, name, (self.service, self.service, self.service_group))
+        applications = (*[self.application] * 3, self.application_group, self.application_filter)
         for name in self.names(APPLICATION_NAMES, objects, shared):
-            self.pick(*[self.application] * 3, self.application_group, self.application_filter)(level, name)
+            self.objects(level, name, applications)
+        for name in self.some(SHIPPED, 0, 2) if self.maybe(0.15) else ():
+            status = entry(section(level, "application-status"), name)
+            status.set("status", self.pick("disabled", "disabled", "enabled"))
         for name in self.names(SCHEDULES, objects, shared):
             self.schedule(level, name)
         for name in ("intrazone-default", "interzone-default"):
             if self.maybe(0.15):
                 self.default_rule(level, name)
+
+    def objects(self, level, name, kinds):
+        """An object of the name's usual kind, or of another one, or of both."""
+        usual = self.kinds.setdefault(name, self.pick(*kinds))
+        if not self.maybe(0.03):
+            usual(level, name)
+        if self.maybe(0.03):
+            self.pick(*kinds)(level, name)
 
     def names(self, names, most, shared):
         return [name for name in names if not self.messy()] if shared else self.some(names, 0, most)
@@ -157,6 +185,8 @@ class Writer:
             least = 0 if self.maybe(0.2) else 1
             names = self.some((*ADDRESS_NAMES, *PREFIXES[:3], *RANGES[:1]), least, 3)
             member_list(here, "static", [*names, "nowhere"] if self.messy() else names)
+        if self.maybe(0.35):
+            member_list(here, "tag", self.some(TAGS, 1, 2))
         self.noise(here)
 
     def external_list(self, level, name):
@@ -196,18 +226,22 @@ class Writer:
     def properties(self, here):
         SubElement(here, "category").text = self.pick(*CATEGORIES)
         SubElement(here, "risk").text = self.pick(*RISKS)
+        for flag in ("evasive-behavior", "used-by-malware", "is-saas"):
+            if self.maybe(0.7):
+                SubElement(here, flag).text = self.pick("yes", "no")
         self.noise(here)
 
     def default_ports(self, default):
         kind = self.pick(*["port"] * 6, "ident-by-icmp-type", "ident-by-icmp6-type", "ident-by-ip-protocol")
         if kind == "port":
             ports = self.some(("tcp/80,443", "tcp/8000-8010", "udp/53", "udp/443", "tcp/22"), 1, 3)
-            member_list(default, "port", [*ports, self.pick("tcp/dynamic", "udp/dynamic")] if self.messy() else ports)
+            dynamic = self.pick("tcp/dynamic", "udp/dynamic", "udp/90,dynamic")
+            member_list(default, "port", [*ports, dynamic] if self.messy() else ports)
         elif kind == "ident-by-ip-protocol":
-            SubElement(default, kind).text = self.pick("47", "50", "6")
+            SubElement(default, kind).text = self.pick("47", "50-51", "6", "1,47", "50")
         else:
             here = SubElement(default, kind)
-            SubElement(here, "type").text = self.pick("0", "8", "128")
+            SubElement(here, "type").text = self.pick("0", "8", "128", "0,8", "3-8,128")
             if self.messy():
                 SubElement(here, "code").text = "0"
 
@@ -221,6 +255,8 @@ class Writer:
         member_list(here, "category", self.some((*CATEGORIES, "unheard-of"), 1, 2))
         if self.maybe(0.6):
             member_list(here, "risk", self.some(RISKS, 1, 2))
+        for flag in self.some(FLAGS, 1, 2) if self.maybe(0.4) else ():
+            SubElement(here, flag).text = "yes"
         if self.messy():
             SubElement(here, "moon-phase").text = "full"
         self.noise(here)
@@ -264,11 +300,14 @@ class Writer:
             self.properties(entry(section(here, "application"), name))
             if ports:
                 member_list(SubElement(here[0][-1], "default"), "port", ports)
-        for name, tag, value in (("echo6", "ident-by-icmp6-type", "128"), ("gre-tunnel", "ident-by-ip-protocol", "47")):
+        for name, tag, value in (
+            ("echo6", "ident-by-icmp6-type", "128-129"),
+            ("gre-tunnel", "ident-by-ip-protocol", "47"),
+        ):
             self.properties(entry(here[0], name))
             default = SubElement(SubElement(here[0][-1], "default"), tag)
             (default if tag.endswith("protocol") else SubElement(default, "type")).text = value
-        member_list(entry(section(here, "application-container"), "chat"), "functional-apps", ["mail", "web-base"])
+        member_list(entry(section(here, "application-container"), "chat"), "functions", ["mail", "web-base"])
         http = SubElement(SubElement(entry(section(here, "service"), "service-http"), "protocol"), "tcp")
         SubElement(http, "port").text = "80,8080"
 
@@ -341,7 +380,8 @@ class Writer:
         if self.maybe(0.1):
             member_list(SubElement(here, "profile-setting"), "group", ["strict"])
         if self.maybe(0.2):
-            member_list(here, self.pick("source-user", "category", "source-hip", "hip-profiles"), ["any"])
+            kinds = ("source-user", "category", "source-hip", "hip-profiles", "saas-user-list", "source-weather")
+            member_list(here, self.pick(*kinds), ["any"])
 
     def logs(self, here):
         for tag, share in (("log-start", 0.2), ("log-end", 0.3)):
@@ -403,6 +443,8 @@ class Writer:
             inexpressible_deny=self.pick("refuse", "refuse", "widen", "ignore"),
             ancestors_win=self.maybe(0.3),
             time_zone=self.pick(*TIME_ZONES),
+            parents={} if self.parents and set(self.parents.values()) == {"Shared"} else self.parents,
+            flat=bool(self.parents) and set(self.parents.values()) == {"Shared"},
             registered=dict(zip(("10.1.2.99", "fd00:1::99", "192.0.2.7"), tags, strict=True))
             if self.maybe(0.5)
             else {},

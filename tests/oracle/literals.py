@@ -27,12 +27,16 @@ def wildcard(word):
 
 
 def within(leaf, address):
+    """Whether an address is in a leaf. In what Panorama writes, an IPv4 address is the IPv6 address of that number."""
     if leaf == UNRESOLVED:
         return False
     if leaf[0] == "wildcard":
         _, base, mask = leaf
         return address.version == base.version and int(address) | int(mask) == int(base) | int(mask)
-    return address.version == leaf[0].version and leaf[0] <= address <= leaf[1]
+    first, last = leaf[-2:]
+    if leaf[0] == "listed" or first.version == 4:
+        return address.version == first.version and first <= address <= last
+    return int(first) <= int(address) <= int(last)
 
 
 def is_ports(ports):
@@ -50,6 +54,13 @@ def is_ports(ports):
 def has_port(ports, port):
     """Whether `80,8000-8010` holds the port."""
     return any(int(part.split("-")[0]) <= port <= int(part.split("-")[-1]) for part in ports.split(","))
+
+
+def numbers(word):
+    """`0,8` or `3-5` as numbers."""
+    for part in word.split(","):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
 
 
 def is_window(window):

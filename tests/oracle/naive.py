@@ -26,7 +26,7 @@ DEFAULTS = {"intrazone-default": "allow", "interzone-default": "deny"}
 LISTS = ("from", "to", "source", "destination", "application", "service")
 ONLY_ANY = (
     "source-user", "category", "source-hip", "destination-hip", "hip-profiles",
-    "source-imsi", "source-imei", "source-nw-slice",
+    "source-imsi", "source-imei", "source-nw-slice", "saas-user-list", "saas-tenant-list",
 )  # fmt: skip
 NO_EFFECT = (
     "target", "action", "rule-type", "negate-source", "negate-destination", "disabled", "icmp-unreachable",
@@ -45,6 +45,8 @@ class Site:
     inexpressible_deny: str = "refuse"
     ancestors_win: bool = False
     time_zone: str = "UTC"
+    parents: dict = field(default_factory=dict)
+    flat: bool = False
     registered: dict = field(default_factory=dict)
     feeds: dict = field(default_factory=dict)
 
@@ -132,7 +134,7 @@ class Naive:
 
     def default_judgement(self, name):
         """Without its default rules no revision is whole."""
-        strange = any(child.tag not in NO_EFFECT for rule in self.overrides(name) for child in rule)
+        strange = any(strange_element(child, NO_EFFECT) for rule in self.overrides(name) for child in rule)
         if strange or self.default(name, "action", DEFAULTS[name]) not in VERDICTS:
             return Judgement(NOT_ENFORCED, refuses=True)
         return Judgement(ENFORCED, applied=True)
@@ -206,7 +208,7 @@ class Naive:
 
     def conditions(self, rule):
         known = (*LISTS, *ONLY_ANY, *NO_EFFECT)
-        if any(child.tag not in known for child in rule) or rule.find("target/tags/member") is not None:
+        if any(strange_element(child, known) for child in rule) or rule.find("target/tags/member") is not None:
             return True
         return any(members(rule, tag) not in ([], ["any"]) for tag in ONLY_ANY)
 
@@ -224,8 +226,15 @@ class Naive:
         return (
             any(self.lost_addresses(rule, tag) for tag in ("source", "destination"))
             or UNRESOLVED in ([*self.service_leaves(rule), *self.application_leaves(rule)])
-            or any(self.inexpressible(leaf, rule) for leaf in self.application_leaves(rule))
+            or any(
+                self.inexpressible(leaf, rule) or self.switched_off(leaf, rule)
+                for leaf in self.application_leaves(rule)
+            )
         )
+
+    def switched_off(self, leaf, rule):
+        """Whether the leaf is an App-ID that is disabled, and the rule an allow."""
+        return text(rule, "action") == "allow" and self.names.disabled(leaf)
 
     def lost_addresses(self, rule, tag):
         names = members(rule, tag)
@@ -263,7 +272,8 @@ class Naive:
     def everything(self, leaves):
         """Whether no address is left out: then the first address is held, and the one after the end of each leaf."""
         zeros = [ip_address("0.0.0.0"), ip_address("::")]
-        ends = [leaf[1] for leaf in leaves if leaf[0] != "wildcard"]
+        ends = [leaf[-1] for leaf in leaves if leaf[0] != "wildcard"]
+        ends += [ip_address(int(end)) for end in ends if int(end) < 2**32 - 1]
         after = [end + 1 for end in ends if int(end) + 1 < 2**end.max_prefixlen]
         return all(any(within(leaf, address) for leaf in leaves) for address in zeros + after)
 
@@ -273,7 +283,10 @@ class Naive:
             return True
         if "any" in members(rule, "application"):
             return False
-        return all(leaf == UNRESOLVED or self.without_ports(leaf, rule) for leaf in self.application_leaves(rule))
+        return all(
+            leaf == UNRESOLVED or self.switched_off(leaf, rule) or self.without_ports(leaf, rule)
+            for leaf in self.application_leaves(rule)
+        )
 
     def without_ports(self, leaf, rule):
         if not self.inexpressible(leaf, rule) or any(each != UNRESOLVED for each in self.service_leaves(rule)):
@@ -320,7 +333,8 @@ class Naive:
 
     def alternative(self, rule, leaf, flow, widened):
         """One application with the rule's services."""
-        if leaf == UNRESOLVED or (leaf[0] == "workload" and not self.workload_matches(leaf[1], flow)):
+        off = leaf == UNRESOLVED or self.switched_off(leaf, rule)
+        if off or (leaf[0] == "workload" and not self.workload_matches(leaf[1], flow)):
             return False
         leaves = self.service_leaves(rule)
         if widened and UNRESOLVED in leaves:
@@ -351,6 +365,12 @@ class Naive:
         name = plain(entry.get("name"))
         destination, source = name == plain(flow.destination_workload), name == plain(flow.source_workload)
         return {"destination": destination, "source": source, "either": source or destination}[self.site.side]
+
+
+def strange_element(element, known):
+    """Whether nobody knows what it narrows. A list of nothing but `any` narrows nothing, whatever it is."""
+    only_any = len(element) > 0 and all(child.tag == "member" and child.text == "any" for child in element)
+    return element.tag not in known and not only_any
 
 
 def listed(rule, tag, zone):

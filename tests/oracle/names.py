@@ -4,6 +4,7 @@ The witness's half that answers `what does this name stand for`. Shares no code 
 """
 
 from ipaddress import ip_address
+from xml.etree.ElementTree import fromstring
 from zoneinfo import ZoneInfo
 
 from tests.oracle.literals import (
@@ -13,6 +14,7 @@ from tests.oracle.literals import (
     is_ports,
     is_window,
     literal,
+    numbers,
     tag_filter,
     wildcard,
     within,
@@ -21,6 +23,14 @@ from tests.oracle.literals import (
 ADDRESS_KINDS = ("address", "address-group", "external-list", "region")
 SERVICE_KINDS = ("service", "service-group")
 APPLICATION_KINDS = ("application", "application-group", "application-filter", "application-container")
+AMBIGUOUS = ("ambiguous", None)
+COUNTRIES = ("US", "DE")  # those among which the generator chooses
+FLAGS = {"evasive": "evasive-behavior", "used-by-malware": "used-by-malware", "is-saas": "is-saas"}
+# What every firewall has, whether or not there is predefined content.
+SHIPPED = fromstring(
+    "<predefined><service><entry name='service-http'><protocol><tcp><port>80,8080</port></tcp></protocol></entry>"
+    "</service></predefined>"
+)
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 
@@ -33,14 +43,29 @@ def text(element, path):
     return (element.findtext(path) or "").strip()
 
 
-def lineage(config, group):
+class UnknownHierarchyError(Exception):
+    """Nobody says what a device group is under."""
+
+
+def lineage(config, group, site):
     """The device group, its parent, and so on up to Shared: elements, nearest first."""
     path = "devices/entry/device-group/entry"
     here = next(entry for entry in config.findall(path) if entry.get("name") == group)
+    parent = parent_of(config, group, site)
+    return [here, *lineage(config, parent, site)] if parent else [here, config.find("shared")]
+
+
+def parent_of(config, group, site):
+    """The parent's name, "" at the top: from the read-only part, else as the site says."""
+    path = "devices/entry/device-group/entry"
     for entry in config.findall(f"readonly/{path}"):
-        if entry.get("name") == group and text(entry, "parent-dg"):
-            return [here, *lineage(config, text(entry, "parent-dg"))]
-    return [here, config.find("shared")]
+        if entry.get("name") == group:
+            return text(entry, "parent-dg")
+    if group in site.parents:
+        return site.parents[group] if site.parents[group] != "Shared" else ""
+    if site.flat or len(config.findall(path)) == 1:
+        return ""
+    raise UnknownHierarchyError(group)
 
 
 class Names:
@@ -49,32 +74,40 @@ class Names:
     def __init__(self, config, group, site):
         self.site = site
         self.config = config
-        self.levels = lineage(config, group)
-        self.predefined = config.find("predefined")
+        self.levels = lineage(config, group, site)
+        content = config.find("predefined")
+        self.predefined = [*([] if content is None else [content]), SHIPPED]
 
     def find(self, name, kinds):
-        """(kind, entry) of the nearest object of that name, or None. What Panorama ships comes last of all."""
+        """(kind, entry) of what a name stands for; None where it is nothing, AMBIGUOUS where it is of two kinds."""
+        found = [(kind, self.nearest(name, kind)) for kind in kinds]
+        found = [(kind, entry) for kind, entry in found if entry is not None]
+        if len(found) > 1 or (found and kinds == ADDRESS_KINDS and name in COUNTRIES):
+            return AMBIGUOUS
+        return found[0] if found else None
+
+    def nearest(self, name, kind):
+        """The entry of one kind. What Panorama ships comes last of all."""
         levels = self.levels[::-1] if self.site.ancestors_win else self.levels
-        for level in [*levels, self.predefined]:
-            for kind in kinds:
-                for entry in level.findall(f"{kind}/entry"):
-                    if entry.get("name") == name:
-                        return kind, entry
+        for level in [*levels, *self.predefined]:
+            for entry in level.findall(f"{kind}/entry"):
+                if entry.get("name") == name:
+                    return entry
         return None
 
-    def visible(self, kind, kinds):
-        """All entries of one kind that their own name leads to."""
-        everywhere = [entry for level in [*self.levels, self.predefined] for entry in level.findall(f"{kind}/entry")]
-        return [entry for entry in everywhere if self.find(entry.get("name"), kinds) == (kind, entry)]
+    def visible(self, kind):
+        """All entries of one kind that no nearer one of their name hides."""
+        everywhere = [entry for level in [*self.levels, *self.predefined] for entry in level.findall(f"{kind}/entry")]
+        return [entry for entry in everywhere if self.nearest(entry.get("name"), kind) is entry]
 
-    # Addresses: a leaf is (first, last), ("wildcard", base, mask) or UNRESOLVED.
+    # Addresses: a leaf is (first, last), ("listed", first, last), ("wildcard", base, mask) or UNRESOLVED.
 
     def address_leaves(self, name, seen=()):
         if name in seen:
             return
         found = self.find(name, ADDRESS_KINDS)
-        if found is None:
-            yield literal(name)
+        if found is None or found == AMBIGUOUS:
+            yield literal(name) if found is None else UNRESOLVED
             return
         kind, entry = found
         if kind == "address":
@@ -88,7 +121,7 @@ class Names:
         elif kind == "region":
             yield from (literal(member) for member in members(entry, "address"))
         elif entry.find("dynamic") is not None:
-            yield from self.dynamic(text(entry, "dynamic/filter"))
+            yield from self.dynamic(name, text(entry, "dynamic/filter"), seen)
         else:
             for member in members(entry, "static"):
                 yield from self.address_leaves(member, (*seen, name))
@@ -106,21 +139,23 @@ class Names:
     def feed(self, name):
         if name not in self.site.feeds:
             return [UNRESOLVED]
-        return [literal(prefix) for prefix in self.site.feeds[name]]
+        return [("listed", *literal(prefix)) for prefix in self.site.feeds[name]]
 
-    def dynamic(self, wanted):
+    def dynamic(self, name, wanted, seen):
         try:
-            for entry in self.tagged(wanted):
-                yield from self.address_object(entry)
+            for each in self.tagged(name, wanted):
+                yield from self.address_leaves(each, (*seen, name))
             for address, tags in self.site.registered.items():
                 if tag_filter(wanted)(tags):
                     yield literal(address)
         except ValueError:
             yield UNRESOLVED
 
-    def tagged(self, wanted):
+    def tagged(self, name, wanted):
+        """The names of all other addresses and groups that carry the tags. Raises ValueError."""
         test = tag_filter(wanted)
-        return [entry for entry in self.visible("address", ADDRESS_KINDS) if test(members(entry, "tag"))]
+        some = [entry for kind in ("address", "address-group") for entry in self.visible(kind)]
+        return [entry.get("name") for entry in some if test(members(entry, "tag")) and entry.get("name") != name]
 
     def address_parts(self, name, seen=()):
         """The name and every name below it, groups opened."""
@@ -128,12 +163,19 @@ class Names:
             return
         yield name
         found = self.find(name, ADDRESS_KINDS)
-        if found is None or found[0] != "address-group":
-            return
-        for member in members(found[1], "static"):
+        for member in self.group_members(name, found):
             yield from self.address_parts(member, (*seen, name))
-        if found[1].find("dynamic") is not None and UNRESOLVED not in self.address_leaves(name):
-            yield from (entry.get("name") for entry in self.tagged(text(found[1], "dynamic/filter")))
+
+    def group_members(self, name, found):
+        """The names that a group holds; none of what is no group, or can't be read."""
+        if found is None or found == AMBIGUOUS or found[0] != "address-group":
+            return []
+        if found[1].find("dynamic") is None:
+            return members(found[1], "static")
+        try:
+            return self.tagged(name, text(found[1], "dynamic/filter"))
+        except ValueError:
+            return []
 
     def covers(self, name, address):
         return any(within(leaf, ip_address(address)) for leaf in self.address_leaves(name))
@@ -150,8 +192,7 @@ class Names:
         )
 
     def nested(self, name):
-        found = self.find(name, ADDRESS_KINDS)
-        return found is not None and found[0] == "address-group" and bool(members(found[1], "static"))
+        return bool(self.group_members(name, self.find(name, ADDRESS_KINDS)))
 
     # Services: a leaf is (protocol, ports, source ports) or UNRESOLVED.
 
@@ -159,7 +200,7 @@ class Names:
         if name in seen:
             return
         found = self.find(name, SERVICE_KINDS)
-        if found is None:
+        if found is None or found == AMBIGUOUS:
             yield UNRESOLVED
         elif found[0] == "service-group":
             for member in members(found[1], "members"):
@@ -173,7 +214,7 @@ class Names:
         if name in seen:
             return
         found = self.find(name, APPLICATION_KINDS)
-        if found is None:
+        if found is None or found == AMBIGUOUS:
             yield UNRESOLVED
             return
         kind, entry = found
@@ -182,21 +223,33 @@ class Names:
         elif kind == "application-filter":
             yield from self.selected(entry)
         else:
-            for member in members(entry, "members" if kind == "application-group" else "functional-apps"):
+            for member in members(entry, "members" if kind == "application-group" else "functions"):
                 yield from self.application_leaves(member, (*seen, name))
 
     def application(self, entry):
-        shipped = any(entry is each for each in self.predefined.findall("application/entry"))
+        shipped = any(entry is each for level in self.predefined for each in level.findall("application/entry"))
         return ("predefined" if shipped else "workload", entry)
+
+    def disabled(self, leaf):
+        """Whether a predefined application is switched off, as the nearest word on it says."""
+        status = self.nearest(leaf[1].get("name"), "application-status") if leaf[0] == "predefined" else None
+        return status is not None and "disabled" in {status.get("status"), text(status, "status")}
 
     def selected(self, wanted):
         criteria = [each for each in wanted if each.tag != "description"]
-        if any(each.tag not in {"category", "subcategory", "technology", "risk"} for each in criteria):
+        lists = [each for each in criteria if each.tag in {"category", "subcategory", "technology", "risk"}]
+        flags = [FLAGS[each.tag] for each in criteria if each.tag in FLAGS]
+        if len(lists) + len(flags) < len(criteria) or self.config.find("predefined") is None:
             yield UNRESOLVED
+        if len(lists) + len(flags) < len(criteria):
             return
-        for entry in self.visible("application", APPLICATION_KINDS):
-            if all(text(entry, each.tag) in members(wanted, each.tag) for each in criteria):
-                yield self.application(entry)
+        for entry in self.visible("application"):
+            if all(text(entry, each.tag) in members(wanted, each.tag) for each in lists):
+                held = [text(entry, flag) == "yes" for flag in flags]
+                if all(held):
+                    yield from self.application_leaves(entry.get("name"))
+                elif any(held):
+                    yield UNRESOLVED
 
     # Schedules.
 
@@ -242,11 +295,13 @@ def default_traffic(entry):
     for member in members(entry, "default/port"):
         protocol, ports = member.split("/")
         number = NUMBERS[protocol]
-        found.append((UNRESOLVED, (number, "0-65535")) if ports == "dynamic" else (number, ports))
+        parts = ports.split(",")
+        found += [(number, part) if part != "dynamic" else (UNRESOLVED, (number, "0-65535")) for part in parts]
     if text(entry, "default/ident-by-ip-protocol"):
-        found.append((int(text(entry, "default/ident-by-ip-protocol")), None))
+        found += [(number, None) for number in numbers(text(entry, "default/ident-by-ip-protocol"))]
     for tag, number in (("ident-by-icmp-type", 1), ("ident-by-icmp6-type", 58)):
         if text(entry, f"default/{tag}/type"):
-            kind = ("icmp", number, int(text(entry, f"default/{tag}/type")))
-            found.append((UNRESOLVED, kind) if text(entry, f"default/{tag}/code") else kind)
+            for icmp_type in numbers(text(entry, f"default/{tag}/type")):
+                kind = ("icmp", number, icmp_type)
+                found.append((UNRESOLVED, kind) if text(entry, f"default/{tag}/code") else kind)
     return found

@@ -4,6 +4,7 @@ naive(XML) = decide(compile(read(XML))) = decide(parse(render(compile(read(XML))
 flows; the same rules refuse, with the same status each. And the check can fail: every fault put in is caught.
 """
 
+from copy import deepcopy
 from dataclasses import replace
 from random import Random
 
@@ -12,7 +13,7 @@ from hypothesis import Phase, given, settings
 
 from tests.oracle.compare import Fault, first_disagreement, story
 from tests.oracle.generate import case, cases
-from zones.net import ALL_PORTS, ANY_ADDRESS, AddressSet, Ranges
+from zones.net import ALL_PORTS, ANY_ADDRESS, V4_LAST, AddressSet, Ranges
 from zones.policy import Verdict
 from zones.rules import Action, AddressObject, RuleType
 
@@ -40,6 +41,54 @@ def each_entry(change):
         return (*(change(entry) for entry in entries[:-2]), *entries[-2:])
 
     return Fault(policy=lambda policy: replace(policy, entries=changed(policy.entries)))
+
+
+def edited(change):
+    """The product reads a configuration in which every element of a tag is changed, or taken out where it says so."""
+
+    def changed(config):
+        config = deepcopy(config)
+        for parent in list(config.iter()):
+            for child in list(parent):
+                if change(parent, child):
+                    parent.remove(child)
+        return config
+
+    return Fault(config=changed)
+
+
+def is_tag_of_a_group(parent, child):
+    return child.tag == "tag" and parent.find("static") is not None
+
+
+def in_two_kinds(config):
+    kinds = ("address", "address-group", "external-list", "region")
+    found = [
+        (entry.get("name"), kind) for kind in kinds for each in config.iter(kind) for entry in each.findall("entry")
+    ]
+    return {name for name, kind in found if len({other for same, other in found if same == name}) > 1}
+
+
+def first_kind_wins(config):
+    """Of a name of two kinds the address group goes."""
+    config = deepcopy(config)
+    names = in_two_kinds(config)
+    for groups in config.iter("address-group"):
+        for entry in [each for each in groups if each.get("name") in names]:
+            groups.remove(entry)
+    return config
+
+
+def without_embedded(member):
+    """As if an IPv6 prefix held no IPv4."""
+    embedded = member.space.v6 & Ranges(((0, V4_LAST),))
+    return replace(member, space=AddressSet(member.space.v4 - embedded, member.space.v6))
+
+
+def first_number(parent, child):
+    if child.tag == "type" and parent.tag.startswith("ident-by"):
+        child.text = child.text.replace("-", ",").split(",")[0]
+    return False
 
 
 def setting(**values):
@@ -107,6 +156,15 @@ FAULTS = {
     "source ports are ignored": each_traffic(source_ports=ALL_PORTS),
     "ICMP types are ignored": each_traffic(icmp_type=None),
     "workloads are ignored": each_traffic(source_workload=None, destination_workload=None),
+    "an IPv6 prefix holds no IPv4": each_rule(lambda rule: both_lists(rule, without_embedded)),
+    "dynamic groups hold no groups": edited(is_tag_of_a_group),
+    "a name of two kinds has one": Fault(config=first_kind_wins),
+    "a hierarchy that is missing is flat": setting(flat=True),
+    "a hierarchy that the site tells is ignored": setting(parents={}),
+    "containers are empty": edited(lambda parent, child: child.tag == "functions"),
+    "lists of ICMP types are their first": edited(first_number),
+    "disabled App-IDs apply": edited(lambda parent, child: child.tag == "application-status"),
+    "characteristics are ignored": edited(lambda parent, child: child.tag in {"evasive", "used-by-malware", "is-saas"}),
     "nothing is logged": each_entry(lambda entry: replace(entry, log=replace(entry.log, end=False))),
 }  # fmt: skip
 

@@ -5,17 +5,20 @@ UNKNOWN_ZONES = ("lab", "untrust")
 ADDRESS_NAMES = ("n1", "n2", "n3", "n4", "n5", "n6", "10.1.2.3", "10.1.0.0/16", "any-host", "N1")
 SERVICE_NAMES = ("s1", "s2", "s3", "s4", "service-http")
 APPLICATION_NAMES = ("cart", "Order_API", "order api", "web-base", "rpc", "chat", "a1", "a2")
-SHIPPED = ("web-base", "rpc", "rpc-mixed", "echo6", "gre-tunnel", "no-port", "mail")
+SHIPPED = ("web-base", "rpc", "rpc-mixed", "echo6", "gre-tunnel", "no-port", "mail", "unknown-tcp")
+FLAGS = ("evasive", "used-by-malware", "is-saas")
 SCHEDULES = ("c1", "c2", "c3")
 TAGS = ("prod", "two words", "k8s", "and-more")
 PREFIXES = (
     "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.3", "10.1.2.3/32", "10.1.2.77/24", "10.128.0.0/9",
     "0.0.0.0/0", "192.0.2.0/25", "192.0.2.128/25", "192.0.2.130", "255.255.255.255", "0.0.0.0/32",
     "fd00::/8", "fd00:1::/32", "fd00:1::5", "fd00:1::5/64", "::/0", "2001:db8::1", "ffff::/16", "::ffff:10.1.2.3",
+    "::/96", "::a01:0/112", "::a01:203", "::/64",
 )  # fmt: skip
 RANGES = (
     "10.1.2.0-10.1.2.9", "10.1.2.3-10.1.2.3", "10.0.255.255-10.1.0.0", "192.0.2.100-192.0.2.200",
-    "0.0.0.0-255.255.255.255", "fd00:1::4-fd00:1::6", "10.255.255.255-11.0.0.0",
+    "0.0.0.0-255.255.255.255", "fd00:1::4-fd00:1::6", "10.255.255.255-11.0.0.0", "::a01:200-::a01:209",
+    "::c000:280-::1:0:0",
 )  # fmt: skip
 WILDCARDS = ("10.0.2.0/0.255.0.255", "10.1.2.3/0.0.0.0", "192.0.2.1/0.0.0.254", "10.1.0.3/0.0.6.0")
 BAD_ADDRESSES = ("10.1.2.300", "10.1.2.0/33", "10.1.2.9-10.1.2.1", "10.1.2.1-fd00::1", "nonsense")
@@ -38,4 +41,5 @@ DENIES = ("deny", "drop", "reset-client", "reset-server", "reset-both")
 CONDITIONS = (
     ("source-user", "corp\\anna"), ("source-user", "known-user"), ("category", "gambling"), ("source-hip", "patched"),
     ("destination-hip", "patched"), ("hip-profiles", "patched"), ("source-imsi", "001"), ("source-weather", "rain"),
+    ("saas-user-list", "tenant.example.com"), ("saas-tenant-list", "any"), ("source-weather", "any"),
 )  # fmt: skip

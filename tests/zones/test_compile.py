@@ -257,7 +257,7 @@ def test_an_empty_group_matches_nothing_and_refuses_nothing(action):
     assert entry is None
     assert result.policy is not None
     assert report.status is Status.ENFORCED
-    assert report.reasons == ("its source holds no address",)
+    assert report.reasons == (f"source '{EMPTY.name}' holds no address",)
 
 
 def test_negate_inverts_the_list_in_both_families():

@@ -2,79 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address, ip_network
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama import feeds
+from bridge.managers.panorama.countries import COUNTRIES
 from bridge.managers.panorama.document import members, text_of
-from bridge.managers.panorama.tagfilter import FilterError, parse_filter
-from bridge.managers.panorama.tree import Scope, flatten
+from bridge.managers.panorama.tagfilter import FilterError, Matcher, parse_filter
+from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, walk
 from zones.net import AddressSet, union, wildcard
 from zones.rules import AddressObject, Feed, Unresolved
 
 KINDS = ("address", "address-group", "external-list", "region")
+TAGGED_KINDS = ("address", "address-group")
+NOT_IN_AN_EXPORT = "no object has tags that its filter selects; IPs tagged at run time are not in an export"
 PROVIDED = "is a list that Palo Alto Networks provides to its firewalls; its content is not in the configuration"
 
 
 @dataclass(slots=True)
 class Addresses:
-    """Looks names up in a scope, once each. `registered` are the IPs that User-ID or the API tagged, ip -> tags.
+    """Looks names up in a scope, once each.
 
-    `feeds` gathers, by name, the FQDNs and external lists that were looked up.
+    `registered` are the IPs that User-ID or the API tagged, ip -> tags, None where that isn't known; `feeds` gathers,
+    by name, the FQDNs and external lists that were looked up.
     """
 
     scope: Scope
-    registered: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    registered: Mapping[str, frozenset[str]] | None = None
     time_zone: str = "UTC"
     feeds: dict[str, Feed] = field(default_factory=dict)
     _known: dict[str, AddressObject] = field(default_factory=dict)
+    _tagged: list[tuple[str, frozenset[str]]] | None = None
 
     def member(self, name: str) -> AddressObject:
         """What a rule's source or destination member stands for: an object of that name, or a literal address."""
         if name not in self._known:
-            leaves = [self._leaf(leaf) for leaf in flatten(name, self._static_members)]
-            is_leaf = len(leaves) == 1 and leaves[0].name == name
-            self._known[name] = leaves[0] if is_leaf else _union(name, leaves)
+            parts = [part for each, below in walk(name, self._members) for part in self._parts(each, below)]
+            is_leaf = len(parts) == 1 and parts[0].name == name
+            self._known[name] = parts[0] if is_leaf else _union(name, parts)
         return self._known[name]
 
-    def _static_members(self, name: str) -> tuple[str, ...]:
-        found = self.scope.find(name, *KINDS)
-        if found is None or found[0] != "address-group":
+    def _only(self, name: str) -> Definition | None:
+        """The object of a name; None where it stands for none, or for several."""
+        found = self.scope.definitions(name, KINDS)
+        return found[0] if len(found) == 1 and name not in COUNTRIES else None
+
+    def _members(self, name: str) -> tuple[str, ...]:
+        """The names that a group holds: those it lists, or those of the tagged objects that its filter selects."""
+        found = self._only(name)
+        if found is None or found.kind != "address-group":
             return ()
-        return members(found[1].find("static"))
+        matches = _filter(found.entry)
+        if matches is None:
+            return members(found.entry.find("static"))
+        if isinstance(matches, str):
+            return ()
+        return tuple(dict.fromkeys(each for each, tags in self._tagged_objects() if each != name and matches(tags)))
 
-    def _leaf(self, name: str) -> AddressObject:
-        found = self.scope.find(name, *KINDS)
-        if found is None:
-            return _unresolved(name, PROVIDED) if _is_provided(name) else _literal(name)
-        kind, entry = found
-        readers: dict[str, Callable[[str, Element], AddressObject]] = {
-            "address": self._address,
-            "address-group": self._group,
-            "external-list": self._external_list,
-            "region": self._region,
-        }
-        return readers[kind](name, entry)
+    def _tagged_objects(self) -> list[tuple[str, frozenset[str]]]:
+        """Addresses and address groups that carry tags. Groups are members too, as what they hold."""
+        if self._tagged is None:
+            every = (each for kind in TAGGED_KINDS for each in self.scope.objects(kind).items())
+            self._tagged = [(name, tags) for name, each in every if (tags := _tags(each.entry))]
+        return self._tagged
 
-    def _group(self, name: str, entry: Element) -> AddressObject:
-        """A dynamic group, or one that holds nothing."""
-        dynamic = entry.find("dynamic")
-        if dynamic is None:
-            return AddressObject(name, hollow=True)
-        return self._dynamic(name, text_of(dynamic, "filter") or "")
+    def _parts(self, name: str, below: tuple[str, ...]) -> Iterator[AddressObject]:
+        """What a name holds itself, beside the names below it."""
+        found = self.scope.definitions(name, KINDS)
+        if len(found) > 1 or (found and name in COUNTRIES):
+            yield _unresolved(name, _ambiguous(name, found))
+        elif not found:
+            yield _literal(name)
+        elif found[0].kind == "address-group":
+            yield from self._own(name, found[0].entry, below)
+        else:
+            yield self._object(name, found[0])
 
-    def _dynamic(self, name: str, expression: str) -> AddressObject:
-        try:
-            matches = parse_filter(expression)
-        except FilterError as error:
-            return _unresolved(name, f"has a filter that can't be read: {error}")
-        # A nearer group or list of the same name takes the object's place here too.
-        objects = {name: entry for name, (kind, entry) in self.scope.all_of(*KINDS).items() if kind == "address"}
-        tagged = [self._address(each, entry) for each, entry in objects.items() if matches(_tags(entry))]
-        registered = [_literal(ip) for ip, tags in self.registered.items() if matches(tags)]
-        return _union(name, tagged + registered)
+    def _object(self, name: str, found: Definition) -> AddressObject:
+        if found.kind == "address":
+            return self._address(name, found.entry)
+        if found.kind == "external-list":
+            return self._external_list(name, found.entry)
+        return _union(name, [_literal(member) for member in members(found.entry.find("address"))])
+
+    def _own(self, name: str, group: Element, below: tuple[str, ...]) -> Iterator[AddressObject]:
+        """Of a dynamic group the registered addresses; of a group without anything, that it is empty."""
+        matches = _filter(group)
+        if isinstance(matches, str):
+            yield _unresolved(name, f"has a filter that can't be read: {matches}")
+            return
+        tagged = () if matches is None else (self.registered or {}).items()
+        registered = [_literal(ip) for ip, tags in tagged if matches is not None and matches(tags)]
+        yield from registered
+        if not (registered or below):
+            unknown = matches is not None and self.registered is None
+            yield AddressObject(name, hollow=True, hint=NOT_IN_AN_EXPORT if unknown else "")
 
     def _address(self, name: str, entry: Element) -> AddressObject:
         host = text_of(entry, "fqdn")
@@ -88,8 +112,23 @@ class Addresses:
         self.feeds[feed.name] = feed
         return AddressObject(feed.name, feeds=(feed.name,))
 
-    def _region(self, name: str, entry: Element) -> AddressObject:
-        return _union(name, [_literal(member) for member in members(entry.find("address"))])
+
+def _filter(group: Element) -> Matcher | str | None:
+    """A dynamic group's filter, or why it can't be read; None for a static group."""
+    if group.find("dynamic") is None:
+        return None
+    if group.find("static") is not None:
+        return "the group is static as well"
+    try:
+        return parse_filter(text_of(group, "dynamic/filter") or "")
+    except FilterError as error:
+        return str(error)
+
+
+def _ambiguous(name: str, found: tuple[Definition, ...]) -> str:
+    if name not in COUNTRIES:
+        return ambiguous(found)
+    return f"is both {KIND_WORDS[found[0].kind]} ({found[0].level}) and a country; rename the object"
 
 
 def _tags(entry: Element) -> frozenset[str]:
@@ -137,15 +176,17 @@ def _literal(text: str) -> AddressObject:
             return AddressObject(text, reader(text))
         except ValueError:
             continue
-    if len(text) == 2 and text.isascii() and text.isupper():  # noqa: PLR2004 - ISO 3166's two letters
+    if text in COUNTRIES:
         return _unresolved(text, "is a country, whose addresses only firewalls know")
+    if _is_provided(text):
+        return _unresolved(text, PROVIDED)
     return _unresolved(text, "is defined nowhere and is no address")
 
 
 def _netmask(text: str) -> AddressSet:
     """A bare address, or a prefix whose host bits may be set."""
     try:
-        return AddressSet.of([ip_network(text, strict=False)])
+        return AddressSet.of([ip_network(text, strict=False)]).with_embedded_ipv4()
     except ValueError:
         raise ValueError("it is no IPv4 or IPv6 address or prefix") from None
 
@@ -157,7 +198,7 @@ def _range(text: str) -> AddressSet:
     start, end = ip_address(first.strip()), ip_address(last.strip())
     if int(start) > int(end):
         raise ValueError("it ends before it starts")
-    return AddressSet.between(start, end)
+    return AddressSet.between(start, end).with_embedded_ipv4()
 
 
 def _wildcard(text: str) -> AddressSet:

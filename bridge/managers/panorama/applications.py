@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from xml.etree.ElementTree import Element
 
-from bridge.managers.panorama.document import entries, members, text_of
+from bridge.managers.panorama.content import Content
+from bridge.managers.panorama.default_ports import default_ports, port_member
+from bridge.managers.panorama.document import members, text_of
+from bridge.managers.panorama.filters import FilterError, Selector, selector
 from bridge.managers.panorama.seed import SEED_PORTS
-from bridge.managers.panorama.tree import Scope, flatten
-from zones.net import ICMP, ICMP6, SCTP, TCP, UDP, parse_ports
-from zones.rules import L4, Application, Applications, Unresolved
+from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, flatten, walk
+from zones.rules import Application, Applications, Unresolved
 from zones.workload import normalise
 
 KINDS = ("application", "application-group", "application-filter")
-BYTE_LAST = 255  # of an IP protocol, of an ICMP type
-PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmp6": ICMP6}
-# A filter selects by these: one of the values, or `yes` for the flags.
-FILTER_LISTS = ("category", "subcategory", "technology", "risk")
-# What a filter calls a flag is not what an application calls it.
-FILTER_FLAG_NAMES = {
-    "evasive": "evasive-behavior",
-    "excessive-bandwidth-use": "consume-big-bandwidth",
-    "used-by-malware": "used-by-malware",
-    "transfers-files": "able-to-transfer-file",
-    "has-known-vulnerabilities": "has-known-vulnerability",
-    "tunnels-other-apps": "tunnel-other-application",
-    "prone-to-misuse": "prone-to-misuse",
-    "pervasive": "pervasive-use",
-}
+# What a firewall calls traffic that it can't name. No content has ports for them.
+UNNAMED = frozenset(
+    {"unknown-tcp", "unknown-udp", "unknown-p2p", "non-syn-tcp", "incomplete", "insufficient-data", "not-applicable"}
+)
+NOT_IN_AN_EXPORT = (
+    "is no object of this configuration, and App-ID content is not in an export: the service asks Panorama for it, "
+    "offline --predefined gives it"
+)
 
 
 @dataclass(frozen=True)
@@ -49,177 +44,121 @@ class ApplicationObjects:
         )
 
     def predefined_names(self, names: tuple[str, ...]) -> tuple[frozenset[str], bool]:
-        """The names that only predefined content can explain, and whether a filter selects among all of it."""
-        leaves = {leaf for name in names if name != "any" for leaf in flatten(name, self._group_members)}
-        found = {leaf: self.scope.find(leaf, *KINDS) for leaf in leaves}
-        filtered = any(each is not None and each[0] == "application-filter" for each in found.values())
-        return frozenset(leaf for leaf, each in found.items() if each is None), filtered
+        """The names that predefined content may have, and whether a filter selects among all of it."""
+        below = {each for name in names if name != "any" for each, _ in walk(name, self._group_members)}
+        kinds = {each: [found.kind for found in self._definitions(each)] for each in below}
+        filtered = any("application-filter" in found for found in kinds.values())
+        return frozenset(each for each, found in kinds.items() if found != ["application"]), filtered
 
     @cached_property
-    def _predefined(self) -> dict[str, Element]:
-        content = self.scope.predefined
-        return {} if content is None else dict(entries(content, "application"))
+    def _content(self) -> Content:
+        return Content(self.scope.predefined)
 
     @cached_property
-    def _containers(self) -> dict[str, Element]:
-        content = self.scope.predefined
-        return {} if content is None else dict(entries(content, "application-container"))
+    def _disabled(self) -> frozenset[str]:
+        """The App-IDs that an administrator has switched off after a content update."""
+        status = self.scope.objects("application-status").items()
+        return frozenset(name for name, each in status if _status(each.entry) == "disabled")
+
+    def _definitions(self, name: str) -> tuple[Definition, ...]:
+        return self.scope.definitions(name, KINDS)
 
     def _member(self, name: str) -> Iterator[Application | Unresolved]:
         for leaf in flatten(name, self._group_members):
             yield from self._leaf(leaf)
 
     def _group_members(self, name: str) -> tuple[str, ...]:
-        found = self.scope.find(name, *KINDS)
-        if found is None:
-            container = self._containers.get(name)
-            return () if container is None else members(container.find("functional-apps"))
-        return members(found[1].find("members")) if found[0] == "application-group" else ()
+        found = self._definitions(name)
+        if not found:
+            return self._content.containers.get(name, ())
+        if len(found) > 1 or found[0].kind != "application-group" or self._also_predefined(name, found[0]):
+            return ()
+        return members(found[0].entry.find("members"))
+
+    def _also_predefined(self, name: str, found: Definition) -> str:
+        """What the content has of another kind by the name of an object; "" where it has none."""
+        if name in self._content.containers:
+            return "an application container"
+        is_application = name in self._content.applications or name in SEED_PORTS
+        return "an App-ID" if is_application and found.kind != "application" else ""
 
     def _leaf(self, name: str) -> Iterator[Application | Unresolved]:
-        found = self.scope.find(name, *KINDS)
-        if found is None:
+        found = self._definitions(name)
+        if len(found) > 1:
+            yield Unresolved(name, ambiguous(found))
+        elif not found:
             yield self._predefined_member(name)
-        elif found[0] == "application":
-            yield _custom(name, found[1])
-        elif found[0] == "application-filter":
-            yield from self._filter(name, found[1])
+        elif also := self._also_predefined(name, found[0]):
+            word, level = KIND_WORDS[found[0].kind], found[0].level
+            yield Unresolved(name, f"is both {word} ({level}) and {also} of Palo Alto Networks; rename the object")
+        elif found[0].kind == "application":
+            yield _custom(name, found[0].entry)
+        elif found[0].kind == "application-filter":
+            yield from self._filter(name, found[0].entry)
 
     def _predefined_member(self, name: str) -> Application | Unresolved:
-        if name in self._predefined:
-            return _predefined(name, self._predefined[name])
+        if name in UNNAMED:
+            return Unresolved(name, "is traffic that App-ID can't name, which only a firewall can tell")
+        if name in self._content.applications:
+            return self._predefined(name, self._content.applications[name])
+        if name in self._content.containers:
+            return Unresolved(name, "is an application container without applications")
         if name in SEED_PORTS:
-            return Application(name, None, tuple(l4 for text in SEED_PORTS[name] for l4 in _ports(text)))
+            ports = tuple(l4 for text in SEED_PORTS[name] for l4 in port_member(text))
+            return Application(name, None, ports, disabled=name in self._disabled)
+        if not self._content:
+            return Unresolved(name, NOT_IN_AN_EXPORT)
         return Unresolved(name, "is defined nowhere: no custom application and not in the predefined content")
 
+    def _predefined(self, name: str, entry: Element) -> Application:
+        ports, unresolved = default_ports(entry)
+        if not ports and not unresolved:
+            unresolved = (Unresolved(name, "has no default port"),)
+        return Application(name, None, ports, unresolved, disabled=name in self._disabled)
+
     def _filter(self, name: str, entry: Element) -> Iterator[Application | Unresolved]:
+        site_tags = {each: _tags(found.entry) for each, found in self.scope.objects("application-tag").items()}
         try:
-            selects = _selector(entry)
-        except ValueError as error:
-            yield Unresolved(name, f"is a filter that can't be applied: {error}")
+            select = selector(entry, tags_known=self._content.has_tags or bool(site_tags))
+        except FilterError as error:
+            yield Unresolved(name, str(error))
             return
-        if not self._predefined:
-            yield Unresolved(name, "is a filter, and this configuration has no predefined content to select from")
-        # A nearer group or filter of the same name takes the application's place here too.
-        named = self.scope.all_of(*KINDS)
-        for each, (kind, application) in named.items():
-            if kind == "application" and selects(application):
-                yield _custom(each, application)
-        for each, application in self._predefined.items():
-            if each not in named and selects(application):
-                yield _predefined(each, application)
+        if not self._content:
+            yield Unresolved(name, f"is a filter, and selects among what {NOT_IN_AN_EXPORT.partition(', and ')[2]}")
+        yield from self._selected(name, select, site_tags)
+
+    def _selected(
+        self, name: str, select: Selector, site_tags: dict[str, frozenset[str]]
+    ) -> Iterator[Application | Unresolved]:
+        """What the filter selects for certain; where it may select more, that this isn't known."""
+        doubtful = False
+        for each, entry in self._candidates():
+            tags = _tags(entry) | site_tags.get(each, frozenset())
+            if select.selects(entry, tags):
+                yield from self._leaf(each)
+            elif select.may_select(entry, tags):
+                doubtful = True
+        if doubtful:
+            yield Unresolved(name, select.doubt)
+
+    def _candidates(self) -> Iterator[tuple[str, Element]]:
+        """Every application that a name stands for: an object of that name takes the place of a predefined one."""
+        custom = self.scope.objects("application")
+        for name, found in custom.items():
+            yield name, found.entry
+        for name, entry in self._content.applications.items():
+            if name not in custom:
+                yield name, entry
 
 
 def _custom(name: str, entry: Element) -> Application:
-    ports, unresolved = _default(entry)
+    ports, unresolved = default_ports(entry)
     return Application(name, normalise(name), ports, unresolved)
 
 
-def _predefined(name: str, entry: Element) -> Application:
-    ports, unresolved = _default(entry)
-    if not ports and not unresolved:
-        unresolved = (Unresolved(name, "has no default port"),)
-    return Application(name, None, ports, unresolved)
+def _tags(entry: Element) -> frozenset[str]:
+    return frozenset(members(entry.find("tag")))
 
 
-def _default(entry: Element) -> tuple[tuple[L4, ...], tuple[Unresolved, ...]]:
-    """An application's default ports, and what of them has no L4 form."""
-    default = entry.find("default")
-    if default is None:
-        return (), ()
-    ports: list[L4] = []
-    unresolved: list[Unresolved] = []
-    for child in default:
-        for text, read in _default_members(child):
-            try:
-                ports.extend(read(text))
-            except _Inexpressible as error:
-                unresolved.append(Unresolved(text, str(error), error.widened))
-            except (ValueError, KeyError):
-                unresolved.append(Unresolved(text, f"has '{child.tag}' '{text}', which can't be read"))
-    return tuple(ports), tuple(unresolved)
-
-
-def _default_members(child: Element) -> Iterator[tuple[str, Callable[[str], list[L4]]]]:
-    if child.tag == "port":
-        yield from ((text, _ports) for text in members(child))
-    elif child.tag == "ident-by-ip-protocol":
-        yield (child.text or "").strip(), _ip_protocol
-    elif child.tag == "ident-by-icmp-type":
-        yield _icmp_text(child), lambda text: [_icmp(ICMP, text)]
-    elif child.tag == "ident-by-icmp6-type":
-        yield _icmp_text(child), lambda text: [_icmp(ICMP6, text)]
-    else:
-        yield child.tag, _unknown_default
-
-
-class _Inexpressible(Exception):  # noqa: N818 - a finding, not an error
-    def __init__(self, why: str, widened: tuple[L4, ...] = ()) -> None:
-        super().__init__(why)
-        self.widened = widened
-
-
-def _ports(text: str) -> list[L4]:
-    """`tcp/80,443`, `udp/dynamic`, or a protocol that has no ports (`icmp`)."""
-    name, slash, ports = text.partition("/")
-    protocol = PROTOCOLS[name.strip().lower()]
-    if not slash:
-        return [L4(protocol)]
-    if "dynamic" in ports:
-        raise _Inexpressible(f"uses {text}, which is no port", (L4(protocol),))
-    return [L4(protocol, parse_ports(ports))]
-
-
-def _ip_protocol(text: str) -> list[L4]:
-    return [L4(_byte(number)) for number in text.split(",")]
-
-
-def _byte(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= BYTE_LAST:
-        raise ValueError(f"{number} is not within 0-{BYTE_LAST}")
-    return number
-
-
-def _icmp_text(child: Element) -> str:
-    code = text_of(child, "code")
-    return (text_of(child, "type") or (child.text or "").strip()) + (f"/{code}" if code else "")
-
-
-def _icmp(protocol: int, text: str) -> L4:
-    number, slash, _ = text.partition("/")
-    widened = L4(protocol, icmp_type=_byte(number))
-    if slash:
-        raise _Inexpressible(f"has ICMP type and code {text}; this tier knows types only", (widened,))
-    return widened
-
-
-def _unknown_default(text: str) -> list[L4]:
-    raise _Inexpressible(f"is known by '{text}', which this tier can't see")
-
-
-def _selector(entry: Element) -> Callable[[Element], bool]:
-    """A predicate over applications. Raises ValueError on a criterion that is not known."""
-    tests: list[Callable[[Element], bool]] = []
-    for child in entry:
-        if child.tag in FILTER_LISTS:
-            tests.append(_one_of(child.tag, frozenset(members(child))))
-        elif child.tag in FILTER_FLAG_NAMES:
-            tests.append(_flag(FILTER_FLAG_NAMES[child.tag], (child.text or "").strip()))
-        elif child.tag == "exclude":
-            tests.append(_not_named(frozenset(members(child))))
-        elif child.tag not in {"description", "disable-override"}:
-            raise ValueError(f"unknown criterion '{child.tag}'")
-    return lambda application: all(test(application) for test in tests)
-
-
-def _one_of(tag: str, wanted: frozenset[str]) -> Callable[[Element], bool]:
-    return lambda application: (text_of(application, tag) or "") in wanted
-
-
-def _flag(tag: str, wanted: str) -> Callable[[Element], bool]:
-    return lambda application: (text_of(application, tag) or "no") == wanted
-
-
-def _not_named(excluded: frozenset[str]) -> Callable[[Element], bool]:
-    return lambda application: application.get("name") not in excluded
+def _status(entry: Element) -> str:
+    return entry.get("status") or text_of(entry, "status") or ""

@@ -31,14 +31,19 @@ def parse(text: bytes) -> Element:
     return root
 
 
-def read(path: Path) -> Element:
-    """The `<config>` element of an exported configuration. Raises DocumentError."""
+def read_bytes(path: Path) -> bytes:
+    """A file of bounded size. Raises DocumentError."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DocumentError(f"it has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
-        root = parse(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise DocumentError(error.strerror or str(error)) from error
+
+
+def read(path: Path) -> Element:
+    """The `<config>` element of an exported configuration. Raises DocumentError."""
+    root = parse(read_bytes(path))
     config = root if root.tag == "config" else root.find("result/config")
     if config is None:
         raise DocumentError(f"its root is <{root.tag}>, not <config>: it is no PAN-OS configuration")

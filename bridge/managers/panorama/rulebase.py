@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -14,7 +14,7 @@ from bridge.managers.panorama.applications import ApplicationObjects
 from bridge.managers.panorama.document import text_of
 from bridge.managers.panorama.rules import RuleReader, log_of, misshapen, unknown_elements
 from bridge.managers.panorama.services import ServiceObjects
-from bridge.managers.panorama.tree import SHARED, Scope, scope_of
+from bridge.managers.panorama.tree import FROM_THE_FILE, SHARED, Ancestry, Scope, scope_of
 from zones.rules import Action, Log, Origin, Rule, Rulebase, RuleType
 
 DEFAULT_ACTIONS = {"intrazone-default": Action.ALLOW, "interzone-default": Action.DENY}
@@ -22,11 +22,17 @@ DEFAULT_ACTIONS = {"intrazone-default": Action.ALLOW, "interzone-default": Actio
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """How a site reads its Panorama: its precedence setting, its schedules' time zone, the IPs tagged at run time."""
+    """How a site reads its Panorama: its precedence setting, its schedules' time zone, and what an export doesn't hold.
+
+    `registered`: the IPs tagged at run time, None where they aren't known; `predefined`: App-ID content; `ancestry`:
+    which device group is under which.
+    """
 
     ancestors_win: bool = False
     time_zone: str = "UTC"
-    registered: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    registered: Mapping[str, frozenset[str]] | None = None
+    predefined: Element | None = None
+    ancestry: Ancestry = FROM_THE_FILE
 
 
 def read_file(path: Path, device_group: str, options: ReadOptions | None = None) -> Rulebase:
@@ -41,7 +47,8 @@ def read_file(path: Path, device_group: str, options: ReadOptions | None = None)
         raise ConfigurationFileError(
             f"reading Panorama configuration '{path}': {error}; give an export of running-config.xml"
         ) from error
-    return read_scope(scope_of(config, device_group, ancestors_win=options.ancestors_win), options)
+    scope = scope_of(config, device_group, ancestors_win=options.ancestors_win, ancestry=options.ancestry)
+    return read_scope(scope if options.predefined is None else replace(scope, predefined=options.predefined), options)
 
 
 def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:

@@ -27,11 +27,13 @@ NARROWING = {
     "source-user": "user",
     "category": "URL category",
     "hip-profiles": "HIP profile",
-    "source-hip": "source HIP profile",
-    "destination-hip": "destination HIP profile",
+    "source-hip": "source device",
+    "destination-hip": "destination device",
     "source-imsi": "subscriber",
     "source-imei": "equipment",
     "source-nw-slice": "network slice",
+    "saas-user-list": "SaaS user",
+    "saas-tenant-list": "SaaS tenant",
 }
 READ = frozenset(
     {
@@ -153,10 +155,16 @@ def _conditions(entry: Element) -> Iterator[str]:
 
 
 def unknown_elements(entry: Element) -> Iterator[str]:
-    """What this version can't read of a rule, one clause each."""
+    """What this version can't read of a rule, one clause each. A list of nothing but `any` narrows nothing."""
     known = READ | SILENT | NOTED.keys() | NARROWING.keys()
-    for tag in dict.fromkeys(child.tag for child in entry if child.tag not in known):
+    for tag in dict.fromkeys(child.tag for child in entry if child.tag not in known and not _only_any(child)):
         yield f"its element '{tag}' is not known to this version"
+
+
+def _only_any(element: Element) -> bool:
+    return bool(len(element)) and all(
+        child.tag == "member" and (child.text or "").strip() == "any" for child in element
+    )
 
 
 def misshapen(entry: Element) -> Iterator[str]:

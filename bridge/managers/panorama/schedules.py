@@ -17,11 +17,11 @@ _MOMENT = "%Y/%m/%d@%H:%M"
 
 def schedule(name: str, scope: Scope, time_zone: str) -> Schedule | Unresolved:
     """The schedule that a rule names."""
-    found = scope.find(name, "schedule")
+    found = scope.objects("schedule").get(name)
     if found is None:
         return Unresolved(name, "is defined nowhere")
     try:
-        return Schedule(name, tuple(_windows(found[1])), time_zone)
+        return Schedule(name, tuple(_windows(found.entry)), time_zone)
     except ValueError as error:
         return Unresolved(name, f"can't be read: {error}")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama.document import members, text_of
-from bridge.managers.panorama.tree import Scope, flatten
+from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, flatten
 from zones.net import ALL_PORTS, SCTP, TCP, UDP, parse_ports
 from zones.rules import L4, Service, Unresolved
 
@@ -32,15 +32,26 @@ class ServiceObjects:
         )
 
     def _group_members(self, name: str) -> tuple[str, ...]:
-        found = self.scope.find(name, *KINDS)
-        return () if found is None or found[0] == "service" else members(found[1].find("members"))
+        found = self._definitions(name)
+        is_group = [each.kind for each in found] == ["service-group"] and name not in PREDEFINED
+        return members(found[0].entry.find("members")) if is_group else ()
+
+    def _definitions(self, name: str) -> tuple[Definition, ...]:
+        return self.scope.definitions(name, KINDS)
 
     def _leaf(self, name: str) -> Service:
-        found = self.scope.find(name, *KINDS)
-        if found is None:
-            return Service(name, (PREDEFINED[name],)) if name in PREDEFINED else _unresolved(name, "is defined nowhere")
-        kind, entry = found
-        return _service(name, entry) if kind == "service" else Service(name)
+        found = self._definitions(name)
+        if len(found) > 1:
+            return _unresolved(name, ambiguous(found))
+        if name in PREDEFINED and (not found or found[0].kind == "service-group"):
+            return _unresolved(name, _like_predefined(found[0])) if found else Service(name, (PREDEFINED[name],))
+        if not found:
+            return _unresolved(name, "is defined nowhere")
+        return _service(name, found[0].entry) if found[0].kind == "service" else Service(name)
+
+
+def _like_predefined(group: Definition) -> str:
+    return f"is both {KIND_WORDS[group.kind]} ({group.level}) and a service that every firewall has; rename the group"
 
 
 def _service(name: str, entry: Element) -> Service:

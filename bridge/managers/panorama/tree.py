@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from xml.etree.ElementTree import Element
 
-from bridge.errors import UnknownDeviceGroupError
+from bridge.errors import ConfigurationFileError, UnknownDeviceGroupError
 from bridge.managers.panorama.document import entries, text_of
 
 SHARED = "Shared"
@@ -24,8 +24,22 @@ OBJECT_KINDS = (
     "application-group",
     "application-filter",
     "schedule",
+    "application-status",
+    "application-tag",
     "tag",
 )
+KIND_WORDS = {
+    "address": "an address",
+    "address-group": "an address group",
+    "external-list": "an external dynamic list",
+    "region": "a region",
+    "service": "a service",
+    "service-group": "a service group",
+    "application": "an application",
+    "application-group": "an application group",
+    "application-filter": "an application filter",
+}
+FIRST_WITH_HIERARCHIES = 7
 
 
 @dataclass(frozen=True)
@@ -60,11 +74,21 @@ class Level:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a name stands for as one kind of object, and at which level it does."""
+
+    kind: str
+    level: str
+    entry: Element
+
+
 @dataclass(frozen=True)
 class Scope:
     """What a device group sees. `levels` run from the device group up to Shared.
 
-    The nearest definition of a name wins, or the farthest where `ancestors_win` (Panorama's own setting of that name).
+    Of one kind, the nearest definition of a name wins, or the farthest where `ancestors_win` (Panorama's own setting of
+    that name). A name of two kinds has two definitions, wherever they are: which one PAN-OS takes is not documented.
     """
 
     levels: tuple[Level, ...]
@@ -77,48 +101,69 @@ class Scope:
         return self.levels[0].name
 
     @cached_property
-    def by_precedence(self) -> tuple[Level, ...]:
-        return self.levels[::-1] if self.ancestors_win else self.levels
+    def _winning(self) -> dict[str, dict[str, Definition]]:
+        winning: dict[str, dict[str, Definition]] = {kind: {} for kind in OBJECT_KINDS}
+        for level in self.levels[::-1] if self.ancestors_win else self.levels:
+            for kind, objects in level.objects.items():
+                for name, entry in objects.items():
+                    winning[kind].setdefault(name, Definition(kind, level.name, entry))
+        return winning
 
-    def find(self, name: str, *kinds: str) -> tuple[str, Element] | None:
-        """The kind and entry that a name stands for among these kinds; None where it is defined nowhere."""
-        for level in self.by_precedence:
-            for kind in kinds:
-                entry = level.objects[kind].get(name)
-                if entry is not None:
-                    return kind, entry
-        return None
+    def objects(self, kind: str) -> Mapping[str, Definition]:
+        """Every object of a kind that the device group sees, by name."""
+        return self._winning[kind]
 
-    def all_of(self, *kinds: str) -> dict[str, tuple[str, Element]]:
-        """Every name of these kinds that the device group sees, with what it stands for."""
-        seen: dict[str, tuple[str, Element]] = {}
-        for level in self.by_precedence:
-            for kind in kinds:
-                for name, entry in level.objects[kind].items():
-                    seen.setdefault(name, (kind, entry))
-        return seen
+    def definitions(self, name: str, kinds: Iterable[str]) -> tuple[Definition, ...]:
+        """What a name stands for among these kinds: nothing, one object, or several where it is ambiguous."""
+        return tuple(found for kind in kinds if (found := self._winning[kind].get(name)) is not None)
 
 
-def flatten(name: str, members_of: Callable[[str], tuple[str, ...]]) -> Iterator[str]:
-    """The leaves below a name, each once, in order; `members_of` a leaf is empty. A circle adds nothing."""
+def ambiguous(definitions: Iterable[Definition]) -> str:
+    """Why a name of several kinds stands for nothing, as a clause."""
+    places = " and ".join(f"{KIND_WORDS[each.kind]} ({each.level})" for each in definitions)
+    return f"is both {places}, and which of them a firewall takes is not documented; rename one"
+
+
+def walk(name: str, members_of: Callable[[str], tuple[str, ...]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """A name and every name below it with its members, each once, in order; a leaf has none. A circle adds nothing."""
     seen = {name}
     waiting = [name]
     while waiting:
         each = waiting.pop()
         below = members_of(each)
-        if not below:
-            yield each
+        yield each, below
         fresh = dict.fromkeys(member for member in below if member not in seen)
         seen.update(fresh)
         waiting.extend(reversed(fresh))
 
 
-def scope_of(config: Element, device_group: str, *, ancestors_win: bool = False) -> Scope:
-    """The scope of a device group in a whole configuration. Raises UnknownDeviceGroupError."""
+def flatten(name: str, members_of: Callable[[str], tuple[str, ...]]) -> Iterator[str]:
+    """The leaves below a name, each once, in order."""
+    return (each for each, below in walk(name, members_of) if not below)
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """What a site says of a hierarchy that the configuration doesn't hold: parents by name, or that there is none."""
+
+    parents: Mapping[str, str] = field(default_factory=dict)
+    flat: bool = False
+
+
+FROM_THE_FILE = Ancestry()
+
+
+def scope_of(
+    config: Element, device_group: str, *, ancestors_win: bool = False, ancestry: Ancestry = FROM_THE_FILE
+) -> Scope:
+    """The scope of a device group in a whole configuration.
+
+    Raises UnknownDeviceGroupError, and ConfigurationFileError where its ancestors can't be known.
+    """
     groups = _device_groups(config)
     if device_group not in groups:
         raise unknown_device_group(device_group, groups)
-    chain = _ancestry(device_group, _parents(config), groups)
+    chain = _chain(device_group, _parents(config, ancestry, groups), groups)
     shared = Level(SHARED, tuple(config.findall("shared")))
     return Scope(
         levels=(*(Level(name, tuple(groups[name])) for name in chain), shared),
@@ -131,9 +176,18 @@ def scope_of(config: Element, device_group: str, *, ancestors_win: bool = False)
 def unknown_device_group(name: str, there: Iterable[str]) -> UnknownDeviceGroupError:
     """The error for a device group that the configuration doesn't have, with those that come near."""
     known = sorted(there)
+    if name.lower() == SHARED.lower():
+        return UnknownDeviceGroupError(
+            f"looking up device group '{name}': Shared is no device group; what it holds applies to all of them: "
+            f"give one of them{': ' + _quoted(known[:5]) if known else ''}"
+        )
     near = get_close_matches(name, known, n=3, cutoff=0.4) or known[:5]
-    hint = f"did you mean {' or '.join(repr(each) for each in near)}?" if near else "it has no device group at all"
+    hint = f"did you mean {_quoted(near)}?" if near else "it has no device group at all"
     return UnknownDeviceGroupError(f"looking up device group '{name}': the configuration has none of that name; {hint}")
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names)
 
 
 def _device_groups(config: Element) -> dict[str, list[Element]]:
@@ -143,19 +197,46 @@ def _device_groups(config: Element) -> dict[str, list[Element]]:
     return groups
 
 
-def _parents(config: Element) -> dict[str, str]:
-    """Device group -> parent, from Panorama's read-only part. Top-level ones have none."""
-    found = entries(config, "readonly/devices/entry/device-group")
-    return {name: parent for name, entry in found if (parent := text_of(entry, "parent-dg"))}
+def _parents(config: Element, ancestry: Ancestry, groups: Collection[str]) -> dict[str, str]:
+    """Device group -> parent (Shared at the top), as far as it is known: Panorama's read-only part first."""
+    known = {
+        name: text_of(entry, "parent-dg") or SHARED
+        for name, entry in entries(config, "readonly/devices/entry/device-group")
+    }
+    for name, parent in ancestry.parents.items():
+        if name not in groups:
+            raise unknown_device_group(name, groups)
+        if known.setdefault(name, parent) != parent:
+            raise ConfigurationFileError(
+                f"looking up the ancestors of device group '{name}': --parent says '{parent}', the configuration says "
+                f"'{known[name]}'; leave --parent out"
+            )
+    if ancestry.flat or len(groups) == 1 or _before_hierarchies(config):
+        return dict.fromkeys(groups, SHARED) | known
+    return known
 
 
-def _ancestry(device_group: str, parents: dict[str, str], groups: dict[str, list[Element]]) -> list[str]:
+def _before_hierarchies(config: Element) -> bool:
+    """Whether it is of a release in which device groups had no parents: before 7.0."""
+    major = (config.get("version") or "").partition(".")[0]
+    return major.isascii() and major.isdigit() and int(major[:3]) < FIRST_WITH_HIERARCHIES
+
+
+def _chain(device_group: str, parents: dict[str, str], groups: Collection[str]) -> list[str]:
+    """A device group and its ancestors, nearest first, without Shared."""
     chain = [device_group]
-    while (parent := parents.get(chain[-1])) is not None:
+    while (parent := parents.get(chain[-1])) != SHARED:
+        what = f"looking up the ancestors of device group '{device_group}'"
+        if parent is None:
+            raise ConfigurationFileError(
+                f"{what}: the configuration doesn't say what '{chain[-1]}' is under: its <readonly> part, which holds "
+                f"the hierarchy, is missing or cut; export it whole, or say it with --parent '{chain[-1]}=PARENT' "
+                "(Shared where it has none), or with --flat if no device group is under another"
+            )
         if parent in chain or parent not in groups:
             raise UnknownDeviceGroupError(
-                f"looking up the ancestors of device group '{device_group}': the parent '{parent}' of '{chain[-1]}' is "
-                "not there or goes in a circle; export the whole configuration again"
+                f"{what}: the parent '{parent}' of '{chain[-1]}' is not there or goes in a circle; export the whole "
+                "configuration again"
             )
         chain.append(parent)
     return chain

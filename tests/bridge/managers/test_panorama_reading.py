@@ -16,7 +16,7 @@ from bridge.managers.panorama.services import ServiceObjects
 from bridge.managers.panorama.tagfilter import FilterError, parse_filter
 from bridge.managers.panorama.tree import scope_of
 from tests.panorama_xml import config, config_text, entry, members, rule, rulebase, section
-from zones.net import ICMP, TCP, UDP, AddressSet, parse_ports
+from zones.net import ICMP, TCP, UDP, AddressSet, parse_address, parse_ports
 from zones.rules import L4, Action, Log, RuleType, ServiceChoice, Target
 from zones.schedule import Weekly
 
@@ -108,13 +108,70 @@ def test_dynamic_groups_select_objects_and_registered_addresses_by_tag():
     assert Addresses(scope(shared), registered).member("g").space == AddressSet.parse(["10.0.0.1", "10.9.9.9"])
 
 
-def test_dynamic_groups_dont_select_an_object_whose_name_stands_for_something_nearer():
-    shared = section("address", address("a", "ip-netmask", "10.0.0.1", "x")) + section(
-        "address-group", entry("g", "<dynamic><filter>x</filter></dynamic>")
+def test_dynamic_groups_hold_tagged_groups_as_what_these_hold_but_never_themselves():
+    shared = section(
+        "address", address("a", "ip-netmask", "10.0.0.1"), address("b", "ip-netmask", "10.0.0.2", "x")
+    ) + section(
+        "address-group",
+        entry("floor", members("static", "a", "10.0.0.9") + members("tag", "x")),
+        entry("g", "<dynamic><filter>'x'</filter></dynamic>" + members("tag", "x", "y")),
+        entry("h", "<dynamic><filter>'y'</filter></dynamic>"),
+        entry("own", "<dynamic><filter>'z'</filter></dynamic>" + members("tag", "z")),
     )
-    nearer = section("address-group", entry("a", members("static", "10.0.0.9")))
-    assert space("g", shared, nearer).hollow
-    assert space("g", shared, nearer, ancestors_win=True).space == AddressSet.parse(["10.0.0.1"])
+    expected = AddressSet.parse(["10.0.0.1", "10.0.0.2", "10.0.0.9"])
+    assert space("g", shared).space == space("h", shared).space == expected
+    assert space("own", shared).hollow
+
+
+TWO_KINDS = {
+    "address": address("x", "ip-netmask", "10.0.0.1", "t"),
+    "address-group": entry("x", members("static", "10.0.0.9")),
+    "external-list": entry("x", "<type><ip><url>https://e.example/</url></ip></type>"),
+    "region": entry("x", members("address", "10.0.0.7")),
+}
+
+
+@pytest.mark.parametrize("ancestors_win", [False, True])
+@pytest.mark.parametrize("pair", [(a, b) for a in TWO_KINDS for b in TWO_KINDS if a != b])
+def test_a_name_of_two_kinds_is_ambiguous_at_one_level_and_over_levels(pair, ancestors_win):
+    near, far = (section(kind, TWO_KINDS[kind]) for kind in pair)
+    for shared, own in ((far, near), ("", near + far)):
+        (found,) = space("x", shared, own, ancestors_win=ancestors_win).unresolved
+        assert "is both" in found.why
+        assert ("(Shared)" in found.why) is bool(shared)
+        assert "(dg)" in found.why
+
+
+def test_groups_that_hold_or_select_an_ambiguous_name_are_unresolved_in_that_part():
+    groups = entry("g", members("static", "x", "10.0.0.2")) + entry("d", "<dynamic><filter>t</filter></dynamic>")
+    shared = section("address", TWO_KINDS["address"]) + section("address-group", groups, TWO_KINDS["address-group"])
+    assert space("g", shared).space == AddressSet.parse(["10.0.0.2"])
+    for name in ("g", "d"):
+        assert [each.name for each in space(name, shared).unresolved] == ["x"]
+
+
+def test_an_object_that_is_called_like_a_country_is_ambiguous():
+    (found,) = space("DE", section("address", address("DE", "ip-netmask", "10.0.0.1"))).unresolved
+    assert "country" in found.why
+    assert not space("DB", section("address", address("DB", "ip-netmask", "10.0.0.1"))).unresolved
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "held", "not_held"),
+    [
+        ("ip-netmask", "::/0", ["0.0.0.0", "255.255.255.255", "2001:db8::1"], []),
+        ("ip-netmask", "::/96", ["0.0.0.0", "255.255.255.255"], ["::1:0:0"]),
+        ("ip-netmask", "::a01:0/112", ["10.1.0.0", "10.1.255.255"], ["10.0.255.255", "10.2.0.0"]),
+        ("ip-range", "::a01:203-::a01:205", ["10.1.2.3", "10.1.2.5"], ["10.1.2.2", "10.1.2.6"]),
+        ("ip-netmask", "fd00::/8", ["fd00::1"], ["0.0.0.0", "10.1.2.3"]),
+        ("ip-netmask", "::ffff:10.1.2.3", ["::ffff:10.1.2.3"], ["10.1.2.3"]),
+        ("ip-netmask", "0.0.0.0/0", ["10.1.2.3"], ["::a01:203", "2001:db8::1"]),
+    ],
+)
+def test_an_ipv6_prefix_holds_the_ipv4_addresses_of_its_numbers(kind, value, held, not_held):
+    for found in (space("a", section("address", address("a", kind, value))).space, space(value).space):
+        assert all(parse_address(each) in found for each in held)
+        assert not any(parse_address(each) in found for each in not_held)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +277,7 @@ def test_application_groups_containers_and_filters():
         app("chat-base", "tcp/443", category="collaboration", risk=3),
         app("chat-files", "tcp/443", category="collaboration", risk=5),
         app("dns", "udp/53", category="networking", risk=1),
-    ) + section("application-container", entry("chat", members("functional-apps", "chat-base", "chat-files")))
+    ) + section("application-container", entry("chat", members("functions", "chat-base", "chat-files")))
     shared = section("application-group", entry("g", members("members", "chat", "g", "dns"))) + section(
         "application-filter",
         entry("risky", members("category", "collaboration") + members("risk", "4", "5")),
@@ -231,12 +288,14 @@ def test_application_groups_containers_and_filters():
     assert "moon-phase" in apps(("odd",), shared, content).unresolved[0].why
 
 
-def test_filters_dont_select_an_application_whose_name_stands_for_something_nearer():
+def test_what_a_filter_selects_is_unresolved_where_its_name_is_of_two_kinds():
     content = section("application", app("dns", "udp/53", category="it"), app("ntp", "udp/123", category="it"))
     shared = section("application-group", entry("dns", members("members", "ntp"))) + section(
         "application-filter", entry("f", members("category", "it"))
     )
-    assert [each.name for each in apps(("f",), shared, content).members] == ["ntp"]
+    found = apps(("f",), shared, content)
+    assert [each.name for each in found.members] == ["ntp"]
+    assert [each.name for each in found.unresolved] == ["dns"]
 
 
 def test_icmp_and_ip_protocol_applications():
@@ -250,6 +309,22 @@ def test_icmp_and_ip_protocol_applications():
     assert found["ping"].ports == (L4(ICMP, icmp_type=8),)
     assert found["gre"].ports == (L4(47),)
     assert found["code"].unresolved[0].widened == (L4(ICMP, icmp_type=3),)
+
+
+def test_services_and_applications_of_two_kinds_are_ambiguous():
+    shared = section("service", service("s", "tcp", "80")) + section(
+        "service-group", entry("s", members("members", "s")), entry("service-http", members("members", "s"))
+    )
+    for name in ("s", "service-http"):
+        (found,) = ServiceObjects(scope(shared)).member(name).unresolved
+        assert "is both" in found.why
+    content = section("application", app("dns", "udp/53"))
+    shared = section("application", app("cart")) + section(
+        "application-group", entry("cart", members("members", "ssl")), entry("dns", members("members", "ssl"))
+    )
+    for name in ("cart", "dns"):
+        (found,) = apps((name,), shared, content).unresolved
+        assert "is both" in found.why
 
 
 def read(shared="", groups=None, parents=None, device_group="dg", **kwargs):
@@ -300,7 +375,7 @@ def test_an_empty_target_is_every_firewall():
     [
         (members("source-user", "known-user"), "user: known-user"),
         (members("category", "gambling"), "URL category: gambling"),
-        (members("source-hip", "patched"), "HIP"),
+        (members("source-hip", "patched"), "source device"),
         (members("hip-profiles", "patched"), "HIP"),
         ("<source-weather>rain</source-weather>", "element 'source-weather' is not known"),
         ("<target><tags><member>eu</member></tags></target>", "by tag"),

@@ -1,0 +1,77 @@
+"""Predefined content: the App-IDs and containers that a content release brings, from Panorama or from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from bridge.errors import ConfigurationFileError
+from bridge.managers.panorama import document
+from bridge.managers.panorama.document import entries, members
+
+# Where an export, an API's answer or the command line's output has it.
+PLACES = (".", "predefined", "result/predefined", "result", "result/config/predefined")
+
+
+@dataclass(frozen=True)
+class Content:
+    """The applications and containers by name. An absent one is not known at all: an export holds none."""
+
+    element: Element | None = None
+
+    def __bool__(self) -> bool:
+        return self.element is not None
+
+    @cached_property
+    def applications(self) -> dict[str, Element]:
+        return {} if self.element is None else dict(entries(self.element, "application"))
+
+    @cached_property
+    def containers(self) -> dict[str, tuple[str, ...]]:
+        """Container -> the applications in it."""
+        if self.element is None:
+            return {}
+        found = entries(self.element, "application-container")
+        return {name: members(entry.find("functions")) for name, entry in found}
+
+    @cached_property
+    def has_tags(self) -> bool:
+        """Whether its release tags applications (from 9.1 on)."""
+        return any(entry.find("tag") is not None for entry in self.applications.values())
+
+
+@dataclass(slots=True)
+class KnownContent:
+    """What has been asked for of one content release: name -> entry, None where it has none of that name."""
+
+    version: str = ""
+    applications: dict[str, Element | None] = field(default_factory=dict)
+    containers: dict[str, Element | None] = field(default_factory=dict)
+    every: bool = False
+
+    def element(self) -> Element:
+        content = Element("predefined")
+        for tag, known in (("application", self.applications), ("application-container", self.containers)):
+            section = Element(tag)
+            section.extend(entry for entry in known.values() if entry is not None)
+            content.append(section)
+        return content
+
+
+def read_content(path: Path) -> Element:
+    """The `<predefined>` part of a file. Raises ConfigurationFileError."""
+    what = f"reading predefined content '{path}'"
+    try:
+        root = document.parse(document.read_bytes(path))
+    except document.DocumentError as error:
+        raise ConfigurationFileError(f"{what}: {error}") from error
+    for place in PLACES:
+        found = root.find(place)
+        if found is not None and found.find("application/entry") is not None:
+            return found
+    raise ConfigurationFileError(
+        f"{what}: it has no <application> with entries; give what Panorama answers to "
+        "type=config&action=get&xpath=/config/predefined"
+    )
