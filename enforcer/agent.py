@@ -15,6 +15,7 @@ from enforcer import assembly, logs, thrift
 from enforcer.errors import EnforcerError, SettingsError
 from enforcer.kernel import restore
 from enforcer.kernel.reconcile import Action, Applied, Reconciler
+from enforcer.kernel.stance import Stance
 from enforcer.service import until_signal
 from enforcer.settings import Settings, load
 
@@ -72,6 +73,6 @@ def _told(kernel: Reconciler, applied: Applied) -> str:
         return "nothing is enforced until the agent has a tier"
     if applied.action is Action.NONE:
         return "the rules that are in the kernel stay in force"
-    if applied.revision is None:
+    if applied.stance in {Stance.CLOSED, Stance.LOST}:
         return "this node's pods are cut off until the agent has a tier"
     return f"revision {applied.revision} is in force again"

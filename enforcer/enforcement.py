@@ -24,6 +24,7 @@ from enforcer.cluster.view import TierText, View
 from enforcer.durations import Durations
 from enforcer.errors import StateError
 from enforcer.kernel.reconcile import Applied
+from enforcer.kernel.stance import Answer, Stance
 from enforcer.patience import Patience
 from enforcer.rules.feed import Feed
 from enforcer.rules.ruleset import Terminal
@@ -43,7 +44,15 @@ class Kernel(Protocol):
 
     def restore(self, feed: Feed | None = None) -> Applied: ...
 
-    def apply(self, policy: Policy | None, feed: Feed, now: datetime, *, revision: int | None = None) -> Applied: ...
+    def apply(
+        self,
+        policy: Policy | None,
+        feed: Feed,
+        now: datetime,
+        *,
+        revision: int | None = None,
+        answer: Answer = Answer.NO_TIER,
+    ) -> Applied: ...
 
     def stop(self) -> None: ...
 
@@ -53,13 +62,15 @@ class Pace:
     """The kernel is written every `least` seconds in the long run, and looked over at least every `longest`.
 
     `at_once`: so many passes may follow each other without a pause. `after_failure`: when to try again what the kernel
-    refused, though nothing has changed.
+    refused, though nothing has changed. `unheard`: for how long a node without rules waits for the API server's lists,
+    or for a tier that can be used, before `failure` decides.
     """
 
     least: float = 0.02
     longest: float = 2.0
     at_once: int = 10
     after_failure: Patience = field(default_factory=lambda: Patience(0.5, 30.0))
+    unheard: float = 10.0
 
 
 @dataclass(slots=True)
@@ -98,6 +109,9 @@ class Enforcement:
     failures: int = 0
     pass_seconds: Durations = field(default_factory=Durations)
     change_seconds: Durations = field(default_factory=Durations)
+    answer: Answer = Answer.WAITING
+    _waiting_since: float = field(default_factory=time.monotonic)
+    _pages: int = 0
     _changed_at: float | None = None
     _judged: int = -1
     _read: TierText | None = None
@@ -144,20 +158,53 @@ class Enforcement:
         self.look_again.set()
 
     async def once(self) -> None:
-        """One pass. Without a whole view, a pod that is missing may only be not told yet: nothing is changed then."""
+        """One pass. Without a whole view, a pod that is missing may only be not told yet: no tier is applied then."""
         self.passes += 1
         if not self.view.complete:
+            await self._wait()
             return
         self._unsaved = await self._judge() or self._unsaved
         revision = self.judgement.revision
         policy, number = (None, None) if revision is None else (revision.policy, revision.number)
-        feed, now = self._feed(), self.clock()
+        self.answer = self._told()
         heard, self._changed_at = self._changed_at, None
         begun = time.monotonic()
-        self._note(await self._blocking(lambda: self.kernel.apply(policy, feed, now, revision=number)))
+        await self._apply(policy, number)
         self._measure(begun, heard)
-        self._handed = True
         await self._keep()
+
+    async def _apply(self, policy: Policy | None, number: int | None) -> None:
+        feed, now, answer = self._feed(), self.clock(), self.answer
+        self._note(await self._blocking(lambda: self.kernel.apply(policy, feed, now, revision=number, answer=answer)))
+        self._handed = True
+
+    async def _wait(self) -> None:
+        """Before everything is listed. That lists are long is no reason to close a node; that none comes is."""
+        if self.view.pages != self._pages:
+            self._pages, self._waiting_since = self.view.pages, time.monotonic()
+        self.answer = Answer.SILENT if self._has_waited() else Answer.WAITING
+        if self.answer is Answer.SILENT:
+            await self._apply(None, None)
+
+    def _told(self) -> Answer:
+        """With everything listed, what that says of the tier; of one that holds it says nothing."""
+        if self.judgement.standing is Standing.NONE or self.judgement.revision is not None:
+            self._waiting_since = time.monotonic()
+            return Answer.NO_TIER
+        return Answer.UNREADABLE if self._has_waited() else Answer.WAITING
+
+    @property
+    def stance(self) -> Stance | None:
+        """What is in force on this node; None where the kernel could not be asked."""
+        return None if self.applied is None else self.applied.stance
+
+    @property
+    def without_tier(self) -> str:
+        """Why this node enforces no revision, and what that means for its pods; nothing where it does."""
+        return _without_tier(self.tier, self.answer, self.stance)
+
+    def _has_waited(self) -> bool:
+        return time.monotonic() - self._waiting_since >= self.pace.unheard
 
     def _measure(self, begun: float, heard: float | None) -> None:
         """What the kernel refused is still on its way there."""
@@ -239,6 +286,29 @@ class Enforcement:
 
     async def _blocking(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+_MEANS = {
+    Stance.NOTHING: "nothing is enforced on this node",
+    Stance.ENFORCED: "the rules that are in the kernel stay in force; pods that are new are cut off",
+    Stance.OBSERVED: "the rules that are in the kernel stay, and drop nothing",
+    Stance.CLOSED: "this node's pods are cut off (failure: closed)",
+    Stance.LOST: "this node's pods are cut off (failure: closed); `zone-enforcer flush` or mode: observe opens them",
+}
+
+
+def _without_tier(tier: str, answer: Answer, stance: Stance | None) -> str:
+    if stance is None or answer is Answer.WAITING:
+        return ""
+    if answer is Answer.SILENT:
+        return f"the API server has not told everything since the agent began; {_MEANS[stance]}"
+    if answer is Answer.UNREADABLE:
+        return f"tier '{tier}' can't be used; {_MEANS[stance]}"
+    if stance in {Stance.ENFORCED, Stance.OBSERVED}:
+        return ""
+    if stance is Stance.LOST:
+        return f"there is no tier '{tier}' any more, nor what was saved of it; {_MEANS[stance]}"
+    return f"there is no tier '{tier}' yet; {_MEANS[stance]} until the bridge publishes one"
 
 
 def _judged(held: Revision | None, text: TierText) -> tuple[Json | None, Mapping[str, Json], Judgement]:

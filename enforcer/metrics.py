@@ -84,6 +84,13 @@ FIGURES = (
         "standing",
     ),
     Figure(
+        "in_force",
+        Type.GAUGE,
+        "1 for what is in the kernel: nothing, enforced, observed, closed, lost (docs/enforcer.md).",
+        lambda status: {} if status["inForce"] is None else {status["inForce"]: 1},
+        "state",
+    ),
+    Figure(
         "applied_timestamp_seconds",
         Type.GAUGE,
         "When the revision in force was loaded into the kernel.",

@@ -20,7 +20,7 @@ _MOST, _LONGEST = 20, 1000
 
 def of_enforcement(enforcement: Enforcement) -> Json:
     applied, revision = enforcement.applied, enforcement.held
-    problems = [*(applied.problems if applied else ()), *enforcement.view.problems()]
+    problems = [*(applied.problems if applied else ()), enforcement.without_tier, *enforcement.view.problems()]
     return {
         "tier": enforcement.tier,
         "standing": enforcement.judgement.standing.value,
@@ -30,7 +30,8 @@ def of_enforcement(enforcement: Enforcement) -> Json:
         "appliedAt": enforcement.applied_at.isoformat() if enforcement.applied_at else None,
         "complete": enforcement.view.complete,
         "passes": enforcement.passes,
-        "problems": problems,
+        "inForce": enforcement.stance.value if enforcement.stance else None,
+        "problems": [each for each in problems if each],
     }
 
 

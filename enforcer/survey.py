@@ -52,6 +52,7 @@ class Survey:
             self._population,
             conditions.of_addresses(parts.view.holders.disputed(), parts.settings.node_name),
             conditions.of_node([*applied, *parts.view.problems(), *self._own_problems()]),
+            conditions.of_node(filter(None, [enforcement.without_tier])),
             conditions.of_destinations((each.progress for each in parts.deliveries), now, alerts.stale_seconds),
         )
 

@@ -114,6 +114,8 @@ class View:
     holders: Holders = field(init=False)
     generation: int = 0
     """Counts the changes of the tier's objects."""
+    pages: int = 0
+    """Counts the pages of lists."""
 
     def __post_init__(self) -> None:
         self.holders = Holders(self.networks)
@@ -128,6 +130,7 @@ class View:
         if change.kind in _TIER_KINDS:
             self.generation += 1
         if isinstance(change, Listed):
+            self.pages += 1
             self._replace(change)
         elif change.gone:
             self._remove(change.kind, change.raw)

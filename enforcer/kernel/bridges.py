@@ -6,6 +6,7 @@ It looks at routes, links and two settings of the kernel, and changes none. `enf
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -76,12 +77,12 @@ def _way_out(channel: socket, address: IPAddress) -> int:
     family = AF_INET if address.version == 4 else AF_INET6  # noqa: PLR2004 - the version
     head = bytes([family, address.max_prefixlen]) + bytes(_ROUTE_HEADER - 2)
     found = _asked(channel, _GET_ROUTE, head + attribute(_DESTINATION, address.packed))
-    return 0 if found is None else int.from_bytes(attributes(found, _ROUTE_HEADER).get(_OUT, b""), "little")
+    return 0 if found is None else int.from_bytes(attributes(found, _ROUTE_HEADER).get(_OUT, b""), sys.byteorder)
 
 
 def _bridge(channel: socket, index: int) -> _Bridge | None:
     """A link, where it is one."""
-    head = bytes(4) + index.to_bytes(4, "little") + bytes(_LINK_HEADER - 8)
+    head = bytes(4) + index.to_bytes(4, sys.byteorder) + bytes(_LINK_HEADER - 8)
     found = _asked(channel, _GET_LINK, head) if index else None
     if found is None:
         return None

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from sys import byteorder
 
 from enforcer.wire import expressions
 from enforcer.wire.datatypes import VERDICT, Layout, layout
@@ -16,7 +17,7 @@ from enforcer.wire.messages import ATTRIBUTE, attribute, attributes, number
 
 _ELEMENT, _KEY, _DATA, _FLAGS, _USERDATA, _KEY_END, _VALUE = 1, 1, 2, 3, 6, 10, 1
 _INTERVAL_END, _CATCH_ALL = number(_FLAGS, 1), number(_FLAGS, 2)
-_OPEN_END = attribute(_USERDATA, bytes([1, 4, 1, 0, 0, 0]))
+_OPEN_END = attribute(_USERDATA, bytes([1, 4]) + (1).to_bytes(4, byteorder))
 _TAIL = re.compile(r'(?: comment "(?P<comment>[^"]*)")?(?: : (?P<value>.*))?')
 _CODES = {"accept": expressions.ACCEPT, "drop": expressions.DROP, "return": expressions.RETURN}
 _WAYS = {"goto": expressions.GOTO, "jump": expressions.JUMP}

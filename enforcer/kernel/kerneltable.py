@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -21,6 +22,7 @@ from enforcer.kernel.inspection import FEW, UNKNOWN, Drift, Known, Places, Torn
 from enforcer.kernel.numbering import Numbering
 from enforcer.kernel.portrait import ELEMENTS, RULES, Key, Tally
 from enforcer.kernel.snapshot import Snapshot
+from enforcer.kernel.stance import MARKED, Stance
 from enforcer.kernel.transaction import Transaction
 from enforcer.rules import frame
 from enforcer.rules.generations import Marks
@@ -30,6 +32,7 @@ from enforcer.rules.terminals import LIVE, STAMP
 from enforcer.wire.datatypes import TYPES
 
 _PATIENCE = 0.1  # seconds for an announcement that is under way
+HOOKED = "forward", "input", "output"
 _LARGE = 20_000  # elements that are more than the socket of announcements holds
 _log = structlog.get_logger()
 
@@ -69,6 +72,13 @@ class KernelTable:
         """Whether it is there and awake, and packets come to these chains."""
         return self._nft.stands(self._name, hooked)
 
+    def stance(self, hooked: Iterable[str] = HOOKED) -> Stance:
+        """What stands there, by its marker. A table of ours without one is another version's, and of a tier."""
+        if not self.stands(hooked):
+            return Stance.NOTHING
+        marks = self._nft.named_objects(self._name, [each.marker for each in MARKED], ())
+        return next((each for each in MARKED if ("chain", each.marker) in marks), Stance.ENFORCED)
+
     def delete(self) -> None:
         self._known = None
         with closing(nft.Nftables()) as fresh:
@@ -90,6 +100,13 @@ class KernelTable:
         known = self._known
         if known is None:
             return None
+        try:
+            return self._audited(known, places)
+        except BaseException:
+            self._changes.overrun = True  # what was heard by then is forgotten: look at everything
+            raise
+
+    def _audited(self, known: Known, places: Places) -> Drift | None:
         now = self._nft.generation()
         edits = self._only_ours() if now == known.generation else self._heard(now)
         overheard, self._overheard = self._overheard, []
@@ -139,17 +156,37 @@ class KernelTable:
         number = self._numbering.following()
         numbered = _numbered(table, self._marks, number)
         self._known, self._overheard, self._changes.overrun = None, [], False  # all of that goes
-        loaded = None if there is None else self._adopted(numbered, moves, there)
-        generation, tally = loaded or self._loaded(numbered, moves, replacing=there is not None)
+        if there is None:
+            generation, tally = self._loaded(numbered, moves)
+        else:
+            generation, tally = self._adopted(numbered, moves, there) or self._replaced(numbered, moves)
         self._numbering.taken(number)
-        self._known = Known(table, generation, tally)
-        self._remember(self._known)
+        known = Known(table, generation, tally)
+        self._remember(known)
+        self._known = known
 
-    def _loaded(self, table: Table, moves: Moves, *, replacing: bool) -> tuple[int, Tally]:
-        """From nothing, in one transaction. In the kernel, ranges hold only some time after the rules do."""
+    def _loaded(self, table: Table, moves: Moves) -> tuple[int, Tally]:
+        """From nothing: no packet comes to rules before their sets are filled, so that none is lost that may pass.
+
+        In the kernel, ranges hold only some time after the rules of the same transaction do.
+        """
+        first = {name: chain for name, chain in table.chains.items() if chain.hook}
+        asleep = {name: Chain(hook=chain.hook) for name, chain in first.items()}
+        generation, tally = self._whole(
+            Transaction(self._name), replace(table, chains={**table.chains, **asleep}), moves
+        )
         made = Transaction(self._name)
-        if replacing:
-            made.delete_table()
+        for name, chain in first.items():
+            made.add_rules(name, chain)
+        return self._commit(made, generation, large=False), tally
+
+    def _replaced(self, table: Table, moves: Moves) -> tuple[int, Tally]:
+        """In one transaction; for a moment more is denied than the rules say."""
+        made = Transaction(self._name)
+        made.delete_table()
+        return self._whole(made, table, moves)
+
+    def _whole(self, made: Transaction, table: Table, moves: Moves) -> tuple[int, Tally]:
         tally = Tally()
         own, members = transaction.own(table), _members(table, moves)
         transaction.whole(made, table, tally.counted(own), tally.counted(members))
@@ -200,10 +237,22 @@ class KernelTable:
         if not change and not moves and not known.torn:
             known.table = table
             return None
+        try:
+            self._change(known, table, change, moves, everybody)
+        except LoadError:
+            if change.new_chains or change.new_sets or known.torn:
+                self.distrust()  # what was made ready stands about
+            raise
+        except BaseException:
+            self.distrust()  # nobody knows how far it came
+            raise
+        return change
+
+    def _change(self, known: Known, table: Table, change: Change, moves: Moves, everybody: Callable[[], Moves]) -> None:
         torn = known.torn
         change, moves = way.without(change, moves, [name for kind, name in torn.whole if kind == ELEMENTS])
-        known.generation = self._make_ready(change, known.generation)
         number = self._numbering.following()
+        known.generation = self._make_ready(change, known.generation)
         made = Transaction(self._name)
         way.put_back(made, torn.strays)
         many = way.write(made, table, change, moves)
@@ -211,12 +260,7 @@ class KernelTable:
             many = _LARGE + 1
             way.mend(made, known.tally, table, torn.whole, everybody)
         self._renumber(made, number)
-        try:
-            known.generation = self._commit(made, known.generation, large=many > _LARGE)
-        except KernelError:
-            if change.new_chains or change.new_sets or torn:
-                self.distrust()  # what was made ready stands about
-            raise
+        known.generation = self._commit(made, known.generation, large=many > _LARGE)
         self._numbering.taken(number)
         way.count(known.tally, known.table, table, change, moves)
         known.tally.sums.pop(LIVE, None)
@@ -224,7 +268,6 @@ class KernelTable:
         known.table = table
         known.torn = Torn()
         self._learn(known, change, (name for kind, name in torn.whole if kind == RULES))
-        return change
 
     def _make_ready(self, change: Change, before: int) -> int:
         """What is new, before anything leads there, in a transaction of its own.
@@ -317,7 +360,7 @@ class KernelTable:
             return
         edits = self._heard(now)
         if edits is None or edits:
-            self._known = None
+            self.distrust()
             raise KernelError("the rules were changed by somebody else while they were loaded; trying again")
         known.generation = max(now, self._changes.seen)
 
@@ -326,7 +369,7 @@ class KernelTable:
         for record in portrait.records(self._nft.elements(self._name, LIVE)):
             key = elements.key_of(record)
             if len(key) == TYPES["mark"].length:
-                yield self._marks.number(int.from_bytes(key, "little"))
+                yield self._marks.number(int.from_bytes(key, sys.byteorder))
 
 
 def _members(table: Table, moves: Moves) -> Iterator[tuple[str, list[bytes]]]:

@@ -10,10 +10,9 @@ import errno
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Protocol
 
-from enforcer.errors import KernelError
+from enforcer.errors import KernelError, LoadError
 from enforcer.kernel import elements, portrait
 from enforcer.kernel.portrait import Key, Portrait
 from enforcer.kernel.transaction import Transaction
@@ -29,7 +28,7 @@ from enforcer.wire.messages import (
     netfilter,
     text,
 )
-from enforcer.wire.netlink import NETFILTER, RECEIVE, answers, error_code, open_socket, refuse
+from enforcer.wire.netlink import INTERRUPTED, NETFILTER, RECEIVE, answers, error_code, open_socket, refuse, send
 
 _GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS, _GET_OBJECT, _GET_FLOWTABLE = (
     NFTABLES << 8 | kind for kind in (1, 4, 7, 10, 13, 19, 23)
@@ -37,7 +36,6 @@ _GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS, _GET_OBJECT, _GET_FL
 _GET_GENERATION = NFTABLES << 8 | 16
 _GENERATION_ID = 1
 _SO_SNDBUFFORCE = 32
-_INTERRUPTED = 0x10
 _PATIENCE, _ANSWER_SECONDS = 1.0, 10.0
 _FLAGS, _DORMANT, _HOOK, _TABLE_HANDLE = 2, 1, 4, 4
 
@@ -70,17 +68,18 @@ class Nftables:
     def commit(self, transaction: Commands) -> None:
         """Have it taken, whole or not at all. Raises LoadError with the words of what failed.
 
+        Any other KernelError leaves open whether it was taken.
         The kernel works it off while it is sent, so its complaints are there afterwards; success says nothing.
         """
         data = transaction.data()
         self._drain()
-        _make_room(self._socket, len(data))
         try:
+            _make_room(self._socket, len(data))
             self._socket.send(data)
         except OSError as error:
-            refuse(error.errno or 0, f"sending {len(data)} bytes of rules to the kernel")
+            refuse(error.errno or 0, f"sending {len(data)} bytes of rules to the kernel", LoadError)
         for sequence, code in self._complaints():
-            refuse(code, transaction.named(sequence))
+            refuse(code, transaction.named(sequence), LoadError)
 
     def generation(self) -> int:
         """The number of the last change to any table. Costs microseconds."""
@@ -203,12 +202,14 @@ class Nftables:
         bodies: list[bytes] = []
         whole = True
         for each in answers(self._socket):
-            whole = whole and not each.flags & _INTERRUPTED
+            whole = whole and not each.flags & INTERRUPTED
             if each.kind == ERROR:
                 if error_code(each) != errno.ENOENT:
                     refuse(error_code(each), "listing our rules")
                 break
             if each.done:
+                if error_code(each):
+                    refuse(error_code(each), "listing our rules")
                 break
             bodies.append(each.body)
         return bodies, whole
@@ -216,7 +217,7 @@ class Nftables:
     def _send(self, request: bytes) -> None:
         self._drain()
         self._socket.settimeout(_ANSWER_SECONDS)
-        self._socket.send(request)
+        send(self._socket, request, "asking the kernel for our rules")
 
     def _drain(self) -> None:
         for _ in self._complaints():
@@ -224,11 +225,16 @@ class Nftables:
 
     def _complaints(self) -> Iterator[tuple[int, int]]:
         self._socket.setblocking(False)
-        with suppress(BlockingIOError):
-            while True:
-                for each in messages(self._socket.recv(RECEIVE)):
-                    if each.kind == ERROR and (code := error_code(each)):
-                        yield each.sequence, code
+        while True:
+            try:
+                data = self._socket.recv(RECEIVE)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise KernelError(f"reading the kernel's answer to a change: {error.strerror}") from error
+            for each in messages(data):
+                if each.kind == ERROR and (code := error_code(each)):
+                    yield each.sequence, code
 
 
 def _make_room(made: socket.socket, size: int) -> None:

@@ -6,11 +6,12 @@ else moves by itself is left out.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from enforcer.wire.messages import attributes
+from enforcer.wire.messages import attribute, attributes
 
 _GENERIC = 4  # family and version of a message, before its attributes
 _NAME = {"chain": 3, "set": 2, "counter": 2, "flowtable": 2}
@@ -21,7 +22,7 @@ _STABLE = {
     "flowtable": (3,),
 }
 _MAP_FLAG = 8
-_COUNTER = b"\x0c\x00\x01\x00counter\x00"
+_COUNTER = attribute(1, b"counter\0")
 _IS_COUNTER = (1).to_bytes(4, "big")
 _WORD = 4
 
@@ -100,7 +101,7 @@ def rules(bodies: Iterable[bytes], table: str) -> Iterator[tuple[str, bytes]]:
     start = first + len(own) + -len(own) % _WORD
     for body in bodies:
         if body[first : first + len(own)] == own:
-            length = int.from_bytes(body[start : start + 2], "little")
+            length = int.from_bytes(body[start : start + 2], sys.byteorder)
             yield _text(body[start + _WORD : start + length]), body[start + length + -length % _WORD :]
 
 
@@ -109,7 +110,7 @@ def counted(rule: bytes) -> Iterator[tuple[int, int]]:
     at = rule.find(_COUNTER)
     while at >= 0:
         values = at + len(_COUNTER)
-        length = int.from_bytes(rule[values : values + 2], "little")
+        length = int.from_bytes(rule[values : values + 2], sys.byteorder)
         yield _packets_and_bytes(attributes(rule[values : values + length]))
         at = rule.find(_COUNTER, values + length)
 
@@ -130,7 +131,7 @@ def _still(rule: bytes) -> bytes:
     at = rule.find(_COUNTER)
     while at >= 0:
         values = at + len(_COUNTER)
-        length = int.from_bytes(rule[values : values + 2], "little")
+        length = int.from_bytes(rule[values : values + 2], sys.byteorder)
         rule = rule[:values] + bytes(length) + rule[values + length :]
         at = rule.find(_COUNTER, values + length)
     return rule
@@ -148,7 +149,7 @@ def records(bodies: Iterable[bytes]) -> Iterator[bytes]:
         held = attributes(body).get(3, b"")
         at, end = 0, len(held)
         while at + _WORD <= end:
-            length = int.from_bytes(held[at : at + 2], "little")
+            length = int.from_bytes(held[at : at + 2], sys.byteorder)
             if not _WORD <= length <= end - at:
                 break
             size = (length + 3) & ~3

@@ -6,7 +6,7 @@ Decides nothing about traffic. Blocking, for one thread at a time: `enforcer.ser
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -15,18 +15,19 @@ from enforcer import thrift
 from enforcer.errors import EnforcerError, KernelError, LoadError, StateError
 from enforcer.kernel import kernelfit, saved, snapshot
 from enforcer.kernel.inspection import Drift
-from enforcer.kernel.kerneltable import KernelTable
+from enforcer.kernel.kerneltable import HOOKED, KernelTable
 from enforcer.kernel.snapshot import Snapshot
+from enforcer.kernel.stance import Answer, Choice, Stance, choose
 from enforcer.rules import strangers
 from enforcer.rules.feed import Feed
 from enforcer.rules.members import Membership, Place
-from enforcer.rules.options import Failure, Options
+from enforcer.rules.options import Failure, Mode, Options
 from enforcer.rules.residents import Residents
 from enforcer.rules.ruleset import TABLE, Plan, Ruleset, lockdown
-from enforcer.rules.table import Table
+from enforcer.rules.table import Chain, Table
 from enforcer.rules.zoneids import ZoneKey
 from enforcer.wire import netlink
-from zones.net import AddressSet
+from zones.net import AddressSet, IPAddress
 from zones.policy import Policy
 
 _OTHER_SETTINGS = (
@@ -40,6 +41,7 @@ class Action(StrEnum):
     """What a pass did to the kernel. TAKE_OVER: a table was there that wasn't, or was no longer, as we knew it."""
 
     NONE = "nothing to do"
+    REMOVED = "rules removed"
     FIRST_LOAD = "first load"
     TAKE_OVER = "taken over"
     SWAP = "rules swapped"
@@ -48,13 +50,17 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What is in force after a pass. With `problems`, that is the last good ruleset; `revision` is always its own."""
+    """What is in force after a pass. With `problems`, that is the last good ruleset; `revision` is always its own.
+
+    `stance`: None where the kernel could not be asked.
+    """
 
     revision: int | None
     action: Action
     ruleset: Ruleset | None
     drift: Drift | None = None
     problems: tuple[str, ...] = ()
+    stance: Stance | None = None
 
 
 class Reconciler:
@@ -76,12 +82,16 @@ class Reconciler:
         self._state_dir = state_dir
         self._keeper = None if state_dir is None else saved.Keeper(state_dir)
         self._local_addresses = netlink.LocalAddresses()
+        self._own_addresses: tuple[IPAddress, ...] = ()
+        self._address_problem = ""
         self._networks = AddressSet()
         self._wish: _Wish | None = None
         self._told: Membership | None = None
         self._in_force: Ruleset | None = None
         self._policy: Policy | None = None
         self._revision: int | None = None
+        self._stance = Stance.NOTHING
+        self._had_tier = False
         self._saved_at = -1e9
         self._unsaved = False
         self._kept: tuple[int | None, Ruleset | None] = None, None
@@ -91,28 +101,35 @@ class Reconciler:
         return self._table.fileno()
 
     def restore(self, feed: Feed | None = None) -> Applied:
-        """First thing at start: without a table in the kernel, load the last good state, or close the node.
+        """First thing at start: without a table in the kernel, load the last good state; or `choose` what fits.
 
         `feed`: what is known before anybody is asked: the networks of pods.
         """
         try:
             return self._restore(feed or Feed())
-        except KernelError as error:
+        except (KernelError, OSError) as error:
             return Applied(self._revision, Action.NONE, None, problems=_why(error))
 
-    def apply(self, policy: Policy | None, feed: Feed, now: datetime, *, revision: int | None = None) -> Applied:
-        """One pass: look, change. A policy of None changes nothing but closes a node that never had one."""
+    def apply(
+        self,
+        policy: Policy | None,
+        feed: Feed,
+        now: datetime,
+        *,
+        revision: int | None = None,
+        answer: Answer = Answer.NO_TIER,
+    ) -> Applied:
+        """One pass: look, change. Without a policy, now or before, `answer` says why, and `choose` what follows."""
         drift: Drift | None = None
+        self._take(feed)  # before anything can fail: nobody tells this again
         try:
-            self._residents.take(feed, self._local_addresses())
-            self._networks = feed.pod_networks
             drift = self._table.audit(self._places)
             with thrift.undisturbed():
-                action = self._converge(policy, now, revision, drifted=drift is not None)
-        except KernelError as error:
-            return Applied(self._revision, Action.NONE, self._in_force, drift, _why(error))
+                action = self._converge(policy, now, revision, answer, drifted=drift is not None)
+        except (KernelError, OSError) as error:
+            return Applied(self._revision, Action.NONE, self._in_force, drift, (*_why(error), *self._problems()))
         self._save(action)
-        return Applied(self._revision, action, self._in_force, drift, self._problems())
+        return Applied(self._revision, action, self._in_force, drift, self._problems(), self._stance)
 
     def enforces(self) -> bool:
         """Whether there is any table of ours that packets come to. Raises KernelError."""
@@ -135,8 +152,8 @@ class Reconciler:
 
     def flush(self) -> None:
         """Remove the table and what was saved of it: nothing is enforced any more. Raises KernelError."""
-        self._table.delete()
-        self._in_force = self._revision = self._policy = self._wish = None
+        self._remove()
+        self._had_tier = False
         if self._state_dir is None or self._keeper is None:
             return
         try:
@@ -158,34 +175,66 @@ class Reconciler:
 
     # What should be
 
-    def _converge(self, policy: Policy | None, now: datetime, revision: int | None, *, drifted: bool) -> Action:
-        wish = self._wanted(policy, now)
-        if wish is None:
-            return Action.NONE
+    def _take(self, feed: Feed) -> None:
+        """Where the machine's own addresses can't be read, those that were read last hold on."""
+        try:
+            self._own_addresses, self._address_problem = self._local_addresses(), ""
+        except (KernelError, OSError) as error:
+            self._address_problem = f"{_said(error)}; a new address of this node is not known as its own until then"
+        self._residents.take(feed, self._own_addresses)
+        self._networks = feed.pod_networks
+
+    def _converge(
+        self, policy: Policy | None, now: datetime, revision: int | None, answer: Answer, *, drifted: bool
+    ) -> Action:
+        if policy is not None:
+            action = self._enforce(policy, Stance.of_tier(self._options.mode), now, drifted=drifted)
+            self._policy, self._revision = policy, revision
+            return action
+        if self._policy is not None:
+            return self._enforce(self._policy, Stance.of_tier(self._options.mode), now, drifted=drifted)
+        if not self._table.known:
+            self._stance = self._table.stance()
+        self._had_tier = self._had_tier or self._stance in {Stance.ENFORCED, Stance.LOST}
+        match choose(self._options.mode, self._failure, answer, self._stance, had_tier=self._had_tier):
+            case Choice.LEAVE:
+                return Action.NONE
+            case Choice.OPEN:
+                return self._remove() if self._table.exists() else Action.NONE
+            case Choice.CLOSE:
+                stance = Stance.LOST if self._had_tier else Stance.CLOSED
+                return self._enforce(_LOCKDOWN, stance, now, drifted=drifted)
+
+    def _remove(self) -> Action:
+        """Nothing is enforced afterwards."""
+        self._table.delete()
+        self._in_force = self._told = self._revision = self._policy = self._wish = None
+        self._stance = Stance.NOTHING
+        return Action.REMOVED
+
+    def _enforce(self, policy: Policy, stance: Stance, now: datetime, *, drifted: bool) -> Action:
+        wish = self._wanted(policy, stance, now)
         known = self._table.known and self._told is not None
         action = self._change(wish) if known else self._load(wish)
         self._residents.told()
-        self._told, self._in_force = wish.plan.members, wish.ruleset
-        if policy is not None:
-            self._policy, self._revision = policy, revision
+        self._told, self._in_force, self._stance = wish.plan.members, wish.ruleset, stance
         return Action.TAKE_OVER if drifted else action
 
-    def _wanted(self, policy: Policy | None, now: datetime) -> _Wish | None:
-        policy = policy or self._policy
-        if policy is None:
-            if self._failure is Failure.OPEN or (not self._table.known and self._table.stands()):
-                return None
-            policy = _LOCKDOWN
-        if self._wish is None or not self._wish.is_of(policy, now):
+    def _wanted(self, policy: Policy, stance: Stance, now: datetime) -> _Wish:
+        wish = self._wish
+        if wish is None or not wish.is_of(policy, stance, now):
             plan = Plan(policy, self._node_name, now, self._options)
-            self._wish = _Wish(policy, plan, self._networks, self._ruleset(policy, plan))
-        elif self._networks != self._wish.networks or not self._zones(policy) <= self._wish.plan.members.ids.keys():
-            self._wish.networks, self._wish.ruleset = self._networks, self._ruleset(policy, self._wish.plan)
-        return self._wish
+            wish = self._wish = _Wish(policy, stance, plan, self._networks, self._ruleset(policy, stance, plan))
+        elif self._networks != wish.networks or not self._zones(policy) <= wish.plan.members.ids.keys():
+            wish.networks, wish.ruleset = self._networks, self._ruleset(policy, stance, wish.plan)
+        return wish
 
-    def _ruleset(self, policy: Policy, plan: Plan) -> Ruleset:
-        made = plan.ruleset(self._residents.zones(plan.members.zoning), self._networks)
-        return strangers.shut(made, self._options) if policy is _LOCKDOWN and not self._networks else made
+    def _ruleset(self, policy: Policy, stance: Stance, plan: Plan) -> Ruleset:
+        rules = plan.ruleset(self._residents.zones(plan.members.zoning), self._networks)
+        if policy is _LOCKDOWN and not self._networks:
+            rules = strangers.shut(rules, self._options)
+        chains = {**rules.table.chains, stance.marker: Chain()}
+        return replace(rules, table=replace(rules.table, chains=chains))
 
     def _zones(self, policy: Policy) -> set[ZoneKey]:
         return self._residents.zones(policy.zoning)
@@ -213,29 +262,31 @@ class Reconciler:
     def _restore(self, feed: Feed) -> Applied:
         held, known, problems = self._held()
         alike = held is not None and held.options == self._options
-        self._revision = None if held is None else held.revision
-        if self._table.stands(() if held is None else held.hooked):
-            if alike:
-                self._table.begin_numbers()
-            return Applied(self._revision, Action.NONE, known, problems=problems)
-        if held is not None and alike:
+        self._stance = self._table.stance(HOOKED if held is None else held.hooked)
+        if held is not None and alike and self._stance is Stance.NOTHING:
             self._table.restore(held)
             self._table.begin_numbers()
-            return Applied(self._revision, Action.FIRST_LOAD, known)
-        self._revision = None
-        self._residents.take(feed, self._local_addresses())
-        self._networks = feed.pod_networks
-        action = self._converge(None, datetime.min.replace(tzinfo=UTC), None, drifted=False)
-        return Applied(None, action, self._in_force, problems=problems)
+            self._revision, self._stance = held.revision, Stance.of_tier(self._options.mode)
+            return Applied(held.revision, Action.FIRST_LOAD, known, stance=self._stance)
+        self._take(feed)
+        action = self._converge(None, datetime.min.replace(tzinfo=UTC), None, Answer.WAITING, drifted=False)
+        if action is Action.NONE and held is not None and self._stance is not Stance.NOTHING:
+            self._revision = held.revision
+            if alike:
+                self._table.begin_numbers()
+            return Applied(held.revision, action, known, problems=problems, stance=self._stance)
+        return Applied(None, action, self._in_force, problems=problems, stance=self._stance)
 
     def _held(self) -> tuple[Snapshot | None, Ruleset | None, tuple[str, ...]]:
         """What was saved, what its log records mean, and what is wrong with it."""
         try:
             held = None if self._state_dir is None else snapshot.read(self._state_dir)
+            self._had_tier = held is not None and held.options.mode is Mode.ENFORCE
             if held is None:
                 return None, None, ()
             known = Ruleset(Table(TABLE, {}, {}), saved.terminals(held), None)
         except StateError as error:
+            self._had_tier = True  # as far as anybody can tell
             return None, None, (str(error),)
         return held, known, () if held.options == self._options else (_OTHER_SETTINGS,)
 
@@ -259,13 +310,19 @@ class Reconciler:
 
     def _problems(self) -> tuple[str, ...]:
         saving = self._keeper.problem if self._keeper else ""
-        return tuple(filter(None, (self._table.problem, saving)))
+        return tuple(filter(None, (self._address_problem, self._table.problem, saving)))
 
 
-def _why(error: EnforcerError) -> tuple[str, ...]:
+def _why(error: EnforcerError | OSError) -> tuple[str, ...]:
     """Where the kernel refuses rules, what it lacks is worth knowing."""
     lacking = kernelfit.lacking() if isinstance(error, LoadError) else ""
-    return tuple(filter(None, (str(error), lacking)))
+    return tuple(filter(None, (_said(error), lacking)))
+
+
+def _said(error: EnforcerError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"talking to the kernel over netlink: {error.strerror or type(error).__name__}; trying again"
+    return str(error)
 
 
 @dataclass(slots=True)
@@ -273,11 +330,14 @@ class _Wish:
     """The rules that a policy asks for, as long as no schedule opens or closes."""
 
     policy: Policy
+    stance: Stance
     plan: Plan
     networks: AddressSet
     ruleset: Ruleset
 
-    def is_of(self, policy: Policy, now: datetime) -> bool:
+    def is_of(self, policy: Policy, stance: Stance, now: datetime) -> bool:
+        if self.stance is not stance:
+            return False
         if self.policy is not policy:
             if self.policy != policy:
                 return False

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
-from enforcer.errors import KernelError, LoadError, LockedError, PrivilegeError, TakenError, UnfitError
+from enforcer.errors import KernelError, LockedError, PrivilegeError, TakenError, UnfitError
 from enforcer.wire.messages import (
     ACK,
     DUMP,
@@ -51,6 +51,8 @@ _BATCH_BYTES, _BATCH_RECORDS, _BATCH_HUNDREDTHS = 128 * 1024, 500, 5
 _SNAP = 256
 _MISSING = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT})
 _LOCK_GROUP, _LOCK_BUFFER = 31_274, 4096
+INTERRUPTED = 0x10  # NLM_F_DUMP_INTR: what is listed changed meanwhile
+_DUMP_ATTEMPTS = 20
 
 
 class NflogSocket:
@@ -149,7 +151,7 @@ class NflogSocket:
 def generation() -> int:
     """The number of the last change to any table. Costs microseconds."""
     with closing(open_socket(NETFILTER)) as channel:
-        channel.send(netfilter(_GET_GENERATION, REQUEST, 1, 0, 0))
+        send(channel, netfilter(_GET_GENERATION, REQUEST, 1, 0, 0), "asking for the generation of the tables")
         answer = next(answers(channel))
     if answer.kind == ERROR:
         refuse(error_code(answer), "asking for the generation of the tables")
@@ -157,17 +159,36 @@ def generation() -> int:
 
 
 def local_addresses() -> tuple[IPAddress, ...]:
-    """Every address that this machine answers for, but those of the loopback and link-local IPv6 ones."""
-    found: set[IPAddress] = set()
+    """Every address that this machine answers for, but those of the loopback and link-local IPv6 ones.
+
+    Raises KernelError: a list that is cut short would take addresses of the node for those of strangers.
+    """
     with closing(open_socket(ROUTE)) as channel:
-        channel.send(message(_GET_ADDRESS, REQUEST | DUMP, 1, bytes(8)))
-        for answer in answers(channel):
-            if answer.done:
+        for _ in range(_DUMP_ATTEMPTS):
+            found = _dumped_addresses(channel)
+            if found is not None:
                 break
-            if answer.kind == _NEW_ADDRESS:
-                held = attributes(answer.body, start=8)
-                found.add(ip_address(held.get(_LOCAL) or held[_ADDRESS]))
+        else:
+            raise KernelError("this machine's addresses can't be listed: they change all the time; trying again")
     return tuple(sorted((at for at in found if not at.is_loopback and not _is_link_local_v6(at)), key=str))
+
+
+def _dumped_addresses(channel: socket.socket) -> set[IPAddress] | None:
+    """None where the list was interrupted by a change: it may lack some."""
+    doing = "listing this machine's addresses"
+    send(channel, message(_GET_ADDRESS, REQUEST | DUMP, 1, bytes(8)), doing)
+    found: set[IPAddress] = set()
+    interrupted = False
+    for answer in answers(channel):
+        interrupted = interrupted or bool(answer.flags & INTERRUPTED)
+        if answer.kind == ERROR or (answer.done and error_code(answer)):
+            refuse(error_code(answer), doing)
+        if answer.done:
+            break
+        if answer.kind == _NEW_ADDRESS:
+            held = attributes(answer.body, start=8)
+            found.add(ip_address(held.get(_LOCAL) or held[_ADDRESS]))
+    return None if interrupted else found
 
 
 class LocalAddresses:
@@ -176,27 +197,30 @@ class LocalAddresses:
     def __init__(self) -> None:
         self._socket = open_socket(ROUTE, _ADDRESS_CHANGES)
         self._socket.setblocking(False)
-        self._held: tuple[IPAddress, ...] | None = None
+        self._known: tuple[IPAddress, ...] = ()
+        self._outdated = True
 
     def __call__(self) -> tuple[IPAddress, ...]:
-        if self._changed() or self._held is None:
-            self._held = local_addresses()
-        return self._held
+        """Raises KernelError; the next call asks again then."""
+        self._listen()
+        if self._outdated:
+            self._known = local_addresses()
+            self._outdated = False
+        return self._known
 
     def close(self) -> None:
         self._socket.close()
 
-    def _changed(self) -> bool:
-        changed = False
+    def _listen(self) -> None:
         while True:
             try:
-                changed = bool(self._socket.recv(RECEIVE)) or changed
+                self._outdated = bool(self._socket.recv(RECEIVE)) or self._outdated
             except BlockingIOError:
-                return changed
+                return
             except OSError as error:
+                self._outdated = True
                 if error.errno != errno.ENOBUFS:
-                    raise KernelError(f"hearing of the machine's addresses: {error.strerror}") from error
-                changed = True
+                    raise KernelError(f"hearing of the machine's addresses: {error.strerror or error}") from error
 
 
 class NodeLock:
@@ -238,12 +262,22 @@ def enlarge(made: socket.socket, size: int) -> None:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
+def send(channel: socket.socket, data: bytes, doing: str) -> None:
+    """Raises KernelError."""
+    try:
+        channel.send(data)
+    except OSError as error:
+        raise KernelError(f"{doing}: {error.strerror or error}") from error
+
+
 def answers(channel: socket.socket) -> Iterator[Message]:
     while True:
         try:
             data = channel.recv(RECEIVE)
         except TimeoutError as error:
             raise KernelError(f"the kernel did not answer over netlink within {PATIENCE:.0f} s") from error
+        except OSError as error:
+            raise KernelError(f"reading the kernel's answer over netlink: {error.strerror}") from error
         yield from messages(data)
 
 
@@ -258,7 +292,7 @@ def error_code(answer: Message) -> int:
     return -int.from_bytes(answer.body[:4], sys.byteorder, signed=True)
 
 
-def refuse(code: int, doing: str) -> None:
+def refuse(code: int, doing: str, kind: type[KernelError] = KernelError) -> None:
     if code in {errno.EPERM, errno.EACCES}:
         raise PrivilegeError(f"{doing}: not permitted; run as root or with the capability NET_ADMIN")
-    raise LoadError(f"{doing}: {os.strerror(code)}")
+    raise kind(f"{doing}: {os.strerror(code)}")

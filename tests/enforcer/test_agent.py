@@ -82,6 +82,14 @@ class Stage:
         self.agents.append(agent)
         return agent
 
+    def ask(self, *arguments):
+        command = self.node.command(self.call(*arguments))
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    def node_state(self):
+        found = self.kubernetes.get("nodestates", "n1")
+        return {} if found is None else found.get("status", {})
+
     def last_log(self):
         return (self.directory / f"agent-{len(self.agents) - 1}.log").read_text()
 
@@ -120,9 +128,14 @@ def agent(stage, until):
         assert process.wait(15) == 0, stage.log()
 
 
-def test_a_node_without_a_tier_is_closed(stage, agent, until):
-    until(lambda: not stage.reaches(PORT), 20)
-    assert not stage.alerts("kernel-tampered")
+def test_a_node_of_a_cluster_that_never_had_a_tier_is_open_and_says_so(stage, agent, until):
+    (alert,) = until(lambda: [each for each in stage.alerts("node-problem") if "no tier" in each["message"]], 20)
+    assert "nothing is enforced on this node until the bridge publishes one" in alert["message"]
+    assert stage.reaches(PORT)
+    state = until(lambda: stage.node_state().get("problems"))
+    assert state == ["there is no tier 'panorama' yet; nothing is enforced on this node until the bridge publishes one"]
+    done = stage.ask("status")
+    assert (done.returncode, "no tier 'panorama'" in done.stdout) == (1, True)
 
 
 def test_a_published_tier_is_enforced_and_a_denied_flow_reported_by_name(stage, agent, until):

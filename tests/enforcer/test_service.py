@@ -63,7 +63,7 @@ class FakeKernel:
     def restore(self, feed=None):
         return Applied(None, Action.NONE, None)
 
-    def apply(self, policy, feed, now, *, revision=None):
+    def apply(self, policy, feed, now, *, revision=None, answer=None):
         self.held = ({} if feed.whole else self.held) | feed.changed
         self.passes.append((policy, feed, revision))
         drift, self.drift = self.drift, None

@@ -27,8 +27,8 @@ OPTIONS = Options(log_group=GROUP, log_rate=100_000, log_burst=100_000)
 class WholeFeeds(Reconciler):
     """Takes inventories: each pass is told of everybody."""
 
-    def apply(self, policy, inventory, now, *, revision=None):
-        return super().apply(policy, Feed.of(inventory), now, revision=revision)
+    def apply(self, policy, inventory, now, **more):
+        return super().apply(policy, Feed.of(inventory), now, **more)
 
     def restore(self, inventory=None):
         return super().restore(None if inventory is None else Feed.of(inventory))

@@ -9,6 +9,7 @@ from enforcer.kernel import snapshot
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.reconcile import Action, Reconciler
 from enforcer.kernel.saved import Keeper
+from enforcer.kernel.stance import Answer
 from enforcer.kernel.transaction import Transaction
 from enforcer.rules.options import Failure
 from enforcer.rules.ruleset import TABLE as NAME
@@ -246,9 +247,9 @@ def test_whatever_stands_under_our_name_is_made_ours(world, inventory, edit, sta
 
 
 @pytest.mark.parametrize("failure", Failure)
-def test_a_node_that_never_had_a_tier(world, inventory, failure):
+def test_a_node_that_can_not_ask_for_a_tier(world, inventory, failure):
     with world.reconciler(failure=failure) as reconciler:
-        applied = reconciler.apply(None, inventory, NOW)
+        applied = reconciler.apply(None, inventory, NOW, answer=Answer.SILENT)
         closed = failure is Failure.CLOSED
         assert applied.action is (Action.FIRST_LOAD if closed else Action.NONE)
         assert outcomes(world, ("n1", "p0", 80), ("p0", "p1", 80), ("outside", "p2", 80), ("n1", "n2", 80)) == [
@@ -274,7 +275,7 @@ def test_after_a_node_restart_the_last_good_rules_are_there_before_anybody_is_as
         # The node's own pods come back with other addresses: nobody is in a zone for having had one.
         assert outcomes(world, ("p0", "q1", 80), ("n1", "p0", 80)) == [Outcome.TIMEOUT, Outcome.TIMEOUT]
         assert any('"web"' in each for each in listed(world).elements["addresses4"])
-        assert second.apply(None, inventory, NOW).action is Action.NONE
+        assert second.apply(None, inventory, NOW, answer=Answer.WAITING).action is Action.NONE
         assert second.apply(policy(*BOTH_WAYS), inventory, NOW).action is Action.TAKE_OVER
         assert outcomes(world, ("p0", "q1", 80), ("n1", "p0", 80)) == [Outcome.ALLOWED, Outcome.ALLOWED]
 
