@@ -87,7 +87,7 @@ FIGURES = (
         "in_force",
         Type.GAUGE,
         "1 for what is in the kernel: nothing, enforced, observed, closed, lost (docs/enforcer.md).",
-        lambda status: {} if status["inForce"] is None else {status["inForce"]: 1},
+        lambda status: {status["inForce"]: 1} if status["inForce"] else {},
         "state",
     ),
     Figure(

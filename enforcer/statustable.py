@@ -34,7 +34,7 @@ def show(told: Json, why: str) -> None:
         "node": f"{told['node']} of {told['cluster']}",
         "tier": f"{told['tier']}, revision {told['revision']}, {told['standing']}",
         "mode": told["mode"],
-        "in force": told["inForce"] or "not known",
+        "in force": told.get("inForce") or "not known",
         "applied": told["appliedAt"],
         "pods": f"{told['pods']} on {told['nodes']} nodes",
         "zones": ", ".join(f"{zone} {count}" for zone, count in told["zones"].items()),

@@ -109,7 +109,7 @@ def test_run_without_a_way_to_kubernetes_is_bad_input(world, tmp_path):
     done = call("run", "-c", settings, on=world.n1)
     assert done.returncode == 2
     assert "service account" in done.stderr
-    assert "zonebridge" in world.n1.run(["nft", "list", "tables"]).stdout  # a node that never had a tier is closed
+    assert "zonebridge" not in world.n1.run(["nft", "list", "tables"]).stdout  # what never had a tier is not closed
     assert call("flush", "--yes", "-c", settings, on=world.n1).returncode == 0
     assert "zonebridge" not in world.n1.run(["nft", "list", "tables"]).stdout
 
@@ -124,6 +124,7 @@ STATUS = {
     "cluster": "prod",
     "node": "n1",
     "mode": "enforce",
+    "inForce": "enforced",
     "tier": "panorama",
     "standing": "current",
     "why": "",

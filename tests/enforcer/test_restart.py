@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -91,8 +92,18 @@ class Node(Stage):
         self.agents[-1].send_signal(how)
         self.agents[-1].wait(PATIENCE)
 
+    def forget(self):
+        """As if no agent had ever been on this node."""
+        self.kill()
+        self.lose_the_table()
+        shutil.rmtree(self.directory / "state")
+
     def stands(self):
         return "table inet zonebridge\n" in self.node.run(["nft", "list", "tables"]).stdout
+
+    def enforces(self):
+        listed = self.node.run(["nft", "list", "chain", "inet", "zonebridge", "forward"])
+        return listed.returncode == 0 and "goto" in listed.stdout
 
     def number(self):
         """What accepted connections are known by: every load and every change of the rules begins another."""
@@ -145,6 +156,21 @@ def test_agents_that_are_killed_or_stopped_and_their_successors_let_nothing_thro
         talk.turns()
     assert talk.arrived("barred") == 0
     assert talk.lost() == before, node.log()
+
+
+def test_the_first_agent_on_a_node_in_use_loses_nothing_that_the_tier_allows(node, talk):
+    node.forget()
+    talk.until(talk.passes)
+    talk.turns()
+    before = talk.lost()
+    talk.turns()  # what stood before went by without
+    node.start()
+    talk.until(node.enforces)
+    talk.turns()
+    assert talk.lost() == before, node.log()
+    let_through = talk.arrived("barred")
+    talk.turns()
+    assert talk.arrived("barred") == let_through
 
 
 def test_a_restarted_node_lets_nothing_through_before_anybody_is_asked_nor_later(node, talk):

@@ -4,12 +4,14 @@ import configparser
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from enforcer.kernel import restore, snapshot
 from enforcer.kernel.reconcile import Action
+from enforcer.kernel.stance import Stance
 from enforcer.rules.options import Failure, Mode
 from enforcer.rules.ruleset import Options
 from enforcer.wire import netlink
@@ -261,11 +263,28 @@ class TestReconciler:
         observing = Options(Mode.OBSERVE)
         with node.world.reconciler(observing, state_dir=node.state) as agent:
             applied = agent.restore()
-            assert (applied.revision, applied.action) == (5, Action.NONE)
+            assert (applied.revision, applied.action) == (None, Action.REMOVED)
             assert "other settings" in applied.problems[0]
-            node.forget()
+            assert outcomes(node.world, ("outside", "p2", 80)) == [Outcome.ALLOWED]
+            assert agent.restore().action is Action.NONE
             assert "other settings" in agent.restore().problems[0]
-            assert outcomes(node.world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
+
+    def test_what_was_only_observed_stays_until_there_is_something_to_enforce(self, node):
+        with node.world.inside():
+            agent = WholeFeeds("n1", replace(OPTIONS, mode=Mode.OBSERVE), state_dir=node.state)
+            agent.apply(policy(*BOTH_WAYS), node.inventory, NOW, revision=6)
+            agent.settle()
+            agent.stop()
+        with node.world.reconciler(OPTIONS, state_dir=node.state) as agent:
+            found = agent.restore()
+            assert (found.action, found.stance, "other settings" in found.problems[0]) == (
+                Action.NONE,
+                Stance.OBSERVED,
+                True,
+            )
+            assert outcomes(node.world, ("outside", "p2", 80)) == [Outcome.ALLOWED]
+            agent.apply(policy(*BOTH_WAYS), node.inventory, NOW, revision=6)
+            assert outcomes(node.world, ("outside", "p2", 80)) == [Outcome.TIMEOUT]
 
 
 def counters(agent, applied):

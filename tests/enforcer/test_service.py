@@ -20,6 +20,7 @@ from enforcer.cluster.watch import Cluster
 from enforcer.enforcement import Pace
 from enforcer.errors import EnforcerError, SpoolUnusableError
 from enforcer.kernel.reconcile import Action, Applied, Drift
+from enforcer.kernel.stance import Answer, Stance
 from enforcer.patience import Patience
 from enforcer.reports.ledger import Reading
 from enforcer.reports.logaudit import LogAudit
@@ -47,6 +48,8 @@ class FakeKernel:
     """What `Reconciler` promises, without nftables."""
 
     passes: list = field(default_factory=list)
+    answers: list = field(default_factory=list)
+    stance: Stance = Stance.ENFORCED
     drift: Drift | None = None
     problems: tuple = ()
     stopped: bool = False
@@ -66,9 +69,16 @@ class FakeKernel:
     def apply(self, policy, feed, now, *, revision=None, answer=None):
         self.held = ({} if feed.whole else self.held) | feed.changed
         self.passes.append((policy, feed, revision))
+        if policy is None:
+            self.answers.append(answer)
         drift, self.drift = self.drift, None
         return Applied(
-            revision, Action.SWAP, SimpleNamespace(terminals=self.terminals, next_change=None), drift, self.problems
+            revision,
+            Action.SWAP,
+            SimpleNamespace(terminals=self.terminals, next_change=None),
+            drift,
+            self.problems,
+            self.stance,
         )
 
     def stop(self):
@@ -257,6 +267,42 @@ def test_nothing_is_applied_before_everything_is_known(scene, kubernetes):
         assert stage.kernel.nodes()
 
     kubernetes.faults.add(Fault("status", path="/api/v1/nodes", times=5, status=503))
+    scene(scenario)
+
+
+def test_an_api_server_that_can_not_be_asked_is_told_and_the_kernel_part_decides(scene, kubernetes):
+    """A list that is refused time and again is none that is on its way; once it comes, all is well."""
+
+    async def scenario(stage):
+        enforcement = stage.service.parts.enforcement
+        enforcement.pace = Pace(0.01, 0.1, unheard=0.2)
+        stage.kernel.stance = Stance.CLOSED
+        await eventually(lambda: "API server has not told everything" in enforcement.without_tier)
+        assert not enforcement.view.complete
+        assert set(stage.kernel.answers) == {Answer.SILENT}
+        assert "cut off" in node_state(stage)["problems"][0]
+        await eventually(lambda: "there is no tier" in enforcement.without_tier)
+        stage.kernel.stance = Stance.ENFORCED
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        await eventually(lambda: enforcement.without_tier == "")
+
+    kubernetes.faults.add(Fault("status", path="/api/v1/nodes", times=100, status=503))
+    scene(scenario)
+
+
+def test_a_tier_that_can_not_be_used_is_waited_for_and_then_told_to_the_kernel(scene):
+    async def scenario(stage):
+        enforcement = stage.service.parts.enforcement
+        enforcement.pace = Pace(0.01, 0.1, unheard=0.5)
+        stage.kernel.stance = Stance.NOTHING
+        world.publish(stage.kubernetes, world.tier(1), parts=False)
+        await eventually(lambda: Answer.WAITING in stage.kernel.answers)
+        assert Answer.UNREADABLE not in stage.kernel.answers
+        stage.kernel.stance = Stance.CLOSED
+        await eventually(lambda: stage.kernel.answers[-1] is Answer.UNREADABLE)
+        await eventually(lambda: "can't be used" in enforcement.without_tier)
+
     scene(scenario)
 
 
