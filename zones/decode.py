@@ -19,6 +19,17 @@ from zones.zone import allowed_zones
 Json = Mapping[str, Any]
 # What a kubelet shows of a pod that it runs by a file of its own: the namespace and the name are of its own choice.
 _MIRROR = "kubernetes.io/config.mirror"
+# What calico-node writes of the node that it runs on.
+_TUNNELS = tuple(
+    f"projectcalico.org/{each}"
+    for each in (
+        "IPv4IPIPTunnelAddr",
+        "IPv4VXLANTunnelAddr",
+        "IPv6VXLANTunnelAddr",
+        "IPv4WireguardInterfaceAddr",
+        "IPv6WireguardInterfaceAddr",
+    )
+)
 _NODE_ADDRESS_TYPES = frozenset({"InternalIP", "ExternalIP"})
 
 
@@ -69,7 +80,9 @@ def node(raw: Json) -> Decoded:
     addresses, problems = _addresses(texts, where)
     cidrs, more = _networks(spec.get("podCIDRs") or [spec.get("podCIDR", "")], where)
     ready = all(each.get("status") == "True" for each in status.get("conditions") or () if each.get("type") == "Ready")
-    return Decoded(Node(metadata["name"], addresses, cidrs, ready), problems + more)
+    annotations = metadata.get("annotations") or {}
+    tunnels, bad = _addresses([annotations.get(key, "") for key in _TUNNELS], where)
+    return Decoded(Node(metadata["name"], addresses, cidrs, ready, tunnels), problems + more + bad)
 
 
 def namespace(raw: Json) -> Decoded:

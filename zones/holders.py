@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from zones.inventory import Holder, Node, Pod, Stranger, may_have, yields
+from zones.inventory import Holder, Node, Pod, Stranger, yields
 from zones.net import NO_ADDRESS, V4_LAST, V6_LAST, AddressSet, IPAddress, IPNetwork, union
 from zones.remote import Block, Likenesses, address_of, key_of
+from zones.tiers.slices import PodSlice
+from zones.tunnels import Tunnels
 
 _Claim = Pod | Block
 _Row = tuple[_Claim, int]
@@ -35,6 +37,7 @@ class Holders:
         self._moved: list[AddressSet] = []
         self._by_name: dict[str, Node] = {}
         self._nodes: dict[int, dict[str, Node]] = {}
+        self._tunnels = Tunnels()
         self._claims: dict[int, _Claim | tuple[_Claim, ...]] = {}
         self._of_node: dict[str, dict[str, _Claim]] = {}
         self._blocks: dict[str, Block] = {}
@@ -65,7 +68,8 @@ class Holders:
             self._changed.update(block.of_namespaces(self._reentitled))
         if self._moved:
             moved = union(self._moved)
-            self._changed.update(key for key in self._nodes if _within(key, moved))
+            untold = chain.from_iterable(self._keys_of(node) for node in self._of_node.keys() - self._told.keys())
+            self._changed.update(key for key in chain(self._nodes, self._tunnels, untold) if _within(key, moved))
         changed = {key: self._common(key) for key in self._changed}
         self.forget_changed()
         return changed
@@ -76,7 +80,7 @@ class Holders:
 
     def snapshot(self) -> dict[int, Holder]:
         """Who holds each address, all of them, told as by `take_changed`."""
-        held = ((key, self._common(key)) for key in chain(self._claims, self._nodes))
+        held = ((key, self._common(key)) for key in chain(self._claims, self._nodes, self._tunnels))
         return {key: holder for key, holder in held if holder is not None}
 
     def of(self, address: IPAddress) -> Holder | None:
@@ -88,7 +92,11 @@ class Holders:
         claims = self._claimants(key)
         if claims:
             return Stranger.DISPUTED if len(claims) > 1 else _whole(claims[0])
-        return Stranger.UNKNOWN if address in self.pod_networks else None
+        return self._tunnel_at(key) or (Stranger.UNKNOWN if address in self.pod_networks else None)
+
+    def may_have(self, address: IPAddress, node: str) -> bool:
+        """Whether an address is in one of a node's pod networks, or in one of those that are configured."""
+        return any(_within(key_of(address), space) for space in (self._told.get(node, NO_ADDRESS), self._configured))
 
     def disputed(self) -> list[tuple[IPAddress, tuple[Pod, ...]]]:
         """The addresses that more than one running pod claims."""
@@ -124,13 +132,11 @@ class Holders:
         if before == after:
             return
         for each in (before, after):
-            self._changed.update(map(key_of, _held(each)))
+            self._changed.update(map(key_of, (*_held(each), *(each.tunnels if isinstance(each, Node) else ()))))
         self._withdraw(before)
         self._enter(after)
         if isinstance(node := after or before, Node):
-            self._changed.update(
-                key for key in self._contested if any(each.node == node.name for each in self._all(key))
-            )
+            self._look_again(node.name)
 
     def replace_slice(self, name: str, node: str, pods: Sequence[Pod]) -> None:
         """The pods of another node that a slice tells of; none where it is gone."""
@@ -142,6 +148,16 @@ class Holders:
             block = self._blocks[name] = Block(name, node)
             self._of_node.setdefault(node, {})[name] = block
         self._fill(block, pods)
+
+    def slice_of(self, name: str, node: str) -> PodSlice:
+        """What was last told of a slice. Its pods have no uid, and the rights that they have now."""
+        block = self._blocks.get(name)
+        pods = () if block is None else tuple(block.pods())
+        return PodSlice(name, node, pods, addresses=tuple(map(address_of, self._tunnels.told(node, name))))
+
+    def tell_tunnels(self, node: str, place: str, addresses: Sequence[IPAddress]) -> None:
+        """The addresses inside of pod networks that a node says it has itself; `place`: the slice that says so."""
+        self._changed |= self._tunnels.tell(node, place, set(map(key_of, addresses)))
 
     def entitle(self, namespace: str, allowed: frozenset[str] | None) -> None:
         """The zones that a namespace allows the pods that slices tell of; None without an annotation."""
@@ -179,6 +195,7 @@ class Holders:
                 if not named:
                     self._nodes.pop(key_of(address), None)
             self._by_name.pop(before.name, None)
+            self._tunnels.tell(before.name, "", frozenset())
             self._learn(before.name, ())
         elif before is not None and _held(before):
             for address in before.addresses:
@@ -190,6 +207,7 @@ class Holders:
             for address in after.addresses:
                 self._nodes.setdefault(key_of(address), {})[after.name] = after
             self._by_name[after.name] = after
+            self._tunnels.tell(after.name, "", set(map(key_of, after.tunnels)))
             self._learn(after.name, after.pod_cidrs)
         elif after is not None and _held(after):
             for address in after.addresses:
@@ -206,8 +224,17 @@ class Holders:
         if not space:
             del self._told[node]
         self._networks = None
+        self._changed.update(self._keys_of(node))
+
+    def _keys_of(self, node: str) -> Iterator[int]:
+        """All addresses that its pods claim."""
         for claim in self._of_node.get(node, {}).values():
-            self._changed.update(claim.keys if isinstance(claim, Block) else map(key_of, claim.addresses))
+            yield from claim.keys if isinstance(claim, Block) else map(key_of, claim.addresses)
+
+    def _look_again(self, node: str) -> None:
+        """What depends on the node itself: who yields to whom, and the ends of its tunnels."""
+        self._changed.update(key for key in self._contested if any(each.node == node for each in self._all(key)))
+        self._changed |= self._tunnels.of(node)
 
     def _drop_claim(self, node: str, key: str) -> None:
         claims = self._of_node.get(node, {})
@@ -237,8 +264,9 @@ class Holders:
 
     def _common(self, key: int) -> Holder | None:
         node = self._node_at(key) if key in self._nodes else None
-        if node is not None:
-            return node
+        return node or self._common_pod(key) or (self._tunnel_at(key) if key in self._tunnels else None)
+
+    def _common_pod(self, key: int) -> Pod | Stranger | None:
         if key not in self._contested:
             claim = self._claims.get(key)
             if not isinstance(claim, Block):
@@ -273,6 +301,13 @@ class Holders:
         named = self._nodes.get(key, {})
         return next((node for node in named.values() if self._believes_node(key, node.name)), None)
 
+    def _tunnel_at(self, key: int) -> Node | None:
+        """The node that says it has an address that no pod has: the one whose network it is in, or the only one."""
+        tellers = [name for name in self._tunnels.tellers(key) if name in self._by_name]
+        owners = [name for name in tellers if _within(key, self._told.get(name, NO_ADDRESS))]
+        owners = owners or (tellers if _within(key, self._configured) else [])
+        return self._by_name[owners[0]] if len(owners) == 1 else None
+
     def _believes_node(self, key: int, node: str) -> bool:
         """An address of another node's pods is none of its own, whatever it reports."""
         return _within(key, self._told.get(node, NO_ADDRESS)) or not _within(key, self._known_networks().told)
@@ -284,10 +319,13 @@ class Holders:
         return self._networks
 
     def _believes(self, key: int, node: str) -> bool:
+        """As `zones.inventory.believable`."""
         told = self._told.get(node, NO_ADDRESS)
-        if key <= V4_LAST:
-            return may_have(key, told.v4, self._configured.v4)
-        return may_have(key & V6_LAST, told.v6, self._configured.v6)
+        short = key <= V4_LAST
+        mine, configured = (told.v4, self._configured.v4) if short else (told.v6, self._configured.v6)
+        if mine or configured:
+            return key & V6_LAST in mine or key & V6_LAST in configured
+        return not _within(key, self._known_networks().told)
 
 
 def _within(key: int, space: AddressSet) -> bool:
@@ -310,6 +348,6 @@ def _whole(claim: _Row) -> Pod:
 
 
 def _identity(claim: _Row) -> str:
-    """Slices tell no uid here; among pods that are there at one time, namespace and name are as good."""
+    """Slices tell no uid here; among the pods that are on a node at one time, namespace and name are as good."""
     pod = _whole(claim)
-    return pod.uid or f"{pod.namespace}/{pod.name}"
+    return pod.uid or f"{pod.node}/{pod.namespace}/{pod.name}"

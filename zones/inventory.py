@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from zones.net import NO_ADDRESS, AddressSet, IPAddress, IPNetwork, Ranges, union
+from zones.net import NO_ADDRESS, AddressSet, IPAddress, IPNetwork, union
 from zones.verdict import Endpoint
 from zones.zone import Zoning
 
@@ -46,12 +46,16 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node's own addresses and the prefixes its pods get theirs from. `ready`: its kubelet is heard of."""
+    """A node's own addresses and the prefixes its pods get theirs from. `ready`: its kubelet is heard of.
+
+    `tunnels`: addresses inside of pod networks that it says it has, the ends of tunnels between nodes.
+    """
 
     name: str
     addresses: tuple[IPAddress, ...]
     pod_cidrs: tuple[IPNetwork, ...] = ()
     ready: bool = True
+    tunnels: tuple[IPAddress, ...] = ()
 
 
 class Stranger(Enum):
@@ -111,7 +115,20 @@ class Inventory:
         held: dict[IPAddress, Holder] = {
             address: pods[0] if len(pods) == 1 else Stranger.DISPUTED for address, pods in self._claims().items()
         }
-        return held | dict(self._own_addresses())
+        return dict(self._tunnels()) | held | dict(self._own_addresses())
+
+    def _tunnels(self) -> Iterator[tuple[IPAddress, Node]]:
+        """The ends of tunnels: of the node whose pod network they are in, or else of the only one that tells of it."""
+        configured = AddressSet.of(self.networks)
+        tellers: dict[IPAddress, list[Node]] = {}
+        for node in self.nodes.values():
+            for address in set(node.tunnels):
+                tellers.setdefault(address, []).append(node)
+        for address, nodes in tellers.items():
+            owners = [node for node in nodes if address in AddressSet.of(node.pod_cidrs)]
+            owners = owners or (nodes if address in configured else [])
+            if len(owners) == 1:
+                yield address, owners[0]
 
     def _own_addresses(self) -> Iterator[tuple[IPAddress, Node]]:
         """The addresses of nodes: what another node's pods have is none, whatever a node reports."""
@@ -133,11 +150,11 @@ class Inventory:
     def _claims(self) -> Mapping[IPAddress, Sequence[Pod]]:
         """Which running pods claim each address, where they may have that; without those that yield to another."""
         told = {node.name: AddressSet.of(node.pod_cidrs) for node in self.nodes.values()}
-        configured = AddressSet.of(self.networks)
+        known, configured = union(told.values()), AddressSet.of(self.networks)
         claims: dict[IPAddress, list[Pod]] = {}
         for pod in self.pods.values():
             for address in pod.addresses if pod.holds_addresses else ():
-                if believable(address, told.get(pod.node, NO_ADDRESS), configured):
+                if believable(address, told.get(pod.node, NO_ADDRESS), configured, known):
                     claims.setdefault(address, []).append(pod)
         return {address: self._firm(pods) or pods for address, pods in claims.items()}
 
@@ -159,19 +176,16 @@ def yields(pod: Pod, node: Node | None) -> bool:
     return node is None or (pod.terminating and not node.ready)
 
 
-def believable(address: IPAddress, told: AddressSet, configured: AddressSet) -> bool:
+def believable(address: IPAddress, told: AddressSet, configured: AddressSet, known: AddressSet) -> bool:
     """Whether a pod may have an address: one of its node's pod networks, or of those that are configured.
 
-    Where there is neither of this IP version, nothing speaks against it.
+    Where there is neither of this IP version, nothing speaks against it, but that it is in another node's: `known` are
+    those of all nodes.
     """
-    if address.version == 4:  # noqa: PLR2004
-        return may_have(int(address), told.v4, configured.v4)
-    return may_have(int(address), told.v6, configured.v6)
-
-
-def may_have(number: int, told: Ranges, configured: Ranges) -> bool:
-    """The same of an address as a number, and of networks of its own IP version."""
-    return number in told or number in configured or not (told or configured)
+    short = address.version == 4  # noqa: PLR2004
+    mine, everybodys, all_told = (each.v4 if short else each.v6 for each in (told, configured, known))
+    number = int(address)
+    return number in mine or number in everybodys or not (mine or everybodys or number in all_told)
 
 
 def endpoint(address: IPAddress, holder: Holder | None, zoning: Zoning) -> Endpoint:

@@ -24,9 +24,9 @@ def pod(uid, node, addresses, *, zone="web", namespace="shop", allowed=None, **m
     return Pod(uid, namespace, uid, node, "Running", held, {KEY: zone}, f"w-{uid}", allowed=allowed, **more)
 
 
-def node(name, address="192.0.2.9", cidrs=None, *, ready=True):
+def node(name, address="192.0.2.9", cidrs=None, *, ready=True, tunnels=()):
     told = CIDRS[name] if cidrs is None else cidrs
-    return Node(name, (ip_address(address),), tuple(map(ip_network, told)), ready)
+    return Node(name, (ip_address(address),), tuple(map(ip_network, told)), ready, tuple(map(ip_address, tunnels)))
 
 
 class Model:
@@ -34,13 +34,17 @@ class Model:
 
     def __init__(self, networks):
         self.networks = tuple(map(ip_network, networks))
-        self.own, self.nodes, self.slices, self.allowed = {}, {}, {}, {}
+        self.own, self.nodes, self.slices, self.allowed, self.tunnels = {}, {}, {}, {}, {}
 
     def inventory(self):
         remote = {pod.uid: pod for pods in self.slices.values() for pod in pods}
         held = {**self.own, **remote}
         entitled = {uid: _with(pod, self.allowed.get(pod.namespace)) for uid, pod in held.items()}
-        return Inventory(entitled, self.nodes, self.networks)
+        nodes = {
+            name: replace(each, tunnels=(*each.tunnels, *self.tunnels.get(name, ())))
+            for name, each in self.nodes.items()
+        }
+        return Inventory(entitled, nodes, self.networks)
 
 
 def _with(pod, allowed):
@@ -75,6 +79,9 @@ steps = st.lists(
         st.tuples(st.just("slice"), st.sampled_from(["a", "b"]), st.sampled_from(["n2", "n3"]), slice_pods),
         st.tuples(st.just("node"), st.sampled_from(list(CIDRS)), st.sampled_from(["192.0.2.1", "192.0.2.9"]), st.booleans(), st.booleans()),
         st.tuples(st.just("node gone"), st.sampled_from(list(CIDRS))),
+        st.tuples(
+            st.just("tunnels"), st.sampled_from(list(CIDRS)), st.lists(st.sampled_from(TEXTS), max_size=2, unique=True)
+        ),
         st.tuples(st.just("right"), st.sampled_from(["shop", "lab"]), st.sampled_from(RIGHTS)),
     ),
     max_size=12,
@@ -97,11 +104,20 @@ def take(model, holders, step):
             holders.replace_slice(name, where, pods)
             model.slices[name] = pods
         case "node", name, address, tells, ready:
-            fresh = node(name, address, None if tells else [], ready=ready)
+            fresh = node(
+                name,
+                address,
+                None if tells else [],
+                ready=ready,
+                tunnels=["10.1.1.1"] if address == "192.0.2.9" else [],
+            )
             holders.replace(model.nodes.get(name), fresh)
             model.nodes[name] = fresh
         case "node gone", name:
             holders.replace(model.nodes.pop(name, None), None)
+        case "tunnels", name, addresses:
+            model.tunnels[name] = tuple(map(ip_address, addresses))
+            holders.tell_tunnels(name, f"0.{name}", model.tunnels[name])
         case "right", namespace, allowed:
             model.allowed[namespace] = allowed
             holders.entitle(namespace, allowed)
@@ -269,3 +285,67 @@ def test_a_pod_that_yields_keeps_its_address_while_nobody_else_claims_it():
     assert holder_of(holders, "10.9.0.1") == "stale"
     holders.replace_slice("t", "n2", [pod("other", "n2", ["10.9.0.1"], terminating=True)])
     assert holder_of(holders, "10.9.0.1") is Stranger.DISPUTED
+
+
+def tunnelled(*networks):
+    holders = Holders(tuple(map(ip_network, networks)))
+    for name in ("n1", "n2"):
+        holders.replace(None, node(name, f"192.0.2.{name[1]}"))
+    return holders
+
+
+def test_the_end_of_a_tunnel_is_its_nodes():
+    """As flannel has it: an address of the node inside its own pod network, which its Node doesn't list."""
+    holders = tunnelled()
+    holders.take_changed()
+    holders.tell_tunnels("n2", "0.n2", [ip_address("10.1.2.0")])
+    assert holder_of(holders, "10.1.2.0") == "n2"
+    assert {str(at): who.name for at, who in changed(holders).items()} == {"10.1.2.0": "n2"}
+    holders.tell_tunnels("n2", "0.n2", [])
+    assert holders.of(ip_address("10.1.2.0")) is Stranger.UNKNOWN
+    assert changed(holders) == {ip_address("10.1.2.0"): None}
+
+
+def test_a_node_speaks_only_for_itself():
+    """It has no end of a tunnel among another node's pods, none that a pod has, and none outside of pod networks."""
+    holders = tunnelled()
+    holders.replace_slice("0.n2", "n2", [pod("a", "n2", ["10.1.2.1"])])
+    holders.tell_tunnels("n1", "0.n1", [ip_address(at) for at in ("10.1.2.0", "10.1.2.1", "192.0.2.2", "203.0.113.9")])
+    assert holders.of(ip_address("10.1.2.0")) is Stranger.UNKNOWN
+    assert holder_of(holders, "10.1.2.1") == "a"
+    assert holder_of(holders, "192.0.2.2") == "n2"
+    assert holders.of(ip_address("203.0.113.9")) is None
+    holders.tell_tunnels("n2", "0.n2", [ip_address("10.1.2.1")])
+    assert holder_of(holders, "10.1.2.1") == "a"
+
+
+def test_where_addresses_are_managed_elsewhere_the_only_one_that_tells_of_a_tunnel_has_it():
+    """As Calico has it: blocks of pools, which have nothing to do with the nodes' podCIDRs."""
+    holders = tunnelled("10.1.0.0/16")
+    at = ip_address("10.1.77.64")
+    holders.tell_tunnels("n1", "0.n1", [at])
+    assert holder_of(holders, "10.1.77.64") == "n1"
+    holders.tell_tunnels("n2", "0.n2", [at])
+    assert holders.of(at) is Stranger.UNKNOWN, "two of them claim it"
+    holders.replace(node("n2", "192.0.2.2"), None)
+    assert holder_of(holders, "10.1.77.64") == "n1"
+    holders.replace(node("n1", "192.0.2.1"), node("n1", "192.0.2.1", tunnels=["10.1.77.65"]))
+    assert {holder_of(holders, f"10.1.77.{at}") for at in (64, 65)} == {"n1"}
+    holders.replace_slice("0.n1", "n1", [pod("a", "n1", ["10.1.77.64"])])
+    assert holder_of(holders, "10.1.77.64") == "a"
+
+
+def test_a_node_without_pod_networks_has_no_say_about_those_of_another():
+    """A node that was taken could say that a neighbour's address is of a pod of its own, by whatever name."""
+    holders = filled(victim := pod("a", "n2", ["10.1.2.1"]))
+    holders.replace(None, node("n3"))
+    holders.take_changed()
+    holders.replace_slice("0.n3", "n3", [replace(victim, labels={KEY: "db"})])
+    assert (holder_of(holders, "10.1.2.1"), holders.of(ip_address("10.1.2.1")).labels) == ("a", {KEY: "web"})
+    assert {who.labels[KEY] for who in changed(holders).values()} == {"web"}
+    holders.replace(node("n2"), node("n2", cidrs=[]))
+    assert holder_of(holders, "10.1.2.1") is Stranger.DISPUTED
+    holders.take_changed()
+    holders.replace(node("n2", cidrs=[]), node("n2"))
+    assert holder_of(holders, "10.1.2.1") == "a"
+    assert ip_address("10.1.2.1") in changed(holders)

@@ -22,11 +22,12 @@ def pods(draw, node="n1"):
     return Pod(uid, namespace, name, node, "Running", addresses, labels, workload, terminating=draw(st.booleans()))
 
 
-@given(st.lists(pods(), max_size=20, unique_by=lambda pod: pod.uid))
-def test_what_is_rendered_is_read_again(held):
-    raw = slices.render("panorama", "panorama-x-0", "n1", held, [KEY, "app"])
+@given(st.lists(pods(), max_size=20, unique_by=lambda pod: pod.uid), st.sets(ADDRESSES, max_size=3))
+def test_what_is_rendered_is_read_again(held, own):
+    raw = slices.render("panorama", "panorama-x-0", "n1", held, [KEY, "app"], addresses=own)
     found = slices.parse(raw)
     assert (found.name, found.node, found.problems) == ("panorama-x-0", "n1", ())
+    assert set(found.addresses) == own
     kept = {pod.uid: {key: pod.labels[key] for key in (KEY, "app") if key in pod.labels} for pod in held}
     assert {pod.uid: pod.labels for pod in found.pods} == kept
     assert {pod.uid: (pod.namespace, pod.name, pod.addresses, pod.workload, pod.terminating) for pod in found.pods} == {
@@ -48,6 +49,35 @@ def test_a_name_belongs_to_its_node_and_number():
     assert slices.number_of("panorama", "other", name) is None
     assert slices.number_of("panorama", "a" * 253, f"{name[:-2]}0012") is None
     assert slices.number_of("panorama", "a" * 253, "panorama") is None
+
+
+@pytest.mark.parametrize(
+    ("node", "name", "number"),
+    [
+        ("n1", "0.n1", 0),
+        ("n1", "12.n1", 12),
+        ("0.n1", "0.0.n1", 0),
+        ("n1", "0.0.n1", None),
+        ("n1", "00.n1", None),
+        ("n1", "0.n2", None),
+        ("n1", ".n1", None),
+        ("n1", "n1", None),
+        ("n1", "-1.n1", None),
+        ("n1", "panorama-b1946ac92492d234-0", None),
+    ],
+)
+def test_a_name_says_whether_the_node_itself_tells_a_slice(node, name, number):
+    assert slices.own_number(node, name) == number
+    assert slices.PodSlice(name, node, ()).is_own is (number is not None)
+
+
+@pytest.mark.parametrize("bad", [1, "10.1.0.1", ["10.1.0.300"], [1], ["10.1.0.1"] * 65, {"a": 1}])
+def test_addresses_of_the_node_that_make_no_sense_are_none_and_told(bad):
+    found = slices.parse({"metadata": {"name": "s"}, "spec": {"node": "n1", "pods": [GOOD], "addresses": bad}})
+    assert (found.addresses, [pod.name for pod in found.pods]) == ((), ["cart"])
+    (problem,) = found.problems
+    assert "PodSlice 's'" in problem
+    assert len(problem) < 400
 
 
 GOOD = {"uid": "1", "namespace": "shop", "name": "cart", "workload": "cart", "addresses": ["10.1.0.9"]}

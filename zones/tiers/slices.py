@@ -1,7 +1,7 @@
-"""PodSlices: which pods have which addresses, from the bridge to every node but their own. Pure.
+"""PodSlices: which pods have which addresses, from each node's agent to every other node. Pure.
 
-They say what a pod is, not which zone it is in: each enforcer judges that itself, for all pods alike. The bridge
-renders them, the enforcer parses them; nothing that one holds makes the reader fail.
+They say what a pod is, not which zone it is in: each enforcer judges that itself, for all pods alike. For a node whose
+agent doesn't speak the bridge does. Nothing that a slice holds makes the reader fail.
 """
 
 from __future__ import annotations
@@ -18,23 +18,49 @@ from zones.net import IPAddress
 from zones.tiers.native import API_VERSION, TIER_LABEL
 
 POD_SLICE, PLURAL = "PodSlice", "podslices"
-MOST_PODS = 100
+MOST_PODS, MOST_ADDRESSES = 100, 64
 _MOST_READ = 255
 _NODE_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class PodSlice:
-    """Some pods of one node. `problems`: what in it could not be read, and so is in no zone."""
+    """Some pods of one node. `problems`: what in it could not be read, and so is in no zone.
+
+    `addresses`: what the node has itself inside of pod networks, the ends of tunnels.
+    """
 
     name: str
     node: str
     pods: tuple[Pod, ...]
     problems: tuple[str, ...] = ()
+    addresses: tuple[IPAddress, ...] = ()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the node itself tells this: by admission it alone writes slices with such a name."""
+        return own_number(self.node, self.name) is not None
+
+
+def own_name(node: str, number: int) -> str:
+    """Of what a node tells itself, numbered from 0. By the number first nobody can take another node's: `0.n1`."""
+    return f"{number}.{node}"
+
+
+def own_number(node: str, name: str) -> int | None:
+    number, _, rest = name.partition(".")
+    return int(number) if rest == node and number.isdecimal() and own_name(node, int(number)) == name else None
+
+
+def is_own(raw: Mapping[str, Any]) -> bool:
+    """Of an object, whether the node itself has written it."""
+    spec = raw.get("spec")
+    node = spec.get("node") if isinstance(spec, Mapping) else None
+    return isinstance(node, str) and own_number(node, str(raw["metadata"]["name"])) is not None
 
 
 def name_of(tier: str, node: str, number: int) -> str:
-    """A node's slices are numbered from 0; a node's name may be too long to be part of another."""
+    """Of what the bridge tells for a node, numbered from 0; a node's name may be too long to be part of another."""
     return f"{tier}-{digest(node)[:_NODE_DIGITS]}-{number}"
 
 
@@ -44,14 +70,25 @@ def number_of(tier: str, node: str, name: str) -> int | None:
     return int(number) if number.isdecimal() and name_of(tier, node, int(number)) == f"{start}-{number}" else None
 
 
-def render(tier: str, name: str, node: str, pods: Iterable[Pod], labels: Sequence[str]) -> Json:
+def render(
+    tier: str,
+    name: str,
+    node: str,
+    pods: Iterable[Pod],
+    labels: Sequence[str],
+    *,
+    addresses: Iterable[IPAddress] = (),
+) -> Json:
     """The object. `labels`: the keys that enforcers need, the zone's among them."""
+    spec: Json = {"node": node}
+    if own := sorted(map(str, addresses)):
+        spec["addresses"] = own
     entries = [entry(pod, labels) for pod in sorted(pods, key=lambda pod: (pod.namespace, pod.name, pod.uid))]
     return {
         "apiVersion": API_VERSION,
         "kind": POD_SLICE,
         "metadata": {"name": name, "labels": {TIER_LABEL: tier}},
-        "spec": {"node": node, "pods": entries},
+        "spec": spec | {"pods": entries},
     }
 
 
@@ -87,7 +124,8 @@ def parse(raw: Mapping[str, Any]) -> PodSlice:
             pods.append(found)
         else:
             problems.append(f"{where}: {found}; it is in no zone")
-    return PodSlice(name, intern(node), tuple(pods), tuple(problems))
+    own, bad = _own_addresses(spec.get("addresses", [])) if isinstance(spec, Mapping) else ((), ())
+    return PodSlice(name, intern(node), tuple(pods), (*problems, *(f"{where}: {each}" for each in bad)), own)
 
 
 def uids(raw: Mapping[str, Any]) -> tuple[str, ...]:
@@ -120,6 +158,16 @@ def _pod(told: object, node: str) -> Pod | str:
         workload=intern(workload),
         terminating=told.get("terminating") is True,
     )
+
+
+def _own_addresses(texts: object) -> tuple[tuple[IPAddress, ...], tuple[str, ...]]:
+    """Of the node itself, and why there are none."""
+    if not isinstance(texts, list) or len(texts) > MOST_ADDRESSES:
+        return (), (f"a node has up to {MOST_ADDRESSES} addresses in a list, not {str(texts)[:100]}",)
+    try:
+        return tuple(dict.fromkeys(map(_address, texts))), ()
+    except ValueError as error:
+        return (), (f"the node's addresses: {error}",)
 
 
 def _is_text(value: object) -> TypeGuard[str]:
