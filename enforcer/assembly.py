@@ -10,6 +10,7 @@ from pathlib import Path
 from enforcer.cluster import podevents
 from enforcer.cluster.eventwriter import EventWriter
 from enforcer.cluster.podevents import PodEvents
+from enforcer.cluster.slicewriter import SliceWriter
 from enforcer.cluster.view import View, selectors
 from enforcer.cluster.watch import Cluster
 from enforcer.enforcement import Enforcement, Kernel, Pace
@@ -36,8 +37,10 @@ from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
 from enforcer.shipping.ship import appetite, sender
 from enforcer.shipping.spool import Spool
+from enforcer.wire import netlink
 from enforcer.wire.netlink import NflogSocket
 from zones.net import AddressSet
+from zones.zone import Zoning
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -142,8 +145,18 @@ def service(
             unseen=bridges.problems,
             event_writer=EventWriter(pod_events, cluster) if told.enabled else None,
             ends=ends,
+            slice_writer=_slice_writer(settings, view, cluster, enforcement),
         )
     )
+
+
+def _slice_writer(settings: Settings, view: View, cluster: Cluster, enforcement: Enforcement) -> SliceWriter:
+    def labels() -> tuple[str, ...]:
+        """The key by which the tier that is in force knows zones, and those that flow records carry."""
+        zoning = enforcement.held.policy.zoning if enforcement.held else Zoning()
+        return zoning.label_key, *settings.flows.labels
+
+    return SliceWriter(view, cluster, labels, netlink.LocalAddresses())
 
 
 def _log_reader(settings: Settings, reporter: Reporter, outbox: Outbox, enforcement: Enforcement) -> LogReader:

@@ -6,6 +6,7 @@ EnforcerError
 │   └── SpoolUnusableError            the spool directory can't be written at start
 ├── ClusterError                      the API server; the last good rules stay in the kernel
 │   ├── ClusterRefusedError           it refused our credentials or rights
+│   │   └── ClusterMissingError       it has no such object or kind
 │   └── ExpiredError                  the changes since that resource version are gone: list again
 ├── KernelError                       the kernel; what was in force stays in force
 │   ├── LoadError                     it refused rules
@@ -64,6 +65,10 @@ class ClusterError(EnforcerError):
 
 class ClusterRefusedError(ClusterError):
     """The API server refused our credentials or rights, or doesn't know the kind: only an administrator can help."""
+
+
+class ClusterMissingError(ClusterRefusedError):
+    """404: there is no such object, or no such kind."""
 
 
 class ExpiredError(ClusterError):

@@ -74,6 +74,7 @@ class Service:
         tasks |= {"log": lambda: parts.log.run(self._names), "tell": self._tell}
         tasks |= {"write": parts.outbox.write, "report": report.run}
         tasks |= {"events": parts.event_writer.run} if parts.event_writer is not None else {}
+        tasks |= {"slices": parts.slice_writer.run} if parts.slice_writer is not None else {}
         if (ends := parts.ends) is not None:
             tasks["ends"] = lambda: ends.run(self._names)
         return tasks | {f"ship {delivery.name}": delivery.deliver for delivery in parts.deliveries}
@@ -103,6 +104,8 @@ class Service:
             self._named = None
             if self.parts.view.fold(change):
                 self.parts.enforcement.heard()
+            if self.parts.slice_writer is not None and (kind is Kind.PODS or self.parts.view.own_slices.changed):
+                self.parts.slice_writer.look()
 
     def _names(self) -> Names:
         """Made anew when the policy is another one, or what is known of pods and nodes has changed."""
@@ -175,6 +178,8 @@ class Service:
         for delivery in self.parts.deliveries:
             with suppress(Exception):
                 await delivery.sender.close()
+        if self.parts.slice_writer is not None:
+            self.parts.slice_writer.close()
         with suppress(Exception):
             await self.parts.cluster.close()
         _log.info("stopped; the rules stay in force")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from enforcer.cluster.eventwriter import EventWriter
+from enforcer.cluster.slicewriter import SliceWriter
 from enforcer.cluster.view import Change, Kind, View
 from enforcer.enforcement import Enforcement
 from enforcer.logreader import LogReader
@@ -42,3 +43,4 @@ class Parts:
     event_writer: EventWriter | None = None
     unseen: Callable[[Iterable[IPAddress]], list[str]] = lambda _: []
     ends: EndReader | None = None
+    slice_writer: SliceWriter | None = None

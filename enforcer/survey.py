@@ -110,5 +110,6 @@ class Survey:
         spool = self.parts.outbox.trouble
         spool_problem = spool and f"the spool's disk takes nothing ({spool}): what is recorded is kept in memory"
         ends_problem = "" if self.parts.ends is None else self.parts.ends.problem
-        told = self.parts.log.problem, ends_problem, self.serve_problem, spool_problem, *self._unseen
+        slices_problem = "" if self.parts.slice_writer is None else self.parts.slice_writer.problem
+        told = self.parts.log.problem, slices_problem, ends_problem, self.serve_problem, spool_problem, *self._unseen
         return [each for each in told if each]

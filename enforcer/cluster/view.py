@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from enforcer.cluster.nodeslices import NodeSlices
+from enforcer.cluster.ownslices import OwnSlices
 from enforcer.cluster.parts import Parts
 from zones import decode
 from zones.canonical import Json
 from zones.decode import Decoded, Namespace
 from zones.holders import Holders
 from zones.inventory import Inventory, Node, Pod
-from zones.net import IPNetwork
+from zones.net import IPAddress, IPNetwork
 from zones.tiers import slices
 from zones.tiers.native import ADDRESS_SET, API_VERSION, PLURALS, POLICY_CHUNK, TIER, TIER_LABEL
 
@@ -112,6 +114,8 @@ class View:
     _allowed: dict[str, frozenset[str] | None] = field(default_factory=dict)
     _seen: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
     holders: Holders = field(init=False)
+    own_slices: OwnSlices = field(init=False)
+    _slices: NodeSlices = field(init=False)
     generation: int = 0
     """Counts the changes of the tier's objects."""
     pages: int = 0
@@ -119,6 +123,8 @@ class View:
 
     def __post_init__(self) -> None:
         self.holders = Holders(self.networks)
+        self.own_slices = OwnSlices(self.tier, self.node)
+        self._slices = NodeSlices(self.holders)
 
     @property
     def complete(self) -> bool:
@@ -148,6 +154,17 @@ class View:
         """Of this node."""
         pods: Mapping[str, Pod] = self._items[Kind.PODS]
         return pods.values()
+
+    def uid_of_node(self) -> str:
+        """Of this node's Node; empty where there is none."""
+        return self._uids[Kind.NODES].get(self.node, "")
+
+    def tunnel_ends(self, local: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
+        """Which of the machine's addresses are inside of pod networks, and not told by its Node."""
+        node = self._items[Kind.NODES].get(self.node)
+        told = frozenset[IPAddress]() if node is None else frozenset(node.addresses)
+        ends = (at for at in local if at not in told and self.holders.may_have(at, self.node))
+        return tuple(sorted(ends, key=str))[: slices.MOST_ADDRESSES]
 
     def count(self, kind: Kind) -> int:
         return len(self._items[kind])
@@ -219,11 +236,16 @@ class View:
     def _keep_slice(self, raw: Json) -> None:
         """Of this node itself the watch of its pods tells the truth. Another tier's slices aren't for us."""
         found = slices.parse(raw)
-        if not self._is_ours(Kind.SLICES, raw) or (found.node and found.node == self.node):
+        if not self._is_ours(Kind.SLICES, raw):
             self._forget(Kind.SLICES, found.name)
             return
         self._items[Kind.SLICES][found.name] = found.node
-        self.holders.replace_slice(found.name, found.node, found.pods)
+        if found.node and found.node == self.node:
+            self._slices.forget(found.name)
+            self.own_slices.saw(raw)
+            return
+        self.own_slices.lost(found.name)
+        self._slices.keep(found)
         if found.problems:
             self._problems[Kind.SLICES, found.name] = found.problems
 
@@ -254,8 +276,9 @@ class View:
     def _forget(self, kind: Kind, key: str) -> None:
         gone = self._items[kind].pop(key, None)
         self._uids[kind].pop(key, None)
-        if kind is Kind.SLICES and gone is not None:
-            self.holders.replace_slice(key, gone, ())
+        if kind is Kind.SLICES:
+            self._slices.forget(key)
+            self.own_slices.lost(key)
         if isinstance(gone, Namespace):
             self._entitle(Namespace(gone.name))
         self._hold(gone, None)

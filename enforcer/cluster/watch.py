@@ -9,7 +9,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import structlog
 
 from enforcer.cluster.kubeclient import client, config
 from enforcer.cluster.view import Change, Changed, Kind, Listed
-from enforcer.errors import ClusterError, ClusterRefusedError, ExpiredError, InputError
+from enforcer.errors import ClusterError, ClusterMissingError, ClusterRefusedError, ExpiredError, InputError
 from enforcer.patience import Patience
 from enforcer.sockets import Sockets
 from zones.canonical import Json
@@ -32,8 +32,8 @@ _LONG = frozenset({Kind.SLICES, Kind.CHUNKS, Kind.SETS})
 WATCH_SECONDS = (240, 480)
 _GRACE_SECONDS = 30
 _TYPES = {"ADDED": False, "MODIFIED": False, "DELETED": True}
-_REFUSED = frozenset({401, 403, 404})
-_GONE = 410
+_REFUSED = frozenset({401, 403})
+_MISSING, _GONE = 404, 410
 _FIELD_MANAGER, _APPLY = "zone-enforcer", "application/apply-patch+yaml"
 # A cluster whose bridge is older has none of these; a node's own pods are enforced without them.
 _MAY_BE_MISSING = frozenset({Kind.SLICES})
@@ -180,6 +180,17 @@ class Cluster:
         found = json.loads(await self._read("GET", f"{Kind.NODES.value}/{node}", {}))
         return ({"apiVersion": "v1", "kind": "Node", "name": node, "uid": found["metadata"]["uid"]},)
 
+    async def put_slice(self, name: str, body: Json | None) -> Json:
+        """Write a PodSlice of this node, or delete it. Returns it as the API server has it now."""
+        path = f"{Kind.SLICES.value}/{name}"
+        if body is None:
+            with suppress(ClusterMissingError):
+                await self._read("DELETE", path, {})
+            return {}
+        query = {"fieldManager": _FIELD_MANAGER, "force": "true"}
+        answer: Json = json.loads(await self._read("PATCH", path, query, body, _APPLY))
+        return answer
+
     async def post(self, event: Json) -> None:
         """Write a Kubernetes Event, or what has become of it: applied by its name, it may be written again."""
         metadata = event["metadata"]
@@ -243,6 +254,8 @@ async def _error(response: aiohttp.ClientResponse, asked: str) -> ClusterError:
     message = f"{asked}: HTTP {response.status} {' '.join(text.split())}".strip()
     if response.status == _GONE:
         return ExpiredError(message)
+    if response.status == _MISSING:
+        return ClusterMissingError(message)
     if response.status in _REFUSED:
         return ClusterRefusedError(message)
     wish = response.headers.get("Retry-After", "")

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from mocks.lab import Lab, Outcome, Probe, measure, unavailable
+from enforcer.cluster.view import Kind, Listed, View
+from enforcer.wire import netlink
+from mocks.lab import Lab, Outcome, Probe, measure, overlay, unavailable
 from tests.enforcer.world import World
 from zones.inventory import Node
 from zones.policy import Entry, Policy, Verdict, usual_infrastructure
@@ -45,9 +47,9 @@ def allowing(*pairs):
     )
 
 
-def outcomes(source, target, expected):
+def outcomes(source, target, expected, port=80):
     """Of TCP and UDP over both families. What is to come about may take its time on a busy machine."""
-    tries = [Probe(source, ip, 80, each) for each in ("tcp", "udp") for ip in (target.ip, target.ip6)]
+    tries = [Probe(source, ip, port, each) for each in ("tcp", "udp") for ip in (target.ip, target.ip6)]
     return set(measure(tries, 20.0 if expected is Outcome.ALLOWED else 1.0))
 
 
@@ -66,3 +68,65 @@ def test_a_new_pod_has_the_zone_of_its_own_though_a_lost_node_still_lists_its_ad
         node.enforce(policy, inventory)
         wanted = Outcome.ALLOWED if expected else Outcome.TIMEOUT
         assert outcomes(p0, p1, wanted) == {wanted}
+
+
+@pytest.fixture(scope="module")
+def overlaid():
+    """Two nodes with a VXLAN between them, a pod behind a node port of the other one; the agent on n1."""
+    reason = unavailable()
+    if reason is not None:
+        pytest.fail(reason)
+    with ExitStack() as stack:
+        world = World(stack.enter_context(Lab("vxlan")))
+        overlay.vxlan([world.n1, world.n2])
+        for transport in ("tcp", "udp"):
+            world.lab.service(80, [world.machines["p2"]], node_port=30080, transport=transport)
+        yield world, stack.enter_context(world.enforcing())
+
+
+def with_tunnels(inventory, world):
+    """As each node's agent finds them among the machine's own addresses, and tells the others."""
+    nodes = {}
+    for machine in (world.n1, world.n2):
+        node = inventory.nodes[machine.name]
+        view = View("panorama", node=machine.name)
+        view.fold(Listed(Kind.NODES, [raw_node(each) for each in inventory.nodes.values()]))
+        with machine.netns.inside():
+            nodes[machine.name] = replace(node, tunnels=view.tunnel_ends(netlink.local_addresses()))
+    return replace(inventory, nodes=nodes)
+
+
+def raw_node(node):
+    addresses = [{"type": "InternalIP", "address": str(address)} for address in node.addresses]
+    spec = {"podCIDRs": [str(cidr) for cidr in node.pod_cidrs]}
+    return {"metadata": {"name": node.name, "uid": node.name}, "spec": spec, "status": {"addresses": addresses}}
+
+
+def test_the_end_of_a_tunnel_is_its_node(overlaid):
+    """Another node to a pod, and a node port of another node that is answered here: both come from the tunnel's end."""
+    world, node = overlaid
+    p2, n2 = world.machines["p2"], world.machines["n2"]
+    plain = world.inventory(world.pod("p2", "data"))
+    told = with_tunnels(plain, world)
+    tunnel = overlay.tunnel_of(world.n2)
+    assert {str(each) for each in told.nodes["n2"].tunnels} == {tunnel.ip, tunnel.ip6}
+    for inventory, pairs, wanted in (
+        (told, [("nodes", "data")], Outcome.ALLOWED),
+        (plain, [("nodes", "data")], Outcome.TIMEOUT),
+        (told, [("outside", "data")], Outcome.TIMEOUT),
+    ):
+        node.enforce(allowing(*pairs), inventory)
+        assert outcomes(n2, p2, wanted) == {wanted}
+        assert outcomes(world.machines["corp"], n2, wanted, port=30080) == {wanted}
+
+
+def test_pods_on_both_sides_of_a_tunnel_are_themselves(overlaid):
+    world, node = overlaid
+    q0, p2 = world.machines["q0"], world.machines["p2"]
+    told = with_tunnels(world.inventory(world.pod("p2", "data"), world.pod("q0", "web")), world)
+    for pair, wanted in ((("web", "data"), Outcome.ALLOWED), (("nodes", "data"), Outcome.TIMEOUT)):
+        node.enforce(allowing(pair), told)
+        assert outcomes(q0, p2, wanted) == {wanted}
+    node.enforce(allowing(("nodes", "web")), told)
+    assert outcomes(world.machines["n1"], q0, Outcome.ALLOWED) == {Outcome.ALLOWED}
+    assert outcomes(p2, q0, Outcome.TIMEOUT) == {Outcome.TIMEOUT}
