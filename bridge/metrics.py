@@ -46,7 +46,13 @@ class Metrics:
             "zonebridge_nodes_out_of_sync", "Nodes that are behind for minutes, silent, or without an enforcer."
         )
         self._pods = self._gauge("zonebridge_pods", "Pods with addresses that the leader tells the enforcers of.")
-        self._slices = self._gauge("zonebridge_podslices", "PodSlices that tell of them.")
+        self._slices = self._gauge(
+            "zonebridge_podslices", "PodSlices that tell of them, written by nodes or the bridge."
+        )
+        self._overruled = self._gauge(
+            "zonebridge_nodes_overruled",
+            "Nodes whose own PodSlices are not what their pods are; the bridge speaks for them.",
+        )
         self._writes = Counter(
             "zonebridge_population_writes", "PodSlices and Zones written.", ["cluster"], registry=self._registry
         )
@@ -126,6 +132,7 @@ class Metrics:
         """PodSlices or Zones were written."""
         self._pods.labels(cluster).set(figures.pods)
         self._slices.labels(cluster).set(figures.slices)
+        self._overruled.labels(cluster).set(figures.overruled)
         self._writes.labels(cluster).inc(figures.writes)
 
     def registered(self, cluster: str, figures: Registered) -> None:

@@ -61,6 +61,18 @@ class Assignment:
         same = slices.entry(before, self._labels) == slices.entry(after, self._labels)
         return () if same else (name,)
 
+    def node_of(self, name: str) -> str | None:
+        """Whose pods a slice tells of; None where there is none of that name."""
+        found = self._slices.get(name)
+        return None if found is None else found.node
+
+    def names_of(self, node: str) -> list[str]:
+        """A node's slices."""
+        return [slices.name_of(self._tier, node, number) for number in self._of_node.get(node, ())]
+
+    def pods_of(self, node: str) -> Iterator[Pod]:
+        return (pod for each in self._of_node.get(node, {}).values() for pod in each.pods.values())
+
     def render(self, name: str) -> Json | None:
         """The object; None where there shall be none."""
         found = self._slices.get(name)

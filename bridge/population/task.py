@@ -6,20 +6,23 @@ Only `bridge.service` runs it, while this bridge leads. Nothing is published bef
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from bridge.apiserver import ApiServer
 from bridge.cluster import ZONE, Cluster
-from bridge.errors import ClusterRefusedError, ClusterUnreachableError
+from bridge.errors import ClusterError, ClusterRefusedError, ClusterUnreachableError
+from bridge.plan import Part
 from bridge.population.assignment import Assignment
 from bridge.population.census import Census
 from bridge.population.mirror import Mirror
 from bridge.population.picture import Kind, Population
+from bridge.population.spoken import Spoken
 from bridge.watching import Change, Changed, Listed, Source, follow, pause
 from zones.tiers import slices
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
@@ -29,6 +32,7 @@ Json = dict[str, Any]
 Fold = Callable[[Change], None]
 _ROOT = f"/apis/{API_VERSION}"
 RETRY_REFUSED = 30.0
+_LISTEN, _TOLD = 1.0, 20
 _log = structlog.get_logger()
 
 
@@ -36,7 +40,7 @@ _log = structlog.get_logger()
 class Terms:
     """Of which tier, how zones are known, which labels slices carry besides the zone's; seconds between writes.
 
-    `most`: pods in one slice.
+    `most`: pods in one slice. `clock`: seconds, of which only the difference counts.
     """
 
     tier: str
@@ -45,15 +49,20 @@ class Terms:
     slices_every: float = 0.15
     zones_every: float = 1.0
     most: int = slices.MOST_PODS
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How much there is, and how many objects were written just now."""
+    """How much there is, and how many objects were written just now.
+
+    `overruled`: nodes for which the bridge speaks though they say something themselves.
+    """
 
     pods: int
     slices: int
     writes: int
+    overruled: int = 0
 
 
 Tell = Callable[[Figures], None]
@@ -73,7 +82,8 @@ class Publishing:
         self.population = Population(terms.zoning)
         self._assignment = Assignment(terms.tier, (terms.zoning.label_key, *terms.labels), terms.most)
         self._census = Census(terms.tier, terms.zoning.default)
-        self._slices = Mirror(slices.POD_SLICE, door, self._assignment.render)
+        self._spoken = Spoken(terms.zoning.label_key, self._assignment.pods_of, terms.clock)
+        self._slices = Mirror(slices.POD_SLICE, door, self._wanted)
         self._zones = Mirror(ZONE, door, self._census.render)
         self._zones.touch(*self._census)
         self._slices_due, self._zones_due = asyncio.Event(), asyncio.Event()
@@ -107,6 +117,7 @@ class Publishing:
             await self._follow(group, pods, lambda change: self._see(Kind.PODS, change)).wait()
             self._assignment.settle()
             self._ready.set()
+            group.create_task(self._listen_to_nodes(), name="nodes")
             await self._keep(self._slices, self._slices_due, self._terms.slices_every, tell)
 
     async def _publish_zones(self, tell: Tell) -> None:
@@ -126,6 +137,29 @@ class Publishing:
                 _log.warning("zones not published", error=str(_first(refused)))
             _end_if_cancelled()  # a group that fails while it is cancelled tells the failure alone
             await asyncio.sleep(RETRY_REFUSED)
+
+    def _wanted(self, name: str) -> Json | None:
+        """A slice that the bridge is to write: none for a node that speaks for itself."""
+        node = self._assignment.node_of(name)
+        return None if node is not None and self._spoken.speaks(node) else self._assignment.render(name)
+
+    async def _listen_to_nodes(self) -> None:
+        """Speak for those that don't, or say what isn't so; take away what nodes left behind that are gone."""
+        overruled: frozenset[str] = frozenset()
+        while True:
+            self._look()
+            if now := frozenset(self._spoken.overruled) - overruled:
+                _log.warning("these nodes' own slices are not what their pods are", nodes=sorted(now)[:_TOLD])
+            overruled = frozenset(self._spoken.overruled)
+            for name in self._spoken.left(self.population.nodes or ()):
+                await self._remove(name)
+            await asyncio.sleep(_LISTEN)
+
+    async def _remove(self, name: str) -> None:
+        try:
+            await Cluster(self._api).delete(Part(slices.POD_SLICE, name))
+        except ClusterError as error:
+            _log.warning("a slice of a node that is gone was not deleted", name=name, error=str(error))
 
     def _of_tier(self) -> dict[str, str]:
         return {"labelSelector": f"{TIER_LABEL}={self._terms.tier}"}
@@ -148,6 +182,8 @@ class Publishing:
         for move in self.population.fold(kind, change):
             before, after = (None if member is None else member.pod for member in (move.before, move.after))
             self._slices.touch(*self._assignment.change(before, after))
+            for pod in filter(None, (before, after)):
+                self._spoken.stir(pod.node)
             self._zones.touch(*self._census.move(move))
         self._look()
 
@@ -155,7 +191,11 @@ class Publishing:
         if not self._ready.is_set():
             for raw in change.objects if isinstance(change, Listed) else ():
                 self._assignment.adopt(raw)
-        self._slices.saw(change)
+        self._spoken.fold(change)
+        if isinstance(change, Listed):
+            self._slices.saw(replace(change, objects=[raw for raw in change.objects if not slices.is_own(raw)]))
+        elif not slices.is_own(change.raw):
+            self._slices.saw(change)
         self._look()
 
     def _see_zones(self, change: Change) -> None:
@@ -170,6 +210,9 @@ class Publishing:
         self._look()
 
     def _look(self) -> None:
+        if self._ready.is_set():
+            for node in self._spoken.look():
+                self._slices.touch(*self._assignment.names_of(node))
         if self._slices.dirty:
             self._slices_due.set()
         if self._zones.dirty:
@@ -192,7 +235,13 @@ class Publishing:
                 due.set()
                 await asyncio.sleep(pause(failures, error))
                 failures += 1
-            tell(Figures(len(self.population), len(self._assignment), mirror.take_writes()))
+            mine = sum(
+                not self._spoken.speaks(node)
+                for node in map(self._assignment.node_of, self._assignment.names())
+                if node
+            )
+            total, overruled = mine + len(self._spoken), len(self._spoken.overruled)
+            tell(Figures(len(self.population), total, mirror.take_writes(), overruled))
             await asyncio.sleep(every)
 
 

@@ -84,6 +84,7 @@ def _probes():
     """For each policy a write that it alone refuses."""
     yield "zonebridge-tier", "POST", "/apis/zonebridge.io/v1alpha1/addresssets", _address_set()
     yield "zonebridge-nodestates", "POST", "/apis/zonebridge.io/v1alpha1/nodestates", _node_state()
+    yield "zonebridge-podslices", "POST", "/apis/zonebridge.io/v1alpha1/podslices", _pod_slice()
     yield "zonebridge-zones", "POST", "/api/v1/namespaces/probe/pods", pod("p", {"zonebridge.io/zone": "elsewhere"})
     yield "zonebridge-addresses", "PATCH", "/api/v1/namespaces/probe/pods/probe/status", {"status": {"phase": "Failed"}}
     yield "zonebridge-namespaces", "POST", "/api/v1/namespaces", namespace("p", **{"zonebridge.io/zones": "*"})
@@ -107,6 +108,11 @@ def _address_set() -> dict:
 
 def _node_state() -> dict:
     return {"apiVersion": "zonebridge.io/v1alpha1", "kind": "NodeState", "metadata": {"name": "probe"}, "spec": {}}
+
+
+def _pod_slice() -> dict:
+    spec = {"node": "probe", "pods": []}
+    return {"apiVersion": "zonebridge.io/v1alpha1", "kind": "PodSlice", "metadata": {"name": "0.probe"}, "spec": spec}
 
 
 def _await_policies(kube: RealKube) -> None:

@@ -16,6 +16,7 @@ from zones.zone import Entitlement, Zoning, allowed_zones
 
 pytestmark = pytest.mark.apiserver
 
+APPLY = "application/apply-patch+yaml"
 KEY, ANNOTATION = "zonebridge.io/zone", "zonebridge.io/zones"
 ANNOTATIONS = (None, "", "web", " web , data ", "*", "web,*", " * ", ",", "web,,data", "webfront", "WEB", "default",
                "web\ndata", "\tweb\n", "\u00a0web", "web;data", "**", "data,default")  # fmt: skip
@@ -269,6 +270,41 @@ def test_an_enforcer_reports_for_its_own_node(admin, guarded, somebody):
             f"{states}/own-node/status", json={"status": {"revision": 3}}, headers=headers
         ).raise_for_status()
     assert admin.delete(f"{states}/own-node").is_success
+
+
+def test_an_enforcer_tells_of_its_own_nodes_pods(admin, guarded):
+    extra = {"Impersonate-Extra-authentication.kubernetes.io%2fnode-name": "own.node"}
+    path = "/apis/zonebridge.io/v1alpha1/podslices/3.own.node"
+    body = {
+        "apiVersion": "zonebridge.io/v1alpha1",
+        "kind": "PodSlice",
+        "metadata": {"name": "3.own.node", "labels": {"zonebridge.io/tier": "panorama"}},
+        "spec": {"node": "own.node", "addresses": ["10.9.9.0"], "pods": []},
+    }
+    applied = {"headers": extra | {"Content-Type": APPLY}, "params": {"fieldManager": "zone-enforcer", "force": "true"}}
+    with guarded.client(ENFORCER, AUTHENTICATED) as enforcer:
+        for addresses in (["10.9.9.0"], ["10.9.9.0", "10.9.9.1"]):
+            spec = body["spec"] | {"addresses": addresses}
+            answer = enforcer.patch(path, json=body | {"spec": spec}, **applied).raise_for_status()
+            assert answer.json()["spec"] == spec
+        stolen = enforcer.patch(path, json=body | {"spec": {"node": "other", "pods": []}}, **applied)
+        assert stolen.status_code == 403
+        enforcer.delete(path, headers=extra).raise_for_status()
+
+
+@pytest.mark.parametrize("plural", ["podslices", "nodestates"])
+def test_what_a_node_has_said_goes_away_with_the_node(admin, guarded, plural):
+    """By Kubernetes itself, which asks the policies too."""
+    name, kind = ("0.gone", "PodSlice") if plural == "podslices" else ("gone", "NodeState")
+    made = {"apiVersion": "zonebridge.io/v1alpha1", "kind": kind, "metadata": {"name": name}}
+    path = f"/apis/zonebridge.io/v1alpha1/{plural}"
+    claim = {"Impersonate-Extra-authentication.kubernetes.io%2fnode-name": "gone"}
+    with guarded.client(ENFORCER, AUTHENTICATED) as enforcer:
+        spec = {"node": "gone", "pods": []} if plural == "podslices" else {}
+        enforcer.post(path, json=made | {"spec": spec}, headers=claim).raise_for_status()
+    collector = {"Impersonate-User": "system:serviceaccount:kube-system:generic-garbage-collector"}
+    collector["Impersonate-Group"] = "system:masters"  # its role isn't what is tried here
+    admin.delete(f"{path}/{name}", headers=collector).raise_for_status()
 
 
 def test_a_tier_whose_zoning_is_not_what_admission_checks_is_refused(admin):

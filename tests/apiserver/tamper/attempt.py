@@ -25,6 +25,7 @@ class By(StrEnum):
     POD_SECURITY = "PodSecurity"
     TIER = "`zonebridge-tier`"
     STATES = "`zonebridge-nodestates`"
+    SLICES = "`zonebridge-podslices`"
     ZONES = "`zonebridge-zones`"
     ADDRESSES = "`zonebridge-addresses`"
     NAMESPACES = "`zonebridge-namespaces`"

@@ -14,7 +14,14 @@ IN_SYNC = {"status": {"tier": "panorama", "revision": 9, "problems": []}}
 ANOTHER_CHUNK = next(part for part in NEW.parts if part["kind"] == "PolicyChunk")
 
 ZONE = ours("Zone", "mine", {"zone": "mine", "known": True})
-LENDING = ours("PodSlice", "panorama-mine", {"node": "n1", "pods": []})
+SLICES = f"{OURS}/podslices"
+
+
+def of_node(name: str, node: str) -> dict:
+    return ours("PodSlice", name, {"node": node, "pods": []})
+
+
+LENDING = of_node("panorama-mine", "n1")
 
 ATTEMPTS = (
     Attempt("developer-creates-tier", DEVELOPER, "create a Tier", By.RBAC, (post(f"{OURS}/tiers", OTHER),)),
@@ -37,7 +44,10 @@ ATTEMPTS = (
     Attempt("operator-relabels-chunk", OPERATOR, "take the tier's label from a PolicyChunk", By.TIER, (merge(f"{CHUNKS}/{CHUNK['metadata']['name']}", {"metadata": {"labels": {"zonebridge.io/tier": None}}}),)),
     Attempt("operator-creates-set", OPERATOR, "create an AddressSet of every address", By.TIER, (post(SETS, EVERYTHING),)),
     Attempt("owner-lends-addresses", OWNER, "create a PodSlice that puts addresses into a zone", By.RBAC, (post(f"{OURS}/podslices", LENDING),)),
-    Attempt("operator-lends-addresses", OPERATOR, "create a PodSlice that puts addresses into a zone, delete those that are there", By.TIER, (post(f"{OURS}/podslices", LENDING), delete(f"{OURS}/podslices/panorama-n1"), delete(f"{OURS}/podslices"))),
+    Attempt("operator-lends-addresses", OPERATOR, "create a PodSlice that puts addresses into a zone, delete those that are there", By.SLICES, (post(f"{OURS}/podslices", LENDING), delete(f"{OURS}/podslices/panorama-n1"), delete(f"{OURS}/podslices"))),
+    Attempt("enforcer-tells-of-another-nodes-pods", ENFORCER, "write a PodSlice of another node's pods, or one that another node would write, with an enforcer's token, from a node that was taken", By.SLICES, (post(SLICES, of_node("0.n2", "n2")), apply(f"{SLICES}/0.n2", of_node("0.n2", "n2")), post(SLICES, of_node("0.n2", "n1")), post(SLICES, of_node("0.n1", "n2")), post(SLICES, of_node("0.0.n1", "n1")), post(SLICES, of_node("panorama-mine", "n1"))), "on its node alone"),
+    Attempt("enforcer-takes-the-bridges-slices", ENFORCER, "rewrite or delete a PodSlice that the bridge has written", By.SLICES, (merge(f"{SLICES}/panorama-n1", {"spec": {"node": "n1", "pods": []}, "metadata": {"labels": {"a": "b"}}}), delete(f"{SLICES}/panorama-n1"))),
+    Attempt("token-without-node-tells-of-pods", LOOSE_ENFORCER, "write a PodSlice with a token of the enforcer's account that names no node", By.SLICES, (post(SLICES, of_node("0.n1", "n1")),)),
     Attempt("developer-invents-zone", DEVELOPER, "create a Zone", By.RBAC, (post(f"{OURS}/zones", ZONE),)),
     Attempt("operator-invents-zone", OPERATOR, "create a Zone, change its status, delete it", By.TIER, (post(f"{OURS}/zones", ZONE), merge(f"{OURS}/zones/web/status", {"status": {"pods": 0}}), delete(f"{OURS}/zones/web"))),
     Attempt("enforcer-writes-tier", ENFORCER, "write the Tier and its parts with an enforcer's token, from a node that was taken", By.RBAC, (merge(TIER, {"spec": {"revision": 2}}), post(CHUNKS, ANOTHER_CHUNK), delete(f"{CHUNKS}/{CHUNK['metadata']['name']}"))),

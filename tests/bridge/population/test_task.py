@@ -1,6 +1,8 @@
 """Publishing against an API server, the mock and the real one: what pods are is told, kept told, and nothing else."""
 
 import asyncio
+import time
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -12,6 +14,7 @@ from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
 from tests.bridge.population.stage import CRDS, MERGE, OURS, Stage, becomes
 from tests.realkube import RealKube
+from zones import decode
 from zones.tiers import slices
 from zones.tiers.native import TIER_LABEL
 from zones.zone import Zoning
@@ -145,6 +148,84 @@ def test_leftovers_of_a_time_without_a_bridge_are_removed(stage):
         async with stage.publishing():
             await becomes(stage.told, {"shop/web-1": ("n1", "web", "10.1.0.1")})
             await becomes(stage.zones, {"default": (True, 0, 0), "web": (False, 1, 0)})
+
+    asyncio.run(run())
+
+
+def hasty():
+    """A clock by which nobody is waited for long."""
+    return 20 * time.monotonic()
+
+
+def says(stage, node, *pods, number=0):
+    """As a node's agent writes it; what is there is replaced."""
+    body = slices.render("panorama", slices.own_name(node, number), node, pods, ["zonebridge.io/zone"])
+    query = {"fieldManager": "zone-enforcer", "force": "true"}
+    headers = {"Content-Type": "application/apply-patch+yaml"}
+    path = f"{OURS}/podslices/{body['metadata']['name']}"
+    stage.ask("PATCH", path, json=body, headers=headers, params=query)
+
+
+def pod_of(stage, name):
+    return decode.pod(stage.ask("GET", f"/api/v1/namespaces/shop/pods/{name}")).item
+
+
+def test_a_node_that_speaks_for_itself_is_left_to_itself(stage):
+    async def run():
+        stage.pod("web-1", "10.1.0.1", "web")
+        stage.pod("db-0", "10.1.1.1", "db", node="n2")
+        told = {"shop/web-1": ("n1", "web", "10.1.0.1"), "shop/db-0": ("n2", "db", "10.1.1.1")}
+        async with stage.publishing():
+            await becomes(stage.told, told)
+            says(stage, "n1", pod_of(stage, "web-1"))
+            await becomes(lambda: set(stage.versions()), {"0.n1", slices.name_of("panorama", "n2", 0)})
+            assert stage.told() == told
+            says(stage, "n2", pod_of(stage, "db-0"))
+            await becomes(lambda: set(stage.versions()), {"0.n1", "0.n2"})
+        before = stage.versions()
+        async with stage.publishing():
+            await becomes(stage.zones, {"default": (True, 0, 0), "web": (False, 1, 0), "db": (False, 1, 0)})
+            stage.pod("web-2", "10.1.0.2", "web")
+            says(stage, "n1", pod_of(stage, "web-1"), pod_of(stage, "web-2"))
+            await becomes(stage.zones, {"default": (True, 0, 0), "web": (False, 2, 0), "db": (False, 1, 0)})
+        after = stage.versions()
+        assert {name for name in after if after[name] != before.get(name)} == {"0.n1"}
+
+    asyncio.run(run())
+
+
+def test_for_a_node_that_says_what_is_not_so_the_bridge_speaks_until_it_is_right(mocked):
+    """As of one whose agent has died, or that was taken: in a while, and for good."""
+    name = slices.name_of("panorama", "n1", 0)
+
+    def bridges():
+        return [slices.parse(raw) for raw in mocked.objects("podslices") if raw["metadata"]["name"] == name]
+
+    async def run():
+        mocked.pod("web-1", "10.1.0.1", "web")
+        right = pod_of(mocked, "web-1")
+        says(mocked, "n1", right)
+        async with mocked.publishing(clock=hasty):
+            await becomes(lambda: len(mocked.zones()), 2)
+            assert not bridges()
+            says(mocked, "n1", replace(right, labels={"zonebridge.io/zone": "data"}))
+            await becomes(lambda: [[pod.labels for pod in each.pods] for each in bridges()], [[{"zonebridge.io/zone": "web"}]])  # fmt: skip
+            says(mocked, "n1", right)
+            await becomes(bridges, [])
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(run())
+    assert [entry["nodes"] for entry in logs if "own slices" in entry["event"]] == [["n1"]]
+
+
+def test_what_a_node_that_is_gone_has_left_is_deleted(mocked):
+    async def run():
+        says(mocked, "n1")
+        says(mocked, "n2")
+        async with mocked.publishing(clock=hasty):
+            await becomes(lambda: len(mocked.zones()), 1)
+            mocked.delete("/api/v1/nodes/n1")
+            await becomes(lambda: set(mocked.versions()), {"0.n2"})
 
     asyncio.run(run())
 
