@@ -6,11 +6,13 @@ DEMO_PACKAGES := python3-venv:- nftables:nft iproute2:ip util-linux:nsenter
 RSYSLOG := /usr/lib/$(shell uname -m)-linux-gnu/rsyslog
 TEST_PACKAGES := etcd-server:etcd conntrack:conntrack bsdutils:logger rsyslog:rsyslogd \
   rsyslog-gnutls:$(RSYSLOG)/lmnsd_gtls.so rsyslog-openssl:$(RSYSLOG)/lmnsd_ossl.so --beside
+CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset iptables:iptables libc-bin:ldd \
+  containernetworking-plugins:/usr/lib/cni/host-local
 
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
 
-.PHONY: generate setup demo test test-long check format lock clean packages packages-test bench-siem bench-tier soak soak-siem
+.PHONY: generate setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-siem bench-tier soak soak-siem
 
 setup: $(VENV)/.ready
 
@@ -27,6 +29,9 @@ packages:
 packages-test:
 	@config/install-packages $(DEMO_PACKAGES) $(TEST_PACKAGES)
 
+packages-cluster:
+	@config/install-packages $(DEMO_PACKAGES) $(CLUSTER_PACKAGES)
+
 demo: setup
 	$(AS_ROOT) $(BIN)/python -m tests.demo $(if $(PANORAMA_CONFIG),--panorama-config "$(PANORAMA_CONFIG)") $(if $(DEVICE_GROUP),--device-group "$(DEVICE_GROUP)")
 
@@ -34,6 +39,11 @@ test: packages-test setup check
 	-$(BIN)/python -m tests.realkube build
 	-$(BIN)/python -m tests.chart.programs
 	$(AS_ROOT) $(BIN)/python -m pytest -q
+
+# A whole Kubernetes cluster in namespaces, with the product installed on it: real root, and Go once.
+test-cluster: packages-cluster setup
+	$(BIN)/python -m tests.cluster build
+	$(BIN)/python -m pytest -q -m cluster tests/cluster
 
 test-long: packages-test setup
 	HYPOTHESIS_PROFILE=long $(AS_ROOT) $(BIN)/python -m pytest -q

@@ -177,7 +177,7 @@ class RealKube:
     def _run(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         with self._log(name).open("ab") as log:
             return subprocess.Popen(
-                [*_dies_with_us(), *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
+                [*dies_with_us(), *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
             )
 
     def _wait_ready(self) -> None:
@@ -214,7 +214,7 @@ def _reserve_port() -> socket.socket:
     return made
 
 
-def _dies_with_us() -> list[str]:
+def dies_with_us() -> list[str]:
     """A prefix that has the kernel end a program when the thread that started it ends, however that comes about."""
     setpriv = shutil.which("setpriv")
     if setpriv is None or threading.current_thread() is not threading.main_thread():

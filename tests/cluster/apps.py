@@ -1,0 +1,128 @@
+"""The application teams' workloads on the test cluster: servers for TCP and UDP in three zones and in none. Objects only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.cluster.cluster import PRODUCT_IMAGE
+
+PORT, HOST_PORT = 8080, 8081
+NODE_PORT, LOCAL_NODE_PORT, POD_HOST_PORT = 30080, 30081, 18080
+ZONE = "zonebridge.io/zone"
+NAMESPACES = {"shop": "web,app,data", "plain": None, "host": None}
+# Answers any TCP connection as an HTTP server does that has one page, and sends each datagram back from where it came to.
+SERVER = """
+import asyncio, os, signal, sys
+class Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport): self.transport = transport
+    def datagram_received(self, data, sender): self.transport.sendto(data, sender)
+async def serve(reader, writer):
+    try:
+        while data := await reader.read(4096):
+            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok" if data[:4] == b"GET " else data)
+            await writer.drain()
+    except OSError: pass
+    finally: writer.close()
+async def main(port):
+    loop = asyncio.get_running_loop()
+    await asyncio.start_server(serve, None, port, backlog=512)
+    for address in os.environ["ADDRESSES"].split(","):
+        await loop.create_datagram_endpoint(Echo, (address, port))
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+asyncio.run(main(int(sys.argv[1])))
+"""
+
+
+def everything() -> list[dict[str, Any]]:
+    return [
+        *(namespace(name, zones) for name, zones in NAMESPACES.items()),
+        workload("Deployment", "shop", "web", "web"),
+        service("shop", "web", "web", type="NodePort", nodePort=NODE_PORT),
+        service("shop", "web-local", "web", type="NodePort", nodePort=LOCAL_NODE_PORT, externalTrafficPolicy="Local"),
+        workload("Deployment", "shop", "app", "app"),
+        service("shop", "app", "app"),
+        workload("StatefulSet", "shop", "data", "data"),
+        service("shop", "data", "data"),
+        workload("Deployment", "shop", "worker", "app"),
+        workload("Deployment", "shop", "door", "web", host_port=POD_HOST_PORT),
+        workload("Deployment", "plain", "plain", None),
+        service("plain", "plain", "plain"),
+        workload("DaemonSet", "host", "agent", None, host_network=True),
+    ]
+
+
+def namespace(name: str, zones: str | None) -> dict[str, Any]:
+    annotations = {"zonebridge.io/zones": zones} if zones else {}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": annotations}}
+
+
+def workload(
+    kind: str,
+    where: str,
+    app: str,
+    zone: str | None,
+    replicas: int = 2,
+    *,
+    host_network: bool = False,
+    host_port: int | None = None,
+) -> dict[str, Any]:
+    """One pod on each node."""
+    spec: dict[str, Any] = {
+        "selector": {"matchLabels": {"app": app}},
+        "template": {
+            "metadata": {"labels": {"app": app} | ({ZONE: zone} if zone else {})},
+            "spec": _pod(app, host_network=host_network, host_port=host_port),
+        },
+    }
+    if kind != "DaemonSet":
+        spec["replicas"] = replicas
+    if kind == "StatefulSet":
+        spec |= {"serviceName": app, "podManagementPolicy": "Parallel"}
+    if kind == "Deployment":
+        spec["strategy"] = {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": app, "namespace": where}, "spec": spec}
+
+
+def _pod(app: str, *, host_network: bool, host_port: int | None) -> dict[str, Any]:
+    port = HOST_PORT if host_network else PORT
+    container = {
+        "name": "server",
+        "image": PRODUCT_IMAGE,
+        "command": ["python3", "-I", "-S", "-c", SERVER, str(port)],
+        "env": [{"name": "ADDRESSES", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}],
+        "readinessProbe": {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1},
+        "livenessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 2, "failureThreshold": 5},
+        "resources": {"requests": {"cpu": "5m"}},
+    }
+    if host_port:
+        container["ports"] = [{"containerPort": port, "hostPort": host_port}]
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "hostNetwork": host_network,
+        "terminationGracePeriodSeconds": 2,
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": {"app": app}},
+            }
+        ],
+        "containers": [container],
+    }
+
+
+def service(where: str, name: str, app: str, **spec: Any) -> dict[str, Any]:
+    node_port = spec.pop("nodePort", None)
+    ports = [{"name": each.lower(), "port": PORT, "protocol": each} for each in ("TCP", "UDP")]
+    if node_port:
+        ports = [port | {"nodePort": node_port} for port in ports]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": where},
+        "spec": {"selector": {"app": app}, "ports": ports, "ipFamilyPolicy": "PreferDualStack"} | spec,
+    }

@@ -1,0 +1,59 @@
+"""One real cluster for the whole run, what is installed on it, and what every test of it needs."""
+
+import os
+
+import pytest
+
+from tests.apiserver.programs import Unavailable
+from tests.cluster import machine
+from tests.cluster.apps import everything
+from tests.cluster.cluster import Cluster
+from tests.cluster.installation import Installation
+from tests.cluster.policy import configuration
+from tests.cluster.programs import programs
+
+TIMINGS = pytest.StashKey[dict[str, float]]()
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig):
+    """Two nodes, up and empty. A machine that can't have it is told so; in CI, parts that are missing are a failure."""
+    if reason := machine.unavailable():
+        pytest.skip(f"no cluster on this machine: {reason}")
+    found = programs()
+    if isinstance(found, Unavailable):
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(found.reason)
+    with Cluster(found, configuration()) as made:
+        pytestconfig.stash[TIMINGS] = made.timings
+        yield made
+
+
+@pytest.fixture(scope="session")
+def apps(cluster):
+    """The application teams' workloads, before the product comes."""
+    cluster.apply(*everything())
+    cluster.wait(lambda: running(cluster), "every workload is ready", 90)
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def installation(apps):
+    return Installation(apps)
+
+
+@pytest.fixture
+def installed(installation):
+    """The product in force with its usual settings, whatever an earlier test did to it."""
+    installation.install()
+    return installation
+
+
+def running(cluster):
+    workloads = [each for kind in ("deployments", "statefulsets") for each in cluster.objects(kind)]
+    return all(each["status"].get("readyReplicas") == each["spec"]["replicas"] for each in workloads)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if timings := config.stash.get(TIMINGS, {}):
+        shown = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items())
+        terminalreporter.line(f"seconds after the cluster's start: {shown}")

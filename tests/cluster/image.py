@@ -1,0 +1,221 @@
+"""The product's image without a registry, as an archive that `ctr images import` takes.
+
+Two layers: this machine's Python with the pinned requirements (kept in the user's cache), and the product's own wheel.
+The steps are a user's: `pip wheel`, `pip install --require-hashes` of what requirements.lock pins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from tests.apiserver.gobuild import cache_root
+
+ROOT = Path(__file__).parents[2]
+SITE = "opt/zonebridge"
+ENVIRONMENT = ("PATH=/usr/local/bin:/usr/bin:/bin", f"PYTHONPATH=/{SITE}", "PYTHONSAFEPATH=1")
+NOT_NEEDED = (
+    "test",
+    "idlelib",
+    "tkinter",
+    "turtledemo",
+    "ensurepip",
+    "lib2to3",
+    "config-*",
+    "site-packages",
+    "dist-packages",
+)
+LOADED_BY_NAME = ("libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2")
+PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Layers, lowest first, as tar files, and what the image is called and runs."""
+
+    tag: str
+    layers: tuple[Path, ...]
+    config: dict[str, Any]
+
+    def write(self, target: Path) -> Path:
+        """The archive, in the form of `docker save`."""
+        digests = [f"sha256:{_sha256(layer)}" for layer in self.layers]
+        config = json.dumps(
+            {
+                "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
+                "os": "linux",
+                "config": self.config,
+                "rootfs": {"type": "layers", "diff_ids": digests},
+            }
+        ).encode()
+        name = f"{hashlib.sha256(config).hexdigest()}.json"
+        names = [f"layer-{number}.tar" for number in range(len(self.layers))]
+        manifest = json.dumps([{"Config": name, "RepoTags": [self.tag], "Layers": names}]).encode()
+        with tarfile.open(target, "w") as archive:
+            _add(archive, name, config)
+            for layer, inside in zip(self.layers, names, strict=True):
+                archive.add(layer, inside)
+            _add(archive, "manifest.json", manifest)
+        return target
+
+
+def product(tag: str, folder: Path) -> Path:
+    """The product's image, as an archive in this folder."""
+    layers = dependencies(), _wheel(folder)
+    return Image(tag, layers, {"Env": list(ENVIRONMENT)}).write(folder / "zonebridge.image.tar")
+
+
+def program(path: Path, tag: str, folder: Path) -> Path:
+    """An image of nothing but one static program, which it runs."""
+    root = folder / path.name
+    root.mkdir()
+    shutil.copy2(path, root)
+    layer = _pack(root, folder / f"{path.name}.layer.tar")
+    return Image(tag, (layer,), {"Entrypoint": [f"/{path.name}"]}).write(folder / f"{path.name}.image.tar")
+
+
+# -- the lower layer
+
+
+def dependencies() -> Path:
+    """The layer that is kept, made now where it isn't there yet."""
+    pins = requirements()
+    digest = hashlib.sha256(f"{pins}{sys.version}{Path(__file__).read_text()}".encode()).hexdigest()[:12]
+    layer = cache_root() / "cluster" / f"image-{digest}.tar"
+    if not layer.exists():
+        layer.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=layer.parent, prefix=".image-") as folder:
+            root = Path(folder) / "root"
+            _lay_python(root)
+            _install(root, pins, Path(folder))
+            _lay_libraries(root)
+            _pack(root, Path(folder) / "layer.tar").rename(layer)
+    return layer
+
+
+def requirements() -> str:
+    """Those pins of requirements.lock that the product itself needs, with their hashes."""
+    wanted: set[str] = set()
+    ahead = ["zonebridge"]
+    while ahead:
+        for text in metadata.requires(ahead.pop()) or ():
+            needed = Requirement(text)
+            name = _normal(needed.name)
+            if name not in wanted and (needed.marker is None or needed.marker.evaluate({"extra": ""})):
+                wanted.add(name)
+                ahead.append(name)
+    pins = re.split(r"^(?=[A-Za-z0-9])", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
+    return "".join(pin for pin in pins if _normal(re.split(r"[=\[ ]", pin, maxsplit=1)[0]) in wanted)
+
+
+def _install(root: Path, pins: str, folder: Path) -> None:
+    (folder / "requirements.txt").write_text(pins)
+    _pip("install", "--require-hashes", "--no-deps", "--target", root / SITE, "-r", folder / "requirements.txt")
+    shutil.rmtree(root / SITE / "bin", ignore_errors=True)
+
+
+def _lay_python(root: Path) -> None:
+    """The interpreter that runs the tests, with its standard library, in /usr/local."""
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    programs = root / "usr/local/bin"
+    programs.mkdir(parents=True)
+    shutil.copy2(Path(sys.executable).resolve(), programs / name)
+    (programs / "python3").symlink_to(name)
+    shutil.copytree(
+        sysconfig.get_path("stdlib"),
+        root / "usr/local/lib" / name,
+        ignore=shutil.ignore_patterns(*NOT_NEEDED, "*.a"),
+        symlinks=True,
+    )
+    zones = Path("/usr/share/zoneinfo")
+    if zones.exists():
+        shutil.copytree(zones, root / zones.relative_to("/"), symlinks=True)
+    for path in ("tmp", "etc", "var/lib", "run", "proc", "sys", "dev"):
+        (root / path).mkdir(parents=True, exist_ok=True)
+    (root / "etc/passwd").write_text(PASSWD)
+
+
+def _lay_libraries(root: Path) -> None:
+    """What the interpreter and its modules are linked with, where the linker looks for them."""
+    linked = [root / "usr/local/bin/python3", *root.rglob("*.so"), *root.rglob("*.so.*")]
+    shown = subprocess.run(["ldd", *linked], capture_output=True, text=True, check=False).stdout
+    paths = {Path(path) for path in re.findall(r"(/\S+) \(0x", shown)}
+    beside = {path.parent / name for path in paths for name in LOADED_BY_NAME if (path.parent / name).exists()}
+    for path in {path for path in paths | beside if not path.is_relative_to(root)}:
+        target = root / path.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path.resolve(), target)
+
+
+# -- the upper layer
+
+
+def _wheel(folder: Path) -> Path:
+    """The product's own wheel, installed; built from a copy, as building writes into the tree."""
+    copy, root = folder / "source", folder / "root"
+    for name in ("bridge", "enforcer", "zones"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, copy)
+    _pip("wheel", "--no-deps", "--wheel-dir", folder, copy)
+    (wheel,) = folder.glob("*.whl")
+    _pip("install", "--no-deps", "--target", root / SITE, wheel)
+    programs = root / "usr/local/bin"
+    programs.mkdir(parents=True)
+    for script in (root / SITE / "bin").iterdir():
+        _, _, body = script.read_text().partition("\n")
+        (programs / script.name).write_text(f"#!/usr/local/bin/python3\n{body}")
+        (programs / script.name).chmod(0o755)
+    shutil.rmtree(root / SITE / "bin")
+    return _pack(root, folder / "wheel.layer.tar")
+
+
+def _pip(*arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)]
+    subprocess.run(command, check=True, env=os.environ | {"PIP_ROOT_USER_ACTION": "ignore"})
+
+
+def _pack(root: Path, target: Path) -> Path:
+    with tarfile.open(target, "w") as layer:
+        layer.add(root, ".", filter=_for_everybody)
+    return target
+
+
+def _for_everybody(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Root's, and readable by all, whatever the umask was here."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = "root"
+    member.mode |= 0o555 if member.isdir() or member.mode & 0o100 else 0o444
+    if member.name == "./tmp":
+        member.mode = 0o1777
+    return member
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,176 @@
+"""zonebridge on the test cluster, installed as the documentation says: the kinds, the Secrets, an overlay of config/deploy.
+
+It changes nothing but a site's own settings. Nothing here looks into the product's processes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.addresses import OUTSIDE
+from tests.cluster.cluster import Cluster
+from tests.cluster.outside import SIEM_PORT, TOKEN
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE, ENFORCER_NAMESPACE = "zonebridge-system", "zonebridge-enforcer"
+TIER = "panorama"
+DEVICE_GROUP = "example"
+BRIDGE = {
+    "panorama": {
+        "hosts": [OUTSIDE.ip],
+        "apiKeyFile": "/etc/zonebridge/panorama/api-key",
+        "caFile": "/etc/zonebridge/panorama/ca.pem",
+        "pollInterval": "1s",
+    },
+    "clusters": [{"name": "example", "deviceGroup": DEVICE_GROUP, "inCluster": True, "tier": TIER}],
+    "zones": {"networks": {"untrust": ["0.0.0.0/0", "::/0"]}},
+}
+ENFORCER = {
+    "cluster": "example",
+    "tier": TIER,
+    "mode": "enforce",
+    "metrics": {"address": "127.0.0.1:9469"},
+    "destinations": [
+        {
+            "name": "splunk",
+            "type": "hec",
+            "url": f"https://{OUTSIDE.ip}:{SIEM_PORT}",
+            "tokenFile": "/etc/zonebridge/siem/token",
+            "caFile": "/etc/zonebridge/siem/ca.pem",
+            "acknowledge": True,
+        }
+    ],
+}
+
+
+class Installation:
+    """The product on a cluster. `bridge` and `enforcer` are the two settings files, in force from the next `apply`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.folder = cluster.folder / "site"
+        self.bridge: dict[str, Any] = dict(BRIDGE)
+        self.enforcer: dict[str, Any] = dict(ENFORCER)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.folder.mkdir()
+        shutil.copytree(ROOT / "config" / "deploy", self.folder / "deploy")
+        secrets = self.folder / "secrets"
+        secrets.mkdir(mode=0o700)
+        outside = self.cluster.outside
+        (secrets / "api-key").write_text(outside.api_key)
+        shutil.copy(outside.panorama_ca, secrets / "ca.pem")
+        (secrets / "token").write_text(TOKEN)
+        shutil.copy(outside.siem.ca_file, secrets / "siem-ca.pem")
+
+    # -- the steps of an installation
+
+    def install(self) -> None:
+        """Everything, first observed and then enforced on every node. What is there already stays."""
+        self.bridge, self.enforcer = dict(BRIDGE), dict(ENFORCER)
+        if not self.in_sync():
+            self.apply_kinds()
+            self.set_mode("observe")
+        self.set_mode("enforce")
+
+    def set_mode(self, mode: str) -> None:
+        """Roll the enforcers out with this mode, and wait until every node has the tier in it."""
+        self.enforcer["mode"] = mode
+        self.apply()
+        self.wait_rolled_out()
+        self.wait_in_sync()
+
+    def apply_kinds(self) -> None:
+        """The kinds, and the Secrets that are there before the programs are."""
+        self.cluster.kubectl("apply", "-f", str(ROOT / "config" / "crd"))
+        self.cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+        self.cluster.kubectl("apply", "-f", str(self.folder / "deploy" / "namespace.yaml"))
+        secrets = self.folder / "secrets"
+        siem = (f"token={secrets / 'token'}", f"ca.pem={secrets / 'siem-ca.pem'}")
+        for namespace, name, files in (
+            (NAMESPACE, "zonebridge-panorama", (f"api-key={secrets / 'api-key'}", f"ca.pem={secrets / 'ca.pem'}")),
+            (NAMESPACE, "zonebridge-siem", siem),
+            (ENFORCER_NAMESPACE, "zone-enforcer-siem", siem),
+        ):
+            command = ["create", "secret", "generic", name, "-n", namespace, "--dry-run=client", "-o", "yaml"]
+            secret = self.cluster.kubectl(*command, *(f"--from-file={file}" for file in files))
+            self.cluster.kubectl("apply", "-f", "-", stdin=secret)
+
+    def apply(self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True) -> None:
+        """The overlay, or those of its objects that are wanted."""
+        self._write_overlay()
+        objects = list(yaml.safe_load_all(self.cluster.kubectl("kustomize", str(self.folder))))
+        self.cluster.apply(*filter(wanted, objects))
+
+    def _write_overlay(self) -> None:
+        (self.folder / "zonebridge.yaml").write_text(yaml.safe_dump(self.bridge, sort_keys=False))
+        (self.folder / "enforcer.yaml").write_text(yaml.safe_dump(self.enforcer, sort_keys=False))
+        generators = [
+            {"name": name, "namespace": namespace, "behavior": "replace", "files": [file]}
+            for name, namespace, file in (
+                ("zonebridge-settings", NAMESPACE, "zonebridge.yaml"),
+                ("zone-enforcer-settings", ENFORCER_NAMESPACE, "enforcer.yaml"),
+            )
+        ]
+        overlay = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": ["deploy"],
+            "configMapGenerator": generators,
+        }
+        (self.folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay, sort_keys=False))
+
+    def uninstall(self) -> None:
+        """What the API server has of us, and after that what nodes have: as if we had never been there."""
+        self._write_overlay()
+        for target in (("-k", str(self.folder)), ("-f", str(ROOT / "config" / "crd"))):
+            self.cluster.kubectl("delete", *target, "--ignore-not-found", "--wait=true")
+        for node in self.cluster.nodes.values():
+            node.run(["nft", "delete", "table", "inet", "zonebridge"])
+            node.require(["rm", "-rf", "/var/lib/zonebridge"])
+
+    # -- looking
+
+    def revision(self) -> int:
+        """The tier's target revision; 0 before there is one."""
+        shown = self.cluster.control.try_kubectl("get", "tiers.zonebridge.io", TIER, "-o", "jsonpath={.spec.revision}")
+        return int(shown.stdout or 0) if shown.returncode == 0 else 0
+
+    def state(self, node: str) -> dict[str, Any]:
+        """What a node's enforcer reports."""
+        return self._status("nodestates", node)
+
+    def _status(self, kind: str, name: str) -> dict[str, Any]:
+        """The status of an object of ours; empty where there is none, or no such kind yet."""
+        shown = self.cluster.control.try_kubectl("get", f"{kind}.zonebridge.io", name, "-o", "json")
+        return json.loads(shown.stdout).get("status", {}) if shown.returncode == 0 else {}
+
+    def in_sync(self) -> bool:
+        """Whether every node has the tier's target revision in its kernel, in the mode of the settings."""
+        wanted = (self.revision(), self.enforcer["mode"])
+        states = [self.state(name) for name in self.cluster.nodes] if wanted[0] else [{}]
+        return all((state.get("revision"), state.get("mode")) == wanted for state in states)
+
+    def wait_rolled_out(self, seconds: float = 120) -> None:
+        """Until every pod of ours is the one that was asked for last, and ready."""
+        for namespace, workload in (
+            (NAMESPACE, "deployment/zonebridge"),
+            (ENFORCER_NAMESPACE, "daemonset/zone-enforcer"),
+        ):
+            self.cluster.kubectl("rollout", "status", "-n", namespace, workload, f"--timeout={seconds:.0f}s")
+
+    def wait_in_sync(self, seconds: float = 90.0) -> float:
+        return self.cluster.wait(self.in_sync, "the tier is in force on every node", seconds)
+
+    def enforcer_pod(self, node: str) -> dict[str, Any]:
+        """The enforcer's pod on a node."""
+        pods = self.cluster.objects("pods", ENFORCER_NAMESPACE, "app.kubernetes.io/name=zone-enforcer")
+        (pod,) = (each for each in pods if each["spec"].get("nodeName") == node)
+        return pod
