@@ -62,6 +62,8 @@ format: setup
 generate: setup
 	$(BIN)/python -m tools.manifests
 	$(BIN)/python -m tools.schema
+	$(BIN)/python -m tools.dashboards
+	$(BIN)/python -m tools.chartreadme
 
 # Pins every dependency with its hashes; no index address gets into the file.
 lock:

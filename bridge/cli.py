@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from bridge import inquiry, logs, offline, overview
+from bridge import cli_cluster, inquiry, logs, offline, overview
 from bridge.apiserver import Access
 from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
 from bridge.explain import explanation_json, explanation_lines
@@ -35,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Makes a Kubernetes cluster one more Panorama device group.",
 )
+app.command("flush-nodes")(cli_cluster.flush_nodes)
 
 
 class CompileOutput(StrEnum):

@@ -14,6 +14,7 @@ BridgeError
 │   ├── ClusterRefusedError           it refused our credentials, rights or object
 │   └── ClusterConflictError          another writer changed the object first: read again
 ├── SecretError                       a secret's file is missing, empty or no text; whoever needs it says what follows
+├── RemovalError                      nodes keep their rules, although they should be removed
 ├── RegistrationBlockedError          somebody else stands in the way of registering the cluster: tried again
 ├── RevisionRefusedError              what the manager says must not be published; the last good tier stays
 └── UndecidedError                    a question that can't be answered from what was given
@@ -98,6 +99,10 @@ class ClusterConflictError(ClusterError):
 
 class SecretError(BridgeError):
     """A secret that the settings name can't be had. The message names its file and never what is in it."""
+
+
+class RemovalError(BridgeError):
+    """The rules are not gone from every node; the message says from which."""
 
 
 class RegistrationBlockedError(BridgeError):

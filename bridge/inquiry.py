@@ -38,6 +38,13 @@ def usual_kubeconfig(environment: Mapping[str, str]) -> Path:
     return Path(first) if first else Path.home() / ".kube" / "config"
 
 
+def where_we_are(given: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """The kubeconfig to use; None in a pod, which has its service account."""
+    if given is None and "KUBERNETES_SERVICE_HOST" in environment and "KUBECONFIG" not in environment:
+        return None
+    return given or usual_kubeconfig(environment)
+
+
 def from_configuration(compiled: Compiled, question: Question, zoning: Zoning) -> Explanation:
     """Raises RevisionRefusedError, UndecidedError, InputError."""
     flow = flow_of(question, zoning)

@@ -13,7 +13,7 @@ from enforcer.settings import load as load_enforcer
 from tests.apiserver.installed import BRIDGE_NAMESPACE, CONFIG, ENFORCER_NAMESPACE
 from tests.chart.conftest import built
 from tests.chart.helm import CHART, REQUIRED, HelmError, named, settings
-from tools import manifests, schema
+from tools import chartreadme, manifests, schema
 
 pytestmark = pytest.mark.chart
 
@@ -231,3 +231,7 @@ def test_everything_that_is_packaged_is_in_the_chart(helm, tmp_path):
     listed = subprocess.run(["tar", "tzf", package], capture_output=True, text=True, check=True).stdout.split()
     assert {f"zonebridge/files/crd/{path.name}" for path in (CONFIG / "crd").iterdir()} <= set(listed)
     assert "zonebridge/values.schema.json" in listed
+
+
+def test_the_table_of_values_is_that_of_the_file():
+    assert chartreadme.FILE.read_text() == chartreadme.text(), "config/chart/README.md: run make generate"
