@@ -23,6 +23,7 @@ NAMES = (
     "rbac-administrators",
     "admission-tier",
     "admission-zones",
+    "admission-cluster",
     "admission-installation",
     "bridge",
     "enforcer",

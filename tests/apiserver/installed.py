@@ -26,6 +26,7 @@ OPERATOR = {
     "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": STANDARD_VERBS}],
 }
 MERGE = "application/merge-patch+json"
+API_SERVER_SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 IN_FORCE_SECONDS = 60
 
 
@@ -89,12 +90,40 @@ def _probes():
     yield "zonebridge-addresses", "PATCH", "/api/v1/namespaces/probe/pods/probe/status", {"status": {"phase": "Failed"}}
     yield "zonebridge-namespaces", "POST", "/api/v1/namespaces", namespace("p", **{"zonebridge.io/zones": "*"})
     yield (
+        "zonebridge-nodes",
+        "POST",
+        "/api/v1/nodes",
+        {"metadata": {"name": "p"}, "spec": {"podCIDRs": ["10.9.0.0/24"]}},
+    )
+    yield "zonebridge-api-server", "POST", API_SERVER_SLICES, api_server_slice("203.0.113.10")
+    yield "zonebridge-workloads", "POST", "/api/v1/namespaces/probe/pods", _courier()
+    external = {"metadata": {"name": "p"}, "spec": {"ports": [{"port": 1}], "externalIPs": ["203.0.113.1"]}}
+    yield "zonebridge-services", "POST", "/api/v1/namespaces/probe/services", external
+    yield (
         "zonebridge-system",
         "POST",
         f"/api/v1/namespaces/{BRIDGE_NAMESPACE}/pods",
         restricted_pod("p", serviceAccountName="zonebridge"),
     )
     yield "zonebridge-installation", "DELETE", f"/api/v1/namespaces/{BRIDGE_NAMESPACE}", None
+
+
+def api_server_slice(address: str) -> dict:
+    """What the API server itself keeps, where it is at more than its own machine's loopback address."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "kubernetes", "namespace": "default"},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address]}],
+        "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}],
+    }
+
+
+def _courier() -> dict:
+    made = pod("p")
+    made["spec"]["containers"][0]["livenessProbe"] = {"tcpSocket": {"host": "192.0.2.1", "port": 80}}
+    return made
 
 
 def _address_set() -> dict:

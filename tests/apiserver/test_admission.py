@@ -108,7 +108,6 @@ def copied(name, values):
     selector = {"matchExpressions": [{"key": "name", "operator": "In", "values": names}]}
     policy["metadata"] = binding["metadata"] = {"name": name}
     policy["spec"]["matchConstraints"]["namespaceSelector"] = selector
-    policy["spec"]["matchConstraints"]["resourceRules"].pop()  # the Tier has the installed settings
     binding["spec"]["policyName"] = name
     return policy, binding
 

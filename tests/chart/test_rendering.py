@@ -124,11 +124,12 @@ def test_a_bridge_of_many_clusters_keeps_its_own_list(helm3, tmp_path):
     assert [each["name"] for each in yaml.safe_load(told["data"]["zonebridge.yaml"])["clusters"]] == ["a"]
 
 
-def test_admission_checks_the_zoning_that_the_settings_have(helm3):
+@pytest.mark.parametrize("policy", ["zonebridge-zones", "zonebridge-zoning"])
+def test_admission_checks_the_zoning_that_the_settings_have(helm3, policy):
     zones = named(
         helm3.template("bridge.settings.zones.default=open", "bridge.settings.zones.entitlement=annotated"),
         "ValidatingAdmissionPolicy",
-        "zonebridge-zones",
+        policy,
     )
     assert [each["expression"] for each in zones["spec"]["variables"][:3]] == [
         "'zonebridge.io/zone'",

@@ -187,7 +187,7 @@ def allow_by_network_policy(people: People) -> None:
         people[ADMINISTRATOR].get(f"{RBAC}/clusterroles/{name}").json() for name in ("zonebridge", "zone-enforcer")
     ]
     groups = {group for role in roles for rule in role["rules"] for group in rule["apiGroups"]}
-    assert groups == {"", "zonebridge.io", "events.k8s.io"}
+    assert groups == {"", "zonebridge.io", "events.k8s.io", "discovery.k8s.io"}
 
 
 def tell_tales(people: People) -> None:

@@ -17,7 +17,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.apiserver.installed import BRIDGE, BRIDGE_NAMESPACE, ENFORCER_NAMESPACE, namespace, pod, restricted_pod
+from tests.apiserver.installed import (
+    API_SERVER_SLICES,
+    BRIDGE,
+    BRIDGE_NAMESPACE,
+    ENFORCER_NAMESPACE,
+    api_server_slice,
+    namespace,
+    pod,
+    restricted_pod,
+)
 from tests.realkube import RealKube
 from zones.policy import Entry, Policy, Verdict
 from zones.rules import Origin
@@ -44,7 +53,7 @@ EDIT = [
 """Each person's name, and with it a client of `People`."""
 DEVELOPER, OWNER, OPERATOR, ADMINISTRATOR = "developer", "owner", "operator", "administrator"
 NODE, OTHER_NODE, ENFORCER, LOOSE_ENFORCER = "node n1", "node n2", "enforcer of n1", "enforcer's token without a node"
-ANYBODY = "a pod of shop"
+ANYBODY, NEW_NODE = "a pod of shop", "node n3"
 
 
 class People:
@@ -66,7 +75,7 @@ class People:
         admin.post("/apis/zonebridge.io/v1alpha1/tiers", json=tier().tier).raise_for_status()
         for name in (DEVELOPER, OWNER, OPERATOR):
             self._keep(name, self._with_certificate(name))
-        for name, node in ((NODE, "n1"), (OTHER_NODE, "n2")):
+        for name, node in ((NODE, "n1"), (OTHER_NODE, "n2"), (NEW_NODE, "n3")):
             groups = ["system:nodes", "system:authenticated"]
             self._keep(name, self.kube.client(f"system:node:{node}", groups))
         self._keep(ENFORCER, self._with_token(ENFORCER_NAMESPACE, "zone-enforcer", self._enforcer_pod()))
@@ -144,6 +153,11 @@ def _shop():
         yield f"/api/v1/namespaces/{where}/serviceaccounts", {"metadata": {"name": "default"}}
     for node in ("n1", "n2"):
         yield "/api/v1/nodes", {"metadata": {"name": node}, "spec": {"podCIDRs": [f"10.1.{node[1]}.0/24"]}}
+    yield API_SERVER_SLICES, api_server_slice("192.0.2.10")
+    yield "/api/v1/nodes", {"metadata": {"name": "n3"}}  # which has no pod network yet
+    for name, kind in (("web", "ClusterIP"), ("balanced", "LoadBalancer")):
+        ports = {"ports": [{"port": 443}], "selector": {"app": "web"}, "type": kind}
+        yield "/api/v1/namespaces/shop/services", {"metadata": {"name": name}, "spec": ports}
     web = {"zonebridge.io/zone": "web"}
     yield "/api/v1/namespaces/shop/pods", pod("web", web, nodeName="n1")
     yield "/api/v1/namespaces/shop/pods", pod("waiting", web)

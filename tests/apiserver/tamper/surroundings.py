@@ -1,0 +1,79 @@
+"""Attempts on what the tier trusts beside itself: nodes, the API server's endpoints, probes, owners, Services' addresses."""
+
+from tests.apiserver.installed import API_SERVER_SLICES, api_server_slice, pod
+from tests.apiserver.tamper.attempt import Attempt, By, Json, Request, delete, merge, post, put
+from tests.apiserver.tamper.people import DEVELOPER, NEW_NODE, OPERATOR, OTHER_NODE, OWNER, workload
+
+NODES = "/api/v1/nodes"
+SHOP = "/api/v1/namespaces/shop"
+WEB = {"zonebridge.io/zone": "web"}
+ENDPOINTS = "/api/v1/namespaces/default/endpoints"
+ADDRESSES = "a node's addresses are reported by its own kubelet"
+NETWORKS = "a node's pod networks are assigned by the cluster's controllers"
+COURIER = "names a host, which the kubelet would call from the node"
+CONTROLLER = "a pod's controller is the application that Panorama knows it by"
+EXTERNAL = "takes what every node sends there"
+FOREIGN = [{"type": "InternalIP", "address": "203.0.113.10"}]
+PAYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "ReplicaSet",
+    "name": "orders-db-7d9f8c6b5d",
+    "uid": "made-up",
+    "controller": True,
+}
+SLICE = api_server_slice("203.0.113.10")
+
+
+def node(name: str, **spec: object) -> Json:
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec}
+
+
+def addressed(name: str) -> Request:
+    return merge(f"{NODES}/{name}/status", {"status": {"addresses": FOREIGN}})
+
+
+def probing(**container: object) -> Json:
+    made = pod("courier", WEB)
+    made["spec"]["containers"][0] |= container
+    return made
+
+
+def templated(version: str, kind: str) -> Request:
+    made = workload(version, kind, "courier", WEB)
+    template = made["spec"].get("jobTemplate", made)["spec"]["template"]
+    template["spec"]["containers"][0]["livenessProbe"] = {"tcpSocket": {"host": "10.1.1.200", "port": 80}}
+    return post(f"/apis/{version}/namespaces/shop/{kind.lower()}s", made)
+
+
+def service(name: str, **spec: object) -> Json:
+    return {"metadata": {"name": name}, "spec": {"ports": [{"port": 443}], "selector": {"app": "mine"}} | spec}
+
+
+HTTP = {"httpGet": {"host": "169.254.169.254", "port": 80, "path": "/latest"}}
+TCP = {"tcpSocket": {"host": "10.1.1.200", "port": 80}}
+CALLS = (
+    probing(livenessProbe=HTTP),
+    probing(readinessProbe=TCP),
+    probing(startupProbe=HTTP),
+    probing(lifecycle={"postStart": HTTP}),
+    probing(lifecycle={"preStop": TCP}),
+)
+SIDECAR = pod("courier", WEB)
+SIDECAR["spec"]["initContainers"] = [{"name": "side", "image": "i", "restartPolicy": "Always", "livenessProbe": TCP}]
+
+ATTEMPTS = (
+    Attempt("node-registers-with-pod-networks", NEW_NODE, "a node that was taken registers anew with pod networks of its choice, `0.0.0.0/0`", By.NODES, (post(NODES, node("n3", podCIDR="0.0.0.0/0", podCIDRs=["0.0.0.0/0", "::/0"])),), NETWORKS),
+    Attempt("node-assigns-itself-pod-networks", NEW_NODE, "a node without pod networks patches its own to another's", By.NODES, (merge(f"{NODES}/n3", {"spec": {"podCIDR": "10.1.2.0/24", "podCIDRs": ["10.1.2.0/24"]}}),), NETWORKS),
+    Attempt("node-lists-anothers-addresses", OTHER_NODE, "a node that was taken reports another node's addresses", By.NODE, (addressed("n1"),)),
+    Attempt("operator-makes-a-node-of-a-host", OPERATOR, "list a host outside as an address of a node", By.NODES, (addressed("n1"),), ADDRESSES),
+    Attempt("operator-invents-a-node", OPERATOR, "create a Node with a pod network, or with addresses", By.NODES, (post(NODES, node("mine", podCIDR="10.1.1.0/24", podCIDRs=["10.1.1.0/24"])), post(NODES, node("mine") | {"status": {"addresses": FOREIGN}}))),
+    Attempt("operator-assigns-pod-networks", OPERATOR, "give a Node without pod networks another's", By.NODES, (merge(f"{NODES}/n3", {"spec": {"podCIDR": "10.1.1.0/24", "podCIDRs": ["10.1.1.0/24"]}}),), NETWORKS),
+    Attempt("operator-moves-the-api-server", OPERATOR, "open a database to every pod as an end of the API server", By.API_SERVER, (merge(f"{API_SERVER_SLICES}/kubernetes", {key: SLICE[key] for key in ("endpoints", "ports")}), delete(f"{API_SERVER_SLICES}/kubernetes"), post(ENDPOINTS, {"metadata": {"name": "kubernetes"}, "subsets": []})), "the API server alone says where it answers"),
+    Attempt("developer-sends-the-kubelet", DEVELOPER, "have the kubelet call others: a probe or a hook with a `host`", By.WORKLOADS, (*(post(f"{SHOP}/pods", each) for each in CALLS), post(f"{SHOP}/pods", SIDECAR)), COURIER),
+    Attempt("developer-sends-the-kubelet-by-template", DEVELOPER, "the same in a Deployment, a StatefulSet, a DaemonSet, a Job, a CronJob", By.WORKLOADS, (*(templated("apps/v1", kind) for kind in ("Deployment", "StatefulSet", "DaemonSet")), *(templated("batch/v1", kind) for kind in ("Job", "CronJob"))), COURIER),
+    Attempt("operator-sends-the-kubelet", OPERATOR, "the same, whoever asks", By.WORKLOADS, (post(f"{SHOP}/pods", CALLS[0]),), COURIER),
+    Attempt("developer-takes-an-app-id", DEVELOPER, "another controller for a running pod, and with it another App-ID", By.WORKLOADS, (merge(f"{SHOP}/pods/web", {"metadata": {"ownerReferences": [PAYMENT]}}),), CONTROLLER),
+    Attempt("developer-takes-the-siems-address", DEVELOPER, "a Service with the SIEM's or Panorama's address among its `externalIPs`", By.SERVICES, (post(f"{SHOP}/services", service("mine", externalIPs=["203.0.113.5"])), merge(f"{SHOP}/services/web", {"spec": {"externalIPs": ["203.0.113.5"]}})), EXTERNAL),
+    Attempt("operator-takes-the-siems-address", OPERATOR, "the same with every usual right", By.SERVICES, (put(f"{SHOP}/services/web", service("web", externalIPs=["203.0.113.5"])),), EXTERNAL),
+    Attempt("owner-reports-for-a-load-balancer", OWNER, "the same as a load balancer's address, through `services/status`", By.SERVICES, (merge(f"{SHOP}/services/balanced/status", {"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.5"}]}}}),), "reported by its controller"),
+)  # fmt: skip
