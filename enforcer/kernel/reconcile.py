@@ -84,7 +84,7 @@ class Reconciler:
         self._local_addresses = netlink.LocalAddresses()
         self._own_addresses: tuple[IPAddress, ...] = ()
         self._address_problem = ""
-        self._networks = AddressSet()
+        self._networks = self._own_networks = AddressSet()
         self._wish: _Wish | None = None
         self._told: Membership | None = None
         self._in_force: Ruleset | None = None
@@ -182,7 +182,7 @@ class Reconciler:
         except (KernelError, OSError) as error:
             self._address_problem = f"{_said(error)}; a new address of this node is not known as its own until then"
         self._residents.take(feed, self._own_addresses)
-        self._networks = feed.pod_networks
+        self._networks, self._own_networks = feed.pod_networks, feed.own_networks or self._own_networks
 
     def _converge(
         self, policy: Policy | None, now: datetime, revision: int | None, answer: Answer, *, drifted: bool
@@ -224,15 +224,21 @@ class Reconciler:
         wish = self._wish
         if wish is None or not wish.is_of(policy, stance, now):
             plan = Plan(policy, self._node_name, now, self._options)
-            wish = self._wish = _Wish(policy, stance, plan, self._networks, self._ruleset(policy, stance, plan))
-        elif self._networks != wish.networks or not self._zones(policy) <= wish.plan.members.ids.keys():
-            wish.networks, wish.ruleset = self._networks, self._ruleset(policy, stance, wish.plan)
+            wish = self._wish = _Wish(policy, stance, plan, self._known_networks, self._ruleset(policy, stance, plan))
+        elif self._known_networks != wish.networks or not self._zones(policy) <= wish.plan.members.ids.keys():
+            wish.networks, wish.ruleset = self._known_networks, self._ruleset(policy, stance, wish.plan)
         return wish
+
+    @property
+    def _known_networks(self) -> tuple[AddressSet, AddressSet]:
+        return self._networks, self._own_networks
 
     def _ruleset(self, policy: Policy, stance: Stance, plan: Plan) -> Ruleset:
         rules = plan.ruleset(self._residents.zones(plan.members.zoning), self._networks)
         if policy is _LOCKDOWN and not self._networks:
             rules = strangers.shut(rules, self._options)
+        if policy is _LOCKDOWN:
+            rules = strangers.probed(rules, self._own_networks, self._options)
         chains = {**rules.table.chains, stance.marker: Chain()}
         return replace(rules, table=replace(rules.table, chains=chains))
 
@@ -305,6 +311,7 @@ class Reconciler:
             self._unsaved, self._saved_at, self._kept = False, time.monotonic(), (self._revision, self._in_force)
             members = self._residents.all(self._told, but_own_pods=True)
             kept = strangers.cut_off(self._in_force, self._told, self._options)
+            kept = strangers.probed(kept, self._own_networks, self._options)
             whole = saved.Saved(self._revision, kept.table, members, dict(kept.terminals), self._options)
             self._keeper.keep(whole, thorough=fresh)
 
@@ -332,7 +339,7 @@ class _Wish:
     policy: Policy
     stance: Stance
     plan: Plan
-    networks: AddressSet
+    networks: tuple[AddressSet, AddressSet]
     ruleset: Ruleset
 
     def is_of(self, policy: Policy, stance: Stance, now: datetime) -> bool:

@@ -273,7 +273,10 @@ def test_after_a_node_restart_the_last_good_rules_are_there_before_anybody_is_as
         assert (restored.action, restored.revision, restored.problems) == (Action.FIRST_LOAD, 5, ())
         assert "to data" in {origin.name for origin in restored.ruleset.origins.values()}
         # The node's own pods come back with other addresses: nobody is in a zone for having had one.
-        assert outcomes(world, ("p0", "q1", 80), ("n1", "p0", 80)) == [Outcome.TIMEOUT, Outcome.TIMEOUT]
+        assert outcomes(world, ("p0", "q1", 80), ("p0", "n1", 80)) == [Outcome.TIMEOUT, Outcome.TIMEOUT]
+        assert outcomes(world, ("n1", "p0", 80), ("n1", "p3", 80)) == [Outcome.ALLOWED, Outcome.ALLOWED]  # probes
+        assert outcomes(world, ("n1", "q1", 80)) == [Outcome.TIMEOUT]  # not its own
+        assert outcomes(world, ("n1", "p4", 53), transport="udp") == [Outcome.ALLOWED]
         assert any('"web"' in each for each in listed(world).elements["addresses4"])
         assert second.apply(None, inventory, NOW, answer=Answer.WAITING).action is Action.NONE
         assert second.apply(policy(*BOTH_WAYS), inventory, NOW).action is Action.TAKE_OVER
