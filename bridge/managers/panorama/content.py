@@ -64,7 +64,7 @@ def read_content(path: Path) -> Element:
     """The `<predefined>` part of a file. Raises ConfigurationFileError."""
     what = f"reading predefined content '{path}'"
     try:
-        root = document.parse(document.read_bytes(path))
+        root = document.parse_file(path)
     except document.DocumentError as error:
         raise ConfigurationFileError(f"{what}: {error}") from error
     for place in PLACES:

@@ -9,6 +9,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from bridge.managers.panorama import recognition
+
 MAX_BYTES = 256 * 1024 * 1024
 
 
@@ -43,11 +45,29 @@ def read_bytes(path: Path) -> bytes:
 
 def read(path: Path) -> Element:
     """The `<config>` element of an exported configuration. Raises DocumentError."""
-    root = parse(read_bytes(path))
+    root = parse_file(path)
     config = root if root.tag == "config" else root.find("result/config")
     if config is None:
-        raise DocumentError(f"its root is <{root.tag}>, not <config>: it is no PAN-OS configuration")
+        raise DocumentError(recognition.root_that_is_no_config(root))
+    other = recognition.other_configuration(config)
+    if other is not None:
+        raise DocumentError(other)
     return config
+
+
+def parse_file(path: Path) -> Element:
+    """The root element of a file, packed or not. Raises DocumentError."""
+    try:
+        text = recognition.unpacked(read_bytes(path), MAX_BYTES)
+    except recognition.UnusableError as error:
+        raise DocumentError(str(error)) from error
+    try:
+        return parse(text)
+    except DocumentError as error:
+        known = recognition.text_that_is_no_xml(text)
+        if known is None:
+            raise
+        raise DocumentError(known) from error
 
 
 def entries(parent: Element, path: str) -> Iterator[tuple[str, Element]]:

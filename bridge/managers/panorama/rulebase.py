@@ -44,9 +44,7 @@ def read_file(path: Path, device_group: str, options: ReadOptions | None = None)
     try:
         config = document.read(path)
     except document.DocumentError as error:
-        raise ConfigurationFileError(
-            f"reading Panorama configuration '{path}': {error}; give an export of running-config.xml"
-        ) from error
+        raise ConfigurationFileError(f"reading Panorama configuration '{path}': {error}") from error
     scope = scope_of(config, device_group, ancestors_win=options.ancestors_win, ancestry=options.ancestry)
     return read_scope(scope if options.predefined is None else replace(scope, predefined=options.predefined), options)
 
