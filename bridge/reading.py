@@ -23,7 +23,7 @@ from bridge.plan import Guards
 from zones.compile import Compiled, Options, compile_policy
 from zones.net import AddressSet
 from zones.policy import InfrastructureRule
-from zones.rules import Feed, Rulebase
+from zones.rules import Feed, FeedKind, Rulebase
 from zones.zone import Zoning
 
 _T = TypeVar("_T")
@@ -169,7 +169,7 @@ class Reader:
         if self.last is not None and self.last.version == version:
             return self.last.rulebase
         rulebase = await self._run_blocking(self._manager.rulebase)
-        await self._feeds.want(rulebase.feeds)
+        await self._feeds.want([feed for feed in rulebase.feeds if feed.kind is not FeedKind.PROVIDED])
         return rulebase
 
     async def _read(self, version: str, rulebase: Rulebase, infrastructure: tuple[InfrastructureRule, ...]) -> None:

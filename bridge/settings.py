@@ -189,7 +189,10 @@ class ObjectSettings(_Section):
 
 
 class FeedSettings(_Section):
-    """How FQDNs are resolved and external lists fetched. `nameservers`: instead of the machine's own."""
+    """How FQDNs are resolved and external lists fetched. `nameservers`: instead of the machine's own.
+
+    `provided`: where the site has what Palo Alto Networks gives to firewalls only, by name: a URL or a file.
+    """
 
     nameservers: tuple[IPvAnyAddress, ...] = ()
     ca_file: Path | None = None
@@ -197,6 +200,17 @@ class FeedSettings(_Section):
     max_bytes: Annotated[ByteSize, Field(ge=1024)] = ByteSize(32 * 2**20)
     max_entries: Annotated[int, Field(ge=1)] = 150_000
     max_names: Annotated[int, Field(ge=1)] = 1_000
+    provided: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("provided")
+    @classmethod
+    def _locations(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, location in value.items():
+            if not (name.startswith("panw-") and name.endswith("-list")):
+                raise ValueError(f"'{name}' is none of Palo Alto Networks' lists; they are called panw-…-list")
+            if not location.startswith(("https://", "http://", "/")):
+                raise ValueError(f"{name}: '{location}' is neither a URL nor the path of a file from the root")
+        return value
 
 
 class DnsSettings(_Section):

@@ -23,6 +23,7 @@ from bridge.credentials import read_secret, secret
 from bridge.errors import SettingsError
 from bridge.feeds import Feeds, Fetcher
 from bridge.feeds import Limits as FeedLimits
+from bridge.feeds.fetch import FILE
 from bridge.guard import Guard
 from bridge.leadership import Leadership, Terms
 from bridge.managers import Manager
@@ -194,7 +195,12 @@ def options(settings: Settings, each: ClusterSettings | None) -> Options:
 
 
 def read_options(settings: Settings) -> ReadOptions:
-    return ReadOptions(ancestors_win=settings.objects.ancestors_win, time_zone=settings.time_zone)
+    given = settings.feeds.provided
+    return ReadOptions(
+        ancestors_win=settings.objects.ancestors_win,
+        time_zone=settings.time_zone,
+        provided={name: f"{FILE}{where}" if where.startswith("/") else where for name, where in given.items()},
+    )
 
 
 def panorama_access(settings: PanoramaSettings) -> Access:

@@ -33,6 +33,10 @@ from zones.zone import Zoning
 
 TAG_IGNORE = "k8s-ignore"
 TAG_WIDEN = "k8s-widen"
+PROVIDED = (
+    "is a list that Palo Alto Networks provides to firewalls only; give its content offline with --prefixes, to the "
+    "service with feeds.provided"
+)
 
 _VERDICTS = {
     Action.ALLOW: Verdict.ALLOW,
@@ -110,7 +114,8 @@ def compile_policy(
 ) -> Compiled:
     """The policy of a rulebase. `feeds`: the content of each FQDN and EDL that is known, by name."""
     lists = frozenset(feed.name for feed in rulebase.feeds if feed.kind is not FeedKind.FQDN)
-    compiler = _Compiler(options or Options(), feeds or {}, lists)
+    provided = frozenset(feed.name for feed in rulebase.feeds if feed.kind is FeedKind.PROVIDED)
+    compiler = _Compiler(options or Options(), feeds or {}, lists, provided)
     outcomes = [compiler.rule(rule) for rule in rulebase.rules]
     outcomes += [compiler.default_rule(rule) for rule in (rulebase.intrazone, rulebase.interzone)]
     reports = tuple(report for _, report in outcomes)
@@ -125,6 +130,7 @@ class _Compiler:
     options: Options
     feeds: Mapping[str, AddressSet]
     lists: frozenset[str]
+    provided: frozenset[str]
 
     def rule(self, rule: Rule) -> tuple[Entry | None, RuleReport]:
         reason = self._not_applicable(rule)
@@ -255,13 +261,16 @@ class _Compiler:
         if not member.feeds:
             return member
         known = [self.feeds[name] for name in member.feeds if name in self.feeds]
-        unknown = tuple(Unresolved(name, "has not been resolved") for name in member.feeds if name not in self.feeds)
+        unknown = tuple(Unresolved(name, self._unknown_feed(name)) for name in member.feeds if name not in self.feeds)
         return replace(
             member,
             space=union([member.space, *known]),
             unresolved=member.unresolved + unknown,
             hollow=member.hollow or not all(known),
         )
+
+    def _unknown_feed(self, name: str) -> str:
+        return PROVIDED if name in self.provided else "has not been resolved"
 
     def _traffic(self, rule: Rule, findings: _Findings) -> Iterator[Traffic]:
         services = rule.services

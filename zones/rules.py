@@ -83,11 +83,15 @@ class AddressObject:
 
 
 class FeedKind(StrEnum):
-    """Where a feed's content comes from: a name in the DNS, a list of addresses, a list of names in the DNS."""
+    """Where a feed's content comes from: a name in the DNS, a list of addresses, a list of names in the DNS.
+
+    PROVIDED: a manager's vendor gives it to firewalls only; its content is known where a user gives it.
+    """
 
     FQDN = "fqdn"
     IP_LIST = "ip"
     DOMAIN_LIST = "domain"
+    PROVIDED = "provided"
 
 
 class Period(StrEnum):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
+from pathlib import Path
 
 import dns.asyncresolver
 import dns.exception
@@ -18,6 +19,7 @@ from zones.net import AddressSet, union
 from zones.rules import Feed, FeedKind
 
 AT_ONCE = 20
+FILE = "file://"
 
 
 class FeedError(Exception):
@@ -106,6 +108,8 @@ class Fetcher:
             raise FeedUnreachableError(f"resolving {name}: {error}; it is tried again") from error
 
     async def _text(self, feed: Feed) -> str:
+        if feed.location.startswith(FILE):
+            return await asyncio.to_thread(self._read, Path(feed.location.removeprefix(FILE)))
         async for attempt in AsyncRetrying(
             stop=stop_after_attempt(3),
             wait=wait_random_exponential(multiplier=0.2, max=3),
@@ -115,6 +119,18 @@ class Fetcher:
             with attempt:
                 return await self._get(feed.location)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _read(self, path: Path) -> str:
+        """A list that the site keeps as a file."""
+        doing = f"reading the list {path}"
+        try:
+            with path.open("rb") as file:
+                text = file.read(self._limits.size + 1)
+        except OSError as error:
+            raise FeedError(f"{doing}: {error.strerror}; check feeds.provided") from error
+        if len(text) > self._limits.size:
+            raise FeedError(f"{doing}: it is larger than {self._limits.size} bytes")
+        return text.decode("utf-8", "replace")
 
     async def _get(self, url: str) -> str:
         doing = f"fetching the list {url}"

@@ -7,6 +7,7 @@ import pytest
 
 from bridge.errors import ExitCode, SettingsError
 from bridge.settings_file import Purpose, load
+from bridge.wiring import read_options
 from zones.compile import AppIdSide, OnInexpressibleDeny
 
 WHOLE = """
@@ -254,3 +255,17 @@ def test_destinations_and_their_faults(tmp_path, secret):
     )
     missing = "[{name: a, type: hec, url: 'https://siem', tokenFile: /no}]"
     assert faults(tmp_path, text % missing) == ("siem.destinations[0].tokenFile: there is no file /no",)
+
+
+def test_palo_altos_own_lists_are_named_with_a_url_or_a_file(tmp_path, secret):
+    text = WHOLE.format(secret=secret)
+    given = "feeds: {provided: {panw-known-ip-list: /lists/known.txt, panw-torexit-ip-list: 'https://lists.example.com/tor'}}\n"
+    read = read_options(load(written(tmp_path, text + given), {}, Purpose.SERVICE))
+    assert read.provided == {
+        "panw-known-ip-list": "file:///lists/known.txt",
+        "panw-torexit-ip-list": "https://lists.example.com/tor",
+    }
+    for wrong, words in (("{known: /x}", "none of Palo Alto"), ("{panw-known-ip-list: 'ftp://x'}", "neither a URL")):
+        (fault,) = faults(tmp_path, text + f"feeds: {{provided: {wrong}}}\n")
+        assert fault.startswith("feeds.provided: ")
+        assert words in fault

@@ -18,7 +18,6 @@ from zones.rules import AddressObject, Feed, Unresolved
 KINDS = ("address", "address-group", "external-list", "region")
 TAGGED_KINDS = ("address", "address-group")
 NOT_IN_AN_EXPORT = "no object has tags that its filter selects; IPs tagged at run time are not in an export"
-PROVIDED = "is a list that Palo Alto Networks provides to its firewalls; its content is not in the configuration"
 
 
 @dataclass(slots=True)
@@ -26,12 +25,13 @@ class Addresses:
     """Looks names up in a scope, once each.
 
     `registered` are the IPs that User-ID or the API tagged, ip -> tags, None where that isn't known; `feeds` gathers,
-    by name, the FQDNs and external lists that were looked up.
+    by name, the FQDNs and external lists that were looked up. `provided`: where the site has Palo Alto Networks' lists.
     """
 
     scope: Scope
     registered: Mapping[str, frozenset[str]] | None = None
     time_zone: str = "UTC"
+    provided: Mapping[str, str] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)
     _known: dict[str, AddressObject] = field(default_factory=dict)
     _tagged: list[tuple[str, frozenset[str]]] | None = None
@@ -74,7 +74,8 @@ class Addresses:
         if len(found) > 1 or (found and name in COUNTRIES):
             yield _unresolved(name, _ambiguous(name, found))
         elif not found:
-            yield _literal(name)
+            built_in = feeds.provided_name(name)
+            yield _literal(name) if built_in is None else self._feed(feeds.provided(built_in, self.provided))
         elif found[0].kind == "address-group":
             yield from self._own(name, found[0].entry, below)
         else:
@@ -105,7 +106,7 @@ class Addresses:
         return _address(name, entry) if host is None else self._feed(feeds.fqdn(name, host))
 
     def _external_list(self, name: str, entry: Element) -> AddressObject:
-        found = feeds.external_list(name, entry, self.time_zone)
+        found = feeds.external_list(name, entry, self.time_zone, self.provided)
         return _unresolved(name, found) if isinstance(found, str) else self._feed(found)
 
     def _feed(self, feed: Feed) -> AddressObject:
@@ -145,11 +146,6 @@ def _union(name: str, parts: list[AddressObject]) -> AddressObject:
     )
 
 
-def _is_provided(name: str) -> bool:
-    """Whether a name is that of a predefined list, as panw-known-ip-list."""
-    return name.startswith("panw-") and name.endswith("-list")
-
-
 def _unresolved(name: str, why: str) -> AddressObject:
     return AddressObject(name, unresolved=(Unresolved(name, why),))
 
@@ -178,8 +174,6 @@ def _literal(text: str) -> AddressObject:
             continue
     if text in COUNTRIES:
         return _unresolved(text, "is a country, whose addresses only firewalls know")
-    if _is_provided(text):
-        return _unresolved(text, PROVIDED)
     return _unresolved(text, "is defined nowhere and is no address")
 
 

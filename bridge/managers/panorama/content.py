@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -40,24 +40,6 @@ class Content:
     def has_tags(self) -> bool:
         """Whether its release tags applications (from 9.1 on)."""
         return any(entry.find("tag") is not None for entry in self.applications.values())
-
-
-@dataclass(slots=True)
-class KnownContent:
-    """What has been asked for of one content release: name -> entry, None where it has none of that name."""
-
-    version: str = ""
-    applications: dict[str, Element | None] = field(default_factory=dict)
-    containers: dict[str, Element | None] = field(default_factory=dict)
-    every: bool = False
-
-    def element(self) -> Element:
-        content = Element("predefined")
-        for tag, known in (("application", self.applications), ("application-container", self.containers)):
-            section = Element(tag)
-            section.extend(entry for entry in known.values() if entry is not None)
-            content.append(section)
-        return content
 
 
 def read_content(path: Path) -> Element:

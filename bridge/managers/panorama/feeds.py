@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama.document import members, text_of
@@ -9,6 +10,13 @@ from bridge.managers.panorama.schedules import DAYS
 from zones.rules import HOURLY, Feed, FeedKind, Period, Recurring
 
 LIST_KINDS = {"ip": FeedKind.IP_LIST, "domain": FeedKind.DOMAIN_LIST}
+# The lists of Palo Alto Networks, by the names that its web interface shows.
+DISPLAY_NAMES = {
+    "Palo Alto Networks - Known malicious IP addresses": "panw-known-ip-list",
+    "Palo Alto Networks - High risk IP addresses": "panw-highrisk-ip-list",
+    "Palo Alto Networks - Bulletproof IP addresses": "panw-bulletproof-ip-list",
+    "Palo Alto Networks - Tor exit IP addresses": "panw-torexit-ip-list",
+}
 # A week's are counted from Monday, 0.
 LAST_DAYS = {Period.WEEKLY: 6, Period.MONTHLY: 31}
 
@@ -18,10 +26,27 @@ def fqdn(name: str, host: str) -> Feed:
     return Feed(name, FeedKind.FQDN, host)
 
 
-def external_list(name: str, entry: Element, time_zone: str) -> Feed | str:
+def provided_name(name: str) -> str | None:
+    """The built-in name of a list that Palo Alto Networks provides; None of anything else."""
+    if name in DISPLAY_NAMES:
+        return DISPLAY_NAMES[name]
+    return name if name.startswith("panw-") and name.endswith("-list") else None
+
+
+def provided(name: str, locations: Mapping[str, str], exceptions: tuple[str, ...] = (), own: str = "") -> Feed:
+    """Such a list: from where the site has it, or from nowhere but what a user gives. With exceptions it is another."""
+    location = locations.get(name)
+    kind = FeedKind.PROVIDED if location is None else FeedKind.IP_LIST
+    return Feed(own if exceptions else name, kind, location or name, exceptions=exceptions)
+
+
+def external_list(name: str, entry: Element, time_zone: str, locations: Mapping[str, str]) -> Feed | str:
     """An external dynamic list, or why it is none that holds addresses."""
     kind = entry.find("type")
     content = kind[0] if kind is not None and len(kind) else None
+    if content is not None and content.tag == "predefined-ip":
+        listed = text_of(content, "url") or name
+        return provided(provided_name(listed) or listed, locations, members(content.find("exception-list")), name)
     if content is None or content.tag not in LIST_KINDS:
         found = "none" if content is None else content.tag
         return f"is an external list of type '{found}', which holds no addresses for this tier"

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 from bridge.errors import ManagerAnswerError
 from bridge.managers.panorama.api import PanoramaApi
 from bridge.managers.panorama.applications import ApplicationObjects
+from bridge.managers.panorama.content_reader import ContentReader
 from bridge.managers.panorama.document import members, text_of
 from bridge.managers.panorama.rulebase import ReadOptions, read_scope
 from bridge.managers.panorama.tagfilter import FilterError, words
@@ -33,7 +34,6 @@ SYSTEM_INFO = "<show><system><info/></system></show>"
 CHANGING_JOBS = frozenset({"Commit", "Content", "Install", "Revert", "Load"})
 SAME_VERSION_TRIES = 3
 MOST_LEVELS = 32
-NAMES_A_CALL = 50
 _JOB_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
@@ -44,12 +44,11 @@ class PanoramaManager:
     api: PanoramaApi
     device_group: str
     options: ReadOptions = field(default_factory=ReadOptions)
-    _predefined: dict[str, Element | None] = field(default_factory=dict)
-    _predefined_of: str = ""
     clock: Callable[[], float] = time.monotonic
     _asked_tags: frozenset[str] = frozenset()
     _registered_digest: str = ""
     _registered_until: float = 0.0
+    _content: ContentReader = field(default_factory=ContentReader)
 
     def version(self) -> str:
         """The newest finished commit and the device group's checksum; with dynamic groups, their tags' IPs too.
@@ -140,25 +139,9 @@ class PanoramaManager:
 
     def _predefined_content(self, scope: Scope) -> Element:
         """Those predefined applications that the rules need. All of them only where a filter selects among them."""
-        content_version = self.api.op(SYSTEM_INFO).findtext("system/app-version") or ""
-        if content_version != self._predefined_of:
-            self._predefined, self._predefined_of = {}, content_version
+        release = self.api.op(SYSTEM_INFO).findtext("system/app-version") or ""
         names, filtered = ApplicationObjects(scope).predefined_names(_applications(scope))
-        if filtered:
-            self._keep(self.api.get("/config/predefined/application/entry"))
-        wanted = sorted(names - self._predefined.keys())
-        for at in range(0, len(wanted), NAMES_A_CALL):
-            some = wanted[at : at + NAMES_A_CALL]
-            self._keep(self.api.get(f"/config/predefined/application/entry[{_named(some)}]"))
-            self._predefined.update({name: None for name in some if name not in self._predefined})
-        content = Element("predefined")
-        applications = Element("application")
-        applications.extend(entry for entry in self._predefined.values() if entry is not None)
-        content.append(applications)
-        return content
-
-    def _keep(self, entries: list[Element]) -> None:
-        self._predefined.update({entry.get("name", ""): entry for entry in entries})
+        return self._content.read(self.api.get, release, names, every=filtered)
 
 
 def _asked_tags(scope: Scope) -> frozenset[str]:
@@ -205,8 +188,3 @@ def chains(answer: Element) -> Iterator[tuple[str, list[str]]]:
 def _applications(scope: Scope) -> tuple[str, ...]:
     rules = (rule for level in scope.levels for rulebase in ("pre", "post") for rule in level.rules(rulebase))
     return tuple(dict.fromkeys(name for rule in rules for name in members(rule.find("application"))))
-
-
-def _named(names: list[str]) -> str:
-    quoted = (f'"{name}"' if "'" in name else f"'{name}'" for name in names if not ("'" in name and '"' in name))
-    return " or ".join(f"@name={name}" for name in quoted)

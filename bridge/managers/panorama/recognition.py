@@ -1,4 +1,4 @@
-"""What a file is that a user gave for a configuration: unpacked where it is packed, named where it is something else."""
+"""What a file is that a user gave for a configuration: unpacked where it is packed, named where it is no such thing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import zipfile
 import zlib
 from xml.etree.ElementTree import Element
 
-GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+GZIP = b"\x1f\x8b"
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # one with files, one without
 # Where a tar archive says that it is one.
 TAR_MAGIC_AT, TAR_MAGIC = 257, b"ustar"
 EXPORT = (
     "export it in Panorama > Setup > Operations > Export named Panorama configuration snapshot (running-config.xml)"
 )
+WHOLE = "type=op&cmd=<show><config><running/></config></show>"
 MOST_NAMES = 5
 _HEAD = 4096
 _PROMPT = re.compile(rb"^\S+@\S+[>#] ?", re.MULTILINE)
@@ -75,8 +77,8 @@ def _archive(data: bytes) -> str:
         pass
     running = [name for name in names if name.endswith("running-config.xml")] or names
     return (
-        f"it is an archive, as a tech-support file or an export of all devices is, with {_named(running)}; unpack it and "
-        "give Panorama's running-config.xml"
+        f"it is an archive, as a tech-support file or an export of all devices is, with {_named(running)}; "
+        "unpack it and give Panorama's running-config.xml"
     )
 
 
@@ -120,7 +122,7 @@ def _answer(root: Element) -> str:
         return f"it is an API's error answer ({root.get('status')}{code}): {words or 'it says no more'}; ask again"
     result = root.find("result")
     parts = "nothing" if result is None or not len(result) else f"<{result[0].tag}>"
-    return f"it is an API's answer that holds only {parts}; ask for all: type=op&cmd=<show><config><running/></config></show>"
+    return f"it is an API's answer that holds only {parts}; ask for all, with {WHOLE}"
 
 
 def other_configuration(config: Element) -> str | None:

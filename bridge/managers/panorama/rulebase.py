@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -25,7 +25,7 @@ class ReadOptions:
     """How a site reads its Panorama: its precedence setting, its schedules' time zone, and what an export doesn't hold.
 
     `registered`: the IPs tagged at run time, None where they aren't known; `predefined`: App-ID content; `ancestry`:
-    which device group is under which.
+    which device group is under which; `provided`: where the site has Palo Alto Networks' own lists, by their names.
     """
 
     ancestors_win: bool = False
@@ -33,6 +33,7 @@ class ReadOptions:
     registered: Mapping[str, frozenset[str]] | None = None
     predefined: Element | None = None
     ancestry: Ancestry = FROM_THE_FILE
+    provided: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_file(path: Path, device_group: str, options: ReadOptions | None = None) -> Rulebase:
@@ -51,7 +52,7 @@ def read_file(path: Path, device_group: str, options: ReadOptions | None = None)
 
 def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:
     """The rulebase of a scope: pre rules from Shared down, post rules from the device group up, then the defaults."""
-    addresses = Addresses(scope, options.registered, options.time_zone)
+    addresses = Addresses(scope, options.registered, options.time_zone, options.provided)
     reader = RuleReader(
         scope,
         addresses,

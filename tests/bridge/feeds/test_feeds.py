@@ -301,3 +301,15 @@ def test_feeds_that_no_rule_draws_on_are_let_go():
         return feeds.contents()
 
     assert asyncio.run(scenario()) == {}
+
+
+def test_a_list_may_be_a_file_of_the_site(tmp_path):
+    path = tmp_path / "known.txt"
+    feed = Feed("panw-known-ip-list", FeedKind.IP_LIST, f"file://{path}", exceptions=("192.0.2.9",))
+    with pytest.raises(FeedError, match=r"No such file.*feeds\.provided"):
+        fetched(feed)
+    path.write_text("192.0.2.0/30\n# a comment\n198.51.100.7\n")
+    assert fetched(feed).space == AddressSet.parse(["192.0.2.0/30", "198.51.100.7"])
+    path.write_text("x" * 2000)
+    with pytest.raises(FeedError, match="larger than 1024 bytes"):
+        fetched(feed, size=1024)

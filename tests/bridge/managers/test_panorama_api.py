@@ -136,7 +136,59 @@ def test_new_content_is_read_again(panorama):
     assert predefined_calls(panorama) == 0
     panorama.panorama.identity = replace(panorama.panorama.identity, app_version="8999-9999")
     ours.rulebase()
-    assert predefined_calls(panorama) == 1
+    assert predefined_calls(panorama) == 2, "the applications, and the container that one of them could be"
+
+
+CONTENT = section(
+    "application",
+    *(entry(name, f"<default>{members('port', 'tcp/443')}</default>") for name in ("talk-base", "talk-video", "dns")),
+) + section("application-container", entry("talk", members("functions", "talk-base", "talk-video")))
+
+
+@pytest.fixture
+def talkative():
+    """A Panorama with a container in its content, and a rule that names it."""
+    text = config_text(
+        groups={"dg": rulebase("pre", rule("r", application=["talk", "no-such-app"]))}, predefined=CONTENT
+    )
+    with PanoramaServer(Panorama(text, users={"reader": "secret"})) as server:
+        yield server
+
+
+def named(rulebase_read):
+    return [each.name for each in rulebase_read.rules[0].applications.members]
+
+
+def test_containers_are_asked_for_with_what_is_in_them(talkative):
+    ours = manager(talkative)
+    found = ours.rulebase()
+    assert named(found) == ["talk-base", "talk-video"]
+    assert [each.name for each in found.rules[0].applications.unresolved] == ["no-such-app"]
+    assert predefined_calls(talkative) == 3, "the names, the containers among those that are none, and their functions"
+    talkative.panorama.traffic.clear()
+    ours.rulebase()
+    assert predefined_calls(talkative) == 0
+
+
+def test_new_content_that_cant_be_read_leaves_the_last_good(talkative):
+    ours = manager(talkative)
+    ours.rulebase()
+    talkative.panorama.identity = replace(talkative.panorama.identity, app_version="8999-9999")
+    talkative.faults.add(Fault("status", path="predefined", times=99, status=503))
+    assert named(ours.rulebase()) == ["talk-base", "talk-video"]
+    with pytest.raises(ManagerUnreachableError):
+        manager(talkative).rulebase()
+    talkative.faults.queue.clear()
+    assert named(ours.rulebase()) == ["talk-base", "talk-video"]
+
+
+def test_content_that_was_read_in_part_is_asked_for_again(talkative):
+    ours = manager(talkative)
+    talkative.faults.add(Fault("status", path="application-container", times=99, status=503))
+    with pytest.raises(ManagerUnreachableError):
+        ours.rulebase()
+    talkative.faults.queue.clear()
+    assert named(ours.rulebase()) == ["talk-base", "talk-video"]
 
 
 def test_an_unknown_device_group_is_named_with_its_neighbours(panorama):

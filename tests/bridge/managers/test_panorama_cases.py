@@ -7,7 +7,7 @@ from bridge.managers.panorama.rulebase import ReadOptions, read_scope
 from bridge.managers.panorama.tree import FROM_THE_FILE, Ancestry, scope_of
 from tests.panorama_xml import config, entry, members, rule, rulebase, section
 from zones.compile import compile_policy
-from zones.net import TCP, parse_address
+from zones.net import TCP, AddressSet, parse_address
 from zones.problems import Status
 from zones.verdict import Endpoint, Flow, decide
 from zones.zone import Zoning
@@ -299,6 +299,24 @@ def test_traffic_that_app_id_cant_name_is_the_firewalls_to_know(name):
     result = compiled(rule("no unknown", "deny", application=name), OPEN, predefined=CONTENT)
     assert result.policy is None
     assert "can't name" in report_of(result, "no unknown").reasons[0]
+
+
+def test_palo_altos_own_lists_have_one_reason_and_one_content_by_whatever_name():
+    names = ["risky", "panw-highrisk-ip-list", "Palo Alto Networks - High risk IP addresses"]
+    own = entry("risky", "<type><predefined-ip><url>panw-highrisk-ip-list</url></predefined-ip></type>")
+    tree = config(
+        section("external-list", own),
+        {"k8s": rulebase("pre", *(rule(f"no {name}", "deny", source=name) for name in names), OPEN)},
+    )
+    base = read_scope(scope_of(tree, "k8s"), ReadOptions())
+    refused = compile_policy(base, Zoning())
+    reasons = {report.reasons for report in refused.refusals}
+    assert len(refused.refusals) == len(names)
+    assert len(reasons) == 1
+    assert all(word in str(reasons) for word in ("provides to firewalls only", "--prefixes", "feeds.provided"))
+    given = compile_policy(base, Zoning(), feeds={"panw-highrisk-ip-list": AddressSet.parse(["192.0.2.0/24"])})
+    assert verdict(given, source="192.0.2.7") == ("deny", "no risky")
+    assert verdict(given) == ("allow", "open")
 
 
 def test_an_empty_dynamic_group_of_an_export_says_what_could_be_in_it():

@@ -17,7 +17,7 @@ from bridge.managers.panorama.tagfilter import FilterError, parse_filter
 from bridge.managers.panorama.tree import scope_of
 from tests.panorama_xml import config, config_text, entry, members, rule, rulebase, section
 from zones.net import ICMP, TCP, UDP, AddressSet, parse_address, parse_ports
-from zones.rules import L4, Action, Log, RuleType, ServiceChoice, Target
+from zones.rules import L4, Action, FeedKind, Log, RuleType, ServiceChoice, Target
 from zones.schedule import Weekly
 
 
@@ -215,7 +215,33 @@ def test_feeds_are_named_not_resolved():
 
 
 def test_lists_that_only_firewalls_get_are_said_to_be_so():
-    assert "Palo Alto Networks provides" in space("panw-known-ip-list").unresolved[0].why
+    own = section(
+        "external-list", entry("mine", "<type><predefined-ip><url>panw-known-ip-list</url></predefined-ip></type>")
+    )
+    display = "Palo Alto Networks - Known malicious IP addresses"
+    for name in ("panw-known-ip-list", "mine", display):
+        found = Addresses(scope(own))
+        assert found.member(name).feeds == ("panw-known-ip-list",)
+        assert found.feeds["panw-known-ip-list"].kind is FeedKind.PROVIDED
+
+
+def test_lists_that_the_site_has_itself_are_fetched_as_any_other():
+    body = "<type><predefined-ip><url>panw-known-ip-list</url>{}</predefined-ip></type>"
+    lists = section(
+        "external-list",
+        entry("but", body.format(members("exception-list", "192.0.2.1"))),
+        entry("all", body.format("")),
+    )
+    found = Addresses(scope(lists), provided={"panw-known-ip-list": "https://lists.example.com/known"})
+    assert [found.member(name).feeds for name in ("all", "but", "panw-torexit-ip-list")] == [
+        ("panw-known-ip-list",), ("but",), ("panw-torexit-ip-list",),
+    ]  # fmt: skip
+    kinds = {name: (feed.kind, feed.exceptions) for name, feed in found.feeds.items()}
+    assert kinds == {
+        "panw-known-ip-list": (FeedKind.IP_LIST, ()),
+        "but": (FeedKind.IP_LIST, ("192.0.2.1",)),
+        "panw-torexit-ip-list": (FeedKind.PROVIDED, ()),
+    }
 
 
 def test_custom_regions_hold_their_addresses():
@@ -472,7 +498,7 @@ def test_zones_of_templates_and_rules_are_known():
     [
         ("", "empty"),
         ("<config><shared>", "not well-formed"),
-        ("<html><body>hi</body></html>", "root is <html>"),
+        ("<html><body>hi</body></html>", "web page"),
         ('<!DOCTYPE c [<!ENTITY a "b">]><config>&a;</config>', "entities"),
         ("not xml", "not well-formed"),
     ],

@@ -59,7 +59,7 @@ ANSWER = b"<response status='%s'%s>%s</response>"
     [
         (tarred("./opt/pancfg/mgmt/saved-configs/running-config.xml", "var/log/a.xml"), "tech-support.*running-config.xml"),
         (gzip.compress(tarred("001_running-config.xml", "002_running-config.xml")), "archive.*2 XML files: 001_"),
-        (gzip.compress(tarred()), "archive.*no XML file"),
+        (gzip.compress(tarred("var/log/messages")), "archive.*no XML file"),
         (zipped(a=GOOD, b=GOOD), "zip file with 2 XML files: a.xml, b.xml"),
         (zipped(), "no XML file"),
         (gzip.compress(GOOD)[:-20], "cut off"),
