@@ -79,6 +79,9 @@ bench-panorama: setup
 bench-population: setup
 	$(BIN)/python -m tests.bench.population
 
+bench-podslices: setup
+	$(BIN)/python -m tests.bench.podslices
+
 bench-enforcer: setup
 	$(AS_ROOT) $(BIN)/python -m tests.bench.enforcer
 
