@@ -56,6 +56,11 @@ class Profile(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ThisMachine(Node):
+    """This node by an address that the machine really has. What its Node object says of it may be anything."""
+
+
+@dataclass(frozen=True, slots=True)
 class Membership:
     """`ids`: the zones' names in the kernel; it may grow while this is in use."""
 
@@ -72,7 +77,7 @@ class Membership:
             own = holder.node == self.node_name
             return Profile(zone, holder.workload, holder.namespace, is_node=False, is_known=True, is_own=own)
         if isinstance(holder, Node):
-            return Profile(zone, "", "", is_node=True, is_known=True, is_own=holder.name == self.node_name)
+            return Profile(zone, "", "", is_node=True, is_known=True, is_own=isinstance(holder, ThisMachine))
         return Profile(zone, "", "", is_node=False, is_known=False, is_own=False)
 
     def places(self, family: Family, profile: Profile) -> tuple[Place, ...]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from enforcer.rules.family import Family
 from enforcer.rules.feed import Feed
-from enforcer.rules.members import Membership, Place, Profile, zone_key
+from enforcer.rules.members import Membership, Place, Profile, ThisMachine, zone_key
 from enforcer.rules.zoneids import ZoneKey
-from zones.inventory import Holder, Node
+from zones.inventory import Holder
 from zones.net import V4_LAST, IPAddress
 from zones.remote import key_of, key_of_packed
 from zones.zone import Zoning
@@ -38,7 +38,7 @@ class Residents:
     """
 
     def __init__(self, node_name: str) -> None:
-        self._own = Node(node_name, ())
+        self._own = ThisMachine(node_name, ())
         self._held: dict[int, Holder] = {}
         self._local: frozenset[int] = frozenset()
         self._before: dict[int, Holder | None] = {}

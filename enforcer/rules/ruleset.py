@@ -17,7 +17,7 @@ from enforcer.rules.clause import Clause, Spaces
 from enforcer.rules.family import Family, address_text, family_of, span_texts
 from enforcer.rules.generations import PHASES, Marks
 from enforcer.rules.matching import Sets, short_digest
-from enforcer.rules.members import ADDRESSES, NETWORKS, Membership, zone_value
+from enforcer.rules.members import ADDRESSES, NETWORKS, Membership, ThisMachine, zone_value
 from enforcer.rules.options import Mode, Options
 from enforcer.rules.pairs import PairMasks, bits, pair_masks
 from enforcer.rules.table import Chain, NamedSet, Table, remark
@@ -25,7 +25,7 @@ from enforcer.rules.terminals import ACCEPTED, LIVE, LOGGED, UNLOGGED, Terminal,
 from enforcer.rules.tree import Forest
 from enforcer.rules.treechains import TreeChains
 from enforcer.rules.zoneids import ZoneKey, zone_ids
-from zones.inventory import Inventory
+from zones.inventory import Inventory, Node
 from zones.net import ANY_ADDRESS, AddressSet, union
 from zones.policy import Entry, InfrastructureRule, Peer, Policy, Verdict
 from zones.rules import Origin
@@ -102,10 +102,18 @@ class Plan:
 def build(
     policy: Policy, inventory: Inventory, node_name: str, now: datetime, options: Options | None = None
 ) -> Ruleset:
-    """The rules of one node at one instant (aware), with everybody in their sets: for people to read."""
+    """The rules of one node at one instant (aware), with everybody in their sets: for people to read.
+
+    The machine is not asked here: what the node's Node says stands for what addresses it has.
+    """
     plan = Plan(policy, node_name, now, options)
     directory = inventory.directory()
-    profiles = {address: plan.members.profile(holder) for address, holder in directory.held.items()}
+    machine = ThisMachine(node_name, ())
+    held_by = {
+        address: machine if isinstance(holder, Node) and holder.name == node_name else holder
+        for address, holder in directory.held.items()
+    }
+    profiles = {address: plan.members.profile(holder) for address, holder in held_by.items()}
     made = plan.ruleset({profile.zone for profile in profiles.values()}, directory.pod_networks)
     held: dict[str, dict[str, str]] = {LIVE: _first_generation((options or Options()).marks)}
     for address, profile in profiles.items():

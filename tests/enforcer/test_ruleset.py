@@ -27,7 +27,7 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 def pod(name, number, zone=None, node="n1", namespace="shop"):
     labels = {} if zone is None else {"zonebridge.io/zone": zone}
-    addresses = ip_address(f"10.244.1.{number}"), ip_address(f"fd00:244:1::{number}")
+    addresses = ip_address(f"10.244.{node[1]}.{number}"), ip_address(f"fd00:244:1::{number}")
     return Pod(name, namespace, name, node, "Running", addresses, labels, name, allowed=frozenset({"*"}))
 
 
@@ -35,7 +35,7 @@ PODS = (pod("cart", 2, "web"), pod("orders", 3, "app"), pod("mysql", 4, "data"),
         pod("coredns", 7, "system", namespace="kube-system"), pod("away", 8, "app", "n2"))  # fmt: skip
 NODES = (
     Node("n1", (ip_address("192.168.0.1"),), (ip_network("10.244.1.0/24"),)),
-    Node("n2", (ip_address("192.168.0.2"),)),
+    Node("n2", (ip_address("192.168.0.2"),), (ip_network("10.244.2.0/24"),)),
 )
 INVENTORY = Inventory({each.uid: each for each in PODS}, {each.name: each for each in NODES})
 ZONING = Zoning.of({"corp": [ip_network("10.0.0.0/8")], "untrust": [ip_network("0.0.0.0/0"), ip_network("::/0")]})

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
@@ -130,3 +131,19 @@ def test_pods_on_both_sides_of_a_tunnel_are_themselves(overlaid):
     node.enforce(allowing(("nodes", "web")), told)
     assert outcomes(world.machines["n1"], q0, Outcome.ALLOWED) == {Outcome.ALLOWED}
     assert outcomes(p2, q0, Outcome.TIMEOUT) == {Outcome.TIMEOUT}
+
+
+def test_only_the_machines_real_addresses_are_its_own_whatever_its_node_says(stage):
+    """A host outside that the Node object lists is no probe: it doesn't reach every pod of the node."""
+    world, node = stage
+    corp, p2 = world.machines["corp"], world.machines["p2"]
+    inventory = world.inventory(world.pod("p2", "data"))
+    own = inventory.nodes["n1"]
+    listed = replace(own, addresses=(*own.addresses, ip_address(corp.ip), ip_address(corp.ip6)))
+    for pairs, wanted in (([], Outcome.TIMEOUT), ([("nodes", "data")], Outcome.ALLOWED)):
+        node.enforce(allowing(*pairs), inventory.with_node(listed))
+        assert outcomes(corp, p2, wanted) == {wanted}
+        assert outcomes(world.n1, p2, Outcome.ALLOWED) == {Outcome.ALLOWED}, "the node itself always reaches its pods"
+    silent = replace(own, addresses=())
+    node.enforce(allowing(), inventory.with_node(silent))
+    assert outcomes(world.n1, p2, Outcome.ALLOWED) == {Outcome.ALLOWED}, "also where its Node lists nothing"
