@@ -101,6 +101,12 @@ class Cluster:
         """The one EndpointSlice that the API server itself keeps: others of its Service may be anybody's."""
         return await self._api.get(_API_SERVER_SLICE, "EndpointSlice default/kubernetes")
 
+    async def control_plane_nodes(self) -> list[Json]:
+        """The nodes of the control plane, by a label that no kubelet may set; none where it runs elsewhere."""
+        query = {"labelSelector": "node-role.kubernetes.io/control-plane", "limit": "100"}
+        answer = await self._api.get("/api/v1/nodes", "the control plane's nodes", query)
+        return list((answer or {}).get("items", ()))
+
     async def allowed_zones(self, namespace: str) -> frozenset[str] | None:
         """The zones that a namespace's annotation lists; None without one."""
         found = await self._api.get(f"/api/v1/namespaces/{namespace}", f"namespace {namespace}")

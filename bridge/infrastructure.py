@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,6 +17,7 @@ import structlog
 from bridge.errors import ClusterError
 from zones import decode
 from zones.infrastructure import ApiServerEnds, BridgeNeeds, api_server_rules, bridge_rules
+from zones.inventory import Node
 from zones.net import TCP, AddressSet, IPAddress, Ranges, protocol_name
 from zones.policy import InfrastructureRule, Peer
 from zones.workload import workload_name
@@ -51,6 +52,7 @@ class InfrastructureCluster(Protocol):
     """What is asked of a cluster."""
 
     async def api_server_endpoints(self) -> Json | None: ...
+    async def control_plane_nodes(self) -> list[Json]: ...
     async def pod(self, namespace: str, name: str) -> Json | None: ...
 
 
@@ -96,6 +98,7 @@ class LiveInfrastructure:
     async def _told_ends(self) -> ApiServerEnds:
         try:
             told = ends_of(await self._cluster.api_server_endpoints() or {})
+            told = replace(told, nodes=nodes_of(told, await self._cluster.control_plane_nodes())) if told else told
         except ClusterError as error:
             if self._told is None:
                 raise
@@ -119,7 +122,7 @@ class LiveInfrastructure:
 
 
 def joined(one: ApiServerEnds, other: ApiServerEnds) -> ApiServerEnds:
-    return ApiServerEnds(one.addresses | other.addresses, one.ports | other.ports, one.sources | other.sources)
+    return ApiServerEnds(one.addresses | other.addresses, one.ports | other.ports, one.nodes | other.nodes)
 
 
 def ends_of(endpoints: Json) -> ApiServerEnds:
@@ -135,8 +138,13 @@ def ends_of(endpoints: Json) -> ApiServerEnds:
         for each in endpoints.get("ports") or ()
         if each.get("port") and (each.get("protocol") or "TCP").lower() == protocol_name(TCP)
     ]
-    held = AddressSet.parse(map(str, addresses))
-    return ApiServerEnds(held, Ranges.of((port, port) for port in ports), held)
+    return ApiServerEnds(AddressSet.parse(map(str, addresses)), Ranges.of((port, port) for port in ports))
+
+
+def nodes_of(ends: ApiServerEnds, nodes: Iterable[Json]) -> frozenset[str]:
+    """Those of the control plane that have one of the API server's addresses."""
+    read = [item for each in nodes if isinstance(item := decode.node(each).item, Node)]
+    return frozenset(node.name for node in read if any(address in ends.addresses for address in node.addresses))
 
 
 def _address(text: str) -> IPAddress | None:

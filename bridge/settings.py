@@ -243,8 +243,7 @@ class ApiServerSettings(_Section):
 
     def ends(self) -> ApiServerEnds:
         """What is known of the API server without asking the cluster."""
-        addresses = AddressSet.of(self.addresses)
-        return ApiServerEnds(addresses, Ranges.of((port, port) for port in self.ports), addresses)
+        return ApiServerEnds(AddressSet.of(self.addresses), Ranges.of((port, port) for port in self.ports))
 
     def rules(self) -> tuple[InfrastructureRule, ...]:
         """The rules that follow from the settings alone, as offline commands show them."""

@@ -196,7 +196,7 @@ def infrastructure_of(value: Json) -> InfrastructureRule:
 
 def _peer_json(peer: Peer) -> Json:
     who = _without_defaults(nodes=peer.nodes) | _zones_json(
-        {"namespaces": peer.namespaces, "workloads": peer.workloads}
+        {"nodeNames": peer.node_names, "namespaces": peer.namespaces, "workloads": peer.workloads}
     )
     return who if peer.addresses == ANY_ADDRESS else who | {"addresses": list(peer.addresses.prefixes)}
 
@@ -207,6 +207,7 @@ def _peer_of(value: Json) -> Peer:
         _names(value.get("namespaces")),
         _names(value.get("workloads")),
         AddressSet.parse(value["addresses"]) if "addresses" in value else ANY_ADDRESS,
+        _names(value.get("nodeNames")),
     )
 
 

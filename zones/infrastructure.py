@@ -18,11 +18,14 @@ _DNS = Ranges(((53, 53),))
 
 @dataclass(frozen=True, slots=True)
 class ApiServerEnds:
-    """Where the API server really answers, after Service translation, and from which addresses it asks."""
+    """Where the API server really answers, after Service translation. `nodes`: where it runs, where that is on nodes.
+
+    A node asks from the end of a tunnel where the way to a pod is one, and from an address like that on no other.
+    """
 
     addresses: AddressSet = NO_ADDRESS
     ports: Ranges = _NO_PORTS
-    sources: AddressSet = NO_ADDRESS
+    nodes: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.addresses and self.ports)
@@ -44,6 +47,8 @@ def api_server_rules(
     if not ends:
         return ()
     served = ANYONE if webhook_namespaces is None else Peer(namespaces=webhook_namespaces)
+    tcp = (Traffic(TCP),)
+    from_nodes = Peer(nodes=True, node_names=ends.nodes)
     return (
         InfrastructureRule(
             "api-server",
@@ -53,11 +58,12 @@ def api_server_rules(
         ),
         InfrastructureRule(
             "from-api-server",
-            source=Peer(addresses=ends.sources),
+            source=Peer(addresses=ends.addresses),
             destination=served,
-            traffic=(Traffic(TCP),),
+            traffic=tcp,
             log=LOGGED,
         ),
+        *((InfrastructureRule("from-api-server-nodes", from_nodes, served, tcp, log=LOGGED),) if ends.nodes else ()),
     )
 
 

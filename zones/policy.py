@@ -93,13 +93,15 @@ class Entry:
 class Peer:
     """One side of an infrastructure rule. Every given condition must hold.
 
-    `nodes`: a node or host-network pod. `namespaces` and `workloads`: pods of these. `addresses`: whoever has one.
+    `nodes`: a node or host-network pod, of `node_names` where these are given. `namespaces` and `workloads`: pods of
+    these. `addresses`: whoever has one.
     """
 
     nodes: bool = False
     namespaces: frozenset[str] | None = None
     workloads: frozenset[str] | None = None
     addresses: AddressSet = ANY_ADDRESS
+    node_names: frozenset[str] | None = None
 
     @property
     def names_holders(self) -> bool:

@@ -192,7 +192,7 @@ def serves(rule: InfrastructureRule, flow: Flow) -> bool:
 
 
 def _is(peer: Peer, end: Endpoint) -> bool:
-    if peer.nodes and not end.is_node:
+    if peer.nodes and not (end.is_node and (peer.node_names is None or end.node in peer.node_names)):
         return False
     if peer.namespaces is not None and end.namespace not in peer.namespaces:
         return False

@@ -48,7 +48,8 @@ class Sets:
         return self._hosts(name, family, f"app {workload}")
 
     def peer(self, family: Family, peer: Peer, *, own_node: bool) -> str:
-        content = [peer.nodes, _sorted(peer.namespaces), _sorted(peer.workloads), own_node]
+        names = _sorted(peer.node_names), _sorted(peer.namespaces), _sorted(peer.workloads)
+        content = [peer.nodes, *names, own_node]
         name = f"peer{family.value.number}-{short_digest(content)}"
         self.members.peer(family, peer, name, own_node=own_node)
         return self._hosts(name, family, _peer_text(peer, own_node=own_node))
@@ -225,6 +226,7 @@ def _peer_address(peer: Peer, side: str, family: Family, sets: Sets) -> str:
 
 def _peer_text(peer: Peer, *, own_node: bool) -> str:
     parts = ["nodes" if peer.nodes else "pods" if peer.names_holders else "pods and nodes"]
+    parts += [_listed(peer.node_names)] if peer.node_names is not None else []
     parts += [f"of namespaces {_listed(peer.namespaces)}"] if peer.namespaces is not None else []
     parts += [f"of workloads {_listed(peer.workloads)}"] if peer.workloads is not None else []
     return " ".join([*parts, "on this node"] if own_node else parts)

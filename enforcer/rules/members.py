@@ -43,6 +43,10 @@ class Wanted:
     def peer(self, family: Family, peer: Peer, name: str, *, own_node: bool) -> None:
         self.peers[family][name] = peer, own_node
 
+    def names(self, node: str) -> bool:
+        """Whether a rule asks for this node by name."""
+        return any(node in (peer.node_names or ()) for of in self.peers.values() for peer, _ in of.values())
+
 
 class Profile(NamedTuple):
     """What of a holder its places depend on."""
@@ -53,6 +57,8 @@ class Profile(NamedTuple):
     is_node: bool
     is_known: bool
     is_own: bool
+    node: str = ""
+    """The name of a node that a rule names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,8 @@ class Membership:
             own = holder.node == self.node_name
             return Profile(zone, holder.workload, holder.namespace, is_node=False, is_known=True, is_own=own)
         if isinstance(holder, Node):
-            return Profile(zone, "", "", is_node=True, is_known=True, is_own=isinstance(holder, ThisMachine))
+            own, name = isinstance(holder, ThisMachine), holder.name if self.wanted.names(holder.name) else ""
+            return Profile(zone, "", "", is_node=True, is_known=True, is_own=own, node=name)
         return Profile(zone, "", "", is_node=False, is_known=False, is_own=False)
 
     def places(self, family: Family, profile: Profile) -> tuple[Place, ...]:
@@ -123,7 +130,7 @@ def zone_value(zone_id: str, *, special: bool = False) -> str:
 
 
 def _is(peer: Peer, profile: Profile) -> bool:
-    if peer.nodes and not profile.is_node:
+    if peer.nodes and not (profile.is_node and (peer.node_names is None or profile.node in peer.node_names)):
         return False
     if peer.namespaces is not None and profile.namespace not in peer.namespaces:
         return False

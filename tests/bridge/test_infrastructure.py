@@ -27,8 +27,9 @@ def slice_of(*addresses, ports=(6443,)):
 class FakeCluster:
     """Answers from `endpoints` and `pods`, or raises `trouble`."""
 
-    def __init__(self, endpoints=None, pods=None):
+    def __init__(self, endpoints=None, pods=None, nodes=()):
         self.endpoints = endpoints
+        self.nodes = nodes
         self.pods = pods or {}
         self.trouble = None
 
@@ -36,6 +37,9 @@ class FakeCluster:
         if self.trouble:
             raise self.trouble
         return self.endpoints
+
+    async def control_plane_nodes(self):
+        return list(self.nodes)
 
     async def pod(self, namespace, name):
         return self.pods.get((namespace, name))
@@ -58,9 +62,21 @@ def test_the_api_servers_ends_are_those_that_it_keeps_itself():
     assert not [name for name in rules if name.startswith("bridge")]
 
 
+def node(name, address):
+    return {"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": address}]}}
+
+
+def test_where_the_api_server_runs_on_nodes_these_are_named():
+    """They ask from the ends of their tunnels too."""
+    nodes = [node("cp1", "192.0.2.10"), node("cp2", "192.0.2.99")]
+    rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10"), nodes=nodes), Wanted()))
+    assert rules["from-api-server-nodes"].source == Peer(nodes=True, node_names=frozenset({"cp1"}))
+    assert "from-api-server-nodes" not in named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10")), Wanted()))
+
+
 def test_configured_ends_come_on_top():
     at = AddressSet.parse(["198.51.100.0/28"])
-    wanted = Wanted(ApiServerEnds(at, Ranges(((443, 443),)), at))
+    wanted = Wanted(ApiServerEnds(at, Ranges(((443, 443),))))
     rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10")), wanted))
     assert rules["api-server"].destination.addresses == at | AddressSet.parse(["192.0.2.10"])
     assert str(rules["api-server"].traffic[0].ports) == "443,6443"

@@ -61,7 +61,7 @@ def rich_policy():
         Zoning.of({"corp": [ip_network("10.0.0.0/8")], "untrust": [ip_network("0.0.0.0/0"), ip_network("::/0")]}),
         (
             *usual_infrastructure(frozenset({"kube-system"}), frozenset({"kube-system"}), frozenset({"coredns"})),
-            *api_server_rules(ApiServerEnds(everywhere, Ranges(((443, 443), (6443, 6443))), everywhere)),
+            *api_server_rules(ApiServerEnds(everywhere, Ranges(((443, 443), (6443, 6443))), frozenset({"cp1"}))),
         ),
         (everything, *rules, *defaults),
         frozenset({"web", "app"}),

@@ -112,6 +112,7 @@ ADDRESSED = (
         destination=Peer(addresses=AddressSet.parse(["10.244.0.0/16", "fd00::/8"])),
         traffic=(Traffic(UDP),),
     ),
+    InfrastructureRule("from-n2", source=Peer(nodes=True, node_names=frozenset({"n2"})), traffic=(PORT_80,)),
     InfrastructureRule("pods", destination=Peer(addresses=AddressSet.parse(["10.244.1.3", "10.244.1.5"]))),
 )
 

@@ -13,8 +13,10 @@ from zones.verdict import Endpoint, Flow, decide
 from zones.zone import ISOLATED
 
 AT = AddressSet.parse(["192.0.2.10", "2001:db8::10"])
-ENDS = ApiServerEnds(AT, Ranges(((6443, 6443),)), AT)
+ENDS = ApiServerEnds(AT, Ranges(((6443, 6443),)), frozenset({"cp1"}))
 API_SERVER = Endpoint("untrust", ip_address("192.0.2.10"), "")
+BY_TUNNEL = Endpoint("nodes", ip_address("10.244.0.0"), "", node="cp1", is_node=True)
+OTHER_NODE = Endpoint("nodes", ip_address("10.244.1.0"), "", node="n1", is_node=True)
 ON_A_NODE = Endpoint("nodes", ip_address("192.0.2.10"), "", node="cp1", is_node=True)
 WEB = Endpoint("web", ip_address("10.244.1.2"), "cart", "shop", "n1")
 BRIDGE = Endpoint("default", ip_address("10.244.1.9"), "zonebridge", "zonebridge-system", "n1")
@@ -39,6 +41,8 @@ def decided(infrastructure, source, destination, port, protocol=TCP):
         (Endpoint(ISOLATED, workload="cart"), API_SERVER, 6443, None),
         (API_SERVER, WEB, 9443, "from-api-server"),
         (ON_A_NODE, WEB, 9443, "from-api-server"),
+        (BY_TUNNEL, WEB, 9443, "from-api-server-nodes"),
+        (OTHER_NODE, WEB, 9443, None),
         (OUTSIDE, WEB, 9443, None),
         (API_SERVER, Endpoint(ISOLATED, workload="cart"), 9443, None),
     ],
