@@ -48,8 +48,8 @@ class Sets:
         return self._hosts(name, family, f"app {workload}")
 
     def peer(self, family: Family, peer: Peer, *, own_node: bool) -> str:
-        names = _sorted(peer.node_names), _sorted(peer.namespaces), _sorted(peer.workloads)
-        content = [peer.nodes, *names, own_node]
+        content = [peer.nodes, _sorted(peer.namespaces), _sorted(peer.workloads), own_node]
+        content += [sorted(peer.node_names)] if peer.node_names is not None else []
         name = f"peer{family.value.number}-{short_digest(content)}"
         self.members.peer(family, peer, name, own_node=own_node)
         return self._hosts(name, family, _peer_text(peer, own_node=own_node))
