@@ -194,7 +194,8 @@ class Writer:
         kind = self.pick("url", "predefined-ip") if self.messy() else self.pick("ip", "domain")
         source = SubElement(SubElement(here, "type"), kind)
         SubElement(source, "url").text = "https://lists.example.com/one"
-        SubElement(SubElement(source, "recurring"), "hourly")
+        if kind != "predefined-ip":
+            SubElement(SubElement(source, "recurring"), "hourly")
 
     def region(self, level, name):
         here = entry(section(level, "region"), name)
@@ -209,7 +210,7 @@ class Writer:
         SubElement(protocol, "port").text = self.pick(*(BAD_PORTS if self.messy() else PORTS))
         if self.maybe(0.3):
             SubElement(protocol, "source-port").text = self.pick(*PORTS)
-        if self.maybe(0.3):
+        if protocol.tag != "sctp" and self.maybe(0.3):
             SubElement(SubElement(protocol, "override"), "no")
 
     def service_group(self, level, name):
@@ -259,7 +260,7 @@ class Writer:
             SubElement(here, flag).text = "yes"
         if self.messy():
             SubElement(here, "moon-phase").text = "full"
-        self.noise(here)
+        self.rng.shuffle(here)
 
     def schedule(self, level, name):
         here = SubElement(entry(section(level, "schedule"), name), "schedule-type")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_address, ip_network
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama import feeds
 from bridge.managers.panorama.countries import COUNTRIES
-from bridge.managers.panorama.document import members, text_of
+from bridge.managers.panorama.document import members, text_of, yes
 from bridge.managers.panorama.tagfilter import FilterError, Matcher, parse_filter
 from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, walk
 from zones.net import AddressSet, union, wildcard
@@ -17,6 +17,7 @@ from zones.rules import AddressObject, Feed, Unresolved
 
 KINDS = ("address", "address-group", "external-list", "region")
 TAGGED_KINDS = ("address", "address-group")
+SUBDOMAINS = "stands for every subdomain of its names too, which can't be resolved"
 NOT_IN_AN_EXPORT = "no object has tags that its filter selects; IPs tagged at run time are not in an export"
 
 
@@ -107,7 +108,11 @@ class Addresses:
 
     def _external_list(self, name: str, entry: Element) -> AddressObject:
         found = feeds.external_list(name, entry, self.time_zone, self.provided)
-        return _unresolved(name, found) if isinstance(found, str) else self._feed(found)
+        if isinstance(found, str):
+            return _unresolved(name, found)
+        listed = self._feed(found)
+        more = (Unresolved(name, SUBDOMAINS),) if yes(entry, "type/domain/expand-domain") else ()
+        return replace(listed, unresolved=more)
 
     def _feed(self, feed: Feed) -> AddressObject:
         self.feeds[feed.name] = feed

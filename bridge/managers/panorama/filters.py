@@ -22,7 +22,7 @@ CHARACTERISTICS = {
     "pervasive": "pervasive-use",
     "is-saas": "is-saas",
 }
-SILENT = frozenset({"description", "disable-override"})
+SILENT = frozenset({"disable-override"})
 OTHERS = {
     "new-appid": "selects new App-IDs, which are others after each content update",
     "saas-certifications": "selects by certifications of SaaS providers, which App-ID content doesn't tell",
