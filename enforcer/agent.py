@@ -6,19 +6,22 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
 
 from enforcer import assembly, logs, thrift
+from enforcer.cluster import lastgood
 from enforcer.errors import EnforcerError, SettingsError
 from enforcer.kernel import restore
 from enforcer.kernel.reconcile import Action, Applied, Reconciler
 from enforcer.kernel.stance import Stance
-from enforcer.service import until_signal
+from enforcer.service import STATUS_FILE, until_signal
 from enforcer.settings import Settings, load
 
+_DESCRIPTORS = 65_536
 _log = structlog.get_logger()
 
 
@@ -29,6 +32,7 @@ def run(config: Path | None, environment: Mapping[str, str], *, restored: bool) 
     if restored:
         _log.info("the kernel had no rules of ours; the last good ones are in force again")
     thrift.begin()
+    _allow_descriptors()
     asyncio.run(_run(settings, environment))
 
 
@@ -47,12 +51,26 @@ def bring_back(config: Path | None, environment: Mapping[str, str]) -> str:
 
 
 def flush(config: Path | None, environment: Mapping[str, str]) -> None:
-    """Nothing is enforced on this node afterwards."""
-    kernel = assembly.kernel(load(config, environment))
+    """Nothing is enforced on this node afterwards, nor by the next agent, until there is a tier."""
+    settings = load(config, environment)
+    kernel = assembly.kernel(settings)
     try:
         kernel.flush()
     finally:
         kernel.stop()
+    for name in (lastgood.FILE, STATUS_FILE):
+        try:
+            (settings.state_dir / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise EnforcerError(f"{settings.state_dir / name} can't be removed: {error.strerror}") from error
+
+
+def _allow_descriptors() -> None:
+    """Container runtimes give 1,024, whatever is allowed: whoever connects could use them up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _run(settings: Settings, environment: Mapping[str, str]) -> None:

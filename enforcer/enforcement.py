@@ -112,6 +112,7 @@ class Enforcement:
     answer: Answer = Answer.WAITING
     _waiting_since: float = field(default_factory=time.monotonic)
     _pages: int = 0
+    _is_followed: bool = False
     _changed_at: float | None = None
     _judged: int = -1
     _read: TierText | None = None
@@ -170,6 +171,7 @@ class Enforcement:
         heard, self._changed_at = self._changed_at, None
         begun = time.monotonic()
         await self._apply(policy, number)
+        self._is_followed = True
         self._measure(begun, heard)
         await self._keep()
 
@@ -202,6 +204,21 @@ class Enforcement:
     def without_tier(self) -> str:
         """Why this node enforces no revision, and what that means for its pods; nothing where it does."""
         return _without_tier(self.tier, self.answer, self.stance)
+
+    @property
+    def unready(self) -> str:
+        """Why the kernel doesn't hold what it should, as far as anybody can tell; nothing where it does."""
+        revision, applied = self.judgement.revision, self.applied
+        if not self.view.complete:
+            return self.without_tier or "waiting for the API server's first lists"
+        if not self._is_followed or applied is None or self.answer is Answer.WAITING:
+            return "waiting for the tier"
+        if applied.stance is None:
+            return "; ".join(applied.problems)
+        if revision is None:
+            open_for_good = self.answer is Answer.NO_TIER and applied.stance is Stance.NOTHING
+            return "" if open_for_good else self.without_tier
+        return "" if applied.revision == revision.number else f"revision {revision.number} is not in the kernel yet"
 
     def _has_waited(self) -> bool:
         return time.monotonic() - self._waiting_since >= self.pace.unheard

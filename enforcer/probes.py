@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 _LONGEST = 8192
 _SECONDS = 5
+_MOST = 64  # connections at a time; who comes when all are taken takes the place of the one that has waited longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,15 @@ Paths = Mapping[str, Callable[[], Answer]]
 
 
 async def serve(host: str, port: int, paths: Paths) -> asyncio.Server:
+    """Who is silent for seconds, or in the way of others, is hung up: idle connections keep nobody's probe out."""
+    waiting: dict[asyncio.StreamWriter, None] = {}
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(waiting) >= _MOST:
+            oldest = next(iter(waiting))
+            del waiting[oldest]
+            oldest.transport.abort()
+        waiting[writer] = None
         try:
             async with asyncio.timeout(_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -35,6 +44,7 @@ async def serve(host: str, port: int, paths: Paths) -> asyncio.Server:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
+            waiting.pop(writer, None)
             writer.close()
 
     return await asyncio.start_server(handle, host, port, limit=_LONGEST)

@@ -163,8 +163,9 @@ class Service:
             return None
 
     def _ready(self) -> Answer:
-        ready = self.parts.view.complete and self.parts.enforcement.applied is not None
-        return Answer(ok=ready, body=b"ready\n" if ready else b"waiting for the API server's first lists\n")
+        """Not where a rollout ought to stop: a tier that this version can't read, a kernel that refuses its rules."""
+        why = self.parts.enforcement.unready
+        return Answer(ok=not why, body=f"{why or 'ready'}\n".encode())
 
     async def _close(self, tasks: list[asyncio.Task[None]], server: asyncio.Server | None) -> None:
         """What waits in memory goes to the spool; what the spool holds is sent after the next start."""

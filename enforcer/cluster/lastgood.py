@@ -14,17 +14,17 @@ from enforcer.cluster.parts import Parts
 from enforcer.cluster.tier import Judgement, Revision, Standing, judge
 from zones.canonical import Json
 
-_FILE = "last-good.json"
+FILE = "last-good.json"
 
 
 def save(directory: Path, tier: Json, parts: Mapping[str, Json]) -> None:
     """Atomically. Raises OSError."""
-    statefile.write_atomically(directory / _FILE, *_written(tier, parts))
+    statefile.write_atomically(directory / FILE, *_written(tier, parts))
 
 
 def load(directory: Path, tier: str) -> Revision | None:
     """None where there is none, where it is another tier's, or where it is damaged. Raises StateError."""
-    content = statefile.read(directory / _FILE)
+    content = statefile.read(directory / FILE)
     if content is None:
         return None
     try:

@@ -84,6 +84,10 @@ class KernelTable:
         with closing(nft.Nftables()) as fresh:
             fresh.delete(self._name)
 
+    def forget_connections(self) -> None:
+        """No connection has a mark of ours afterwards; for once the table is deleted. Raises KernelError."""
+        self._numbering.forget()
+
     def distrust(self) -> None:
         """Load it whole in the next pass."""
         self._known = None

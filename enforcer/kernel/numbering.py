@@ -54,6 +54,13 @@ class Numbering:
         if self._clean is None or self._clean[0] != coming:
             self._begin(coming)
 
+    def forget(self) -> None:
+        """No connection has a mark of ours afterwards. Raises KernelError."""
+        if self._clean is not None:
+            self._clean[1].exception()  # what is under way ends first
+        self.current, self._clean = None, None
+        self._thread.submit(self._sweeper.clear, self._marks).result()
+
     def close(self) -> None:
         self._thread.shutdown()
         self._sweeper.close()

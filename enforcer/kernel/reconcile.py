@@ -151,19 +151,13 @@ class Reconciler:
         return {chains[chain]: counted[0] for chain, counted in self._table.counters().items() if chain in chains}
 
     def flush(self) -> None:
-        """Remove the table and what was saved of it: nothing is enforced any more. Raises KernelError."""
+        """Remove the table, its marks on connections, and what was saved of it. Raises KernelError."""
         self._remove()
         self._had_tier = False
-        if self._state_dir is None or self._keeper is None:
-            return
-        try:
+        if self._state_dir is not None and self._keeper is not None:
             self._keeper.settle()
-            saved.discard(self._state_dir)
-        except OSError as error:
-            where = self._state_dir / snapshot.FILE
-            raise KernelError(
-                f"{where} can't be removed: {error.strerror}; remove it, or a restart loads it"
-            ) from error
+            _discard(self._state_dir)
+        self._table.forget_connections()
 
     def stop(self) -> None:
         """Let go of the node; the rules stay in force."""
@@ -318,6 +312,14 @@ class Reconciler:
     def _problems(self) -> tuple[str, ...]:
         saving = self._keeper.problem if self._keeper else ""
         return tuple(filter(None, (self._address_problem, self._table.problem, saving)))
+
+
+def _discard(state_dir: Path) -> None:
+    try:
+        saved.discard(state_dir)
+    except OSError as error:
+        where = state_dir / snapshot.FILE
+        raise KernelError(f"{where} can't be removed: {error.strerror}; remove it, or a restart loads it") from error
 
 
 def _why(error: EnforcerError | OSError) -> tuple[str, ...]:

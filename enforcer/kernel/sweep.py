@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
-from enforcer.rules.generations import STALE, Marks
+from enforcer.rules.generations import PHASES, REVOKED, STALE, UNJUDGED, Marks
 from enforcer.wire.messages import DUMP, ERROR, REQUEST, Message, attribute, attributes, messages, netfilter, number
 from enforcer.wire.netlink import NETFILTER, PATIENCE, RECEIVE, answers, error_code, open_socket, refuse
 
@@ -32,14 +32,22 @@ class Sweeper:
         """No connection has a number of this phase afterwards, but those that get one meanwhile. How many had."""
         taken = 0
         try:
-            while found := list(_holding(self._channel, marks, phase)):
-                for at in range(0, len(found), _AT_ONCE):
-                    _take(self._channel, marks, found[at : at + _AT_ONCE])
+            chosen = marks.bits(marks.first(phase)), marks.phase_bits
+            while found := list(_holding(self._channel, *chosen)):
+                _set_all(self._channel, marks, found, STALE)
                 taken += len(found)
         except BaseException:
             self.close()  # answers may be under way
             raise
         return taken
+
+    def clear(self, marks: Marks) -> None:
+        """Take our bits from every connection, for good: once no table gives any."""
+        if not marks.mask:
+            return
+        numbered = [(marks.bits(marks.first(phase)), marks.phase_bits) for phase in PHASES]
+        for chosen in (*numbered, *((marks.bits(each), marks.mask) for each in (STALE, REVOKED))):
+            _set_all(self._channel, marks, list(_holding(self._channel, *chosen)), UNJUDGED)
 
     def close(self) -> None:
         if self._held is not None:
@@ -53,9 +61,9 @@ class Sweeper:
         return self._held
 
 
-def _holding(channel: socket.socket, marks: Marks, phase: int) -> Iterator[Message]:
-    """The connections with a number of the phase; the kernel chooses them."""
-    chosen = number(_MARK, marks.bits(marks.first(phase))), number(_MARK_MASK, marks.phase_bits)
+def _holding(channel: socket.socket, value: int, mask: int) -> Iterator[Message]:
+    """The connections whose mark has this value in these bits; the kernel chooses them."""
+    chosen = number(_MARK, value), number(_MARK_MASK, mask)
     channel.settimeout(PATIENCE)
     channel.send(netfilter(_GET, REQUEST | DUMP, 1, 0, 0, *chosen))
     for each in answers(channel):
@@ -66,8 +74,13 @@ def _holding(channel: socket.socket, marks: Marks, phase: int) -> Iterator[Messa
         yield each
 
 
-def _take(channel: socket.socket, marks: Marks, connections: list[Message]) -> None:
-    channel.send(b"".join(_without_number(marks, at, each) for at, each in enumerate(connections, 1)))
+def _set_all(channel: socket.socket, marks: Marks, connections: list[Message], value: int) -> None:
+    for at in range(0, len(connections), _AT_ONCE):
+        _set(channel, marks, connections[at : at + _AT_ONCE], value)
+
+
+def _set(channel: socket.socket, marks: Marks, connections: list[Message], value: int) -> None:
+    channel.send(b"".join(_with_number(marks, value, at, each) for at, each in enumerate(connections, 1)))
     channel.setblocking(False)
     with suppress(BlockingIOError):
         while True:
@@ -76,10 +89,10 @@ def _take(channel: socket.socket, marks: Marks, connections: list[Message]) -> N
                     refuse(code, "taking an old mark from a connection")
 
 
-def _without_number(marks: Marks, sequence: int, connection: Message) -> bytes:
+def _with_number(marks: Marks, value: int, sequence: int, connection: Message) -> bytes:
     """The kernel finds it by its original direction and its zone."""
     held = attributes(connection.body)
     zone = [attribute(_ZONE, held[_ZONE])] if _ZONE in held else []
     which = attribute(_ORIGINAL | 0x8000, held[_ORIGINAL])
-    wanted = number(_MARK, marks.bits(STALE)), number(_MARK_MASK, marks.mask)
+    wanted = number(_MARK, marks.bits(value)), number(_MARK_MASK, marks.mask)
     return netfilter(_NEW, REQUEST, sequence, connection.body[0], 0, which, *zone, *wanted)

@@ -228,6 +228,18 @@ class TestReconciler:
             agent.restore()
             assert node.numbers() == [number]
 
+    def test_a_flush_leaves_no_mark_on_a_connection(self, node):
+        with node.world.reconciler(OPTIONS, state_dir=node.state) as agent:
+            agent.apply(policy(*BOTH_WAYS), node.inventory, NOW, revision=5)
+            assert outcomes(node.world, ("p0", "p2", 80), ("p0", "p1", 80)) == [Outcome.ALLOWED] * 2
+            marked = ["conntrack", "-L", "-m", f"0/{OPTIONS.marks.mask:#x}"]
+            everything = node.world.n1.run(["conntrack", "-L"]).stdout.splitlines()
+            assert len(node.world.n1.run(marked).stdout.splitlines()) < len(everything)
+            agent.flush()
+            after = node.world.n1.run(["conntrack", "-L"]).stdout.splitlines()
+            assert not [each for each in after if " mark=" in each and " mark=0 " not in each]
+            assert not list(node.state.iterdir())
+
     def test_a_state_directory_that_others_may_write_is_told_at_once(self, node):
         node.state.chmod(0o777)
         with node.world.reconciler(OPTIONS, state_dir=node.state) as agent:

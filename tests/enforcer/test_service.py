@@ -290,6 +290,40 @@ def test_an_api_server_that_can_not_be_asked_is_told_and_the_kernel_part_decides
     scene(scenario)
 
 
+def test_an_agent_is_ready_once_the_kernel_holds_what_it_should(scene, settings):
+    """Without a tier too; not with one that it can't read, nor where the kernel refuses it."""
+
+    async def scenario(stage):
+        async with httpx.AsyncClient(base_url=f"http://{settings.metrics.address}") as client:
+
+            async def answer():
+                try:
+                    told = await client.get("/readyz")
+                except httpx.ConnectError:
+                    return 0, "not serving yet"
+                return told.status_code, told.text.strip()
+
+            async def until(*wanted):
+                async with asyncio.timeout(20):
+                    while (told := await answer())[0] != wanted[0] or wanted[-1] not in told[1]:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+
+            stage.kernel.stance = Stance.NOTHING
+            await until(200, "ready")
+            stage.kernel.stance = None
+            stage.kernel.problems = ("the kernel refuses",)
+            world.publish(stage.kubernetes, world.tier(1))
+            await until(503, "the kernel refuses")
+            stage.kernel.stance, stage.kernel.problems = Stance.ENFORCED, ()
+            await until(200, "ready")
+            stage.kernel.problems = ("what is saved can't be written",)  # a disk is no reason to stop a rollout
+            world.publish(stage.kubernetes, world.tier(2, 80))
+            await eventually(lambda: stage.kernel.revision == 2)
+            await until(200, "ready")
+
+    scene(scenario)
+
+
 def test_a_tier_that_can_not_be_used_is_waited_for_and_then_told_to_the_kernel(scene):
     async def scenario(stage):
         enforcement = stage.service.parts.enforcement
@@ -301,6 +335,7 @@ def test_a_tier_that_can_not_be_used_is_waited_for_and_then_told_to_the_kernel(s
         stage.kernel.stance = Stance.CLOSED
         await eventually(lambda: stage.kernel.answers[-1] is Answer.UNREADABLE)
         await eventually(lambda: "can't be used" in enforcement.without_tier)
+        assert "can't be used" in enforcement.unready
 
     scene(scenario)
 

@@ -74,6 +74,15 @@ app.kubernetes.io/name: zone-enforcer
 {{- toYaml $settings }}
 {{- end }}
 
+{{- /* The port of the enforcers' health, also where their settings are a ConfigMap of yours; none where they serve none. */}}
+{{- define "zonebridge.enforcerPort" -}}
+{{- if .Values.metrics.podMonitor.enabled -}}
+9469
+{{- else -}}
+{{- with .Values.enforcer.settings.metrics }}{{ with .address }}{{ regexFind "[0-9]+$" . }}{{ end }}{{ end }}
+{{- end -}}
+{{- end }}
+
 {{- /* A flat mapping on one line: {cpu: 100m, memory: 256Mi}. */}}
 {{- define "zonebridge.flow" -}}
 {{- $pairs := list }}
