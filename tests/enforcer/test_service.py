@@ -617,6 +617,7 @@ def test_a_task_that_did_well_for_a_while_is_started_again_as_if_it_had_never_fa
         with suppress(asyncio.CancelledError):
             await service._supervised("work", work)
         monkeypatch.undo()
+        service.parts.slice_writer.close()
         await cluster.close()
         await outbox.close()
 
