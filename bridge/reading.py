@@ -109,6 +109,8 @@ class Reader:
         self._heard = 0.0
         self.accepted = False
         """Whether the manager has ever taken this process's credentials, whatever it answered and whoever leads."""
+        self.infrastructure: tuple[InfrastructureRule, ...] | None = None
+        """What it is to be from now on; None before anybody was asked."""
         self.last: Reading | None = None
         self.answered: datetime | None = None
 
@@ -130,7 +132,7 @@ class Reader:
 
         Raises ClusterError where the cluster's infrastructure can't be asked for and never was known.
         """
-        infrastructure = (*self._target.infrastructure, *await self._infrastructure())
+        self.infrastructure = infrastructure = (*self._target.infrastructure, *await self._infrastructure())
         problem = await self._ask(infrastructure)
         if problem is not None and self.last is not None:
             await self._read(self.last.version, self.last.rulebase, infrastructure)

@@ -251,12 +251,28 @@ class Sync:
                 return self._plan_reading(live, reading, vetted)
             except RevisionRefusedError as error:
                 refused = error
+        if reading is None and vetted is not None:
+            vetted = self._with_infrastructure(vetted, live)
+        return self._plan_again(live, vetted, refused)
+
+    def _plan_again(self, live: Live, vetted: _Vetted | None, refused: RevisionRefusedError | None) -> _Planned:
+        """The plan for what was found fit before."""
         if vetted is None:
             return _Planned(None, None, refused)
         try:
             return _Planned(_plan_for(vetted, live, _NO_GUARDS), vetted, refused)
         except RevisionRefusedError as error:
             return _Planned(None, vetted, refused or error)
+
+    def _with_infrastructure(self, vetted: _Vetted, live: Live) -> _Vetted:
+        """An adopted tier with the infrastructure of today: a manager that is away must not keep that as it was."""
+        infrastructure = self._reader.infrastructure
+        if infrastructure is None or vetted.policy.infrastructure == infrastructure:
+            return vetted
+        policy = replace(vetted.policy, infrastructure=infrastructure)
+        said = vetted.rendered.tier["spec"]["source"]
+        source = native.Source(said["manager"], said["deviceGroup"], said["version"])
+        return _Vetted(policy, native.render(policy, self._target.tier, live.next_revision, source, vetted.rendered))
 
     async def _unless_cut_off(self, made: _Planned, live: Live) -> _Planned:
         """A new policy, unless it would keep this bridge from ever publishing another."""
@@ -266,7 +282,7 @@ class Sync:
         if not lost:
             return made
         refused = RevisionRefusedError("CutsOffBridge", *lost)
-        return replace(await asyncio.to_thread(self._plan, live, None, self._vetted), refused=refused)
+        return await asyncio.to_thread(self._plan_again, live, self._vetted, refused)
 
     def _plan_reading(self, live: Live, reading: Reading, vetted: _Vetted | None) -> _Planned:
         policy = reading.compiled.policy

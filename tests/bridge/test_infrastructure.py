@@ -202,3 +202,17 @@ def test_a_change_of_the_endpoints_is_published_also_while_the_manager_is_away()
     outcome = asyncio.run(world.sync.once())
     assert outcome.revision == 2
     assert published(world)["api-server"].destination.addresses == AddressSet.parse(["192.0.2.20"])
+
+
+def test_a_tier_that_was_adopted_gets_the_infrastructure_of_today():
+    cluster = FakeCluster(slice_of("192.0.2.10"))
+    world = World(rule("r"), infrastructure_of=LiveInfrastructure(cluster, Wanted()).rules)
+    asyncio.run(world.sync.once())
+    source = world.cluster.tier_object["spec"]["source"]
+    cluster.endpoints = slice_of("192.0.2.20")
+    world.restart()
+    world.manager.trouble = ManagerUnreachableError("it is away")
+    assert [asyncio.run(world.sync.once()).revision for _ in range(2)] == [2, 2]
+    assert published(world)["api-server"].destination.addresses == AddressSet.parse(["192.0.2.20"])
+    assert next(entry.origin.name for entry in world.cluster.policy().entries) == "r"
+    assert world.cluster.tier_object["spec"]["source"] == source

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from bridge.errors import ManagerUnreachableError
 from bridge.infrastructure import LiveInfrastructure, Wanted
 from bridge.lifelines import Dns, Lifelines, Target
 from tests.bridge.test_infrastructure import OWN, OWNERS, FakeCluster, slice_of
@@ -145,3 +146,23 @@ def test_the_live_policy_is_not_asked_about_again_and_again():
     assert len(asked) == 1
     assert isinstance(asked[0], Policy)
     assert asked[0].zoning == Zoning()
+
+
+def test_an_adopted_tier_is_not_given_an_infrastructure_that_cuts_off():
+    """As by settings that a manager that is away can't make good."""
+
+    async def none():
+        return ()
+
+    async def all_():
+        return (*RULES, *DNS)
+
+    world = World(DENY, infrastructure_of=all_, cut_off=lifelines(OwnCluster()).cut_off)
+    assert asyncio.run(world.sync.once()).revision == 1
+    for trouble in (None, ManagerUnreachableError("it is away")):
+        world.infrastructure_of = none
+        world.restart()
+        world.manager.trouble = trouble
+        outcome = asyncio.run(world.sync.once())
+        assert (outcome.revision, outcome.problem.reason) == (1, "CutsOffBridge")
+        assert next(each.name for each in world.cluster.policy().infrastructure) == "bridge-to-api-server"

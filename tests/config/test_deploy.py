@@ -15,12 +15,21 @@ from bridge.apiserver import Access, ApiServer
 from bridge.cluster import Cluster
 from bridge.errors import ClusterRefusedError
 from bridge.feeds import Feeds
+from bridge.infrastructure import LiveInfrastructure, Wanted
 from bridge.leadership import Leadership
 from bridge.leadership import Terms as LeaseTerms
 from bridge.population import Publishing, Terms
 from bridge.settings_file import Purpose, load
 from bridge.sync import Sync, Target
-from tests.apiserver.installed import BRIDGE, BRIDGE_NAMESPACE, CONFIG, ENFORCER, ENFORCER_NAMESPACE
+from tests.apiserver.installed import (
+    API_SERVER_SLICES,
+    BRIDGE,
+    BRIDGE_NAMESPACE,
+    CONFIG,
+    ENFORCER,
+    ENFORCER_NAMESPACE,
+    api_server_slice,
+)
 from tests.bridge.world import FakeManager, inexpressible, many, rule, run_here
 from zones.tiers import native
 from zones.zone import Zoning
@@ -77,6 +86,33 @@ def test_the_bridge_can_do_its_whole_work_with_its_own_rights(guarded):
     assert [event["reason"] for event in events if event["involvedObject"].get("name") == "deployed"] == [
         "RevisionRefused"
     ]
+
+
+@pytest.mark.apiserver
+def test_the_bridge_can_ask_where_the_api_server_is_with_its_own_rights(guarded):
+    """That one EndpointSlice, and the control plane's nodes."""
+    node = {"metadata": {"name": "cp1", "labels": {"node-role.kubernetes.io/control-plane": ""}}}
+    node["status"] = {"addresses": [{"type": "InternalIP", "address": "192.0.2.10"}]}
+
+    async def work():
+        cluster = Cluster(ApiServer(Access("c1", guarded.kubeconfig_for(BRIDGE, ACCOUNTS))))
+        try:
+            nothing = await LiveInfrastructure(cluster, Wanted()).rules()
+            admin.post(API_SERVER_SLICES, json=api_server_slice("192.0.2.10")).raise_for_status()
+            admin.post("/api/v1/nodes", json=node).raise_for_status()
+            return nothing, await LiveInfrastructure(cluster, Wanted()).rules()
+        finally:
+            await cluster.close()
+
+    with guarded.client() as admin:
+        try:
+            nothing, rules = asyncio.run(work())
+        finally:
+            admin.delete(f"{API_SERVER_SLICES}/kubernetes").raise_for_status()
+            admin.delete("/api/v1/nodes/cp1").raise_for_status()
+    assert nothing == ()
+    assert [each.name for each in rules] == ["api-server", "from-api-server", "from-api-server-nodes"]
+    assert rules[2].source.node_names == {"cp1"}
 
 
 @pytest.mark.apiserver
@@ -155,6 +191,7 @@ def test_nobody_else_writes_the_tier(guarded, user):
         (BRIDGE, "watch", "pods", True),
         (BRIDGE, "watch", "namespaces", True),
         (BRIDGE, "watch", "services", True),
+        (BRIDGE, "get", "endpointslices.discovery.k8s.io", False),
         (BRIDGE, "patch", "pods", False),
         (BRIDGE, "patch", "namespaces", False),
         (BRIDGE, "create", "podslices.zonebridge.io", True),
