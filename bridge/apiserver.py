@@ -31,6 +31,11 @@ APPLY = "application/apply-patch+yaml"
 _EXCERPT = 300
 WATCH_SECONDS = (240, 480)
 _GRACE = 30
+# A bookmark comes every minute: where nothing comes for so long, the connection is dead, whatever it looks like.
+SILENCE_SECONDS = 90
+# No answer and no event is longer: an object has 3 MB at most.
+LONGEST = 32 * 2**20
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
 # The API server asks for patience (429) or can't serve now; a proxy before it may time out (408).
 _LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
 # A server-side apply of a field that the definition doesn't have is answered with 500, although it never gets better.
@@ -49,7 +54,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """`seconds`: how long the whole answer may take."""
+    """`seconds`: how long the whole answer may take; `silence`: how long nothing may come of it."""
 
     method: str
     path: str
@@ -57,6 +62,8 @@ class _Request:
     seconds: float
     body: Json | None = None
     content_type: str = JSON
+    accept: str = JSON
+    silence: float | None = None
 
 
 @dataclass(slots=True)
@@ -86,7 +93,11 @@ class _Connection:
 
 
 class GoneError(ClusterError):
-    """410: the list's continuation has expired; it must begin again."""
+    """410, or a watch that says nothing: the changes since that version can't be had; it must be listed again."""
+
+
+class TooLongError(ClusterError):
+    """An answer of more octets than we may hold: ask for less."""
 
 
 class ApiServer:
@@ -101,9 +112,17 @@ class ApiServer:
     def name(self) -> str:
         return self._access.name
 
-    async def get(self, path: str, what: str, query: Mapping[str, str] | None = None) -> Json | None:
-        """The object or list; None where there is none."""
-        return await self.call("GET", path, f"reading {what}", query=query)
+    async def get(
+        self, path: str, what: str, query: Mapping[str, str] | None = None, most: int = LONGEST
+    ) -> Json | None:
+        """The object or list; None where there is none. Raises TooLongError where it has more octets than `most`."""
+        return await self.call("GET", path, f"reading {what}", query=query, most=most)
+
+    async def version(self, path: str, what: str, query: Mapping[str, str] | None = None) -> str:
+        """The version that a list would have now."""
+        query = {**(query or {}), "limit": "1"}
+        answer = await self.call("GET", path, f"reading {what}", query=query, accept=METADATA) or {}
+        return str((answer.get("metadata") or {}).get("resourceVersion", ""))
 
     async def call(
         self,
@@ -114,12 +133,14 @@ class ApiServer:
         body: Json | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = JSON,
+        accept: str = JSON,
+        most: int = LONGEST,
     ) -> Json | None:
         """The answer; None for 404. Raises ClusterError."""
         doing = f"{doing} in cluster '{self.name}'"
-        request = _Request(method, path, query or {}, self._access.timeout, body, content_type)
+        request = _Request(method, path, query or {}, self._access.timeout, body, content_type, accept)
         async with self._answer(request, doing) as response:
-            text = await response.read()
+            text = await _read(response, doing, most)
         if response.status == HTTPStatus.NOT_FOUND:
             return None
         if response.status >= HTTPStatus.BAD_REQUEST:
@@ -138,12 +159,20 @@ class ApiServer:
         doing = f"watching {what} in cluster '{self.name}'"
         seconds = random.randint(*WATCH_SECONDS)  # noqa: S311 - spreads the renewals
         asked = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": seconds}
-        async with self._answer(_Request("GET", path, {**(query or {}), **asked}, seconds + _GRACE), doing) as response:
+        silence = min(SILENCE_SECONDS, seconds + _GRACE)
+        request = _Request("GET", path, {**(query or {}), **asked}, seconds + _GRACE, silence=silence)
+        async with self._answer(request, doing) as response:
             if response.status >= HTTPStatus.BAD_REQUEST:
-                raise _blame(doing, response.status, response.headers, await response.read())
+                raise _blame(doing, response.status, response.headers, await _read(response, doing, LONGEST))
+            alive = False
             try:
-                async for line in _lines(response.content):
+                async for line in _lines(response.content, doing):
+                    alive = True
                     yield _event(doing, line)
+            except TimeoutError as error:
+                if not alive:
+                    raise GoneError(f"{doing}: it said nothing at all; it is listed again") from error
+                raise
             finally:
                 _drop(response)
 
@@ -198,11 +227,11 @@ async def _sent(client: ApiClient, request: _Request) -> aiohttp.ClientResponse:
         request.method,
         quote(request.path),
         query_params=list(request.query.items()),
-        header_params={"Accept": JSON, "Content-Type": request.content_type},
+        header_params={"Accept": request.accept, "Content-Type": request.content_type},
         auth_settings=["BearerToken"],
     )
     # The body is JSON already: the client would go through every value of it first.
-    timeout = aiohttp.ClientTimeout(total=request.seconds)
+    timeout = aiohttp.ClientTimeout(total=request.seconds, sock_read=request.silence)
     answer = await client.call_api(method, url, headers, request.body, form, _request_timeout=timeout)
     response: aiohttp.ClientResponse = answer.response
     return response
@@ -215,12 +244,30 @@ def _drop(response: aiohttp.ClientResponse) -> None:
     response.close()
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length: an object may be longer than a stream's own line limit."""
+async def _read(response: aiohttp.ClientResponse, doing: str, most: int) -> bytes:
+    held = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            held += chunk
+            if len(held) > most:
+                break
+    except BaseException:
+        _drop(response)
+        raise
+    if len(held) > most:
+        _drop(response)
+        raise TooLongError(f"{doing}: the answer has more than {most} octets")
+    return bytes(held)
+
+
+async def _lines(content: aiohttp.StreamReader, doing: str) -> AsyncIterator[bytes]:
+    """Lines longer than a stream's own limit, as objects may be, and no longer than any object."""
     held: list[bytes] = []
     async for chunk in content.iter_any():
         first, *rest = chunk.split(b"\n")
         held.append(first)
+        if not rest and sum(map(len, held)) > LONGEST:
+            raise ClusterUnreachableError(f"{doing}: an event has more than {LONGEST} octets; it is resumed")
         for each in rest:
             line = b"".join(held)
             held = [each]

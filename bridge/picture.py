@@ -88,6 +88,9 @@ class Picture:
     def _page(self, kind: str, page: Listed) -> None:
         if page.first:
             self._coming[kind] = {}
+            if page.went_back:  # what was written since the backup never was
+                self._held[kind] = {}
+                self._dead.clear()
         coming = self._coming.setdefault(kind, {})
         for raw in page.objects:
             if _uid(raw) not in self._dead:

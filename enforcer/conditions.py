@@ -41,6 +41,16 @@ def of_waiting(tier: str, judgement: Judgement, waiting: float, limit: float) ->
         yield Condition(AlertKind.SYNC_STALE, tier, judgement.why)
 
 
+def of_bridge(tier: str, renewed: float | None, now: float, limit: float) -> Iterator[Condition]:
+    """A Tier whose status nobody has renewed for longer than `limit` seconds."""
+    if renewed is not None and now - renewed > limit:
+        message = (
+            f"the status of tier '{tier}' has not been renewed for more than {limit:g} s: no bridge is at work, or its "
+            "manager doesn't answer; the last good rules stay"
+        )
+        yield Condition(AlertKind.SYNC_STALE, "bridge", message)
+
+
 def of_zones(policy: Policy, pods: Iterable[Pod]) -> Iterator[Condition]:
     """Zones that this node's pods claim without right, and zones that Panorama doesn't know; each cut off by itself.
 

@@ -7,7 +7,8 @@ EnforcerError
 ├── ClusterError                      the API server; the last good rules stay in the kernel
 │   ├── ClusterRefusedError           it refused our credentials or rights
 │   │   └── ClusterMissingError       it has no such object or kind
-│   └── ExpiredError                  the changes since that resource version are gone: list again
+│   ├── TooLongError                  its answer is longer than we may hold: ask for less
+│   └── ExpiredError                  the changes since that resource version can't be had: list again
 ├── KernelError                       the kernel; what was in force stays in force
 │   ├── LoadError                     it refused rules
 │   ├── PrivilegeError                we lack the rights; exit code 2
@@ -72,7 +73,11 @@ class ClusterMissingError(ClusterRefusedError):
 
 
 class ExpiredError(ClusterError):
-    """410: the changes since that resource version are gone."""
+    """410, or a watch that says nothing: the changes since that resource version can't be had."""
+
+
+class TooLongError(ClusterError):
+    """An answer of more octets than we may hold."""
 
 
 class SpoolError(EnforcerError):

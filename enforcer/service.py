@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import structlog
 
 from enforcer import figures, metrics, probes
+from enforcer.cluster.renewal import Renewal
 from enforcer.cluster.tier import Revision
 from enforcer.cluster.view import Kind
 from enforcer.errors import EnforcerError
@@ -46,10 +47,12 @@ class Service:
     survey: Survey = field(init=False)
     _heard: dict[str, float] = field(default_factory=dict)
     _named: tuple[Revision | None, Names] | None = None
+    _renewal: Renewal = field(init=False)
 
     def __post_init__(self) -> None:
         self.losses = Losses(self.parts)
-        self.survey = Survey(self.parts, self._heard, self.losses.totals)
+        self._renewal = Renewal(self.parts.settings.tier)
+        self.survey = Survey(self.parts, self._heard, self.losses.totals, self._renewal)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set."""
@@ -102,6 +105,7 @@ class Service:
 
         async for change in self.parts.cluster.changes(kind, heard):
             self._named = None
+            self._renewal.see(change, time.monotonic())
             if self.parts.view.fold(change):
                 self.parts.enforcement.heard()
             if self.parts.slice_writer is not None and (kind is Kind.PODS or self.parts.view.own_slices.changed):

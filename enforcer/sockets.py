@@ -1,4 +1,4 @@
-"""The sockets of an HTTP client, so that all of them can be ended at once. `enforcer.cluster.watch` is the only caller.
+"""The sockets of an HTTP client, so that all of them can be ended at once. `enforcer.cluster.connection` calls it.
 
 A polite end of TLS waits for the peer; a connection whose request was cancelled is no longer known to its pool by then,
 and what the event loop leaves behind at its end is never closed.
@@ -16,6 +16,20 @@ import aiohttp
 
 _ROUNDS = 100  # two are needed
 _BUFFER = 2**21  # the Kubernetes client's own choice, for watches
+
+
+# A connection that a balancer or a power cut took away in silence is known to be gone after half a minute: it is asked
+# after so many seconds without a word and then every so many, so often; what was sent must be acknowledged by then.
+_IDLE, _INTERVAL, _TIMES, _UNACKNOWLEDGED = 15, 5, 3, 30_000
+
+
+def keep_alive(made: socket.socket) -> None:
+    """Have the kernel find out where the other end is gone."""
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _INTERVAL)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _TIMES)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
 
 
 class Sockets:
@@ -45,5 +59,6 @@ class Sockets:
     def _make(self, address: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, *_ = address
         made = socket.socket(family, kind, protocol)
+        keep_alive(made)
         self._made.add(made)
         return made

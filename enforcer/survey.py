@@ -13,12 +13,16 @@ from itertools import chain
 
 from enforcer import conditions, figures, status
 from enforcer.cluster import podevents
+from enforcer.cluster.renewal import Renewal
 from enforcer.cluster.tier import Standing
 from enforcer.cluster.view import Kind, View
 from enforcer.reports.alerts import Condition
 from enforcer.reports.records import Json
 from enforcer.serviceparts import Parts
 from zones.policy import Policy
+
+# A bridge may be replaced, and Panorama restarted, before every node says that nobody is at work: times `staleSeconds`.
+_RENEWALS = 3
 
 
 @dataclass(slots=True)
@@ -31,6 +35,7 @@ class Survey:
     parts: Parts
     heard: Mapping[str, float]
     lost: Mapping[str, int]
+    renewal: Renewal
     status: Json = field(default_factory=dict)
     serve_problem: str = ""
     _waiting_since: float | None = None
@@ -48,6 +53,7 @@ class Survey:
         return chain(
             conditions.of_tier(enforcement.tier, enforcement.judgement),
             conditions.of_sync(self.heard, now, alerts.stale_seconds),
+            conditions.of_bridge(enforcement.tier, self.renewal.at, now, _RENEWALS * alerts.stale_seconds),
             conditions.of_waiting(enforcement.tier, enforcement.judgement, waited, alerts.stale_seconds),
             self._population,
             conditions.of_addresses(parts.view.holders.disputed(), parts.settings.node_name),

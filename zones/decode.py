@@ -30,6 +30,8 @@ _TUNNELS = tuple(
         "IPv6WireguardInterfaceAddr",
     )
 )
+# More labels than anybody's pods have.
+MOST_LABELS = 64
 _NODE_ADDRESS_TYPES = frozenset({"InternalIP", "ExternalIP"})
 
 
@@ -106,8 +108,18 @@ def _has_stopped(status: Json) -> bool:
 
 
 def _interned(labels: Mapping[str, str] | None) -> dict[str, str]:
-    """Pods share most of their labels; a hundred thousand of them must not each hold a copy."""
-    return {intern(key): intern(value) for key, value in (labels or {}).items()}
+    """Pods share most of their labels; a hundred thousand of them must not each hold a copy.
+
+    Nor may one hold as many as its maker likes: the API server takes thousands. Ours come first.
+    """
+    found = labels or {}
+    if len(found) > MOST_LABELS:
+        found = {key: found[key] for key in sorted(found, key=lambda key: (not _is_ours(key), key))[:MOST_LABELS]}
+    return {intern(key): intern(value) for key, value in found.items()}
+
+
+def _is_ours(label: str) -> bool:
+    return label.startswith("zonebridge.io/")
 
 
 def _addresses(texts: Iterable[str], where: str) -> tuple[tuple[IPAddress, ...], tuple[str, ...]]:

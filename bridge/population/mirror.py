@@ -74,6 +74,8 @@ class Mirror:
             return
         if change.first:
             self._seen.clear()
+            if change.went_back:
+                self._live.clear()
         for raw in change.objects:
             self._seen.add(raw["metadata"]["name"])
             self._note(raw, gone=False)

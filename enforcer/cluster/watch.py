@@ -8,33 +8,39 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import aiohttp
 import structlog
 
-from enforcer.cluster.kubeclient import client, config
+from enforcer.cluster.connection import Connection, Request
 from enforcer.cluster.view import Change, Changed, Kind, Listed
-from enforcer.errors import ClusterError, ClusterMissingError, ClusterRefusedError, ExpiredError, InputError
+from enforcer.errors import ClusterError, ClusterMissingError, ClusterRefusedError, ExpiredError, TooLongError
 from enforcer.patience import Patience
-from enforcer.sockets import Sockets
 from zones.canonical import Json
 from zones.tiers.native import API_VERSION
 
-# A page is held whole, and objects of ours are long.
+# A page is held whole, and objects of ours are long; whoever may make pods may make long ones.
 PAGE, PAGE_OF_OURS = 100, 20
+PAGE_BYTES, LONGEST = 4 * 2**20, 32 * 2**20
 _LONG = frozenset({Kind.SLICES, Kind.CHUNKS, Kind.SETS})
 WATCH_SECONDS = (240, 480)
 _GRACE_SECONDS = 30
+# A bookmark comes every minute: where nothing comes for so long, the connection is dead, whatever it looks like.
+SILENCE_SECONDS = 90
+# Whatever was missed for a reason that nobody thought of is known again after so long.
+LIST_AGAIN_SECONDS = (6 * 3600, 12 * 3600)
 _TYPES = {"ADDED": False, "MODIFIED": False, "DELETED": True}
 _REFUSED = frozenset({401, 403})
 _MISSING, _GONE = 404, 410
-_FIELD_MANAGER, _APPLY = "zone-enforcer", "application/apply-patch+yaml"
+_FIELD_MANAGER = "zone-enforcer"
+_APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
 # A cluster whose bridge is older has none of these; a node's own pods are enforced without them.
 _MAY_BE_MISSING = frozenset({Kind.SLICES})
 _log = structlog.get_logger()
@@ -42,23 +48,26 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Place:
-    """How far one kind was followed. `listed`: whether it ever was there."""
+    """How far one kind was followed. `listed`: whether it ever was there; `list_at`: when it is listed again anyway.
+
+    `doubtful`: whether the API server may be one that doesn't know this version. `trouble`: what was told last.
+    """
 
     version: str | None = None
     failures: int = 0
     listed: bool = False
+    list_at: float = 0.0
+    doubtful: bool = False
+    trouble: str = ""
 
 
 class Cluster:
     """A connection to one API server."""
 
     def __init__(
-        self, api: client.ApiClient, chosen: Mapping[Kind, Mapping[str, str]], patience: Patience | None = None
+        self, connection: Connection, chosen: Mapping[Kind, Mapping[str, str]], patience: Patience | None = None
     ) -> None:
-        self._api = api
-        self._sockets = Sockets()
-        rest = api.rest_client
-        rest.pool_manager = self._sockets.session(rest.maxsize, rest.ssl_context)
+        self._connection = connection
         self._chosen = chosen
         self._patience = patience or Patience(0.2, 30.0)
 
@@ -68,25 +77,18 @@ class Cluster:
 
         `chosen`: what is asked for of a kind, as selectors; all of the others.
         """
-        configuration = client.Configuration()
-        try:
-            if kubeconfig is None:
-                config.load_incluster_config(client_configuration=configuration)
-            else:
-                await config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-        except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-            where = "the service account" if kubeconfig is None else f"kubeconfig {kubeconfig}"
-            raise InputError(f"{where} can't be used to reach Kubernetes: {error}") from error
-        return cls(client.ApiClient(configuration), chosen or {})
+        connection = Connection(kubeconfig)
+        await connection.open()
+        return cls(connection, chosen or {})
 
     async def close(self) -> None:
-        await self._api.close()
-        await self._sockets.end()
+        await self._connection.close()
 
     async def changes(self, kind: Kind, heard: Callable[[], None] = lambda: None) -> AsyncIterator[Change]:
-        """The whole list, then every change, for ever. Trouble is waited out; only a 410 lists again.
+        """The whole list, then every change, for ever. Trouble is waited out, and told once for each kind of it.
 
-        `heard` is called whenever the API server has answered for this kind, changes or not.
+        Listed again is what has expired, what was silent for a whole watch, where versions went back, and now and then
+        all the same. `heard` is called whenever the API server has answered for this kind, changes or not.
         """
         place = _Place()
         while True:
@@ -97,10 +99,13 @@ class Cluster:
                         heard()
                         if change is not None:
                             yield change
-            except ExpiredError:
+            except ExpiredError as error:
+                _log.info("listing again", kind=kind.name.lower(), why=str(error))
                 place.version = None
             except ClusterError as error:
-                _log.warning("watch interrupted", kind=kind.name.lower(), why=str(error))
+                if str(error) != place.trouble:
+                    _log.warning("watch interrupted", kind=kind.name.lower(), why=str(error))
+                place.trouble, place.doubtful = str(error), True
                 wished = error.retry_after
                 if isinstance(error, ClusterRefusedError) and kind in _MAY_BE_MISSING and not place.listed:
                     heard()
@@ -110,15 +115,36 @@ class Cluster:
 
     async def _follow(self, kind: Kind, place: _Place) -> AsyncGenerator[Change | None]:
         """From where it was left until the API server ends it; None is a sign of life."""
+        if place.version is not None and await self._is_void(kind, place, place.version):
+            place.version = None
         if place.version is None:
             async with aclosing(self._pages(kind)) as pages:
                 async for page, version in pages:  # noqa: B007 - the last one is watched from
                     yield page
-            place.version, place.listed = version, True
-        async with aclosing(self._watch(kind, place.version)) as events:
+            place.version, place.listed, place.doubtful = version, True, False
+            place.list_at = time.monotonic() + random.uniform(*LIST_AGAIN_SECONDS)  # noqa: S311 - spreads the nodes
+        async with aclosing(self._watch(kind, place.version, place)) as events:
             async for change, place.version in events:
-                place.failures = 0
+                place.failures, place.trouble = 0, ""
                 yield change
+
+    async def _is_void(self, kind: Kind, place: _Place, version: str) -> bool:
+        """Whether all is to be listed again, though the version may still be watched from.
+
+        An etcd that was restored from a backup has lower versions than were seen: a watch from there on says nothing
+        until they have risen as high, and then hides what happened meanwhile. It shows where a watch was cut off.
+        """
+        if time.monotonic() >= place.list_at:
+            return True
+        if not place.doubtful:
+            return False
+        query = {**self._chosen.get(kind, {}), "limit": "1"}
+        current = _page(await self._read(Request("GET", kind.value, query, accept=_METADATA)), kind)["metadata"]
+        place.doubtful = False
+        went_back = _is_lower(current["resourceVersion"], version)
+        if went_back:
+            _log.warning("the API server's versions went back; listing again", kind=kind.name.lower(), version=version)
+        return went_back
 
     async def list(self, kind: Kind) -> AsyncIterator[Listed]:
         """All objects of a kind, once, page by page. Raises ClusterError."""
@@ -127,18 +153,29 @@ class Cluster:
                 yield page
 
     async def _pages(self, kind: Kind) -> AsyncGenerator[tuple[Listed, str]]:
-        """With the version to watch from."""
+        """With the version to watch from. Objects may be a thousand times as long as others: fewer are asked for then.
+
+        100 objects of 20 kB: 2 MB, all in one page. Of 1 MB: given up after 4 MB, then 12 at a time are too much, then
+        one at a time; as they get shorter, two, four and so on.
+        """
+        most = limit = PAGE_OF_OURS if kind in _LONG else PAGE
         more: dict[str, str] = {}
         while True:
-            query = {**self._chosen.get(kind, {}), "limit": str(PAGE_OF_OURS if kind in _LONG else PAGE), **more}
-            page = _page(await self._read("GET", kind.value, query), kind)
+            query = {**self._chosen.get(kind, {}), "limit": str(limit), **more}
+            try:
+                content = await self._read(Request("GET", kind.value, query), PAGE_BYTES if limit > 1 else LONGEST)
+            except TooLongError:
+                limit = max(1, limit // 8)
+                continue
+            page = _page(content, kind)
             token = page["metadata"].get("continue")
             yield Listed(kind, page.get("items") or (), not more, not token), page["metadata"]["resourceVersion"]
             if not token:
                 return
             more = {"continue": token}
+            limit = min(most, limit * 2) if len(content) < PAGE_BYTES // 4 else limit
 
-    async def _watch(self, kind: Kind, version: str) -> AsyncGenerator[tuple[Change | None, str]]:
+    async def _watch(self, kind: Kind, version: str, place: _Place) -> AsyncGenerator[tuple[Change | None, str]]:
         seconds = random.randint(*WATCH_SECONDS)  # noqa: S311 - spreads the nodes' renewals
         query = {
             **self._chosen.get(kind, {}),
@@ -147,37 +184,46 @@ class Cluster:
             "resourceVersion": version,
             "timeoutSeconds": str(seconds),
         }
-        response = await self._request("GET", kind.value, query, seconds=seconds + _GRACE_SECONDS)
-        try:
-            async for line in _lines(response.content):
-                event = _parsed(line, kind)
-                found: str = event["object"]["metadata"]["resourceVersion"]
-                if event["type"] in _TYPES:
-                    yield Changed(kind, event["object"], gone=_TYPES[event["type"]]), found
-                else:
-                    yield None, found
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ClusterError(
-                f"the watch of {kind.name.lower()} broke off: {error or type(error).__name__}"
-            ) from error
-        finally:
-            _drop(response)
+        began, alive = time.monotonic(), False
+        whole, silence = seconds + _GRACE_SECONDS, min(SILENCE_SECONDS, seconds + _GRACE_SECONDS)
+        request = Request("GET", kind.value, query, seconds=whole, silence=silence)
+        async with self._answer(request) as response:
+            try:
+                async for line in _lines(response.content):
+                    event, alive = _parsed(line, kind), True
+                    found: str = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] in _TYPES:
+                        yield Changed(kind, event["object"], gone=_TYPES[event["type"]]), found
+                    else:
+                        yield None, found
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                if isinstance(error, TimeoutError) and not alive:
+                    raise ExpiredError(f"the watch of {kind.name.lower()} said nothing at all") from error
+                raise ClusterError(
+                    f"the watch of {kind.name.lower()} broke off: {error or type(error).__name__}"
+                ) from error
+            finally:
+                _drop(response)
+        if time.monotonic() - began < seconds - 1:
+            place.doubtful = True  # ended before its time: the API server may be another one when it is back
+        elif not alive:
+            raise ExpiredError(f"the watch of {kind.name.lower()} said nothing at all")
 
     async def report(self, node: str, status: Json) -> None:
         """Write this node's NodeState, making it where it isn't there yet."""
         path = f"/apis/{API_VERSION}/nodestates"
-        body = {"status": status}
+        written = Request("PATCH", f"{path}/{node}/status", {}, {"status": status}, _MERGE)
         try:
-            await self._read("PATCH", f"{path}/{node}/status", {}, body)
+            await self._read(written)
         except ClusterRefusedError:
             metadata = {"name": node, "ownerReferences": await self._owners(node)}
             made = {"apiVersion": API_VERSION, "kind": "NodeState", "metadata": metadata, "spec": {}}
-            await self._read("POST", path, {}, made)
-            await self._read("PATCH", f"{path}/{node}/status", {}, body)
+            await self._read(Request("POST", path, {}, made))
+            await self._read(written)
 
     async def _owners(self, node: str) -> tuple[Json, ...]:
         """The Node, with which its state is to go away."""
-        found = json.loads(await self._read("GET", f"{Kind.NODES.value}/{node}", {}))
+        found = json.loads(await self._read(Request("GET", f"{Kind.NODES.value}/{node}")))
         return ({"apiVersion": "v1", "kind": "Node", "name": node, "uid": found["metadata"]["uid"]},)
 
     async def put_slice(self, name: str, body: Json | None) -> Json:
@@ -185,10 +231,10 @@ class Cluster:
         path = f"{Kind.SLICES.value}/{name}"
         if body is None:
             with suppress(ClusterMissingError):
-                await self._read("DELETE", path, {})
+                await self._read(Request("DELETE", path))
             return {}
         query = {"fieldManager": _FIELD_MANAGER, "force": "true"}
-        answer: Json = json.loads(await self._read("PATCH", path, query, body, _APPLY))
+        answer: Json = json.loads(await self._read(Request("PATCH", path, query, body, _APPLY)))
         return answer
 
     async def post(self, event: Json) -> None:
@@ -196,46 +242,35 @@ class Cluster:
         metadata = event["metadata"]
         path = f"/apis/events.k8s.io/v1/namespaces/{metadata['namespace']}/events/{metadata['name']}"
         query = {"fieldManager": _FIELD_MANAGER, "force": "true"}
-        await self._read("PATCH", path, query, event, _APPLY)
+        await self._read(Request("PATCH", path, query, event, _APPLY))
 
-    async def _read(
-        self, method: str, path: str, query: Mapping[str, str], body: Json | None = None, content_type: str = ""
-    ) -> bytes:
-        response = await self._request(method, path, query, body, content_type=content_type)
-        try:
-            content: bytes = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ClusterError(f"the answer to {method} {path} broke off: {error or type(error).__name__}") from error
-        return content
+    async def _read(self, request: Request, most: int = LONGEST) -> bytes:
+        """The whole answer. Raises TooLongError where it has more octets than `most`."""
+        async with self._answer(request) as response:
+            held = bytearray()
+            try:
+                async for chunk in response.content.iter_any():
+                    held += chunk
+                    if len(held) > most:
+                        break
+                else:
+                    return bytes(held)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                _drop(response)
+                raise ClusterError(f"the answer to {request} broke off: {error or type(error).__name__}") from error
+            except asyncio.CancelledError:
+                _drop(response)
+                raise
+            _drop(response)
+            raise TooLongError(f"the answer to {request} has more than {most} octets")
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Json | None = None,
-        *,
-        content_type: str = "",
-        seconds: float = 60.0,
-    ) -> aiohttp.ClientResponse:
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Accept": "application/json", "Content-Type": content_type or kind}
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=10)
-        try:
-            serialized = await self._api.param_serialize(
-                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
-            )
-            _, url, headers, sent, _ = serialized
-            url += "?" + urlencode(query) if query else ""
-            answer = await self._api.rest_client.request(
-                method, url, headers=headers, body=sent, _request_timeout=timeout
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError, config.ConfigException) as error:
-            raise ClusterError(f"{method} {path}: no answer: {error or type(error).__name__}") from error
-        response: aiohttp.ClientResponse = answer.response
-        if response.status >= 400:  # noqa: PLR2004 - HTTP's errors
-            raise await _error(response, f"{method} {path}")
-        return response
+    @asynccontextmanager
+    async def _answer(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The beginning of an answer that is no error."""
+        async with self._connection.answer(request) as response:
+            if response.status >= 400:  # noqa: PLR2004 - HTTP's errors
+                raise await _error(response, str(request))
+            yield response
 
 
 def _drop(response: aiohttp.ClientResponse) -> None:
@@ -268,11 +303,18 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
     async for chunk in content.iter_any():
         first, *rest = chunk.split(b"\n")
         held.append(first)
+        if not rest and sum(map(len, held)) > LONGEST:
+            raise ClusterError(f"the watch sent an event of more than {LONGEST} octets")
         for each in rest:
             line = b"".join(held)
             held = [each]
             if line:
                 yield line
+
+
+def _is_lower(version: str, other: str) -> bool:
+    """Of what is no number nothing is concluded."""
+    return version.isdigit() and other.isdigit() and int(version) < int(other)
 
 
 def _page(content: bytes, kind: Kind) -> dict[str, Any]:

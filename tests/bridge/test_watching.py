@@ -11,6 +11,7 @@ from bridge.watching import Listed, Source, follow
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
 from tests.enforcer import smallcluster as world
+from tests.relay import Relay, through
 
 PODS = "/api/v1/pods"
 
@@ -43,6 +44,59 @@ async def following(server, done, source=None, meanwhile=lambda names: None):
                 meanwhile(names)
     finally:
         await api.close()
+
+
+def test_a_connection_that_dies_in_silence_is_left_and_nothing_is_missed(server, monkeypatch):
+    monkeypatch.setattr("bridge.apiserver.SILENCE_SECONDS", 0.5)
+
+    async def run():
+        async with Relay(int(server.url.rsplit(":", 1)[1])).serving() as relay:
+            api = ApiServer(Access("c1", through(server, relay)))
+            names, swallowed = set(), False
+            async with asyncio.timeout(40), aclosing(follow(api, Source(PODS, "pods"))) as changes:
+                async for change in changes:
+                    objects = change.objects if isinstance(change, Listed) else [change.raw]
+                    names |= {raw["metadata"]["name"] for raw in objects}
+                    if "late" in names:
+                        break
+                    if "before" in names and not swallowed:
+                        swallowed = True
+                        relay.swallow()
+                        world.add_pod(server, world.pod("late", "10.1.0.9"))
+                    elif not swallowed:
+                        world.add_pod(server, world.pod("before", "10.1.0.8"))
+            await api.close()
+
+    asyncio.run(run())
+
+
+def test_a_watch_without_any_sign_of_life_is_listed_again(server, monkeypatch):
+    monkeypatch.setattr("bridge.apiserver.SILENCE_SECONDS", 0.3)
+    server.habits.bookmark_seconds = 3600
+    _, pages = asyncio.run(following(server, lambda _: whole_lists(server) > 3))
+    assert pages > 3
+
+
+def test_all_is_listed_again_now_and_then(server, monkeypatch):
+    monkeypatch.setattr("bridge.watching.LIST_AGAIN_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("bridge.apiserver.WATCH_SECONDS", (1, 1))
+    asyncio.run(following(server, lambda _: whole_lists(server) > 3))
+
+
+def test_a_page_that_is_too_long_is_asked_for_in_smaller_ones(server, monkeypatch):
+    monkeypatch.setattr("bridge.watching.PAGE_BYTES", 50_000)
+    for number in range(20):
+        fat = world.pod(f"fat-{number}", f"10.1.1.{number}")
+        fat["metadata"]["labels"] = {f"l{number}": "v" * 40 for number in range(500)}
+        world.add_pod(server, fat)
+    names, pages = asyncio.run(following(server, lambda names: len(names) == 25, Source(PODS, "pods")))
+    assert {f"fat-{number}" for number in range(20)} < names
+    assert 5 < pages <= 25
+
+
+def whole_lists(server):
+    """Where a watch was cut off the version alone is asked for, with one object."""
+    return sum(each.verb == "list" and each.path == PODS and each.query.get("limit") != "1" for each in server.seen)
 
 
 def test_a_list_comes_in_pages_and_changes_follow(server):

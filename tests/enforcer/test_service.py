@@ -25,6 +25,7 @@ from enforcer.patience import Patience
 from enforcer.reports.ledger import Reading
 from enforcer.reports.logaudit import LogAudit
 from enforcer.rules.ruleset import Terminal
+from enforcer.service import Service
 from enforcer.settings import load
 from enforcer.shipping.outbox import Outbox
 from enforcer.wire import nflog
@@ -453,6 +454,23 @@ def test_conditions_begin_and_end(scene):
     scene(scenario)
 
 
+def test_a_bridge_that_is_gone_is_told_and_one_that_is_back_too(scene, settings, monkeypatch):
+    monkeypatch.setattr("enforcer.survey._RENEWALS", 1)
+    settings = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"stale_seconds": 1.0})})
+
+    async def scenario(stage):
+        stage.service.parts.settings = settings
+        rendered = world.tier(1)
+        world.publish(stage.kubernetes, rendered)
+        (alert,) = await eventually(lambda: stage.records("alert", alert="sync-stale", subject="bridge"))
+        assert "no bridge is at work" in alert["message"]
+        assert stage.kernel.revision == 1
+        world.publish(stage.kubernetes, world.tier(2, 80))
+        await eventually(lambda: stage.records("alert", alert="sync-stale", subject="bridge", state="resolved"))
+
+    scene(scenario)
+
+
 def test_a_siem_that_is_away_changes_nothing_for_enforcement(scene, siem):
     async def scenario(stage):
         siem.hec.stop()
@@ -592,36 +610,22 @@ def test_the_status_file_says_what_is_going_on(scene, settings):
 
 
 @pytest.mark.parametrize(("lasts", "waits"), [(0.0, [1, 2, 4, 8, 8]), (9.0, [1, 1, 1, 1, 1])])
-def test_a_task_that_did_well_for_a_while_is_started_again_as_if_it_had_never_failed(
-    settings, kubernetes, monkeypatch, lasts, waits
-):
+def test_a_task_that_did_well_for_a_while_is_started_again_as_if_it_had_never_failed(monkeypatch, lasts, waits):
     clock, pauses = Clock(), []
 
-    async def scenario():
-        cluster = await Cluster.connect(settings.kubeconfig)
-        outbox = assembly.open_outbox(settings)
-        service = assembly.service(settings, {"TOKEN": SECRET}, outbox, cluster, FakeKernel())
-        service.patience = Steady()
+    async def work():
+        clock.now += lasts
+        raise EnforcerError("it ended")
 
-        async def work():
-            clock.now += lasts
-            raise EnforcerError("it ended")
+    async def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == len(waits):
+            raise asyncio.CancelledError
 
-        async def pause(seconds):
-            pauses.append(seconds)
-            if len(pauses) == len(waits):
-                raise asyncio.CancelledError
-
-        monkeypatch.setattr("enforcer.service.time", SimpleNamespace(monotonic=clock))
-        monkeypatch.setattr("enforcer.service.asyncio.sleep", pause)
-        with suppress(asyncio.CancelledError):
-            await service._supervised("work", work)
-        monkeypatch.undo()
-        service.parts.slice_writer.close()
-        await cluster.close()
-        await outbox.close()
-
-    asyncio.run(scenario())
+    monkeypatch.setattr("enforcer.service.time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr("enforcer.service.asyncio", SimpleNamespace(sleep=pause))
+    with suppress(asyncio.CancelledError):
+        asyncio.run(Service._supervised(SimpleNamespace(patience=Steady()), "work", work))
     assert pauses == waits
 
 
