@@ -12,7 +12,7 @@ CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset i
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
 
-.PHONY: generate setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-siem bench-tier soak soak-siem
+.PHONY: generate release images setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-siem bench-tier soak soak-siem
 
 setup: $(VENV)/.ready
 
@@ -60,6 +60,7 @@ format: setup
 
 # What is made from something else: config/deploy from the chart, its schema and the settings reference from the models.
 generate: setup
+	$(BIN)/python -m tools.version
 	$(BIN)/python -m tools.manifests
 	$(BIN)/python -m tools.schema
 	$(BIN)/python -m tools.dashboards
@@ -69,6 +70,20 @@ generate: setup
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --quiet --output-file config/image/requirements.lock
+
+# dist/: wheel, chart, bill of materials, checksums; the same bytes each time from one commit.
+release: setup
+	$(BIN)/python -m tools.release
+
+# The image, by docker or podman: make images CONTAINER=podman IMAGE=registry.example.com/security/zonebridge
+CONTAINER ?= docker
+IMAGE ?= zonebridge
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+images: release
+	$(CONTAINER) build --file config/image/Containerfile --build-arg VERSION=$(VERSION) \
+	  --build-arg SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) --tag $(IMAGE):$(VERSION) .
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

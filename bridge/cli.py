@@ -35,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Makes a Kubernetes cluster one more Panorama device group.",
 )
+app.command()(cli_cluster.check)
 app.command("flush-nodes")(cli_cluster.flush_nodes)
 
 

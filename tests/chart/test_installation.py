@@ -73,7 +73,7 @@ def ours(names):
 
 def test_install_upgrade_roll_back_and_uninstall(cluster):
     told = cluster.install()
-    assert "zonebridge status" in told
+    assert "zonebridge check" in told
     assert "Nothing is denied yet" in told
     installed = ours(cluster.names(*OURS))
     assert {("Deployment", "zonebridge"), ("DaemonSet", "zone-enforcer")} <= installed

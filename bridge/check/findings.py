@@ -1,0 +1,76 @@
+"""What a check found. Whatever could not be looked at is unknown, and unknown is never ok. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+Json = dict[str, Any]
+
+
+class Status(StrEnum):
+    """A warning is for people to judge; what failed or is unknown makes the command end with 1."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`what` was found, and what to `do` about it; the latter is empty where all is well."""
+
+    group: str
+    status: Status
+    what: str
+    do: str = ""
+
+    def json(self) -> Json:
+        return {"group": self.group, "status": self.status.value, "what": self.what, "do": self.do}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Makes the findings of one group."""
+
+    name: str
+
+    def ok(self, what: str) -> Finding:
+        return Finding(self.name, Status.OK, what)
+
+    def warning(self, what: str, do: str) -> Finding:
+        return Finding(self.name, Status.WARNING, what, do)
+
+    def failed(self, what: str, do: str) -> Finding:
+        return Finding(self.name, Status.FAILED, what, do)
+
+    def unknown(self, what: str, do: str) -> Finding:
+        return Finding(self.name, Status.UNKNOWN, what, do)
+
+
+def good(findings: Iterable[Finding]) -> bool:
+    return not any(each.status in {Status.FAILED, Status.UNKNOWN} for each in findings)
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """`a, b and 3 more`."""
+    listed = sorted(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def text(findings: Iterable[Finding]) -> str:
+    """For people: groups with a line for each finding, and what to do below it."""
+    lines: list[str] = []
+    group = ""
+    for each in findings:
+        if each.group != group:
+            lines += ["", each.group, "-" * len(each.group)] if lines else [each.group, "-" * len(each.group)]
+            group = each.group
+        lines.append(f"{each.status:<8} {each.what}")
+        if each.do:
+            lines.append(f"{'':<8} → {each.do}")
+    return "\n".join(lines)

@@ -1,0 +1,79 @@
+"""Nodes: their kernels, and once the enforcers are there what each says of itself. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bridge.check.findings import Finding, Group, some
+from bridge.check.snapshot import Json, Snapshot, labels, names
+
+GROUP = Group("Nodes")
+OLDEST_KERNEL = (5, 13)
+TAINT = "zonebridge.io/agent-not-ready"
+
+
+def check(snapshot: Snapshot) -> Iterator[Finding]:
+    nodes = snapshot.of("nodes")
+    if nodes.problem:
+        yield GROUP.unknown(f"the nodes can't be listed: {nodes.problem}", "ask with more rights")
+        return
+    linux = [each for each in nodes.items if labels(each).get("kubernetes.io/os", "linux") == "linux"]
+    yield _kernels(linux)
+    if snapshot.installed:
+        yield from _states(snapshot, linux)
+        yield from _taints(linux)
+
+
+def _kernels(nodes: list[Json]) -> Finding:
+    old = [name for each in nodes for name in names([each]) if (_kernel(each) or OLDEST_KERNEL) < OLDEST_KERNEL]
+    unread = [name for each in nodes for name in names([each]) if _kernel(each) is None]
+    wanted = f"{OLDEST_KERNEL[0]}.{OLDEST_KERNEL[1]}"
+    if old:
+        return GROUP.failed(f"{some(old)}: the kernel is older than {wanted}", "upgrade the nodes' image")
+    if unread:
+        return GROUP.unknown(f"{some(unread)}: the kernel's version can't be read", f"it must be {wanted} or later")
+    return GROUP.ok(f"the kernels of all {len(nodes)} nodes are {wanted} or later")
+
+
+def _kernel(node: Json) -> tuple[int, int] | None:
+    told = node.get("status", {}).get("nodeInfo", {}).get("kernelVersion", "")
+    found = re.match(r"(\d+)\.(\d+)", told)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def _states(snapshot: Snapshot, nodes: list[Json]) -> Iterator[Finding]:
+    states = snapshot.of("nodestates")
+    if states.problem:
+        yield GROUP.unknown(f"the NodeStates can't be listed: {states.problem}", "ask with more rights")
+        return
+    reported = {each["metadata"]["name"]: each.get("status") or {} for each in states.items}
+    silent = [name for name in names(nodes) if not reported.get(name)]
+    if silent:
+        yield GROUP.failed(
+            f"{some(silent)}: no enforcer has reported from there",
+            f"kubectl -n {snapshot.names.enforcer} get pods -o wide, and the log of the pod there",
+        )
+    troubled = {name: status["problems"][0] for name, status in reported.items() if status.get("problems")}
+    for name in sorted(troubled)[:5]:
+        yield GROUP.failed(f"{name}: {troubled[name]}", f"zone-enforcer status on {name} has all of it")
+    if len(troubled) > 5:  # noqa: PLR2004
+        yield GROUP.failed(f"{len(troubled) - 5} more nodes have problems", "kubectl get nodestates")
+    if not silent and not troubled and reported:
+        yield GROUP.ok(f"the enforcers of all {len(reported)} nodes report, and none has a problem")
+    observing = [name for name, status in reported.items() if status.get("mode") == "observe"]
+    if observing:
+        yield GROUP.warning(
+            f"{some(observing)}: observe, so nothing is denied there", "docs/enforce.md has the second step"
+        )
+
+
+def _taints(nodes: list[Json]) -> Iterator[Finding]:
+    tainted = [
+        each for each in nodes if any(taint["key"] == TAINT for taint in each.get("spec", {}).get("taints") or ())
+    ]
+    if tainted:
+        yield GROUP.warning(
+            f"{some(names(tainted))}: still has the startup taint {TAINT}",
+            "its enforcer is not ready yet; once it is, remove the taint: kubectl taint nodes NODE " + TAINT + "-",
+        )

@@ -1,0 +1,32 @@
+"""Who may do what: the installer before, the bridge and the enforcers afterwards. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bridge.check.findings import Finding, Group, some
+from bridge.check.snapshot import Snapshot
+
+GROUP = Group("Rights")
+
+
+def check(snapshot: Snapshot) -> Iterator[Finding]:
+    for who in dict.fromkeys(each.who for each in snapshot.access):
+        asked = [each for each in snapshot.access if each.who == who]
+        refused = [each.may for each in asked if each.allowed is False]
+        unasked = [each.may for each in asked if each.allowed is None]
+        if refused:
+            yield GROUP.failed(f"{who} may not {some(refused)}", _grant(who))
+        if unasked:
+            yield GROUP.unknown(
+                f"whether {who} may {some(unasked)} could not be asked",
+                "ask with the right to create reviews of access",
+            )
+        if not refused and not unasked:
+            yield GROUP.ok(f"{who} may do all {len(asked)} things that it must")
+
+
+def _grant(who: str) -> str:
+    if who == "you":
+        return "install with the rights of cluster-admin"
+    return "apply config/deploy again, or helm upgrade: its roles were changed"

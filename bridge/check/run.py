@@ -1,0 +1,13 @@
+"""All checks on one snapshot, in the order in which somebody reads them. Pure."""
+
+from __future__ import annotations
+
+from bridge.check import clocks, cluster, dataplane, installation, nodes, reach, rights, traffic
+from bridge.check.findings import Finding
+from bridge.check.snapshot import Snapshot
+
+GROUPS = (cluster, dataplane, nodes, rights, installation, clocks, reach, traffic)
+
+
+def findings(snapshot: Snapshot) -> list[Finding]:
+    return [each for group in GROUPS for each in group.check(snapshot)]

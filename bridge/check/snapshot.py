@@ -1,0 +1,82 @@
+"""What `zonebridge check` judges: lists of a cluster's objects as the API server gave them, or why it did not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Where the installation is."""
+
+    bridge: str = "zonebridge-system"
+    enforcer: str = "zonebridge-enforcer"
+    tier: str = "panorama"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Objects of a kind; or `problem`, where they could not be had. A kind that the cluster lacks has none."""
+
+    items: Sequence[Json] = ()
+    problem: str = ""
+
+    def named(self, name: str, namespace: str | None = None) -> Json | None:
+        for each in self.items:
+            metadata = each["metadata"]
+            if metadata["name"] == name and namespace in (None, metadata.get("namespace")):
+                return each
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whether somebody may do something; None where nobody could be asked."""
+
+    who: str
+    may: str
+    allowed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A receiver or Panorama, and why it could not be reached; empty where it could."""
+
+    what: str
+    problem: str = ""
+    do: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A cluster at one time. `now` is in seconds since 1970, by the clock of where the command runs."""
+
+    names: Names
+    now: float
+    version: str = ""
+    admission: Listed = Listed()
+    lists: Mapping[str, Listed] = field(default_factory=dict)
+    access: tuple[Access, ...] = ()
+    reached: tuple[Reached, ...] | None = None
+
+    def of(self, kind: str) -> Listed:
+        return self.lists.get(kind, Listed(problem="it was not asked for"))
+
+    @property
+    def installed(self) -> bool:
+        """Whether anything of zonebridge is there yet."""
+        crds = self.of("customresourcedefinitions")
+        kinds = any(each["metadata"]["name"] == "tiers.zonebridge.io" for each in crds.items)
+        return kinds or bool(self.of("tiers").items) or self.of("daemonsets").named("zone-enforcer") is not None
+
+
+def labels(item: Json) -> Mapping[str, str]:
+    return item["metadata"].get("labels") or {}
+
+
+def names(items: Iterable[Json]) -> list[str]:
+    return [str(each["metadata"]["name"]) for each in items]

@@ -1,0 +1,41 @@
+"""What talks now and would be cut off: the Events of nodes that observe. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from bridge.check.findings import Finding, Group, some
+from bridge.check.snapshot import Snapshot
+
+GROUP = Group("What enforcing would deny")
+REASON = "ZoneWouldDeny"
+MOST = 10
+
+
+def check(snapshot: Snapshot) -> Iterator[Finding]:
+    if not snapshot.installed:
+        return
+    events = snapshot.of("events")
+    observing = [
+        each["metadata"]["name"]
+        for each in snapshot.of("nodestates").items
+        if (each.get("status") or {}).get("mode") == "observe"
+    ]
+    if events.problem:
+        yield GROUP.unknown(f"the Events can't be listed: {events.problem}", "ask with more rights")
+        return
+    counted: Counter[tuple[str, str]] = Counter()
+    told: dict[tuple[str, str], str] = {}
+    for each in events.items:
+        if each.get("reason") == REASON:
+            about = each.get("regarding") or each.get("involvedObject") or {}
+            key = about.get("namespace", ""), about.get("name", "")
+            counted[key] += int((each.get("series") or {}).get("count") or each.get("count") or 1)
+            told[key] = str(each.get("note") or each.get("message") or "")
+    for key, _ in counted.most_common(MOST):
+        yield GROUP.warning(f"{key[0]}/{key[1]}: {told[key]}", "a rule in Panorama, another zone label, or let it end")
+    if len(counted) > MOST:
+        yield GROUP.warning(f"{len(counted) - MOST} more pods", "the SIEM has all of it: records with enforced: false")
+    if not counted and observing:
+        yield GROUP.ok(f"nothing in the last hour on {some(observing)}; the SIEM remembers longer")
