@@ -10,7 +10,10 @@ from bridge.check.snapshot import Json, Snapshot, labels, names
 GROUP = Group("Installation")
 ENFORCE = "pod-security.kubernetes.io/enforce"
 ZONES = "zonebridge.io/zones"
-POLICIES = ("installation", "namespaces", "nodestates", "system", "tier", "zones", "addresses")
+POLICIES = (
+    *("addresses", "api-server", "installation", "namespaces", "nodes", "nodestates", "podslices"),
+    *("services", "system", "tier", "workloads", "zones", "zoning"),
+)
 REPLICAS = 2
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from bridge.alerts import Alerts, EventSink
 from bridge.apiserver import Access, ApiServer
+from bridge.check import installation
 from bridge.cluster import Cluster
 from bridge.errors import ClusterRefusedError
 from bridge.feeds import Feeds
@@ -294,6 +295,11 @@ def _bridge_labels():
 
 def policies():
     return [each for each in documents() if each["kind"] == "ValidatingAdmissionPolicy"]
+
+
+def test_the_check_misses_none_of_the_policies():
+    deployed = {policy["metadata"]["name"] for policy in policies()}
+    assert {f"zonebridge-{each}" for each in installation.POLICIES} == deployed
 
 
 def test_every_policy_fails_closed_and_is_bound_to_deny_and_audit():
