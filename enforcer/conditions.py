@@ -10,6 +10,7 @@ from enforcer.reports.alerts import AlertKind, Condition, Severity
 from enforcer.shipping.delivery import Progress
 from zones.inventory import Node, Pod
 from zones.net import IPAddress
+from zones.podnetworks import Doubt
 from zones.policy import Policy
 
 _STANDINGS = {
@@ -91,6 +92,13 @@ def of_intruders(intruders: Iterable[tuple[IPAddress, Node]], node: str) -> Iter
             f"node {other.name} claims {address}, which is in a pod network of {node}; it is not trusted to have it"
         )
         yield Condition(AlertKind.ADDRESS_MISPLACED, f"{other.name}/{address}", message)
+
+
+def of_networks(doubted: Iterable[Doubt], node: str) -> Iterator[Condition]:
+    """Pod networks that this node says it has, and is not believed to; each node tells of its own."""
+    for doubt in doubted:
+        message = f"pod network of {node}: {doubt}; no pod is trusted to have an address there by it"
+        yield Condition(AlertKind.NETWORK_DISPUTED, f"{node}/{doubt.network}", message)
 
 
 def of_node(problems: Iterable[str]) -> Iterator[Condition]:

@@ -111,6 +111,7 @@ class Survey:
             yield from conditions.of_zones(policy, view.own_pods())
         yield from conditions.of_places(view.holders.misplaced(node), node)
         yield from conditions.of_intruders(view.holders.intruders(node), node)
+        yield from conditions.of_networks(view.holders.doubted(node), node)
 
     def _own_problems(self) -> list[str]:
         spool = self.parts.outbox.trouble

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 from zones.inventory import Holder, Node, Pod, Stranger, yields
-from zones.net import NO_ADDRESS, V4_LAST, V6_LAST, AddressSet, IPAddress, IPNetwork, union
+from zones.net import V4_LAST, V6_LAST, AddressSet, IPAddress, IPNetwork, union
+from zones.podnetworks import Doubt, PodNetworks, within
 from zones.remote import Block, Likenesses, address_of, key_of
 from zones.tiers.slices import PodSlice
 from zones.tunnels import Tunnels
@@ -20,20 +20,11 @@ _Claim = Pod | Block
 _Row = tuple[_Claim, int]
 
 
-class _Networks(NamedTuple):
-    """Prefixes of pods: those that nodes tell, and all."""
-
-    told: AddressSet
-    all: AddressSet
-
-
 class Holders:
     """Pods and nodes by address. `networks`: prefixes of pods besides those that the nodes tell."""
 
     def __init__(self, networks: tuple[IPNetwork, ...] = ()) -> None:
-        self._configured = AddressSet.of(networks)
-        self._told: dict[str, AddressSet] = {}
-        self._networks: _Networks | None = None
+        self._networks = PodNetworks(AddressSet.of(networks))
         self._moved: list[AddressSet] = []
         self._by_name: dict[str, Node] = {}
         self._nodes: dict[int, dict[str, Node]] = {}
@@ -50,12 +41,12 @@ class Holders:
     @property
     def pod_networks(self) -> AddressSet:
         """The prefixes that pods get addresses from; another object whenever they change."""
-        return self._known_networks().all
+        return self._networks.all
 
     @property
     def stirred(self) -> bool:
         """Whether addresses changed hands, or the networks changed, since they were last asked for."""
-        return bool(self._changed or self._reentitled) or self._networks is None
+        return bool(self._changed or self._reentitled) or self._networks.stirred
 
     def take_changed(self) -> dict[int, Holder | None]:
         """Who holds each address that changed hands, or whose holder changed, since the last time; None is gone.
@@ -66,10 +57,8 @@ class Holders:
         """
         for block in self._blocks.values() if self._reentitled else ():
             self._changed.update(block.of_namespaces(self._reentitled))
-        if self._moved:
-            moved = union(self._moved)
-            untold = chain.from_iterable(self._keys_of(node) for node in self._of_node.keys() - self._told.keys())
-            self._changed.update(key for key in chain(self._nodes, self._tunnels, untold) if _within(key, moved))
+        if self._networks.stirred:
+            self._look_at_networks()
         changed = {key: self._common(key) for key in self._changed}
         self.forget_changed()
         return changed
@@ -77,6 +66,7 @@ class Holders:
     def forget_changed(self) -> None:
         """For who takes the snapshot instead."""
         self._changed, self._reentitled, self._moved = set(), set(), []
+        self._networks.take_changed()
 
     def snapshot(self) -> dict[int, Holder]:
         """Who holds each address, all of them, told as by `take_changed`."""
@@ -96,7 +86,8 @@ class Holders:
 
     def may_have(self, address: IPAddress, node: str) -> bool:
         """Whether an address is in one of a node's pod networks, or in one of those that are configured."""
-        return any(_within(key_of(address), space) for space in (self._told.get(node, NO_ADDRESS), self._configured))
+        spaces = self._networks.of(node), self._networks.configured
+        return any(within(key_of(address), space) for space in spaces)
 
     def disputed(self) -> list[tuple[IPAddress, tuple[Pod, ...]]]:
         """The addresses that more than one running pod claims."""
@@ -109,11 +100,15 @@ class Holders:
             if isinstance(claim, Pod):
                 yield from ((at, claim) for at in claim.addresses if not self._believes(key_of(at), node))
 
+    def doubted(self, node: str) -> Sequence[Doubt]:
+        """The pod networks that a node says it has, and isn't believed to."""
+        return self._networks.doubted(node)
+
     def intruders(self, node: str) -> Iterator[tuple[IPAddress, Node]]:
         """The addresses of this node's pod networks that other nodes claim as their own, and can't have."""
-        space = self._told.get(node, NO_ADDRESS)
+        space = self._networks.of(node)
         for key, named in self._nodes.items() if space else ():
-            if _within(key, space):
+            if within(key, space):
                 yield from (
                     (address_of(key), each) for each in named.values() if not self._believes_node(key, each.name)
                 )
@@ -215,16 +210,20 @@ class Holders:
             self._of_node.setdefault(after.node, {})[after.uid] = after
 
     def _learn(self, node: str, cidrs: Sequence[IPNetwork]) -> None:
-        """The pod networks of a node; what its pods claim is looked at again."""
-        space = AddressSet.of(cidrs)
-        if self._told.get(node, NO_ADDRESS) == space:
-            return
-        self._moved.append(space or self._told[node])
-        self._told[node] = space
-        if not space:
-            del self._told[node]
-        self._networks = None
-        self._changed.update(self._keys_of(node))
+        """The pod networks of a node; who has what is looked at again when it is asked for."""
+        moved = self._networks.tell(node, cidrs)
+        if moved:
+            self._moved.append(moved)
+
+    def _look_at_networks(self) -> None:
+        """Networks changed: what pods of such nodes claim, and what others claim of these networks."""
+        moved = union(self._moved)
+        untold = (node for node in self._of_node if not self._networks.of(node))
+        of_untold = chain.from_iterable(map(self._keys_of, untold))
+        self._changed.update(key for key in chain(self._nodes, self._tunnels, of_untold) if within(key, moved))
+        for node in self._networks.take_changed():
+            self._changed.update(self._keys_of(node))
+            self._changed |= self._tunnels.of(node)
 
     def _keys_of(self, node: str) -> Iterator[int]:
         """All addresses that its pods claim."""
@@ -304,32 +303,16 @@ class Holders:
     def _tunnel_at(self, key: int) -> Node | None:
         """The node that says it has an address that no pod has: the one whose network it is in, or the only one."""
         tellers = [name for name in self._tunnels.tellers(key) if name in self._by_name]
-        owners = [name for name in tellers if _within(key, self._told.get(name, NO_ADDRESS))]
-        owners = owners or (tellers if _within(key, self._configured) else [])
+        owners = [name for name in tellers if within(key, self._networks.of(name))]
+        owners = owners or (tellers if within(key, self._networks.configured) else [])
         return self._by_name[owners[0]] if len(owners) == 1 else None
+
+    def _believes(self, key: int, node: str) -> bool:
+        return self._networks.believes(key & V6_LAST, 4 if key <= V4_LAST else 6, node)
 
     def _believes_node(self, key: int, node: str) -> bool:
         """An address of another node's pods is none of its own, whatever it reports."""
-        return _within(key, self._told.get(node, NO_ADDRESS)) or not _within(key, self._known_networks().told)
-
-    def _known_networks(self) -> _Networks:
-        if self._networks is None:
-            told = union(self._told.values())
-            self._networks = _Networks(told, union([told, self._configured]))
-        return self._networks
-
-    def _believes(self, key: int, node: str) -> bool:
-        """As `zones.inventory.believable`."""
-        told = self._told.get(node, NO_ADDRESS)
-        short = key <= V4_LAST
-        mine, configured = (told.v4, self._configured.v4) if short else (told.v6, self._configured.v6)
-        if mine or configured:
-            return key & V6_LAST in mine or key & V6_LAST in configured
-        return not _within(key, self._known_networks().told)
-
-
-def _within(key: int, space: AddressSet) -> bool:
-    return key in space.v4 if key <= V4_LAST else key & V6_LAST in space.v6
+        return within(key, self._networks.of(node)) or not within(key, self._networks.told)
 
 
 def _held(holder: Pod | Node | None) -> tuple[IPAddress, ...]:

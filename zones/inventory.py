@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from zones.net import NO_ADDRESS, AddressSet, IPAddress, IPNetwork, union
+from zones.net import AddressSet, IPAddress, IPNetwork
+from zones.podnetworks import PodNetworks, is_absurd
 from zones.verdict import Endpoint
 from zones.zone import Zoning
 
@@ -124,24 +125,31 @@ class Inventory:
         for node in self.nodes.values():
             for address in set(node.tunnels):
                 tellers.setdefault(address, []).append(node)
+        trusted = self.trusted_networks()
         for address, nodes in tellers.items():
-            owners = [node for node in nodes if address in AddressSet.of(node.pod_cidrs)]
+            owners = [node for node in nodes if address in trusted.of(node.name)]
             owners = owners or (nodes if address in configured else [])
             if len(owners) == 1:
                 yield address, owners[0]
 
     def _own_addresses(self) -> Iterator[tuple[IPAddress, Node]]:
         """The addresses of nodes: what another node's pods have is none, whatever a node reports."""
-        told = {node.name: AddressSet.of(node.pod_cidrs) for node in self.nodes.values()}
-        known = union(told.values())
+        trusted = self.trusted_networks()
         for node in self.nodes.values():
             for address in node.addresses:
-                if address in told[node.name] or address not in known:
+                if address in trusted.of(node.name) or address not in trusted.told:
                     yield address, node
+
+    def trusted_networks(self) -> PodNetworks:
+        """Which pod networks each node is believed to have."""
+        networks = PodNetworks(AddressSet.of(self.networks))
+        for node in self.nodes.values():
+            networks.tell(node.name, node.pod_cidrs)
+        return networks
 
     def directory(self) -> Directory:
         """The lookup structure; make it once for an inventory, not once for an address."""
-        return Directory(self.holders(), AddressSet.of(self.pod_networks()))
+        return Directory(self.holders(), self.trusted_networks().all)
 
     def disputed(self) -> Iterator[tuple[IPAddress, tuple[Pod, ...]]]:
         """The addresses that more than one running pod claims."""
@@ -149,12 +157,11 @@ class Inventory:
 
     def _claims(self) -> Mapping[IPAddress, Sequence[Pod]]:
         """Which running pods claim each address, where they may have that; without those that yield to another."""
-        told = {node.name: AddressSet.of(node.pod_cidrs) for node in self.nodes.values()}
-        known, configured = union(told.values()), AddressSet.of(self.networks)
+        trusted = self.trusted_networks()
         claims: dict[IPAddress, list[Pod]] = {}
         for pod in self.pods.values():
             for address in pod.addresses if pod.holds_addresses else ():
-                if believable(address, told.get(pod.node, NO_ADDRESS), configured, known):
+                if trusted.believes(int(address), address.version, pod.node):
                     claims.setdefault(address, []).append(pod)
         return {address: self._firm(pods) or pods for address, pods in claims.items()}
 
@@ -163,7 +170,7 @@ class Inventory:
 
     def pod_networks(self) -> tuple[IPNetwork, ...]:
         """The prefixes that pods get addresses from. An unknown address in one of them is outside, never inside."""
-        from_nodes = {cidr for node in self.nodes.values() for cidr in node.pod_cidrs}
+        from_nodes = {cidr for node in self.nodes.values() for cidr in node.pod_cidrs if not is_absurd(cidr)}
         return tuple(sorted(from_nodes | set(self.networks), key=str))
 
 
@@ -174,18 +181,6 @@ def yields(pod: Pod, node: Node | None) -> bool:
     long before the object goes away: nobody is left who would say that it has ended.
     """
     return node is None or (pod.terminating and not node.ready)
-
-
-def believable(address: IPAddress, told: AddressSet, configured: AddressSet, known: AddressSet) -> bool:
-    """Whether a pod may have an address: one of its node's pod networks, or of those that are configured.
-
-    Where there is neither of this IP version, nothing speaks against it, but that it is in another node's: `known` are
-    those of all nodes.
-    """
-    short = address.version == 4  # noqa: PLR2004
-    mine, everybodys, all_told = (each.v4 if short else each.v6 for each in (told, configured, known))
-    number = int(address)
-    return number in mine or number in everybodys or not (mine or everybodys or number in all_told)
 
 
 def endpoint(address: IPAddress, holder: Holder | None, zoning: Zoning) -> Endpoint:

@@ -24,6 +24,7 @@ class AlertKind(StrEnum):
     ZONE_CLAIMED = "zone-claimed"
     ADDRESS_DISPUTED = "address-disputed"
     ADDRESS_MISPLACED = "address-misplaced"
+    NETWORK_DISPUTED = "network-disputed"
     LOG_LOSS = "log-loss"
     LOG_LIMITED = "log-limited"
     SYNC_STALE = "sync-stale"
@@ -52,6 +53,7 @@ SEVERITIES: Mapping[AlertKind, Severity] = {
     AlertKind.ZONE_CLAIMED: Severity.HIGH,
     AlertKind.ADDRESS_DISPUTED: Severity.HIGH,
     AlertKind.ADDRESS_MISPLACED: Severity.HIGH,
+    AlertKind.NETWORK_DISPUTED: Severity.HIGH,
     AlertKind.LOG_LOSS: Severity.HIGH,
     AlertKind.LOG_LIMITED: Severity.MEDIUM,
     AlertKind.SYNC_STALE: Severity.HIGH,

@@ -91,6 +91,14 @@ async def address_misplaced(stage):
     assert event["involvedObject"]["name"] == "elsewhere"
 
 
+async def network_disputed(stage):
+    await in_force(stage)
+    other = world.node("n9", "192.0.2.9", "10.1.0.128/25")
+    stage.kubernetes.create(other)
+    yield {"subject": "n1/10.1.0.0/24"}
+    stage.kubernetes.delete(other)
+
+
 async def sync_stale(stage):
     await in_force(stage)
     parts = stage.service.parts
@@ -149,6 +157,7 @@ CAUSES = {
     AlertKind.TIER_REFUSED: tier_refused,
     AlertKind.ZONE_CLAIMED: zone_claimed,
     AlertKind.ADDRESS_MISPLACED: address_misplaced,
+    AlertKind.NETWORK_DISPUTED: network_disputed,
     AlertKind.SYNC_STALE: sync_stale,
     AlertKind.LOG_LOSS: log_loss,
     AlertKind.DESTINATION_TROUBLE: destination_trouble,

@@ -16,6 +16,7 @@ ZONING = Zoning.of({"corp": [ip_network("10.0.0.0/8")]})
 TEXTS = ["10.1.1.1", "10.1.1.2", "10.1.2.1", "192.0.2.1", "fd00:1::1", "fd00:2::1", "::a01:101"]
 ADDRESSES = [ip_address(text) for text in TEXTS]
 CIDRS = {"n1": ["10.1.1.0/24"], "n2": ["10.1.2.0/24", "fd00:2::/64"], "n3": []}
+TOLD = [None, None, [], ["10.1.1.0/24"], ["10.1.0.0/16", "fd00:2::/64"], ["0.0.0.0/0"]]
 RIGHTS = [None, frozenset({"web"}), frozenset({"*"})]
 
 
@@ -77,7 +78,7 @@ steps = st.lists(
         st.tuples(st.just("own"), own_pods),
         st.tuples(st.just("own gone"), st.sampled_from(["o1", "o2"])),
         st.tuples(st.just("slice"), st.sampled_from(["a", "b"]), st.sampled_from(["n2", "n3"]), slice_pods),
-        st.tuples(st.just("node"), st.sampled_from(list(CIDRS)), st.sampled_from(["192.0.2.1", "192.0.2.9"]), st.booleans(), st.booleans()),
+        st.tuples(st.just("node"), st.sampled_from(list(CIDRS)), st.sampled_from(["192.0.2.1", "192.0.2.9"]), st.sampled_from(TOLD), st.booleans()),
         st.tuples(st.just("node gone"), st.sampled_from(list(CIDRS))),
         st.tuples(
             st.just("tunnels"), st.sampled_from(list(CIDRS)), st.lists(st.sampled_from(TEXTS), max_size=2, unique=True)
@@ -107,7 +108,7 @@ def take(model, holders, step):
             fresh = node(
                 name,
                 address,
-                None if tells else [],
+                tells,
                 ready=ready,
                 tunnels=["10.1.1.1"] if address == "192.0.2.9" else [],
             )
@@ -349,3 +350,34 @@ def test_a_node_without_pod_networks_has_no_say_about_those_of_another():
     holders.replace(node("n2", cidrs=[]), node("n2"))
     assert holder_of(holders, "10.1.2.1") == "a"
     assert ip_address("10.1.2.1") in changed(holders)
+
+
+def test_a_network_that_two_nodes_say_is_theirs_is_believed_to_neither():
+    """As a node that was taken can write it where it has none yet. Its victims are cut off, and told; it gains nothing."""
+    holders = filled(pod("victim", "n2", ["10.1.2.1"]))
+    holders.replace(None, node("n1"))
+    holders.replace_slice("t", "n1", [pod("other", "n1", ["10.1.1.1"])])
+    holders.take_changed()
+    holders.replace(None, thief := node("n9", "10.1.2.1", ["10.1.2.0/25"]))
+    assert holders.of(ip_address("10.1.2.1")) is Stranger.UNKNOWN
+    assert changed(holders)[ip_address("10.1.2.1")] is None
+    assert holder_of(holders, "10.1.1.1") == "other"
+    assert [str(each) for each in holders.doubted("n2")] == ["10.1.2.0/24 overlaps a pod network of n9"]
+    assert [str(each) for each in holders.doubted("n9")] == ["10.1.2.0/25 overlaps a pod network of n2"]
+    assert ip_address("10.1.2.1") in holders.pod_networks
+    holders.replace(thief, None)
+    assert holder_of(holders, "10.1.2.1") == "victim"
+    assert {who.labels[KEY] for at, who in changed(holders).items() if who is not None} == {"web"}
+    assert holders.doubted("n2") == ()
+
+
+def test_a_network_that_is_absurdly_wide_is_nobodys_and_changes_nothing_for_others():
+    holders = filled(pod("a", "n2", ["10.1.2.1"]))
+    holders.replace(None, node("n9", "192.0.2.99", ["0.0.0.0/0", "::/0", "10.9.0.0/24"]))
+    holders.replace_slice("t", "n9", [pod("far", "n9", ["203.0.113.7"]), pod("near", "n9", ["10.9.0.1"])])
+    assert {holder_of(holders, at) for at in ("10.1.2.1", "192.0.2.9", "192.0.2.99")} == {"a", "n2", "n9"}
+    assert holder_of(holders, "10.9.0.1") == "near"
+    assert holders.of(ip_address("203.0.113.7")) is None
+    assert holders.of(ip_address("203.0.113.8")) is None
+    assert [str(each.network) for each in holders.doubted("n9")] == ["0.0.0.0/0", "::/0"]
+    assert holders.doubted("n2") == ()

@@ -1,7 +1,7 @@
 """Alerts: the first at once, the rest counted, nothing uncounted, and never more state or alerts than allowed."""
 
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,7 @@ from tests.enforcer import smallcluster as world
 from tests.enforcer.clocks import Clock
 from tests.enforcer.reports.test_flows import named, stamp
 from zones.inventory import Node, Pod
+from zones.podnetworks import Doubt
 from zones.policy import Blocklists
 
 
@@ -342,6 +343,9 @@ def test_addresses_and_destinations():
     (misplaced,) = conditions.of_places([(ip_address("10.9.0.1"), pods[0])], "n1")
     assert (misplaced.kind, misplaced.subject) == (AlertKind.ADDRESS_MISPLACED, "shop/b/10.9.0.1")
     (intruder,) = conditions.of_intruders([(ip_address("10.1.0.7"), Node("n9", ()))], "n1")
+    (overlap,) = conditions.of_networks([Doubt(ip_network("10.1.0.0/24"), ("n9",))], "n1")
+    assert (overlap.kind, overlap.subject) == (AlertKind.NETWORK_DISPUTED, "n1/10.1.0.0/24")
+    assert "10.1.0.0/24 overlaps a pod network of n9" in overlap.message
     assert (intruder.kind, intruder.subject) == (AlertKind.ADDRESS_MISPLACED, "n9/10.1.0.7")
     assert "shop/a, shop/b" in disputed.message
     (held,) = conditions.of_destinations([Progress("a", trouble="away"), Progress("b", trouble="token", held=True)])
