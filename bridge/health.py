@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from bridge.listeners import listening_on
+
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -17,13 +19,8 @@ async def serving(
     """Serve until left; yields the port. `unready` says why we are not ready."""
     app = web.Application()
     app.add_routes(_routes(unready, metrics))
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, *address).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+    async with listening_on(app, address) as port:
+        yield port
 
 
 def _routes(unready: Callable[[], tuple[str, ...]], metrics: Callable[[], bytes]) -> list[web.RouteDef]:

@@ -16,6 +16,10 @@ from bridge.settings import ClusterSettings
 from bridge.wiring import cluster_access
 
 Json = dict[str, Any]
+NOTHING_YET = (
+    "no tier has been published yet, and the cluster goes on as it was; the bridge's log, its /readyz and "
+    "`kubectl get events -n default` say why"
+)
 COLUMNS = ("CLUSTER", "DEVICE GROUP", "TIER", "REVISION", "NODES", "READY", "LAST SYNC", "PROBLEM")
 
 
@@ -33,7 +37,7 @@ async def _one(settings: ClusterSettings) -> Json:
         return about | _facts({}, str(error))
     finally:
         await cluster.close()
-    return about | _facts(tier or {}, "" if tier else "no tier has been published yet")
+    return about | _facts(tier or {}, "" if tier else NOTHING_YET)
 
 
 def _facts(tier: Json, problem: str) -> Json:

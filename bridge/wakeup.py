@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from bridge.errors import SecretError
+from bridge.listeners import listening_on
 
 LEAST_SECONDS = 2.0
 MAX_BODY = 64 * 1024
@@ -79,14 +80,11 @@ async def listening(door: Door, look: Callable[[], None], least: float = LEAST_S
 
     app = web.Application(client_max_size=MAX_BODY)
     app.add_routes([web.post("/wake-up", wake_up)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
     try:
-        await web.TCPSite(runner, *door.address, ssl_context=door.tls).start()
-        yield runner.addresses[0][1]
+        async with listening_on(app, door.address, door.tls) as port:
+            yield port
     finally:
         calls.cancel()
-        await runner.cleanup()
 
 
 def _knows(request: web.Request, token: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.nodes import Fault, Late
 from bridge.outcome import Outcome, Result, conditions
-from bridge.overview import COLUMNS, overview, row
+from bridge.overview import COLUMNS, NOTHING_YET, overview, row
 from bridge.settings import ClusterSettings
 from bridge.status import Sight, status_json
 from mocks.kubernetes import KubernetesServer
@@ -63,4 +63,4 @@ def test_a_cluster_that_cannot_be_asked_says_why_and_hides_no_other(server, tmp_
 
 def test_before_anything_is_published(server):
     (found,) = told(server.kubeconfig)
-    assert (found["revision"], found["problem"]) == (None, "no tier has been published yet")
+    assert (found["revision"], found["problem"]) == (None, NOTHING_YET)
