@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from bridge import cli_cluster, inquiry, logs, offline, overview
+from bridge import cli_cluster, inquiry, logs, offline, overview, report_table
 from bridge.apiserver import Access
 from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
 from bridge.explain import explanation_json, explanation_lines
@@ -22,7 +23,7 @@ from bridge.managers.panorama.content import read_content
 from bridge.metrics import Metrics
 from bridge.output import json_text, table_text
 from bridge.question import Question
-from bridge.report import COLUMNS, refusal_lines, rows
+from bridge.report import refusal_lines
 from bridge.service import one_at_a_time, run_once, serve, shipping
 from bridge.settings import Settings, host_and_port
 from bridge.settings_file import Purpose, load
@@ -43,6 +44,16 @@ class CompileOutput(StrEnum):
     YAML = "yaml"
     JSON = "json"
     REPORT = "report"
+    CSV = "csv"
+    HTML = "html"
+
+
+class Grouping(StrEnum):
+    REASON = "reason"
+
+
+class Only(StrEnum):
+    ATTENTION = "attention"
 
 
 class Shape(StrEnum):
@@ -77,7 +88,7 @@ def main() -> None:
     try:
         app()
     except BridgeError as error:
-        _complain(str(error))
+        _complain("\n".join(error.why) if isinstance(error, RevisionRefusedError) else str(error))
         sys.exit(error.exit_code)
 
 
@@ -119,6 +130,8 @@ def compile(  # noqa: A001 - the command's name
     predefined: Predefined = None,
     parent: Parents = None,
     flat: Flat = False,
+    only: Annotated[Only | None, typer.Option(help="Of the report, the rules to look at.")] = None,
+    group_by: Annotated[Grouping | None, typer.Option(help="The report by reason, the commonest first.")] = None,
     output: Annotated[CompileOutput, typer.Option("--output", "-o")] = CompileOutput.YAML,
 ) -> None:
     """Say offline what a configuration becomes: the tier's objects, or what became of every rule."""
@@ -129,7 +142,13 @@ def compile(  # noqa: A001 - the command's name
     tier = None if compiled.policy is None else offline.rendered(compiled.policy, device_group, settings)
     match output:
         case CompileOutput.REPORT:
-            typer.echo(table_text(COLUMNS, rows(compiled.reports)))
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+            shape = {"only_attention": only is not None, "by_reason": group_by is not None}
+            typer.echo("\n".join(report_table.report_lines(compiled, device_group, width=width, **shape)))
+        case CompileOutput.CSV:
+            typer.echo(report_table.report_csv(compiled, only_attention=only is not None), nl=False)
+        case CompileOutput.HTML:
+            typer.echo(report_table.report_html(compiled, device_group, only_attention=only is not None), nl=False)
         case CompileOutput.JSON:
             typer.echo(json_text(offline.compiled_json(compiled, tier, device_group)))
         case CompileOutput.YAML if tier is not None:

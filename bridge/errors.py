@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+MOST_TOLD = 5
+
 
 class ExitCode(IntEnum):
     """What a command's end means."""
@@ -110,10 +112,14 @@ class RegistrationBlockedError(BridgeError):
 
 
 class RevisionRefusedError(BridgeError):
-    """A revision must not be published. `reason` is a word for machines, `why` the sentences for people."""
+    """A revision must not be published. `reason` is a word for machines, `why` the sentences for people.
+
+    As text it is the first few of them and how many more there are: logs, alerts and conditions have no room for 120.
+    """
 
     def __init__(self, reason: str, *why: str) -> None:
-        super().__init__("; ".join(why))
+        more = (f"and {len(why) - MOST_TOLD} more",) if len(why) > MOST_TOLD else ()
+        super().__init__("; ".join((*why[:MOST_TOLD], *more)))
         self.reason = reason
         self.why = why
 

@@ -1,4 +1,4 @@
-"""What became of every rule, as JSON values and as table rows. Pure; the stable form is told in docs/compile-report.md.
+"""What became of every rule, as JSON values and sentences. Pure; the stable form is told in docs/compile-report.md.
 
 `bridge.cli` prints it, `bridge.sync` puts its counts into the tier's status.
 """
@@ -9,21 +9,23 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bridge.shadows import shadowed_allows
 from zones.compile import Compiled
 from zones.problems import RuleReport, Status
 from zones.rules import Origin
 
 Json = dict[str, Any]
-COLUMNS = ("RULE", "RULEBASE", "DEVICE GROUP", "ACTION", "STATUS", "WHY")
 
 
 def report_json(compiled: Compiled, device_group: str) -> Json:
     """The whole report. Keys are only ever added."""
+    shadowed = shadowed_allows(compiled)
     return {
         "device_group": device_group,
         "refused": compiled.policy is None,
+        "verdict": verdict_line(compiled, device_group),
         "summary": summary_json(compiled.reports),
-        "rules": [rule_json(report) for report in compiled.reports],
+        "rules": [rule_json(report, shadowed.get(report.origin, ())) for report in compiled.reports],
     }
 
 
@@ -37,13 +39,17 @@ def summary_json(reports: Sequence[RuleReport]) -> Json:
     }
 
 
-def rule_json(report: RuleReport) -> Json:
+def rule_json(report: RuleReport, shadows: Iterable[Origin] = ()) -> Json:
     return {
         **origin_json(report.origin),
+        "number": report.number or None,
         "action": report.action,
         "status": report.status.value,
         "reasons": list(report.reasons),
+        "notes": [*report.notes, *(f"{part} have no effect on the verdict" for part in report.without_effect)],
+        "shadows": [origin_json(origin) for origin in shadows],
         "refuses": report.refuses,
+        "attention": report.needs_attention,
     }
 
 
@@ -56,24 +62,38 @@ def origin_json(origin: Origin) -> Json:
     }
 
 
-def rows(reports: Iterable[RuleReport]) -> list[tuple[str, ...]]:
-    """One row per rule, under COLUMNS."""
-    return [_row(report) for report in reports]
+def verdict_line(compiled: Compiled, device_group: str) -> str:
+    """What becomes of the revision, in one sentence, and how many rules there are of each kind."""
+    counted = Counter(report.status for report in compiled.reports)
+    counts = ", ".join(f"{counted[status]} {status.value}" for status in Status if counted[status])
+    total = len(compiled.reports)
+    if compiled.policy is None:
+        return (
+            f"REFUSED: {len(compiled.refusals)} of the {total} rules of '{device_group}' can't be expressed; nothing "
+            "of this configuration is enforced, and the last good one stays"
+        )
+    attention = sum(report.needs_attention for report in compiled.reports)
+    return f"{total} rules of '{device_group}': {counts}; {attention or 'none'} to look at"
 
 
-def _row(report: RuleReport) -> tuple[str, ...]:
-    status = f"{report.status.value}, refuses the revision" if report.refuses else report.status.value
-    origin = report.origin
-    return (origin.name, origin.rulebase, origin.device_group, report.action, status, "; ".join(report.reasons))
+def left_out_lines(compiled: Compiled) -> tuple[str, ...]:
+    """Which rules have no effect, and why: what explains an empty revision."""
+    without_effect = {Status.NOT_ENFORCED, Status.NOT_APPLICABLE}
+    left_out = (report for report in compiled.reports if report.status in without_effect)
+    return tuple(f"{place(report)} is {report.status.value}: {'; '.join(report.reasons)}" for report in left_out)
 
 
 def refusal_lines(compiled: Compiled) -> tuple[str, ...]:
     """Why the revision is refused, a line for each rule, with the way out."""
     return tuple(
-        f"rule '{report.origin.name}' ({report.origin.rulebase} of {report.origin.device_group}) can't be expressed as "
-        f"written: {'; '.join(report.reasons)}; {_way_out(report)}"
+        f"{place(report)} can't be expressed as written: {'; '.join(report.reasons)}; {_way_out(report)}"
         for report in compiled.refusals
     )
+
+
+def place(report: RuleReport) -> str:
+    origin = report.origin
+    return f"rule '{origin.name}' ({origin.rulebase} of {origin.device_group})"
 
 
 def _way_out(report: RuleReport) -> str:

@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from zones.compile import AppIdSide, OnInexpressibleDeny
+from zones.compile import AppIdSide, DenyByPorts, OnInexpressibleDeny
 from zones.infrastructure import ApiServerEnds, api_server_rules
 from zones.net import AddressSet, IPNetwork, Ranges
 from zones.policy import InfrastructureRule, usual_infrastructure
@@ -179,7 +179,10 @@ class ZoneSettings(_Section):
 
 
 class AppIdSettings(_Section):
+    """`side`: which end of a flow a custom application names. `deny_by_ports`: what denies of predefined ones do."""
+
     side: AppIdSide = AppIdSide.DESTINATION
+    deny_by_ports: DenyByPorts = DenyByPorts.APPLY
 
 
 class ObjectSettings(_Section):

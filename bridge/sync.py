@@ -31,7 +31,7 @@ from bridge.picture import Picture
 from bridge.plan import Guards, Live, Plan, plan
 from bridge.publish import Publisher
 from bridge.reading import AskInfrastructure, FeedSource, Reader, Reading, RunBlocking, Target, nothing_more
-from bridge.report import refusal_lines, summary_json
+from bridge.report import left_out_lines, refusal_lines, summary_json
 from bridge.status import Sight, nodes_json, parse_timestamp, says_something_new, status_json
 from zones.policy import Policy
 from zones.tiers import native
@@ -293,7 +293,11 @@ class Sync:
         source = native.Source(self._target.manager, self._target.device_group, reading.version)
         before = vetted.rendered if vetted else None
         candidate = _Vetted(policy, native.render(policy, self._target.tier, live.next_revision, source, before))
-        return _Planned(_plan_for(candidate, live, self._target.guards, vetted.policy if vetted else None), candidate)
+        try:
+            planned = _plan_for(candidate, live, self._target.guards, vetted.policy if vetted else None)
+        except RevisionRefusedError as error:
+            raise RevisionRefusedError(error.reason, *error.why, *left_out_lines(reading.compiled)) from error
+        return _Planned(planned, candidate)
 
     async def _carry_out(self, planned: Plan, live: Live, *, prune: bool) -> Plan:
         """As much of it as may be now; what was done."""

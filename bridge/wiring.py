@@ -191,6 +191,7 @@ def options(settings: Settings, each: ClusterSettings | None) -> Options:
         cluster_zones=None if zones is None else frozenset(zones),
         app_id_side=settings.app_id.side,
         inexpressible_deny=settings.inexpressible_deny,
+        deny_by_ports=settings.app_id.deny_by_ports,
     )
 
 

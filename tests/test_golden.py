@@ -13,9 +13,9 @@ import yaml
 
 from bridge.explain import missing_options
 from bridge.managers.panorama import read_file
-from bridge.output import table_text
 from bridge.question import Question, as_infrastructure_sees_it, between, flow_of
-from bridge.report import COLUMNS, refusal_lines, rows
+from bridge.report import refusal_lines
+from bridge.report_table import report_lines
 from bridge.settings import Settings
 from bridge.wiring import options, read_options
 from zones import canonical
@@ -50,7 +50,8 @@ def compiled(folder):
 
 def stages(rulebase, outcome):
     """The text of every file that is made, by its name."""
-    made = {"report.txt": table_text(COLUMNS, rows(outcome.reports)) + "\n"}
+    lines = report_lines(outcome, rulebase.device_group)
+    made = {"report.txt": "".join(f"{line}\n" for line in lines)}
     if outcome.policy is None:
         return made | {"refused.txt": "".join(f"{line}\n" for line in refusal_lines(outcome))}
     return made | {"policy.yaml": policy_text(rulebase, outcome.policy)}

@@ -29,14 +29,11 @@ from zones.rules import (
     Unresolved,
 )
 from zones.schedule import Schedule
+from zones.wording import PROVIDED, hollow_text, traffic_text
 from zones.zone import Zoning
 
 TAG_IGNORE = "k8s-ignore"
 TAG_WIDEN = "k8s-widen"
-PROVIDED = (
-    "is a list that Palo Alto Networks provides to firewalls only; give its content offline with --prefixes, to the "
-    "service with feeds.provided"
-)
 
 _VERDICTS = {
     Action.ALLOW: Verdict.ALLOW,
@@ -54,6 +51,13 @@ class AppIdSide(StrEnum):
     DESTINATION = "destination"
     SOURCE = "source"
     EITHER = "either"
+
+
+class DenyByPorts(StrEnum):
+    """What a site does with a deny of a predefined App-ID, which can only block ports, whatever the application."""
+
+    APPLY = "apply"
+    REFUSE = "refuse"
 
 
 class OnInexpressibleDeny(StrEnum):
@@ -76,6 +80,7 @@ class Options:
     cluster_zones: frozenset[str] | None = None
     app_id_side: AppIdSide = AppIdSide.DESTINATION
     inexpressible_deny: OnInexpressibleDeny = OnInexpressibleDeny.REFUSE
+    deny_by_ports: DenyByPorts = DenyByPorts.APPLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +101,16 @@ class _LeaveOut(Exception):  # noqa: N818 - a decision, not an error
 
 @dataclass(slots=True)
 class _Findings:
-    """What is learnt about one rule on the way: parts left out, and whether an App-ID became ports."""
+    """What is learnt about one rule on the way: parts left out, and what App-IDs became.
+
+    `refuse_ports`: a deny by an App-ID's ports counts as one that can't be expressed.
+    """
 
     widen: bool
+    refuse_ports: bool = False
     missing: list[str] = field(default_factory=list)
     widened: list[str] = field(default_factory=list)
-    at_l4: list[str] = field(default_factory=list)
+    at_l4: list[tuple[str, str]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
 
 
@@ -138,7 +147,8 @@ class _Compiler:
             return None, self._report(rule, Status.NOT_APPLICABLE, reason)
         if rule.action is None or rule.malformed:
             return None, self._left_out(rule, rule.malformed or ("it has no action",))
-        findings = _Findings(widen=self._widens(rule))
+        refuse_ports = rule.action is not Action.ALLOW and self.options.deny_by_ports is DenyByPorts.REFUSE
+        findings = _Findings(widen=self._widens(rule), refuse_ports=refuse_ports)
         try:
             entry = self._entry(rule, rule.action, findings)
         except _LeaveOut as because:
@@ -237,7 +247,7 @@ class _Compiler:
         if problems and findings.widen:
             findings.widened.extend(problems)
             return ANY_ADDRESS
-        hollow = [_hollow(side, m) for m in members if m.hollow or not (m.space or m.unresolved)]
+        hollow = [hollow_text(side, m) for m in members if m.hollow or not (m.space or m.unresolved)]
         if addresses.negate and (problems or hollow):
             return self._negated_hollow([*problems, *hollow], findings)
         findings.missing.extend(problems)
@@ -296,7 +306,7 @@ class _Compiler:
             yield from map(_traffic_of, explicit)
             return
         if services is ServiceChoice.APPLICATION_DEFAULT:
-            findings.at_l4.append("any application on its default ports is any port")
+            self._reduced("any application on its default ports", "any port", findings)
         yield Traffic()
 
     def _unresolved_application(self, member: Unresolved, findings: _Findings) -> bool:
@@ -314,7 +324,8 @@ class _Compiler:
     ) -> Iterator[Traffic]:
         if application.workload is None:
             if explicit is not None or application.ports or findings.widen:
-                findings.at_l4.append(f"application '{application.name}' is its ports")
+                became = traffic_text(application.ports if explicit is None else explicit)
+                self._reduced(f"application '{application.name}'", became, findings)
             if explicit is not None:
                 yield from map(_traffic_of, explicit)
             elif isinstance(services, ServiceChoice):
@@ -331,6 +342,14 @@ class _Compiler:
             traffic = [Traffic()]
         for each in traffic:
             yield from self._sided(each, application.workload)
+
+    def _reduced(self, what: str, became: str, findings: _Findings) -> None:
+        """An App-ID became ports: more than written, which in a deny may be too much."""
+        if findings.refuse_ports and not findings.widen:
+            findings.missing.append(
+                f"{what} can only be blocked as {became}, whatever the application (appId.denyByPorts)"
+            )
+        findings.at_l4.append((what, became))
 
     def _default_ports(self, application: Application, findings: _Findings) -> Iterator[Traffic]:
         yield from map(_traffic_of, application.ports)
@@ -362,26 +381,38 @@ class _Compiler:
 
     def _left_out(self, rule: Rule, reasons: tuple[str, ...]) -> RuleReport:
         if rule.action is Action.ALLOW:
-            return self._report(rule, Status.NOT_ENFORCED, *reasons, *_tag_notes(rule))
+            return self._report(rule, Status.NOT_ENFORCED, *reasons, notes=_tag_notes(rule))
         if rule.action is not None and self.options.inexpressible_deny is OnInexpressibleDeny.IGNORE:
             return self._report(rule, Status.NOT_ENFORCED, *reasons, "this site ignores a deny it can't express")
         return replace(self._report(rule, Status.NOT_ENFORCED, *reasons), refuses=True)
 
     def _outcome(self, rule: Rule, findings: _Findings) -> RuleReport:
         widened = [f"blocks more than written: {problem}" for problem in findings.widened]
-        reasons = (*findings.missing, *widened, *findings.empty, *dict.fromkeys(findings.at_l4), *_tag_notes(rule))
-        if findings.missing:
-            return self._report(rule, Status.ENFORCED_IN_PART, *reasons)
-        return self._report(rule, Status.ENFORCED_AT_L4 if findings.at_l4 else Status.ENFORCED, *reasons)
+        reasons = (*findings.missing, *widened, *findings.empty)
+        reduced = tuple(dict.fromkeys(findings.at_l4))
+        notes: tuple[str, ...] = _tag_notes(rule)
+        if rule.action is Action.ALLOW:
+            notes = (*(f"{what} is enforced as {became}" for what, became in reduced), *notes)
+        else:
+            reasons += tuple(
+                f"{what} blocks {became} whatever the application: more than written" for what, became in reduced
+            )
+        status = Status.ENFORCED_AT_L4 if findings.at_l4 else Status.ENFORCED
+        return self._report(rule, Status.ENFORCED_IN_PART if findings.missing else status, *reasons, notes=notes)
 
-    def _report(self, rule: Rule, status: Status, *reasons: str) -> RuleReport:
+    def _report(self, rule: Rule, status: Status, *reasons: str, notes: tuple[str, ...] = ()) -> RuleReport:
         action = rule.action.value if rule.action else "?"
         malformed = rule.action is None or bool(rule.malformed)
-        return RuleReport(rule.origin, action, status, (*reasons, *rule.notes), malformed=malformed)
-
-
-def _hollow(side: str, member: AddressObject) -> str:
-    return f"{side} '{member.name}' holds no address" + (f": {member.hint}" if member.hint else "")
+        return RuleReport(
+            rule.origin,
+            action,
+            status,
+            reasons,
+            malformed=malformed,
+            notes=notes,
+            without_effect=rule.notes,
+            number=rule.number,
+        )
 
 
 def _tag_notes(rule: Rule) -> tuple[str, ...]:

@@ -70,16 +70,17 @@ def test_compile_prints_the_tiers_objects(run, config):
 def test_compile_reports_every_rule(run, config):
     code, out, _ = run(*offline(config, ["compile", "-o", "report"]))
     assert code == 0
-    assert [line.split("  ")[0] for line in out.splitlines()] == [
-        "RULE",
-        "off",
-        "block",
-        "web to db",
-        "by user",
-        "no db",
-        "intrazone-default",
-        "interzone-default",
-    ]
+    verdict, _, head, *table = out.splitlines()
+    assert verdict.startswith("7 rules of 'K8s prod': 3 enforced, 2 not applicable, 2 not enforced")
+    assert head.split()[:2] == ["NO.", "RULE"]
+    names = ["off", "block", "web to db", "by user", "no db", "intrazone-default", "interzone-default"]
+    assert [line[5:].split("  ")[0] for line in table] == names
+    assert [line[:5].strip() for line in table] == ["1", "2", "3", "4", "5", "", ""], "as Panorama numbers them"
+    _, out, _ = run(*offline(config, ["compile", "-o", "report", "--only", "attention", "--group-by", "reason"]))
+    assert "1 rule: a cluster can't know its user: bob" in out.splitlines()
+    for shape, beginning in (("csv", "number,rule,uuid"), ("html", "<!doctype html>")):
+        code, out, _ = run(*offline(config, ["compile", "-o", shape]))
+        assert (code, out.startswith(beginning)) == (0, True)
 
 
 def test_compile_as_json_is_report_and_objects(run, config):

@@ -1,10 +1,16 @@
 """The report: every rule with what became of it, stable as JSON, whole as a table."""
 
-from bridge.output import table_text
-from bridge.report import COLUMNS, refusal_lines, report_json, rows
+import csv
+import io
+from dataclasses import replace
+
+from bridge.errors import RevisionRefusedError
+from bridge.report import refusal_lines, report_json, verdict_line
+from bridge.report_table import report_csv, report_html, report_lines
 from tests.bridge.world import inexpressible, rule, rulebase
-from zones.compile import compile_policy
-from zones.rules import Action
+from zones.compile import DenyByPorts, Options, compile_policy
+from zones.net import TCP, parse_ports
+from zones.rules import L4, Action, Application, Applications, ServiceChoice
 from zones.zone import Zoning
 
 
@@ -31,8 +37,12 @@ def test_the_json_names_every_rule_and_every_status():
         "device_group": "dg",
         "action": "allow",
         "status": "not applicable",
+        "number": None,
         "reasons": ["it is disabled"],
+        "notes": [],
+        "shadows": [],
         "refuses": False,
+        "attention": False,
     }
 
 
@@ -45,8 +55,96 @@ def test_a_refusing_rule_says_why_and_the_way_out():
     assert "bob" in line
 
 
-def test_the_table_cuts_nothing_off():
+def test_the_table_begins_with_the_verdict_and_cuts_nothing_off():
     long = "a very long reason " * 20
-    text = table_text(COLUMNS, rows(compiled(rule("x", Action.DENY, conditions=(long,))).reports))
-    assert long.strip() in text
-    assert text.splitlines()[0].split() == ["RULE", "RULEBASE", "DEVICE", "GROUP", "ACTION", "STATUS", "WHY"]
+    refused = compiled(rule("x", Action.DENY, conditions=(long,)), rule("y"))
+    first, empty, head, *rows = report_lines(refused, "dg")
+    assert first.startswith("REFUSED: 1 of the 4 rules of 'dg'")
+    assert (empty, head.split()) == ("", ["NO.", "RULE", "RULEBASE", "DEVICE", "GROUP", "ACTION", "STATUS", "WHY"])
+    assert long.strip() in rows[0]
+    wrapped = list(report_lines(refused, "dg", width=100))
+    assert max(map(len, wrapped[2:])) <= 100
+    assert "".join(long.split()) in "".join("".join(wrapped).split())
+    assert max(map(len, list(report_lines(refused, "dg", width=140))[2:])) <= 140
+
+
+def test_no_row_of_a_refused_revision_says_enforced():
+    refused = compiled(rule("x", Action.DENY, conditions=("no",)), rule("y"))
+    rows = list(report_lines(refused, "dg"))[3:]
+    assert [("would be enforced" in row, "refuses the revision" in row) for row in rows] == [
+        (False, True), (True, False), (True, False), (True, False),
+    ]  # fmt: skip
+    assert ",enforced," not in report_csv(refused)
+    assert "<td>enforced</td>" not in report_html(refused, "dg")
+
+
+def test_only_what_needs_attention_and_by_reason():
+    some = compiled(
+        *(rule(f"u{n}", conditions=("by user",)) for n in range(3)), rule("fine"), rule("off", disabled=True)
+    )
+    lines = list(report_lines(some, "dg", only_attention=True))
+    assert "3 to look at" in lines[0]
+    assert [line.split()[0] for line in lines[3:]] == ["u0", "u1", "u2"]
+    grouped = list(report_lines(some, "dg", only_attention=True, by_reason=True))
+    assert grouped[2:4] == ["3 rules: by user", "    rule 'u0' (pre of dg): not enforced"]
+
+
+def test_parts_without_effect_are_a_footnote_and_no_trouble():
+    some = compiled(rule("a", notes=("security profiles",)), rule("b", notes=("security profiles", "options")))
+    assert (
+        list(report_lines(some, "dg"))[-1]
+        == "No effect on the verdict: options (1 rules), security profiles (2 rules)."
+    )
+    found = report_json(some, "dg")["rules"][0]
+    assert (found["reasons"], found["notes"]) == ([], ["security profiles have no effect on the verdict"])
+    assert "none to look at" in verdict_line(some, "dg")
+
+
+def test_as_csv_no_cell_is_a_formula_and_as_html_no_name_is_markup():
+    some = compiled(rule("=cmd()", conditions=('x, "y"',)), rule("<script>"))
+    first, second = list(csv.reader(io.StringIO(report_csv(some))))[1:3]
+    assert (first[1], first[7], second[1]) == ("'=cmd()", 'x, "y"', "<script>")
+    page = report_html(some, "<dg>")
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def app_id(name, *ports):
+    return Application(name, None, tuple(L4(TCP, parse_ports(each)) for each in ports))
+
+
+def test_a_deny_by_app_id_says_what_it_blocks_and_which_allows_it_leaves_without_effect():
+    facebook = Applications((app_id("facebook-base", "80,443"),))
+    web = Applications((app_id("ssl", "443"), app_id("web-browsing", "80")))
+    more = Applications((app_id("ssl", "443"), app_id("ssh", "22")))
+    some = compiled(
+        rule("no facebook", Action.DENY, applications=facebook),
+        rule("web", applications=web, services=ServiceChoice.APPLICATION_DEFAULT),
+        rule("more", applications=more),
+        rule("to db", applications=web, to_zones=frozenset({"db"})),
+    )
+    found = report_json(some, "dg")["rules"]
+    assert found[0]["reasons"] == [
+        "application 'facebook-base' blocks tcp/80,443 whatever the application: more than written"
+    ]
+    assert [each["name"] for each in found[0]["shadows"]] == ["web", "to db"]
+    assert found[1]["notes"][0] == "application 'ssl' is enforced as tcp/443"
+    assert found[1]["reasons"] == []
+    assert "nothing is left of the allows after it: 'web', 'to db'" in list(report_lines(some, "dg"))[3]
+
+
+def test_a_site_may_refuse_denies_by_ports():
+    deny = rule("no facebook", Action.DENY, applications=Applications((app_id("facebook-base", "80,443"),)))
+    refused = compile_policy(rulebase(deny), Zoning(), Options(deny_by_ports=DenyByPorts.REFUSE))
+    assert refused.policy is None
+    assert "appId.denyByPorts" in refused.refusals[0].reasons[0]
+    widened = replace(deny, tags=frozenset({"k8s-widen"}))
+    assert compile_policy(rulebase(widened), Zoning(), Options(deny_by_ports=DenyByPorts.REFUSE)).policy is not None
+
+
+def test_of_many_refusals_the_text_has_five_and_the_error_has_all():
+    refused = compiled(*(rule(f"r{n}", Action.DENY, conditions=("x",)) for n in range(120)))
+    error = RevisionRefusedError("InexpressibleDeny", *refusal_lines(refused))
+    assert len(error.why) == 120
+    assert str(error).endswith("; and 115 more")
+    assert len(str(error)) < 1200

@@ -183,6 +183,11 @@ def test_guards_refuse_an_empty_rulebase_and_most_rules_gone():
     once(world)
     world.manager.commit()
     assert once(world).problem.reason == "EmptyRulebase"
+    world.manager.commit(rule("by user", conditions=("by user",)), rule("off", disabled=True))
+    refused = once(world).problem
+    assert refused.reason == "EmptyRulebase"
+    assert "rule 'by user' (pre of dg) is not enforced: " in str(refused)
+    assert "rule 'off' (pre of dg) is not applicable: it is disabled" in str(refused)
     world.manager.commit(rule("a"))
     outcome = once(world)
     assert outcome.problem.reason == "TooManyDeleted"

@@ -10,7 +10,7 @@ from bridge.managers.panorama.tree import Ancestry, scope_of
 from tests.oracle.naive import Naive
 from tests.oracle.names import UnknownHierarchyError
 from tests.oracle.shrink import pretty, shrink
-from zones.compile import AppIdSide, OnInexpressibleDeny, Options, compile_policy
+from zones.compile import AppIdSide, DenyByPorts, OnInexpressibleDeny, Options, compile_policy
 from zones.net import AddressSet
 from zones.tiers import native
 from zones.verdict import Endpoint, Flow, decide
@@ -43,6 +43,7 @@ def compiled(config, some, fault):
         cluster_zones=None if site.cluster_zones is None else frozenset(site.cluster_zones),
         app_id_side=AppIdSide(site.side),
         inexpressible_deny=OnInexpressibleDeny(site.inexpressible_deny),
+        deny_by_ports=DenyByPorts(site.deny_by_ports),
     )
     feeds = {name: AddressSet.parse(prefixes) for name, prefixes in site.feeds.items()}
     result = compile_policy(fault.rulebase(rulebase), Zoning(), options, infrastructure=(), feeds=feeds)

@@ -442,6 +442,7 @@ class Writer:
             cluster_zones=tuple(self.some(ZONES, 1, 3)) if self.maybe(0.4) else None,
             side=self.pick("destination", "destination", "source", "either"),
             inexpressible_deny=self.pick("refuse", "refuse", "widen", "ignore"),
+            deny_by_ports=self.pick("apply", "apply", "apply", "refuse"),
             ancestors_win=self.maybe(0.3),
             time_zone=self.pick(*TIME_ZONES),
             parents={} if self.parents and set(self.parents.values()) == {"Shared"} else self.parents,

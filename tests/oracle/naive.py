@@ -43,6 +43,7 @@ class Site:
     cluster_zones: tuple[str, ...] | None = None
     side: str = "destination"
     inexpressible_deny: str = "refuse"
+    deny_by_ports: str = "apply"
     ancestors_win: bool = False
     time_zone: str = "UTC"
     parents: dict = field(default_factory=dict)
@@ -148,7 +149,8 @@ class Naive:
         broken, whole, partly = self.malformed(rule) or action not in VERDICTS, self.narrowed(rule), self.lost(rule)
         if action == "allow":
             return self.judge_allow(rule, whole=broken or whole, partly=partly)
-        if not (broken or whole or partly):
+        too_much = self.site.deny_by_ports == "refuse" and self.level(rule) == AT_L4
+        if not (broken or whole or partly or too_much):
             return Judgement(self.level(rule), applied=True)
         widen = "k8s-widen" in members(rule, "tag") or self.site.inexpressible_deny == "widen"
         if widen and not broken:

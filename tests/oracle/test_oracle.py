@@ -148,6 +148,7 @@ FAULTS = {
     "application names the client": setting(side="source"),
     "feeds are empty": Fault(site=lambda site: replace(site, feeds=dict.fromkeys(site.feeds, ()))),
     "the cluster has every zone": setting(cluster_zones=None),
+    "denies by ports are always applied": setting(deny_by_ports="apply"),
     "nothing is refused": setting(inexpressible_deny="ignore"),
     "reset is deny": each_entry(lambda e: replace(e, verdict=Verdict.DENY) if e.verdict is Verdict.RESET else e),
     "ranges end one late": each_entry(lambda entry: replace(entry, sources=one_more(entry.sources))),

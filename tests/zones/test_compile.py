@@ -236,7 +236,7 @@ def test_k8s_widen_on_an_allow_is_reported_and_does_nothing():
     entry, report, _ = one(rule(tags=frozenset({"k8s-widen"}), sources=Addresses((CORP, GONE))))
     assert entry.sources == CORP.space
     assert report.status is Status.ENFORCED_IN_PART
-    assert "k8s-widen has no effect on an allow" in report.reasons
+    assert "k8s-widen has no effect on an allow" in report.notes
 
 
 def test_several_refusals_are_reported_together():
@@ -395,4 +395,4 @@ def test_notes_are_told_and_change_nothing():
     entry, report, _ = one(rule(notes=("security profiles have no effect on the verdict",)))
     assert entry is not None
     assert report.status is Status.ENFORCED
-    assert report.reasons == ("security profiles have no effect on the verdict",)
+    assert (report.reasons, report.without_effect) == ((), ("security profiles have no effect on the verdict",))

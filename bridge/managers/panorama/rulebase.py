@@ -73,11 +73,11 @@ def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:
 
 def _rules(scope: Scope, reader: RuleReader) -> Iterator[Rule]:
     for level in reversed(scope.levels):
-        for entry in level.rules("pre"):
-            yield reader.read(entry, "pre", level.name)
+        for number, entry in enumerate(level.rules("pre"), 1):
+            yield reader.read(entry, "pre", level.name, number)
     for level in scope.levels:
-        for entry in level.rules("post"):
-            yield reader.read(entry, "post", level.name)
+        for number, entry in enumerate(level.rules("post"), 1):
+            yield reader.read(entry, "post", level.name, number)
 
 
 def _default_rule(scope: Scope, name: str) -> Rule:

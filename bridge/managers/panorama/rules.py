@@ -18,9 +18,9 @@ from zones.schedule import Schedule
 # Elements that only describe, or act on what is allowed: no effect on the verdict.
 SILENT = frozenset({"description", "group-tag", "disable-inspect", "icmp-unreachable", "audit-comment"})
 NOTED = {
-    "profile-setting": "security profiles have no effect on the verdict",
-    "option": "options have no effect on the verdict",
-    "qos": "QoS marking has no effect on the verdict",
+    "profile-setting": "security profiles",
+    "option": "options",
+    "qos": "QoS marking",
 }
 # Elements that narrow a rule by what a cluster can't see, unless they say `any`.
 NARROWING = {
@@ -70,7 +70,7 @@ class RuleReader:
     applications: applications.ApplicationObjects
     time_zone: str = "UTC"
 
-    def read(self, entry: Element, rulebase: str, device_group: str) -> Rule:
+    def read(self, entry: Element, rulebase: str, device_group: str, number: int) -> Rule:
         """A rule of the pre or the post rulebase of a level."""
         origin = Origin(entry.get("name") or "(nameless)", entry.get("uuid"), rulebase, device_group)
         rule_type, bad_type = _rule_type(entry)
@@ -91,6 +91,7 @@ class RuleReader:
             log=log_of(entry, Log(end=True)),
             conditions=tuple(_conditions(entry)),
             malformed=(*_malformed(entry, rule_type), *bad_type, *misshapen(entry)),
+            number=number,
             notes=tuple(note for tag, note in NOTED.items() if entry.find(tag) is not None),
         )
 
