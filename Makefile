@@ -64,6 +64,7 @@ generate: setup
 	$(BIN)/python -m tools.manifests
 	$(BIN)/python -m tools.schema
 	$(BIN)/python -m tools.dashboards
+	$(BIN)/python -m tools.settingsdocs
 	$(BIN)/python -m tools.chartreadme
 
 # Pins every dependency with its hashes; no index address gets into the file.

@@ -25,6 +25,9 @@ KEYWORDS = frozenset(
     }
 )
 
+# Sections that may be written as true or false.
+SWITCHES = (("bridge.InfrastructureSettings", "apiServer"),)
+
 
 class _Generator(GenerateJsonSchema):
     """Values as somebody writes them: durations as 90s, prefixes as text, one word for all kinds of record."""
@@ -49,6 +52,9 @@ def definitions() -> Schema:
         schema = model.model_json_schema(by_alias=True, schema_generator=_Generator)
         models = schema.pop("$defs", {}) | {"Settings": schema}
         found |= {f"{program}.{name}": _plain(each, program) for name, each in models.items()}
+    for model_name, section in SWITCHES:
+        properties = found[model_name]["properties"]
+        properties[section] = {"anyOf": [{"type": "boolean"}, properties[section]]}
     return found
 
 

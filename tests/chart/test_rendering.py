@@ -74,6 +74,7 @@ def test_what_is_missing_is_named(helm3, missing, says):
         ("bridge.replica=3", "additional properties 'replica' not allowed"),
         ("bridge.settings.panorama.apiKey=secret", "additional properties 'apiKey' not allowed"),
         ("bridge.settings.staleAfter=soon", "does not match pattern"),
+        ("bridge.settings.infrastructure.apiServer=maybe", "got string, want boolean"),
         ("enforcer.namespace=zonebridge-system", "the enforcers need one of their own"),
     ],
 )
