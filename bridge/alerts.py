@@ -32,6 +32,7 @@ class AlertKind(StrEnum):
     TIER_TAMPERED = "TierTampered"
     TIER_DAMAGED = "TierDamaged"
     NODE_OUT_OF_SYNC = "NodeOutOfSync"
+    NODE_OVERRULED = "NodeOverruled"
 
 
 class Severity(StrEnum):

@@ -81,7 +81,7 @@ def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _
     client = _list_client(settings.feeds)
     feeds = Feeds(Fetcher(client, _resolver(settings.feeds), _limits(settings.feeds)).fetch, trigger.set)
 
-    population = Publishing(ApiServer(cluster_access(each)), _population(settings, each))
+    population = Publishing(ApiServer(cluster_access(each)), _population(settings, each), alerts)
     watched = Watched(lambda: population.population, cluster.services)
 
     async def close() -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
+from bridge.alerts import AlertKind, Alerts
 from bridge.apiserver import ApiServer
 from bridge.cluster import ZONE, Cluster
 from bridge.errors import ClusterError, ClusterRefusedError, ClusterUnreachableError
@@ -71,9 +72,10 @@ Tell = Callable[[Figures], None]
 class Publishing:
     """One cluster's part. `population` is who is where, as far as it has been told."""
 
-    def __init__(self, api: ApiServer, terms: Terms) -> None:
+    def __init__(self, api: ApiServer, terms: Terms, alerts: Alerts | None = None) -> None:
         self._api = api
         self._terms = terms
+        self._alerts = alerts or Alerts(api.name, terms.tier, ())
         self._begin()
 
     def _begin(self) -> None:
@@ -145,15 +147,22 @@ class Publishing:
 
     async def _listen_to_nodes(self) -> None:
         """Speak for those that don't, or say what isn't so; take away what nodes left behind that are gone."""
-        overruled: frozenset[str] = frozenset()
         while True:
             self._look()
-            if now := frozenset(self._spoken.overruled) - overruled:
-                _log.warning("these nodes' own slices are not what their pods are", nodes=sorted(now)[:_TOLD])
-            overruled = frozenset(self._spoken.overruled)
+            await self._tell_of(sorted(self._spoken.overruled))
             for name in self._spoken.left(self.population.nodes or ()):
                 await self._remove(name)
             await asyncio.sleep(_LISTEN)
+
+    async def _tell_of(self, overruled: Sequence[str]) -> None:
+        """While there are any: their agents are dead, or they say what isn't so."""
+        if not overruled:
+            await self._alerts.clear(AlertKind.NODE_OVERRULED, "what nodes say of their pods is so")
+            return
+        named = ", ".join(overruled[:_TOLD]) + (f" and {len(overruled) - _TOLD} more" if len(overruled) > _TOLD else "")
+        message = f"the pods of these nodes are not what their agents say; they are told by the bridge: {named}"
+        about = {"count": len(overruled), "nodes": list(overruled[:_TOLD])}
+        await self._alerts.raise_(AlertKind.NODE_OVERRULED, message, about)
 
     async def _remove(self, name: str) -> None:
         try:

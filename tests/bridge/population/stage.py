@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from bridge.alerts import Alerts
 from bridge.apiserver import Access, ApiServer
 from bridge.population import Publishing, Terms
 from zones.zone import ENTITLEMENT_ANNOTATION, Zoning
@@ -105,10 +106,11 @@ class Stage:
         return {raw["metadata"]["name"]: raw["metadata"]["resourceVersion"] for raw in self.objects("podslices")}
 
     @asynccontextmanager
-    async def publishing(self, **terms):
-        """A bridge that leads, for the block."""
+    async def publishing(self, *sinks, **terms):
+        """A bridge that leads, for the block; `sinks`: who is told of its alerts."""
         settings = {"slices_every": 0.05, "zones_every": 0.1} | terms
-        made = Publishing(ApiServer(Access("c1", self.server.kubeconfig)), Terms(TIER, Zoning(), **settings))
+        alerts = Alerts("c1", TIER, sinks)
+        made = Publishing(ApiServer(Access("c1", self.server.kubeconfig)), Terms(TIER, Zoning(), **settings), alerts)
         running = asyncio.create_task(made.run())
         try:
             yield made

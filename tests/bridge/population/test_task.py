@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from bridge.alerts import AlertKind
 from bridge.apiserver import Access, ApiServer
 from bridge.errors import ClusterRefusedError
 from bridge.population import Publishing, Terms
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
 from tests.bridge.population.stage import CRDS, MERGE, OURS, Stage, becomes
+from tests.bridge.world import RecordingSink
 from tests.realkube import RealKube
 from zones import decode
 from zones.tiers import slices
@@ -196,7 +198,7 @@ def test_a_node_that_speaks_for_itself_is_left_to_itself(stage):
 
 def test_for_a_node_that_says_what_is_not_so_the_bridge_speaks_until_it_is_right(mocked):
     """As of one whose agent has died, or that was taken: in a while, and for good."""
-    name = slices.name_of("panorama", "n1", 0)
+    name, sink = slices.name_of("panorama", "n1", 0), RecordingSink()
 
     def bridges():
         return [slices.parse(raw) for raw in mocked.objects("podslices") if raw["metadata"]["name"] == name]
@@ -205,17 +207,17 @@ def test_for_a_node_that_says_what_is_not_so_the_bridge_speaks_until_it_is_right
         mocked.pod("web-1", "10.1.0.1", "web")
         right = pod_of(mocked, "web-1")
         says(mocked, "n1", right)
-        async with mocked.publishing(clock=hasty):
+        async with mocked.publishing(sink, clock=hasty):
             await becomes(lambda: len(mocked.zones()), 2)
             assert not bridges()
             says(mocked, "n1", replace(right, labels={"zonebridge.io/zone": "data"}))
             await becomes(lambda: [[pod.labels for pod in each.pods] for each in bridges()], [[{"zonebridge.io/zone": "web"}]])  # fmt: skip
             says(mocked, "n1", right)
             await becomes(bridges, [])
+            await becomes(lambda: [(each.kind, each.over) for each in sink.alerts], [(AlertKind.NODE_OVERRULED, over) for over in (False, True)])  # fmt: skip
 
-    with structlog.testing.capture_logs() as logs:
-        asyncio.run(run())
-    assert [entry["nodes"] for entry in logs if "own slices" in entry["event"]] == [["n1"]]
+    asyncio.run(run())
+    assert sink.alerts[0].about == {"count": 1, "nodes": ["n1"]}
 
 
 def test_what_a_node_that_is_gone_has_left_is_deleted(mocked):
