@@ -28,12 +28,12 @@ from bridge.nodes import about_json as about_late
 from bridge.nodes import text as text_of_late
 from bridge.outcome import Outcome, Result, conditions
 from bridge.picture import Picture
-from bridge.plan import Guards, Live, Plan, plan
+from bridge.plan import Live, Plan
 from bridge.publish import Publisher
-from bridge.reading import AskInfrastructure, FeedSource, Reader, Reading, RunBlocking, Target, nothing_more
-from bridge.report import left_out_lines, refusal_lines, summary_json
+from bridge.reading import AskInfrastructure, FeedSource, Reader, RunBlocking, Target, nothing_more
+from bridge.report import summary_json
 from bridge.status import Sight, nodes_json, parse_timestamp, says_something_new, status_json
-from zones.policy import Policy
+from bridge.vetting import Planned, Vetted, Vetting, bare
 from zones.tiers import native
 
 Json = dict[str, Any]
@@ -46,24 +46,6 @@ FIRST_ANSWER = timedelta(minutes=1)
 NOTHING_YET = "no tier is published yet, the cluster goes on as it was"
 # Writes that were given up may come through later: so many plans are remembered as ours.
 ATTEMPTS = 4
-_NO_GUARDS = Guards(max_deleted_share=1.0, allow_empty=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Vetted:
-    """What was last found fit to be published: the policy, and its objects but for the revision."""
-
-    policy: Policy
-    rendered: native.Rendered
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """What to do, for which policy, and why it isn't what the manager says, where it isn't."""
-
-    plan: Plan | None
-    vetted: _Vetted | None
-    refused: RevisionRefusedError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +96,8 @@ class Sync:
         self._clock = clock
         self._since = clock()
         self._trouble: BridgeError | None = None
-        self._vetted: _Vetted | None = None
+        self._vetting = Vetting(target)
+        self._vetted: Vetted | None = None
         self._left: Left | None = None
         self._attempts: deque[Plan] = deque(maxlen=ATTEMPTS)
         self._term = ""
@@ -223,15 +206,16 @@ class Sync:
             await self._alerts.raise_(AlertKind.TIER_DAMAGED, f"{message}: {error}")
             return
         named = {*tier["spec"]["policyChunks"], *tier["spec"]["addressSets"]}
-        parts = tuple(_bare(part) for part_name, part in found.live.parts.items() if part_name in named)
-        self._vetted = _Vetted(policy, native.Rendered(_bare(tier | {"kind": native.TIER}), parts))
+        parts = tuple(bare(part) for part_name, part in found.live.parts.items() if part_name in named)
+        self._vetted = Vetted(policy, native.Rendered(bare(tier | {"kind": native.TIER}), parts))
         self._left = Left(tier, found.live.parts)
 
     async def _settle(self, found: _Cluster, *, prune: bool) -> Outcome:
         """Bring the cluster to what is known of the manager's wishes, and tell how that went."""
         if self._vetted is None:
             await self._adopt(found)
-        made = await asyncio.to_thread(self._plan, found.live, self._reader.last, self._vetted)
+        read = self._reader.last, self._reader.infrastructure
+        made = await asyncio.to_thread(self._vetting.plan, found.live, *read, self._vetted)
         made = await self._unless_cut_off(made, found.live)
         if made.vetted is not None and made.vetted is not self._vetted:
             self._vetted = made.vetted
@@ -243,38 +227,7 @@ class Sync:
         await self._write_status(planned, found, outcome)
         return outcome
 
-    def _plan(self, live: Live, reading: Reading | None, vetted: _Vetted | None) -> _Planned:
-        """The plan for what was read; where that is refused, for the last vetted policy, which repairs the tier."""
-        refused: RevisionRefusedError | None = None
-        if reading is not None:
-            try:
-                return self._plan_reading(live, reading, vetted)
-            except RevisionRefusedError as error:
-                refused = error
-        if reading is None and vetted is not None:
-            vetted = self._with_infrastructure(vetted, live)
-        return self._plan_again(live, vetted, refused)
-
-    def _plan_again(self, live: Live, vetted: _Vetted | None, refused: RevisionRefusedError | None) -> _Planned:
-        """The plan for what was found fit before."""
-        if vetted is None:
-            return _Planned(None, None, refused)
-        try:
-            return _Planned(_plan_for(vetted, live, _NO_GUARDS), vetted, refused)
-        except RevisionRefusedError as error:
-            return _Planned(None, vetted, refused or error)
-
-    def _with_infrastructure(self, vetted: _Vetted, live: Live) -> _Vetted:
-        """An adopted tier with the infrastructure of today: a manager that is away must not keep that as it was."""
-        infrastructure = self._reader.infrastructure
-        if infrastructure is None or vetted.policy.infrastructure == infrastructure:
-            return vetted
-        policy = replace(vetted.policy, infrastructure=infrastructure)
-        said = vetted.rendered.tier["spec"]["source"]
-        source = native.Source(said["manager"], said["deviceGroup"], said["version"])
-        return _Vetted(policy, native.render(policy, self._target.tier, live.next_revision, source, vetted.rendered))
-
-    async def _unless_cut_off(self, made: _Planned, live: Live) -> _Planned:
+    async def _unless_cut_off(self, made: Planned, live: Live) -> Planned:
         """A new policy, unless it would keep this bridge from ever publishing another."""
         if made.vetted is None or made.vetted is self._vetted:
             return made
@@ -282,22 +235,7 @@ class Sync:
         if not lost:
             return made
         refused = RevisionRefusedError("CutsOffBridge", *lost)
-        return await asyncio.to_thread(self._plan_again, live, self._vetted, refused)
-
-    def _plan_reading(self, live: Live, reading: Reading, vetted: _Vetted | None) -> _Planned:
-        policy = reading.compiled.policy
-        if policy is None:
-            raise RevisionRefusedError("InexpressibleDeny", *refusal_lines(reading.compiled))
-        if vetted is not None and vetted.policy is policy:
-            return _Planned(_plan_for(vetted, live, _NO_GUARDS), vetted)
-        source = native.Source(self._target.manager, self._target.device_group, reading.version)
-        before = vetted.rendered if vetted else None
-        candidate = _Vetted(policy, native.render(policy, self._target.tier, live.next_revision, source, before))
-        try:
-            planned = _plan_for(candidate, live, self._target.guards, vetted.policy if vetted else None)
-        except RevisionRefusedError as error:
-            raise RevisionRefusedError(error.reason, *error.why, *left_out_lines(reading.compiled)) from error
-        return _Planned(planned, candidate)
+        return await asyncio.to_thread(self._vetting.again, live, self._vetted, refused)
 
     async def _carry_out(self, planned: Plan, live: Live, *, prune: bool) -> Plan:
         """As much of it as may be now; what was done."""
@@ -428,22 +366,6 @@ class Sync:
             last_sync=self._reader.answered or parse_timestamp(found.status.get("lastSyncTime")),
             conditions=conditions(outcome),
         )
-
-
-def _plan_for(vetted: _Vetted, live: Live, guards: Guards, before: Policy | None = None) -> Plan:
-    """The plan for a vetted policy at the revision that comes next."""
-    tier = vetted.rendered.tier
-    tier = tier | {"spec": tier["spec"] | {"revision": live.next_revision}}
-    return plan(native.Rendered(tier, vetted.rendered.parts), live, guards, vetted.policy, before)
-
-
-def _bare(live: Json) -> Json:
-    """A live object as it was rendered."""
-    ours = (
-        {native.TIER_LABEL: label} if (label := (live["metadata"].get("labels") or {}).get(native.TIER_LABEL)) else {}
-    )
-    metadata = {"name": live["metadata"]["name"]} | ({"labels": ours} if ours else {})
-    return {"apiVersion": native.API_VERSION, "kind": live["kind"], "metadata": metadata, "spec": live["spec"]}
 
 
 def _revision_of(planned: Plan | None, live: Live) -> tuple[int, str]:
