@@ -6,6 +6,7 @@ Nothing else reads settings or the environment, or prints to standard output.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sys
@@ -15,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from bridge import cli_cluster, inquiry, logs, offline, overview, report_table
+from bridge import cli_cluster, flow_questions, inquiry, logs, offline, overview, report_table
 from bridge.apiserver import Access
 from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
 from bridge.explain import explanation_json, explanation_lines
@@ -29,6 +30,8 @@ from bridge.settings import Settings, host_and_port
 from bridge.settings_file import Purpose, load
 from bridge.wiring import wake_up_door, works
 from bridge.wiring_siem import siem_sink
+from zones.compile import Compiled
+from zones.zone import Zoning
 
 app = typer.Typer(
     add_completion=False,
@@ -162,7 +165,11 @@ def explain(
     source_pod: Annotated[str | None, typer.Argument(metavar="[pod/NS/NAME", show_default=False)] = None,
     destination_pod: Annotated[str | None, typer.Argument(metavar="pod/NS/NAME]", show_default=False)] = None,
     *,
-    protocol: Annotated[str, typer.Option(help="tcp, udp, sctp, icmp, icmp6 or a number.")],
+    protocol: Annotated[str | None, typer.Option(help="tcp, udp, sctp, icmp, icmp6 or a number.")] = None,
+    flows: Annotated[
+        Path | None,
+        typer.Option(help="Offline: many questions, CSV or JSON lines; answers are JSON lines.", metavar="FILE"),
+    ] = None,
     panorama_config: Annotated[Path | None, typer.Option(help="Offline: a running-config.xml.", metavar="FILE")] = None,
     device_group: Annotated[str | None, typer.Option(help="Offline: the device group.", metavar="NAME")] = None,
     from_zone: Annotated[str | None, typer.Option(help="Offline: where the flow begins.")] = None,
@@ -187,8 +194,10 @@ def explain(
     output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
 ) -> None:
     """Say which rule decides a flow, and why no rule before it did."""
+    if protocol is None and flows is None:
+        raise InputError("explain: give --protocol, or many questions with --flows FILE")
     asked = Question(
-        protocol, from_zone, to_zone, source, destination, port, source_port, icmp_type, app_name, source_app, at
+        protocol or "", from_zone, to_zone, source, destination, port, source_port, icmp_type, app_name, source_app, at
     )
     if source_pod is not None:
         access = Access("live", kubeconfig or inquiry.usual_kubeconfig(os.environ), context)
@@ -200,8 +209,22 @@ def explain(
         rules = offline.known_infrastructure(settings) if infrastructure else ()
         supplement = _supplement(prefixes, predefined, parent, flat=flat)
         compiled = offline.compile_file(panorama_config, device_group, settings, rules, supplement)
+        if flows is not None:
+            raise typer.Exit(_answer_flows(flows, compiled, settings.zones.zoning()))
         answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning())
     typer.echo(json_text(explanation_json(answer)) if output is Shape.JSON else "\n".join(explanation_lines(answer)))
+
+
+def _answer_flows(path: Path, compiled: Compiled, zoning: Zoning) -> ExitCode:
+    """2 where a line can't be read, 1 where a question needs more than it gives."""
+    if compiled.policy is None:
+        raise RevisionRefusedError("InexpressibleDeny", *refusal_lines(compiled))
+    code = ExitCode.DONE
+    for answer in flow_questions.answers(offline.read_text(path, "--flows"), compiled.policy, zoning):
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+        if "error" in answer:
+            code = max(code, ExitCode.TROUBLE if "needs" in answer else ExitCode.BAD_INPUT)
+    return code
 
 
 @app.command()

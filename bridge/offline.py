@@ -94,6 +94,16 @@ def compiled_json(compiled: Compiled, tier: Rendered | None, device_group: str) 
     return report_json(compiled, device_group) | {"objects": [] if tier is None else list(objects(tier))}
 
 
+def read_text(path: Path, option: str) -> str:
+    """A file that an option names. Raises InputError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{option} '{path}': {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{option} '{path}': it is no UTF-8 text") from error
+
+
 def read_prefixes(path: Path) -> dict[str, AddressSet]:
     """The content of FQDNs and EDLs, name -> prefixes, from JSON or YAML. Raises InputError."""
     what = f"reading prefixes '{path}'"

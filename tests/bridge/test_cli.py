@@ -270,3 +270,19 @@ def test_sync_once_is_1_where_panorama_is_away_or_the_revision_is_refused(run, i
     code, _, err = run("sync", "--once", "-c", settings)
     assert code == 1
     assert "127.0.0.1" in err
+
+
+def test_many_flows_are_answered_line_by_line(run, config, tmp_path):
+    path = tmp_path / "flows.csv"
+    path.write_text("from-zone,to-zone,protocol,port,app\nweb,db,tcp,5432,frontend\nweb,web,tcp,1,frontend\n")
+    asked = offline(config, ["explain", "--flows", path])
+    code, out, err = run(*asked)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert [(each["line"], each["verdict"], each["rule"]["name"]) for each in found] == [
+        (2, "deny", "no db"), (3, "allow", "intrazone-default"),
+    ]  # fmt: skip
+    path.write_text("from-zone,to-zone,protocol,port\nweb,db,tcp,http\n")
+    assert run(*asked)[0] == 2
+    assert run(*offline(config, ["explain", "--flows", tmp_path / "none"]))[0] == 2
+    assert run(*offline(config, ["explain", "--flows", path], group="K8s test"))[0] == 1
