@@ -358,10 +358,14 @@ class HecDestination(_Destination):
 
 
 class SyslogDestination(_Destination):
-    """A syslog receiver, RFC 5424 in octet-counted frames over TLS, or over plain TCP where `tls` is false."""
+    """A syslog receiver, RFC 5424 over TLS, or over plain TCP where `tls` is false.
+
+    `framing`: `newline` for receivers that read lines (Fluent Bit, Logstash, OpenTelemetry's default).
+    """
 
     type: Literal["syslog"]
     address: Address
+    framing: Literal["octet-counted", "newline"] = "octet-counted"
     tls: bool = True
     server_name: Text | None = None
     facility: Annotated[int, Field(ge=0, le=23)] = 16

@@ -17,6 +17,7 @@ from bridge.siem import Records, Shipper, SiemSink
 from bridge.siem.hec import Envelope
 from bridge.siem.senders import HecSender, Sender, SyslogSender
 from bridge.siem.shipper import Fate
+from bridge.siem.syslog import Framing
 
 
 def siem_sink(given: SiemSettings, count: Callable[[str, Fate], None]) -> SiemSink | None:
@@ -42,6 +43,7 @@ def _sender(given: HecDestination | SyslogDestination, where: str) -> Sender:
         timeout,
         _tls(given, where) if given.tls else None,
         given.server_name,
+        framing=Framing(given.framing),
     )
 
 

@@ -99,11 +99,12 @@ class SyslogSender:
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
     outlived: float = 2.0
+    framing: syslog.Framing = syslog.Framing.OCTET_COUNTED
 
     async def send(self, record: Json) -> Outcome:
         try:
             async with asyncio.timeout(self.timeout):
-                await self._deliver(syslog.frame(record, self.facility))
+                await self._deliver(syslog.frame(record, self.facility, self.framing))
         except (OSError, TimeoutError, EOFError) as error:
             return Later(f"{self.address[0]}:{self.address[1]} can't be reached: {_words(error)}")
         return Delivered()

@@ -28,6 +28,7 @@ from pydantic.alias_generators import to_camel
 from enforcer.reports.alerts import AlertKind
 from enforcer.section import MIB, Name, Seconds, Section, host_and_port
 from enforcer.siem.formats import FORMATS, FormatName
+from enforcer.siem.syslog import Framing
 
 KINDS = ("flow", "alert", *AlertKind)
 _PRIVATE_KEY = "PRIVATE KEY-----"
@@ -120,7 +121,10 @@ class HecSettings(_TlsDestination):
 
 
 class SyslogSettings(_TlsDestination):
-    """A syslog receiver, RFC 5424 in octet-counted frames over TLS, or over plain TCP where `tls` is false."""
+    """A syslog receiver, RFC 5424 over TLS, or over plain TCP where `tls` is false.
+
+    `framing`: `newline` for receivers that read lines (Fluent Bit, Logstash, OpenTelemetry's default).
+    """
 
     type: Literal["syslog"]
     address: str
@@ -132,6 +136,7 @@ class SyslogSettings(_TlsDestination):
         Annotated[int, Field(ge=0, le=7)],
     ] = Field(default_factory=dict)
     structured_data: bool = False
+    framing: Framing = Framing.OCTET_COUNTED
     timeout_seconds: Seconds = 30.0
 
     @field_validator("address")

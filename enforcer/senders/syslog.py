@@ -1,4 +1,4 @@
-"""Syslog over TLS or TCP: octet-counted frames on one kept connection.
+"""Syslog over TLS or TCP: frames on one kept connection.
 
 Syslog has no reply, so a batch counts when the receiver's kernel has acknowledged its last octet and the connection has
 outlived it for a while: a receiver that dies over what it hasn't read resets it, and all of that while is sent again.
@@ -45,6 +45,7 @@ class SyslogSender:
             settings.facility,
             settings.structured_data,
             program=None if self._format.bare else syslog.PROGRAM,
+            framing=settings.framing,
             severities=dict(syslog.SEVERITIES) | dict(settings.severities.items()),
         )
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None

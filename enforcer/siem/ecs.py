@@ -13,6 +13,7 @@ from enforcer.siem.values import (
     PRODUCT,
     VENDOR,
     VERSION,
+    dedotted,
     duration,
     end,
     flat,
@@ -68,7 +69,7 @@ def render(record: Json) -> dict[str, Any]:
         if path in _MAPPED:
             fields[_MAPPED[path]] = value
         elif path not in _TOLD:
-            fields[f"{OWN}.{path}"] = value
+            fields[f"{OWN}.{path}"] = dedotted(value) if path.endswith(".labels") else value
     return nested(fields | _event(record) | _ends(record) | _network(record) | _observer(record))
 
 

@@ -12,6 +12,7 @@ from enforcer.siem.values import (
     PRODUCT,
     VENDOR,
     VERSION,
+    dedotted,
     duration,
     end,
     flat,
@@ -207,7 +208,13 @@ def _direction(source: Json, destination: Json) -> int:
 
 
 def _unmapped(record: Json) -> dict[str, Any]:
-    return nested({path: value for path, value in flat(record) if not _has_place(record, path)})
+    return nested(
+        {
+            path: dedotted(value) if path.endswith(".labels") else value
+            for path, value in flat(record)
+            if not _has_place(record, path)
+        }
+    )
 
 
 def _has_place(record: Json, path: str) -> bool:

@@ -1,9 +1,10 @@
-"""RFC 5424 syslog in RFC 6587 octet-counted frames, with a message in any format or structured data. Pure."""
+"""RFC 5424 syslog in RFC 6587 frames, with a message in any format or structured data. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from enforcer.siem.values import flat, plain
@@ -22,6 +23,17 @@ SEVERITIES: Mapping[str, int] = {
     "allow": 6,
 }
 _HOST_LIMIT, _NAME_LIMIT = 255, 32
+_ENDS_OF_LINES = bytes.maketrans(b"\r\n\0", b"   ")
+
+
+class Framing(StrEnum):
+    """Where a message ends on a stream (RFC 6587): before it stands its length, or after it a line feed.
+
+    Over TLS RFC 5425 demands the former; a receiver that reads lines never finds an end in it.
+    """
+
+    OCTET_COUNTED = "octet-counted"
+    NEWLINE = "newline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +48,14 @@ class Form:
     enterprise: int = 32473
     program: str | None = PROGRAM
     severities: Mapping[str, int] = field(default_factory=lambda: SEVERITIES, hash=False)
+    framing: Framing = Framing.OCTET_COUNTED
 
 
 def frame(record: Json, form: Form, text: Callable[[Json], str]) -> bytes:
-    """The message behind its length in octets, which line breaks inside can't disturb."""
+    """The message behind its length, which line breaks inside can't disturb; or as a line, in which there are none."""
     octets = message(record, form, text)
+    if form.framing is Framing.NEWLINE:
+        return octets.translate(_ENDS_OF_LINES) + b"\n"
     return b"%d %s" % (len(octets), octets)
 
 

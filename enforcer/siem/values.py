@@ -119,6 +119,22 @@ def flat(record: Json, path: str = "") -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
+def dedotted(labels: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels for receivers to whom a dot is an object within an object: `app.kubernetes.io/name` hides `app`.
+
+    As Beats and Fluent Bit do, it becomes `app_kubernetes_io/name`; where that label is there as well, one more
+    underscore tells them apart.
+    """
+    told = {key: value for key, value in labels.items() if "." not in key}
+    for key in labels:
+        if "." in key:
+            name = key.replace(".", "_")
+            while name in told:
+                name += "_"
+            told[name] = labels[key]
+    return told
+
+
 @lru_cache(maxsize=1024)
 def camel(path: str, prefix: str = "") -> str:
     """`source.zone` as `sourceZone`, or with a prefix as `zonebridgeSourceZone`; letters and digits only."""

@@ -20,9 +20,9 @@ from bridge.siem.hec import Envelope
 from bridge.siem.outcome import Delivered, Later
 from bridge.siem.senders import HecSender, SyslogSender
 from bridge.siem.shipper import Fate
-from bridge.siem.syslog import frame
+from bridge.siem.syslog import Framing, frame
 from mocks.serving import Fault
-from mocks.siem import Siem
+from mocks.siem import Siem, SyslogServer
 from mocks.siem.rfc5424 import parse
 from tests.bridge.test_service import reached
 
@@ -340,6 +340,17 @@ def test_syslog_over_tls_and_tcp(siem, secure):
     assert [json.loads(message.msg)["message"] for message in server.messages] == ["first", "second\nline"]
     assert [message.severity for message in server.messages] == [3, 2]
     assert server.errors == []
+
+
+@pytest.mark.parametrize("framing", list(Framing))
+def test_either_framing_arrives_at_a_receiver_that_reads_no_other(framing):
+    record = Records("b", 1).of(alert("first\nline"), START, START)
+    with SyslogServer(framing="octet" if framing is Framing.OCTET_COUNTED else "newline") as server:
+        sender = SyslogSender(("127.0.0.1", server.port), 16, 20.0, framing=framing)
+        assert asyncio.run(sender.send(record)) == Delivered()
+        server.wait_for(lambda messages: len(messages) == 1, 60)
+        assert json.loads(server.messages[0].msg) == record
+        assert server.errors == []
 
 
 class DyingReceiver:

@@ -395,6 +395,16 @@ def test_alerts_only(siem, tmp_path):
     assert indexed(siem) == [5]
 
 
+@pytest.mark.parametrize("framing", ["octet-counted", "newline"])
+def test_either_framing_arrives_whole_at_a_receiver_that_reads_no_other(tmp_path, framing):
+    with SyslogServer(framing="octet" if framing == "octet-counted" else "newline") as server:
+        progress = sent(tmp_path, syslog(server, framing=framing), records(0, 300))
+        server.wait_for(lambda messages: len(messages) == 300, 60)
+        assert [json.loads(message.msg)["sequence"] for message in server.messages] == list(range(300))
+        assert server.errors == []
+    assert (progress.sent, progress.arrival) == (300, "received")
+
+
 @pytest.mark.parametrize("structured", [True, False])
 @pytest.mark.parametrize("which", ["syslog", "syslog_tls"])
 def test_syslog_arrives_whole(siem, tmp_path, which, structured):

@@ -8,8 +8,11 @@ from datetime import datetime
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from enforcer.siem import ecs
+from enforcer.siem.formats import FORMATS, FormatName
+from enforcer.siem.values import dedotted
 from tests.enforcer.siem.cases import CASES, RECORDS, flow
 
 KEYWORD, LONG, IP, DATE, TEXT = "keyword", "long", "ip", "date", "match_only_text"
@@ -143,8 +146,9 @@ def test_every_field_is_somewhere(record):
     assert document.get("rule.name") == record.get("rule", {}).get("name")
     for side, zone in (("source", "observer.ingress.zone"), ("destination", "observer.egress.zone")):
         assert document.get(zone) == record.get(side, {}).get("zone")
-        for name in ("namespace", "pod", "workload", "node", "labels"):
+        for name in ("namespace", "pod", "workload", "node"):
             assert own.get(side, {}).get(name) == record.get(side, {}).get(name)
+        assert own.get(side, {}).get("labels", {}) == dedotted(record.get(side, {}).get("labels", {}))
     for name in ("tier", "revision", "logProfile", "icmpType", "direction", "subject", "state", "count", "suppressed"):
         assert own.get(name) == record.get(name)
 
@@ -174,3 +178,36 @@ def test_the_destination_is_what_was_dialled():
     destination = ecs.render(CASES["flow-allowed-at-end"])["destination"]
     assert (destination["ip"], destination["port"]) == ("10.96.0.20", 5433)
     assert destination["nat"] == {"ip": "10.1.0.20", "port": 5432}
+
+
+LABELS = st.dictionaries(st.text("ab._/", min_size=1, max_size=8), st.text(max_size=3), max_size=6)
+
+
+@given(LABELS)
+def test_no_label_is_an_object_to_elasticsearch_and_none_is_lost(labels):
+    told = dedotted(labels)
+    assert not any("." in key for key in told)
+    assert sorted(told.values()) == sorted(labels.values())
+    assert {key: value for key, value in labels.items() if "." not in key}.items() <= told.items()
+
+
+@pytest.mark.parametrize("name", [FormatName.ECS, FormatName.OCSF])
+def test_documents_with_any_labels_fit_one_mapping(name):
+    """What Elasticsearch makes of dots: a field can't be a value in one document and an object in another."""
+    fields = {}
+    for labels in ({"app": "web"}, {"app.kubernetes.io/name": "web"}, {"app": "a", "app.kubernetes.io/name": "b"}):
+        record = CASES["flow-denied"] | {"source": CASES["flow-denied"]["source"] | {"labels": labels}}
+        for path, value in everything(FORMATS[name].render(record)):
+            parts = path.split(".")
+            for depth in range(1, len(parts) + 1):
+                kind = "object" if depth < len(parts) else type(value).__name__
+                assert fields.setdefault(tuple(parts[:depth]), kind) == kind, path
+
+
+def everything(value, path=""):
+    """Every value with its path, our own included."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from everything(each, f"{path}.{key}" if path else key)
+    else:
+        yield path, value

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from enforcer.siem import syslog
 from enforcer.siem.formats import FORMATS, FormatName
-from enforcer.siem.syslog import Form
+from enforcer.siem.syslog import Form, Framing
+from mocks.siem.framing import Framer
 from mocks.siem.rfc5424 import parse
 from tests.enforcer.siem.cases import CASES
 
@@ -29,6 +30,19 @@ def test_any_text_comes_back_as_message(node, note):
     message = parse(rest)
     assert json.loads(message.msg) == given_record
     assert not message.bom
+
+
+@given(st.lists(TEXT, min_size=1, max_size=5), st.booleans())
+def test_a_reader_of_lines_gets_each_message_as_a_line(notes, structured):
+    form = Form(framing=Framing.NEWLINE, structured_data=structured)
+    given_records = [record(node=note, note=note) for note in notes]
+    stream = b"".join(syslog.frame(each, form, JSON) for each in given_records)
+    framer = Framer("newline")
+    lines = list(framer.feed(stream))
+    framer.finish()
+    assert len(lines) == len(notes)
+    if not structured:
+        assert [json.loads(parse(line).msg) for line in lines] == given_records
 
 
 @given(TEXT, st.dictionaries(st.sampled_from("abc"), TEXT))
