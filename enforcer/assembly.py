@@ -29,6 +29,7 @@ from enforcer.reports.records import Stamp
 from enforcer.reports.reporter import Reporter
 from enforcer.rules.feed import Feed
 from enforcer.rules.generations import Marks
+from enforcer.rules.options import Mode
 from enforcer.rules.ruleset import TABLE, Options
 from enforcer.service import Service
 from enforcer.serviceparts import Parts
@@ -47,13 +48,22 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 def options(settings: Settings) -> Options:
     nflog = settings.nflog
-    return Options(settings.mode, nflog.group, nflog.rate, nflog.burst, Marks(settings.connection_mark))
+    zones = settings.enforcement.zones
+    return Options(
+        settings.mode,
+        nflog.group,
+        nflog.rate,
+        nflog.burst,
+        Marks(settings.connection_mark),
+        zones=None if zones is None else frozenset(zones),
+    )
 
 
 def kernel(settings: Settings) -> Reconciler:
     """Raises an EnforcerError where another agent works on this node."""
     given = replace(options(settings), labels=ctevents.has_labels())
-    return Reconciler(settings.node_name, given, settings.failure, settings.state_dir)
+    by_node = settings.enforcement.node_selector is not None
+    return Reconciler(settings.node_name, given, settings.failure, settings.state_dir, by_node=by_node)
 
 
 def _limits(settings: AlertSettings) -> Limits:
@@ -128,6 +138,9 @@ def service(
             time.time(),
         ),
         restored=restored,
+        selector=settings.enforcement.node_selector if settings.mode is Mode.ENFORCE else None,
+        mode=settings.mode,
+        zones=frozenset(settings.enforcement.zones or ()),
     )
     marks = Marks(settings.connection_mark)
     connections = Connections(marks, settings.flows.max_connections)

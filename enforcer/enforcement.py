@@ -27,6 +27,7 @@ from enforcer.kernel.reconcile import Applied
 from enforcer.kernel.stance import Answer, Stance
 from enforcer.patience import Patience
 from enforcer.rules.feed import Feed
+from enforcer.rules.options import Mode
 from enforcer.rules.ruleset import Terminal
 from zones.canonical import Json
 from zones.net import AddressSet
@@ -52,6 +53,7 @@ class Kernel(Protocol):
         *,
         revision: int | None = None,
         answer: Answer = Answer.NO_TIER,
+        mode: Mode | None = None,
     ) -> Applied: ...
 
     def stop(self) -> None: ...
@@ -88,7 +90,10 @@ class Pauses:
 
 @dataclass(slots=True)
 class Enforcement:
-    """`look_again` is the only trigger; it carries nothing. `restored`: what the kernel said already."""
+    """`look_again` is the only trigger; it carries nothing. `restored`: what the kernel said already.
+
+    `selector`: the labels by which a node is chosen to enforce; `zones`: those that the settings name.
+    """
 
     view: View
     kernel: Kernel
@@ -109,6 +114,9 @@ class Enforcement:
     failures: int = 0
     pass_seconds: Durations = field(default_factory=Durations)
     change_seconds: Durations = field(default_factory=Durations)
+    selector: Mapping[str, str] | None = None
+    mode: Mode = Mode.ENFORCE
+    zones: frozenset[str] = frozenset()
     answer: Answer = Answer.WAITING
     _waiting_since: float = field(default_factory=time.monotonic)
     _pages: int = 0
@@ -176,9 +184,20 @@ class Enforcement:
         await self._keep()
 
     async def _apply(self, policy: Policy | None, number: int | None) -> None:
-        feed, now, answer = self._feed(), self.clock(), self.answer
-        self._note(await self._blocking(lambda: self.kernel.apply(policy, feed, now, revision=number, answer=answer)))
+        feed, now, answer, mode = self._feed(), self.clock(), self.answer, self._chosen_mode()
+        applied = await self._blocking(
+            lambda: self.kernel.apply(policy, feed, now, revision=number, answer=answer, mode=mode)
+        )
+        self._note(applied)
         self._handed = True
+
+    def _chosen_mode(self) -> Mode | None:
+        """By this node's labels, where they settle that; None as long as they aren't known."""
+        if self.selector is None or self.view.node_labels is None:
+            return None
+        chosen = self.selector.items() <= self.view.node_labels.items()
+        self.mode = Mode.ENFORCE if chosen else Mode.OBSERVE
+        return self.mode
 
     async def _wait(self) -> None:
         """Before everything is listed. That lists are long is no reason to close a node; that none comes is."""
@@ -204,6 +223,16 @@ class Enforcement:
     def without_tier(self) -> str:
         """Why this node enforces no revision, and what that means for its pods; nothing where it does."""
         return _without_tier(self.tier, self.answer, self.stance)
+
+    @property
+    def strange_zones(self) -> str:
+        """What is wrong with the zones that the settings name: one that nobody knows protects nothing."""
+        if self.held is None or not self.held.policy.known_zones:
+            return ""
+        zoning = self.held.policy.zoning
+        usual = {zoning.default, zoning.nodes, zoning.outside, *(zone for _, zone in zoning.networks)}
+        strange = sorted(self.zones - self.held.policy.known_zones - usual)
+        return f"enforcement.zones names {', '.join(strange)}, which Panorama doesn't know" if strange else ""
 
     @property
     def unready(self) -> str:

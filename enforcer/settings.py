@@ -93,6 +93,22 @@ class PodEventSettings(Section):
     per_pod: Annotated[int, Field(ge=1, le=100)] = 5
 
 
+class EnforcementSettings(Section):
+    """Where `mode: enforce` holds, step by step: on nodes with all of these labels, for zones that are named here.
+
+    Absent: on every node, for every zone. Elsewhere what would be denied is only logged.
+    """
+
+    node_selector: dict[str, str] | None = None
+    zones: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _not_nothing(self) -> Self:
+        if self.node_selector == {} or self.zones == ():
+            raise ValueError("an empty nodeSelector or list of zones enforces nothing; say mode: observe for that")
+        return self
+
+
 class MetricsSettings(Section):
     """Where metrics and health are served; no address, no server."""
 
@@ -147,6 +163,7 @@ class Settings(Section):
     pod_networks: tuple[IPvAnyNetwork, ...] = ()
     connection_mark: int = Marks().mask
     mode: Mode = Mode.ENFORCE
+    enforcement: EnforcementSettings = EnforcementSettings()
     failure: Failure = Failure.CLOSED
     state_dir: Path = settingsfile.STATE_DIR
     spool: SpoolSettings = SpoolSettings()

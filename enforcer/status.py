@@ -20,7 +20,8 @@ _MOST, _LONGEST = 20, 1000
 
 def of_enforcement(enforcement: Enforcement) -> Json:
     applied, revision = enforcement.applied, enforcement.held
-    problems = [*(applied.problems if applied else ()), enforcement.without_tier, *enforcement.view.problems()]
+    problems = [*(applied.problems if applied else ()), enforcement.without_tier, enforcement.strange_zones]
+    problems += enforcement.view.problems()
     return {
         "tier": enforcement.tier,
         "standing": enforcement.judgement.standing.value,
@@ -85,6 +86,7 @@ def node_state(status: Json) -> Json:
         "digest": status["digest"] or "",
         "appliedAt": status["appliedAt"],
         "mode": status["mode"],
+        **({"enforcedZones": status["enforcedZones"]} if status["enforcedZones"] else {}),
         "problems": [each[:_LONGEST] for each in [*filter(None, [status["why"]]), *status["problems"]][:_MOST]],
     }
 

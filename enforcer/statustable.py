@@ -33,7 +33,7 @@ def show(told: Json, why: str) -> None:
     rows = {
         "node": f"{told['node']} of {told['cluster']}",
         "tier": f"{told['tier']}, revision {told['revision']}, {told['standing']}",
-        "mode": told["mode"],
+        "mode": " ".join([told["mode"], *_of_zones(told)]),
         "in force": told.get("inForce") or "not known",
         "applied": told["appliedAt"],
         "pods": f"{told['pods']} on {told['nodes']} nodes",
@@ -57,6 +57,12 @@ def show(told: Json, why: str) -> None:
         facts.add_row("problem", problem)
     console.print(facts)
     console.print(f"wrong: {why}" if why else "all is well")
+
+
+def _of_zones(told: Json) -> list[str]:
+    """Where not every zone is enforced."""
+    zones = told.get("enforcedZones") or ()
+    return [f"(zones {', '.join(zones)}; others are observed)"] if zones and told["mode"] == "enforce" else []
 
 
 def _destination(told: Json) -> str:

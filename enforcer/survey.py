@@ -58,13 +58,16 @@ class Survey:
             self._population,
             conditions.of_addresses(parts.view.holders.disputed(), parts.settings.node_name),
             conditions.of_node([*applied, *parts.view.problems(), *self._own_problems()]),
-            conditions.of_node(filter(None, [enforcement.without_tier])),
+            conditions.of_node(filter(None, [enforcement.without_tier, enforcement.strange_zones])),
             conditions.of_destinations((each.progress for each in parts.deliveries), now, alerts.stale_seconds),
         )
 
     def standing(self) -> Json:
         """What is in force, and everything that is wrong here: what the status and the NodeState both tell."""
-        told = status.of_enforcement(self.parts.enforcement) | {"mode": self.parts.settings.mode.value}
+        told = status.of_enforcement(self.parts.enforcement) | {
+            "mode": self.parts.enforcement.mode.value,
+            "enforcedZones": sorted(self.parts.enforcement.zones),
+        }
         told["problems"] += self._own_problems()
         return told
 

@@ -120,6 +120,8 @@ class View:
     """Counts the changes of the tier's objects."""
     pages: int = 0
     """Counts the pages of lists."""
+    node_labels: Mapping[str, str] | None = None
+    """Of this node's Node, as it was seen last; None where it never was."""
 
     def __post_init__(self) -> None:
         self.holders = Holders(self.networks)
@@ -133,6 +135,7 @@ class View:
 
     def fold(self, change: Change) -> bool:
         """Take it in. Whether it is anything to the kernel: most of what happens to pods and nodes isn't."""
+        labels = self.node_labels
         if change.kind in _TIER_KINDS:
             self.generation += 1
         if isinstance(change, Listed):
@@ -142,7 +145,8 @@ class View:
             self._remove(change.kind, change.raw)
         else:
             self._keep(change.kind, change.raw)
-        return change.kind in _TIER_KINDS or isinstance(change, Listed) or self.holders.stirred
+        stirred = self.holders.stirred or labels != self.node_labels
+        return change.kind in _TIER_KINDS or isinstance(change, Listed) or stirred
 
     def inventory(self) -> Inventory:
         """A whole copy, as of now. It takes a while where there are many pods: for tests and for `render`."""
@@ -222,6 +226,8 @@ class View:
     def _keep(self, kind: Kind, raw: Json) -> None:
         key = _key(kind, raw)
         self._problems.pop((kind, key), None)
+        if kind is Kind.NODES and key == self.node:
+            self.node_labels = dict(raw["metadata"].get("labels") or {})
         if kind in _DECODERS:
             decoded = _DECODERS[kind](raw)
             item = self._with_right(decoded.item)

@@ -31,7 +31,7 @@ from zones.net import AddressSet, IPAddress
 from zones.policy import Policy
 
 _OTHER_SETTINGS = (
-    "the last rules were made with other settings (mode, nflog, connectionMark); "
+    "the last rules were made with other settings (mode, enforcement, nflog, connectionMark); "
     "new ones come as soon as the API server has told everything"
 )
 _SAVE_EVERY = 300.0  # seconds between saves that only pods have changed for
@@ -72,6 +72,8 @@ class Reconciler:
         options: Options | None = None,
         failure: Failure = Failure.CLOSED,
         state_dir: Path | None = None,
+        *,
+        by_node: bool = False,
     ) -> None:
         self._lock = netlink.NodeLock()
         self._options = options or Options()
@@ -79,6 +81,7 @@ class Reconciler:
         self._residents = Residents(node_name)
         self._node_name = node_name
         self._failure = failure
+        self._by_node = by_node and self._options.mode is Mode.ENFORCE
         self._state_dir = state_dir
         self._keeper = None if state_dir is None else saved.Keeper(state_dir)
         self._local_addresses = netlink.LocalAddresses()
@@ -92,6 +95,7 @@ class Reconciler:
         self._revision: int | None = None
         self._stance = Stance.NOTHING
         self._had_tier = False
+        self._state_problems: tuple[str, ...] = ()
         self._saved_at = -1e9
         self._unsaved = False
         self._kept: tuple[int | None, Ruleset | None] = None, None
@@ -118,8 +122,14 @@ class Reconciler:
         *,
         revision: int | None = None,
         answer: Answer = Answer.NO_TIER,
+        mode: Mode | None = None,
     ) -> Applied:
-        """One pass: look, change. Without a policy, now or before, `answer` says why, and `choose` what follows."""
+        """One pass: look, change. Without a policy, now or before, `answer` says why, and `choose` what follows.
+
+        `mode`: of this node, where that is known.
+        """
+        if mode is not None:
+            self._options = replace(self._options, mode=mode)
         drift: Drift | None = None
         self._take(feed)  # before anything can fail: nobody tells this again
         try:
@@ -260,9 +270,15 @@ class Reconciler:
     # Restarts
 
     def _restore(self, feed: Feed) -> Applied:
-        held, known, problems = self._held()
-        alike = held is not None and held.options == self._options
+        held, known = self._held()
         self._stance = self._table.stance(HOOKED if held is None else held.hooked)
+        if (
+            self._by_node
+        ):  # whether this node is chosen is not known yet: as it was, and never closed for the first time
+            enforced = self._had_tier or self._stance in {Stance.ENFORCED, Stance.CLOSED, Stance.LOST}
+            self._options = replace(self._options, mode=Mode.ENFORCE if enforced else Mode.OBSERVE)
+        alike = held is not None and held.options == self._options
+        problems = self._state_problems if alike or held is None else (_OTHER_SETTINGS,)
         if held is not None and alike and self._stance is Stance.NOTHING:
             self._table.restore(held)
             self._table.begin_numbers()
@@ -277,18 +293,20 @@ class Reconciler:
             return Applied(held.revision, action, known, problems=problems, stance=self._stance)
         return Applied(None, action, self._in_force, problems=problems, stance=self._stance)
 
-    def _held(self) -> tuple[Snapshot | None, Ruleset | None, tuple[str, ...]]:
-        """What was saved, what its log records mean, and what is wrong with it."""
+    def _held(self) -> tuple[Snapshot | None, Ruleset | None]:
+        """What was saved, and what its log records mean."""
+        self._state_problems = ()
         try:
             held = None if self._state_dir is None else snapshot.read(self._state_dir)
             self._had_tier = held is not None and held.options.mode is Mode.ENFORCE
             if held is None:
-                return None, None, ()
+                return None, None
             known = Ruleset(Table(TABLE, {}, {}), saved.terminals(held), None)
         except StateError as error:
             self._had_tier = True  # as far as anybody can tell
-            return None, None, (str(error),)
-        return held, known, () if held.options == self._options else (_OTHER_SETTINGS,)
+            self._state_problems = (str(error),)
+            return None, None
+        return held, known
 
     def _save(self, action: Action) -> None:
         """This node's pods are left out: after a restart they have other addresses, and others may have theirs.

@@ -29,6 +29,7 @@ class Options:
     """`log_group`: the NFLOG group. `log_rate`, `log_burst`: records a second, at most, for each rule and direction.
 
     A `log_rate` of 0 is no limit. `labels`: whether the kernel has labels for connections, which their ends need.
+    `zones`: where the mode is ENFORCE, the zones whose traffic a rule's denial drops; None: all.
     """
 
     mode: Mode = Mode.ENFORCE
@@ -37,11 +38,17 @@ class Options:
     log_burst: int = 10_000
     marks: Marks = field(default_factory=Marks)
     labels: bool = field(default=True, compare=False)
+    zones: frozenset[str] | None = None
 
     def told(self) -> dict[str, Any]:
         """In the settings file's words."""
         nflog = {"group": self.log_group, "rate": self.log_rate, "burst": self.log_burst}
-        return {"mode": self.mode.value, "nflog": nflog, "connectionMark": self.marks.mask}
+        told = {"mode": self.mode.value, "nflog": nflog, "connectionMark": self.marks.mask}
+        return told if self.zones is None else told | {"enforcement": {"zones": sorted(self.zones)}}
+
+    def observes(self, *zones: str) -> bool:
+        """Whether a rule's denial between these zones drops nothing: either end's zone is enough to have it drop."""
+        return self.mode is Mode.OBSERVE or (self.zones is not None and self.zones.isdisjoint(zones))
 
     @classmethod
     def plainly(cls, given: Mapping[str, Any]) -> Self | None:
@@ -54,5 +61,11 @@ class Options:
         numbers = [nflog.get(name, default) for name, default in usual["nflog"].items()]
         if any(type(each) is not int for each in (*numbers, mask)):
             return None
+        enforcement = given.get("enforcement") or {}
+        zones = enforcement.get("zones") if isinstance(enforcement, Mapping) else 0
+        if isinstance(enforcement, Mapping) and enforcement.get("nodeSelector") is not None:
+            return None  # the mode depends on the node
+        if zones is not None and not (isinstance(zones, list) and all(isinstance(each, str) for each in zones)):
+            return None
         group, rate, burst = numbers
-        return cls(Mode(mode), group, rate, burst, Marks(mask))
+        return cls(Mode(mode), group, rate, burst, Marks(mask), zones=None if zones is None else frozenset(zones))

@@ -5,7 +5,7 @@ No I/O, no clock. Zones are looked up, not searched: the way through the table i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -76,7 +76,9 @@ class Plan:
         self._options = options or Options()
         entries = [entry for entry in policy.entries if entry.schedule is None or entry.schedule.active(now)]
         blocklists = {entry.origin: entry.blocklists for entry in entries if entry.blocklists}
-        self._builder = _Builder(Sets(), entries, pair_masks(entries), Terminals(self._options, blocklists))
+        self._builder = _Builder(
+            Sets(), entries, pair_masks(entries), Terminals(self._options, blocklists), self._options.observes
+        )
         self._chains = frame.chains(self._options, policy.infrastructure, self._builder.sets, self._builder.terminals)
         for family in Family:
             self._chains |= frame.police(family, policy.infrastructure, self._builder.sets, self._builder.terminals)
@@ -134,17 +136,18 @@ def _next_change(policy: Policy, now: datetime) -> datetime | None:
 
 @dataclass(slots=True)
 class _Builder:
-    """Gathers sets, chains and terminals of one plan."""
+    """Gathers sets, chains and terminals of one plan. `observes`: whether denials between two zones drop nothing."""
 
     sets: Sets
     entries: Sequence[Entry]
     masks: PairMasks
     terminals: Terminals
+    observes: Callable[..., bool]
     chains: dict[str, Chain] = field(default_factory=dict)
     ids: dict[ZoneKey, str] = field(default_factory=dict)
     _spaces: Spaces = field(default_factory=Spaces)
-    _by_entry: dict[tuple[Family, int], tuple[Clause, ...]] = field(default_factory=dict)
-    _by_mask: dict[tuple[Family, str], str] = field(default_factory=dict)
+    _by_entry: dict[tuple[Family, int, bool], tuple[Clause, ...]] = field(default_factory=dict)
+    _by_mask: dict[tuple[Family, str, bool], str] = field(default_factory=dict)
     _trees: Forest = field(default_factory=lambda: Forest())  # noqa: PLW0108 - tests put another one there
     _tree_chains: dict[Family, TreeChains] = field(init=False)
     _runs: list[int | None] = field(init=False)
@@ -187,15 +190,15 @@ class _Builder:
 
     def pairs(self, family: Family) -> NamedSet:
         """The verdict map of pairs; a pair that it doesn't hold is of zones that no entry tells apart."""
-        elsewhere = self.masks.elsewhere
-        self.chains[family.named("elsewhere")] = Chain((f"goto {self._chain_of(family, elsewhere)}",))
+        elsewhere = self.masks.elsewhere, self.observes()
+        self.chains[family.named("elsewhere")] = Chain((f"goto {self._chain_of(family, *elsewhere)}",))
         elements = {"*": f" : goto {family.named('elsewhere')}"} | self.bystanders(f"goto {ACCEPTED}")
         for client, client_id in self.ids.items():
             for server, server_id in self.ids.items():
-                mask = self.masks.of(client.zone, server.zone)
-                if mask != elsewhere and (client.of_pods or server.of_pods):
+                rules = self.masks.of(client.zone, server.zone), self.observes(client.zone, server.zone)
+                if rules != elsewhere and (client.of_pods or server.of_pods):
                     comment = remark(f"{client.zone} > {server.zone}")
-                    target = self._chain_of(family, mask)
+                    target = self._chain_of(family, *rules)
                     elements[f'"{client_id}" . "{server_id}"'] = f' comment "{comment}" : goto {target}'
         return NamedSet("ifname . ifname : verdict", elements)
 
@@ -204,20 +207,24 @@ class _Builder:
         apart = [name for key, name in self.ids.items() if not key.of_pods]
         return {f'"{client}" . "{server}"': f" : {verdict}" for client in apart for server in apart}
 
-    def _chain_of(self, family: Family, mask: int) -> str:
+    def _chain_of(self, family: Family, mask: int, observed: bool) -> str:  # noqa: FBT001 - a part of the key
         """The chain for these entries, made when first asked for; equal rules share one chain."""
-        key = family, sha256(mask.to_bytes(len(self.entries) // 8 + 1)).hexdigest()  # as numbers, they would be long
+        digest = sha256(mask.to_bytes(len(self.entries) // 8 + 1)).hexdigest()  # as numbers, they would be long
+        key = family, digest, observed
         if key not in self._by_mask:
-            rules = self._pair_rules(family, mask)
+            rules = self._pair_rules(family, mask, observed)
             name = f"pair{family.value.number}-{short_digest(rules)}"
             self.chains[name] = Chain(rules)
             self._by_mask[key] = name
         return self._by_mask[key]
 
-    def _pair_rules(self, family: Family, mask: int) -> tuple[str, ...]:
+    def _pair_rules(self, family: Family, mask: int, observed: bool) -> tuple[str, ...]:  # noqa: FBT001
         """First match, by tree. Long runs of what all pairs have in common are trees of their own, shared by them."""
         chains = self._tree_chains[family]
-        runs = [(common, self._clauses(family, run)) for common, run in groupby(bits(mask), key=self._runs.__getitem__)]
+        runs = [
+            (common, self._clauses(family, run, observed))
+            for common, run in groupby(bits(mask), key=self._runs.__getitem__)
+        ]
         rules: list[str] = []
         for shared, clauses in _pieces(runs):
             node = self._trees.tree(clauses)
@@ -227,18 +234,19 @@ class _Builder:
                 break
         return tuple(rules)
 
-    def _clauses(self, family: Family, numbers: Iterable[int]) -> list[Clause]:
-        return [clause for n in numbers for clause in self._entry_clauses(family, n)]
+    def _clauses(self, family: Family, numbers: Iterable[int], observed: bool) -> list[Clause]:  # noqa: FBT001
+        return [clause for n in numbers for clause in self._entry_clauses(family, n, observed)]
 
-    def _entry_clauses(self, family: Family, n: int) -> tuple[Clause, ...]:
+    def _entry_clauses(self, family: Family, n: int, observed: bool) -> tuple[Clause, ...]:  # noqa: FBT001
         """The chain where it ends is made only if there is any."""
-        found = self._by_entry.get((family, n))
+        found = self._by_entry.get((family, n, observed))
         if found is None:
             entry = self.entries[n]
-            target = partial(self.terminals.chain, (entry.origin, entry.verdict, entry.log))
+            observed_ = observed and entry.verdict is not Verdict.ALLOW
+            target = partial(self.terminals.chain, (entry.origin, entry.verdict, entry.log), observed=observed_)
             found = tuple(matching.of_entry(entry, family, self._spaces, target))
             families = Family if matching.same_in_all_families(entry) else (family,)
-            self._by_entry.update({(each, n): found for each in families})
+            self._by_entry.update({(each, n, observed): found for each in families})
         return found
 
 

@@ -33,7 +33,7 @@ WITHOUT_CONNECTION = frozenset({UNTRACKED[0], SPOOFED[0], LOCAL_DNS[0]})
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Where a packet's way through the rules ends. `enforced` False: a denial that observe mode only logs.
+    """Where a packet's way through the rules ends. `enforced` False: a denial that is only logged.
 
     `blocklists` is for who reads the log; packets know nothing of it, nor does the id.
     """
@@ -59,18 +59,18 @@ class Terminals:
     blocklists: Mapping[Origin, Blocklists] = field(default_factory=dict)
     by_id: dict[str, Terminal] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
-    _by_ending: dict[Ending, str] = field(default_factory=dict)
+    _by_ending: dict[tuple[Ending, bool], str] = field(default_factory=dict)
 
-    def chain(self, ending: Ending) -> str:
-        """The name of the chain, which is made when first asked for."""
-        found = self._by_ending.get(ending)
+    def chain(self, ending: Ending, *, observed: bool = False) -> str:
+        """The name of the chain, which is made when first asked for. `observed`: it drops nothing in any mode."""
+        found = self._by_ending.get((ending, observed))
         if found is None:
             origin, verdict, log = ending
-            enforced = verdict is Verdict.ALLOW or self.options.mode is Mode.ENFORCE
+            enforced = verdict is Verdict.ALLOW or (self.options.mode is Mode.ENFORCE and not observed)
             terminal = Terminal(origin, verdict, log, enforced, self.blocklists.get(origin, NO_BLOCKLISTS))
             key = terminal.id
             self.by_id[key] = terminal
-            self._by_ending[ending] = found = f"{verdict}-{key}"
+            self._by_ending[ending, observed] = found = f"{verdict}-{key}"
             self.chains[found] = Chain(tuple(self._rules(terminal, key)))
         return found
 

@@ -24,9 +24,10 @@ from enforcer.kernel.stance import Answer, Stance
 from enforcer.patience import Patience
 from enforcer.reports.ledger import Reading
 from enforcer.reports.logaudit import LogAudit
+from enforcer.rules.options import Mode
 from enforcer.rules.ruleset import Terminal
 from enforcer.service import Service
-from enforcer.settings import load
+from enforcer.settings import EnforcementSettings, load
 from enforcer.shipping.outbox import Outbox
 from enforcer.wire import nflog
 from enforcer.wire.nflog import Packet
@@ -50,6 +51,7 @@ class FakeKernel:
 
     passes: list = field(default_factory=list)
     answers: list = field(default_factory=list)
+    modes: list = field(default_factory=list)
     stance: Stance = Stance.ENFORCED
     drift: Drift | None = None
     problems: tuple = ()
@@ -67,9 +69,10 @@ class FakeKernel:
     def restore(self, feed=None):
         return Applied(None, Action.NONE, None)
 
-    def apply(self, policy, feed, now, *, revision=None, answer=None):
+    def apply(self, policy, feed, now, *, revision=None, answer=None, mode=None):
         self.held = ({} if feed.whole else self.held) | feed.changed
         self.passes.append((policy, feed, revision))
+        self.modes.append(mode)
         if policy is None:
             self.answers.append(answer)
         drift, self.drift = self.drift, None
@@ -323,6 +326,45 @@ def test_an_agent_is_ready_once_the_kernel_holds_what_it_should(scene, settings)
             await until(200, "ready")
 
     scene(scenario)
+
+
+def test_a_nodes_labels_choose_whether_it_enforces(settings, kubernetes, siem, monkeypatch):
+    """Before they are known nothing is said; a Node that is gone opens nothing."""
+    chosen = settings.model_copy(update={"enforcement": EnforcementSettings(node_selector={"pool": "canary"})})
+
+    def label(value):
+        item = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": {"pool": value}}}
+        call = Call(kubernetes._resource(item), "", "n1", agent="admin")
+        live = kubernetes.verbs.get(call).body
+        kubernetes.verbs.update(call, live | {"metadata": live["metadata"] | {"labels": {"pool": value}}})
+
+    async def scenario():
+        async with running(chosen, kubernetes, siem, monkeypatch) as stage:
+            await eventually(lambda: stage.kernel.modes and stage.kernel.modes[-1] is Mode.OBSERVE)
+            await eventually(lambda: node_state(stage).get("mode") == "observe")
+            label("canary")
+            await eventually(lambda: stage.kernel.modes[-1] is Mode.ENFORCE)
+            await eventually(lambda: node_state(stage)["mode"] == "enforce")
+            passes = len(stage.kernel.modes)
+            kubernetes.delete({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
+            await eventually(lambda: len(stage.kernel.modes) > passes + 1)
+            assert stage.kernel.modes[-1] is Mode.ENFORCE
+
+    asyncio.run(scenario())
+
+
+def test_a_zone_to_enforce_that_nobody_knows_is_a_problem(settings, kubernetes, siem, monkeypatch):
+    wrong = settings.model_copy(update={"enforcement": EnforcementSettings(zones=("web", "default", "wbe"))})
+
+    async def scenario():
+        async with running(wrong, kubernetes, siem, monkeypatch) as stage:
+            world.publish(stage.kubernetes, world.tier(1))
+            await eventually(lambda: node_state(stage)["revision"] == 1)
+            assert node_state(stage)["enforcedZones"] == ["default", "wbe", "web"]
+            told = "enforcement.zones names wbe, which Panorama doesn't know"
+            await eventually(lambda: node_state(stage).get("problems") == [told])
+
+    asyncio.run(scenario())
 
 
 def test_a_tier_that_can_not_be_used_is_waited_for_and_then_told_to_the_kernel(scene):
