@@ -16,12 +16,11 @@ from enforcer.settings import Settings as EnforcerSettings
 Schema = dict[str, Any]
 MODELS: Mapping[str, type[BaseModel]] = {"bridge": BridgeSettings, "enforcer": EnforcerSettings}
 DURATION = {"type": ["string", "number"], "pattern": r"^(\d+(\.\d+)?(ms|s|m|h)?)+$"}
-# What draft-07 knows and Helm's values need; pydantic's own words (gt, discriminator, title …) are left out.
+# What draft-07 knows and Helm's values need; pydantic's own words (gt, title …) and docstrings are left out.
 KEYWORDS = frozenset(
     {
         *("type", "enum", "const", "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum"),
         *("items", "minItems", "maxItems", "required", "additionalProperties", "propertyNames", "anyOf", "oneOf"),
-        *("description",),
     }
 )
 

@@ -180,6 +180,17 @@ def test_the_image_is_named_in_one_place(helm3):
     assert images(f"image.digest={digest}") == {f"zonebridge@{digest}"}
 
 
+def test_probes_ask_where_the_settings_say(helm3):
+    def ports(*values):
+        objects = helm3.template("metrics.podMonitor.enabled=true", *values)
+        container = named(objects, "DaemonSet", "zone-enforcer")["spec"]["template"]["spec"]["containers"][0]
+        monitored = named(objects, "PodMonitor", "zone-enforcer")["spec"]["podMetricsEndpoints"][0]["portNumber"]
+        return [monitored, *(container[each]["httpGet"]["port"] for each in ("livenessProbe", "readinessProbe"))]
+
+    assert ports() == [9469] * 3
+    assert ports("enforcer.settings.metrics.address=127.0.0.1:19469") == [19469] * 3
+
+
 def test_definitions_are_kept_and_can_be_left_out(helm3):
     objects = helm3.template()
     definitions = [each for each in objects if each["kind"] == "CustomResourceDefinition"]

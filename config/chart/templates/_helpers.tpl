@@ -69,18 +69,15 @@ app.kubernetes.io/name: zone-enforcer
 {{- $_ := set $settings "tier" .Values.cluster.tier }}
 {{- end }}
 {{- if .Values.metrics.podMonitor.enabled }}
-{{- $_ := set $settings "metrics" (merge (dict "address" "0.0.0.0:9469") (default dict $settings.metrics)) }}
+{{- $_ := set $settings "metrics" (merge (dict "address" (printf "0.0.0.0:%s" (include "zonebridge.enforcerPort" .))) (default dict $settings.metrics)) }}
 {{- end }}
 {{- toYaml $settings }}
 {{- end }}
 
 {{- /* The port of the enforcers' health, also where their settings are a ConfigMap of yours; none where they serve none. */}}
 {{- define "zonebridge.enforcerPort" -}}
-{{- if .Values.metrics.podMonitor.enabled -}}
-9469
-{{- else -}}
-{{- with .Values.enforcer.settings.metrics }}{{ with .address }}{{ regexFind "[0-9]+$" . }}{{ end }}{{ end }}
-{{- end -}}
+{{- $port := regexFind "[0-9]+$" (default "" (dig "metrics" "address" "" .Values.enforcer.settings)) }}
+{{- default (ternary "9469" "" .Values.metrics.podMonitor.enabled) $port }}
 {{- end }}
 
 {{- /* A flat mapping on one line: {cpu: 100m, memory: 256Mi}. */}}
