@@ -23,6 +23,8 @@ from enforcer.shipping.outbox import Outbox
 from enforcer.wire import nflog
 
 _BREATH = 0.02
+# So long a start waits for names, while the kernel keeps what is logged; then it is told without.
+_NAMES_SECONDS = 10.0
 _log = structlog.get_logger()
 
 
@@ -82,9 +84,11 @@ class LogReader:
             source.close()
 
     async def _read(self, intake: Intake, names: Callable[[], Names]) -> None:
+        until = time.monotonic() + _NAMES_SECONDS
         while True:
             intake.fill()
-            if self.outbox.crowded:  # what is too much is best left in the kernel: it costs nothing more there
+            nameless = not names().known and time.monotonic() < until
+            if self.outbox.crowded or nameless:  # what is too much is best left in the kernel: it costs nothing there
                 await asyncio.sleep(_BREATH)
             elif not self._packets(intake, names):
                 await intake.wait()

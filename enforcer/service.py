@@ -119,11 +119,11 @@ class Service:
         return self._named[1]
 
     def _fresh_names(self) -> Names:
-        enforcement, labels = self.parts.enforcement, self.parts.settings.flows.labels
+        enforcement, view, labels = self.parts.enforcement, self.parts.view, self.parts.settings.flows.labels
         if enforcement.held is None:
-            return Names(self.parts.view.holders.of, Zoning(), labels=labels)
+            return Names(view.holders.of, Zoning(), labels=labels, known=view.complete)
         zoning, number = enforcement.held.policy.zoning, enforcement.held.number
-        return Names(self.parts.view.holders.of, zoning, enforcement.tier, number, labels)
+        return Names(view.holders.of, zoning, enforcement.tier, number, labels, view.complete)
 
     async def _tell(self) -> None:
         """Once a second what is due, what was lost, and what holds; now and then the status."""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from enforcer.reports.flows import End, Moment, Named, Names, Seen, circumstances
+from enforcer.reports.flows import UNKNOWN_ZONE, End, Moment, Named, Names, Seen, circumstances
 from enforcer.reports.records import Stamp, text, timestamp
 from enforcer.rules import label
 from enforcer.rules.generations import REVOKED, Marks
@@ -92,7 +92,7 @@ class Connections:
             if told.event is Event.ENDED:
                 begun, since = self._living.pop(told.key, None), self._since.pop(told.key, now)
                 if begun is not None:
-                    yield from self._ended(told, begun, since, stamp, now)
+                    yield from self._ended(told, _named_by_now(begun, names), since, stamp, now)
             elif (found := beginning(told)) is not None:
                 self._begin(found, names)
                 if not self.timed:
@@ -178,6 +178,14 @@ class Connections:
         if told.by_program:
             return "unknown"
         return _of_tcp(found) if found.original.protocol == TCP else "aged-out"
+
+
+def _named_by_now(begun: Begun, names: Names) -> Begun:
+    """A connection that was found before everything was listed has names at its end, where there are any by then."""
+    if begun.source.zone != UNKNOWN_ZONE or not names.known:
+        return begun
+    source, destination = names.end(begun.source.address), names.end(begun.destination.address)
+    return Begun(begun.rule, source, destination, names.tier, names.revision)
 
 
 def _of_tcp(found: Connection) -> str:

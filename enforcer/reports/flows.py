@@ -21,6 +21,9 @@ from zones.policy import Blocklists, Verdict
 from zones.rules import Origin
 from zones.zone import Zoning
 
+UNKNOWN_ZONE = "zonebridge.io/unknown"
+"""The zone of an end while it isn't known who has which address: no manager's zone has a slash."""
+
 _PREFIX, _AGAINST = "zb", "r"
 _MOST_ENDS = 1 << 14
 
@@ -108,7 +111,8 @@ class End:
 class Names:
     """What makes names of addresses, as of now: make another one when pods, nodes or the policy have changed.
 
-    `labels` are the label keys that records carry.
+    `labels` are the label keys that records carry. `known`: everything was listed once. Until then nobody is named: an
+    address that is in no pod's list yet may be a pod's all the same.
     """
 
     holder: Callable[[IPAddress], Holder | None]
@@ -116,6 +120,7 @@ class Names:
     tier: str = ""
     revision: int = 0
     labels: tuple[str, ...] = ()
+    known: bool = True
     _ends: dict[IPAddress, End] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def end(self, address: IPAddress) -> End:
@@ -128,6 +133,8 @@ class Names:
         return found
 
     def _end(self, address: IPAddress) -> End:
+        if not self.known:
+            return End(address, UNKNOWN_ZONE)
         holder = self.holder(address)
         told = endpoint(address, holder, self.zoning)
         if isinstance(holder, Pod):

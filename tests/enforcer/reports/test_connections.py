@@ -220,3 +220,30 @@ def test_who_is_gone_without_a_word_is_forgotten(connections):
     take(connections, begun(4), ended(2))
     connections.counted(before, living(3), NAMES)
     assert [each["source"]["port"] for each in take(connections, *map(ended, range(1, 5)))] == [3, 4]
+
+
+STAMP_OF_A_START = Stamp("prod", "n1", "boot", 1000)
+NAMELESS = Names({}.get, Zoning(), "panorama", 7, ("team",), known=False)
+
+
+def zones(record):
+    return record["source"]["zone"], record["destination"]["zone"]
+
+
+def test_a_connection_that_was_found_before_anybody_was_known_is_named_at_its_end(connections):
+    """What an agent's restart told before: from outside, or from a zone that may nothing."""
+    connections.count_anew()
+    connections.counted((), [beginning(begun(1))], NAMELESS)
+    (written,) = connections.take([ended(1)], NAMES, STAMP_OF_A_START, NOW)
+    record = json.loads(written)
+    assert zones(record) == ("web", "data")
+    assert (record["source"]["pod"], record["destination"]["pod"]) == ("web", "db")
+
+
+def test_one_that_ends_before_anybody_is_known_says_so(connections):
+    assert list(connections.take([begun(1)], NAMELESS, STAMP_OF_A_START, NOW)) == []
+    (written,) = connections.take([ended(1)], NAMELESS, STAMP_OF_A_START, NOW)
+    record = json.loads(written)
+    assert zones(record) == ("zonebridge.io/unknown", "zonebridge.io/unknown")
+    assert record["source"]["address"] == CLIENT
+    assert "pod" not in record["source"]
