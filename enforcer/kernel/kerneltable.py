@@ -314,7 +314,7 @@ class KernelTable:
 
     def _learn(self, known: Known, change: Change, mended: Iterable[str]) -> None:
         """What the kernel's own dump of what we made looks like, to compare with later."""
-        filled = {*change.new_chains, *change.refilled_chains, *change.raw, *mended, STAMP}
+        filled = {*change.new_chains, *change.refilled_chains, *mended, STAMP}
         if len(filled) + len(change.new_sets) > FEW:
             self._remember(known)
             return

@@ -88,12 +88,11 @@ def write_new(made: Transaction, change: Change) -> int:
 
 def write(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
     """The rest, in an order in which nothing is still named when it goes. How many elements."""
-    refilled = [name for name in (*change.refilled_chains, *change.raw) if name not in change.new_chains]
-    for name in (*refilled, *change.gone_chains):
+    for name in (*change.refilled_chains, *change.gone_chains):
         made.flush_chain(name)
     gone = _take_out(made, new, change, moves)
-    for name in refilled:
-        made.add_rules(name, new.chains[name])
+    for name, chain in change.refilled_chains.items():
+        made.add_rules(name, chain)
     come = _put_in(made, new, change, moves)
     # Maps lead to chains: as long as one is there, the kernel keeps the chain. Whatever named the map is empty by now.
     for name in change.gone_sets:

@@ -70,10 +70,6 @@ class Table:
         lines = chain(counters, _set_blocks(self.sets), _chain_blocks(self.chains))
         return "\n".join([f"table inet {self.name} {{", *(f"\t{line}" for line in lines), "}", ""])
 
-    def raw(self) -> dict[str, tuple[RawRule, ...]]:
-        """The chains whose rules nft can't say."""
-        return {name: each.raw for name, each in self.chains.items() if each.raw}
-
 
 def _set_blocks(sets: Mapping[str, NamedSet]) -> Iterator[str]:
     for name, each in sorted(sets.items()):
@@ -105,7 +101,7 @@ class ElementChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The way from one table to another, for one transaction. `raw` chains need their rules by netlink besides."""
+    """The way from one table to another, for one transaction: a chain whose rules differ is refilled whole."""
 
     name: str
     new_sets: Mapping[str, NamedSet] = field(default_factory=dict, hash=False)
@@ -114,7 +110,6 @@ class Change:
     refilled_chains: Mapping[str, Chain] = field(default_factory=dict, hash=False)
     gone_chains: tuple[str, ...] = ()
     elements: Mapping[str, ElementChange] = field(default_factory=dict, hash=False)
-    raw: Mapping[str, tuple[RawRule, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def structural(self) -> bool:
@@ -122,7 +117,7 @@ class Change:
         return bool(self.new_sets or self.gone_sets or self.new_chains or self.refilled_chains or self.gone_chains)
 
     def __bool__(self) -> bool:
-        return self.structural or bool(self.elements or self.raw)
+        return self.structural or bool(self.elements)
 
 
 def diff(old: Table, new: Table) -> Change:
@@ -137,12 +132,11 @@ def diff(old: Table, new: Table) -> Change:
         },
         gone_chains=tuple(name for name in old.chains if name not in new.chains),
         elements=dict(_element_changes(old, new)),
-        raw={name: rules for name, rules in new.raw().items() if old.raw().get(name) != rules},
     )
 
 
 def _differs(old: Chain | None, new: Chain) -> bool:
-    return old is not None and old.rules != new.rules
+    return old is not None and (old.rules, old.raw) != (new.rules, new.raw)
 
 
 def _element_changes(old: Table, new: Table) -> Iterator[tuple[str, ElementChange]]:
