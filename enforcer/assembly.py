@@ -14,7 +14,7 @@ from enforcer.cluster.slicewriter import SliceWriter
 from enforcer.cluster.view import View, selectors
 from enforcer.cluster.watch import Cluster
 from enforcer.enforcement import Enforcement, Kernel, Pace
-from enforcer.kernel import bridges, ctevents
+from enforcer.kernel import bridges, bypass, ctevents
 from enforcer.kernel.ctevents import Conntrack
 from enforcer.kernel.reconcile import Applied, Reconciler
 from enforcer.logreader import LogReader
@@ -62,8 +62,8 @@ def options(settings: Settings) -> Options:
 def kernel(settings: Settings) -> Reconciler:
     """Raises an EnforcerError where another agent works on this node."""
     given = replace(options(settings), labels=ctevents.has_labels())
-    by_node = settings.enforcement.node_selector is not None
-    return Reconciler(settings.node_name, given, settings.failure, settings.state_dir, by_node=by_node)
+    by_node, uplinks = settings.enforcement.node_selector is not None, settings.uplinks
+    return Reconciler(settings.node_name, given, settings.failure, settings.state_dir, by_node=by_node, uplinks=uplinks)
 
 
 def _limits(settings: AlertSettings) -> Limits:
@@ -155,7 +155,7 @@ def service(
             reporter=reporter,
             outbox=outbox,
             deliveries=_deliveries(settings, environment, outbox),
-            unseen=bridges.problems,
+            unseen=lambda pods: [*bridges.problems(pods), *bypass.problems(enforcement.uplinks)],
             event_writer=EventWriter(pod_events, cluster) if told.enabled else None,
             ends=ends,
             slice_writer=_slice_writer(settings, view, cluster, enforcement),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 
 from enforcer.cluster.tier import Judgement, Standing
@@ -83,6 +83,18 @@ def of_places(misplaced: Iterable[tuple[IPAddress, Pod]], node: str) -> Iterator
         who = f"{pod.namespace}/{pod.name}"
         message = f"pod {who} claims {address}, which is in no pod network of {node}; it is not trusted to have it"
         yield Condition(AlertKind.ADDRESS_MISPLACED, f"{who}/{address}", message)
+
+
+def misplaced_problem(misplaced: Sequence[tuple[IPAddress, Pod]]) -> str:
+    """The same as one problem of the node: where many pods are so, its settings are at fault."""
+    if not misplaced:
+        return ""
+    address, pod = misplaced[0]
+    who = f"{len(misplaced)} addresses of pods of this node (such as {address} of {pod.namespace}/{pod.name})"
+    return (
+        f"{who} are in none of its pod networks: nobody is trusted to have them, and they are closed; "
+        "name the networks that pods get addresses from in podNetworks"
+    )
 
 
 def of_intruders(intruders: Iterable[tuple[IPAddress, Node]], node: str) -> Iterator[Condition]:

@@ -220,6 +220,11 @@ class Enforcement:
         return None if self.applied is None else self.applied.stance
 
     @property
+    def uplinks(self) -> tuple[str, ...]:
+        """The links behind which there are no pods of this node, as the last pass took them."""
+        return () if self.applied is None else self.applied.uplinks
+
+    @property
     def without_tier(self) -> str:
         """Why this node enforces no revision, and what that means for its pods; nothing where it does."""
         return _without_tier(self.tier, self.answer, self.stance)

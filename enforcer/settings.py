@@ -130,7 +130,7 @@ class LogSettings(Section):
 class NflogSettings(Section):
     """The NFLOG group that this enforcer alone reads, and what holds floods off: the kernel's limit, then the buffer.
 
-    `rate` and `burst` are records a second for each rule and direction; a `rate` of 0 is no limit.
+    `rate` and `burst` are records a second for each source; a `rate` of 0 is no limit.
     """
 
     group: Annotated[int, Field(ge=1, le=65535)] = 9470
@@ -153,6 +153,7 @@ class Settings(Section):
     """Everything. `tier` is the Tier to follow; `kubeconfig` absent is the pod's own service account.
 
     `pod_networks`: the prefixes that pods get addresses from where the nodes' podCIDRs don't tell.
+    `uplinks`: the links behind which there are no pods of this node, by name or pattern; none: they are found.
     `connection_mark`: the bits of the connection mark that are ours; 0: no bit is, and every packet is judged.
     """
 
@@ -161,6 +162,7 @@ class Settings(Section):
     node_name: Name
     kubeconfig: Path | None = None
     pod_networks: tuple[IPvAnyNetwork, ...] = ()
+    uplinks: tuple[Annotated[str, Field(pattern=r'^[^\s/"]{1,15}$')], ...] = ()
     connection_mark: int = Marks().mask
     mode: Mode = Mode.ENFORCE
     enforcement: EnforcementSettings = EnforcementSettings()

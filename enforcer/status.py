@@ -31,6 +31,7 @@ def of_enforcement(enforcement: Enforcement) -> Json:
         "appliedAt": enforcement.applied_at.isoformat() if enforcement.applied_at else None,
         "complete": enforcement.view.complete,
         "passes": enforcement.passes,
+        "uplinks": list(enforcement.uplinks),
         "inForce": enforcement.stance.value if enforcement.stance else None,
         "problems": [each for each in problems if each],
     }

@@ -36,6 +36,7 @@ def show(told: Json, why: str) -> None:
         "mode": " ".join([told["mode"], *_of_zones(told)]),
         "in force": told.get("inForce") or "not known",
         "applied": told["appliedAt"],
+        "uplinks": ", ".join(told.get("uplinks", ())) or "not known",
         "pods": f"{told['pods']} on {told['nodes']} nodes",
         "zones": ", ".join(f"{zone} {count}" for zone, count in told["zones"].items()),
         "records": ", ".join(f"{name} {count}" for name, count in told["records"].items()),

@@ -41,6 +41,7 @@ class Survey:
     _waiting_since: float | None = None
     _population: tuple[Condition, ...] = ()
     _unseen: list[str] = field(default_factory=list)
+    _misplaced: str = ""
 
     def conditions(self) -> Iterator[Condition]:
         """All that hold now."""
@@ -76,6 +77,7 @@ class Survey:
         parts, view, held = self.parts, self.parts.view, self.parts.enforcement.held
         policy = held.policy if held else None
         self._unseen = parts.unseen(at for pod in view.own_pods() if pod.holds_addresses for at in pod.addresses)
+        self._misplaced = conditions.misplaced_problem(list(view.holders.misplaced(parts.settings.node_name)))
         self._population = tuple(self._of_population(view, policy)) if view.complete else ()
         if view.complete and parts.event_writer is not None:
             told = podevents.of_pods(view, policy, parts.settings.node_name)
@@ -121,5 +123,13 @@ class Survey:
         spool_problem = spool and f"the spool's disk takes nothing ({spool}): what is recorded is kept in memory"
         ends_problem = "" if self.parts.ends is None else self.parts.ends.problem
         slices_problem = "" if self.parts.slice_writer is None else self.parts.slice_writer.problem
-        told = self.parts.log.problem, slices_problem, ends_problem, self.serve_problem, spool_problem, *self._unseen
+        told = (
+            self.parts.log.problem,
+            slices_problem,
+            ends_problem,
+            self.serve_problem,
+            spool_problem,
+            self._misplaced,
+            *self._unseen,
+        )
         return [each for each in told if each]

@@ -136,8 +136,19 @@ class InfrastructureRule:
         return self.own_node and self.source.nodes
 
 
-ISOLATION = Origin("infrastructure/isolated", None, "infrastructure", "")
+def built_in(name: str) -> Origin:
+    """A rule that no policy writes and every node has."""
+    return Origin(f"infrastructure/{name}", None, "infrastructure", "")
+
+
+ISOLATION = built_in("isolated")
 """The rule by which a pod that claims a zone without right is cut off: before every entry, after its node's own."""
+UNKNOWN_POD = built_in("unknown-pod")
+"""An address behind the link of a pod that no trusted pod has: closed but for what infrastructure allows."""
+LINK_LOCAL = built_in("link-local")
+"""Link-local and loopback addresses, from or to a pod: before everything else."""
+BROADCAST = built_in("broadcast")
+"""Broadcasts and multicasts of a pod, but for discovery: before everything else."""
 
 
 LOGGED = Log(end=True)

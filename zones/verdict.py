@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import IPv4Address
 
 from zones.net import ALL_PORTS, ANY_ADDRESS, PROTOCOLS_WITH_PORTS, AddressSet, IPAddress
-from zones.policy import ISOLATION, Entry, InfrastructureRule, Peer, Policy, Traffic, Verdict
+from zones.policy import (
+    BROADCAST,
+    ISOLATION,
+    LINK_LOCAL,
+    UNKNOWN_POD,
+    Entry,
+    InfrastructureRule,
+    Peer,
+    Policy,
+    Traffic,
+    Verdict,
+)
 from zones.rules import NO_LOG, Log, Origin
-from zones.zone import ISOLATED
+from zones.zone import ISOLATED, Zoning
+
+_EVERYBODY = IPv4Address("255.255.255.255")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +31,7 @@ class Endpoint:
     """One end of a flow, after Service translation. None is 'not given': an entry that depends on it can't be judged.
 
     `workload` "" is a pod-less end (a node, an outside host); `node` is where the pod runs, or the node itself.
+    `unknown`: it is behind the link of a pod, and no trusted pod has the address.
     """
 
     zone: str
@@ -25,6 +40,7 @@ class Endpoint:
     namespace: str = ""
     node: str = ""
     is_node: bool = False
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +97,18 @@ _Outcome = str | _Unknown | None
 def decide(policy: Policy, flow: Flow) -> Decision:
     """First match over infrastructure rules, then entries. Raises UndeterminedError.
 
-    An isolated end has only what its own node begins.
+    What no rule can open comes before, an unknown end right after infrastructure. An isolated end has only what its own
+    node begins.
     """
+    closed = _never(policy.zoning, flow)
+    if closed is not None:
+        return Decision(Verdict.DENY, closed, NO_LOG, ())
     isolated = ISOLATED in {flow.source.zone, flow.destination.zone}
     for rule in policy.infrastructure:
         if serves(rule, flow) and (rule.serves_isolated or not isolated):
             return Decision(Verdict.ALLOW, rule.origin, rule.log, ())
-    if isolated:
-        return Decision(Verdict.DENY, ISOLATION, NO_LOG, ())
+    if isolated or flow.source.unknown or flow.destination.unknown:
+        return Decision(Verdict.DENY, ISOLATION if isolated else UNKNOWN_POD, NO_LOG, ())
     passed: list[Passed] = []
     for entry in policy.entries:
         why = mismatch(entry, flow)
@@ -96,6 +116,25 @@ def decide(policy: Policy, flow: Flow) -> Decision:
             return Decision(entry.verdict, entry.origin, entry.log, tuple(passed))
         passed.append(Passed(entry.origin, why))
     raise ValueError("the policy is not total: its last entries must be the default rules")
+
+
+def _never(zoning: Zoning, flow: Flow) -> Origin | None:
+    """The rule for what never passes from or to a pod. Discovery, and what a node sends by itself, aren't told here."""
+    ends = flow.source, flow.destination
+    if not any(end.workload or end.namespace or end.unknown for end in ends):
+        return None
+    if any(_stays_on_its_link(zoning, end) for end in ends):
+        return LINK_LOCAL
+    to = flow.destination.address
+    return BROADCAST if to is not None and (to.is_multicast or to == _EVERYBODY) else None
+
+
+def _stays_on_its_link(zoning: Zoning, end: Endpoint) -> bool:
+    """Not so where `networks` name a link-local prefix (a cloud's metadata, say), nor what a node answers for."""
+    address = end.address
+    if address is None or end.is_node or not (address.is_link_local or address.is_loopback):
+        return False
+    return not any(address in network for network in zoning.link_local)
 
 
 def mismatch(entry: Entry, flow: Flow) -> str | None:

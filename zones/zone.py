@@ -49,6 +49,11 @@ class Zoning:
         pairs = [(network, zone) for zone, prefixes in networks.items() for network in prefixes]
         return cls(networks=tuple(sorted(pairs, key=_longest_first)), entitlement=entitlement, **names)
 
+    @property
+    def link_local(self) -> tuple[IPNetwork, ...]:
+        """The prefixes of link-local addresses that have a zone: others are closed to pods."""
+        return tuple(network for network, _ in self.networks if network.is_link_local)
+
     def claimed(self, labels: Mapping[str, str]) -> str:
         """The zone that a pod's labels claim; the default zone without the label or with an empty one."""
         return labels.get(self.label_key) or self.default

@@ -16,7 +16,7 @@ from enforcer.cluster.view import View
 from enforcer.reports.budget import Budget
 from enforcer.reports.flows import End, Named
 from enforcer.reports.records import Json, timestamp
-from enforcer.rules.terminals import WITHOUT_CONNECTION
+from enforcer.rules.terminals import BY_PACKET
 from zones.inventory import Holder, Pod
 from zones.net import IPAddress, protocol_name
 from zones.policy import Policy
@@ -180,7 +180,7 @@ class PodEvents:
         if series is not None:
             series.count += 1
             series.last, series.heard = seen.at, self._clock()
-        elif seen.origin not in WITHOUT_CONNECTION:
+        elif seen.origin not in BY_PACKET:
             self._begin(key, end, _many(action) if many else self._told(named, end, other, action), seen.at)
 
     def _begin(self, key: Hashable, who: Pod | End, told: Told, at: float, count: int = 1) -> None:

@@ -50,9 +50,10 @@ class TableChanges:
     last generation that was heard of.
     """
 
-    def __init__(self, table: str, own: int) -> None:
+    def __init__(self, table: str, own: int, family: int = INET) -> None:
         self._name = table.encode() + b"\0"
         self._own = own
+        self._family = family
         self._socket = open_socket(NETFILTER)
         self._pending: list[tuple[int, bytes]] = []
         self.overrun = False
@@ -120,7 +121,7 @@ class TableChanges:
         touched: dict[str, set[bytes]] = {}
         for kind, body in self._pending:
             held = attributes(body)
-            if body[0] == INET and held.get(_TABLE) == self._name:
+            if body[0] == self._family and held.get(_TABLE) == self._name:
                 about, at = _ABOUT.get(kind, _TABLE_KEY)
                 name = held.get(at, b"").rstrip(b"\0").decode("utf-8", "replace")
                 keys.add((about, name))

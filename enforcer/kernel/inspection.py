@@ -69,11 +69,15 @@ class Known:
 def of_everything(kernel: Nftables, known: Known) -> Torn | None:
     """The whole table, element by element. None where others were at work meanwhile: it must be looked at again."""
     before = kernel.generation()
-    found = kernel.look(known.table.name, elements_of=tuple(known.table.sets))
+    found = kernel.look(known.table.name, elements_of=tuple(_with_elements_of_ours(known.table)))
     if kernel.generation() != before and found is not None:
         return None
     known.generation = before
     return Torn(frozenset(differences(Portrait(known.objects, known.rules, known.tally.sums), found)))
+
+
+def _with_elements_of_ours(table: Table) -> Iterator[str]:
+    return (name for name, each in table.sets.items() if not each.forgets)
 
 
 def of_edits(kernel: Nftables, known: Known, edits: list[Edit], places: Places) -> Torn:
@@ -84,7 +88,8 @@ def of_edits(kernel: Nftables, known: Known, edits: list[Edit], places: Places) 
         return Torn(frozenset(torn))
     torn.update(_rules(kernel, known, [name for kind, name in keys if kind == RULES]))
     strays: list[Stray] = []
-    for name in (name for kind, name in keys if kind == ELEMENTS and name in known.table.sets):
+    ours = set(_with_elements_of_ours(known.table))
+    for name in (name for kind, name in keys if kind == ELEMENTS and name in ours):
         touched = frozenset[bytes]().union(*(each.elements.get(name, frozenset()) for each in edits))
         if _is_of_addresses(known.table.sets[name], name) and len(touched) <= FEW:
             strays += _strays(kernel, known, name, touched, places)
@@ -108,9 +113,10 @@ def _rules(kernel: Nftables, known: Known, chains: Iterable[str]) -> Iterator[Ke
 
 def _strays(kernel: Nftables, known: Known, name: str, touched: Iterable[bytes], places: Places) -> Iterator[Stray]:
     """The elements of a set of addresses that aren't as they should be."""
+    type_ = known.table.sets[name].type
     for key in touched:
         found = kernel.element(known.table.name, name, key)
-        rightful = next(way.of_address(known.table.sets[name].type, name, key, places(key)), None)
+        rightful = next(way.of_address(type_, name, key, places), None)
         if found != rightful:
             yield Stray(name, found, rightful)
 

@@ -30,6 +30,7 @@ from enforcer.rules.residents import Moves
 from enforcer.rules.table import Chain, Change, Table, diff
 from enforcer.rules.terminals import LIVE, STAMP
 from enforcer.wire.datatypes import TYPES
+from enforcer.wire.messages import INET
 
 _PATIENCE = 0.1  # seconds for an announcement that is under way
 HOOKED = "forward", "input", "output"
@@ -40,11 +41,12 @@ _log = structlog.get_logger()
 class KernelTable:
     """The table of this name. Nothing of it is known before `load` or after `distrust`."""
 
-    def __init__(self, name: str, marks: Marks) -> None:
+    def __init__(self, name: str, marks: Marks, family: int = INET) -> None:
         self._name = name
+        self._family = family
         self._marks = marks
-        self._nft = nft.Nftables()
-        self._changes = TableChanges(name, self._nft.port)
+        self._nft = nft.Nftables(family)
+        self._changes = TableChanges(name, self._nft.port, family)
         self._overheard: list[Edit] = []
         self._numbering = Numbering(marks)
         self._known: Known | None = None
@@ -81,7 +83,7 @@ class KernelTable:
 
     def delete(self) -> None:
         self._known = None
-        with closing(nft.Nftables()) as fresh:
+        with closing(nft.Nftables(self._family)) as fresh:
             fresh.delete(self._name)
 
     def forget_connections(self) -> None:
@@ -177,16 +179,16 @@ class KernelTable:
         first = {name: chain for name, chain in table.chains.items() if chain.hook}
         asleep = {name: Chain(hook=chain.hook) for name, chain in first.items()}
         generation, tally = self._whole(
-            Transaction(self._name), replace(table, chains={**table.chains, **asleep}), moves
+            Transaction(self._name, self._family), replace(table, chains={**table.chains, **asleep}), moves
         )
-        made = Transaction(self._name)
+        made = Transaction(self._name, self._family)
         for name, chain in first.items():
             made.add_rules(name, chain)
         return self._commit(made, generation, large=False), tally
 
     def _replaced(self, table: Table, moves: Moves) -> tuple[int, Tally]:
         """In one transaction; for a moment more is denied than the rules say."""
-        made = Transaction(self._name)
+        made = Transaction(self._name, self._family)
         made.delete_table()
         return self._whole(made, table, moves)
 
@@ -204,7 +206,7 @@ class KernelTable:
         change = way.adoption(table, there)
         if change is None:
             return None
-        made = Transaction(self._name)
+        made = Transaction(self._name, self._family)
         way.declare(made, table, change)
         way.write(made, table, change, moves)
         try:
@@ -227,7 +229,7 @@ class KernelTable:
             return
         self._numbering.avoid(())
         number = self._numbering.following()
-        made = Transaction(self._name)
+        made = Transaction(self._name, self._family)
         self._renumber(made, number)
         self._commit(made, self._nft.generation(), large=False)
         self._numbering.taken(number)
@@ -257,7 +259,7 @@ class KernelTable:
         change, moves = way.without(change, moves, [name for kind, name in torn.whole if kind == ELEMENTS])
         number = self._numbering.following()
         known.generation = self._make_ready(change, known.generation)
-        made = Transaction(self._name)
+        made = Transaction(self._name, self._family)
         way.put_back(made, torn.strays)
         many = way.write(made, table, change, moves)
         if torn.whole:
@@ -281,7 +283,7 @@ class KernelTable:
         """
         if not change.new_chains and not change.new_sets:
             return before
-        made = Transaction(self._name)
+        made = Transaction(self._name, self._family)
         many = way.write_new(made, change)
         return self._commit(made, before, large=many > _LARGE)
 
@@ -381,6 +383,8 @@ def _members(table: Table, moves: Moves) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def _numbered(table: Table, marks: Marks, number: int | None) -> Table:
+    if LIVE not in table.sets:
+        return table  # one that knows nothing of connections
     live = replace(table.sets[LIVE], elements=frame.live(marks, number))
     stamp = Chain(frame.stamp(marks, number) if number is not None else ())
     return replace(table, sets={**table.sets, LIVE: live}, chains={**table.chains, STAMP: stamp})

@@ -53,12 +53,13 @@ class Commands(Protocol):
 
 
 class Nftables:
-    """A socket to nftables, for one thread. `port` is what the kernel's announcements call us.
+    """A socket to nftables, for one thread and tables of one family. `port` is what the kernel's announcements call us.
 
     It is kept: closing one costs milliseconds where there are many rules.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, family: int = INET) -> None:
+        self._family = family
         self._socket = open_socket(NETFILTER)
         self.port: int = self._socket.getsockname()[0]
 
@@ -90,7 +91,7 @@ class Nftables:
         return int.from_bytes(attributes(answer.body).get(_GENERATION_ID, b""), "big")
 
     def flags(self, table: str) -> int | None:
-        """Of a table of the family inet; None where there is none."""
+        """Of a table; None where there is none."""
         body = self._ask(_GET_TABLE, text(1, table))
         return None if body is None else int.from_bytes(attributes(body).get(_FLAGS, b""), "big")
 
@@ -105,7 +106,7 @@ class Nftables:
 
     def delete(self, table: str) -> None:
         """Remove a table; fine where there is none."""
-        transaction = Transaction(table)
+        transaction = Transaction(table, self._family)
         transaction.add_table()
         transaction.delete_table()
         self.commit(transaction)
@@ -178,7 +179,7 @@ class Nftables:
 
     def _ask(self, kind: int, *chosen: bytes) -> bytes | None:
         """The body of the one answer; None where there is no such thing. Raises KernelError."""
-        self._send(netfilter(kind, REQUEST, 1, INET, 0, *chosen))
+        self._send(netfilter(kind, REQUEST, 1, self._family, 0, *chosen))
         answer = next(answers(self._socket))
         if answer.kind != ERROR:
             return answer.body
@@ -190,7 +191,7 @@ class Nftables:
         """The bodies of the answers, all from one state of the tables. Raises KernelError."""
         deadline = time.monotonic() + _PATIENCE
         while True:
-            bodies, whole = self._dumped(netfilter(kind, REQUEST | DUMP, 1, INET, 0, *chosen))
+            bodies, whole = self._dumped(netfilter(kind, REQUEST | DUMP, 1, self._family, 0, *chosen))
             if whole:
                 return bodies
             if time.monotonic() > deadline:

@@ -5,6 +5,7 @@ Decides nothing about traffic. Blocking, for one thread at a time: `enforcer.ser
 
 from __future__ import annotations
 
+import select
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from enforcer.kernel.inspection import Drift
 from enforcer.kernel.kerneltable import HOOKED, KernelTable
 from enforcer.kernel.snapshot import Snapshot
 from enforcer.kernel.stance import Answer, Choice, Stance, choose
+from enforcer.kernel.uplinks import Neighbours, Uplinks
 from enforcer.rules import strangers
 from enforcer.rules.feed import Feed
 from enforcer.rules.members import Membership, Place
@@ -29,6 +31,7 @@ from enforcer.rules.zoneids import ZoneKey
 from enforcer.wire import netlink
 from zones.net import AddressSet, IPAddress
 from zones.policy import Policy
+from zones.remote import address_of
 
 _OTHER_SETTINGS = (
     "the last rules were made with other settings (mode, enforcement, nflog, connectionMark); "
@@ -52,7 +55,7 @@ class Action(StrEnum):
 class Applied:
     """What is in force after a pass. With `problems`, that is the last good ruleset; `revision` is always its own.
 
-    `stance`: None where the kernel could not be asked.
+    `stance`: None where the kernel could not be asked. `uplinks`: the links behind which there are no pods.
     """
 
     revision: int | None
@@ -61,6 +64,7 @@ class Applied:
     drift: Drift | None = None
     problems: tuple[str, ...] = ()
     stance: Stance | None = None
+    uplinks: tuple[str, ...] = ()
 
 
 class Reconciler:
@@ -74,6 +78,7 @@ class Reconciler:
         state_dir: Path | None = None,
         *,
         by_node: bool = False,
+        uplinks: tuple[str, ...] = (),
     ) -> None:
         self._lock = netlink.NodeLock()
         self._options = options or Options()
@@ -87,6 +92,10 @@ class Reconciler:
         self._local_addresses = netlink.LocalAddresses()
         self._own_addresses: tuple[IPAddress, ...] = ()
         self._address_problem = ""
+        self._uplinks = Uplinks(uplinks)
+        self._stirred = select.epoll()
+        for each in (self._table, self._uplinks):
+            self._stirred.register(each.fileno(), select.EPOLLIN)
         self._networks = self._own_networks = AddressSet()
         self._wish: _Wish | None = None
         self._told: Membership | None = None
@@ -101,8 +110,8 @@ class Reconciler:
         self._kept: tuple[int | None, Ruleset | None] = None, None
 
     def fileno(self) -> int:
-        """Readable when somebody changed any table of nftables: worth a pass."""
-        return self._table.fileno()
+        """Readable when somebody changed any table of nftables, a link or a route: worth a pass."""
+        return self._stirred.fileno()
 
     def restore(self, feed: Feed | None = None) -> Applied:
         """First thing at start: without a table in the kernel, load the last good state; or `choose` what fits.
@@ -133,13 +142,16 @@ class Reconciler:
         drift: Drift | None = None
         self._take(feed)  # before anything can fail: nobody tells this again
         try:
+            self._look_for_uplinks()
             drift = self._table.audit(self._places)
             with thrift.undisturbed():
                 action = self._converge(policy, now, revision, answer, drifted=drift is not None)
         except (KernelError, OSError) as error:
             return Applied(self._revision, Action.NONE, self._in_force, drift, (*_why(error), *self._problems()))
         self._save(action)
-        return Applied(self._revision, action, self._in_force, drift, self._problems(), self._stance)
+        return Applied(
+            self._revision, action, self._in_force, drift, self._problems(), self._stance, self._uplinks.names()
+        )
 
     def enforces(self) -> bool:
         """Whether there is any table of ours that packets come to. Raises KernelError."""
@@ -174,6 +186,8 @@ class Reconciler:
         self._lock.release()
         self._table.close()
         self._local_addresses.close()
+        self._stirred.close()
+        self._uplinks.close()
         if self._keeper is not None:
             self._keeper.close()
 
@@ -228,23 +242,29 @@ class Reconciler:
         wish = self._wish
         if wish is None or not wish.is_of(policy, stance, now):
             plan = Plan(policy, self._node_name, now, self._options)
-            wish = self._wish = _Wish(policy, stance, plan, self._known_networks, self._ruleset(policy, stance, plan))
-        elif self._known_networks != wish.networks or not self._zones(policy) <= wish.plan.members.ids.keys():
-            wish.networks, wish.ruleset = self._known_networks, self._ruleset(policy, stance, wish.plan)
+            wish = self._wish = _Wish(policy, stance, plan, self._around, self._ruleset(policy, stance, plan))
+        elif self._around != wish.around or not self._zones(policy) <= wish.plan.members.ids.keys():
+            wish.around, wish.ruleset = self._around, self._ruleset(policy, stance, wish.plan)
         return wish
 
     @property
-    def _known_networks(self) -> tuple[AddressSet, AddressSet]:
-        return self._networks, self._own_networks
+    def _around(self) -> tuple[AddressSet, AddressSet, tuple[str, ...]]:
+        return self._networks, self._own_networks, self._uplinks.names()
 
     def _ruleset(self, policy: Policy, stance: Stance, plan: Plan) -> Ruleset:
-        rules = plan.ruleset(self._residents.zones(plan.members.zoning), self._networks)
+        rules = plan.ruleset(self._residents.zones(plan.members.zoning), self._networks, self._uplinks.names())
         if policy is _LOCKDOWN and not self._networks:
             rules = strangers.shut(rules, self._options)
         if policy is _LOCKDOWN:
             rules = strangers.probed(rules, self._own_networks, self._options)
         chains = {**rules.table.chains, stance.marker: Chain()}
         return replace(rules, table=replace(rules.table, chains=chains))
+
+    def _look_for_uplinks(self) -> None:
+        if self._uplinks.stirred():
+            nodes, pods = self._residents.other_nodes(), self._residents.own_pods()
+            around = Neighbours(frozenset(map(address_of, nodes)), frozenset(map(address_of, pods)), self._networks)
+            self._uplinks.look(around)
 
     def _zones(self, policy: Policy) -> set[ZoneKey]:
         return self._residents.zones(policy.zoning)
@@ -285,6 +305,7 @@ class Reconciler:
             self._revision, self._stance = held.revision, Stance.of_tier(self._options.mode)
             return Applied(held.revision, Action.FIRST_LOAD, known, stance=self._stance)
         self._take(feed)
+        self._look_for_uplinks()
         action = self._converge(None, datetime.min.replace(tzinfo=UTC), None, Answer.WAITING, drifted=False)
         if action is Action.NONE and held is not None and self._stance is not Stance.NOTHING:
             self._revision = held.revision
@@ -329,7 +350,7 @@ class Reconciler:
 
     def _problems(self) -> tuple[str, ...]:
         saving = self._keeper.problem if self._keeper else ""
-        return tuple(filter(None, (self._address_problem, self._table.problem, saving)))
+        return tuple(filter(None, (self._address_problem, self._uplinks.problem, self._table.problem, saving)))
 
 
 def _discard(state_dir: Path) -> None:
@@ -354,12 +375,15 @@ def _said(error: EnforcerError | OSError) -> str:
 
 @dataclass(slots=True)
 class _Wish:
-    """The rules that a policy asks for, as long as no schedule opens or closes."""
+    """The rules that a policy asks for, as long as no schedule opens or closes.
+
+    `around`: the networks of pods and the uplinks that they were made with.
+    """
 
     policy: Policy
     stance: Stance
     plan: Plan
-    networks: tuple[AddressSet, AddressSet]
+    around: tuple[AddressSet, AddressSet, tuple[str, ...]]
     ruleset: Ruleset
 
     def is_of(self, policy: Policy, stance: Stance, now: datetime) -> bool:

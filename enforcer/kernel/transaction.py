@@ -34,8 +34,8 @@ from enforcer.wire.messages import (
     _NEW_SET, _DELETE_SET, _NEW_ELEMENTS, _DELETE_ELEMENTS, _NEW_OBJECT,
 ) = (NFTABLES << 8 | kind for kind in (0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 18))  # fmt: skip
 _BEGIN, _END = 16, 17
-_HOOKS = {"input": 1, "forward": 2, "output": 3}
-_MAP, _INTERVAL, _CONCATENATION = 8, 4, 0x80
+_HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3}
+_MAP, _INTERVAL, _CONCATENATION, _DYNAMIC, _TIMEOUT = 8, 4, 0x80, 0x20, 0x10
 _ACCEPT = 1
 _COUNTER_OBJECT = 1
 _VERDICTS = 0xFFFFFF00
@@ -49,12 +49,13 @@ _Doing = tuple[str, ...]
 
 @dataclass(slots=True)
 class Transaction:
-    """Commands for one inet table, gathered. A later one may name what an earlier one makes.
+    """Commands for one table, gathered. A later one may name what an earlier one makes.
 
     They are kept as bytes in one piece: hundreds of thousands of small objects would leave the memory in pieces.
     """
 
     table: str
+    family: int = INET
     _data: bytearray = field(default_factory=lambda: bytearray(_START))
     _names: list[_Doing] = field(default_factory=list)
     _sequence: int = 0
@@ -148,7 +149,7 @@ class Transaction:
         self._sequence += 1
         self._names.append(doing)
         body = b"".join((self._table, *attributes))
-        self._data += header(kind, flags, self._sequence, INET, len(body))
+        self._data += header(kind, flags, self._sequence, self.family, len(body))
         self._data += body
 
 
@@ -186,6 +187,9 @@ def _declaration(declared: NamedSet) -> tuple[bytes, ...]:
         value = kind.value
         parts += [number(6, _VERDICTS if value is None else value.number), number(7, value.length if value else 0)]
     parts += [nested(9, [described])] if described else []
+    if declared.forgets:
+        flags |= _DYNAMIC | _TIMEOUT
+        parts.append(attribute(11, (declared.forgets * 1000).to_bytes(8, "big")))
     return (number(3, flags), *parts, attribute(13, _userdata(declared, kind)))
 
 

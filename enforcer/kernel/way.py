@@ -27,14 +27,19 @@ def members(table: Table, moves: Moves) -> Iterator[tuple[Place, list[bytes]]]:
 def records(type_: str, tail: str, keys: list[int]) -> list[bytes]:
     """Of many addresses with the same tail; without one they are enough to delete."""
     kind = element_type(type_)
-    return elements.keyed(packed(keys, kind.key.length), kind.key.length, kind.tail(tail))
+    times = len(kind.key.fields)
+    found = packed(keys, kind.key.length // times)
+    return elements.keyed((each * times for each in found), kind.key.length, kind.tail(tail))
 
 
-def of_address(type_: str, name: str, key: bytes, places: Iterable[Place]) -> Iterator[bytes]:
-    """The record of an address in a set, where that is among its places."""
-    for place in places:
+def of_address(type_: str, name: str, key: bytes, places: Callable[[bytes], Iterable[Place]]) -> Iterator[bytes]:
+    """The record of a key in a set, where the set is among the places of its address; in a set of pairs, both alike."""
+    kind = element_type(type_)
+    times = len(kind.key.fields)
+    address = key[: len(key) // times]
+    for place in places(address) if key == address * times else ():
         if place.set == name:
-            yield from elements.keyed([key], len(key), element_type(type_).tail(place.tail))
+            yield from elements.keyed([key], len(key), kind.tail(place.tail))
 
 
 def adoption(table: Table, there: Mapping[Key, int]) -> Change | None:

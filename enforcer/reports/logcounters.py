@@ -13,7 +13,7 @@ from enforcer.reports.ledger import Reading
 from enforcer.rules.terminals import LOGGED, UNLOGGED
 from zones.policy import Verdict
 
-_HELD_BACK = 1  # of a rule's counters, the place of the one behind its log
+_ASKED, _LOGGED = -2, -1  # of a rule's counters: what would be logged, and what of that came past the limit
 _VERDICTS = frozenset(Verdict)
 
 
@@ -21,6 +21,7 @@ class LogCounters:
     def __init__(self, table: str) -> None:
         self._table = table
         self._nft: Nftables | None = None
+        self._held: dict[str, tuple[int, int]] = {}
 
     def reading(self) -> Reading | None:
         """None where there is no table of ours now, or it can't be asked. Costs microseconds."""
@@ -34,18 +35,24 @@ class LogCounters:
         return Reading(table, counters[LOGGED][0], counters[UNLOGGED][0])
 
     def held_back(self) -> dict[str, int]:
-        """How many packets the limit kept from the log, by the id of the rule. All rules are looked at.
+        """How many packets the limits kept from the log, by the id of the rule. All rules are looked at.
 
         Raises KernelError.
         """
         with closing(Nftables()) as channel:
             found = channel.counters(self._table)
         rules = ((chain.partition("-"), counted) for chain, counted in found.items())
-        return {
-            rule: counted[_HELD_BACK][0]
+        self._held = {
+            rule: self._grown(rule, counted[_ASKED][0], counted[_ASKED][0] - counted[_LOGGED][0])
             for (verdict, _, rule), counted in rules
-            if verdict in _VERDICTS and len(counted) > _HELD_BACK
+            if verdict in _VERDICTS and len(counted) > 1
         }
+        return {rule: held for rule, (_, held) in self._held.items()}
+
+    def _grown(self, rule: str, asked: int, held: int) -> tuple[int, int]:
+        """The two counters are read one after the other, while packets pass: what was held back never gets less."""
+        before_asked, before = self._held.get(rule, (0, 0))
+        return asked, max(held, before if asked >= before_asked else 0)
 
     def close(self) -> None:
         if self._nft is not None:

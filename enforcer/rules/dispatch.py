@@ -58,6 +58,23 @@ def by_packet(family: Family) -> tuple[RawRule, ...]:
     return tuple(_dispatch(family, source, destination, "bystanders"))
 
 
+def to_zone(family: Family, server: str) -> tuple[RawRule, ...]:
+    """The pair of the client's zone and one that is known by its id, wherever the connection leads."""
+    client, named = _ct(_LAYOUTS[family].ct_key, reply=False), _constant(_SERVER_ZONE, server.encode().ljust(16, b"\0"))
+    return tuple(
+        RawRule(
+            (
+                _constant(_CLIENT_ZONE, _NAMELESS),
+                *_zone(client, family.named(clients), _CLIENT_VALUE),
+                named,
+                _lookup(family.named("pairs"), _CLIENT_ZONE, _VERDICT),
+            ),
+            f"really: zone of client in {clients} . {server}",
+        )
+        for clients in (ADDRESSES, NETWORKS)
+    )
+
+
 def _dispatch(family: Family, client: bytes, server: bytes, pairs: str) -> Iterator[RawRule]:
     """An address that no pod and no node has is looked up among the networks, so there are four ways to a pair."""
     for clients in (ADDRESSES, NETWORKS):

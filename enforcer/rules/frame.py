@@ -8,20 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from enforcer.rules import dispatch, matching
+from enforcer.rules import dispatch, links, logrates, matching
 from enforcer.rules.family import Family
 from enforcer.rules.generations import PHASES, Marks
+from enforcer.rules.links import FROM_POD, TO_POD, UNKNOWN
 from enforcer.rules.matching import Sets
-from enforcer.rules.members import ISOLATED_SET, LOCAL, SPECIAL
-from enforcer.rules.options import Mode, Options
+from enforcer.rules.members import HERE, ISOLATED_SET, LOCAL, SPECIAL, UPLINKS
+from enforcer.rules.options import Options
 from enforcer.rules.table import Chain, NamedSet
 from enforcer.rules.terminals import (
     ACCEPTED,
     ISOLATED_END,
     LIVE,
     LOCAL_DNS,
-    SPOOFED,
+    NO_CONNECTION,
     STAMP,
+    UNJUDGED_END,
+    UNKNOWN_END,
     UNTRACKED,
     Terminals,
     stamping,
@@ -33,6 +36,7 @@ from zones.policy import ANYONE, InfrastructureRule, Verdict
 # Before the hooks that network plug-ins filter in (0), after destination NAT (-100). On input after IPVS (98), which
 # takes Service traffic away there before its real end is known.
 _BEFORE_PLUGINS, _AFTER_IPVS = -5, 99
+TO_NODE, BY_ADDRESS = "to-node", "by-address"
 _LIVE_SIZE = 4  # a fixed size makes the kernel take its quickest kind of set
 
 
@@ -46,15 +50,27 @@ def chains(
     options: Options, infrastructure: Sequence[InfrastructureRule], sets_: Sets, terminals: Terminals
 ) -> dict[str, Chain]:
     """Forwarded, to this node, from this node: each packet passes one of the three, after destination NAT."""
-    known = _known(options.marks)
-    sources = tuple(_sources(terminals))
-    police_ = _police(infrastructure, sets_)
-    verdict = "drop" if options.mode is Mode.ENFORCE else "accept"
+    known, whose = _known(options.marks), tuple(links.whose(terminals))
     by_packet = tuple(f"meta nfproto {f.value.protocol} jump {f.named('stateless')}" for f in Family)
+    quick = tuple(dispatch.between_pods(family) for family in Family) if _known_by_ends(infrastructure) else ()
+    from_pod, to_pod = f"iifname != @{UPLINKS} jump {FROM_POD}", f"oifname != @{UPLINKS} jump {TO_POD}"
     made = {
-        "forward": Chain((*known, *sources, *police_.rules), police_.raw, hook=_hook("forward", _BEFORE_PLUGINS)),
+        "forward": Chain(
+            (*known, *whose, from_pod, PICKED_UP, *_by_address(infrastructure, sets_, BY_ADDRESS)),
+            (*quick, said(to_pod), *_others()),
+            hook=_hook("forward"),
+        ),
         "input": Chain(
-            ('iif "lo" accept', *known, *sources, "ct state untracked jump local-dns", "goto police"),
+            (
+                'iif "lo" accept',
+                *known,
+                *links.DISCOVERY_OF_ADDRESSES,
+                *whose,
+                from_pod,
+                "ct state untracked jump local-dns",
+                *_by_another_address(),
+                "goto police",
+            ),
             hook=_hook("input", _AFTER_IPVS),
         ),
         "output": Chain(
@@ -68,11 +84,11 @@ def chains(
                 "ct state untracked jump local-dns-answers",
                 "goto police",
             ),
-            hook=_hook("output", _BEFORE_PLUGINS),
+            hook=_hook("output"),
         ),
         "local-dns": Chain((*_unless_isolated(), *_dns("dport", terminals))),
         "local-dns-answers": Chain(tuple(_dns("sport", terminals))),
-        "police": police_,
+        "police": Chain((PICKED_UP, *_by_address(infrastructure, sets_, "infrastructure")), (*quick, *_others())),
         "apart": Chain(
             (
                 "icmpv6 type 133-137 ip6 hoplimit 255 accept",  # neighbour discovery, never from beyond the link
@@ -80,36 +96,44 @@ def chains(
                 "goto no-connection",
             )
         ),
-        "no-connection": Chain((*by_packet, f'counter {verdict} comment "no connection"')),
+        "no-connection": Chain((*by_packet, f"goto {terminals.chain(NO_CONNECTION)}")),
         "untracked": Chain((*by_packet, f"goto {terminals.chain(UNTRACKED)}")),
-        "unjudged": Chain((f'counter {verdict} comment "never reached while the table is whole"',)),
+        "unjudged": Chain((f"goto {terminals.chain(UNJUDGED_END)}",)),
         ACCEPTED: Chain((f"jump {STAMP}", "accept")),
         STAMP: Chain(stamp(options.marks, options.marks.first(PHASES[0]))),
     }
-    return made | {name: Chain(raw=rules) for name, rules in raw_chains().items()}
+    for family in Family:
+        made[family.named(BY_ADDRESS)] = Chain((to_pod, f"goto {family.named('infrastructure')}"))
+    return made | links.chains(terminals) | {name: Chain(raw=rules) for name, rules in raw_chains().items()}
 
 
-def _police(infrastructure: Sequence[InfrastructureRule], sets_: Sets) -> Chain:
-    """Most packets that come here begin a connection between two pods: what is asked of others comes after that.
+# A connection picked up in the middle would have its ends the wrong way round.
+PICKED_UP = "tcp flags & (fin | syn | rst | ack) != syn ct state new goto no-connection"
+
+
+def _others() -> Iterator[RawRule]:
+    """Most packets that come so far begin a connection between two pods: what is asked of others comes after that.
 
     But for what infrastructure rules know by address alone, whoever has it. Without a connection there are no ends to
     look up, so these come further too.
     """
-    # A connection picked up in the middle would have its ends the wrong way round.
-    picked_up = "tcp flags & (fin | syn | rst | ack) != syn ct state new goto no-connection"
-    quick = tuple(dispatch.between_pods(family) for family in Family) if _known_by_ends(infrastructure) else ()
-    others = (
-        "ct state invalid,untracked goto apart",
-        *(f"meta nfproto {family.value.protocol} goto {family.named('police')}" for family in Family),
-    )
-    return Chain((picked_up, *_by_address(infrastructure, sets_)), (*quick, *map(_said, others)))
+    yield said("ct state invalid,untracked goto apart")
+    for family in Family:
+        yield said(f"meta nfproto {family.value.protocol} goto {family.named('police')}")
 
 
-def _by_address(infrastructure: Sequence[InfrastructureRule], sets_: Sets) -> Iterator[str]:
+def _by_address(infrastructure: Sequence[InfrastructureRule], sets_: Sets, chain: str) -> Iterator[str]:
     for family in Family:
         for rule in infrastructure:
             for condition in matching.by_address_alone(rule, family, sets_):
-                yield f"{condition} goto {family.named('infrastructure')}"
+                yield f"{condition} goto {family.named(chain)}"
+
+
+def _by_another_address() -> Iterator[str]:
+    """What comes in is for this node, also by broadcast, group or anycast; replies aside, whose server is elsewhere."""
+    for family in Family:
+        server = f"ct reply {family.value.header} saddr"
+        yield f"ct direction original {server} != @{family.named(HERE)} goto {family.named(TO_NODE)}"
 
 
 def _known_by_ends(infrastructure: Iterable[InfrastructureRule]) -> bool:
@@ -122,14 +146,14 @@ def _known_by_ends(infrastructure: Iterable[InfrastructureRule]) -> bool:
     )
 
 
-def _said(rule: str) -> RawRule:
+def said(rule: str) -> RawRule:
     """A rule that stands behind raw ones; its text is its comment."""
     return replace(assemble(rule), comment=rule)
 
 
 def sets() -> dict[str, NamedSet]:
     """Those that stand in every table, empty ones."""
-    made = {LIVE: NamedSet("mark", {}, size=_LIVE_SIZE)}
+    made = {LIVE: NamedSet("mark", {}, size=_LIVE_SIZE)} | logrates.sets()
     for family in Family:
         for name in (ISOLATED_SET, LOCAL, SPECIAL):
             made[family.named(name)] = NamedSet(family.value.address_type, {})
@@ -153,13 +177,6 @@ def live(marks: Marks, number: int | None) -> dict[str, str]:
     return {} if number is None or not marks.mask else {f"{marks.bits(number):#010x}": ""}
 
 
-def _sources(terminals: Terminals) -> Iterator[str]:
-    """The address of a pod on this node comes from where the pod is, and from nowhere else."""
-    for family in Family:
-        header, local = family.value.header, family.named(LOCAL)
-        yield f"{header} saddr @{local} fib saddr . iif oif missing goto {terminals.chain(SPOOFED)}"
-
-
 def _unless_isolated() -> Iterator[str]:
     for family in Family:
         yield f"{family.value.header} saddr @{family.named(ISOLATED_SET)} return"
@@ -174,18 +191,37 @@ def _dns(port: str, terminals: Terminals) -> Iterator[str]:
 def police(
     family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals
 ) -> Mapping[str, Chain]:
-    """Where an end is special, infrastructure comes first; then, for all, the pair of zones."""
+    """Where an end is special, infrastructure comes first; then, for all, the pair of zones.
+
+    An unknown pod has what infrastructure allows, and no more.
+    """
     isolated, special, by_infrastructure = map(family.named, (ISOLATED_SET, SPECIAL, "infrastructure"))
     rules = tuple(infrastructure)
     own = _allowed(family, (rule for rule in rules if rule.serves_isolated), sets_, terminals)
-    everything = (*_either(family, isolated, isolated), *_allowed(family, rules, sets_, terminals))
+    everything = _before_zones(family, rules, sets_, terminals)
     first = _either(family, special, by_infrastructure) if _known_by_ends(rules) else (f"goto {by_infrastructure}",)
     by_pair = f"jump {family.named('dispatch')}", "goto unjudged"
     return {
         isolated: Chain((*own, f"goto {terminals.chain(ISOLATED_END)}")),
         by_infrastructure: Chain((*everything, *by_pair)),
         family.named("police"): Chain((*first, *by_pair)),
+        family.named(UNKNOWN): Chain((*everything, f"goto {terminals.chain(UNKNOWN_END)}")),
     }
+
+
+def to_node(
+    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals, nodes: str
+) -> Chain:
+    """By an address that is none of its own, a node is reached as a node. `nodes`: the id of their zone."""
+    first = PICKED_UP, *_before_zones(family, tuple(infrastructure), sets_, terminals)
+    return Chain(first, (*dispatch.to_zone(family, nodes), said("goto unjudged")))
+
+
+def _before_zones(
+    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals
+) -> tuple[str, ...]:
+    isolated = family.named(ISOLATED_SET)
+    return (*_either(family, isolated, isolated), *_allowed(family, infrastructure, sets_, terminals))
 
 
 def _either(family: Family, among: str, chain: str) -> Iterator[str]:
@@ -203,5 +239,5 @@ def _allowed(
             yield f"{condition} goto {target}" if condition else f"goto {target}"
 
 
-def _hook(name: str, priority: int) -> str:
+def _hook(name: str, priority: int = _BEFORE_PLUGINS) -> str:
     return f"type filter hook {name} priority {priority}; policy accept;"

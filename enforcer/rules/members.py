@@ -17,11 +17,13 @@ from zones.policy import Peer
 from zones.zone import ISOLATED, Zoning
 
 ADDRESSES, NETWORKS = "addresses", "networks"
-ISOLATED_SET, LOCAL, SPECIAL = "isolated", "local", "special"
+ISOLATED_SET, SPECIAL = "isolated", "special"
+UPLINKS = "uplinks"  # the links behind which there are no pods of this node
+LOCAL, SELVES, HERE = "local", "selves", "here"  # own pods; each beside itself; this machine's own addresses
 
 
 class Place(NamedTuple):
-    """An element: in which set, and what follows its key. The key is the address."""
+    """An element: in which set, and what follows its key. The key is the address; in a set of pairs, twice."""
 
     set: str
     tail: str
@@ -77,7 +79,7 @@ class Membership:
     _places: dict[tuple[Family, Profile], tuple[Place, ...]] = field(default_factory=dict, compare=False)
 
     def profile(self, holder: Holder) -> Profile:
-        """One that is disputed is a pod of the outside zone, and in no other set."""
+        """One that is disputed is a pod of the outside zone, and in no other set but that of special ones."""
         zone = zone_key(self.zoning, holder)
         if isinstance(holder, Pod):
             own = holder.node == self.node_name
@@ -98,14 +100,14 @@ class Membership:
     def _found(self, family: Family, profile: Profile) -> Iterable[Place]:
         peers = self._peers(family, profile) if profile.is_known else {}
         isolated = profile.zone.zone == ISOLATED
-        special = isolated or any(peer.names_holders for peer in peers.values())
+        special = isolated or not profile.is_known or any(peer.names_holders for peer in peers.values())
         yield Place(family.named(ADDRESSES), zone_value(self.ids[profile.zone], special=special))
         if special:
             yield Place(family.named(SPECIAL), "")
         if isolated:
             yield Place(family.named(ISOLATED_SET), "")
-        if profile.is_own and not profile.is_node:
-            yield Place(family.named(LOCAL), "")
+        if profile.is_own:
+            yield from (Place(family.named(name), "") for name in ((HERE,) if profile.is_node else (LOCAL, SELVES)))
         yield from (Place(name, "") for name in peers)
         if profile.is_known and not profile.is_node:
             yield from self.wanted.workloads[family].get(profile.workload, ())

@@ -26,7 +26,7 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`log_group`: the NFLOG group. `log_rate`, `log_burst`: records a second, at most, for each rule and direction.
+    """`log_group`: the NFLOG group. `log_rate`, `log_burst`: records a second, at most, for each source.
 
     A `log_rate` of 0 is no limit. `labels`: whether the kernel has labels for connections, which their ends need.
     `zones`: where the mode is ENFORCE, the zones whose traffic a rule's denial drops; None: all.

@@ -14,7 +14,7 @@ from enforcer.rules.family import Family
 from enforcer.rules.feed import Feed
 from enforcer.rules.members import Membership, Place, Profile, ThisMachine, zone_key
 from enforcer.rules.zoneids import ZoneKey
-from zones.inventory import Holder
+from zones.inventory import Holder, Node, Pod
 from zones.net import V4_LAST, IPAddress
 from zones.remote import key_of, key_of_packed
 from zones.zone import Zoning
@@ -98,6 +98,14 @@ class Residents:
         """The kernel has everything now."""
         self._before.clear()
         self._untold = False
+
+    def own_pods(self) -> set[int]:
+        """Addresses of pods of this node."""
+        return {at for at, who in self._held.items() if isinstance(who, Pod) and who.node == self._own.name}
+
+    def other_nodes(self) -> set[int]:
+        """Addresses of other nodes."""
+        return {at for at, who in self._held.items() if isinstance(who, Node) and who.name != self._own.name}
 
     def zones(self, zoning: Zoning) -> set[ZoneKey]:
         """The zones that anybody is in."""

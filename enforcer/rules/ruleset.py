@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
 from hashlib import sha256
-from itertools import groupby
+from itertools import groupby, repeat
 
-from enforcer.rules import frame, matching
+from enforcer.rules import frame, links, matching
 from enforcer.rules.clause import Clause, Spaces
 from enforcer.rules.family import Family, address_text, family_of, span_texts
 from enforcer.rules.generations import PHASES, Marks
 from enforcer.rules.matching import Sets, short_digest
-from enforcer.rules.members import ADDRESSES, NETWORKS, Membership, ThisMachine, zone_value
+from enforcer.rules.members import ADDRESSES, NETWORKS, SELVES, Membership, ThisMachine, zone_value
 from enforcer.rules.options import Mode, Options
 from enforcer.rules.pairs import PairMasks, bits, pair_masks
 from enforcer.rules.table import Chain, NamedSet, Table, remark
@@ -85,17 +85,25 @@ class Plan:
         self.next_change = _next_change(policy, now)
         self.members = Membership(policy.zoning, node_name, self._builder.sets.members, self._builder.ids)
 
-    def ruleset(self, zones: Iterable[ZoneKey], pod_networks: AddressSet) -> Ruleset:
-        """The rules for pods and nodes of these zones; who they are is for `members`. Later calls bring more zones."""
-        networks = _network_zones(self._policy.zoning, pod_networks)
-        builder = self._builder
-        builder.name({*networks, ZoneKey(self._policy.zoning.nodes, of_pods=False)}, zones)
-        sets = frame.sets()
+    def ruleset(self, zones: Iterable[ZoneKey], pod_networks: AddressSet, uplinks: Iterable[str] = ()) -> Ruleset:
+        """The rules for pods and nodes of these zones; who they are is for `members`. Later calls bring more zones.
+
+        `uplinks`: the names of the links behind which there are no pods of this node.
+        """
+        zoning, builder = self._policy.zoning, self._builder
+        networks, nodes = _network_zones(zoning, pod_networks), ZoneKey(zoning.nodes, of_pods=False)
+        builder.name({*networks, nodes}, zones)
+        sets = frame.sets() | links.sets(uplinks, AddressSet.of(zoning.link_local))
         for family in Family:
             sets |= builder.addresses(family, networks)
             sets[family.named("pairs")] = builder.pairs(family)
         sets["bystanders"] = NamedSet("ifname . ifname : verdict", builder.bystanders("accept"))
-        chains = self._chains | builder.chains | builder.parts() | builder.terminals.chains
+        infrastructure, asked, terminals = self._policy.infrastructure, builder.sets, builder.terminals
+        to_node = {
+            family.named(frame.TO_NODE): frame.to_node(family, infrastructure, asked, terminals, builder.ids[nodes])
+            for family in Family
+        }
+        chains = self._chains | to_node | builder.chains | builder.parts() | terminals.chains
         builder.forget()
         table = Table(TABLE, builder.sets.made | sets, chains, (LOGGED, UNLOGGED))
         return Ruleset(table, builder.terminals.by_id, self.next_change, self.members)
@@ -119,8 +127,10 @@ def build(
     made = plan.ruleset({profile.zone for profile in profiles.values()}, directory.pod_networks)
     held: dict[str, dict[str, str]] = {LIVE: _first_generation((options or Options()).marks)}
     for address, profile in profiles.items():
-        for place in plan.members.places(family_of(address), profile):
-            held.setdefault(place.set, {})[address_text(address)] = place.tail
+        family, text = family_of(address), address_text(address)
+        for place in plan.members.places(family, profile):
+            key = f"{text} . {text}" if place.set == family.named(SELVES) else text
+            held.setdefault(place.set, {})[key] = place.tail
     sets = {name: replace(each, elements=held.get(name, each.elements)) for name, each in made.table.sets.items()}
     return replace(made, table=replace(made.table, sets=sets))
 
@@ -261,15 +271,28 @@ def _pieces(runs: Sequence[tuple[int | None, list[Clause]]]) -> Iterator[tuple[b
 
 
 def _network_zones(zoning: Zoning, pod_networks: AddressSet) -> dict[ZoneKey, AddressSet]:
-    """All addresses, by the zone of one that no pod and no node has."""
-    parts: dict[ZoneKey, list[AddressSet]] = {ZoneKey(zoning.outside, of_pods=True): [pod_networks]}
-    left = ANY_ADDRESS - pod_networks
+    """All addresses, by the zone of one that no pod and no node has.
+
+    A prefix of `networks` that is longer than a network of pods takes its part out of it: databases in the pods' VPC.
+    """
+    parts: dict[ZoneKey, list[AddressSet]] = {}
+    left, pods = ANY_ADDRESS, pod_networks
     for network, zone in zoning.networks:
-        part = AddressSet.of([network]) & left
-        parts.setdefault(ZoneKey(zone, of_pods=False), []).append(part)
-        left -= part
-    parts.setdefault(ZoneKey(zoning.outside, of_pods=False), []).append(left)
+        space = AddressSet.of([network])
+        named = space & left if _lies_within(space, pod_networks) else space & (left - pods)
+        parts.setdefault(ZoneKey(zone, of_pods=False), []).append(named)
+        left, pods = left - named, pods - named
+    parts.setdefault(ZoneKey(zoning.outside, of_pods=True), []).append(pods)
+    parts.setdefault(ZoneKey(zoning.outside, of_pods=False), []).append(left - pods)
     return {key: union(spaces) for key, spaces in parts.items()}
+
+
+def _lies_within(prefix: AddressSet, networks: AddressSet) -> bool:
+    """Whether a prefix is a part of one network, and not all of it."""
+    spans = [*zip(prefix.v4.spans, repeat(networks.v4)), *zip(prefix.v6.spans, repeat(networks.v6))]
+    return all(
+        any(a <= first and last <= b and (a, b) != (first, last) for a, b in r.spans) for (first, last), r in spans
+    )
 
 
 def _key_order(key: ZoneKey) -> tuple[bool, str]:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from enforcer.rules.family import Family, span_texts
-from enforcer.rules.members import Membership
+from enforcer.rules.links import FROM_POD
+from enforcer.rules.members import UPLINKS, Membership
 from enforcer.rules.options import Options
 from enforcer.rules.ruleset import NO_TIER, Ruleset
 from enforcer.rules.table import Chain, NamedSet
@@ -69,7 +70,8 @@ def _after_known(rules: tuple[str, ...], added: list[str]) -> tuple[str, ...]:
 def shut(ruleset: Ruleset, options: Options) -> Ruleset:
     """For a node that has no tier, and doesn't know the networks of pods yet: it passes nothing on."""
     terminals = Terminals(options)
-    rules = _NEIGHBOURS, f"goto {terminals.chain((NO_TIER, Verdict.DENY, NO_LOG))}"
+    from_pod = f"iifname != @{UPLINKS} jump {FROM_POD}"
+    rules = from_pod, _NEIGHBOURS, f"goto {terminals.chain((NO_TIER, Verdict.DENY, NO_LOG))}"
     table = ruleset.table
     forward = {name: Chain(rules, hook=each.hook) for name, each in table.chains.items() if " forward " in each.hook}
     table = replace(table, chains={**table.chains, **terminals.chains, **forward})

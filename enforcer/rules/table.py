@@ -18,13 +18,17 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9 ._/:,>=@+~()#-]")
 
 @dataclass(frozen=True, slots=True)
 class NamedSet:
-    """A set or map. `elements`: key -> what follows it in an element's text (a map's value, a comment), or nothing."""
+    """A set or map. `elements`: key -> what follows it in an element's text (a map's value, a comment), or nothing.
+
+    One with `forgets` is the packets' own: what they put in stays for so many seconds after the last of them.
+    """
 
     type: str
     elements: Mapping[str, str] = field(hash=False)
     interval: bool = False
     comment: str = ""
     size: int = 0
+    forgets: int = 0
 
     @property
     def keyword(self) -> str:
@@ -36,6 +40,9 @@ class NamedSet:
             yield f"size {self.size};"
         if self.interval:
             yield "flags interval;"
+        if self.forgets:
+            yield "flags dynamic,timeout;"
+            yield f"timeout {self.forgets}s;"
         if self.comment:
             yield f'comment "{self.comment}";'
 
@@ -57,18 +64,19 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the family inet. `counters`: the named ones, always the same: no change tells of them."""
+    """One table. `counters`: the named ones, always the same: no change tells of them."""
 
     name: str
     sets: Mapping[str, NamedSet] = field(hash=False)
     chains: Mapping[str, Chain] = field(hash=False)
     counters: tuple[str, ...] = ()
+    family: str = "inet"
 
     def text(self) -> str:
         """The whole table, as a file for nft; raw rules are told in remarks."""
         counters = (f"counter {name} {{ }}" for name in self.counters)
         lines = chain(counters, _set_blocks(self.sets), _chain_blocks(self.chains))
-        return "\n".join([f"table inet {self.name} {{", *(f"\t{line}" for line in lines), "}", ""])
+        return "\n".join([f"table {self.family} {self.name} {{", *(f"\t{line}" for line in lines), "}", ""])
 
 
 def _set_blocks(sets: Mapping[str, NamedSet]) -> Iterator[str]:

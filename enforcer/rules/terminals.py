@@ -8,27 +8,53 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from enforcer.rules import label
+from enforcer.rules import label, logrates
 from enforcer.rules.generations import REVOKED, UNJUDGED, Marks
 from enforcer.rules.matching import short_digest
 from enforcer.rules.options import Mode, Options
 from enforcer.rules.table import Chain, remark
-from zones.policy import ISOLATION, NO_BLOCKLISTS, Blocklists, Verdict
+from zones.policy import (
+    BROADCAST,
+    ISOLATION,
+    LINK_LOCAL,
+    NO_BLOCKLISTS,
+    UNKNOWN_POD,
+    Blocklists,
+    Verdict,
+    built_in,
+)
 from zones.rules import NO_LOG, Log, Origin
 
 LOG_PREFIX = "zb"
 ACCEPTED, STAMP, LIVE = "accepted", "stamp", "live"
 LOGGED, UNLOGGED = "logged", "unlogged"
 _REJECT = "meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited"
-_HELD_BACK = f'counter counter name "{UNLOGGED}"'  # of this rule, and of all
 _SNAP = 128  # bytes of a logged packet: enough for every header
 
 Ending = tuple[Origin, Verdict, Log]
-ISOLATED_END: Ending = (ISOLATION, Verdict.DENY, NO_LOG)
-UNTRACKED: Ending = (Origin("infrastructure/untracked", None, "infrastructure", ""), Verdict.DENY, NO_LOG)
-SPOOFED: Ending = (Origin("infrastructure/spoofed-address", None, "infrastructure", ""), Verdict.DENY, NO_LOG)
-LOCAL_DNS: Ending = (Origin("infrastructure/local-dns", None, "infrastructure", ""), Verdict.ALLOW, NO_LOG)
-WITHOUT_CONNECTION = frozenset({UNTRACKED[0], SPOOFED[0], LOCAL_DNS[0]})
+
+
+def _denied(origin: Origin) -> Ending:
+    return origin, Verdict.DENY, NO_LOG
+
+
+ISOLATED_END = _denied(ISOLATION)
+UNKNOWN_END = _denied(UNKNOWN_POD)
+LINK_LOCAL_END = _denied(LINK_LOCAL)
+BROADCAST_END = _denied(BROADCAST)
+UNTRACKED = _denied(built_in("untracked"))
+NO_CONNECTION = _denied(built_in("no-connection"))
+SPOOFED = _denied(built_in("spoofed-address"))
+ROUTER_MESSAGE = _denied(built_in("router-message"))
+ICMP_ERROR = _denied(built_in("icmp-error"))
+UNJUDGED_END = _denied(built_in("unjudged"))  # never while the table is whole
+LOCAL_DNS: Ending = (built_in("local-dns"), Verdict.ALLOW, NO_LOG)
+BY_PACKET = frozenset(
+    each[0]
+    for each in (LINK_LOCAL_END, BROADCAST_END, UNTRACKED, NO_CONNECTION, SPOOFED, ROUTER_MESSAGE, ICMP_ERROR,
+                 UNJUDGED_END, LOCAL_DNS)
+)  # fmt: skip
+"""Rules that judge a packet and not its connection, which it may not have, or not by right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +101,14 @@ class Terminals:
         return found
 
     def _rules(self, terminal: Terminal, key: str) -> Iterator[str]:
-        """Counted, then logged, then concluded. What the log's limit holds back is counted apart. Denials are logged.
+        """Counted, then logged and concluded; only concluded where its source has used up the log. Denials are logged.
 
-        A connection that is judged again, as the rules have changed, was counted and logged when it began.
+        What is logged is counted apart: the rest is what the limit held back. A connection that is judged again, as the
+        rules have changed, was counted and logged when it began.
         """
         comment, end = f'comment "{remark(terminal.origin.name)}"', self._conclusion(terminal)
-        if terminal.verdict is Verdict.ALLOW and terminal.origin in WITHOUT_CONNECTION:
+        by_packet = terminal.origin in BY_PACKET
+        if terminal.verdict is Verdict.ALLOW and by_packet:
             yield f"counter accept {comment}"
         elif terminal.verdict is Verdict.ALLOW:
             marks = self.options.marks
@@ -88,17 +116,25 @@ class Terminals:
             whose = f"ct state new ct label set {label.words(key)} " if terminal.log.end and self.options.labels else ""
             yield f"{fresh}counter {whose}{comment}"
             if terminal.log.start:
-                yield f"ct state new {fresh}{self._log(key, 'o')} {end}"
-                if self.options.log_rate:
-                    yield f"ct state new {fresh}{_HELD_BACK}"
+                asks = self._asks(end)
+                yield from [f"ct state new {fresh}counter {asks.rstrip()}"] if asks else []
+                yield f"ct state new {fresh}counter {self._log(key, 'o')} {end}"
             yield end
-        elif terminal.origin in WITHOUT_CONNECTION:
-            yield f"counter {self._log(key, 'o')} {end} {comment}"
-            yield self._last(end)
         else:
-            yield f"counter ct direction original {self._log(key, 'o')} {end} {comment}"
-            yield f"ct direction reply {self._log(key, 'r')} {end}"
-            yield self._last(end)
+            yield f"counter {self._asks(end)}{comment}"
+            if by_packet:
+                yield f"counter {self._log(key, 'o')} {end}"
+            else:
+                yield f"counter ct direction reply {self._log(key, 'r')} {end}"
+                yield f"{self._log(key, 'o')} {end}"
+
+    def _asks(self, end: str) -> str:
+        """Whoever comes back from there is logged; `end` is for the others."""
+        if not self.options.log_rate:
+            return ""
+        name = f"log-limit-{end.removeprefix('goto ')}"
+        self.chains[name] = Chain(logrates.rules(self.options, f'counter name "{UNLOGGED}" {end}'))
+        return f"jump {name} "
 
     def _conclusion(self, terminal: Terminal) -> str:
         if terminal.verdict is Verdict.ALLOW:
@@ -107,7 +143,7 @@ class Terminals:
             return "accept"
         if terminal.verdict is Verdict.RESET:
             return f"goto {self._ended('rejected', *_REJECT)}"
-        return "drop" if terminal.origin in WITHOUT_CONNECTION else f"goto {self._ended('dropped', 'drop')}"
+        return "drop" if terminal.origin in BY_PACKET else f"goto {self._ended('dropped', 'drop')}"
 
     def _ended(self, name: str, *rules: str) -> str:
         """A chain for denials. A connection that was accepted before is known as revoked from then on."""
@@ -118,14 +154,8 @@ class Terminals:
         return name
 
     def _log(self, key: str, direction: str) -> str:
-        rate, burst = self.options.log_rate, self.options.log_burst
-        limit = f"limit rate {rate}/second burst {burst} packets " if rate else ""
         prefix = f"{LOG_PREFIX}:{key}:{direction}"
-        return f'{limit}log group {self.options.log_group} snaplen {_SNAP} prefix "{prefix}" counter name "{LOGGED}"'
-
-    def _last(self, end: str) -> str:
-        """For what the limit held back."""
-        return f"{_HELD_BACK} {end}" if self.options.log_rate else end
+        return f'log group {self.options.log_group} snaplen {_SNAP} prefix "{prefix}" counter name "{LOGGED}"'
 
 
 def stamping(marks: Marks, number: int) -> str:

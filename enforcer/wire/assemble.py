@@ -16,7 +16,7 @@ from enforcer.wire.datatypes import TYPES, Datatype, padded
 from enforcer.wire.messages import RawRule
 
 _TOKENS = re.compile(r'"[^"]*"|\([^)]*\)|\S+')
-_PARTS = re.compile(r"(?<!\.)(?<!set) (?=(?:ct|meta|limit|log|counter|goto|jump) )")
+_PARTS = re.compile(r"(?<!\.)(?<!set) (?=(?:ct|meta|limit|log|counter|goto|jump) )(?![^{]*\})")
 _COMMENT, _LABEL = ' comment "', "ct label set "
 _FAMILIES = {"ip": bytes([2]), "ip6": bytes([10])}
 _DIRECTIONS = {"original": 0, "reply": 1}
@@ -69,6 +69,8 @@ _SELECTORS: dict[tuple[str, ...], _Selector] = {
     ("meta", "l4proto"): _meta("inet_proto", _L4PROTO),
     ("iif",): _meta("iface_index", 4),
     ("oif",): _meta("iface_index", 5),
+    ("iifname",): _meta("ifname", 6),
+    ("oifname",): _meta("ifname", 7),
     ("ip", "saddr"): _network("ipv4_addr", "ip", 12),
     ("ip", "daddr"): _network("ipv4_addr", "ip", 16),
     ("ip6", "saddr"): _network("ipv6_addr", "ip6", 8),
@@ -178,6 +180,10 @@ def _counter(reader: _Reader) -> Iterator[bytes]:
 
 
 def _limit(reader: _Reader) -> Iterator[bytes]:
+    yield expressions.limit(*_rate(reader))
+
+
+def _rate(reader: _Reader) -> tuple[int, int]:
     reader.expect("rate")
     rate, _, unit = reader.take().partition("/")
     reader.expect("burst")
@@ -185,7 +191,17 @@ def _limit(reader: _Reader) -> Iterator[bytes]:
     reader.expect("packets")
     if unit != "second":
         raise ValueError(f"the rule '{reader.rule}' should limit by the second")
-    yield expressions.limit(int(rate), burst)
+    return int(rate), burst
+
+
+def _update(reader: _Reader) -> Iterator[bytes]:
+    """`update @SET { KEY limit rate R/second burst B packets }`: within the limit of this key."""
+    name = reader.take().removeprefix("@")
+    reader.expect("{")
+    yield from _loaded(_selectors(reader))
+    reader.expect("limit")
+    yield expressions.update(name, expressions.state_of_limit(*_rate(reader)))
+    reader.expect("}")
 
 
 def _log(reader: _Reader) -> Iterator[bytes]:
@@ -221,6 +237,7 @@ _STATEMENTS: Mapping[str, Callable[[_Reader], Iterator[bytes]]] = {
     "return": _ending(expressions.RETURN),
     "counter": _counter,
     "limit": _limit,
+    "update": _update,
     "log": _log,
     "reject": _reject,
     "fib": _route_back,
@@ -245,17 +262,27 @@ def _set_label(bits: str) -> bytes:
 
 def _match(reader: _Reader) -> Iterator[bytes]:
     """Selectors, and what they must be."""
+    selectors = _selectors(reader)
+    yield from _loaded(selectors)
+    yield from _condition(reader, TYPES[selectors[0].type], bitmask=selectors[0].type in _BITMASKS)
+
+
+def _selectors(reader: _Reader) -> list[_Selector]:
     selectors = [_selector(reader)]
     while reader.peek() == ".":
         reader.take()
         selectors.append(_selector(reader))
+    return selectors
+
+
+def _loaded(selectors: list[_Selector]) -> Iterator[bytes]:
+    """Side by side in the registers, each from a word of its own on."""
     word = 0
     for each in selectors:
         yield from each.needs
     for each in selectors:
         yield each.load(word)
         word += len(padded(bytes(TYPES[each.type].length))) // _WORD
-    yield from _condition(reader, TYPES[selectors[0].type], bitmask=selectors[0].type in _BITMASKS)
 
 
 def _selector(reader: _Reader) -> _Selector:
@@ -278,6 +305,8 @@ def _condition(reader: _Reader, kind: Datatype, *, bitmask: bool) -> Iterator[by
         yield expressions.verdict_of(reader.take().removeprefix("@"))
     elif word.startswith("@"):
         yield expressions.in_set(word[1:])
+    elif word == "!=" and reader.peek().startswith("@"):
+        yield expressions.in_set(reader.take()[1:], inverted=True)
     elif word in {"==", "!="}:
         yield expressions.compare(
             expressions.EQUAL if word == "==" else expressions.DIFFERENT, _bits(kind, reader.take())

@@ -12,7 +12,7 @@ EQUAL, DIFFERENT, AT_LEAST, AT_MOST = 0, 1, 5, 3
 _VERDICT_REGISTER, _FIRST_REGISTER, _FIRST_WORD = 0, 1, 8
 _VALUE, _VERDICT = 1, 2
 _REJECT_RESET, _REJECT_ICMPX, _ADMIN_PROHIBITED = 1, 2, 3
-_NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
+_LINK_HEADER, _NETWORK_HEADER, _TRANSPORT_HEADER = 0, 1, 2
 
 
 def register(word: int) -> int:
@@ -36,6 +36,10 @@ def set_ct(key: int) -> bytes:
 def constant(value: bytes) -> bytes:
     """A value, into the first register."""
     return expression("immediate", number(1, _FIRST_REGISTER), nested(2, [attribute(_VALUE, value)]))
+
+
+def link_header(offset: int, length: int, word: int = 0) -> bytes:
+    return _payload(_LINK_HEADER, offset, length, word)
 
 
 def network_header(offset: int, length: int, word: int = 0) -> bytes:
@@ -72,8 +76,10 @@ def bits(mask: bytes, flipped: bytes) -> bytes:
     )
 
 
-def in_set(name: str) -> bytes:
-    return expression("lookup", text(1, name), number(2, _FIRST_REGISTER))
+def in_set(name: str, *, inverted: bool = False) -> bytes:
+    """Whether the register's value is in a set; `inverted`: whether it is in none of its elements."""
+    flags = [number(5, 1)] if inverted else []
+    return expression("lookup", text(1, name), number(2, _FIRST_REGISTER), *flags)
 
 
 def verdict_of(name: str) -> bytes:
@@ -98,10 +104,24 @@ def named_counter(name: str) -> bytes:
     return expression("objref", number(1, kind), text(2, name))
 
 
+def update(name: str, *state: bytes) -> bytes:
+    """Have the register's value in a set, with a state of its own: beyond a limit, a packet goes no further."""
+    update_ = 1
+    return expression("dynset", text(1, name), number(3, update_), number(4, _FIRST_REGISTER), *state)
+
+
 def limit(rate: int, burst: int) -> bytes:
+    return expression("limit", *_limit(rate, burst))
+
+
+def state_of_limit(rate: int, burst: int) -> bytes:
+    """A limit as the state of a set's elements."""
+    return nested(7, [text(1, "limit"), nested(2, _limit(rate, burst))])
+
+
+def _limit(rate: int, burst: int) -> tuple[bytes, ...]:
     seconds, packets = 1, 0
-    return expression(
-        "limit",
+    return (
         attribute(1, rate.to_bytes(8, "big")),
         attribute(2, seconds.to_bytes(8, "big")),
         number(3, burst),

@@ -28,6 +28,9 @@ def listing():
     """Our table in this network namespace; what changes with every change of our own is left out."""
     found = parsed(nft("--stateless", "list", "table", "inet", TABLE))
     found.elements.pop("live", None)
+    for (keyword, name), body in found.objects.items():
+        if keyword == "set" and "dynamic" in body:
+            found.elements.pop(name, None)  # the packets' own
     key = "chain", "stamp"
     found.objects[key] = _NUMBER.sub("", found.objects.get(key, ""))
     return found

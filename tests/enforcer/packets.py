@@ -135,3 +135,16 @@ def attribute(log, by_key):
         probe = by_key.get((packet.protocol, str(source), str(destination), *ports))
         if probe is not None:
             probe.logged.append(packet)
+
+
+def raw_sockets(machine, protocols):
+    """What a machine takes in of these protocols, of both families, after its own rules."""
+    with machine.netns.inside():
+        made = [
+            socket.socket(family, socket.SOCK_RAW, each)
+            for each in protocols
+            for family in (socket.AF_INET, socket.AF_INET6)
+        ]
+    for each in made:
+        each.setblocking(False)
+    return made

@@ -125,6 +125,7 @@ STATUS = {
     "node": "n1",
     "mode": "enforce",
     "inForce": "enforced",
+    "uplinks": ["eth0"],
     "tier": "panorama",
     "standing": "current",
     "why": "",

@@ -101,10 +101,10 @@ def test_traffic_without_a_pod_is_not_touched(world, reconciler, inventory):
     )
 
 
-def test_a_pod_that_is_not_known_yet_is_outside(world, reconciler, inventory):
+def test_a_pod_that_is_not_known_yet_reaches_nobody(world, reconciler, inventory):
     networks = {"web": [ip_network("0.0.0.0/0"), ip_network("::/0")]}
     reconciler.apply(policy(networks=networks), inventory, NOW)
-    assert outcomes(world, ("p3", "p0", 80), ("p3", "p4", 80)) == [Outcome.TIMEOUT, Outcome.ALLOWED]
+    assert outcomes(world, ("p3", "p0", 80), ("p3", "p4", 80)) == [Outcome.TIMEOUT, Outcome.TIMEOUT]
     known = inventory.with_pod(world.pod("p3", "web"))
     reconciler.apply(policy(networks=networks), known, NOW)
     assert outcomes(world, ("p3", "p0", 80), ("p3", "p4", 80)) == [Outcome.ALLOWED, Outcome.TIMEOUT]

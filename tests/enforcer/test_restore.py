@@ -206,7 +206,7 @@ class TestReconciler:
             ways = ("p0", "p2", 80), ("p2", "p0", 80), ("outside", "p2", 80), ("p0", "outside", 80), ("p0", "q0", 80)
             assert outcomes(node.world, *ways) == [Outcome.TIMEOUT] * 5
             counted = {applied.ruleset.origins[key].name for key, (many, _) in counters(agent, applied).items() if many}
-            assert "infrastructure/not-yet-known" in counted
+            assert "infrastructure/unknown-pod" in counted
             agent.apply(policy(*BOTH_WAYS), node.inventory, NOW, revision=5)
             assert outcomes(node.world, ("p0", "p2", 80), ("p0", "q0", 80)) == [Outcome.ALLOWED] * 2
 

@@ -157,7 +157,7 @@ def test_where_infrastructure_may_concern_anybody_nobody_takes_the_short_way(rul
 def test_a_new_pod_changes_elements_only():
     change = diff(table(), table(inventory=INVENTORY.with_pod(pod("cart-2", 20, "web"))))
     assert not change.structural
-    whole_sets = {f"{name}{family}" for name in ("addresses", "local") for family in (4, 6)}
+    whole_sets = {f"{name}{family}" for name in ("addresses", "local", "selves") for family in (4, 6)}
     assert set(change.elements) == {*whole_sets, "peer4-9697f7b61a10", "peer6-9697f7b61a10"}
     assert change.elements["addresses4"].gone == ()
     assert change.elements["addresses4"].added == {"10.244.1.20": ' : 0x00000000 . "web"'}
@@ -226,6 +226,13 @@ def test_every_log_prefix_is_of_a_known_rule():
         "infrastructure/untracked",
         "infrastructure/isolated",
         "infrastructure/spoofed-address",
+        "infrastructure/unknown-pod",
+        "infrastructure/link-local",
+        "infrastructure/broadcast",
+        "infrastructure/router-message",
+        "infrastructure/icmp-error",
+        "infrastructure/no-connection",
+        "infrastructure/unjudged",
     }
 
 

@@ -88,7 +88,7 @@ def _by_rule(rule: int, pair: Callable[[int], _Pair]) -> tuple[_Pair, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Talks:
-    """Who talks to whom: pods of this node to others and others to them, at random, each packet from another port."""
+    """Who talks to whom: pods of this node to each other and to others, at random, each packet from another port."""
 
     zones: int
     addresses: int
@@ -100,7 +100,7 @@ class _Talks:
         for number in range(self.conversations):
             (one, other), port = choose(chance)
             if number % 2:
-                talks.append((self._pod(one, chance), _own(other, chance.choice(OWN_SERVERS)), port))
+                talks.append((_own(one, chance.choice(OWN_CLIENTS)), _own(other, chance.choice(OWN_SERVERS)), port))
             else:
                 talks.append((_own(one, chance.choice(OWN_CLIENTS)), self._pod(other, chance), port))
         sides = (talks[number % len(talks)] for number in range(PACKETS))

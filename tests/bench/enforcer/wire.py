@@ -76,7 +76,7 @@ class Wire:
 
     def enforce(self, policy: Policy, held: dict[IPAddress, Holder]) -> None:
         with self.node.inside():
-            reconciler = Reconciler("n1")
+            reconciler = Reconciler("n1", uplinks=("sink",))  # other nodes are behind it
             self.leave.callback(reconciler.stop)
             applied = reconciler.apply(policy, scale.feed(held), NOW)
         if applied.problems:

@@ -1,0 +1,80 @@
+"""Signs that what pods send passes by netfilter, where no rule of ours sees it: other data planes on this node.
+
+It looks at links, queueing disciplines and ingress chains, and changes nothing. `enforcer.service` asks through
+`enforcer.assembly`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from socket import socket
+
+from enforcer.errors import KernelError
+from enforcer.kernel.uplinks import Link, links_of
+from enforcer.wire.messages import DUMP, NFTABLES, REQUEST, attributes, message, netfilter
+from enforcer.wire.netlink import NETFILTER, ROUTE, answers, open_socket
+
+_GET_DISCIPLINE, _NEW_DISCIPLINE, _DISCIPLINE_HEADER, _DISCIPLINE_KIND = 38, 36, 20, 1
+_GET_CHAIN, _NETDEV, _TABLE, _HOOK, _DEVICE, _DEVICES, _DEVICE_NAME = NFTABLES << 8 | 4, 5, 1, 4, 3, 4, 1
+_AT_INGRESS = frozenset(("clsact", "ingress"))
+_NAMES = {"cilium_host": "Cilium", "cilium_net": "Cilium", "ovs-system": "Open vSwitch", "antrea-gw0": "Antrea"}
+_KINDS = {"openvswitch": "Open vSwitch", "ipvlan": "ipvlan", "macvlan": "macvlan", "macvtap": "macvlan"}
+
+
+def problems(uplinks: Iterable[str]) -> list[str]:
+    """Of the links that lead to pods. Raises nothing: what can't be found out is no problem."""
+    try:
+        with closing(open_socket(ROUTE)) as routes, closing(open_socket(NETFILTER)) as tables:
+            links = list(links_of(routes))
+            return sorted(_problems(links, dict(_disciplines(routes)), set(_ingress(tables)), frozenset(uplinks)))
+    except (KernelError, OSError):
+        return []
+
+
+def _problems(
+    links: list[Link], disciplines: dict[int, str], ingress: set[str], uplinks: frozenset[str]
+) -> Iterator[str]:
+    """One for each kind of sign."""
+    names = {link.name for link in links}
+    planes = {plane for name, plane in _NAMES.items() if name in names}
+    planes |= {_KINDS[link.kind] for link in links if link.kind in _KINDS and link.name not in uplinks}
+    for plane in sorted(planes):
+        yield f"{plane} is on this node: what it takes from pods itself comes to no rule, and may not be enforced"
+    to_pods = [link for link in links if link.kind == "veth" and link.name not in uplinks]
+    for what, found in (
+        ("a program or filter at the ingress (tc)", [link.name for link in to_pods if link.index in disciplines]),
+        ("a chain of nftables at the ingress (netdev)", [link.name for link in to_pods if link.name in ingress]),
+    ):
+        if found:
+            yield (
+                f"{len(found)} links of pods (such as {min(found)}) have {what}: what that sends on comes to no rule, "
+                "and may not be enforced"
+            )
+
+
+def _disciplines(channel: socket) -> Iterator[tuple[int, str]]:
+    channel.send(message(_GET_DISCIPLINE, REQUEST | DUMP, 1, bytes(_DISCIPLINE_HEADER)))
+    for answer in answers(channel):
+        if answer.done:
+            return
+        kind = attributes(answer.body, _DISCIPLINE_HEADER).get(_DISCIPLINE_KIND, b"").rstrip(b"\0").decode()
+        if answer.kind == _NEW_DISCIPLINE and kind in _AT_INGRESS:
+            yield int.from_bytes(answer.body[4:8], "little"), kind
+
+
+def _ingress(channel: socket) -> Iterator[str]:
+    """The links that have a chain at their ingress."""
+    channel.send(netfilter(_GET_CHAIN, REQUEST | DUMP, 1, _NETDEV, 0))
+    for answer in answers(channel):
+        if answer.done:
+            return
+        hook = attributes(attributes(answer.body).get(_HOOK, b""), 0)
+        if _DEVICE in hook:
+            yield hook[_DEVICE].rstrip(b"\0").decode()
+        devices = hook.get(_DEVICES, b"")
+        at = 0
+        while at + 4 <= len(devices):
+            length = max(4, int.from_bytes(devices[at : at + 2], "little"))
+            yield devices[at + 4 : at + length].rstrip(b"\0").decode()
+            at += (length + 3) & ~3
