@@ -1,7 +1,7 @@
 """Following one kind in a cluster: listed once, then watched, and resumed where it broke off.
 
-Listed again is what has expired (410), what was silent for a whole watch, where versions went back, as in an etcd that
-was restored from a backup, and now and then all the same. It yields changes and keeps none; trouble is waited out and
+Listed again is what has expired (410), where versions went back, as in an etcd that was restored from a backup, and now
+and then all the same. It yields changes and keeps none; trouble is waited out and
 told once. Whoever folds the changes calls it.
 """
 

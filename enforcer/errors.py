@@ -73,7 +73,7 @@ class ClusterMissingError(ClusterRefusedError):
 
 
 class ExpiredError(ClusterError):
-    """410, or a watch that says nothing: the changes since that resource version can't be had."""
+    """410: the changes since that resource version can't be had."""
 
 
 class TooLongError(ClusterError):

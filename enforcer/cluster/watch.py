@@ -31,7 +31,8 @@ PAGE_BYTES, LONGEST = 4 * 2**20, 32 * 2**20
 _LONG = frozenset({Kind.SLICES, Kind.CHUNKS, Kind.SETS})
 WATCH_SECONDS = (240, 480)
 _GRACE_SECONDS = 30
-# A bookmark comes every minute: where nothing comes for so long, the connection is dead, whatever it looks like.
+# Bookmarks come every minute, but none of kinds of which nothing has changed since the API server began: after so much
+# silence the connection may be dead, whatever it looks like.
 SILENCE_SECONDS = 90
 # Whatever was missed for a reason that nobody thought of is known again after so long.
 LIST_AGAIN_SECONDS = (6 * 3600, 12 * 3600)
@@ -87,8 +88,8 @@ class Cluster:
     async def changes(self, kind: Kind, heard: Callable[[], None] = lambda: None) -> AsyncIterator[Change]:
         """The whole list, then every change, for ever. Trouble is waited out, and told once for each kind of it.
 
-        Listed again is what has expired, what was silent for a whole watch, where versions went back, and now and then
-        all the same. `heard` is called whenever the API server has answered for this kind, changes or not.
+        Listed again is what has expired, where versions went back, and now and then all the same. `heard` is called
+        whenever the API server has answered for this kind, changes or not.
         """
         place = _Place()
         while True:
@@ -115,8 +116,11 @@ class Cluster:
 
     async def _follow(self, kind: Kind, place: _Place) -> AsyncGenerator[Change | None]:
         """From where it was left until the API server ends it; None is a sign of life."""
-        if place.version is not None and await self._is_void(kind, place, place.version):
-            place.version = None
+        if place.version is not None:
+            if await self._is_void(kind, place, place.version):
+                place.version = None
+            else:
+                yield None
         if place.version is None:
             async with aclosing(self._pages(kind)) as pages:
                 async for page, version in pages:  # noqa: B007 - the last one is watched from
@@ -184,30 +188,28 @@ class Cluster:
             "resourceVersion": version,
             "timeoutSeconds": str(seconds),
         }
-        began, alive = time.monotonic(), False
+        began = time.monotonic()
         whole, silence = seconds + _GRACE_SECONDS, min(SILENCE_SECONDS, seconds + _GRACE_SECONDS)
         request = Request("GET", kind.value, query, seconds=whole, silence=silence)
         async with self._answer(request) as response:
             try:
                 async for line in _lines(response.content):
-                    event, alive = _parsed(line, kind), True
+                    event = _parsed(line, kind)
                     found: str = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] in _TYPES:
                         yield Changed(kind, event["object"], gone=_TYPES[event["type"]]), found
                     else:
                         yield None, found
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                if isinstance(error, TimeoutError) and not alive:
-                    raise ExpiredError(f"the watch of {kind.name.lower()} said nothing at all") from error
+            except TimeoutError:
+                place.failures = 0  # nothing may have happened: it is looked at, and watched from there on
+            except (aiohttp.ClientError, OSError) as error:
                 raise ClusterError(
                     f"the watch of {kind.name.lower()} broke off: {error or type(error).__name__}"
                 ) from error
             finally:
                 _drop(response)
-        if time.monotonic() - began < seconds - 1:
-            place.doubtful = True  # ended before its time: the API server may be another one when it is back
-        elif not alive:
-            raise ExpiredError(f"the watch of {kind.name.lower()} said nothing at all")
+        # before its time, the API server may be another one when it is back
+        place.doubtful = time.monotonic() - began < seconds - 1
 
     async def report(self, node: str, status: Json) -> None:
         """Write this node's NodeState, making it where it isn't there yet."""

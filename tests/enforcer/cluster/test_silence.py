@@ -66,8 +66,8 @@ def test_a_connection_that_dies_in_silence_is_left_and_nothing_is_missed(server,
     asyncio.run(run())
 
 
-def test_a_watch_without_any_sign_of_life_is_listed_again(server, monkeypatch):
-    """What a watch does that begins above every version that there is."""
+def test_a_watch_without_any_sign_of_life_is_looked_into_and_not_listed_again(server, monkeypatch):
+    """Of a kind of which nothing changes the API server may say nothing at all."""
     monkeypatch.setattr("enforcer.cluster.watch.SILENCE_SECONDS", 0.3)
 
     async def run():
@@ -75,7 +75,10 @@ def test_a_watch_without_any_sign_of_life_is_listed_again(server, monkeypatch):
             await eventually(lambda: "web-1" in names(view))
             server.habits.bookmark_seconds = 3600
             server.close_watches()
-            await eventually(lambda: whole_lists(server) >= 2)
+            await eventually(lambda: sum(each.query.get("limit") == "1" for each in server.seen) >= 4)
+            assert whole_lists(server) == 1
+            world.add_pod(server, world.pod("late", "10.1.0.31", "web"))
+            await eventually(lambda: "late" in names(view))
 
     asyncio.run(run())
 
