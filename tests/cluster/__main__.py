@@ -5,6 +5,7 @@ import time
 
 from tests.apiserver.gobuild import GoBuildError
 from tests.apiserver.programs import RealKubeError, Unavailable, binaries
+from tests.chart.programs import program
 from tests.cluster import image, machine
 from tests.cluster.programs import build
 
@@ -21,6 +22,7 @@ def main(arguments):
         parts = build()
         while part := took(lambda: next(parts, None), "the next part"):
             print(f"  {', '.join(part.build.programs)}, in {part.folder}", flush=True)
+        took(build_helm, "Helm 4")
         took(image.dependencies, "Python and the pinned requirements as an image's layer")
     except (GoBuildError, RealKubeError) as error:
         print(f"no cluster: {error}", file=sys.stderr)
@@ -41,6 +43,13 @@ def build_server():
     if isinstance(server, Unavailable):
         raise RealKubeError(server.reason)
     return server
+
+
+def build_helm():
+    found = program("helm4")
+    if isinstance(found, Unavailable):
+        raise RealKubeError(found.reason)
+    return found
 
 
 if __name__ == "__main__":

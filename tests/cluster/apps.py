@@ -31,6 +31,7 @@ async def main(port):
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
+    await asyncio.sleep(3)  # as long as others may still be sent here
 asyncio.run(main(int(sys.argv[1])))
 """
 
@@ -92,8 +93,8 @@ def _pod(app: str, *, host_network: bool, host_port: int | None) -> dict[str, An
         "image": PRODUCT_IMAGE,
         "command": ["python3", "-I", "-S", "-c", SERVER, str(port)],
         "env": [{"name": "ADDRESSES", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}],
-        "readinessProbe": {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1},
-        "livenessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 2, "failureThreshold": 5},
+        "readinessProbe": {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1, "timeoutSeconds": 3},
+        "livenessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 2, "timeoutSeconds": 3},
         "resources": {"requests": {"cpu": "5m"}},
     }
     if host_port:
@@ -102,7 +103,7 @@ def _pod(app: str, *, host_network: bool, host_port: int | None) -> dict[str, An
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "hostNetwork": host_network,
-        "terminationGracePeriodSeconds": 2,
+        "terminationGracePeriodSeconds": 5,
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,

@@ -76,7 +76,7 @@ class Cluster:
         self.apply(*(system.node(node.plan) for node in self.nodes.values()), *system.coredns())
         self.timings["images"] = images.result() - clock
         self._start_nodes(workers)
-        self.wait(self._ready, "both nodes and CoreDNS are ready", READY_SECONDS)
+        self.wait_ready()
         self.timings["ready"] = time.monotonic() - clock
 
     def prepare(self) -> ClusterAuthority:
@@ -146,6 +146,9 @@ class Cluster:
         for node in self.nodes.values():
             node.start_kubelet()
 
+    def wait_ready(self) -> None:
+        self.wait(self._ready, "both nodes and CoreDNS are ready", READY_SECONDS)
+
     def _ready(self) -> bool:
         nodes = self.objects("nodes")
         dns = self.object("deployments", "coredns", "kube-system")
@@ -156,6 +159,28 @@ class Cluster:
             if condition["type"] == "Ready"
         ]
         return ready == ["True"] * len(NODES) and dns.get("status", {}).get("readyReplicas") == len(NODES)
+
+    # -- looking at a node
+
+    def restarts(self, node: str) -> dict[str, int]:
+        """How often the containers of each of its running pods were started again, by the pod's uid; -1: not ready."""
+        counted = {}
+        for pod in self.objects("pods"):
+            statuses = pod["status"].get("containerStatuses", [])
+            if pod["spec"].get("nodeName") == node:
+                ready = bool(statuses) and all(status["ready"] for status in statuses)
+                counted[pod["metadata"]["uid"]] = sum(each["restartCount"] for each in statuses) if ready else -1
+        return counted
+
+    def unhealthy(self, node: str, since: str) -> list[str]:
+        """What a node's kubelet said of failed probes since a time, as `2026-11-28T12:00:00Z`."""
+        return [
+            event["message"]
+            for event in self.objects("events")
+            if event["reason"] == "Unhealthy"
+            and node in {event.get("reportingInstance"), event.get("source", {}).get("host")}
+            and (event.get("lastTimestamp") or "") >= since
+        ]
 
     # -- the API
 

@@ -6,10 +6,11 @@ import pytest
 
 from tests.apiserver.programs import Unavailable
 from tests.cluster import machine
-from tests.cluster.apps import everything
+from tests.cluster.apps import NAMESPACES, everything
 from tests.cluster.cluster import Cluster
 from tests.cluster.installation import Installation
-from tests.cluster.policy import configuration
+from tests.cluster.matrix import Matrix
+from tests.cluster.policy import configuration, meaning
 from tests.cluster.programs import programs
 
 TIMINGS = pytest.StashKey[dict[str, float]]()
@@ -45,6 +46,29 @@ def installation(apps):
 def installed(installation):
     """The product in force with its usual settings, whatever an earlier test did to it."""
     installation.install()
+    return installation
+
+
+@pytest.fixture
+def matrix(installation, tmp_path):
+    """Every connection of this moment by the usual configuration, `matrix()`; its pods' namespaces are closed at the end."""
+    made = []
+
+    def of_now():
+        file = tmp_path / "panorama.xml"
+        file.write_text(configuration())
+        made.append(Matrix.of(installation.cluster, meaning(installation.bridge, file), NAMESPACES))
+        return made[-1]
+
+    yield of_now
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def absent(installation):
+    """The product is nowhere, neither in the API nor in a kernel."""
+    installation.uninstall()
     return installation
 
 

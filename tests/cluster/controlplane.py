@@ -75,7 +75,17 @@ class ControlPlane:
 
     def try_kubectl(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         cache = f"--cache-dir={self.folder / 'kubectl-cache'}"
-        command = [str(self._programs.kubectl), f"--kubeconfig={self.kubeconfig}", cache, *arguments]
+        return self.run([str(self._programs.kubectl), f"--kubeconfig={self.kubeconfig}", cache, *arguments], stdin)
+
+    def require(self, command: Sequence[str]) -> str:
+        """Run what must succeed, and return what it printed. Raises ClusterError."""
+        done = self.run(command)
+        if done.returncode:
+            raise ClusterError(f"{' '.join(command)} failed: {done.stderr.strip()[-3000:]}")
+        return done.stdout
+
+    def run(self, command: Sequence[str], stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run to the end on the administrator's machine. The exit code is the caller's to judge."""
         with self.netns.inside():
             return subprocess.run(
                 command,

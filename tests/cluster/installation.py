@@ -75,7 +75,8 @@ class Installation:
     def install(self) -> None:
         """Everything, first observed and then enforced on every node. What is there already stays."""
         self.bridge, self.enforcer = dict(BRIDGE), dict(ENFORCER)
-        if not self.in_sync():
+        programs = self.cluster.control.try_kubectl("get", "-n", ENFORCER_NAMESPACE, "daemonset/zone-enforcer")
+        if programs.returncode or not self.in_sync():
             self.apply_kinds()
             self.set_mode("observe")
         self.set_mode("enforce")
@@ -92,15 +93,20 @@ class Installation:
         self.cluster.kubectl("apply", "-f", str(ROOT / "config" / "crd"))
         self.cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
         self.cluster.kubectl("apply", "-f", str(self.folder / "deploy" / "namespace.yaml"))
-        secrets = self.folder / "secrets"
-        siem = (f"token={secrets / 'token'}", f"ca.pem={secrets / 'siem-ca.pem'}")
-        for namespace, name, files in (
-            (NAMESPACE, "zonebridge-panorama", (f"api-key={secrets / 'api-key'}", f"ca.pem={secrets / 'ca.pem'}")),
-            (NAMESPACE, "zonebridge-siem", siem),
-            (ENFORCER_NAMESPACE, "zone-enforcer-siem", siem),
-        ):
+        for namespace in (NAMESPACE, ENFORCER_NAMESPACE):
+            self.apply_secrets(namespace)
+
+    def apply_secrets(self, namespace: str) -> None:
+        """What only the platform team has: Panorama's key, the SIEM's token, and whom to trust."""
+        folder = self.folder / "secrets"
+        siem = {"token": folder / "token", "ca.pem": folder / "siem-ca.pem"}
+        of_bridge = {
+            "zonebridge-panorama": {"api-key": folder / "api-key", "ca.pem": folder / "ca.pem"},
+            "zonebridge-siem": siem,
+        }
+        for name, files in (of_bridge if namespace == NAMESPACE else {"zone-enforcer-siem": siem}).items():
             command = ["create", "secret", "generic", name, "-n", namespace, "--dry-run=client", "-o", "yaml"]
-            secret = self.cluster.kubectl(*command, *(f"--from-file={file}" for file in files))
+            secret = self.cluster.kubectl(*command, *(f"--from-file={key}={file}" for key, file in files.items()))
             self.cluster.kubectl("apply", "-f", "-", stdin=secret)
 
     def apply(self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True) -> None:
@@ -158,6 +164,15 @@ class Installation:
         states = [self.state(name) for name in self.cluster.nodes] if wanted[0] else [{}]
         return all((state.get("revision"), state.get("mode")) == wanted for state in states)
 
+    def wait_revision(self, at_least: int, seconds: float = 60) -> int:
+        """The target revision, once it is this one or a later one."""
+        self.cluster.wait(lambda: self.revision() >= at_least, f"revision {at_least}", seconds)
+        return self.revision()
+
+    def wait_enforcers(self, seconds: float = 90) -> None:
+        """Until the enforcer of every node has said what it does."""
+        self.cluster.wait(lambda: all(map(self.state, self.cluster.nodes)), "every node's state is told", seconds)
+
     def wait_rolled_out(self, seconds: float = 120) -> None:
         """Until every pod of ours is the one that was asked for last, and ready."""
         for namespace, workload in (
@@ -168,6 +183,14 @@ class Installation:
 
     def wait_in_sync(self, seconds: float = 90.0) -> float:
         return self.cluster.wait(self.in_sync, "the tier is in force on every node", seconds)
+
+    def bridge_pods(self) -> list[dict[str, Any]]:
+        return self.cluster.objects("pods", NAMESPACE, "app.kubernetes.io/name=zonebridge")
+
+    def restarts(self, node: str) -> int:
+        """How often the enforcer of a node was started again in its pod."""
+        statuses = self.enforcer_pod(node)["status"]["containerStatuses"]
+        return sum(int(status["restartCount"]) for status in statuses if status["ready"])
 
     def enforcer_pod(self, node: str) -> dict[str, Any]:
         """The enforcer's pod on a node."""

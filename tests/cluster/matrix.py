@@ -274,10 +274,19 @@ def _pod_end(cluster: Cluster, policy: Policy, pod: dict[str, Any], allowed: fro
 
 
 def disagreements(connections: Sequence[Connection], timeout: float = 1.0) -> list[str]:
-    """What was measured otherwise than the policy says, in words."""
+    """What was measured otherwise than the policy says, in words.
+
+    An answer that was missing is waited for once more, with less at a time: a program may be slow on a busy machine.
+    """
+    wrong = _disagreeing(connections, timeout)
+    missing = [each for each, outcome in wrong if outcome is Outcome.TIMEOUT]
+    wrong = [pair for pair in wrong if pair[1] is not Outcome.TIMEOUT] + _disagreeing(missing, 3 * timeout)
+    return [f"{each} was {outcome}, not {' or '.join(sorted(each.expected))}" for each, outcome in wrong]
+
+
+def _disagreeing(connections: Sequence[Connection], timeout: float) -> list[tuple[Connection, Outcome]]:
     probes = [Probe(each.source, each.ip, each.port, each.protocol) for each in connections]
+    outcomes = measure(probes, timeout)
     return [
-        f"{each} was {outcome}, not {' or '.join(sorted(each.expected))}"
-        for each, outcome in zip(connections, measure(probes, timeout), strict=True)
-        if outcome not in each.expected
+        (each, outcome) for each, outcome in zip(connections, outcomes, strict=True) if outcome not in each.expected
     ]

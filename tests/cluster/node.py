@@ -129,6 +129,15 @@ class Node:
     def start_proxy(self) -> None:
         self.spawn("kube-proxy", [str(self._programs.proxy), f"--config={self.folder / 'proxy.yaml'}"])
 
+    def restore(self, image: str) -> None:
+        """What the unit zone-enforcer-restore does before the kubelet, from the enforcers' own image."""
+        state = "type=bind,src=/var/lib/zonebridge,dst=/var/lib/zonebridge,options=rbind:ro"
+        options = ["--rm", "--net-host", "--cap-add", "CAP_NET_ADMIN", "--mount", state]
+        command = ["zone-enforcer", "restore", "--state-dir", "/var/lib/zonebridge"]
+        path = f"PATH={':'.join(map(str, self._programs.folders))}:/usr/sbin:/usr/bin"
+        ctr = ["/usr/bin/env", path, str(self._programs.ctr), "-n", "k8s.io", "run"]
+        self.require([*ctr, *options, image, "zone-enforcer-restore", *command])
+
     def spawn(self, name: str, command: Sequence[str]) -> None:
         """Start a program in the node and go on; it ends with the node."""
         with self.log(name).open("ab") as log:
@@ -165,6 +174,15 @@ class Node:
 
     def log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"
+
+    def pod_processes(self, uid: str, word: str) -> list[int]:
+        """A pod's processes with this word in their command, as this machine numbers them."""
+        found = []
+        for pid in self.cgroups.processes_of(f"pod{uid}"):
+            with suppress(OSError):
+                if word in Path(f"/proc/{pid}/cmdline").read_text():
+                    found.append(pid)
+        return found
 
     def pod_netns(self, uid: str, name: str) -> Netns:
         """The network namespace of a pod's containers. The caller closes it."""

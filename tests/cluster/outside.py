@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from mocks.lab import Listener, Netns, wiring
 from mocks.lab.background import Background
@@ -54,6 +55,15 @@ class Outside:
         for kind, handle in ((socket.SOCK_STREAM, echo), (socket.SOCK_DGRAM, None)):
             listener = Listener(background, bind(self.netns, SERVER_PORT, kind), handle)
             self._stack.callback(listener.close)
+
+    def commit(self, configuration: str) -> None:
+        """Panorama's administrator loads another configuration and commits it."""
+        self.panorama.set_candidate(configuration)
+        self.panorama.commit()
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the SIEM has received, oldest first."""
+        return [each.event for each in self.siem.hec.events if isinstance(each.event, dict)]
 
     def stop(self) -> None:
         self._stack.close()
