@@ -56,8 +56,8 @@ def chains(
     from_pod, to_pod = f"iifname != @{UPLINKS} jump {FROM_POD}", f"oifname != @{UPLINKS} jump {TO_POD}"
     made = {
         "forward": Chain(
-            (*known, *whose, from_pod, PICKED_UP, *_by_address(infrastructure, sets_, BY_ADDRESS)),
-            (*quick, said(to_pod), *_others()),
+            (*known, *whose, *links.ahead(), PICKED_UP, *_by_address(infrastructure, sets_, BY_ADDRESS)),
+            (*quick, said(from_pod), said(to_pod), *_others()),
             hook=_hook("forward"),
         ),
         "input": Chain(
@@ -103,7 +103,7 @@ def chains(
         STAMP: Chain(stamp(options.marks, options.marks.first(PHASES[0]))),
     }
     for family in Family:
-        made[family.named(BY_ADDRESS)] = Chain((to_pod, f"goto {family.named('infrastructure')}"))
+        made[family.named(BY_ADDRESS)] = Chain((from_pod, to_pod, f"goto {family.named('infrastructure')}"))
     return made | links.chains(terminals) | {name: Chain(raw=rules) for name, rules in raw_chains().items()}
 
 

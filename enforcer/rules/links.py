@@ -70,8 +70,16 @@ def sets(uplinks: Iterable[str], link_local: AddressSet) -> dict[str, NamedSet]:
 def whose(terminals: Terminals) -> Iterator[str]:
     """The address of a pod of this node comes from where that pod is, by whatever link."""
     for family in Family:
-        local = f"{family.value.header} saddr @{family.named(LOCAL)}"
-        yield f"{local} fib saddr . iif oif missing goto {terminals.chain(SPOOFED)}"
+        saddr, local = f"{family.value.header} saddr", family.named(LOCAL)
+        yield f"{saddr} @{local} fib saddr . iif oif missing goto {terminals.chain(SPOOFED)}"
+
+
+def ahead() -> Iterator[str]:
+    """What must be asked before two known ends are enough: a source that is none of a pod's here, and errors."""
+    for family in Family:
+        saddr, local, icmp = f"{family.value.header} saddr", family.named(LOCAL), _WORDS[family].icmp
+        yield f"{saddr} != @{local} iifname != @{UPLINKS} jump {family.named(FROM_POD)}"
+        yield f"meta l4proto {icmp} iifname != @{UPLINKS} jump {family.named('icmp-of-pod')}"
 
 
 def chains(terminals: Terminals) -> dict[str, Chain]:
