@@ -31,12 +31,13 @@ from enforcer.rules.terminals import (
 )
 from enforcer.wire.assemble import assemble
 from enforcer.wire.messages import RawRule
-from zones.policy import ANYONE, InfrastructureRule, Verdict
+from zones.policy import ANY_TRAFFIC, ANYONE, InfrastructureRule, Verdict
 
 # Before the hooks that network plug-ins filter in (0), after destination NAT (-100). On input after IPVS (98), which
 # takes Service traffic away there before its real end is known.
 _BEFORE_PLUGINS, _AFTER_IPVS = -5, 99
 TO_NODE, BY_ADDRESS = "to-node", "by-address"
+_WHOEVER = ANYONE, ANY_TRAFFIC
 _LIVE_SIZE = 4  # a fixed size makes the kernel take its quickest kind of set
 
 
@@ -54,6 +55,7 @@ def chains(
     by_packet = tuple(f"meta nfproto {f.value.protocol} jump {f.named('stateless')}" for f in Family)
     quick = tuple(dispatch.between_pods(family) for family in Family) if _known_by_ends(infrastructure) else ()
     from_pod, to_pod = f"iifname != @{UPLINKS} jump {FROM_POD}", f"oifname != @{UPLINKS} jump {TO_POD}"
+    to_own_pods, their_answers = _probes(infrastructure, terminals)
     made = {
         "forward": Chain(
             (*known, *whose, *links.ahead(), PICKED_UP, *_by_address(infrastructure, sets_, BY_ADDRESS)),
@@ -67,6 +69,7 @@ def chains(
                 *links.DISCOVERY_OF_ADDRESSES,
                 *whose,
                 from_pod,
+                *their_answers,
                 "ct state untracked jump local-dns",
                 *_by_another_address(),
                 "goto police",
@@ -81,6 +84,7 @@ def chains(
                 "tcp flags & rst == rst accept",
                 "icmp type destination-unreachable accept",
                 "icmpv6 type destination-unreachable accept",
+                *to_own_pods,
                 "ct state untracked jump local-dns-answers",
                 "goto police",
             ),
@@ -127,6 +131,21 @@ def _by_address(infrastructure: Sequence[InfrastructureRule], sets_: Sets, chain
         for rule in infrastructure:
             for condition in matching.by_address_alone(rule, family, sets_):
                 yield f"{condition} goto {family.named(chain)}"
+
+
+def _probes(
+    infrastructure: Iterable[InfrastructureRule], terminals: Terminals
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What this node begins towards a pod's link, and the answers, by the rule that lets a node reach its own pods.
+
+    The kubelet probes a pod before the API server, and so anybody else, knows its address: only its link tells.
+    """
+    rules = [rule for rule in infrastructure if rule.serves_isolated and (rule.destination, rule.traffic) == _WHOEVER]
+    chosen = [terminals.chain((rule.origin, Verdict.ALLOW, rule.log)) for rule in rules[:1]]
+    return (
+        tuple(f"oifname != @{UPLINKS} ct direction original goto {chain}" for chain in chosen),
+        tuple(f"iifname != @{UPLINKS} ct direction reply goto {chain}" for chain in chosen),
+    )
 
 
 def _by_another_address() -> Iterator[str]:

@@ -9,6 +9,7 @@ from itertools import count
 
 import pytest
 
+from enforcer.rules.generations import Marks
 from enforcer.rules.ruleset import lockdown
 from enforcer.wire import nflog
 from mocks.lab import Lab, Outcome, Probe, measure, unavailable
@@ -138,6 +139,19 @@ def test_after_a_restart_of_the_node_its_pods_are_closed_with_or_without_pod_cid
         for source, target in (("p2", "outside"), ("p2", "p0"), ("outside", "p2"), ("p0", "n1")):
             assert tried(world, source, target) == CLOSED
             assert {rule for rule, *_ in told(applied)} == {UNKNOWN}
+
+
+@pytest.mark.parametrize("marks", [OPTIONS.marks, Marks(0)], ids=["marked", "unmarked"])
+@pytest.mark.parametrize("told_of", [lambda inventory: inventory, without_pod_cidrs])
+def test_a_node_probes_the_pods_behind_its_links_before_anybody_knows_them(world, told, told_of, marks):
+    """The kubelet probes a pod before its address has got to the API server."""
+    inventory = told_of(known(world, "p0", "p2", "q0"))
+    with world.enforcing(replace(OPTIONS, marks=marks)) as node:
+        applied = node.enforce(policy(), inventory)
+        assert tried(world, "n1", "p4", 20) == OPEN
+        assert told(applied) == set()
+        for source, target in (("p4", "n1"), ("n2", "p4"), ("p0", "p4")):
+            assert tried(world, source, target) == CLOSED, (source, target)
 
 
 def test_a_named_network_within_the_pods_network_keeps_its_zone(world):
