@@ -125,10 +125,10 @@ class Bridge:
         await run_until(stop, [self.work], self._interval, self.metrics)
 
     def _counting(self, get):
-        async def counted(path, what, query=None):
+        async def counted(path, what, query=None, *more):
             if query is not None and "limit" in query:
                 self.listed.append(path)
-            return await get(path, what, query)
+            return await get(path, what, query, *more)
 
         return counted
 
