@@ -30,12 +30,8 @@ def sets() -> dict[str, NamedSet]:
     return made
 
 
-def rules(options: Options, beyond: str) -> tuple[str, ...]:
-    """Returns within the limit. `beyond`: what becomes of a packet that is not logged."""
-    return (*_rules(options), beyond)
-
-
-def _rules(options: Options) -> Iterator[str]:
+def rules(options: Options) -> Iterator[str]:
+    """These return within the limit; what becomes of a packet that is not logged comes behind."""
     one = f"limit rate {options.log_rate}/second burst {options.log_burst} packets"
     all_ = f"limit rate {options.log_rate * _TOGETHER}/second burst {options.log_burst * _TOGETHER} packets"
     for family in Family:

@@ -133,7 +133,10 @@ class Terminals:
         if not self.options.log_rate:
             return ""
         name = f"log-limit-{end.removeprefix('goto ')}"
-        self.chains[name] = Chain(logrates.rules(self.options, f'counter name "{UNLOGGED}" {end}'))
+        # The kernel follows at most 16 chains: from here, one less than by way of `accepted`.
+        ends = (f"jump {STAMP}", "accept") if end == f"goto {ACCEPTED}" else (end,)
+        beyond = f'counter name "{UNLOGGED}" {ends[0]}', *ends[1:]
+        self.chains[name] = Chain((*logrates.rules(self.options), *beyond))
         return f"jump {name} "
 
     def _conclusion(self, terminal: Terminal) -> str:

@@ -177,11 +177,13 @@ def test_a_refused_load_keeps_the_last_good_rules_and_says_why(world, reconciler
     assert (recovered.revision, recovered.problems, recovered.drift) == (2, (), None)
 
 
-def test_a_second_agent_on_the_node_is_refused_and_the_next_one_is_not(world, reconciler):
-    with pytest.raises(LockedError, match="another zone-enforcer"):
-        Reconciler("n1")
-    reconciler.stop()
-    Reconciler("n1").stop()
+def test_a_second_agent_on_the_node_is_refused_and_the_next_one_is_not(world):
+    with world.inside():
+        first = Reconciler("n1")
+        with pytest.raises(LockedError, match="another zone-enforcer"):
+            Reconciler("n1")
+        first.stop()
+        Reconciler("n1").stop()
 
 
 def test_the_next_agent_takes_over_without_a_gap(world, inventory):
