@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree.ElementTree import parse
 
 import pytest
+import yaml
 
 from mocks.lab import Outcome, connect, unavailable
 from mocks.serving import Fault
@@ -182,8 +183,9 @@ def test_a_wrong_password_at_panorama_is_told_and_publishes_nothing(world):
 @pytest.mark.kernel
 def test_a_spool_that_cannot_be_written_is_told_at_the_start(world):
     settings = world.directory / "spool.yaml"
-    text = (world.directory / "zone-enforcer-node-1.yaml").read_text()
-    settings.write_text(text + "spool: {dir: /proc/nowhere}\n")
+    given = yaml.safe_load((world.directory / "zone-enforcer-node-1.yaml").read_text())
+    own = {"stateDir": str(world.directory / "nobodys-state"), "spool": {"dir": "/proc/nowhere"}}
+    settings.write_text(yaml.safe_dump(given | own))
     done = run("zone-enforcer", "run", "-c", str(settings))
     assert done.returncode == 2
     assert "/proc/nowhere" in done.stderr

@@ -12,7 +12,7 @@ with it. No sets, no caching: every name is looked up anew, every list is walked
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from tests.oracle.literals import UNRESOLVED, has_port, within
 from tests.oracle.names import Names, default_traffic, members, text
@@ -23,6 +23,8 @@ VERDICTS = {"allow": "allow", "deny": "deny", "drop": "deny"} | dict.fromkeys(
     ("reset-client", "reset-server", "reset-both"), "reset"
 )
 DEFAULTS = {"intrazone-default": "allow", "interzone-default": "deny"}
+OF_A_LINK = tuple(map(ip_network, ("169.254.0.0/16", "127.0.0.0/8", "fe80::/10", "::1/128")))
+FOR_MANY = tuple(map(ip_network, ("224.0.0.0/4", "255.255.255.255/32", "ff00::/8")))
 LISTS = ("from", "to", "source", "destination", "application", "service")
 ONLY_ANY = (
     "source-user", "category", "source-hip", "destination-hip", "hip-profiles",
@@ -113,6 +115,9 @@ class Naive:
 
     def decide(self, flow):
         """(verdict, origin, log), whatever the flow: the default rules match all that is left."""
+        closed = never(flow)
+        if closed is not None:
+            return "deny", (closed, "infrastructure", ""), (False, False, None)
         for rule, judgement in self.judged:
             if judgement.applied and self.matches(rule, flow, judgement.widened):
                 log = text(rule, "log-start") == "yes", text(rule, "log-end") != "no", text(rule, "log-setting") or None
@@ -402,6 +407,16 @@ def covers(traffic, flow):
         return (flow.protocol, flow.icmp_type) == traffic[1:]
     protocol, ports = traffic
     return flow.protocol == protocol and (ports is None or has_port(ports, flow.port))
+
+
+def never(flow):
+    """The rule for what no rule can open to a pod: addresses of a link or a machine alone, groups and everybody."""
+    if not (flow.source_workload or flow.destination_workload):
+        return None
+    source, destination = ip_address(flow.source), ip_address(flow.destination)
+    if any(address in network for address in (source, destination) for network in OF_A_LINK):
+        return "infrastructure/link-local"
+    return "infrastructure/broadcast" if any(destination in network for network in FOR_MANY) else None
 
 
 def plain(name):

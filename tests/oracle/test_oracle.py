@@ -18,7 +18,7 @@ from zones.policy import Verdict
 from zones.rules import Action, AddressObject, RuleType
 
 EXAMPLES = 10 * settings().max_examples  # 1,000; 20,000 in the long profile
-TRIES = 300  # cases in which a fault must show
+TRIES = 600  # cases in which a fault must show
 
 
 # Shrinking is `story`'s: a smaller seed is no smaller configuration.
