@@ -50,7 +50,7 @@ def try_out(stage, kind, verdict, infrastructure=()):
     probes, directory = scene.probes(kind), scene.world.directory(scene.inventory)
     ends = [directory.endpoint(ip_address(at), ZONING).zone for at in probes[0].seen[:2]]
     wanted = policy(ends, verdict, infrastructure)
-    expected = {probe.key: decide(wanted, flow_of(probe, directory, ZONING)) for probe in probes}
+    expected = {probe.key: decide(wanted, flow_of(probe, directory, wanted)) for probe in probes}
     applied = node.enforce(wanted, scene.inventory)
     settled = settled_for(expected, applied.ruleset.terminals, resets_arrive=scene.resets_arrive(kind))
     packets.run(probes, log, settled, seconds=30)

@@ -90,7 +90,7 @@ def test_real_packets_get_the_first_match_of_long_lists(world, seed, leaf):
     inventory = world.inventory(*(world.pod(name, "web") for name in PODS))
     probes = attempts(world, chance, PROBES)
     directory = world.directory(inventory)
-    expected = {probe.key: decide(wanted, flow_of(probe, directory, wanted.zoning)) for probe in probes}
+    expected = {probe.key: decide(wanted, flow_of(probe, directory, wanted)) for probe in probes}
     assert len({each.origin for each in expected.values()}) > 10
     with (
         mock.patch("enforcer.rules.ruleset.Forest", partial(Forest, leaf)),

@@ -14,7 +14,7 @@ from tests.enforcer import packets
 from tests.enforcer import world as worlds
 from zones.inventory import Stranger
 from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, SCTP, TCP, UDP, AddressSet, Ranges
-from zones.policy import Entry, InfrastructureRule, Peer, Policy, Traffic, Verdict, usual_infrastructure
+from zones.policy import ANYONE, Entry, InfrastructureRule, Peer, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType
 from zones.schedule import Absolute, Schedule, Weekly
 from zones.verdict import Flow, decide
@@ -149,11 +149,14 @@ def inventories(draw, world):
     return world.inventory(*pods)
 
 
-def flow_of(probe, directory, zoning):
+def flow_of(probe, directory, policy):
     _, source_ip, ip, _, port = probe.key
-    source, destination = (end_of(ip_address(at), directory, zoning) for at in (source_ip, ip))
+    source, destination = (end_of(ip_address(at), directory, policy.zoning) for at in (source_ip, ip))
     if source.node == "n1" and source.is_node:
-        destination = replace(destination, unknown=False)  # what the node itself sends isn't judged by link
+        # What the node itself sends isn't judged by link, but for whom it probes: those are this node's by their link.
+        probes = any(rule.serves_isolated and rule.destination == ANYONE for rule in policy.infrastructure)
+        node = "n1" if destination.unknown and probes else destination.node
+        destination = replace(destination, unknown=False, node=node)
     kind = packets.ECHO.get(probe.protocol)
     return Flow(source, destination, probe.protocol, port, probe.source_port or None, kind, worlds.NOW)
 
@@ -243,7 +246,7 @@ def test_real_packets_get_the_verdict_of_decide(world, record_property, capsys):
     def judge(policy, inventory, node, log, chance):
         probes = attempts(world, chance, PROBES)
         directory = inventory.directory()
-        expected = {probe.key: decide(policy, flow_of(probe, directory, policy.zoning)) for probe in probes}
+        expected = {probe.key: decide(policy, flow_of(probe, directory, policy)) for probe in probes}
         applied = node.enforce(policy, inventory)
         packets.run(probes, log, settled_for(expected, applied.ruleset.terminals), seconds=30)
         tally.add(expected.values())
