@@ -66,11 +66,16 @@ def make_switch(netns: Netns, place: Place, length: int, length6: int) -> None:
 
 
 def plug(netns: Netns, switch: Netns, index: int) -> None:
-    """Give a namespace an eth0 on the switch."""
+    """Give a namespace an eth0 on the switch.
+
+    Its MAC address follows from the index, as a machine's card keeps its own through a loss of power: with another one
+    its neighbours would send to nobody until they asked again (some 8 s).
+    """
     port = f"port{index}"
+    mac = f"02:00:00:00:{index >> 8:02x}:{index & 255:02x}"
     configure(
         switch,
-        f"link add {port} index {FIRST_INDEX + index} type veth peer name eth0 netns {netns.path}",
+        f"link add {port} index {FIRST_INDEX + index} type veth peer name eth0 address {mac} netns {netns.path}",
         f"link set {port} master {BRIDGE} up",
     )
     configure(netns, "link set eth0 up")
