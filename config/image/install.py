@@ -1,7 +1,8 @@
 """Installs the product into a folder, as images hold it: `python3 install.py TARGET WHEEL`. It needs pip alone.
 
 What runs has a read-only root, where Python can't keep what it compiles: everything is compiled here. The Kubernetes
-client is half of it all, so of that only the compiled files stay, without documentation (75 MB become 38).
+client is half of it all, so of that only the compiled files stay, without documentation (75 MB become 38). The commands
+in `bin` start the image's own interpreter, /usr/bin/python3, whatever ran this.
 """
 
 from __future__ import annotations
@@ -14,25 +15,43 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 
 HERE = Path(__file__).parent
+INTERPRETER = "/usr/bin/python3"
 SHRUNK = ("kubernetes", "pygments")
-NOT_NEEDED = ("certifi/tests", "websocket/tests")
+NOT_NEEDED = ("certifi/tests", "websocket/tests", "bin")
 
 
 def install(target: Path, wheel: Path) -> None:
     """The same bytes for the same wheel, pins and Python."""
+    install_requirements(target)
+    install_product(target, wheel)
+
+
+def install_requirements(target: Path) -> None:
+    """What requirements.lock pins: the part that changes seldom, which may be a layer of its own."""
     _pip(target, "--require-hashes", "-r", str(HERE / "requirements.lock"))
-    _pip(target, str(wheel))
-    for folder in NOT_NEEDED:
-        shutil.rmtree(target / folder, ignore_errors=True)
+    for path in NOT_NEEDED:
+        shutil.rmtree(target / path, ignore_errors=True)
     for package in SHRUNK:
         _shrink(target / package)
-    compileall.compile_dir(target, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, stripdir=target)
+    _compile(target)
+
+
+def install_product(target: Path, wheel: Path) -> None:
+    _pip(target, str(wheel))
+    for script in (target / "bin").iterdir():
+        _, _, body = script.read_text().partition("\n")
+        script.write_text(f"#!{INTERPRETER}\n{body}")
+    _compile(target)
 
 
 def _pip(target: Path, *arguments: str) -> None:
     options = ["--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps", "--upgrade", "--no-cache-dir"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), *arguments]
-    subprocess.run(command, check=True)  # noqa: S603 - pip of this interpreter
+    options += ["--root-user-action=ignore", "--target", str(target)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, *arguments], check=True)  # noqa: S603 - our pip
+
+
+def _compile(target: Path) -> None:
+    compileall.compile_dir(target, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, stripdir=target)
 
 
 def _shrink(package: Path) -> None:

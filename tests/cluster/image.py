@@ -1,12 +1,14 @@
 """The product's image without a registry, as an archive that `ctr images import` takes.
 
 Two layers: this machine's Python with the pinned requirements (kept in the user's cache), and the product's own wheel.
-The steps are a user's: `pip wheel`, `pip install --require-hashes` of what requirements.lock pins.
+What is installed, and how, is the Containerfile's: config/image/install.py. Only the base is another: this machine's
+interpreter where a user's image has its distribution's.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -18,27 +20,33 @@ import sysconfig
 import tarfile
 import tempfile
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-
-from packaging.requirements import Requirement
 
 from tests.apiserver.gobuild import cache_root
 
 ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "config" / "image"
 SITE = "opt/zonebridge"
-ENVIRONMENT = ("PATH=/usr/local/bin:/usr/bin:/bin", f"PYTHONPATH=/{SITE}", "PYTHONSAFEPATH=1")
+# Of the interpreter: what no service uses, and what it compiles for options that nobody gives.
 NOT_NEEDED = (
     "test",
+    "tests",
     "idlelib",
     "tkinter",
+    "_tkinter*",
+    "_test*",
     "turtledemo",
+    "pydoc_data",
     "ensurepip",
+    "distutils",
     "lib2to3",
     "config-*",
     "site-packages",
     "dist-packages",
+    "*.opt-?.pyc",
+    "*.a",
 )
 LOADED_BY_NAME = ("libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2")
 PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
@@ -77,7 +85,7 @@ class Image:
 def product(tag: str, folder: Path) -> Path:
     """The product's image, as an archive in this folder."""
     layers = dependencies(), _wheel(folder)
-    return Image(tag, layers, {"Env": list(ENVIRONMENT)}).write(folder / "zonebridge.image.tar")
+    return Image(tag, layers, {"Env": environment()}).write(folder / "zonebridge.image.tar")
 
 
 def program(path: Path, tag: str, folder: Path) -> Path:
@@ -94,39 +102,34 @@ def program(path: Path, tag: str, folder: Path) -> Path:
 
 def dependencies() -> Path:
     """The layer that is kept, made now where it isn't there yet."""
-    pins = requirements()
-    digest = hashlib.sha256(f"{pins}{sys.version}{Path(__file__).read_text()}".encode()).hexdigest()[:12]
+    recipe = "".join(path.read_text() for path in (Path(__file__), *sorted(RECIPE.iterdir())))
+    digest = hashlib.sha256(f"{recipe}{sys.version}".encode()).hexdigest()[:12]
     layer = cache_root() / "cluster" / f"image-{digest}.tar"
     if not layer.exists():
         layer.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=layer.parent, prefix=".image-") as folder:
             root = Path(folder) / "root"
             _lay_python(root)
-            _install(root, pins, Path(folder))
+            _installer().install_requirements(root / SITE)
             _lay_libraries(root)
             _pack(root, Path(folder) / "layer.tar").rename(layer)
     return layer
 
 
-def requirements() -> str:
-    """Those pins of requirements.lock that the product itself needs, with their hashes."""
-    wanted: set[str] = set()
-    ahead = ["zonebridge"]
-    while ahead:
-        for text in metadata.requires(ahead.pop()) or ():
-            needed = Requirement(text)
-            name = _normal(needed.name)
-            if name not in wanted and (needed.marker is None or needed.marker.evaluate({"extra": ""})):
-                wanted.add(name)
-                ahead.append(name)
-    pins = re.split(r"^(?=[A-Za-z0-9])", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
-    return "".join(pin for pin in pins if _normal(re.split(r"[=\[ ]", pin, maxsplit=1)[0]) in wanted)
+def environment() -> list[str]:
+    """What the Containerfile sets."""
+    (words,) = re.findall(r"^ENV (.+)$", (RECIPE / "Containerfile").read_text(), re.MULTILINE)
+    return str(words).split()
 
 
-def _install(root: Path, pins: str, folder: Path) -> None:
-    (folder / "requirements.txt").write_text(pins)
-    _pip("install", "--require-hashes", "--no-deps", "--target", root / SITE, "-r", folder / "requirements.txt")
-    shutil.rmtree(root / SITE / "bin", ignore_errors=True)
+def _installer() -> ModuleType:
+    """config/image/install.py, which is no module of ours: it runs where nothing of ours is installed."""
+    spec = importlib.util.spec_from_file_location("image_install", RECIPE / "install.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _lay_python(root: Path) -> None:
@@ -135,11 +138,12 @@ def _lay_python(root: Path) -> None:
     programs = root / "usr/local/bin"
     programs.mkdir(parents=True)
     shutil.copy2(Path(sys.executable).resolve(), programs / name)
-    (programs / "python3").symlink_to(name)
+    (root / "usr/bin").mkdir()
+    (root / "usr/bin/python3").symlink_to(f"../local/bin/{name}")
     shutil.copytree(
         sysconfig.get_path("stdlib"),
         root / "usr/local/lib" / name,
-        ignore=shutil.ignore_patterns(*NOT_NEEDED, "*.a"),
+        ignore=shutil.ignore_patterns(*NOT_NEEDED),
         symlinks=True,
     )
     zones = Path("/usr/share/zoneinfo")
@@ -152,7 +156,7 @@ def _lay_python(root: Path) -> None:
 
 def _lay_libraries(root: Path) -> None:
     """What the interpreter and its modules are linked with, where the linker looks for them."""
-    linked = [root / "usr/local/bin/python3", *root.rglob("*.so"), *root.rglob("*.so.*")]
+    linked = [*(root / "usr/local/bin").iterdir(), *root.rglob("*.so"), *root.rglob("*.so.*")]
     shown = subprocess.run(["ldd", *linked], capture_output=True, text=True, check=False).stdout
     paths = {Path(path) for path in re.findall(r"(/\S+) \(0x", shown)}
     beside = {path.parent / name for path in paths for name in LOADED_BY_NAME if (path.parent / name).exists()}
@@ -172,22 +176,11 @@ def _wheel(folder: Path) -> Path:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, copy)
-    _pip("wheel", "--no-deps", "--wheel-dir", folder, copy)
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-deps"]
+    subprocess.run([*command, "--wheel-dir", str(folder), str(copy)], check=True)
     (wheel,) = folder.glob("*.whl")
-    _pip("install", "--no-deps", "--target", root / SITE, wheel)
-    programs = root / "usr/local/bin"
-    programs.mkdir(parents=True)
-    for script in (root / SITE / "bin").iterdir():
-        _, _, body = script.read_text().partition("\n")
-        (programs / script.name).write_text(f"#!/usr/local/bin/python3\n{body}")
-        (programs / script.name).chmod(0o755)
-    shutil.rmtree(root / SITE / "bin")
+    _installer().install_product(root / SITE, wheel)
     return _pack(root, folder / "wheel.layer.tar")
-
-
-def _pip(*arguments: str | Path) -> None:
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)]
-    subprocess.run(command, check=True, env=os.environ | {"PIP_ROOT_USER_ACTION": "ignore"})
 
 
 def _pack(root: Path, target: Path) -> Path:
@@ -215,7 +208,3 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
