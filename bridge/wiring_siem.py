@@ -25,13 +25,14 @@ def siem_sink(given: SiemSettings, count: Callable[[str, Fate], None]) -> SiemSi
     if not given.destinations:
         return None
     shippers = [
-        Shipper(each.name, _sender(each, f"siem.destinations[{at}]"), count, capacity=given.queue)
+        Shipper(each.name, sender(each, f"siem.destinations[{at}]"), count, capacity=given.queue)
         for at, each in enumerate(given.destinations)
     ]
     return SiemSink(shippers, Records(socket.gethostname(), time.time_ns() // 1000))
 
 
-def _sender(given: HecDestination | SyslogDestination, where: str) -> Sender:
+def sender(given: HecDestination | SyslogDestination, where: str) -> Sender:
+    """Raises SettingsError on an authority or a certificate that can't be used."""
     timeout = given.timeout.total_seconds()
     if isinstance(given, HecDestination):
         token = given.token_file

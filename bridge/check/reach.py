@@ -1,4 +1,6 @@
-"""Whether Panorama answers with our key and has our device group, and whether the SIEM's receivers can be connected to.
+"""Whether Panorama answers with our key and has our device group, and whether the SIEM's receivers would take a record.
+
+Both by the bridge's own doors: certificates are verified, and key and token are those of the settings.
 
 From where the command runs: in the bridge's pod that is the bridge's own way.
 """
@@ -6,20 +8,18 @@ From where the command runs: in the bridge's pod that is the bridge's own way.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterable, Iterator
-from urllib.parse import urlsplit
+from collections.abc import Iterator
 
 from bridge.check.findings import Finding, Group
 from bridge.check.snapshot import Reached, Snapshot
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, SettingsError
 from bridge.managers.panorama.api import PanoramaApi
 from bridge.managers.panorama.manager import PanoramaManager
-from bridge.settings import HecDestination, Settings, host_and_port
+from bridge.settings import HecDestination, Settings, SyslogDestination
 from bridge.wiring import panorama_access, read_options
+from bridge.wiring_siem import sender
 
 GROUP = Group("Panorama and SIEM")
-_PATIENCE = 10.0
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:
@@ -33,10 +33,10 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 async def ask(settings: Settings) -> tuple[Reached, ...]:
-    """Each device group's rules, and a connection to each destination."""
-    found = [await asyncio.to_thread(_panorama, settings)]
-    found.append(await asyncio.gather(*(_connect(name, *where) for name, where in _destinations(settings))))
-    return tuple(each for part in found for each in part)
+    """Each device group's rules, and each destination."""
+    panorama = await asyncio.to_thread(_panorama, settings)
+    destinations = settings.siem.destinations
+    return (*panorama, *await asyncio.gather(*(_destination(each, at) for at, each in enumerate(destinations))))
 
 
 def _panorama(settings: Settings) -> list[Reached]:
@@ -57,24 +57,16 @@ def _panorama(settings: Settings) -> list[Reached]:
     return found
 
 
-def _destinations(settings: Settings) -> Iterable[tuple[str, tuple[str, int]]]:
-    for each in settings.siem.destinations:
-        if isinstance(each, HecDestination):
-            parts = urlsplit(each.url)
-            yield each.name, (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-        else:
-            yield each.name, host_and_port(each.address)
-
-
-async def _connect(name: str, host: str, port: int) -> Reached:
-    what = f"SIEM destination '{name}' at {host}:{port}"
+async def _destination(given: HecDestination | SyslogDestination, at: int) -> Reached:
+    what = f"SIEM destination '{given.name}'"
     try:
-        async with asyncio.timeout(_PATIENCE):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError) as error:
-        problem = str(error) or f"no answer within {_PATIENCE:g} s"
-        return Reached(what, problem, "check the address, DNS and what stands between")
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return Reached(f"{what} accepts connections")
+        receiver = sender(given, f"siem.destinations[{at}]")
+    except SettingsError as error:
+        return Reached(what, str(error), "put the file right in the Secret zonebridge-siem")
+    try:
+        problem = await receiver.probe()
+    finally:
+        await receiver.close()
+    if problem:
+        return Reached(what, problem, "check its address, caFile and token, DNS, and what stands between")
+    return Reached(f"{what} would take a record")

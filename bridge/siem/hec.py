@@ -15,6 +15,7 @@ EVENT_PATH = "/services/collector/event"
 _TAKEN = frozenset({0, 24, 25})
 _BAD_EVENT = frozenset({5, 6, 12, 13, 15})
 _TOO_LARGE = 413
+_NO_DATA = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,16 @@ def event(record: Json, envelope: Envelope) -> bytes:
     if envelope.index is not None:
         wrapped["index"] = envelope.index
     return json.dumps(wrapped, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def refusal(status: int, reply: bytes) -> str:
+    """Why a collector would take no event, by its answer to an empty request; it looks at the token before the data."""
+    code, text = _code(reply)
+    if code == _NO_DATA:
+        return ""
+    if code is None:
+        return f"HTTP {status}, and not a collector's answer: is the address that of an HTTP Event Collector?"
+    return "" if code in _TAKEN else f"HTTP {status}, code {code}: {text}"
 
 
 def interpret(status: int, reply: bytes, retry_after: str | None) -> Outcome:

@@ -30,6 +30,10 @@ class Sender(Protocol):
     """One destination's transport."""
 
     async def send(self, record: Json) -> Outcome: ...
+
+    async def probe(self) -> str:
+        """Why nothing could be sent now, or nothing: the way there, certificates and token, without a record."""
+
     async def close(self) -> None: ...
 
 
@@ -46,17 +50,25 @@ class HecSender:
         self._client = httpx.AsyncClient(verify=tls, timeout=timeout, follow_redirects=False)
 
     async def send(self, record: Json) -> Outcome:
+        answered = await self._ask(hec.event(record, self._envelope))
+        return Later(answered) if isinstance(answered, str) else hec.interpret(*answered)
+
+    async def probe(self) -> str:
+        answered = await self._ask(b"")
+        return answered if isinstance(answered, str) else hec.refusal(*answered[:2])
+
+    async def _ask(self, content: bytes) -> tuple[int, bytes, str | None] | str:
+        """The collector's answer, or why there is none."""
         try:
             token = self._checked_token()
             async with asyncio.timeout(self._timeout):
-                status, answer, retry_after = await self._post(token, hec.event(record, self._envelope))
+                return await self._post(token, content)
         except TimeoutError:
-            return Later(f"{self._url} gave no whole answer within {self._timeout:g} s")
+            return f"{self._url} gave no whole answer within {self._timeout:g} s"
         except httpx.HTTPError as error:
-            return Later(f"{self._url} can't be reached: {_words(error)}")
+            return f"{self._url} can't be reached: {_words(error)}"
         except (OSError, ValueError, SecretError) as error:
-            return Later(f"the token can't be read: {_words(error)}")
-        return hec.interpret(status, answer, retry_after)
+            return f"the token can't be read: {_words(error)}"
 
     async def _post(self, token: str, content: bytes) -> tuple[int, bytes, str | None]:
         """The status, as much of the answer as any collector's has, never unpacked, and when to come again."""
@@ -102,12 +114,20 @@ class SyslogSender:
     framing: syslog.Framing = syslog.Framing.OCTET_COUNTED
 
     async def send(self, record: Json) -> Outcome:
+        trouble = await self._try(syslog.frame(record, self.facility, self.framing))
+        return Later(trouble) if trouble else Delivered()
+
+    async def probe(self) -> str:
+        """One that refuses our certificate says so only after the handshake, so the connection is kept for a while."""
+        return await self._try(b"")
+
+    async def _try(self, data: bytes) -> str:
         try:
             async with asyncio.timeout(self.timeout):
-                await self._deliver(syslog.frame(record, self.facility, self.framing))
+                await self._deliver(data)
         except (OSError, TimeoutError, EOFError) as error:
-            return Later(f"{self.address[0]}:{self.address[1]} can't be reached: {_words(error)}")
-        return Delivered()
+            return f"{self.address[0]}:{self.address[1]} can't be reached: {_words(error)}"
+        return ""
 
     async def close(self) -> None:
         """Nothing is kept open."""
