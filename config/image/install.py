@@ -1,8 +1,8 @@
 """Installs the product into a folder, as images hold it: `python3 install.py TARGET WHEEL`. It needs pip alone.
 
 What runs has a read-only root, where Python can't keep what it compiles: everything is compiled here. The Kubernetes
-client is half of it all, so of that only the compiled files stay, without documentation (75 MB become 38). The commands
-in `bin` start the image's own interpreter, /usr/bin/python3, whatever ran this.
+client is half of it all: of that only the asynchronous half stays, which needs nothing of the other, and only compiled,
+without documentation (75 MB become 20). The commands in `bin` start the image's own interpreter, whatever ran this.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from py_compile import PycInvalidationMode
 HERE = Path(__file__).parent
 INTERPRETER = "/usr/bin/python3"
 SHRUNK = ("kubernetes", "pygments")
+ASYNCHRONOUS = "aio"  # of the Kubernetes client
 NOT_NEEDED = ("certifi/tests", "websocket/tests", "bin")
 
 
@@ -31,6 +32,7 @@ def install_requirements(target: Path) -> None:
     _pip(target, "--require-hashes", "-r", str(HERE / "requirements.lock"))
     for path in NOT_NEEDED:
         shutil.rmtree(target / path, ignore_errors=True)
+    _keep_asynchronous(target / "kubernetes")
     for package in SHRUNK:
         _shrink(target / package)
     _compile(target)
@@ -52,6 +54,13 @@ def _pip(target: Path, *arguments: str) -> None:
 
 def _compile(target: Path) -> None:
     compileall.compile_dir(target, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, stripdir=target)
+
+
+def _keep_asynchronous(client: Path) -> None:
+    for path in client.iterdir():
+        if path.is_dir() and path.name != ASYNCHRONOUS:
+            shutil.rmtree(path)
+    (client / "__init__.py").write_text("")  # it imported all of them
 
 
 def _shrink(package: Path) -> None:
