@@ -17,9 +17,9 @@ from tests.demo import change
 from tests.demo.company import EXAMPLE, example
 from tests.demo.matrix import connections, measured, policy_of
 from tests.demo.world import World
+from tests.exports import VARIABLE, exports
 
 ROOT = Path(__file__).parents[1]
-EXPORTS = ROOT.parent / "shared" / "data" / "panorama"
 BIN = Path(sys.executable).parent
 
 
@@ -126,17 +126,18 @@ def run(*command, **environment):
 
 
 def device_groups():
-    for path in sorted(EXPORTS.glob("*.xml")):
+    for path in exports():
         entries = parse(path).findall("devices/entry/device-group/entry")
-        yield from ((path, name) for name in dict.fromkeys(entry.get("name") for entry in entries))
+        for name in dict.fromkeys(entry.get("name") for entry in entries):
+            yield pytest.param(path, name, id=f"{path.name}-{name}", marks=pytest.mark.kernel)
 
 
-@pytest.mark.kernel
+ABSENT = pytest.param(None, None, id="none", marks=pytest.mark.skip(reason=f"{VARIABLE} names no folder of exports"))
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("path", "group"), list(device_groups()) or [(None, None)])
+@pytest.mark.parametrize(("path", "group"), list(device_groups()) or [ABSENT])
 def test_the_demo_works_on_exports_that_nobody_here_wrote(path, group):
-    if path is None:
-        pytest.skip(f"no exports in {EXPORTS}")
     done = run("python", "-m", "tests.demo", "--commits", "1", "--panorama-config", str(path), "--device-group", group)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert ", 0 differ" in done.stdout

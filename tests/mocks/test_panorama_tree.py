@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from xml.etree.ElementTree import fromstring, tostring
 
 import pytest
@@ -12,9 +11,9 @@ from mocks.panorama import ConfigError, Panorama
 from mocks.panorama.handlers import Ask, answer
 from mocks.panorama.tree import MARKS, load_config
 from mocks.panorama.xpath import XPathError, parse, select
+from tests.exports import each_export
 from tests.mocks.panoramas import CONFIG, EMEA, GROUPS, K8S, RULES
 
-SHARED_DATA = Path(__file__).parents[3] / "shared" / "data" / "panorama"
 ROOT = load_config(CONFIG)
 
 
@@ -261,11 +260,8 @@ def test_twins_in_a_file_are_one_node_when_it_is_loaded():
     assert [[tag.get("name") for tag in entry.findall("tag/entry")] for entry in entries] == [["x", "y"]]
 
 
-@pytest.mark.parametrize("name", ["iron-skillet-9.1.xml", "iron-skillet-11.0.xml", "panorama-example.xml"])
-def test_configurations_of_others_serve(name):
-    path = SHARED_DATA / name
-    if not path.exists():
-        pytest.skip(f"{path} is not there: public configurations are not kept in the repository")
+@pytest.mark.parametrize("path", each_export())
+def test_configurations_of_others_serve(path):
     panorama = Panorama(path)
     panorama.keys.valid["k"] = "admin"
 
