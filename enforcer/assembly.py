@@ -56,6 +56,7 @@ def options(settings: Settings) -> Options:
         nflog.burst,
         Marks(settings.connection_mark),
         zones=None if zones is None else frozenset(zones),
+        services=tuple(map(str, settings.service_networks)),
     )
 
 

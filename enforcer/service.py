@@ -31,6 +31,7 @@ from enforcer.section import host_and_port
 from enforcer.serviceparts import Parts
 from enforcer.statefile import write_atomically
 from enforcer.survey import Survey
+from zones.net import AddressSet
 from zones.zone import Zoning
 
 STATUS_FILE = "status.json"
@@ -119,11 +120,12 @@ class Service:
         return self._named[1]
 
     def _fresh_names(self) -> Names:
-        enforcement, view, labels = self.parts.enforcement, self.parts.view, self.parts.settings.flows.labels
+        enforcement, view, settings = self.parts.enforcement, self.parts.view, self.parts.settings
+        labels, services = settings.flows.labels, AddressSet.of(settings.service_networks)
         if enforcement.held is None:
-            return Names(view.holders.of, Zoning(), labels=labels, known=view.complete)
+            return Names(view.holders.of, Zoning(), labels=labels, known=view.complete, services=services)
         zoning, number = enforcement.held.policy.zoning, enforcement.held.number
-        return Names(view.holders.of, zoning, enforcement.tier, number, labels, view.complete)
+        return Names(view.holders.of, zoning, enforcement.tier, number, labels, view.complete, services)
 
     async def _tell(self) -> None:
         """Once a second what is due, what was lost, and what holds; now and then the status."""

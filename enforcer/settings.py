@@ -153,6 +153,7 @@ class Settings(Section):
     """Everything. `tier` is the Tier to follow; `kubeconfig` absent is the pod's own service account.
 
     `pod_networks`: the prefixes that pods get addresses from where the nodes' podCIDRs don't tell.
+    `service_networks`: the prefixes that Services get addresses from.
     `uplinks`: the links behind which there are no pods of this node, by name or pattern; none: they are found.
     `connection_mark`: the bits of the connection mark that are ours; 0: no bit is, and every packet is judged.
     """
@@ -162,6 +163,7 @@ class Settings(Section):
     node_name: Name
     kubeconfig: Path | None = None
     pod_networks: tuple[IPvAnyNetwork, ...] = ()
+    service_networks: tuple[IPvAnyNetwork, ...] = ()
     uplinks: tuple[Annotated[str, Field(pattern=r'^[^\s/"]{1,15}$')], ...] = ()
     connection_mark: int = Marks().mask
     mode: Mode = Mode.ENFORCE

@@ -149,6 +149,8 @@ LINK_LOCAL = built_in("link-local")
 """Link-local and loopback addresses, from or to a pod: before everything else."""
 BROADCAST = built_in("broadcast")
 """Broadcasts and multicasts of a pod, but for discovery: before everything else."""
+UNTRANSLATED_SERVICE = built_in("untranslated-service")
+"""A Service's address that a pod dialled and nothing translated: no endpoint is ready, or no Service has that port."""
 
 
 LOGGED = Log(end=True)

@@ -19,7 +19,7 @@ from enforcer.kernel.snapshot import Snapshot
 from enforcer.rules.options import Options
 from enforcer.wire.netlink import NodeLock
 
-_NAMES = frozenset({"state_dir", "mode", "nflog", "connection_mark", "enforcement"})
+_NAMES = frozenset({"state_dir", "mode", "nflog", "connection_mark", "enforcement", "service_networks"})
 
 
 def first(config: Path | None, environment: Mapping[str, str]) -> bool:

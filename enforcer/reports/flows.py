@@ -16,13 +16,16 @@ from enforcer.rules.ruleset import Terminal
 from enforcer.wire.nflog import Packet
 from zones.canonical import blocklists_json
 from zones.inventory import Holder, Pod, endpoint
-from zones.net import IPAddress, protocol_name
+from zones.net import NO_ADDRESS, AddressSet, IPAddress, protocol_name
 from zones.policy import Blocklists, Verdict
 from zones.rules import Origin
 from zones.zone import Zoning
 
 UNKNOWN_ZONE = "zonebridge.io/unknown"
 """The zone of an end while it isn't known who has which address: no manager's zone has a slash."""
+
+SERVICE_ZONE = "zonebridge.io/service"
+"""The zone of a Service's address that nothing translated: it is nobody's, and none of the zone outside."""
 
 _PREFIX, _AGAINST = "zb", "r"
 _MOST_ENDS = 1 << 14
@@ -112,7 +115,7 @@ class Names:
     """What makes names of addresses, as of now: make another one when pods, nodes or the policy have changed.
 
     `labels` are the label keys that records carry. `known`: everything was listed once. Until then nobody is named: an
-    address that is in no pod's list yet may be a pod's all the same.
+    address that is in no pod's list yet may be a pod's all the same. `services`: the prefixes of Services' addresses.
     """
 
     holder: Callable[[IPAddress], Holder | None]
@@ -121,6 +124,7 @@ class Names:
     revision: int = 0
     labels: tuple[str, ...] = ()
     known: bool = True
+    services: AddressSet = NO_ADDRESS
     _ends: dict[IPAddress, End] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def end(self, address: IPAddress) -> End:
@@ -136,6 +140,8 @@ class Names:
         if not self.known:
             return End(address, UNKNOWN_ZONE)
         holder = self.holder(address)
+        if holder is None and address in self.services:
+            return End(address, SERVICE_ZONE)
         told = endpoint(address, holder, self.zoning)
         if isinstance(holder, Pod):
             labels = {key: holder.labels[key] for key in self.labels if key in holder.labels}

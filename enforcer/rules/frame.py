@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from enforcer.rules import dispatch, links, logrates, matching
-from enforcer.rules.family import Family
+from enforcer.rules.family import Family, span_texts
 from enforcer.rules.generations import PHASES, Marks
 from enforcer.rules.links import FROM_POD, TO_POD, UNKNOWN
 from enforcer.rules.matching import Sets
-from enforcer.rules.members import HERE, ISOLATED_SET, LOCAL, SPECIAL, UPLINKS
+from enforcer.rules.members import HERE, ISOLATED_SET, LOCAL, SERVICES, SPECIAL, UPLINKS
 from enforcer.rules.options import Options
 from enforcer.rules.table import Chain, NamedSet
 from enforcer.rules.terminals import (
@@ -22,6 +22,7 @@ from enforcer.rules.terminals import (
     LIVE,
     LOCAL_DNS,
     NO_CONNECTION,
+    SERVICE_END,
     STAMP,
     UNJUDGED_END,
     UNKNOWN_END,
@@ -31,6 +32,7 @@ from enforcer.rules.terminals import (
 )
 from enforcer.wire.assemble import assemble
 from enforcer.wire.messages import RawRule
+from zones.net import AddressSet
 from zones.policy import ANY_TRAFFIC, ANYONE, InfrastructureRule, Verdict
 
 # Before the hooks that network plug-ins filter in (0), after destination NAT (-100). On input after IPVS (98), which
@@ -54,12 +56,13 @@ def chains(
     known, whose = _known(options.marks), tuple(links.whose(terminals))
     by_packet = tuple(f"meta nfproto {f.value.protocol} jump {f.named('stateless')}" for f in Family)
     quick = tuple(dispatch.between_pods(family) for family in Family) if _known_by_ends(infrastructure) else ()
+    services = tuple(said(rule) for rule in _untranslated(options, terminals))
     from_pod, to_pod = f"iifname != @{UPLINKS} jump {FROM_POD}", f"oifname != @{UPLINKS} jump {TO_POD}"
     to_own_pods, their_answers = _probes(infrastructure, terminals)
     made = {
         "forward": Chain(
             (*known, *whose, *links.ahead(), PICKED_UP, *_by_address(infrastructure, sets_, BY_ADDRESS)),
-            (*quick, said(from_pod), said(to_pod), *_others()),
+            (*quick, said(from_pod), said(to_pod), *services, *_others()),
             hook=_hook("forward"),
         ),
         "input": Chain(
@@ -148,6 +151,18 @@ def _probes(
     )
 
 
+def _untranslated(options: Options, terminals: Terminals) -> Iterator[str]:
+    """Whoever translates Services has come before `forward`: what a pod still sends to one is answered by nobody.
+
+    kube-proxy's refusal, where it comes later, would never be heard: between zones the packet would be dropped first.
+    """
+    for family in Family:
+        if _service_networks(options, family):
+            services = f"{family.value.header} daddr @{family.named(SERVICES)}"
+            to_services = f"iifname != @{UPLINKS} {services} ct direction original"
+            yield f"{to_services} goto {terminals.chain(SERVICE_END)}"
+
+
 def _by_another_address() -> Iterator[str]:
     """What comes in is for this node, also by broadcast, group or anycast; replies aside, whose server is elsewhere."""
     for family in Family:
@@ -170,13 +185,19 @@ def said(rule: str) -> RawRule:
     return replace(assemble(rule), comment=rule)
 
 
-def sets() -> dict[str, NamedSet]:
-    """Those that stand in every table, empty ones."""
+def sets(options: Options) -> dict[str, NamedSet]:
+    """Those that stand in every table, empty ones; and the Services' prefixes, where they are known."""
     made = {LIVE: NamedSet("mark", {}, size=_LIVE_SIZE)} | logrates.sets()
     for family in Family:
         for name in (ISOLATED_SET, LOCAL, SPECIAL):
             made[family.named(name)] = NamedSet(family.value.address_type, {})
+        if spans := _service_networks(options, family):
+            made[family.named(SERVICES)] = NamedSet(family.value.address_type, spans, interval=True)
     return made
+
+
+def _service_networks(options: Options, family: Family) -> dict[str, str]:
+    return dict.fromkeys(span_texts(family, family.spans(AddressSet.parse(options.services))), "")
 
 
 def _known(marks: Marks) -> tuple[str, ...]:

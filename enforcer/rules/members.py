@@ -18,6 +18,7 @@ from zones.zone import ISOLATED, Zoning
 
 ADDRESSES, NETWORKS = "addresses", "networks"
 ISOLATED_SET, SPECIAL = "isolated", "special"
+SERVICES = "services"  # the prefixes that Services have addresses from
 UPLINKS = "uplinks"  # the links behind which there are no pods of this node
 LOCAL, SELVES, HERE = "local", "selves", "here"  # own pods; each beside itself; this machine's own addresses
 

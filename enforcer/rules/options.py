@@ -30,6 +30,7 @@ class Options:
 
     A `log_rate` of 0 is no limit. `labels`: whether the kernel has labels for connections, which their ends need.
     `zones`: where the mode is ENFORCE, the zones whose traffic a rule's denial drops; None: all.
+    `services`: the prefixes of Services' addresses.
     """
 
     mode: Mode = Mode.ENFORCE
@@ -39,11 +40,14 @@ class Options:
     marks: Marks = field(default_factory=Marks)
     labels: bool = field(default=True, compare=False)
     zones: frozenset[str] | None = None
+    services: tuple[str, ...] = ()
 
     def told(self) -> dict[str, Any]:
         """In the settings file's words."""
         nflog = {"group": self.log_group, "rate": self.log_rate, "burst": self.log_burst}
-        told = {"mode": self.mode.value, "nflog": nflog, "connectionMark": self.marks.mask}
+        told: dict[str, Any] = {"mode": self.mode.value, "nflog": nflog, "connectionMark": self.marks.mask}
+        if self.services:
+            told["serviceNetworks"] = list(self.services)
         return told if self.zones is None else told | {"enforcement": {"zones": sorted(self.zones)}}
 
     def observes(self, *zones: str) -> bool:
@@ -62,10 +66,15 @@ class Options:
         if any(type(each) is not int for each in (*numbers, mask)):
             return None
         enforcement = given.get("enforcement") or {}
-        zones = enforcement.get("zones") if isinstance(enforcement, Mapping) else 0
-        if isinstance(enforcement, Mapping) and enforcement.get("nodeSelector") is not None:
+        if not isinstance(enforcement, Mapping) or enforcement.get("nodeSelector") is not None:
             return None  # the mode depends on the node
-        if zones is not None and not (isinstance(zones, list) and all(isinstance(each, str) for each in zones)):
+        zones, services = enforcement.get("zones"), given.get("serviceNetworks", [])
+        if not _are_texts(services) or not (zones is None or _are_texts(zones)):
             return None
         group, rate, burst = numbers
-        return cls(Mode(mode), group, rate, burst, Marks(mask), zones=None if zones is None else frozenset(zones))
+        chosen = None if zones is None else frozenset(zones)
+        return cls(Mode(mode), group, rate, burst, Marks(mask), zones=chosen, services=tuple(services))
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)

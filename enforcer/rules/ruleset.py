@@ -93,7 +93,7 @@ class Plan:
         zoning, builder = self._policy.zoning, self._builder
         networks, nodes = _network_zones(zoning, pod_networks), ZoneKey(zoning.nodes, of_pods=False)
         builder.name({*networks, nodes}, zones)
-        sets = frame.sets() | links.sets(uplinks, AddressSet.of(zoning.link_local))
+        sets = frame.sets(self._options) | links.sets(uplinks, AddressSet.of(zoning.link_local))
         for family in Family:
             sets |= builder.addresses(family, networks)
             sets[family.named("pairs")] = builder.pairs(family)

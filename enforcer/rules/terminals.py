@@ -19,6 +19,7 @@ from zones.policy import (
     LINK_LOCAL,
     NO_BLOCKLISTS,
     UNKNOWN_POD,
+    UNTRANSLATED_SERVICE,
     Blocklists,
     Verdict,
     built_in,
@@ -28,7 +29,9 @@ from zones.rules import NO_LOG, Log, Origin
 LOG_PREFIX = "zb"
 ACCEPTED, STAMP, LIVE = "accepted", "stamp", "live"
 LOGGED, UNLOGGED = "logged", "unlogged"
-_REJECT = "meta l4proto tcp reject with tcp reset", "reject with icmpx admin-prohibited"
+_RESET_TCP = "meta l4proto tcp reject with tcp reset"
+_REJECT = _RESET_TCP, "reject with icmpx admin-prohibited"
+_REFUSE = _RESET_TCP, "reject with icmpx port-unreachable"  # as if nobody listened
 _SNAP = 128  # bytes of a logged packet: enough for every header
 
 Ending = tuple[Origin, Verdict, Log]
@@ -48,6 +51,7 @@ SPOOFED = _denied(built_in("spoofed-address"))
 ROUTER_MESSAGE = _denied(built_in("router-message"))
 ICMP_ERROR = _denied(built_in("icmp-error"))
 UNJUDGED_END = _denied(built_in("unjudged"))  # never while the table is whole
+SERVICE_END: Ending = (UNTRANSLATED_SERVICE, Verdict.RESET, NO_LOG)
 LOCAL_DNS: Ending = (built_in("local-dns"), Verdict.ALLOW, NO_LOG)
 BY_PACKET = frozenset(
     each[0]
@@ -144,6 +148,8 @@ class Terminals:
             return f"goto {ACCEPTED}"
         if not terminal.enforced:
             return "accept"
+        if terminal.origin == UNTRANSLATED_SERVICE:
+            return f"goto {self._ended('refused', *_REFUSE)}"
         if terminal.verdict is Verdict.RESET:
             return f"goto {self._ended('rejected', *_REJECT)}"
         return "drop" if terminal.origin in BY_PACKET else f"goto {self._ended('dropped', 'drop')}"

@@ -219,8 +219,7 @@ def _reject(reader: _Reader) -> Iterator[bytes]:
         reader.expect("reset")
         yield expressions.reject_with_reset()
     else:
-        reader.expect("admin-prohibited")
-        yield expressions.reject_as_prohibited()
+        yield expressions.reject_by_icmp(reader.take())
 
 
 def _route_back(reader: _Reader) -> Iterator[bytes]:

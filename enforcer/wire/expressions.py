@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from enforcer.wire.messages import attribute, expression, nested, number, text
 
 DROP, ACCEPT, JUMP, GOTO, RETURN = 0, 1, -3, -4, -5
 EQUAL, DIFFERENT, AT_LEAST, AT_MOST = 0, 1, 5, 3
 _VERDICT_REGISTER, _FIRST_REGISTER, _FIRST_WORD = 0, 1, 8
 _VALUE, _VERDICT = 1, 2
-_REJECT_RESET, _REJECT_ICMPX, _ADMIN_PROHIBITED = 1, 2, 3
+_REJECT_RESET, _REJECT_ICMPX = 1, 2
+_ICMPX_CODES = MappingProxyType({"port-unreachable": 1, "admin-prohibited": 3})
 _LINK_HEADER, _NETWORK_HEADER, _TRANSPORT_HEADER = 0, 1, 2
 
 
@@ -137,5 +140,6 @@ def reject_with_reset() -> bytes:
     return expression("reject", number(1, _REJECT_RESET))
 
 
-def reject_as_prohibited() -> bytes:
-    return expression("reject", number(1, _REJECT_ICMPX), attribute(2, bytes([_ADMIN_PROHIBITED])))
+def reject_by_icmp(code: str) -> bytes:
+    """As nft names the code, which is the same for both IP versions."""
+    return expression("reject", number(1, _REJECT_ICMPX), attribute(2, bytes([_ICMPX_CODES[code]])))
