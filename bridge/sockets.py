@@ -1,4 +1,4 @@
-"""The sockets of an HTTP client, so that all of them can be ended at once. `bridge.apiserver` is the only caller.
+"""Sockets whose other end may go away in silence, and those of an HTTP client, so that all can be ended at once.
 
 A polite end of TLS waits for the peer; a connection whose request was cancelled is no longer known to its pool by then,
 and what the event loop leaves behind at its end is never closed.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 from weakref import WeakSet
 
 import aiohttp
@@ -24,12 +26,21 @@ _IDLE, _INTERVAL, _TIMES, _UNACKNOWLEDGED = 15, 5, 3, 30_000
 
 
 def keep_alive(made: socket.socket) -> None:
-    """Have the kernel find out where the other end is gone."""
+    """Have the kernel find out where the other end is gone.
+
+    Who acknowledges and doesn't read for as long counts as gone, too: the kernel makes no difference.
+    """
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _INTERVAL)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _TIMES)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
+
+
+async def watched(event: str, info: Mapping[str, Any]) -> None:
+    """For httpx's requests, as their extension `trace`: the connections that they make are looked after, too."""
+    if event == "connection.connect_tcp.complete":
+        keep_alive(info["return_value"].get_extra_info("socket"))
 
 
 class Sockets:

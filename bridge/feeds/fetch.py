@@ -15,6 +15,7 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from bridge.feeds import lists
+from bridge.sockets import watched
 from zones.net import AddressSet, union
 from zones.rules import Feed, FeedKind
 
@@ -135,7 +136,8 @@ class Fetcher:
     async def _get(self, url: str) -> str:
         doing = f"fetching the list {url}"
         try:
-            async with asyncio.timeout(self._limits.timeout * 6), self._client.stream("GET", url) as answer:
+            whole, asked = self._limits.timeout * 6, self._client.stream("GET", url, extensions={"trace": watched})
+            async with asyncio.timeout(whole), asked as answer:
                 if answer.status_code >= 500 or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:  # noqa: PLR2004
                     raise FeedUnreachableError(f"{doing}: the server answers {answer.status_code}; it is tried again")
                 if answer.status_code != httpx.codes.OK:

@@ -20,6 +20,7 @@ import httpx
 from bridge.errors import SecretError
 from bridge.siem import hec, syslog
 from bridge.siem.outcome import Delivered, Later, Outcome
+from bridge.sockets import keep_alive, watched
 
 Json = dict[str, Any]
 _FLUSH_SECONDS = 0.01
@@ -77,7 +78,10 @@ class HecSender:
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
         }
-        async with self._client.stream("POST", self._url, content=content, headers=headers) as response:
+        seen = {"trace": watched}
+        async with self._client.stream(
+            "POST", self._url, content=content, headers=headers, extensions=seen
+        ) as response:
             held = bytearray()
             async for chunk in response.aiter_raw():
                 held += chunk
@@ -136,6 +140,7 @@ class SyslogSender:
         host, port = self.address
         name = (self.server_name or host) if self.tls else None
         reader, writer = await asyncio.open_connection(host, port, ssl=self.tls, server_hostname=name)
+        keep_alive(writer.get_extra_info("socket"))
         try:
             writer.write(data)
             await writer.drain()

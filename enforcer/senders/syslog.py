@@ -23,6 +23,7 @@ from enforcer.senders.destinations import SyslogSettings
 from enforcer.siem import syslog
 from enforcer.siem.formats import FORMATS, fitting
 from enforcer.siem.outcome import Accepted, Arrival, Gone, Outcome
+from enforcer.sockets import keep_alive
 
 _FLUSH_INTERVAL = 0.005
 _ESTABLISHED, _IN_FLIGHT = 1, 64
@@ -122,6 +123,7 @@ class SyslogSender:
             host, port = host_and_port(self._settings.address)
             name = (self._settings.server_name or host) if self._settings.tls else None
             self._streams = await asyncio.open_connection(host, port, ssl=self._context(), server_hostname=name)
+            keep_alive(self._streams[1].get_extra_info("socket"))
         return self._streams[1]
 
     def _context(self) -> ssl.SSLContext | None:

@@ -13,6 +13,7 @@ from typing import Any, Self
 import httpx
 
 from enforcer.siem.outcome import Hold, Outcome, Retry
+from enforcer.sockets import watched
 
 
 def context(ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None) -> ssl.SSLContext:
@@ -102,6 +103,7 @@ class _Connections:
         self._opened: list[Any] = []
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        await watched(event, info)
         if event == "connection.connect_tcp.complete":
             self._opened.append(info["return_value"])
 
