@@ -14,13 +14,14 @@ import typer
 
 from bridge import inquiry, removal
 from bridge.apiserver import Access, ApiServer
-from bridge.check import findings, gather, reach, run
-from bridge.check.findings import Finding
+from bridge.check import gather, reach, run
 from bridge.check.snapshot import Names
 from bridge.errors import ExitCode, InputError
 from bridge.output import json_text
 from bridge.settings import Settings, duration
 from bridge.settings_file import Purpose, load
+from zones import findings
+from zones.findings import Finding
 
 
 class Shape(StrEnum):

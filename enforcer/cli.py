@@ -96,6 +96,28 @@ def show_status(
 
 
 @app.command()
+def check(
+    config: SettingsFile = None,
+    output: Annotated[Output, typer.Option("-o", "--output")] = Output.TABLE,
+) -> None:
+    """Say whether this node's kernel, data plane, clock and disk are fit, and whether the SIEM takes records from here.
+
+    Before and after the installation; nothing is changed. Ends with 1 where something is wrong or can't be looked at.
+    """
+    from enforcer import nodecheck, settings
+    from zones import findings
+
+    looked = nodecheck.look(settings.load(config, os.environ), os.environ)
+    good = findings.good(looked)
+    if output is Output.JSON:
+        typer.echo(json.dumps({"good": good, "findings": [each.json() for each in looked]}, indent=2))
+    else:
+        typer.echo(findings.text(looked))
+    if not good:
+        raise typer.Exit(ExitCode.TROUBLE)
+
+
+@app.command()
 def flush(
     config: SettingsFile = None,
     yes: Annotated[bool, typer.Option("--yes", help="Yes, nothing shall be enforced on this node any more.")] = False,  # noqa: FBT002

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from bridge.check.findings import Finding, Group, some
 from bridge.check.snapshot import Json, Snapshot
+from zones.findings import Finding, Group, some
 
 GROUP = Group("Clocks")
 AHEAD, BEHIND = 5.0, 60.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bridge.check.findings import Finding, Group
 from bridge.check.snapshot import Snapshot
+from zones.findings import Finding, Group
 
 GROUP = Group("Kubernetes")
 OLDEST = (1, 30)

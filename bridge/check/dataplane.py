@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bridge.check.findings import Finding, Group, some
 from bridge.check.snapshot import Json, Listed, Snapshot, labels, names
+from zones.findings import Finding, Group, some
 
 GROUP = Group("Data plane")
 # DaemonSets of network plug-ins whose packets pass by whatever their settings are.

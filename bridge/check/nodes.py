@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bridge.check.findings import Finding, Group, some
 from bridge.check.snapshot import Json, Snapshot, labels, names
+from zones.findings import Finding, Group, some
 
 GROUP = Group("Nodes")
 OLDEST_KERNEL = (5, 13)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from bridge.check.findings import Finding, Group
 from bridge.check.snapshot import Reached, Snapshot
 from bridge.errors import BridgeError, SettingsError
 from bridge.managers.panorama.api import PanoramaApi
@@ -18,6 +17,7 @@ from bridge.managers.panorama.manager import PanoramaManager
 from bridge.settings import HecDestination, Settings, SyslogDestination
 from bridge.wiring import panorama_access, read_options
 from bridge.wiring_siem import sender
+from zones.findings import Finding, Group
 
 GROUP = Group("Panorama and SIEM")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bridge.check.findings import Finding, Group, some
 from bridge.check.snapshot import Snapshot
+from zones.findings import Finding, Group, some
 
 GROUP = Group("Rights")
 

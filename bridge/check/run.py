@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bridge.check import clocks, cluster, dataplane, installation, nodes, reach, rights, traffic
-from bridge.check.findings import Finding
 from bridge.check.snapshot import Snapshot
+from zones.findings import Finding
 
 GROUPS = (cluster, dataplane, nodes, rights, installation, clocks, reach, traffic)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6, socket
 
 from enforcer.errors import KernelError
+from enforcer.kernel.uplinks import links_of
 from enforcer.wire.messages import ERROR, REQUEST, attribute, attributes, message
 from enforcer.wire.netlink import ROUTE, answers, open_socket
 from zones.net import IPAddress
@@ -43,6 +44,24 @@ def problems(addresses: Iterable[IPAddress]) -> list[str]:
         return []
 
 
+def of_this_node() -> list[str]:
+    """For whatever bridges there are that carry a pod's link. Raises nothing, as above."""
+    try:
+        with closing(open_socket(ROUTE)) as channel:
+            carrying = {link.master for link in links_of(channel) if link.kind == "veth" and link.master}
+        with closing(open_socket(ROUTE)) as channel:
+            found = [bridge for index in sorted(carrying) if (bridge := _bridge(channel, index)) is not None]
+    except (KernelError, OSError):
+        return []
+    hidden = {
+        f"the bridge {bridge.name} shows netfilter nothing of its pods' IPv{version}: {_missing(version)}": None
+        for bridge in found
+        for version in _SETTING
+        if version not in bridge.shows and _missing(version)
+    }
+    return [*hidden, *_untagged(bridge.name for bridge in found)]
+
+
 def _problems(channel: socket, addresses: Iterable[IPAddress]) -> Iterator[str]:
     bridges: dict[int, _Bridge | None] = {}
     carried: dict[tuple[str, int], int] = {}
@@ -61,7 +80,11 @@ def _problems(channel: socket, addresses: Iterable[IPAddress]) -> Iterator[str]:
                 f"the bridge {name} shows netfilter nothing of what its pods ({many} now) send each other by "
                 f"IPv{version}: no rule is enforced there; {what}"
             )
-    carrying = sorted({bridge.name for bridge in bridges.values() if bridge is not None})
+    yield from _untagged(bridge.name for bridge in bridges.values() if bridge is not None)
+
+
+def _untagged(bridges: Iterable[str]) -> Iterator[str]:
+    carrying = sorted(set(bridges))
     if carrying and not _shows_tagged():
         names = " and ".join(carrying)
         yield (

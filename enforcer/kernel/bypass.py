@@ -1,7 +1,7 @@
 """Signs that what pods send passes by netfilter, where no rule of ours sees it: other data planes on this node.
 
-It looks at links, queueing disciplines and ingress chains, and changes nothing. `enforcer.service` asks through
-`enforcer.assembly`.
+It looks at links, queueing disciplines, ingress chains and flowtables, and changes nothing. `enforcer.service` asks
+through `enforcer.assembly`; `enforcer.nodecheck` looks at uplinks too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from enforcer.wire.netlink import NETFILTER, ROUTE, answers, open_socket
 
 _GET_DISCIPLINE, _NEW_DISCIPLINE, _DISCIPLINE_HEADER, _DISCIPLINE_KIND = 38, 36, 20, 1
 _GET_CHAIN, _NETDEV, _TABLE, _HOOK, _DEVICE, _DEVICES, _DEVICE_NAME = NFTABLES << 8 | 4, 5, 1, 4, 3, 4, 1
+_GET_FLOWTABLE, _FLOWTABLE_TABLE, _FLOWTABLE_NAME = NFTABLES << 8 | 23, 1, 2
 _AT_INGRESS = frozenset(("clsact", "ingress"))
 _NAMES = {"cilium_host": "Cilium", "cilium_net": "Cilium", "ovs-system": "Open vSwitch", "antrea-gw0": "Antrea"}
 _KINDS = {"openvswitch": "Open vSwitch", "ipvlan": "ipvlan", "macvlan": "macvlan", "macvtap": "macvlan"}
@@ -27,7 +28,8 @@ def problems(uplinks: Iterable[str]) -> list[str]:
     try:
         with closing(open_socket(ROUTE)) as routes, closing(open_socket(NETFILTER)) as tables:
             links = list(links_of(routes))
-            return sorted(_problems(links, dict(_disciplines(routes)), set(_ingress(tables)), frozenset(uplinks)))
+            found = [*_problems(links, dict(_disciplines(routes)), set(_ingress(tables)), frozenset(uplinks))]
+            return sorted([*found, *_shortcuts(_flowtables(tables))])
     except (KernelError, OSError):
         return []
 
@@ -45,12 +47,42 @@ def _problems(
     for what, found in (
         ("a program or filter at the ingress (tc)", [link.name for link in to_pods if link.index in disciplines]),
         ("a chain of nftables at the ingress (netdev)", [link.name for link in to_pods if link.name in ingress]),
+        ("an XDP program", [link.name for link in to_pods if link.xdp]),
     ):
         if found:
             yield (
                 f"{len(found)} links of pods (such as {min(found)}) have {what}: what that sends on comes to no rule, "
                 "and may not be enforced"
             )
+
+
+def _shortcuts(flowtables: Iterable[str]) -> Iterator[str]:
+    names = sorted(flowtables)
+    if names:
+        yield (
+            f"the flowtable {names[0]} takes connections past the rules once they are established: "
+            "what a later revision denies goes on in it; remove it, or the option that makes it"
+        )
+
+
+def of_uplinks(uplinks: Iterable[str]) -> list[str]:
+    """Uplinks with a program before the kernel's own way. Many only drop or count, so it is for people to judge."""
+    try:
+        with closing(open_socket(ROUTE)) as routes:
+            names = frozenset(uplinks)
+            return sorted(link.name for link in links_of(routes) if link.name in names and link.xdp)
+    except (KernelError, OSError):
+        return []
+
+
+def _flowtables(channel: socket) -> Iterator[str]:
+    channel.send(netfilter(_GET_FLOWTABLE, REQUEST | DUMP, 1, 0, 0))
+    for answer in answers(channel):
+        if answer.done:
+            return
+        held = attributes(answer.body)
+        if _FLOWTABLE_NAME in held:
+            yield " ".join(held[each].rstrip(b"\0").decode() for each in (_FLOWTABLE_TABLE, _FLOWTABLE_NAME))
 
 
 def _disciplines(channel: socket) -> Iterator[tuple[int, str]]:

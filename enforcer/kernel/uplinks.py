@@ -24,6 +24,7 @@ _ROOM = 2**20
 _NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ROUTE, _DELETE_ROUTE, _GET_ROUTE = 16, 17, 18, 24, 25, 26
 _LINK_HEADER, _ROUTE_HEADER = 16, 12
 _IFNAME, _LOWER, _MASTER, _INFO, _LOWER_ELSEWHERE, _KIND = 3, 5, 10, 18, 37, 1
+_XDP, _XDP_ATTACHED = 43, 2
 _OUT, _GATEWAY, _MULTIPATH, _VIA, _DESTINATION = 4, 5, 9, 18, 1
 _UNICAST, _CLONED = 1, 0x200
 _LOOPBACK = 772  # ARPHRD_LOOPBACK
@@ -37,7 +38,10 @@ _UPON = frozenset(("vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"))  # above a
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network interface. `kind`: of one that is made; nothing for a device. `lower`: the link below it, by index."""
+    """A network interface. `kind`: of one that is made; nothing for a device. `lower`: the link below it, by index.
+
+    `xdp`: it has a program before the kernel's own way.
+    """
 
     index: int
     name: str
@@ -45,6 +49,7 @@ class Link:
     master: int = 0
     lower: int = 0
     loopback: bool = False
+    xdp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,8 @@ def _link(body: bytes) -> Link | None:
     kind = attributes(held.get(_INFO, b""), 0).get(_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
     lower = 0 if _LOWER_ELSEWHERE in held else _number(held.get(_LOWER))
     loopback = int.from_bytes(body[2:4], "little") == _LOOPBACK
-    return Link(_number(body[4:8]), name, kind, _number(held.get(_MASTER)), lower, loopback) if name else None
+    xdp = any(attributes(held.get(_XDP, b""), 0).get(_XDP_ATTACHED, b""))
+    return Link(_number(body[4:8]), name, kind, _number(held.get(_MASTER)), lower, loopback, xdp) if name else None
 
 
 def _ways(channel: socket) -> Iterator[Way]:

@@ -45,6 +45,16 @@ class CloudWatchSender:
         except (OSError, ValueError) as error:
             return count, Hold(f"no AWS keys: {error}")
 
+    async def probe(self) -> str:
+        try:
+            stream = self._settings.stream or "zonebridge-check"
+            answer = await self._post("PutLogEvents", cloudwatch.put_events(self._settings.group, stream, ()))
+        except (httpx.HTTPError, tls.CertificateFilesError) as error:
+            return tls.unreachable(self._url, error).why
+        except (OSError, ValueError) as error:
+            return f"no AWS keys: {error}"
+        return cloudwatch.refusal(answer.status, answer.content)
+
     def _line(self, payload: bytes) -> tuple[int, str]:
         record = json.loads(payload)
         return millis(record) or 0, self._format.text(record)

@@ -35,6 +35,13 @@ class FileSender:
             return len(lines), Retry(f"{self._path} can't be written: {error.strerror}")
         return len(lines), Delivered()
 
+    async def probe(self) -> str:
+        return "" if await asyncio.to_thread(self._may_write) else f"{self._path} can't be written"
+
+    def _may_write(self) -> bool:
+        path = Path(self._path)
+        return self._path == "-" or os.access(path if path.exists() else path.parent, os.W_OK)
+
     def _line(self, payload: bytes) -> bytes:
         return f"{self._format.text(json.loads(payload))}\n".encode()
 

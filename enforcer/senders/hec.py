@@ -20,7 +20,7 @@ from enforcer.senders.acks import Acks
 from enforcer.senders.destinations import HecSettings, chosen
 from enforcer.siem import hec
 from enforcer.siem.formats import FORMATS, FormatName, fitting
-from enforcer.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Outcome, Refused
+from enforcer.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Outcome, Refused, Retry
 
 Json = Mapping[str, Any]
 _log = structlog.get_logger()
@@ -112,7 +112,15 @@ class HecSender:
             found |= {numbers[ack_id] for ack_id in hec.acknowledged(answer.content, numbers)}
         return found, None
 
-    def _trouble(self, error: Exception) -> Outcome:
+    async def probe(self) -> str:
+        try:
+            headers = hec.headers(self._token(), self._acks.next_channel())
+            answer = await self._https.post(self._base + hec.EVENT_PATH, hec.body(()), headers)
+        except _TROUBLE as error:
+            return self._trouble(error).why
+        return hec.refusal(answer.status, answer.content)
+
+    def _trouble(self, error: Exception) -> Hold | Retry:
         if isinstance(error, httpx.HTTPError | tls.CertificateFilesError):
             return tls.unreachable(self._base, error)
         return Hold(f"the token can't be read: {error}")

@@ -15,6 +15,7 @@ import struct
 import termios
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from itertools import count
 
 from enforcer.section import host_and_port
@@ -89,6 +90,21 @@ class SyslogSender:
             del self._sent[receipt]
         return ripe, None
 
+    async def probe(self) -> str:
+        """One that refuses our certificate says so only after the handshake, so the connection is kept for a while."""
+        try:
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                reader, _ = await self._connected()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.outlived):
+                    if not await reader.read(1):
+                        raise EOFError("the receiver closed the connection")  # noqa: TRY301 - told as the others are
+        except (OSError, TimeoutError, EOFError) as error:
+            return tls.unreachable(self._settings.address, error).why
+        finally:
+            await self.close()
+        return ""
+
     async def _look(self) -> None:
         """Whether the connection still stands."""
         if self._streams is None:
@@ -112,19 +128,19 @@ class SyslogSender:
         return syslog.frame(json.loads(payload), self._form, self._format.text)
 
     async def _write(self, data: bytes) -> None:
-        writer = await self._connected()
+        _, writer = await self._connected()
         writer.write(data)
         await writer.drain()
         while writer.transport.get_write_buffer_size() or _unacknowledged(writer):  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(_FLUSH_INTERVAL)
 
-    async def _connected(self) -> asyncio.StreamWriter:
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
             host, port = host_and_port(self._settings.address)
             name = (self._settings.server_name or host) if self._settings.tls else None
             self._streams = await asyncio.open_connection(host, port, ssl=self._context(), server_hostname=name)
             keep_alive(self._streams[1].get_extra_info("socket"))
-        return self._streams[1]
+        return self._streams
 
     def _context(self) -> ssl.SSLContext | None:
         settings = self._settings

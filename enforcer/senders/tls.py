@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from enforcer.siem.outcome import Hold, Outcome, Retry
+from enforcer.siem.outcome import Hold, Retry
 from enforcer.sockets import watched
 
 
@@ -130,7 +130,7 @@ async def _asked(
         return Answer(response.status_code, bytes(held[:_LONGEST_ANSWER]), dict(response.headers))
 
 
-def unreachable(where: str, error: BaseException) -> Outcome:
+def unreachable(where: str, error: BaseException) -> Hold | Retry:
     """A certificate that doesn't hold won't get better by itself; the rest may."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, CertificateFilesError):

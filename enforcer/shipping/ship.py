@@ -34,6 +34,9 @@ class Sender(Protocol):
     async def send(self, payloads: Sequence[bytes]) -> tuple[int, Outcome]:
         """Send the first records of a batch, given as their JSON: how many were tried, and what became of them."""
 
+    async def probe(self) -> str:
+        """Why nothing could be sent now, or nothing: the way there, certificates and keys, without a record."""
+
     async def close(self) -> None: ...
 
 

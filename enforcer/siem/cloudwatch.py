@@ -99,6 +99,14 @@ def interpret(status: int, reply: bytes, events: Sequence[Event]) -> Outcome:
     return Hold(said)
 
 
+def refusal(status: int, reply: bytes) -> str:
+    """Why no event would be taken, by the answer to a batch of none: that there are none is said last."""
+    if _code(_answer(reply)) in _BAD_EVENTS:
+        return ""
+    outcome = interpret(status, reply, ())
+    return outcome.why if isinstance(outcome, Hold | Retry | Refused | Split) else ""
+
+
 def _taken(answer: Json | None, events: Sequence[Event]) -> Outcome:
     if answer is None:
         return Retry("the answer is not that of a log store")

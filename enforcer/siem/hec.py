@@ -41,7 +41,8 @@ _ADMINISTRATOR = {
     28: "the data channel is missing",
 }
 # Codes that speak of one event; a status 413 speaks of the batch.
-_OF_AN_EVENT, _TOO_BIG = frozenset({5, 6, 12, 13, 15}), 413
+_NO_DATA = 5
+_OF_AN_EVENT, _TOO_BIG = frozenset({_NO_DATA, 6, 12, 13, 15}), 413
 _WRONG_INDEX = 7
 _HTTP_LATER = frozenset({408, 425, 429})
 # However long a receiver wishes us to wait, it is asked again after this: seconds.
@@ -143,6 +144,14 @@ def interpret(status: int, reply: bytes, retry_after: str | None, count: int) ->
     if code in _OF_AN_EVENT or status == _TOO_BIG:
         return _bad_event(answer, said, count)
     return Hold(f"{said}: that is not a collector's answer to events")
+
+
+def refusal(status: int, reply: bytes) -> str:
+    """Why a collector would take no event, by its answer to an empty batch: it looks at the token before the data."""
+    if _answer(reply).get("code") == _NO_DATA:
+        return ""
+    outcome = interpret(status, reply, None, 1)
+    return outcome.why if isinstance(outcome, Hold | Retry | Refused | Split) else ""
 
 
 def ack_id(reply: bytes) -> int | None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bridge.check import clocks, cluster, dataplane, installation, nodes, reach, rights, run, traffic
-from bridge.check.findings import Status, good, some, text
 from bridge.check.snapshot import Access, Listed, Names, Reached, Snapshot
+from zones.findings import Status, good, some, text
 
 NOW = 1_800_000_000.0
 AT = "2027-01-15T08:00:00.000000Z"  # NOW

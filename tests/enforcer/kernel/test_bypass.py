@@ -4,6 +4,7 @@ import pytest
 
 from enforcer.kernel import bypass
 from enforcer.kernel.uplinks import Link
+from enforcer.wire.messages import NFTABLES, attribute, message
 from mocks.lab import Lab, Outcome, Probe, measure, unavailable
 from mocks.lab.wiring import configure
 
@@ -16,6 +17,13 @@ VETHS = [Link(2, "eth0"), Link(5, "veth1", "veth"), Link(6, "veth2", "veth")]
         (VETHS, {2: "clsact"}, {"eth0"}, []),
         (VETHS, {5: "clsact"}, set(), ["1 links of pods (such as veth1) have a program or filter at the ingress (tc)"]),
         (VETHS, {}, {"veth1", "veth2"}, ["2 links of pods (such as veth1) have a chain of nftables at the ingress"]),
+        (
+            [*VETHS, Link(7, "veth3", "veth", xdp=True)],
+            {},
+            set(),
+            ["1 links of pods (such as veth3) have an XDP program"],
+        ),
+        ([Link(2, "eth0", xdp=True)], {}, set(), []),
         ([*VETHS, Link(7, "cilium_host", "veth")], {}, set(), ["Cilium is on this node"]),
         ([*VETHS, Link(7, "ovs-system", "openvswitch")], {}, set(), ["Open vSwitch is on this node"]),
         ([*VETHS, Link(7, "ipvl", "ipvlan"), Link(8, "mac", "macvlan")], {}, set(), ["ipvlan is on", "macvlan is on"]),
@@ -25,6 +33,27 @@ def test_the_signs_of_other_data_planes(links, disciplines, ingress, words):
     found = sorted(bypass._problems(links, disciplines, ingress, frozenset({"eth0"})))
     assert len(found) == len(words)
     assert all(told.startswith(word) for told, word in zip(found, words, strict=True))
+
+
+class Channel:
+    """A netlink socket that has one answer, and nothing more; not every kernel can make a flowtable."""
+
+    def __init__(self, data):
+        self.data = [data]
+
+    def send(self, _):
+        """Whatever is asked."""
+
+    def recv(self, _):
+        return self.data.pop()
+
+
+def test_a_flowtable_is_told():
+    named = attribute(1, b"fast\0") + attribute(2, b"short\0")
+    listed = message(NFTABLES << 8 | 22, 0, 1, bytes(4) + named) + message(3, 0, 1, bytes(4))
+    (told,) = bypass._shortcuts(bypass._flowtables(Channel(listed)))
+    assert told.startswith("the flowtable fast short takes connections past the rules")
+    assert list(bypass._shortcuts(bypass._flowtables(Channel(message(3, 0, 1, bytes(4)))))) == []
 
 
 @pytest.mark.kernel

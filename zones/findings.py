@@ -1,4 +1,7 @@
-"""What a check found. Whatever could not be looked at is unknown, and unknown is never ok. Pure."""
+"""What a check of a cluster or of a node found, the same from both programs. Pure.
+
+Whatever could not be looked at is unknown, and unknown is never ok.
+"""
 
 from __future__ import annotations
 
