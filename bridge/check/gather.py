@@ -26,6 +26,7 @@ def paths(names: Names) -> dict[str, str]:
         "daemonsets": "/apis/apps/v1/daemonsets",
         "deployments": f"/apis/apps/v1/namespaces/{names.bridge}/deployments",
         "events": "/apis/events.k8s.io/v1/events",
+        "alerts": "/api/v1/namespaces/default/events",
         "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
         "validatingadmissionpolicies": f"{ADMISSION}/validatingadmissionpolicies",
         "validatingadmissionpolicybindings": f"{ADMISSION}/validatingadmissionpolicybindings",
@@ -39,6 +40,7 @@ def paths(names: Names) -> dict[str, str]:
 SELECTED = {
     "configmaps": {"fieldSelector": "metadata.name=cilium-config"},
     "events": {"fieldSelector": "reason=ZoneWouldDeny"},
+    "alerts": {"fieldSelector": "involvedObject.kind=Tier"},
 }
 
 

@@ -136,8 +136,9 @@ def _tier(snapshot: Snapshot) -> Iterator[Finding]:
     elif tier is None:
         yield GROUP.failed(
             f"there is no Tier {snapshot.names.tier}: no revision was ever published",
-            f"kubectl -n {snapshot.names.bridge} logs deploy/zonebridge says why",
+            f"kubectl -n {snapshot.names.bridge} logs deploy/zonebridge says why, and check -c FILE asks Panorama",
         )
+        yield from _alerts(snapshot)
     else:
         unmet = [
             each
@@ -148,6 +149,17 @@ def _tier(snapshot: Snapshot) -> Iterator[Finding]:
             yield GROUP.failed(f"the Tier's condition {each['type']}: {each['message']}", "docs/troubleshooting.md")
         if not unmet:
             yield GROUP.ok(f"the Tier is at revision {tier['spec']['revision']} and well")
+
+
+def _alerts(snapshot: Snapshot) -> Iterator[Finding]:
+    """What the bridge told last of each trouble, unless that it is over: without a Tier nothing else tells."""
+    latest: dict[str, Json] = {}
+    mine = [each for each in snapshot.of("alerts").items if each["involvedObject"].get("name") == snapshot.names.tier]
+    for each in sorted(mine, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
+        latest[str(each["reason"]).removesuffix("Over")] = each
+    for reason, each in sorted(latest.items()):
+        if each["reason"] == reason:
+            yield GROUP.failed(f"the bridge says {reason}: {each.get('message', '')}", "docs/troubleshooting.md")
 
 
 def _teams(snapshot: Snapshot) -> Iterator[Finding]:

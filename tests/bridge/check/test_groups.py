@@ -246,6 +246,22 @@ def test_what_an_installation_lacks(lists, status, words):
     only(installation, changed(**lists), status, words)
 
 
+def alert(reason, at, message="too much", tier="panorama"):
+    return {"reason": reason, "lastTimestamp": at, "message": message, "involvedObject": {"kind": "Tier", "name": tier}}
+
+
+def test_without_a_tier_the_bridges_alerts_say_why():
+    told = [alert("RevisionRefused", "2027-01-15T08:00:02Z"), alert("ManagerRefused", "2027-01-15T08:00:00Z", "no key")]
+    now = changed(
+        tiers=Listed(), alerts=Listed([*told, alert("RevisionRefused", "2027-01-15T08:00:03Z", tier="other")])
+    )
+    failed = [each.what for each in installation.check(now) if each.status is Status.FAILED]
+    assert failed[1:] == ["the bridge says ManagerRefused: no key", "the bridge says RevisionRefused: too much"]
+    over = Listed([*told, alert("ManagerRefusedOver", "2027-01-15T08:00:01Z")])
+    failed = [each.what for each in installation.check(changed(tiers=Listed(), alerts=over)) if each.do]
+    assert failed[1:] == ["the bridge says RevisionRefused: too much"]
+
+
 @pytest.mark.parametrize(
     ("name", "labels", "status", "words"),
     [
