@@ -27,7 +27,7 @@ class Weekly:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A named union of windows. Without windows it is never active."""
+    """A named union of windows."""
 
     name: str
     windows: tuple[Absolute | Weekly, ...]

@@ -4,6 +4,7 @@ Drawn from a `random.Random` whose seed and sizes Hypothesis draws (one draw per
 be too slow for tens of thousands of them); a failing case is then cut down by `tests.oracle.shrink`.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
 from xml.etree.ElementTree import Element, SubElement
@@ -40,6 +41,9 @@ from tests.oracle.universe import (
     WILDCARDS,
     ZONES,
 )
+
+# Kinds of objects that are read as strictly as rules.
+STRICT = ("address", "address-group", "external-list", "region", "service", "service-group", "application-group")
 
 
 @dataclass(frozen=True)
@@ -150,12 +154,30 @@ class Writer:
                 self.default_rule(level, name)
 
     def objects(self, level, name, kinds):
-        """An object of the name's usual kind, or of another one, or of both."""
+        """An object of the name's usual kind, or of another one, or of both; now and then not as PAN-OS writes it."""
         usual = self.kinds.setdefault(name, self.pick(*kinds))
         if not self.maybe(0.03):
             usual(level, name)
         if self.maybe(0.03):
             self.pick(*kinds)(level, name)
+        entries = [each for kind in STRICT for each in level.iterfind(f"{kind}/entry")]
+        if entries and self.messy() and self.maybe(0.3):
+            self.distort(self.pick(*entries))
+
+    def distort(self, here):
+        """A part that the next release may have, one twice, two that exclude each other, or a member without a word."""
+        lists = [each for each in here if each.tag in {"static", "members"}]
+        protocol = here.find("protocol")
+        if lists and self.maybe(0.5):
+            SubElement(lists[0], "member")
+        elif protocol is not None and self.maybe(0.5):
+            SubElement(SubElement(protocol, self.pick("tcp", "udp")), "port").text = self.pick(*PORTS)
+        elif here.find("ip-range") is not None and self.maybe(0.5):
+            SubElement(here, "ip-netmask").text = self.pick(*PREFIXES)
+        elif len(here) and self.maybe(0.5):
+            here.append(deepcopy(self.pick(*here)))
+        else:
+            SubElement(here, "moon-phase").text = "full"
 
     def names(self, names, most, shared):
         return [name for name in names if not self.messy()] if shared else self.some(names, 0, most)
@@ -279,13 +301,17 @@ class Writer:
             member_list(weekly, day, self.some(HOURS, 1, 2))
 
     def bad_schedule(self, here):
-        tag, day = self.pick(("non-recurring", None), ("recurring", "daily"), ("weekly", "someday"), ("hourly", None))
-        if tag == "weekly":
+        tag, day = self.pick(
+            ("non-recurring", None), ("recurring", "daily"), ("weekly", "someday"), ("hourly", None), ("empty", None)
+        )
+        if tag == "empty":
+            SubElement(here, self.pick("non-recurring", "recurring"))
+        elif tag == "weekly":
             member_list(SubElement(SubElement(here, "recurring"), tag), day, HOURS[:1])
         elif day:
             member_list(SubElement(here, tag), day, [HOURS[0], self.pick(*BAD_HOURS)])
         else:
-            member_list(here, tag, [self.pick(*BAD_HOURS)])
+            member_list(here, tag, [self.pick(*BAD_HOURS, "2026/12/31@00:00-2026/01/01@00:00")])
 
     def noise(self, here):
         if self.maybe(0.2):
@@ -401,7 +427,16 @@ class Writer:
             SubElement(target, "negate").text = self.pick("yes", "no")
 
     def break_rule(self, here):
-        ways = (self.condition, self.condition, self.condition, self.lose, self.unsay, self.mix, self.mistarget)
+        ways = (
+            self.condition,
+            self.condition,
+            self.condition,
+            self.lose,
+            self.unsay,
+            self.mix,
+            self.mistarget,
+            self.empty_a_member,
+        )
         self.pick(*ways)(here)
 
     def condition(self, here):
@@ -427,6 +462,9 @@ class Writer:
     def mix(self, here):
         services = here.find("service")
         SubElement(services, "member").text = self.pick("application-default", "any")
+
+    def empty_a_member(self, here):
+        SubElement(here.find(self.pick("from", "source", "destination", "application", "service")), "member")
 
     def mistarget(self, here):
         if here.find("target") is None:

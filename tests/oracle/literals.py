@@ -69,10 +69,10 @@ def is_window(window):
     if re.fullmatch(f"{hour}-{hour}", window):
         return True
     try:
-        between_dates(window, datetime(2026, 1, 1))
+        start, end = dates(window)
     except ValueError:
         return False
-    return True
+    return start < end
 
 
 def between_hours(window, local, of_day):
@@ -91,8 +91,13 @@ def minutes(word):
 
 
 def between_dates(window, local):
-    start, end = (datetime.strptime(word, "%Y/%m/%d@%H:%M") for word in window.split("-"))  # noqa: DTZ007
+    start, end = dates(window)
     return start <= local < end
+
+
+def dates(window):
+    start, end = (datetime.strptime(word, "%Y/%m/%d@%H:%M") for word in window.split("-"))  # noqa: DTZ007
+    return start, end
 
 
 def tag_filter(wanted):

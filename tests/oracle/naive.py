@@ -105,7 +105,7 @@ class Naive:
         for rule in self.rules():
             found += members(rule, "from")
             found += [] if text(rule, "rule-type") == "intrazone" else members(rule, "to")
-        return {zone for zone in found if zone != "any"}
+        return set(found) - {"any", ""}
 
     def statuses(self):
         """(origin, status, whether it refuses the revision) of every rule in order, then of the default rules."""
@@ -202,7 +202,7 @@ class Naive:
         return (
             kind not in {"universal", "intrazone", "interzone"}
             or mixed
-            or any(not members(rule, tag) for tag in needed)
+            or any(not members(rule, tag) or "" in members(rule, tag) for tag in needed)
         )
 
     def narrowed(self, rule):

@@ -110,7 +110,9 @@ class Names:
             yield literal(name) if found is None else UNRESOLVED
             return
         kind, entry = found
-        if kind == "address":
+        if odd(kind, entry):
+            yield UNRESOLVED
+        elif kind == "address":
             yield from self.address_object(entry)
         elif kind == "external-list":
             yield from (
@@ -168,7 +170,7 @@ class Names:
 
     def group_members(self, name, found):
         """The names that a group holds; none of what is no group, or can't be read."""
-        if found is None or found == AMBIGUOUS or found[0] != "address-group":
+        if found is None or found == AMBIGUOUS or found[0] != "address-group" or odd(*found):
             return []
         if found[1].find("dynamic") is None:
             return members(found[1], "static")
@@ -200,7 +202,7 @@ class Names:
         if name in seen:
             return
         found = self.find(name, SERVICE_KINDS)
-        if found is None or found == AMBIGUOUS:
+        if found is None or found == AMBIGUOUS or odd(*found):
             yield UNRESOLVED
         elif found[0] == "service-group":
             for member in members(found[1], "members"):
@@ -218,7 +220,9 @@ class Names:
             yield UNRESOLVED
             return
         kind, entry = found
-        if kind == "application":
+        if kind == "application-group" and odd(kind, entry):
+            yield UNRESOLVED
+        elif kind == "application":
             yield self.application(entry)
         elif kind == "application-filter":
             yield from self.selected(entry)
@@ -272,13 +276,36 @@ class Names:
         )
 
 
+# What an object is made of, and where it is one of several things. Of these it has each once.
+PARTS = {
+    "address": "ip-netmask ip-range ip-wildcard fqdn", "address-group": "static dynamic filter member", "external-list": "type ip domain url recurring hourly predefined-ip",
+    "region": "address geo-location latitude member", "service": "protocol tcp udp sctp port source-port override no", "service-group": "members member",
+    "application-group": "members member",
+}  # fmt: skip
+KINDS_OF_ONE = ({"ip-netmask", "ip-range", "ip-wildcard", "fqdn"}, {"static", "dynamic"}, {"tcp", "udp", "sctp"})
+
+
+def odd(kind, entry):
+    """Whether an object has a part that nobody knows, two that exclude each other, one twice, or an empty member."""
+    below = [each for each in entry.iter() if each is not entry]
+    names = [each.tag for each in below if each.tag != "member"]
+    every = {*PARTS[kind].split(), "tag", "description"}
+    return (
+        any(name not in every for name in names)
+        or len(set(names)) < len(names)
+        or any(len(choice & set(names)) > 1 for choice in KINDS_OF_ONE)
+        or any(each.tag == "member" and not each.text for part in below if part.tag != "tag" for each in part)
+        or any(each.tag == "member" for each in entry)
+    )
+
+
 def readable(schedule):
-    """Whether all of a schedule's windows can be read, on days that exist."""
+    """Whether a schedule has windows, all of which can be read, on days that exist."""
     windows = [member.text or "" for member in schedule.iter("member")]
     days = [day.tag for day in schedule.findall("schedule-type/recurring/weekly/*")]
     if schedule.find("schedule-type/recurring") is None and schedule.find("schedule-type/non-recurring") is None:
         return False
-    return all(day in DAYS for day in days) and all(is_window(window) for window in windows)
+    return bool(windows) and all(day in DAYS for day in days) and all(is_window(window) for window in windows)
 
 
 def service(entry):

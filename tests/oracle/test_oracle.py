@@ -91,6 +91,18 @@ def first_number(parent, child):
     return False
 
 
+def is_second(parent, child):
+    """One of two things that an object can't both be, or an element twice."""
+    choices = ({"tcp", "udp", "sctp"}, {"ip-netmask", "ip-range"}, {child.tag})
+    beside = [each for each in parent if each.tag not in {"member", "entry"}]
+    here = beside.index(child) if child in beside else 0
+    return any(child.tag in choice and any(each.tag in choice for each in beside[:here]) for choice in choices)
+
+
+def is_nothing(parent, child):
+    return child.tag == "member" and not child.text
+
+
 def setting(**values):
     return Fault(site=lambda site: replace(site, **values))
 
@@ -166,6 +178,9 @@ FAULTS = {
     "lists of ICMP types are their first": edited(first_number),
     "disabled App-IDs apply": edited(lambda parent, child: child.tag == "application-status"),
     "characteristics are ignored": edited(lambda parent, child: child.tag in {"evasive", "used-by-malware", "is-saas"}),
+    "elements of objects that nobody knows are passed over": edited(lambda parent, child: child.tag == "moon-phase" and parent.find("category") is None),
+    "of two things an object is the first": edited(is_second),
+    "members without a word are passed over": edited(is_nothing),
     "nothing is logged": each_entry(lambda entry: replace(entry, log=replace(entry.log, end=False))),
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from bridge.managers.panorama.applications import ApplicationObjects
 from bridge.managers.panorama.feeds import LIST_KINDS
 from bridge.managers.panorama.rulebase import ReadOptions, read_scope
 from bridge.managers.panorama.services import ServiceObjects
+from bridge.managers.panorama.shapes import SHAPES
 from bridge.managers.panorama.tree import OBJECT_KINDS, scope_of
 from mocks.panorama.apps import predefined
 from tests.oracle import naive, names
@@ -24,7 +25,7 @@ from tests.witness.elements import NAMES, OBJECTS, TABLE, paths_in, strangers, u
 ROOT = Path(__file__).parents[2]
 READERS = (
     "addresses", "applications", "content", "content_reader", "default_ports", "feeds", "filters", "rulebase", "rules",
-    "schedules", "services", "tree",
+    "schedules", "services", "shapes", "tree",
 )  # fmt: skip
 CODE = [ROOT / f"bridge/managers/panorama/{name}.py" for name in READERS]
 CODE += [ROOT / f"tests/oracle/{name}.py" for name in ("flows", "generate", "naive", "names")]
@@ -89,6 +90,22 @@ def test_the_tables_of_parser_and_oracle_are_the_witnesss():
     assert filters.OTHERS.keys() == effects("application-filter", "problem")
     assert {*filters.LISTS, *filters.CHARACTERISTICS.values()} <= effects("application", "read")
     assert {f"type/{kind}" for kind in LIST_KINDS} <= TABLE["external-list"].keys()
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_the_shapes_of_objects_are_the_witnesss(kind):
+    """What the reader lets pass in an object is in a source; and what a source knows makes no object unreadable."""
+    for path, children in SHAPES[kind].items():
+        known = {
+            below.removeprefix(f"{path}/"): element.shape
+            for below, element in TABLE[kind].items()
+            if below.startswith(f"{path}/") or not path
+        }
+        direct = {name: shape for name, shape in known.items() if "/" not in name}
+        assert set(direct) <= set(children)
+        assert set(children) - set(direct) <= {"tag", "description", "disable-override", "override"}
+        for name, shape in direct.items():
+            assert children[name].value == {"yesno": "text", "entries": "node", "empty": "node"}.get(shape, shape)
 
 
 def names_of(instance):

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 from bridge.managers.panorama import feeds
 from bridge.managers.panorama.countries import COUNTRIES
 from bridge.managers.panorama.document import members, text_of, yes
+from bridge.managers.panorama.shapes import misshapen
 from bridge.managers.panorama.tagfilter import FilterError, Matcher, parse_filter
 from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, walk
 from zones.net import AddressSet, union, wildcard
@@ -53,7 +54,7 @@ class Addresses:
     def _members(self, name: str) -> tuple[str, ...]:
         """The names that a group holds: those it lists, or those of the tagged objects that its filter selects."""
         found = self._only(name)
-        if found is None or found.kind != "address-group":
+        if found is None or found.kind != "address-group" or misshapen(found.kind, found.entry):
             return ()
         matches = _filter(found.entry)
         if matches is None:
@@ -77,6 +78,8 @@ class Addresses:
         elif not found:
             built_in = feeds.provided_name(name)
             yield _literal(name) if built_in is None else self._feed(feeds.provided(built_in, self.provided))
+        elif (flaw := misshapen(found[0].kind, found[0].entry)) is not None:
+            yield _unresolved(name, flaw)
         elif found[0].kind == "address-group":
             yield from self._own(name, found[0].entry, below)
         else:
@@ -123,8 +126,6 @@ def _filter(group: Element) -> Matcher | str | None:
     """A dynamic group's filter, or why it can't be read; None for a static group."""
     if group.find("dynamic") is None:
         return None
-    if group.find("static") is not None:
-        return "the group is static as well"
     try:
         return parse_filter(text_of(group, "dynamic/filter") or "")
     except FilterError as error:
@@ -138,7 +139,7 @@ def _ambiguous(name: str, found: tuple[Definition, ...]) -> str:
 
 
 def _tags(entry: Element) -> frozenset[str]:
-    return frozenset(members(entry.find("tag")))
+    return frozenset(tag for each in entry.findall("tag") for tag in members(each))
 
 
 def _union(name: str, parts: list[AddressObject]) -> AddressObject:
@@ -183,11 +184,15 @@ def _literal(text: str) -> AddressObject:
 
 
 def _netmask(text: str) -> AddressSet:
-    """A bare address, or a prefix whose host bits may be set."""
+    """A bare address, or a prefix whose host bits may be set. A mask is a network's, never a wildcard's."""
     try:
-        return AddressSet.of([ip_network(text, strict=False)]).with_embedded_ipv4()
+        network = ip_network(text, strict=False)
     except ValueError:
         raise ValueError("it is no IPv4 or IPv6 address or prefix") from None
+    mask = text.partition("/")[2]
+    if "." in mask and mask != str(network.netmask):
+        raise ValueError(f"'{mask}' is no mask of a network")
+    return AddressSet.of([network]).with_embedded_ipv4()
 
 
 def _range(text: str) -> AddressSet:

@@ -12,6 +12,7 @@ from bridge.managers.panorama.default_ports import default_ports, port_member
 from bridge.managers.panorama.document import members, text_of
 from bridge.managers.panorama.filters import FilterError, Selector, selector
 from bridge.managers.panorama.seed import SEED_PORTS
+from bridge.managers.panorama.shapes import misshapen
 from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, flatten, walk
 from zones.rules import Application, Applications, Unresolved
 from zones.workload import normalise
@@ -73,7 +74,8 @@ class ApplicationObjects:
             return self._content.containers.get(name, ())
         if len(found) > 1 or found[0].kind != "application-group" or self._also_predefined(name, found[0]):
             return ()
-        return members(found[0].entry.find("members"))
+        whole = misshapen("application-group", found[0].entry) is None
+        return members(found[0].entry.find("members")) if whole else ()
 
     def _also_predefined(self, name: str, found: Definition) -> str:
         """What the content has of another kind by the name of an object; "" where it has none."""
@@ -95,6 +97,8 @@ class ApplicationObjects:
             yield _custom(name, found[0].entry)
         elif found[0].kind == "application-filter":
             yield from self._filter(name, found[0].entry)
+        elif (flaw := misshapen("application-group", found[0].entry)) is not None:
+            yield Unresolved(name, flaw)
 
     def _predefined_member(self, name: str) -> Application | Unresolved:
         if name in UNNAMED:

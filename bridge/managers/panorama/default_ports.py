@@ -17,12 +17,9 @@ WITHOUT_EFFECT = frozenset({"extended-port"})
 
 def default_ports(entry: Element) -> tuple[tuple[L4, ...], tuple[Unresolved, ...]]:
     """An application's own traffic: what can be expressed, and the rest with what `k8s-widen` takes for it."""
-    default = entry.find("default")
-    if default is None:
-        return (), ()
     ports: list[L4] = []
     unresolved: list[Unresolved] = []
-    for child in default:
+    for child in (child for default in entry.findall("default") for child in default):
         for text, read in _alternatives(child):
             try:
                 ports.extend(read(text))

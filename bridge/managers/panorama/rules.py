@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 from bridge.managers.panorama import addresses, applications, services
 from bridge.managers.panorama.document import entries, members, text_of, yes
 from bridge.managers.panorama.schedules import schedule
+from bridge.managers.panorama.shapes import is_list
 from bridge.managers.panorama.tree import Scope
 from zones import rules
 from zones.rules import Action, Log, Origin, Rule, RuleType, ServiceChoice, Services, Target, Unresolved
@@ -174,23 +175,18 @@ def misshapen(entry: Element) -> Iterator[str]:
         if times > 1:
             yield f"it has '{tag}' {times} times"
     for tag in LISTS:
-        if not _holds_only(entry.find(tag), "member"):
+        if not is_list(entry.find(tag)):
             yield f"its '{tag}' is no list of members"
     for path in SWITCHES:
         text = text_of(entry, path)
         if text not in {None, "yes", "no"}:
             yield f"its '{path}' is '{text}', neither yes nor no"
     devices = entry.find("target/devices")
-    if not _holds_only(devices, "entry") or any(not each.get("name") for each in entry.findall("target/devices/entry")):
+    if not is_list(devices, "entry") or any(not each.get("name") for each in entry.findall("target/devices/entry")):
         yield "its 'target/devices' is no list of firewalls"
     for child in entry.findall("target/*"):
         if child.tag not in {"devices", "tags", "negate"}:
             yield f"its target's element '{child.tag}' is not known to this version"
-
-
-def _holds_only(element: Element | None, tag: str) -> bool:
-    """Whether an element, where it is there, has no text of its own and only children of this tag."""
-    return element is None or not ((element.text or "").strip() or any(child.tag != tag for child in element))
 
 
 def _malformed(entry: Element, rule_type: RuleType) -> Iterator[str]:

@@ -7,6 +7,7 @@ from datetime import MAXYEAR, MINYEAR, datetime, time, timedelta
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama.document import members
+from bridge.managers.panorama.shapes import is_list
 from bridge.managers.panorama.tree import Scope
 from zones.rules import Unresolved
 from zones.schedule import Absolute, Schedule, Weekly
@@ -21,9 +22,10 @@ def schedule(name: str, scope: Scope, time_zone: str) -> Schedule | Unresolved:
     if found is None:
         return Unresolved(name, "is defined nowhere")
     try:
-        return Schedule(name, tuple(_windows(found.entry)), time_zone)
+        windows = tuple(_windows(found.entry))
     except ValueError as error:
         return Unresolved(name, f"can't be read: {error}")
+    return Schedule(name, windows, time_zone) if windows else Unresolved(name, "has no time")
 
 
 def _windows(entry: Element) -> Iterator[Absolute | Weekly]:
@@ -31,22 +33,28 @@ def _windows(entry: Element) -> Iterator[Absolute | Weekly]:
     if kind is None or len(kind) != 1 or kind[0].tag not in {"recurring", "non-recurring"}:
         raise ValueError("it is neither recurring nor non-recurring")
     if kind[0].tag == "non-recurring":
-        yield from map(_absolute, members(kind[0]))
+        yield from map(_absolute, _times(kind[0]))
         return
     for days in kind[0]:
         if days.tag == "daily":
-            yield from (window for text in members(days) for window in _weekly(text, range(7)))
+            yield from (window for text in _times(days) for window in _weekly(text, range(7)))
         elif days.tag == "weekly":
             yield from _days_of_week(days)
         else:
             raise ValueError(f"unknown element '{days.tag}'")
 
 
+def _times(element: Element) -> tuple[str, ...]:
+    if not is_list(element):
+        raise ValueError(f"'{element.tag}' is no list of members")
+    return members(element)
+
+
 def _days_of_week(weekly: Element) -> Iterator[Weekly]:
     for day in weekly:
         if day.tag not in DAYS:
             raise ValueError(f"unknown day '{day.tag}'")
-        for text in members(day):
+        for text in _times(day):
             yield from _weekly(text, [DAYS.index(day.tag)])
 
 
@@ -54,7 +62,10 @@ def _absolute(text: str) -> Absolute:
     start, dash, end = text.partition("-")
     if not dash:
         raise ValueError(f"'{text}' has no end")
-    return Absolute(_moment(start), _moment(end))
+    window = Absolute(_moment(start), _moment(end))
+    if window.end <= window.start:
+        raise ValueError(f"'{text}' ends before it starts")
+    return window
 
 
 def _moment(text: str) -> datetime:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama.document import members, text_of
+from bridge.managers.panorama.shapes import misshapen
 from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, flatten
 from zones.net import ALL_PORTS, SCTP, TCP, UDP, parse_ports
 from zones.rules import L4, Service, Unresolved
@@ -34,7 +35,8 @@ class ServiceObjects:
     def _group_members(self, name: str) -> tuple[str, ...]:
         found = self._definitions(name)
         is_group = [each.kind for each in found] == ["service-group"] and name not in PREDEFINED
-        return members(found[0].entry.find("members")) if is_group else ()
+        whole = is_group and misshapen("service-group", found[0].entry) is None
+        return members(found[0].entry.find("members")) if whole else ()
 
     def _definitions(self, name: str) -> tuple[Definition, ...]:
         return self.scope.definitions(name, KINDS)
@@ -47,6 +49,9 @@ class ServiceObjects:
             return _unresolved(name, _like_predefined(found[0])) if found else Service(name, (PREDEFINED[name],))
         if not found:
             return _unresolved(name, "is defined nowhere")
+        flaw = misshapen(found[0].kind, found[0].entry)
+        if flaw is not None:
+            return _unresolved(name, flaw)
         return _service(name, found[0].entry) if found[0].kind == "service" else Service(name)
 
 

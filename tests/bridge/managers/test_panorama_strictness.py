@@ -9,6 +9,7 @@ from bridge.managers.panorama.manager import HIERARCHY, PanoramaManager
 from bridge.managers.panorama.rulebase import ReadOptions, read_scope
 from bridge.managers.panorama.tree import scope_of
 from tests.panorama_xml import config, entry, members, rule, rulebase, section
+from zones.rules import Unresolved
 
 
 def read(xml="", shared=""):
@@ -149,3 +150,85 @@ def test_device_groups_nested_without_end_are_an_unusable_answer():
     assert "dg_hierarchy" in HIERARCHY.replace("-", "_")
     with pytest.raises(ManagerAnswerError, match="nested deeper"):
         PanoramaManager(Says(dg_hierarchy=f"<dg-hierarchy>{deep}</dg-hierarchy>"), "dg")._chain()
+
+
+TCP_80 = "<tcp><port>80</port></tcp>"
+LISTED = "<type><ip><url>https://lists.example.com/one</url>{}</ip></type>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("address", "<ip-netmask>10.0.0.0/8</ip-netmask><moon-phase/>", "has the element 'moon-phase', which is not known"),
+        ("address", "<ip-netmask>10.0.0.0/8</ip-netmask><fqdn>a.example.com</fqdn>", "is both 'ip-netmask' and 'fqdn'"),
+        ("address", "<ip-netmask>10.0.0.0/8</ip-netmask><ip-netmask>11.0.0.0/8</ip-netmask>", "has 'ip-netmask' twice"),
+        ("address", "<ip-netmask>10.0.0.1<b/>2</ip-netmask>", "has a 'ip-netmask' that is no text"),
+        ("address", "<ip-netmask>10.0.0.0/0.0.0.255</ip-netmask>", "'0.0.0.255' is no mask of a network"),
+        ("address-group", "<member>10.0.0.1</member>", "has the element 'member', which is not known"),
+        ("address-group", members("static", "10.0.0.1", ""), "has a 'static' that is no list of members"),
+        ("address-group", members("static", "10.0.0.1") + members("static", "10.0.0.2"), "has 'static' twice"),
+        ("address-group", members("static", "10.0.0.1") + "<dynamic><filter>a</filter></dynamic>", "is both 'static' and 'dynamic'"),
+        ("external-list", LISTED.format("<only-new>yes</only-new>"), "has the element 'only-new', which is not known"),
+        ("external-list", f"{LISTED.format('')}<type><domain/></type>", "has 'type' twice"),
+        ("region", "<address><member>10.0.0.1</member>10.0.0.2</address>", "has a 'address' that is no list of members"),
+    ],
+)  # fmt: skip
+def test_an_address_that_is_not_shaped_as_panos_shapes_it_is_unresolved(kind, body, words):
+    denied = first(rule(action="deny", source="x"), section(kind, entry("x", body)))
+    assert words in denied.sources.members[0].unresolved[0].why
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("service", f"<protocol>{TCP_80}<udp><port>53</port></udp></protocol>", "is both 'tcp' and 'udp'"),
+        (
+            "service",
+            f"<protocol>{TCP_80}</protocol><protocol><udp><port>53</port></udp></protocol>",
+            "has 'protocol' twice",
+        ),
+        ("service", "<protocol><tcp><port>80</port><port>443</port></tcp></protocol>", "has 'port' twice"),
+        ("service", "<protocol><tcp><port>80</port><moon-phase/></tcp></protocol>", "has the element 'moon-phase'"),
+        ("service-group", "<member>service-http</member>", "has the element 'member', which is not known"),
+        ("service-group", members("members", "service-http", ""), "has a 'members' that is no list of members"),
+    ],
+)
+def test_a_service_that_is_not_shaped_as_panos_shapes_it_is_unresolved(kind, body, words):
+    denied = first(rule(action="deny", service="x"), section(kind, entry("x", body)))
+    assert words in denied.services[0].unresolved[0].why
+
+
+def test_an_application_group_that_is_not_shaped_as_panos_shapes_it_is_unresolved():
+    denied = first(
+        rule(action="deny", application="x"), section("application-group", entry("x", "<member>ssl</member>"))
+    )
+    assert [each.why for each in denied.applications.unresolved] == [
+        "has the element 'member', which is not known to this version"
+    ]
+
+
+def test_an_object_with_a_tag_that_is_written_twice_has_both():
+    tagged = entry("t", "<ip-netmask>10.0.0.1</ip-netmask>" + members("tag", "a") + members("tag", "b"))
+    group = entry("g", "<dynamic><filter>b</filter></dynamic>")
+    xml = section("address", tagged) + section("address-group", group)
+    (found,) = first(rule(action="deny", source="g"), xml).sources.members
+    assert [each.why for each in found.unresolved] == ["has 'tag' twice"]
+
+
+@pytest.mark.parametrize("tag", ["source", "destination", "from", "to", "application", "service"])
+def test_an_empty_member_of_a_rule_is_no_member_that_can_be_passed_over(tag):
+    assert first(rule(action="deny", **{tag: ["x", ""]})).malformed == (f"its '{tag}' is no list of members",)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<recurring/>", "<non-recurring/>", "<recurring><daily/></recurring>", "<recurring><weekly/></recurring>",
+        "<recurring><weekly><monday/></weekly></recurring>",
+        "<non-recurring><member>2026/12/31@00:00-2026/01/01@00:00</member></non-recurring>",
+        "<recurring><daily><member>08:00-17:00</member><member/></daily></recurring>",
+    ],
+)  # fmt: skip
+def test_a_schedule_that_can_never_run_is_unresolved_and_no_deny_without_effect(body):
+    shared = section("schedule", entry("never", f"<schedule-type>{body}</schedule-type>"))
+    assert isinstance(first(rule(action="deny", extra="<schedule>never</schedule>"), shared).schedule, Unresolved)

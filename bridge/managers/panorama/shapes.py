@@ -1,0 +1,105 @@
+"""The shape of objects, strictly: what of one is not as PAN-OS writes it is said, never passed over.
+
+An element that this version doesn't know could change what the object holds. `<static>` beside `<dynamic>`, tcp beside udp
+or a second `<port>` would leave a deny with one of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from xml.etree.ElementTree import Element
+
+
+class Shape(Enum):
+    TEXT = "text"
+    LIST = "list"
+    NODE = "node"
+
+
+TEXT, LIST, NODE = Shape.TEXT, Shape.LIST, Shape.NODE
+_OF_EVERY_OBJECT: Mapping[str, Shape] = {"tag": LIST, "description": TEXT, "disable-override": TEXT}
+_PORTS: Mapping[str, Shape] = {"port": TEXT, "source-port": TEXT, "override": NODE}
+_LIST: Mapping[str, Shape] = {
+    "url": TEXT,
+    "recurring": NODE,
+    "exception-list": LIST,
+    "description": TEXT,
+    "auth": NODE,
+    "certificate-profile": TEXT,
+}
+# Kind -> path of a node, "" for the entry itself -> its children.
+SHAPES: Mapping[str, Mapping[str, Mapping[str, Shape]]] = {
+    "address": {"": {"ip-netmask": TEXT, "ip-range": TEXT, "ip-wildcard": TEXT, "fqdn": TEXT, **_OF_EVERY_OBJECT}},
+    "address-group": {"": {"static": LIST, "dynamic": NODE, **_OF_EVERY_OBJECT}, "dynamic": {"filter": TEXT}},
+    "external-list": {
+        "": {"type": NODE, **_OF_EVERY_OBJECT},
+        "type/ip": _LIST,
+        "type/domain": {**_LIST, "expand-domain": TEXT},
+        "type/predefined-ip": {"url": TEXT, "exception-list": LIST, "description": TEXT},
+    },
+    "region": {"": {"address": LIST, "geo-location": NODE, **_OF_EVERY_OBJECT}},
+    "service": {
+        "": {"protocol": NODE, **_OF_EVERY_OBJECT},
+        "protocol/tcp": _PORTS,
+        "protocol/udp": _PORTS,
+        "protocol/sctp": _PORTS,
+    },
+    "service-group": {"": {"members": LIST, **_OF_EVERY_OBJECT}},
+    "application-group": {"": {"members": LIST, **_OF_EVERY_OBJECT}},
+}
+# An object is one of these: path of the node, and its children that exclude each other; none named: all do.
+_ONE_OF: Mapping[str, tuple[str, frozenset[str]]] = {
+    "address": ("", frozenset({"ip-netmask", "ip-range", "ip-wildcard", "fqdn"})),
+    "address-group": ("", frozenset({"static", "dynamic"})),
+    "external-list": ("type", frozenset()),
+    "service": ("protocol", frozenset()),
+}
+
+
+def misshapen(kind: str, entry: Element) -> str | None:
+    """What of an object is not as PAN-OS writes it, as a clause; None where nothing is."""
+    return next(_flaws(kind, entry), None)
+
+
+def _flaws(kind: str, entry: Element) -> Iterator[str]:
+    for path, children in SHAPES[kind].items():
+        for node in entry.findall(path) if path else (entry,):
+            yield from _of_node(node, children)
+    if kind in _ONE_OF:
+        path, names = _ONE_OF[kind]
+        beside = [child.tag for node in (entry.findall(path) if path else (entry,)) for child in node]
+        chosen = [tag for tag in beside if not names or tag in names]
+        if len(chosen) > 1:
+            yield f"is both '{chosen[0]}' and '{chosen[1]}'"
+
+
+def _of_node(node: Element, children: Mapping[str, Shape]) -> Iterator[str]:
+    seen: set[str] = set()
+    for child in node:
+        shape = children.get(child.tag)
+        if shape is None:
+            yield f"has the element '{child.tag}', which is not known to this version"
+        if child.tag in seen:
+            yield f"has '{child.tag}' twice"
+        if shape is LIST and not is_list(child):
+            yield f"has a '{child.tag}' that is no list of members"
+        if shape is TEXT and len(child):
+            yield f"has a '{child.tag}' that is no text"
+        seen.add(child.tag)
+
+
+def is_list(element: Element | None, tag: str = "member") -> bool:
+    """Whether an element, where it is there, holds only children of this tag: nothing between, no empty `<member>`.
+
+    An empty tag is none, and does no harm.
+    """
+    if element is None:
+        return True
+    words = tag == "member"
+    return not (element.text or "").strip() and all(
+        child.tag == tag
+        and not (child.tail or "").strip()
+        and not (words and (len(child) or not ((child.text or "").strip() or element.tag == "tag")))
+        for child in element
+    )
