@@ -1,7 +1,7 @@
 """The shape of objects, strictly: what of one is not as PAN-OS writes it is said, never passed over.
 
-An element that this version doesn't know could change what the object holds. `<static>` beside `<dynamic>`, tcp beside udp
-or a second `<port>` would leave a deny with one of the two.
+An element that this version doesn't know could change what the object holds. `<static>` beside `<dynamic>`, tcp beside
+udp or a second `<port>` would leave a deny with one of the two.
 """
 
 from __future__ import annotations
