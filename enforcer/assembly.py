@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,13 +26,13 @@ from enforcer.reports.endreader import EndReader
 from enforcer.reports.flowtable import FlowTable
 from enforcer.reports.logaudit import LogAudit
 from enforcer.reports.logcounters import LogCounters
-from enforcer.reports.records import Stamp
+from enforcer.reports.records import Stamp, first_number
 from enforcer.reports.reporter import Reporter
 from enforcer.rules.feed import Feed
 from enforcer.rules.generations import Marks
 from enforcer.rules.options import Mode
 from enforcer.rules.ruleset import TABLE, Options
-from enforcer.service import Service
+from enforcer.service import STATUS_FILE, Service
 from enforcer.serviceparts import Parts
 from enforcer.settings import AlertSettings, Settings
 from enforcer.shipping.delivery import Delivery
@@ -99,6 +100,15 @@ async def assemble(settings: Settings, environment: Mapping[str, str]) -> Servic
     return service(settings, environment, outbox, cluster, rules, restored=restored)
 
 
+def _latest_number(status_file: Path) -> int:
+    """That no record of the agents before had a higher one; 0 where that isn't known."""
+    try:
+        number = json.loads(status_file.read_bytes())["sequence"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    return number if isinstance(number, int) else 0
+
+
 def known(settings: Settings) -> Feed:
     """Of the cluster, before it is asked."""
     return Feed(pod_networks=AddressSet.of(settings.pod_networks))
@@ -118,7 +128,8 @@ def service(
     pod_events = PodEvents(
         settings.node_name, view.holders.of, podevents.Limits(told.per_minute, told.per_pod, told.rules)
     )
-    stamp = Stamp(settings.cluster, settings.node_name, _BOOT_ID.read_text().strip(), time.time_ns() // 1000)
+    first = first_number(time.time_ns() // 1000, _latest_number(settings.state_dir / STATUS_FILE))
+    stamp = Stamp(settings.cluster, settings.node_name, _BOOT_ID.read_text().strip(), first)
     reporter = Reporter(
         stamp,
         FlowTable(settings.flows.window_seconds, settings.flows.max_entries),

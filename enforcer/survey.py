@@ -100,6 +100,7 @@ class Survey:
         connections = None if parts.ends is None else parts.ends.connections
         return {
             **status.of_records(parts.reporter.counts, self.lost),
+            "sequence": parts.reporter.latest_number,
             "spool_bytes": parts.outbox.size,
             "spool_capacity": int(parts.settings.spool.max_bytes),
             "destinations": status.of_destinations(progress, backlogs, self.lost, ages, asides),

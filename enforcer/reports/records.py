@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ Record = Json | bytes
 """A record as an object, or as the JSON that the spool holds."""
 _ID_DIGITS = 32
 _MICROS = 1_000_000
+# Further than records are made between two times that the latest number is saved, and the process then killed.
+_SKIPPED = 10 * _MICROS
 _KIND = re.compile(rb'{"kind":"(\w+)"')
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
@@ -25,7 +28,7 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 class Stamp:
     """This node's mark on its records.
 
-    `start` is where the numbers begin: microseconds of the start's wall clock, so that they rise across restarts too.
+    `start` is where the numbers begin, see `first_number`.
     """
 
     cluster: str
@@ -35,12 +38,17 @@ class Stamp:
     _numbers: Iterator[int] = field(init=False, compare=False)
     _before_number: Any = field(init=False, compare=False)
     _whose: str = field(init=False, compare=False)
+    _began: float = field(default_factory=time.monotonic, init=False, compare=False)
 
     def __post_init__(self) -> None:
         before = f"{self.cluster}\0{self.node}\0{self.boot_id}\0"
         object.__setattr__(self, "_numbers", count(self.start))
         object.__setattr__(self, "_before_number", hashlib.sha256(before.encode()))
         object.__setattr__(self, "_whose", text({"cluster": self.cluster, "node": self.node})[1:-1])
+
+    def latest(self) -> int:
+        """No record has a higher number yet: a million are never made in a second."""
+        return self.start + int((time.monotonic() - self._began) * _MICROS)
 
     def record(self, kind: str, at: float) -> Json:
         """The beginning of a record."""
@@ -64,6 +72,14 @@ class Stamp:
         state.update(b"%d" % sequence)
         digest: str = state.hexdigest()
         return digest[:_ID_DIGITS]
+
+
+def first_number(now: int, latest: int) -> int:
+    """Where a start's numbers begin: microseconds of the wall clock, and after the `latest` of the one before.
+
+    Clocks are set back. Numbers that were used would give new records the ids of others.
+    """
+    return max(now, latest + _SKIPPED)
 
 
 def timestamp(at: float) -> str:

@@ -50,6 +50,11 @@ class Reporter:
         self._denied = denied
         self.counts = Counts()
 
+    @property
+    def latest_number(self) -> int:
+        """No record has a higher number yet."""
+        return self._stamp.latest()
+
     def packets(self, packets: Iterable[Packet], terminals: Mapping[str, Terminal], names: Names, now: float) -> None:
         """Logged packets of one read. A prefix that names no rule belongs to a ruleset that is gone, or isn't ours."""
         records: list[Record] = []

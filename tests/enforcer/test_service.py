@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import socket
+import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -649,6 +650,27 @@ def test_the_status_file_says_what_is_going_on(scene, settings):
         assert age.total_seconds() < 60
 
     scene(scenario)
+
+
+def test_numbers_rise_over_a_restart_before_which_the_clock_was_set_back(scene, settings, monkeypatch):
+    """By the wall clock alone the second agent's records came before the first one's, or had their ids."""
+    sequences = []
+
+    async def scenario(stage):
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+        before = len(stage.records("flow"))
+        stage.log.put(denied())
+        flows = await eventually(lambda: (found := stage.records("flow"))[before:] and found)
+        sequences.append(flows[-1]["sequence"])
+        status = settings.state_dir / "status.json"
+        await eventually(lambda: json.loads(status.read_bytes())["sequence"] >= flows[-1]["sequence"])
+
+    scene(scenario)
+    now = time.time_ns
+    monkeypatch.setattr("enforcer.assembly.time.time_ns", lambda: now() - 6 * 3600 * 10**9)
+    scene(scenario)
+    assert sequences[1] > sequences[0]
 
 
 @pytest.mark.parametrize(("lasts", "waits"), [(0.0, [1, 2, 4, 8, 8]), (9.0, [1, 1, 1, 1, 1])])
