@@ -12,7 +12,7 @@ CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset i
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
 
-.PHONY: generate release images setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-siem bench-tier soak soak-siem
+.PHONY: generate release images setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-siem bench-tier soak soak-bridge soak-siem test-kernel
 
 setup: $(VENV)/.ready
 
@@ -108,9 +108,18 @@ bench-siem: setup
 bench-tier: setup
 	$(BIN)/python -m tests.bench.tier
 
-# Ten minutes of kills, restarts, commits and tampering on a real API server: make soak SECONDS=600
-soak: setup
+# Everything at work and everything going wrong at once, on the real kernel and a real API server: make soak SECONDS=3600 SEED=7
+# Needs a C compiler, iproute2's ss and etcd; prints a JSON line for each round, and ends with 1 at a broken invariant.
+soak: packages-test setup
+	SECONDS=$(or $(SECONDS),600) $(AS_ROOT) $(BIN)/python -m tests.soak
+
+# The bridge alone, with an administrator who tampers with the tier: many more commits a minute than above.
+soak-bridge: setup
 	SECONDS=$(or $(SECONDS),600) $(BIN)/python -m tests.bench.soak
+
+# The kernel tests under another kernel, in QEMU: make test-kernel PACKAGE=linux-image-6.1.0-56-amd64_6.1.192-2_amd64.deb
+test-kernel: setup
+	$(BIN)/python -m tests.kernels $(PACKAGE)
 
 # A million events while the SIEM is away, fifty kills, and the other faults in full; figures in build/bench/siem-faults.jsonl
 soak-siem: setup

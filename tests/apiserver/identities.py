@@ -48,6 +48,11 @@ class Identities:
         self.service_account_key_file.write_bytes(_pem(ec.generate_private_key(ec.SECP256R1())))
         self.admin_kubeconfig.write_text(self._kubeconfig({"token": self.admin_token}))
 
+    @property
+    def issued(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Users and groups that have a kubeconfig, in the order of its making."""
+        return list(self._kubeconfigs)
+
     def kubeconfig(self, user: str, groups: Sequence[str]) -> Path:
         """A kubeconfig with which any client is that user, of those groups."""
         asked = (user, tuple(groups))

@@ -1,7 +1,6 @@
 """etcd restored from a backup under a real API server: versions go back, and names come back as somebody else."""
 
 import asyncio
-import shutil
 from contextlib import aclosing
 
 import pytest
@@ -11,8 +10,8 @@ from bridge.watching import Listed, Source, follow
 from enforcer.cluster.view import Kind, View
 from enforcer.cluster.watch import Cluster
 from enforcer.patience import Patience
+from tests.apiserver.restorable import Restorable
 from tests.enforcer.smallcluster import eventually
-from tests.realkube import RealKube
 from zones.zone import ENTITLEMENT_ANNOTATION
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
@@ -20,28 +19,8 @@ NAMESPACES = "/api/v1/namespaces"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
-class Restorable(RealKube):
-    """A server whose etcd can be set back."""
-
-    def stop_all(self):
-        self.stop_apiserver()
-        self._etcd.terminate()
-        self._etcd.wait()
-
-    def start_all(self):
-        self._etcd = self._run("etcd", self._etcd_command())
-        self.start_apiserver()
-
-    def back_up(self):
-        self.stop_all()
-        shutil.copytree(self.directory / "data", self.directory / "backup")
-        self.start_all()
-
-    def restore(self):
-        self.stop_all()
-        shutil.rmtree(self.directory / "data")
-        shutil.copytree(self.directory / "backup", self.directory / "data")
-        self.start_all()
+class Kube(Restorable):
+    """With an administrator who names and entitles namespaces."""
 
     def name(self, namespace, zones):
         body = {"metadata": {"name": namespace, "annotations": {ENTITLEMENT_ANNOTATION: zones}}}
@@ -56,7 +35,7 @@ class Restorable(RealKube):
 
 @pytest.fixture
 def kube(programs):
-    with Restorable(programs) as server:
+    with Kube(programs) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""`make soak SECONDS=600`: two bridges on a real API server, both killed at random, while an administrator commits in
+"""`make soak-bridge SECONDS=600`: two bridges on a real API server, both killed at random, while an administrator commits in
 Panorama and another one tampers with the tier; after each quiet moment the tier must be what Panorama says.
 
 A judge reads every event as an enforcer does. Ends with 1 and the reason at the first thing that must not happen.

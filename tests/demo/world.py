@@ -133,6 +133,10 @@ class World:
         """Where a program's own log is."""
         return self.directory / f"{name}.log"
 
+    @property
+    def _kubeconfig(self) -> Path:
+        return self.kubernetes.kubeconfig
+
     def _bridge_settings(self) -> Path:
         secret = self.directory / "panorama-password"
         secret.write_text(self._password)
@@ -153,7 +157,7 @@ class World:
                     {
                         "name": "demo",
                         "deviceGroup": self.company.device_group,
-                        "kubeconfig": str(self.kubernetes.kubeconfig),
+                        "kubeconfig": str(self._kubeconfig),
                         "tier": TIER,
                     }
                 ],
@@ -179,7 +183,7 @@ class World:
                 "cluster": "demo",
                 "tier": TIER,
                 "nodeName": node.name,
-                "kubeconfig": str(self.kubernetes.kubeconfig),
+                "kubeconfig": str(self._kubeconfig),
                 "stateDir": str(self.directory / f"state-{node.name}"),
                 "destinations": [destination],
             },
