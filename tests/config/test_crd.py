@@ -108,7 +108,9 @@ def test_a_rich_policy_comes_back_from_the_api_server_as_it_was(defined):
 
 
 @pytest.mark.apiserver
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(policy=policies())
 def test_any_policy_comes_back_as_it_was(defined, policy):
     name = f"any-{native.render(policy, 'x', 1).digest[:12]}"

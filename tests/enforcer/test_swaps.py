@@ -20,7 +20,7 @@ pytestmark = pytest.mark.kernel
 FEW = settings(
     deadline=None,
     max_examples=max(5, settings.default.max_examples // 10),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

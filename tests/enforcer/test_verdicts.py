@@ -32,7 +32,7 @@ PROBES, STEPS = 50, 2
 EXAMPLES = settings(
     deadline=None,
     max_examples=GOAL // (PROBES * STEPS) + 1,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 address_sets = st.one_of(

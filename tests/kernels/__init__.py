@@ -1,0 +1,1 @@
+"""The kernel tests under another kernel, by hand: see docs/support.md."""
