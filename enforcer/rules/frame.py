@@ -61,7 +61,7 @@ def chains(
     to_own_pods, their_answers = _probes(infrastructure, terminals)
     made = {
         "forward": Chain(
-            (*known, *whose, *links.ahead(), PICKED_UP, *_by_address(infrastructure, sets_, BY_ADDRESS)),
+            (*known, *whose, *links.ahead(terminals), PICKED_UP, *_by_address(infrastructure, sets_, BY_ADDRESS)),
             (*quick, said(from_pod), said(to_pod), *services, *_others()),
             hook=_hook("forward"),
         ),

@@ -52,7 +52,10 @@ DISCOVERY_OF_ADDRESSES = (
 )
 # With this hop limit they come from the link itself. The answers that a host gives, never those that a router gives.
 _NEIGHBOURS = tuple(f"icmpv6 type {types} ip6 hoplimit 255 accept" for types in ("133", "135-136"))
-_GROUP_MEMBERSHIP = tuple(f"icmpv6 type {types} ip6 hoplimit 1 accept" for types in ("130-132", "143"))
+# What a host says of the groups that it is in, to those groups; only a router asks (130).
+_GROUP_MEMBERSHIP = tuple(
+    f"icmpv6 type {types} ip6 hoplimit 1 ip6 daddr ff00::/8 accept" for types in ("131-132", "143")
+)
 
 
 def sets(uplinks: Iterable[str], link_local: AddressSet) -> dict[str, NamedSet]:
@@ -74,10 +77,15 @@ def whose(terminals: Terminals) -> Iterator[str]:
         yield f"{saddr} @{local} fib saddr . iif oif missing goto {terminals.chain(SPOOFED)}"
 
 
-def ahead() -> Iterator[str]:
-    """What must be asked before two known ends are enough: a source that is none of a pod's here, and errors."""
+def ahead(terminals: Terminals) -> Iterator[str]:
+    """What must be asked before two known ends are enough: a source that is none of a pod's here, and errors.
+
+    What this machine sends itself is not forwarded, whatever link it comes in by. IPv4 drops such packets before; IPv6
+    doesn't.
+    """
     for family in Family:
         saddr, local, icmp = f"{family.value.header} saddr", family.named(LOCAL), _WORDS[family].icmp
+        yield f"{saddr} @{family.named(HERE)} goto {terminals.chain(SPOOFED)}"
         yield f"{saddr} != @{local} iifname != @{UPLINKS} jump {family.named(FROM_POD)}"
         yield f"meta l4proto {icmp} iifname != @{UPLINKS} jump {family.named('icmp-of-pod')}"
 
@@ -128,4 +136,4 @@ def _of_icmp(family: Family, terminals: Terminals) -> Iterator[str]:
         yield f"icmp type redirect {router}"
     else:
         yield from (*_NEIGHBOURS, *_GROUP_MEMBERSHIP)
-        yield from (f"icmpv6 type {type_} {router}" for type_ in (134, 137))
+        yield from (f"icmpv6 type {type_} {router}" for type_ in (130, 134, 137))

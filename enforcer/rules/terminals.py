@@ -125,22 +125,22 @@ class Terminals:
                 yield f"ct state new {fresh}counter {self._log(key, 'o')} {end}"
             yield end
         else:
-            yield f"counter {self._asks(end)}{comment}"
+            yield f"counter {self._asks(end, forged=terminal.origin == SPOOFED[0])}{comment}"
             if by_packet:
                 yield f"counter {self._log(key, 'o')} {end}"
             else:
                 yield f"counter ct direction reply {self._log(key, 'r')} {end}"
                 yield f"{self._log(key, 'o')} {end}"
 
-    def _asks(self, end: str) -> str:
+    def _asks(self, end: str, *, forged: bool = False) -> str:
         """Whoever comes back from there is logged; `end` is for the others."""
         if not self.options.log_rate:
             return ""
-        name = f"log-limit-{end.removeprefix('goto ')}"
+        name = f"log-limit-{end.removeprefix('goto ')}{'-forged' if forged else ''}"
         # The kernel follows at most 16 chains: from here, one less than by way of `accepted`.
         ends = (f"jump {STAMP}", "accept") if end == f"goto {ACCEPTED}" else (end,)
         beyond = f'counter name "{UNLOGGED}" {ends[0]}', *ends[1:]
-        self.chains[name] = Chain((*logrates.rules(self.options), *beyond))
+        self.chains[name] = Chain((*logrates.rules(self.options, forged=forged), *beyond))
         return f"jump {name} "
 
     def _conclusion(self, terminal: Terminal) -> str:

@@ -195,10 +195,15 @@ def _rate(reader: _Reader) -> tuple[int, int]:
 
 
 def _update(reader: _Reader) -> Iterator[bytes]:
-    """`update @SET { KEY limit rate R/second burst B packets }`: within the limit of this key."""
+    """`update @SET { KEY limit rate R/second burst B packets }`: within the limit of this key, or of `KEY & MASK`."""
     name = reader.take().removeprefix("@")
     reader.expect("{")
-    yield from _loaded(_selectors(reader))
+    selectors = _selectors(reader)
+    yield from _loaded(selectors)
+    if reader.peek() == "&":
+        reader.take()
+        kind = TYPES[selectors[0].type]
+        yield expressions.bits(kind.encode(reader.take()), bytes(kind.length))
     reader.expect("limit")
     yield expressions.update(name, expressions.state_of_limit(*_rate(reader)))
     reader.expect("}")

@@ -51,7 +51,7 @@ def send(people, who, request):
     if request.method == "PUT":
         live = people[ADMINISTRATOR].get(request.path).json()
         body = body | {"metadata": body["metadata"] | {"resourceVersion": live["metadata"].get("resourceVersion", "")}}
-    content = None if body is None else json.dumps(body)
+    content = body if body is None or isinstance(body, str) else json.dumps(body)
     if content and "UID OF n1" in content:
         content = content.replace("UID OF n1", people.uid_of_n1)
     headers = {"Content-Type": request.content_type, **dict(request.headers)}

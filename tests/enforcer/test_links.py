@@ -9,6 +9,7 @@ from itertools import count
 
 import pytest
 
+from enforcer.rules import logrates
 from enforcer.rules.generations import Marks
 from enforcer.rules.ruleset import lockdown
 from enforcer.wire import nflog
@@ -314,6 +315,83 @@ def test_a_flood_hides_only_the_denials_of_its_own_source(world, records):
         rule = next(key for key, each in applied.ruleset.terminals.items() if each.origin.name == "rest")
         with node.inside():
             assert node.reconciler.counters()[rule][0] == 2000 + len(ports)
+
+
+def test_a_flood_from_forged_addresses_hides_only_what_else_is_forged_behind_its_link(world, records):
+    """Each address of a neighbour would else bring a limit of its own: a hundred pods, a hundred times the log."""
+    if world.n1.gateway:
+        return  # on a bridge its neighbours' addresses are its own link's
+    p0, p1, p2 = (world.machines[name] for name in ("p0", "p1", "p2"))
+    others = [
+        replace(world.pod("p1", "app"), uid=f"n{n}", name=f"n{n}", addresses=(ip_address(f"10.244.1.{n}"),))
+        for n in range(100, 140)
+    ]
+    few = replace(OPTIONS, log_rate=1, log_burst=20)
+    with world.enforcing(few) as node:
+        pods = (world.pod(name, zone) for name, zone in ZONES.items())
+        applied = node.enforce(policy(), world.inventory(*pods, *others))
+        with frames.line(p0) as line:
+            for pod in others * 5:
+                packet = frames.datagram(str(pod.addresses[0]), p2.ip, b"forged")
+                line.send(frame(mac(world.n1, "pod1"), mac(p0), ip_kind(packet), packet))
+        with p1.netns.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as scan:
+            scan.sendto(b"scan", (p2.ip, 9000))
+        found = [each[:2] for each in records(applied)]
+        assert ("rest", p1.ip) in found
+        forged = [rule for rule, source in found if source != p1.ip]
+        assert set(forged) == {"infrastructure/spoofed-address"}
+        assert len(forged) < 40
+
+
+def test_a_host_with_more_addresses_than_there_is_room_for_hides_nobody_else(world, records, monkeypatch):
+    monkeypatch.setattr(logrates, "_MANY_OTHERS", 32)
+    p2, outside = world.machines["p2"], world.machines["outside"]
+    with world.enforcing(replace(OPTIONS, log_rate=1, log_burst=50)) as node:
+        applied = node.enforce(policy(), known(world))
+        sources = [f"2001:db8:bad::{n:x}" for n in range(1, 200)]
+        with frames.line(outside) as line:
+            for source in (*sources, "2001:db8:900d::1"):
+                packet = frames.datagram(source, p2.ip6, b"many")
+                line.send(frame(mac(world.n1), mac(outside), ip_kind(packet), packet))
+        heard = [source for _, source, *_ in records(applied)]
+        assert "2001:db8:900d::1" in heard
+        assert 32 <= len(heard) < 150  # room for some, and one limit for the rest of its network
+
+
+def test_nobody_outside_is_this_machine_itself(world, told):
+    """IPv6 forwards what comes in from an address of this very machine, and a node reaches its own pods."""
+    p2, gateway = world.machines["p2"], world.n1.gateway
+    with world.enforcing() as node:
+        applied = node.enforce(policy(), known(world))
+        for own in (world.n1, *([gateway] if gateway else [])):
+            told(applied)
+            packets = (
+                frames.datagram(own.ip6, p2.ip6, b"<as node>"),
+                ip(own.ip6, p2.ip6, 6, frames.tcp(own.ip6, p2.ip6, 4000, 80, frames.SYN, data=b"<as node>")),
+            )
+            with frames.line(world.corp) as line, frames.line(p2) as at_p2:
+                for packet in packets:
+                    line.send(frame(mac(world.n1), mac(world.corp), ip_kind(packet), packet))
+                assert not frames.hears({"p2": at_p2}, b"<as node>")
+            assert told(applied) == {("infrastructure/spoofed-address", own.ip6, p2.ip6)}
+        assert tried(world, "n1", "p2", 20) == OPEN
+
+
+def test_what_is_said_of_groups_is_said_to_groups(world, told):
+    """With a hop limit of 1 it stays on a bridge, whose other ports it reaches; to ask for it is a router's."""
+    p0, p2 = world.machines["p0"], world.machines["p2"]
+    to = mac(p2) if world.n1.gateway else mac(world.n1, "pod1")
+    target = p2 if world.n1.gateway else world.n1
+    with world.enforcing() as node:
+        applied = node.enforce(policy(), known(world))
+        for kind, rule in ((131, None), (143, None), (130, "infrastructure/router-message")):
+            told(applied)
+            packet = ip(p0.ip6, target.ip6, 58, frames.icmp6(p0.ip6, target.ip6, kind, 0, data=b"<group>"), hops=1)
+            with frames.line(p0) as line, frames.line(p2) as at_p2:
+                line.send(frame(to, mac(p0), ip_kind(packet), packet))
+                assert not frames.hears({"p2": at_p2}, b"<group>")
+            found = {each for each, *_ in told(applied)}
+            assert found == {rule} if rule else found, kind
 
 
 def test_addresses_of_others_are_told_as_such_on_the_uplink_too(world, told):

@@ -204,11 +204,25 @@ def tell_tales(people: People) -> None:
     assert not verbs & {"get", "list", "watch"}
 
 
+def relay_by_api_server(people: People) -> None:
+    """It asks no end of a Service that isn't a pod of the Service's own namespace with this very address."""
+    port = {"name": "http", "port": 80}
+    people[OWNER].post(f"{SHOP}/services", json={"metadata": {"name": "relay"}, "spec": {"ports": [port]}})
+    for reference in ({}, {"targetRef": {"kind": "Pod", "namespace": "shop", "name": "web"}}):
+        ends = {"addresses": [{"ip": "10.1.2.9"} | reference], "ports": [port]}
+        wanted = {"metadata": {"name": "relay"}, "subsets": [ends]}
+        if people[OWNER].put(f"{SHOP}/endpoints/relay", json=wanted).status_code == 404:
+            people[OWNER].post(f"{SHOP}/endpoints", json=wanted).raise_for_status()
+        answer = people[OWNER].get(f"{SHOP}/services/relay:http/proxy/")
+        assert "no endpoints available" in answer.text
+
+
 NO_EFFECT_CHANGES = (
     Change("owner-labels-by-debug", OWNER, "label a running pod through `pods/ephemeralcontainers` and `pods/resize`", NO_EFFECT, label_by_debug),
     Change("owner-annotates-alike", OWNER, "annotate with a key that looks alike, or annotate the pod instead", NO_EFFECT, annotate_alike),
     Change("owner-grants-in-namespace", OWNER, "bind zonebridge's own roles in one's namespace: they count cluster-wide or not at all", NO_EFFECT, grant_in_namespace),
     Change("developer-allows-by-network-policy", DEVELOPER, "a NetworkPolicy that allows everything", NO_EFFECT, allow_by_network_policy),
+    Change("owner-relays-by-the-api-server", OWNER, "have the API server ask another's pod: a Service with ends of one's own, through `services/proxy`", NO_EFFECT, relay_by_api_server),
     Change("developer-tells-tales", DEVELOPER, "an Event in one's namespace, as if by an enforcer", NO_EFFECT, tell_tales),
 )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from tests.apiserver.installed import BRIDGE, ENFORCER_NAMESPACE, RESTRICTED, pod, restricted_pod
 from tests.apiserver.installed import ENFORCER as ENFORCERS
-from tests.apiserver.tamper.attempt import OURS, Attempt, By, delete, get, merge, patch, post
+from tests.apiserver.tamper.attempt import OURS, Attempt, By, delete, get, merge, patch, post, put
 from tests.apiserver.tamper.people import ADMINISTRATOR, DEVELOPER, ENFORCER, OPERATOR, OWNER, RBAC, SYSTEM, workload
 from tests.apiserver.tamper.tier import CHUNK, CHUNKS, TIER
 
@@ -47,6 +47,18 @@ def aggregated(*verbs: str) -> dict:
     return {"metadata": {"name": "mine", "labels": labels}, "rules": rules}
 
 
+PRIORITIES = "/apis/scheduling.k8s.io/v1/priorityclasses"
+FOREIGN_KIND = {
+    "metadata": {"name": "rules.zonebridge.io"},
+    "spec": {
+        "group": "zonebridge.io",
+        "names": {"plural": "rules", "kind": "Rule"},
+        "scope": "Cluster",
+        "versions": [
+            {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}},
+        ],
+    },
+}
 ON_N2 = ("Impersonate-Extra-authentication.kubernetes.io%2fnode-name", "n2")
 AS_SOMEBODY = (
     merge(TIER, {"spec": {"revision": 2}}).impersonating(BRIDGE),
@@ -65,6 +77,9 @@ ATTEMPTS = (
     Attempt("operator-runs-as-the-bridge", OPERATOR, "run a pod, a Deployment or a CronJob in zonebridge-system", By.SYSTEM, (post(f"{SYSTEM}/pods", AS_BRIDGE), post(f"{APPS}/deployments", workload("apps/v1", "Deployment", "mine", {})), post("/apis/batch/v1/namespaces/zonebridge-system/cronjobs", workload("batch/v1", "CronJob", "mine", {}))), BELONGS),
     Attempt("operator-enters-the-bridge", OPERATOR, "`kubectl exec`, `attach` and `debug` into the bridge's pod", By.SYSTEM, (post(f"{SYSTEM}/pods/bridge/exec?command=sh&container=c&stdin=true", {}), post(f"{SYSTEM}/pods/bridge/attach?container=c&stdin=true", {}), merge(f"{SYSTEM}/pods/bridge/ephemeralcontainers", {"spec": {"ephemeralContainers": [{"name": "debug", "image": "i", "securityContext": RESTRICTED}]}})), BELONGS),
     Attempt("operator-replaces-the-image", OPERATOR, "another image for the bridge, in its pod or its Deployment; the enforcers changed, either deleted", By.SYSTEM, (patch(f"{SYSTEM}/pods/bridge", {"op": "replace", "path": "/spec/containers/0/image", "value": "mine"}), merge(f"{APPS}/deployments/zonebridge", {"spec": {"paused": True}}), merge(f"{AGENTS_APPS}/daemonsets/zone-enforcer", {"spec": {"minReadySeconds": 9}}), delete(f"{AGENTS_APPS}/daemonsets/zone-enforcer"), delete(f"{APPS}/deployments/zonebridge")), BELONGS),
+    Attempt("operator-shrinks-the-bridge", OPERATOR, "less memory for the bridge's pod than it needs, through `pods/resize`", By.SYSTEM, (merge(f"{SYSTEM}/pods/bridge/resize", {"spec": {"containers": [{"name": "c", "resources": {"requests": {"memory": "1Mi"}, "limits": {"memory": "2Mi"}}}]}}),), BELONGS),
+    Attempt("operator-disowns-the-bridges-pod", OPERATOR, "other labels for the bridge's pod, so that its controller makes a second one beside it", By.SYSTEM, (merge(f"{SYSTEM}/pods/bridge", {"metadata": {"labels": {"app.kubernetes.io/name": "mine"}}}),), BELONGS),
+    Attempt("operator-writes-history", OPERATOR, "a ControllerRevision among the enforcers', to which `kubectl rollout undo` would go back", By.SYSTEM, (post(f"{AGENTS_APPS}/controllerrevisions", {"metadata": {"name": "mine"}, "revision": 1, "data": {}}),), BELONGS),
     Attempt("operator-scales-to-none", OPERATOR, "`kubectl scale` the bridge to 0", By.SYSTEM, (merge(f"{APPS}/deployments/zonebridge/scale", {"spec": {"replicas": 0}}),), BELONGS),
     Attempt("operator-starves-the-bridge", OPERATOR, "a ResourceQuota, a LimitRange, a NetworkPolicy against the bridge; its service account deleted", By.SYSTEM, (post(f"{SYSTEM}/resourcequotas", {"metadata": {"name": "mine"}, "spec": {"hard": {"pods": "0"}}}), post(f"{SYSTEM}/limitranges", {"metadata": {"name": "mine"}, "spec": {"limits": [{"type": "Pod", "max": {"cpu": "1m"}}]}}), post("/apis/networking.k8s.io/v1/namespaces/zonebridge-system/networkpolicies", {"metadata": {"name": "mine"}, "spec": {"podSelector": {}}}), delete(f"{SYSTEM}/serviceaccounts/zonebridge")), BELONGS),
     Attempt("operator-changes-whom-the-bridge-trusts", OPERATOR, "another certificate authority in zonebridge-system's `kube-root-ca.crt`", By.SYSTEM, (post(f"{SYSTEM}/configmaps", {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "mine"}}),), BELONGS),
@@ -86,6 +101,9 @@ ATTEMPTS = (
     Attempt("operator-signs-a-certificate", OPERATOR, "approve a certificate in the bridge's name", By.API, (merge(f"{SIGNING}/approval", {"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "mine", "message": "mine"}]}}),), "approve"),
     Attempt("operator-deletes-the-namespace", OPERATOR, "delete the namespace zonebridge-system, or the enforcers'", By.INSTALLATION, (delete(SYSTEM), delete(AGENTS))),
     Attempt("operator-shuts-the-enforcers-out", OPERATOR, "another Pod Security level for the bridge's or the enforcers' namespace", By.INSTALLATION, (merge(SYSTEM, level("privileged")), merge(AGENTS, level("restricted")))),
+    Attempt("operator-shuts-the-enforcers-out-by-status", OPERATOR, "the same through `namespaces/status` and `namespaces/finalize`", By.INSTALLATION, (merge(f"{SYSTEM}/status", level("privileged")), merge(f"{AGENTS}/status", level("restricted")), put(f"{AGENTS}/finalize", {"metadata": {"name": ENFORCER_NAMESPACE} | level("restricted")["metadata"], "spec": {"finalizers": ["kubernetes"]}}))),
+    Attempt("operator-adds-a-kind", OPERATOR, "a kind of one's own in our group", By.INSTALLATION, (post(KINDS, FOREIGN_KIND),)),
+    Attempt("operator-takes-the-enforcers-priority", OPERATOR, "delete the priority class by which enforcers and the bridge push others aside", By.API, (delete(f"{PRIORITIES}/system-node-critical"), delete(f"{PRIORITIES}/system-cluster-critical")), "is a system priority class"),
     Attempt("operator-gives-another-panorama-key", OPERATOR, "write or delete the Secrets with Panorama's key and certificate authority, and with the SIEM's", By.SYSTEM, (post(f"{SYSTEM}/secrets", secret("zonebridge-siem")), merge(f"{SYSTEM}/secrets/zonebridge-panorama", {"stringData": {"ca.crt": "mine"}}), delete(f"{SYSTEM}/secrets/zonebridge-panorama"), post(f"{AGENTS}/secrets", secret("zone-enforcer-siem"))), BELONGS),
     Attempt("developer-tells-tales-of-the-tier", DEVELOPER, "an Event about the Tier, as if by the bridge", By.RBAC, (post("/api/v1/namespaces/default/events", {"metadata": {"name": "mine"}, "involvedObject": {"apiVersion": "zonebridge.io/v1alpha1", "kind": "Tier", "name": "panorama"}, "reason": "Published", "source": {"component": "zonebridge"}}),)),
     Attempt("owner-joins-the-node", OWNER, "a host-network pod, which is no pod to any tier, in a namespace with PodSecurity `baseline`", By.POD_SECURITY, (post("/api/v1/namespaces/guarded/pods", pod("mine", hostNetwork=True)),)),

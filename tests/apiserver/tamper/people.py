@@ -152,7 +152,9 @@ def _shop():
     for where in ("shop", "plain", "guarded"):
         yield f"/api/v1/namespaces/{where}/serviceaccounts", {"metadata": {"name": "default"}}
     for node in ("n1", "n2"):
-        yield "/api/v1/nodes", {"metadata": {"name": node}, "spec": {"podCIDRs": [f"10.1.{node[1]}.0/24"]}}
+        labels = {"zonebridge.io/enforce": "true"} if node == "n2" else {}
+        made = {"metadata": {"name": node, "labels": labels}, "spec": {"podCIDRs": [f"10.1.{node[1]}.0/24"]}}
+        yield "/api/v1/nodes", made | {"status": {"allocatable": {"cpu": "4", "memory": "8Gi"}}}
     yield API_SERVER_SLICES, api_server_slice("192.0.2.10")
     yield "/api/v1/nodes", {"metadata": {"name": "n3"}}  # which has no pod network yet
     for name, kind in (("web", "ClusterIP"), ("balanced", "LoadBalancer")):
@@ -163,7 +165,9 @@ def _shop():
     yield "/api/v1/namespaces/shop/pods", pod("waiting", web)
     yield "/api/v1/namespaces/plain/pods", pod("plain", nodeName="n2")
     yield "/apis/apps/v1/namespaces/shop/deployments", workload("apps/v1", "Deployment", "web", web)
-    yield f"{SYSTEM}/pods", restricted_pod("bridge", serviceAccountName="zonebridge", nodeName="n1")
+    bridge = restricted_pod("bridge", serviceAccountName="zonebridge", nodeName="n1")
+    bridge["spec"]["containers"][0]["resources"] = {"requests": {"memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+    yield f"{SYSTEM}/pods", bridge
     yield f"{SYSTEM}/secrets", {"metadata": {"name": "zonebridge-panorama"}, "stringData": {"api-key": "key"}}
     yield "/apis/certificates.k8s.io/v1/certificatesigningrequests", signing_request()
     lease = {"metadata": {"name": "zonebridge-elsewhere"}, "spec": {"holderIdentity": "bridge"}}

@@ -2,7 +2,7 @@
 
 from tests.apiserver.installed import API_SERVER_SLICES, api_server_slice, pod
 from tests.apiserver.tamper.attempt import Attempt, By, Json, Request, delete, merge, post, put
-from tests.apiserver.tamper.people import DEVELOPER, NEW_NODE, OPERATOR, OTHER_NODE, OWNER, workload
+from tests.apiserver.tamper.people import DEVELOPER, NEW_NODE, NODE, OPERATOR, OTHER_NODE, OWNER, workload
 
 NODES = "/api/v1/nodes"
 SHOP = "/api/v1/namespaces/shop"
@@ -11,6 +11,7 @@ ENDPOINTS = "/api/v1/namespaces/default/endpoints"
 ADDRESSES = "a node's addresses are reported by its own kubelet"
 NETWORKS = "a node's pod networks are assigned by the cluster's controllers"
 COURIER = "names a host, which the kubelet would call from the node"
+PART = "say what a node enforces and who it is"
 CONTROLLER = "a pod's controller is the application that Panorama knows it by"
 EXTERNAL = "takes what every node sends there"
 FOREIGN = [{"type": "InternalIP", "address": "203.0.113.10"}]
@@ -30,6 +31,10 @@ def node(name: str, **spec: object) -> Json:
 
 def addressed(name: str) -> Request:
     return merge(f"{NODES}/{name}/status", {"status": {"addresses": FOREIGN}})
+
+
+def labelled(name: str, key: str, value: str | None, part: str = "") -> Request:
+    return merge(f"{NODES}/{name}{part}", {"metadata": {"labels": {key: value}}})
 
 
 def probing(**container: object) -> Json:
@@ -68,6 +73,10 @@ ATTEMPTS = (
     Attempt("operator-makes-a-node-of-a-host", OPERATOR, "list a host outside as an address of a node", By.NODES, (addressed("n1"),), ADDRESSES),
     Attempt("operator-invents-a-node", OPERATOR, "create a Node with a pod network, or with addresses", By.NODES, (post(NODES, node("mine", podCIDR="10.1.1.0/24", podCIDRs=["10.1.1.0/24"])), post(NODES, node("mine") | {"status": {"addresses": FOREIGN}}))),
     Attempt("operator-assigns-pod-networks", OPERATOR, "give a Node without pod networks another's", By.NODES, (merge(f"{NODES}/n3", {"spec": {"podCIDR": "10.1.1.0/24", "podCIDRs": ["10.1.1.0/24"]}}),), NETWORKS),
+    Attempt("operator-takes-a-node-out", OPERATOR, "take the label by which a node enforces (`enforcement.nodeSelector`), or set it", By.NODES, (labelled("n2", "zonebridge.io/enforce", None), labelled("n2", "zonebridge.io/enforce", "false"), labelled("n1", "zonebridge.io/enforce", "true"), labelled("n2", "zonebridge.io/enforce", None, "/status")), PART),
+    Attempt("node-takes-itself-out", OTHER_NODE, "a node that was taken takes its own label, also through `nodes/status`", By.NODES, (labelled("n2", "zonebridge.io/enforce", None), labelled("n2", "zonebridge.io/enforce", "false", "/status")), PART),
+    Attempt("operator-promotes-a-node", OPERATOR, "label a node as one of the control plane, whose nodes reach pods as the API server does", By.NODES, (labelled("n1", "node-role.kubernetes.io/control-plane", ""), post(NODES, {"metadata": {"name": "mine", "labels": {"node-role.kubernetes.io/control-plane": ""}}})), PART),
+    Attempt("node-promotes-itself", NODE, "a node that was taken labels itself as one of the control plane", By.NODE, (labelled("n1", "node-role.kubernetes.io/control-plane", ""),), "is not allowed to modify labels"),
     Attempt("operator-moves-the-api-server", OPERATOR, "open a database to every pod as an end of the API server", By.API_SERVER, (merge(f"{API_SERVER_SLICES}/kubernetes", {key: SLICE[key] for key in ("endpoints", "ports")}), delete(f"{API_SERVER_SLICES}/kubernetes"), post(ENDPOINTS, {"metadata": {"name": "kubernetes"}, "subsets": []})), "the API server alone says where it answers"),
     Attempt("developer-sends-the-kubelet", DEVELOPER, "have the kubelet call others: a probe or a hook with a `host`", By.WORKLOADS, (*(post(f"{SHOP}/pods", each) for each in CALLS), post(f"{SHOP}/pods", SIDECAR)), COURIER),
     Attempt("developer-sends-the-kubelet-by-template", DEVELOPER, "the same in a Deployment, a StatefulSet, a DaemonSet, a Job, a CronJob", By.WORKLOADS, (*(templated("apps/v1", kind) for kind in ("Deployment", "StatefulSet", "DaemonSet")), *(templated("batch/v1", kind) for kind in ("Job", "CronJob"))), COURIER),

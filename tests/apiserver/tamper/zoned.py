@@ -1,5 +1,7 @@
 """Attempts to be in a zone without right: by pods, workloads, statuses, addresses and the namespace's annotation."""
 
+import json
+
 from tests.apiserver.installed import namespace, pod
 from tests.apiserver.tamper.attempt import Attempt, By, Json, Request, apply, merge, patch, post, put
 from tests.apiserver.tamper.people import DEVELOPER, NODE, OPERATOR, OTHER_NODE, OWNER, workload
@@ -54,6 +56,8 @@ MIRROR = pod("static-n1", DATA, nodeName="n1") | {
         "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "UID OF n1", "controller": True}],
     }
 }
+LABELS = f'"{KEY}": "web", "{KEY}": "data"'
+TWICE = f'{{"metadata": {{"name": "mine", "labels": {{{LABELS}}}}}, "spec": {json.dumps(pod("x")["spec"])}}}'
 UNNAMED = pod("x", DATA) | {"metadata": {"generateName": "mine-", "labels": DATA}}
 FORGED = {"podIP": "10.1.2.9", "podIPs": [{"ip": "10.1.2.9"}]}
 
@@ -68,6 +72,8 @@ CLAIMS = (
     Attempt("developer-uses-another-key", DEVELOPER, "a key that only looks alike (`zonebridge.io/Zone`): it is no claim", By.ZONES, (claims("mine", {"zonebridge.io/Zone": "web"}),), "may not use zone 'default'"),
     Attempt("developer-hides-on-the-nodes-network", DEVELOPER, "claim a foreign zone from the node's network", By.ZONES, (post(f"{SHOP}/pods", pod("mine", DATA, hostNetwork=True)),), MAY_NOT),
     Attempt("developer-claims-no-zone-name", DEVELOPER, "names that are no zone: `*`, the isolated zone, spaces", By.API, tuple(claims("mine", {KEY: each}) for each in ("*", "zonebridge.io/isolated", " web", "web,data"))),
+    Attempt("developer-claims-a-zone-that-looks-alike", DEVELOPER, "a zone with a letter of another alphabet, an invisible one, a line break, 64 letters", By.API, tuple(claims("mine", {KEY: each}) for each in ("d\u0430ta", "data\u200b", "data\n", "a" * 64)), "is invalid: metadata.labels"),
+    Attempt("developer-labels-twice", DEVELOPER, "the label twice in one request, the entitled zone first", By.ZONES, (Request("POST", f"{SHOP}/pods", TWICE),), MAY_NOT),
     *(template("apps/v1", kind) for kind in ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet")),
     *(template("batch/v1", kind) for kind in ("Job", "CronJob")),
     *(template("v1", kind) for kind in ("PodTemplate", "ReplicationController")),
