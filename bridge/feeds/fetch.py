@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -20,6 +21,7 @@ from zones.net import AddressSet, union
 from zones.rules import Feed, FeedKind
 
 AT_ONCE = 20
+_GZIP, _GZIP_OR_ZLIB = frozenset({"gzip", "x-gzip", "deflate"}), 47
 FILE = "file://"
 
 
@@ -136,8 +138,9 @@ class Fetcher:
     async def _get(self, url: str) -> str:
         doing = f"fetching the list {url}"
         try:
-            whole, asked = self._limits.timeout * 6, self._client.stream("GET", url, extensions={"trace": watched})
-            async with asyncio.timeout(whole), asked as answer:
+            plainly, seen = {"Accept-Encoding": "gzip"}, {"trace": watched}
+            asked = self._client.stream("GET", url, headers=plainly, extensions=seen)
+            async with asyncio.timeout(self._limits.timeout * 6), asked as answer:
                 if answer.status_code >= 500 or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:  # noqa: PLR2004
                     raise FeedUnreachableError(f"{doing}: the server answers {answer.status_code}; it is tried again")
                 if answer.status_code != httpx.codes.OK:
@@ -149,12 +152,30 @@ class Fetcher:
             raise FeedError(f"{doing}: {type(error).__name__}: {error}; check the list in Panorama") from error
 
     async def _body(self, answer: httpx.Response, doing: str) -> bytes:
-        body = bytearray()
-        async for chunk in answer.aiter_bytes():
-            body += chunk
+        """As sent, or packed once; unpacked as far as a list may be long, since a few octets can hold gigabytes."""
+        packing = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        if packing not in {"", "identity", *_GZIP}:
+            raise FeedError(
+                f"{doing}: it is packed as '{packing[:40]}'; have it sent as it is, or packed once with gzip"
+            )
+        unpacker, body = zlib.decompressobj(_GZIP_OR_ZLIB) if packing in _GZIP else None, bytearray()
+        async for chunk in answer.aiter_raw():
+            room = self._limits.size + 1 - len(body)
+            body += chunk if unpacker is None else _unpacked(unpacker, chunk, room, doing)
             if len(body) > self._limits.size:
                 raise FeedError(f"{doing}: it is larger than {self._limits.size} bytes")
+        if unpacker is not None and not unpacker.eof:
+            raise FeedUnreachableError(f"{doing}: it ends in the middle; it is tried again")
+        if unpacker is not None and unpacker.unused_data:  # entries that would be missing in what is denied
+            raise FeedError(f"{doing}: something follows its packed part; have it packed once, or sent as it is")
         return bytes(body)
+
+
+def _unpacked(unpacker: zlib._Decompress, chunk: bytes, room: int, doing: str) -> bytes:
+    try:
+        return unpacker.decompress(chunk, room)
+    except zlib.error as error:
+        raise FeedError(f"{doing}: it can't be unpacked: {error}; check the list's server") from error
 
 
 def _invalid(count: int) -> tuple[str, ...]:

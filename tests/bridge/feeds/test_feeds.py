@@ -1,6 +1,9 @@
 """Feeds: lists read, schedules kept, names resolved, the last good content never lost."""
 
 import asyncio
+import gzip
+import tracemalloc
+import zlib
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
@@ -77,6 +80,60 @@ def fetcher(handler=None, resolver=None, **limits):
     return Fetcher(client, resolver or Resolver({}), Limits(**limits))
 
 
+def plain(text):
+    return httpx.Response(200, stream=httpx.ByteStream(text.encode()))
+
+
+def sent(packing, content):
+    """A server's answer, which says how it is packed."""
+    return lambda _: httpx.Response(200, headers={"Content-Encoding": packing}, stream=httpx.ByteStream(content))
+
+
+def zeros(mebibytes):
+    """Packed by themselves, a thousandth of that."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(mebibytes)) + packer.flush()
+
+
+LIST = b"192.0.2.1\n198.51.100.0/24\n"
+
+
+@pytest.mark.parametrize(
+    ("packing", "content"),
+    [
+        ("gzip", gzip.compress(LIST)),
+        ("deflate", zlib.compress(LIST)),
+        ("GZIP", gzip.compress(LIST)),
+        ("identity", LIST),
+    ],
+)
+def test_a_list_may_be_packed_once(packing, content):
+    found = asyncio.run(fetcher(sent(packing, content)).fetch(IP_LIST))
+    assert found.space == AddressSet.parse(["192.0.2.1", "198.51.100.0/24"])
+
+
+@pytest.mark.parametrize(
+    ("packing", "content", "why"),
+    [
+        ("gzip, gzip", gzip.compress(zeros(64)), "packed as 'gzip, gzip'"),
+        ("br", b"?", "packed as 'br'"),
+        ("gzip", zeros(64), "larger than 33554432 bytes"),
+        ("gzip", gzip.compress(LIST) + gzip.compress(LIST), "something follows"),
+        ("gzip", gzip.compress(LIST)[:-9], "ends in the middle"),
+        ("gzip", b"no gzip", "can't be unpacked"),
+    ],
+)
+def test_a_list_packed_into_next_to_nothing_fills_no_memory(packing, content, why):
+    feeds = fetcher(sent(packing, content))
+    tracemalloc.start()
+    try:
+        with pytest.raises(FeedError, match=why):
+            asyncio.run(feeds.fetch(IP_LIST))
+        assert tracemalloc.get_traced_memory()[1] < 120 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
 class Resolver(dns.asyncresolver.Resolver):
     """Answers from a table of name -> (ttl, addresses); a name that maps to an error raises it."""
 
@@ -123,7 +180,7 @@ def test_a_name_that_does_not_resolve_is_an_error(answer, error):
 def test_a_domain_list_is_resolved_and_names_that_do_not_exist_hold_nothing():
     found = fetched(
         Feed("d", FeedKind.DOMAIN_LIST, URL),
-        handler=lambda _: httpx.Response(200, text="a.example\ngone.example\n"),
+        handler=lambda _: plain("a.example\ngone.example\n"),
         resolver=Resolver({"a.example": (600, ["192.0.2.9"])}),
     )
     assert found.space == AddressSet.parse(["192.0.2.9"])
@@ -131,7 +188,7 @@ def test_a_domain_list_is_resolved_and_names_that_do_not_exist_hold_nothing():
 
 
 def test_a_server_that_stumbles_is_asked_again():
-    answers = iter([httpx.Response(503), httpx.Response(200, text="192.0.2.1\n")])
+    answers = iter([httpx.Response(503), plain("192.0.2.1\n")])
     assert fetched(IP_LIST, handler=lambda _: next(answers)).space == AddressSet.parse(["192.0.2.1"])
 
 
@@ -140,8 +197,8 @@ def test_a_server_that_stumbles_is_asked_again():
     [
         (httpx.Response(404), "404"),
         (httpx.Response(401), "401"),
-        (httpx.Response(200, text="<html>\n<p>\n"), "no list"),
-        (httpx.Response(200, text="192.0.2.1\n" * 50), "larger than 100"),
+        (plain("<html>\n<p>\n"), "no list"),
+        (plain("192.0.2.1\n" * 50), "larger than 100"),
     ],
 )
 def test_bad_answers_are_errors_that_name_the_list(answer, words):
