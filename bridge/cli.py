@@ -22,7 +22,7 @@ from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedErro
 from bridge.explain import explanation_json, explanation_lines
 from bridge.managers.panorama.content import read_content
 from bridge.metrics import Metrics
-from bridge.output import json_text, table_text
+from bridge.output import json_text, printable, table_text
 from bridge.question import Question
 from bridge.report import refusal_lines
 from bridge.service import one_at_a_time, run_once, serve, shipping
@@ -138,6 +138,7 @@ def compile(  # noqa: A001 - the command's name
     output: Annotated[CompileOutput, typer.Option("--output", "-o")] = CompileOutput.YAML,
 ) -> None:
     """Say offline what a configuration becomes: the tier's objects, or what became of every rule."""
+    _only_of_a_report(output, only, group_by)
     settings = load(config, os.environ, Purpose.OFFLINE)
     infrastructure = offline.known_infrastructure(settings)
     supplement = _supplement(prefixes, predefined, parent, flat=flat)
@@ -158,6 +159,14 @@ def compile(  # noqa: A001 - the command's name
             typer.echo(offline.yaml_text(tier), nl=False)
     if compiled.policy is None:
         raise RevisionRefusedError("InexpressibleDeny", *refusal_lines(compiled))
+
+
+def _only_of_a_report(output: CompileOutput, only: Only | None, group_by: Grouping | None) -> None:
+    """Raises InputError: an option that would do nothing is a mistake."""
+    if group_by is not None and output is not CompileOutput.REPORT:
+        raise InputError(f"compile: --group-by is of -o report, not of -o {output.value}")
+    if only is not None and output in {CompileOutput.YAML, CompileOutput.JSON}:
+        raise InputError(f"compile: --only is of -o report, csv and html, not of -o {output.value}")
 
 
 @app.command()
@@ -254,5 +263,5 @@ def _supplement(
 
 
 def _complain(message: str) -> None:
-    for line in message.splitlines():
-        typer.echo(f"zonebridge: {line}", err=True)
+    for line in message.split("\n"):
+        typer.echo(f"zonebridge: {printable(line)}", err=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.output import printable
 from bridge.report import origin_json
 from zones.compile import Compiled
 from zones.policy import InfrastructureRule, Policy
@@ -111,8 +112,8 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
 def explanation_lines(explanation: Explanation) -> Iterator[str]:
     """For people: what was passed over, then what decides."""
     for passed in explanation.trace:
-        yield f"  passed  {_place(passed.origin)}: {passed.why}"
-    yield f"{explanation.verdict}  by {_place(explanation.origin)}"
+        yield printable(f"  passed  {_place(passed.origin)}: {passed.why}")
+    yield printable(f"{explanation.verdict}  by {_place(explanation.origin)}")
 
 
 def _place(origin: Origin) -> str:

@@ -105,6 +105,11 @@ def _question(given: Mapping[str, object] | str) -> Question:
     unknown = [name for name in values if name not in FIELDS]
     if unknown:
         raise InputError(f"'{unknown[0]}' is not known; take some of {', '.join(sorted(FIELDS))}")
+    lists = [name for name, value in values.items() if isinstance(value, (dict, list, bool))]
+    if lists:
+        raise InputError(f"'{lists[0]}' is {json.dumps(values[lists[0]])}, neither text nor a number")
+    if len(values) < sum(value is not None for value in given.values()):
+        raise InputError("it says one thing twice, with '-' and with '_'")
     if "protocol" not in values:
         raise InputError("it has no protocol")
     numbers = {name: _number(name, values[name]) for name in NUMBERS & values.keys()}
@@ -114,7 +119,7 @@ def _question(given: Mapping[str, object] | str) -> Question:
 
 def _number(name: str, value: object) -> int:
     text = str(value).strip()
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= 5):  # noqa: PLR2004 - 65535
+    if not (text.isascii() and text.isdigit() and len(text) <= 5):  # noqa: PLR2004 - 65535
         raise InputError(f"{name} '{text}' is no number")
     return int(text)
 

@@ -6,13 +6,22 @@ import json
 from collections.abc import Sequence
 
 
+def printable(text: str) -> str:
+    """Text that can't steer a terminal: control characters, line ends and what turns the direction are escaped."""
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+
+
 def json_text(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as they need, the last one as long as it is."""
-    table = [columns, *rows]
+    table = [columns, *(tuple(map(printable, row)) for row in rows)]
     widths = [max(len(row[at]) for row in table) for at in range(len(columns) - 1)]
     return "\n".join(_line(row, widths) for row in table)
 

@@ -6,27 +6,42 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bridge.shadows import shadowed_allows
+from bridge.output import printable
+from bridge.shadows import Shadow, shadowed_allows
 from zones.compile import Compiled
 from zones.problems import RuleReport, Status
 from zones.rules import Origin
 
 Json = dict[str, Any]
+ENFORCED = (Status.ENFORCED, Status.ENFORCED_AT_L4, Status.ENFORCED_IN_PART)
+NO_SHADOW = Shadow()
 
 
 def report_json(compiled: Compiled, device_group: str) -> Json:
     """The whole report. Keys are only ever added."""
     shadowed = shadowed_allows(compiled)
+    refused = compiled.policy is None
     return {
         "device_group": device_group,
-        "refused": compiled.policy is None,
+        "refused": refused,
         "verdict": verdict_line(compiled, device_group),
-        "summary": summary_json(compiled.reports),
-        "rules": [rule_json(report, shadowed.get(report.origin, ())) for report in compiled.reports],
+        "summary": _summary(compiled),
+        "rules": [
+            rule_json(report, shadowed.get(report.origin, NO_SHADOW), refused=refused) for report in compiled.reports
+        ],
     }
+
+
+def _summary(compiled: Compiled) -> Json:
+    """In a refused revision nothing is enforced: what could be is counted as that."""
+    summary = summary_json(compiled.reports)
+    could_be = {status.name.lower(): 0 for status in ENFORCED}
+    if compiled.policy is not None:
+        return {**summary, "would_be_enforced": 0}
+    return {**summary, **could_be, "would_be_enforced": sum(summary[name] for name in could_be)}
 
 
 def summary_json(reports: Sequence[RuleReport]) -> Json:
@@ -39,15 +54,23 @@ def summary_json(reports: Sequence[RuleReport]) -> Json:
     }
 
 
-def rule_json(report: RuleReport, shadows: Iterable[Origin] = ()) -> Json:
+def status_text(report: RuleReport, *, refused: bool) -> str:
+    """In a refused revision nothing is enforced, whatever could be."""
+    if report.refuses:
+        return "refuses the revision"
+    return f"would be {report.status.value}" if refused and report.status in ENFORCED else report.status.value
+
+
+def rule_json(report: RuleReport, shadow: Shadow = NO_SHADOW, *, refused: bool) -> Json:
     return {
         **origin_json(report.origin),
         "number": report.number or None,
         "action": report.action,
-        "status": report.status.value,
+        "status": status_text(report, refused=refused),
         "reasons": list(report.reasons),
         "notes": [*report.notes, *(f"{part} have no effect on the verdict" for part in report.without_effect)],
-        "shadows": [origin_json(origin) for origin in shadows],
+        "shadows": [origin_json(origin) for origin in shadow.whole],
+        "shadows_in_part": [origin_json(origin) for origin in shadow.part],
         "refuses": report.refuses,
         "attention": report.needs_attention,
     }
@@ -80,13 +103,15 @@ def left_out_lines(compiled: Compiled) -> tuple[str, ...]:
     """Which rules have no effect, and why: what explains an empty revision."""
     without_effect = {Status.NOT_ENFORCED, Status.NOT_APPLICABLE}
     left_out = (report for report in compiled.reports if report.status in without_effect)
-    return tuple(f"{place(report)} is {report.status.value}: {'; '.join(report.reasons)}" for report in left_out)
+    return tuple(
+        printable(f"{place(report)} is {report.status.value}: {'; '.join(report.reasons)}") for report in left_out
+    )
 
 
 def refusal_lines(compiled: Compiled) -> tuple[str, ...]:
     """Why the revision is refused, a line for each rule, with the way out."""
     return tuple(
-        f"{place(report)} can't be expressed as written: {'; '.join(report.reasons)}; {_way_out(report)}"
+        printable(f"{place(report)} can't be expressed as written: {'; '.join(report.reasons)}; {_way_out(report)}")
         for report in compiled.refusals
     )
 

@@ -8,15 +8,18 @@ import io
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from bridge.report import place, verdict_line
-from bridge.shadows import shadowed_allows
+from bridge.output import printable
+from bridge.report import NO_SHADOW, place, status_text, verdict_line
+from bridge.shadows import Shadow, shadowed_allows
 from zones.compile import Compiled
-from zones.problems import RuleReport, Status
+from zones.problems import RuleReport
 from zones.rules import Origin
 
 COLUMNS = ("NO.", "RULE", "RULEBASE", "DEVICE GROUP", "ACTION", "STATUS", "WHY")
 CSV_COLUMNS = ("number", "rule", "uuid", "rulebase", "device_group", "action", "status", "reasons", "notes")
 LEAST_WIDTH = 40
+# What a spreadsheet takes for the beginning of a formula, the wide forms of some alphabets included.
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 GAP = "  "
 MOST_SHADOWED = 5
 
@@ -30,14 +33,22 @@ def report_lines(
     width: int | None = None,
 ) -> Iterator[str]:
     """The whole report; `width` of a terminal, None cuts and wraps nothing."""
-    yield verdict_line(compiled, device_group)
-    yield ""
+    yield from _wrapped([verdict_line(compiled, device_group), ""], width)
     reports = [report for report in compiled.reports if report.needs_attention or not only_attention]
     if by_reason:
-        yield from _grouped(reports, refused=compiled.policy is None)
+        yield from _wrapped(_grouped(compiled, reports), width)
     else:
-        yield from _table([COLUMNS, *_rows(compiled, reports)], width)
-    yield from _footnotes(reports)
+        yield from _table(list(_rows(compiled, reports)), width)
+    yield from _wrapped(_footnotes(reports), width)
+
+
+def _wrapped(lines: Iterable[str], width: int | None) -> Iterator[str]:
+    for line in map(printable, lines):
+        if width is None or len(line) <= width:
+            yield line
+        else:
+            indent = " " * (len(line) - len(line.lstrip()) + 2 * len(GAP))
+            yield from textwrap.wrap(line, max(width, LEAST_WIDTH), subsequent_indent=indent)
 
 
 def report_csv(compiled: Compiled, *, only_attention: bool = False) -> str:
@@ -60,7 +71,8 @@ def report_csv(compiled: Compiled, *, only_attention: bool = False) -> str:
 
 def _harmless(cell: str) -> str:
     """A cell that a spreadsheet would take for a formula is text."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    text = printable(cell)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def report_html(compiled: Compiled, device_group: str, *, only_attention: bool = False) -> str:
@@ -68,24 +80,16 @@ def report_html(compiled: Compiled, device_group: str, *, only_attention: bool =
     reports = [report for report in compiled.reports if report.needs_attention or not only_attention]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>\n"
+        "<tr>" + "".join(f"<td>{html.escape(printable(cell))}</td>" for cell in row) + "</tr>\n"
         for row in _rows(compiled, reports)
     )
-    notes = "".join(f"<p>{html.escape(line)}</p>\n" for line in _footnotes(reports) if line)
-    title = html.escape(f"Rules of {device_group}")
-    verdict = html.escape(verdict_line(compiled, device_group))
+    notes = "".join(f"<p>{html.escape(printable(line))}</p>\n" for line in _footnotes(reports) if line)
+    title = html.escape(printable(f"Rules of {device_group}"))
+    verdict = html.escape(printable(verdict_line(compiled, device_group)))
     return (
         f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n<h1>{title}</h1>\n"
         f"<p>{verdict}</p>\n<table>\n<tr>{head}</tr>\n{body}</table>\n{notes}</html>\n"
     )
-
-
-def status_text(report: RuleReport, *, refused: bool) -> str:
-    """In a refused revision nothing is enforced, whatever could be."""
-    if report.refuses:
-        return "refuses the revision"
-    could_be = report.status in {Status.ENFORCED, Status.ENFORCED_AT_L4, Status.ENFORCED_IN_PART}
-    return f"would be {report.status.value}" if refused and could_be else report.status.value
 
 
 def _rows(compiled: Compiled, reports: Iterable[RuleReport]) -> Iterator[tuple[str, ...]]:
@@ -97,22 +101,31 @@ def _rows(compiled: Compiled, reports: Iterable[RuleReport]) -> Iterator[tuple[s
         yield str(report.number or ""), origin.name, origin.rulebase, origin.device_group, report.action, status, why
 
 
-def _shadows(report: RuleReport, shadowed: dict[Origin, tuple[Origin, ...]]) -> Iterator[str]:
-    names = [f"'{origin.name}'" for origin in shadowed.get(report.origin, ())]
-    if names:
-        more = f" and {len(names) - MOST_SHADOWED} more" if len(names) > MOST_SHADOWED else ""
-        yield f"nothing is left of the allows after it: {', '.join(names[:MOST_SHADOWED])}{more}"
+def _shadows(report: RuleReport, shadowed: dict[Origin, Shadow]) -> Iterator[str]:
+    shadow = shadowed.get(report.origin, NO_SHADOW)
+    if shadow.whole:
+        yield f"nothing is left of the allows after it: {_names(shadow.whole)}"
+    if shadow.part:
+        yield f"less is left of the allows after it: {_names(shadow.part)}"
 
 
-def _grouped(reports: Sequence[RuleReport], *, refused: bool) -> Iterator[str]:
-    """`41 rules: ...`, the reason of most rules first, each with its rules."""
+def _names(origins: Sequence[Origin]) -> str:
+    more = f" and {len(origins) - MOST_SHADOWED} more" if len(origins) > MOST_SHADOWED else ""
+    return ", ".join(f"'{origin.name}'" for origin in origins[:MOST_SHADOWED]) + more
+
+
+def _grouped(compiled: Compiled, reports: Sequence[RuleReport]) -> Iterator[str]:
+    """`41 rules: ...`, the reason of most rules first, each with its rules and the allows that they take from."""
     groups: dict[str, list[RuleReport]] = {}
     for report in reports:
         for reason in dict.fromkeys(report.reasons):
             groups.setdefault(reason, []).append(report)
+    shadowed = shadowed_allows(compiled)
     for reason, some in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):
         yield f"{len(some)} {'rule' if len(some) == 1 else 'rules'}: {reason}"
-        yield from (f"    {place(report)}: {status_text(report, refused=refused)}" for report in some)
+        for report in some:
+            status = status_text(report, refused=compiled.policy is None)
+            yield f"    {place(report)}: {'; '.join((status, *_shadows(report, shadowed)))}"
 
 
 def _footnotes(reports: Sequence[RuleReport]) -> Iterator[str]:
@@ -127,16 +140,22 @@ def _footnotes(reports: Sequence[RuleReport]) -> Iterator[str]:
         yield f"No effect on the verdict: {counted}."
 
 
-def _table(table: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
-    """Columns as wide as they need; the last one is wrapped where the terminal ends, below the row in a narrow one."""
-    widths = [max(len(row[at]) for row in table) for at in range(len(table[0]) - 1)]
+def _table(rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
+    """Columns as wide as they need, the last one wrapped; where that leaves it no room, a paragraph for each rule."""
+    table = [COLUMNS, *(tuple(map(printable, row)) for row in rows)]
+    widths = [max(len(row[at]) for row in table) for at in range(len(COLUMNS) - 1)]
     indent = sum(widths) + len(GAP) * len(widths)
-    beside = width is None or width - indent >= LEAST_WIDTH
-    if not beside:
-        indent = 2 * len(GAP)
+    if width is not None and width - indent < LEAST_WIDTH:
+        yield from _paragraphs(table[1:], max(width, LEAST_WIDTH))
+        return
     for row in table:
         cells = GAP.join(cell.ljust(size) for cell, size in zip(row, widths, strict=False))
-        last = [row[-1]] if width is None else textwrap.wrap(row[-1], max(width - indent, LEAST_WIDTH))
-        first, *rest = last or [""] if beside else ["", *last]
+        first, *rest = [row[-1]] if width is None else textwrap.wrap(row[-1], width - indent) or [""]
         yield f"{cells}{GAP}{first}".rstrip()
         yield from (" " * indent + line for line in rest)
+
+
+def _paragraphs(rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
+    for number, rule, rulebase, device_group, action, status, why in rows:
+        yield from _wrapped([f"{number or '-'}{GAP}{rule} ({rulebase} of {device_group})"], width)
+        yield from _wrapped([f"{GAP * 2}{action}: {status}", *([GAP * 2 + why] if why else [])], width)

@@ -1,6 +1,12 @@
-"""Which later allows a deny by an App-ID's ports leaves without effect. It takes a while: only the report asks."""
+"""Which later allows a deny by an App-ID's ports leaves without effect, or takes something from.
+
+It takes a while: only the report asks.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from zones.compile import Compiled
 from zones.net import ANY_ADDRESS, AddressSet, Ranges
@@ -12,13 +18,24 @@ from zones.rules import Origin, RuleType
 MOST_PAIRS = 2_000_000
 
 
-def shadowed_allows(compiled: Compiled) -> dict[Origin, tuple[Origin, ...]]:
-    """Deny that blocks more than written -> the allows after it of which nothing is left."""
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """The allows after a deny of which nothing is left, and those that are less than written because of it."""
+
+    whole: tuple[Origin, ...] = ()
+    part: tuple[Origin, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.whole or self.part)
+
+
+def shadowed_allows(compiled: Compiled) -> dict[Origin, Shadow]:
+    """Deny that blocks more than written -> the allows after it that it takes from."""
     if compiled.policy is None:
         return {}
     wide = {report.origin for report in compiled.reports if report.status is Status.ENFORCED_AT_L4}
     entries = compiled.policy.entries
-    found: dict[Origin, tuple[Origin, ...]] = {}
+    found: dict[Origin, Shadow] = {}
     pairs = 0
     for at, deny in enumerate(entries):
         if deny.verdict is Verdict.ALLOW or deny.origin not in wide:
@@ -26,11 +43,68 @@ def shadowed_allows(compiled: Compiled) -> dict[Origin, tuple[Origin, ...]]:
         pairs += len(entries) - at
         if pairs > MOST_PAIRS:
             break
-        allows = (entry for entry in entries[at + 1 :] if entry.verdict is Verdict.ALLOW)
-        shadowed = tuple(allow.origin for allow in allows if allow.origin.rulebase != "default" and covers(deny, allow))
-        if shadowed:
-            found[deny.origin] = shadowed
+        shadow = _shadow(deny, entries[at + 1 :])
+        if shadow:
+            found[deny.origin] = shadow
     return found
+
+
+def _shadow(deny: Entry, later: tuple[Entry, ...]) -> Shadow:
+    met = [
+        entry
+        for entry in later
+        if entry.verdict is Verdict.ALLOW and entry.origin.rulebase != "default" and meet(deny, entry)
+    ]
+    whole = tuple(entry.origin for entry in met if covers(deny, entry))
+    return Shadow(whole, tuple(entry.origin for entry in met if not covers(deny, entry)))
+
+
+def meet(first: Entry, later: Entry) -> bool:
+    """Whether something that the later one matches may be matched by the first one, the cheapest tests first."""
+    return (
+        _zones_meet(first, later)
+        and any(_traffic_meets(one, other) for one in first.traffic for other in later.traffic)
+        and _addresses_meet(first.sources, later.sources)
+        and _addresses_meet(first.destinations, later.destinations)
+    )
+
+
+def _zones_meet(first: Entry, later: Entry) -> bool:
+    pairings = {first.pairing, later.pairing}
+    if pairings == {RuleType.INTRAZONE, RuleType.INTERZONE}:
+        return False
+    from_zones = _common(first.from_zones, later.from_zones)
+    to_zones = _common(
+        *(each.from_zones if each.pairing is RuleType.INTRAZONE else each.to_zones for each in (first, later))
+    )
+    if RuleType.INTRAZONE in pairings:
+        from_zones = to_zones = _common(from_zones, to_zones)
+    if RuleType.INTERZONE in pairings and from_zones is not None and from_zones == to_zones and len(from_zones) == 1:
+        return False
+    return all(zones is None or zones for zones in (from_zones, to_zones))
+
+
+def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def _addresses_meet(one: AddressSet, other: AddressSet) -> bool:
+    return ANY_ADDRESS in (one, other) or bool(one & other)
+
+
+def _traffic_meets(one: Traffic, other: Traffic) -> bool:
+    return bool(one.ports & other.ports and one.source_ports & other.source_ports) and all(
+        of_one is None or of_other is None or of_one == of_other for of_one, of_other in _but_for_ports(one, other)
+    )
+
+
+def _but_for_ports(one: Traffic, other: Traffic) -> Iterator[tuple[object, object]]:
+    yield one.protocol, other.protocol
+    yield one.icmp_type, other.icmp_type
+    yield one.source_workload, other.source_workload
+    yield one.destination_workload, other.destination_workload
 
 
 def covers(first: Entry, later: Entry) -> bool:
@@ -64,12 +138,6 @@ def _ports_left(later: Traffic, alternatives: tuple[Traffic, ...]) -> bool:
 
 
 def _same_but_for_ports(wide: Traffic, narrow: Traffic) -> bool:
-    pairs = (
-        (wide.protocol, narrow.protocol),
-        (wide.icmp_type, narrow.icmp_type),
-        (wide.source_workload, narrow.source_workload),
-        (wide.destination_workload, narrow.destination_workload),
-    )
-    return all(of_wide is None or of_wide == of_narrow for of_wide, of_narrow in pairs) and not (
+    return all(of_wide is None or of_wide == of_narrow for of_wide, of_narrow in _but_for_ports(wide, narrow)) and not (
         narrow.source_ports - wide.source_ports
     )

@@ -390,12 +390,15 @@ class _Compiler:
         widened = [f"blocks more than written: {problem}" for problem in findings.widened]
         reasons = (*findings.missing, *widened, *findings.empty)
         reduced = tuple(dict.fromkeys(findings.at_l4))
+        less = rule.services is ServiceChoice.ANY and not rule.applications.any
         notes: tuple[str, ...] = _tag_notes(rule)
         if rule.action is Action.ALLOW:
             notes = (*(f"{what} is enforced as {became}" for what, became in reduced), *notes)
         else:
             reasons += tuple(
-                f"{what} blocks {became} whatever the application: more than written" for what, became in reduced
+                f"{what} blocks {became} whatever the application: more than written"
+                + (", and on other ports nothing" if less else "")
+                for what, became in reduced
             )
         status = Status.ENFORCED_AT_L4 if findings.at_l4 else Status.ENFORCED
         return self._report(rule, Status.ENFORCED_IN_PART if findings.missing else status, *reasons, notes=notes)

@@ -209,7 +209,7 @@ class Rule:
 
     `conditions` narrow the rule in ways this tier can't express (user, HIP, URL category, an unknown element);
     `malformed` says what is missing or wrong in the rule itself; `notes` have no effect on the verdict.
-    `number`: its place in its level's rulebase, from 1, as Panorama shows it.
+    `number`: its place in its rulebase with the inherited rules, from 1, as Panorama shows it.
     `from_zones`/`to_zones` None is any.
     """
 

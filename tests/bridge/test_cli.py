@@ -67,6 +67,21 @@ def test_compile_prints_the_tiers_objects(run, config):
     assert tier["spec"]["source"]["deviceGroup"] == "K8s prod"
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-o", "csv", "--group-by", "reason"), "--group-by is of -o report, not of -o csv"),
+        (("-o", "html", "--group-by", "reason"), "not of -o html"),
+        (("-o", "json", "--only", "attention"), "--only is of -o report, csv and html, not of -o json"),
+        (("--only", "attention"), "not of -o yaml"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_a_mistake(run, config, options, words):
+    code, out, err = run(*offline(config, ["compile"], *options))
+    assert (code, out) == (2, "")
+    assert words in err
+
+
 def test_compile_reports_every_rule(run, config):
     code, out, _ = run(*offline(config, ["compile", "-o", "report"]))
     assert code == 0
@@ -75,7 +90,7 @@ def test_compile_reports_every_rule(run, config):
     assert head.split()[:2] == ["NO.", "RULE"]
     names = ["off", "block", "web to db", "by user", "no db", "intrazone-default", "interzone-default"]
     assert [line[5:].split("  ")[0] for line in table] == names
-    assert [line[:5].strip() for line in table] == ["1", "2", "3", "4", "5", "", ""], "as Panorama numbers them"
+    assert [line[:5].strip() for line in table] == ["1", "2", "3", "4", "5", "1", "2"], "as Panorama numbers them"
     _, out, _ = run(*offline(config, ["compile", "-o", "report", "--only", "attention", "--group-by", "reason"]))
     assert "1 rule: a cluster can't know its user: bob" in out.splitlines()
     for shape, beginning in (("csv", "number,rule,uuid"), ("html", "<!doctype html>")):

@@ -70,11 +70,13 @@ def test_csv_and_json_lines(text):
         ('{"protocol": "tcp"}', "--from-zone and --to-zone"),
         ('{"protocol": "tcp", "colour": "red"}', "'colour' is not known"),
         (json.dumps(WEB_TO_DB | {"port": "http"}), "port 'http' is no number"),
-        (json.dumps(WEB_TO_DB | {"port": True}), "is no number"),
+        (json.dumps(WEB_TO_DB | {"port": True}), "'port' is true, neither text nor a number"),
+        (json.dumps(WEB_TO_DB | {"from_zone": ["web"]}), "'from_zone' is [\"web\"], neither text nor a number"),
+        (json.dumps(WEB_TO_DB | {"from-zone": "db"}), "one thing twice"),
         (json.dumps(WEB_TO_DB | {"port": 99999}), "not within"),
         (json.dumps(WEB_TO_DB | {"source": "here"}), "no IP address"),
         (json.dumps(WEB_TO_DB | {"at": "noon"}), "RFC 3339"),
-        (json.dumps(WEB_TO_DB | {"source": {"a": 1}}), "no IP address"),
+        (json.dumps(WEB_TO_DB | {"source": {"a": 1}}), "neither text nor a number"),
     ],
 )
 def test_a_line_that_cant_be_read_is_told_and_the_others_are_answered(line, words):

@@ -4,13 +4,26 @@ import csv
 import io
 from dataclasses import replace
 
+import pytest
+
 from bridge.errors import RevisionRefusedError
 from bridge.report import refusal_lines, report_json, verdict_line
 from bridge.report_table import report_csv, report_html, report_lines
+from bridge.shadows import Shadow, shadowed_allows
 from tests.bridge.world import inexpressible, rule, rulebase
 from zones.compile import DenyByPorts, Options, compile_policy
-from zones.net import TCP, parse_ports
-from zones.rules import L4, Action, Application, Applications, ServiceChoice
+from zones.net import TCP, UDP, AddressSet, parse_ports
+from zones.rules import (
+    L4,
+    Action,
+    Addresses,
+    AddressObject,
+    Application,
+    Applications,
+    RuleType,
+    Service,
+    ServiceChoice,
+)
 from zones.zone import Zoning
 
 
@@ -29,6 +42,7 @@ def test_the_json_names_every_rule_and_every_status():
         "not_applicable": 1,
         "not_enforced": 0,
         "refusing": 0,
+        "would_be_enforced": 0,
     }
     assert found["rules"][1] == {
         "name": "off",
@@ -41,6 +55,7 @@ def test_the_json_names_every_rule_and_every_status():
         "reasons": ["it is disabled"],
         "notes": [],
         "shadows": [],
+        "shadows_in_part": [],
         "refuses": False,
         "attention": False,
     }
@@ -75,6 +90,9 @@ def test_no_row_of_a_refused_revision_says_enforced():
         (False, True), (True, False), (True, False), (True, False),
     ]  # fmt: skip
     assert ",enforced," not in report_csv(refused)
+    found = report_json(refused, "dg")
+    assert [each["status"] for each in found["rules"]] == ["refuses the revision", *["would be enforced"] * 3]
+    assert (found["summary"]["enforced"], found["summary"]["would_be_enforced"]) == (0, 3)
     assert "<td>enforced</td>" not in report_html(refused, "dg")
 
 
@@ -124,13 +142,79 @@ def test_a_deny_by_app_id_says_what_it_blocks_and_which_allows_it_leaves_without
         rule("to db", applications=web, to_zones=frozenset({"db"})),
     )
     found = report_json(some, "dg")["rules"]
-    assert found[0]["reasons"] == [
-        "application 'facebook-base' blocks tcp/80,443 whatever the application: more than written"
-    ]
+    (reason,) = found[0]["reasons"]
+    blocks = "application 'facebook-base' blocks tcp/80,443 whatever the application: more than written"
+    assert reason == f"{blocks}, and on other ports nothing"
     assert [each["name"] for each in found[0]["shadows"]] == ["web", "to db"]
+    assert [each["name"] for each in found[0]["shadows_in_part"]] == ["more"]
     assert found[1]["notes"][0] == "application 'ssl' is enforced as tcp/443"
     assert found[1]["reasons"] == []
-    assert "nothing is left of the allows after it: 'web', 'to db'" in list(report_lines(some, "dg"))[3]
+    row = list(report_lines(some, "dg"))[3]
+    assert "nothing is left of the allows after it: 'web', 'to db'; less is left of the allows after it: 'more'" in row
+    assert "less is left of the allows after it: 'more'" in "".join(report_lines(some, "dg", by_reason=True))
+
+
+def test_on_its_default_ports_alone_a_deny_blocks_all_that_it_says():
+    ssl = Applications((app_id("ssl", "443"),))
+    for services in (ServiceChoice.APPLICATION_DEFAULT, (Service("s", (L4(TCP, parse_ports("8443")),)),)):
+        (reason,) = compiled(rule("no ssl", Action.DENY, applications=ssl, services=services)).reports[0].reasons
+        assert reason.endswith("whatever the application: more than written")
+
+
+@pytest.mark.parametrize(
+    ("deny", "allow", "meets"),
+    [
+        ({}, {}, True),
+        ({"from_zones": frozenset({"a"})}, {"from_zones": frozenset({"b"})}, False),
+        ({"to_zones": frozenset({"a", "b"})}, {"to_zones": frozenset({"b"})}, True),
+        ({"rule_type": RuleType.INTRAZONE, "from_zones": frozenset({"a"})}, {"to_zones": frozenset({"b"})}, False),
+        ({"rule_type": RuleType.INTRAZONE, "from_zones": frozenset({"a"})}, {"rule_type": RuleType.INTERZONE}, False),
+        ({"rule_type": RuleType.INTERZONE, "from_zones": frozenset({"a"})}, {"to_zones": frozenset({"a"})}, False),
+        ({"sources": Addresses((AddressObject("x", AddressSet.parse(["10.0.0.0/8"])),))},
+         {"sources": Addresses((AddressObject("y", AddressSet.parse(["11.0.0.0/8"])),))}, False),
+        ({"sources": Addresses((AddressObject("x", AddressSet.parse(["10.0.0.0/8"])),))}, {}, True),
+        ({}, {"services": (Service("s", (L4(TCP, parse_ports("22")),)),)}, False),
+        ({}, {"services": (Service("s", (L4(UDP, parse_ports("443")),)),)}, False),
+        ({}, {"services": (Service("s", (L4(TCP, parse_ports("400-500")),)),)}, True),
+    ],
+)  # fmt: skip
+def test_a_deny_takes_from_the_allows_that_it_meets(deny, allow, meets):
+    ssl = Applications((app_id("ssl", "443"),))
+    some = compiled(rule("no ssl", Action.DENY, applications=ssl, **deny), rule("open", **allow))
+    shadow = shadowed_allows(some).get(some.reports[0].origin, Shadow())
+    assert bool(shadow) is meets
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_no_line_is_wider_than_the_terminal(width):
+    long = compiled(
+        rule(
+            "a name of sixty-three characters, as long as Panorama takes any..", Action.DENY, conditions=("why " * 60,)
+        )
+    )
+    for by_reason in (False, True):
+        lines = list(report_lines(long, "a device group", width=width, by_reason=by_reason))
+        assert max(map(len, lines)) <= width
+        assert "would be enforced" in " ".join(lines) or by_reason
+
+
+HOSTILE = "a\nb\x9b31m\u202ec\r\t"
+
+
+def test_no_name_steers_a_terminal_or_makes_a_line():
+    some = compiled(rule(HOSTILE, conditions=(HOSTILE,)), rule("deny", Action.DENY, conditions=(HOSTILE,)))
+    written = [
+        *report_lines(some, HOSTILE), *report_lines(some, HOSTILE, by_reason=True), *report_lines(some, "dg", width=60),
+        *refusal_lines(some), *report_csv(some).splitlines(), *report_html(some, HOSTILE).splitlines(),
+    ]  # fmt: skip
+    assert all(line.isprintable() for line in written)
+    assert any("a\\nb\\x9b31m\\u202ec\\r\\t" in line for line in written)
+
+
+@pytest.mark.parametrize("name", ["=1+1", " =1+1", "\uff1d1", "\n=1", "@x", "-1", "+1"])
+def test_no_name_is_a_formula(name):
+    cell = next(csv.reader(io.StringIO(report_csv(compiled(rule(name))).split("\n", 1)[1])))[1]
+    assert cell.startswith(("'", "\\n"))
 
 
 def test_a_site_may_refuse_denies_by_ports():

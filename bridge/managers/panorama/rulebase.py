@@ -17,6 +17,7 @@ from bridge.managers.panorama.services import ServiceObjects
 from bridge.managers.panorama.tree import FROM_THE_FILE, SHARED, Ancestry, Scope, scope_of
 from zones.rules import Action, Log, Origin, Rule, Rulebase, RuleType
 
+# In the order in which Panorama numbers them.
 DEFAULT_ACTIONS = {"intrazone-default": Action.ALLOW, "interzone-default": Action.DENY}
 
 
@@ -72,12 +73,11 @@ def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:
 
 
 def _rules(scope: Scope, reader: RuleReader) -> Iterator[Rule]:
-    for level in reversed(scope.levels):
-        for number, entry in enumerate(level.rules("pre"), 1):
-            yield reader.read(entry, "pre", level.name, number)
-    for level in scope.levels:
-        for number, entry in enumerate(level.rules("post"), 1):
-            yield reader.read(entry, "post", level.name, number)
+    """Numbered as Panorama shows a rulebase: the inherited rules count too, and post rules begin anew."""
+    for rulebase, levels in (("pre", scope.levels[::-1]), ("post", scope.levels)):
+        entries = ((level, entry) for level in levels for entry in level.rules(rulebase))
+        for number, (level, entry) in enumerate(entries, 1):
+            yield reader.read(entry, rulebase, level.name, number)
 
 
 def _default_rule(scope: Scope, name: str) -> Rule:
@@ -99,6 +99,7 @@ def _default_rule(scope: Scope, name: str) -> Rule:
         rule_type=RuleType.INTRAZONE if name == "intrazone-default" else RuleType.UNIVERSAL,
         log=log,
         malformed=(*malformed, *unknown),
+        number=list(DEFAULT_ACTIONS).index(name) + 1,
     )
 
 

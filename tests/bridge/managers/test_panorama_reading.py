@@ -370,6 +370,20 @@ def test_rules_apply_in_panos_order_over_any_depth():
     assert names == ["pre shared", *down, *up, "post shared"]
 
 
+def test_rules_are_numbered_as_panorama_shows_a_rulebase_with_what_it_inherits():
+    """Pre rules, post rules and default rules each from 1, over all levels."""
+    levels = {
+        name: rulebase("pre", rule(f"{name} 1"), rule(f"{name} 2")) + rulebase("post", rule(f"{name} 3"))
+        for name in "pc"
+    }
+    shared = rulebase("pre", rule("s 1")) + rulebase("post", rule("s 3"))
+    found = read(shared, levels, {"c": "p"}, "c")
+    assert [(each.number, each.origin.name) for each in found.rules] == [
+        (1, "s 1"), (2, "p 1"), (3, "p 2"), (4, "c 1"), (5, "c 2"), (1, "c 3"), (2, "p 3"), (3, "s 3"),
+    ]  # fmt: skip
+    assert (found.intrazone.number, found.interzone.number) == (1, 2)
+
+
 def test_a_rule_keeps_its_origin_and_its_conditions():
     xml = rule(
         "r",
