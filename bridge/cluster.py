@@ -107,6 +107,18 @@ class Cluster:
         answer = await self._api.get("/api/v1/nodes", "the control plane's nodes", query)
         return list((answer or {}).get("items", ()))
 
+    async def node(self, name: str) -> Json | None:
+        return await self._api.get(f"/api/v1/nodes/{name}", f"node {name}")
+
+    async def node_state(self, name: str) -> Json | None:
+        return await self._api.get(f"{_ROOT}/{NODE_STATES}/{name}", f"NodeState '{name}'")
+
+    async def leave_taints(self, name: str, version: str, taints: list[Json]) -> None:
+        """These taints alone stay on a node, if that is still of this version."""
+        body = {"metadata": {"resourceVersion": version}, "spec": {"taints": taints or None}}
+        doing = f"removing the startup taint of node {name}"
+        await self._api.call("PATCH", f"/api/v1/nodes/{name}", doing, body=body, content_type=MERGE)
+
     async def allowed_zones(self, namespace: str) -> frozenset[str] | None:
         """The zones that a namespace's annotation lists; None without one."""
         found = await self._api.get(f"/api/v1/namespaces/{namespace}", f"namespace {namespace}")

@@ -32,6 +32,7 @@ from bridge.reach import PATIENCE, Reach
 from bridge.registration import Registration
 from bridge.siem import SiemSink
 from bridge.sync import RunBlocking, Sync
+from bridge.untaint import Untaint
 from bridge.wakeup import Door, listening
 from bridge.watching import pause
 
@@ -55,6 +56,7 @@ class Work:
     population: Publishing | None = None
     registration: Registration | None = None
     reach: Reach | None = None
+    untaint: Untaint | None = None
     trouble: str = ""
     passed: bool = False
     unanswered: str = ""
@@ -140,6 +142,11 @@ async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float,
         asyncio.create_task(_reached(work, work.reach), name=f"reach {work.cluster}")
         for work in works
         if work.reach is not None
+    ]
+    tasks += [
+        asyncio.create_task(_untaint(work, work.untaint), name=f"startup taints {work.cluster}")
+        for work in works
+        if work.untaint is not None
     ]
     tasks += [asyncio.create_task(_introduce(work), name=f"introduction {work.cluster}") for work in works]
     ends = [asyncio.create_task(stop.wait()), *tasks]
@@ -293,6 +300,14 @@ async def _reached(work: Work, reach: Reach) -> None:
     while True:
         await asyncio.sleep(FIRST_RETRY)
         await reach.look(work.leadership.trouble or (work.trouble if work.leadership.leading else ""))
+
+
+async def _untaint(work: Work, untaint: Untaint) -> None:
+    while True:
+        await work.leadership.wait()
+        with suppress(LeadershipLostError):
+            await work.leadership.during(untaint.look())
+        await asyncio.sleep(FIRST_RETRY)
 
 
 @asynccontextmanager

@@ -424,6 +424,13 @@ class WakeUpSettings(_Section):
         return self
 
 
+class StartupTaint(StrEnum):
+    """What the bridge does with zonebridge.io/agent-not-ready on a node whose enforcer is ready."""
+
+    LEAVE = "leave"
+    REMOVE = "remove"
+
+
 class LeaseSettings(_Section):
     """How two bridges agree on one. `duration`: how long the other waits after the leader's last sign."""
 
@@ -457,6 +464,7 @@ class Settings(_Section):
     serving: ServingSettings = ServingSettings()
     wake_up: WakeUpSettings | None = None
     lease: LeaseSettings = LeaseSettings()
+    startup_taint: StartupTaint = StartupTaint.LEAVE
     log: LogSettings = LogSettings()
 
     @field_validator("time_zone")

@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 import dns.asyncresolver
@@ -43,10 +43,12 @@ from bridge.settings import (
     PanoramaSettings,
     RegistrationSettings,
     Settings,
+    StartupTaint,
     WakeUpSettings,
     host_and_port,
 )
 from bridge.sync import RunBlocking, Sync, Target
+from bridge.untaint import Untaint
 from bridge.wakeup import Door
 from bridge.wiring_infrastructure import own_standing
 from bridge.wiring_registration import panorama_registrar, registration_api, registration_rhythm
@@ -113,6 +115,7 @@ def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _
         population=population,
         registration=_registration(settings.registration, each, watched, alerts, shared),
         reach=Reach(alerts),
+        untaint=_untaint(settings, each, cluster, lambda: population.population.tainted),
         close=close,
         trigger=trigger,
     )
@@ -202,6 +205,12 @@ def read_options(settings: Settings) -> ReadOptions:
         time_zone=settings.time_zone,
         provided={name: f"{FILE}{where}" if where.startswith("/") else where for name, where in given.items()},
     )
+
+
+def _untaint(
+    settings: Settings, each: ClusterSettings, cluster: Cluster, tainted: Callable[[], Collection[str]]
+) -> Untaint | None:
+    return Untaint(cluster, each.tier, tainted) if settings.startup_taint is StartupTaint.REMOVE else None
 
 
 def panorama_access(settings: PanoramaSettings) -> Access:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from bridge.check.snapshot import Json, Snapshot, labels, names
+from bridge.untaint import TAINT
 from zones.findings import Finding, Group, some
 
 GROUP = Group("Nodes")
 OLDEST_KERNEL = (5, 13)
-TAINT = "zonebridge.io/agent-not-ready"
 
 
 def check(snapshot: Snapshot) -> Iterator[Finding]:
@@ -75,5 +75,6 @@ def _taints(nodes: list[Json]) -> Iterator[Finding]:
     if tainted:
         yield GROUP.warning(
             f"{some(names(tainted))}: still has the startup taint {TAINT}",
-            "its enforcer is not ready yet; once it is, remove the taint: kubectl taint nodes NODE " + TAINT + "-",
+            "its enforcer is not ready yet; once it is, the bridge removes the taint where startupTaint is remove: "
+            "docs/install.md. By hand: kubectl taint nodes NODE " + TAINT + "-",
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from bridge.untaint import TAINT
 from bridge.watching import Change, Listed
 from zones import decode
 from zones.decode import Decoded, Namespace
@@ -70,6 +71,7 @@ class Population:
         self._nodes: dict[str, Node] = {}
         self._uids: dict[tuple[Kind, str], str] = {}
         self._allowed: dict[str, frozenset[str] | None] = {}
+        self._tainted: set[str] = set()
         self._listed: set[Kind] = set()
         self._seen: dict[Kind, set[str]] = {kind: set() for kind in Kind}
         self.generation = 0
@@ -82,6 +84,11 @@ class Population:
     def nodes(self) -> Collection[str] | None:
         """The nodes that there are; None before they were listed."""
         return self._nodes.keys() if Kind.NODES in self._listed else None
+
+    @property
+    def tainted(self) -> Collection[str]:
+        """The nodes whose startup taint is still on them."""
+        return frozenset(self._tainted)
 
     def node_at(self, address: IPAddress) -> str | None:
         """The name of the node that reports an address as its own."""
@@ -134,6 +141,8 @@ class Population:
         if isinstance(item, Pod):
             yield from self._pod(item.uid, item if item.holds_addresses and item.addresses else None)
         elif isinstance(item, Node):
+            has_taint = any(each.get("key") == TAINT for each in raw.get("spec", {}).get("taints") or ())
+            (self._tainted.add if has_taint else self._tainted.discard)(item.name)
             yield from self._node(item.name, item)
         else:
             yield from self._namespace(item)
@@ -143,6 +152,7 @@ class Population:
         if kind is Kind.PODS:
             yield from self._pod(key, None)
         elif kind is Kind.NODES:
+            self._tainted.discard(key)
             yield from self._node(key, None)
         else:
             yield from self._namespace(Namespace(key))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bridge.untaint import TAINT
 from tests.apiserver.installed import API_SERVER_SLICES, api_server_slice, pod
 from tests.apiserver.tamper.people import workload
 from tests.apiserver.test_admission import admin, grant, make, merge, somebody, wait_for
@@ -170,3 +171,29 @@ def test_a_load_balancers_controller_reports_its_addresses(admin, somebody):
     wait_for(controller, "patch", "services", "status")
     ingress = {"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.20"}]}}}
     merge(controller, f"{services}/lb/status", ingress).raise_for_status()
+
+
+def test_of_a_node_the_bridge_may_remove_the_startup_taint_and_nothing_else(admin, somebody):
+    mine, other = {"key": TAINT, "effect": "NoSchedule"}, {"key": "other", "effect": "NoSchedule"}
+    node = {"metadata": {"name": "t1", "labels": {"a": "b"}}, "spec": {"taints": [other, mine]}}
+    admin.post("/api/v1/nodes", json=node).raise_for_status()
+    name = "system:serviceaccount:zonebridge-system:zonebridge"
+    grant(admin, "bridge-that-removes-taints", NODE_RULES, name)
+    bridge = somebody(name)
+    wait_for(bridge, "patch", "nodes")
+    left = [
+        each for each in admin.get("/api/v1/nodes/t1").json()["spec"]["taints"] if each != mine
+    ]  # another is its own
+    assert other in left
+    for refused in (
+        {"spec": {"taints": [mine, *left[1:]]}},
+        {"spec": {"taints": None}},
+        {"spec": {"taints": [*left, mine, {"key": "more", "effect": "NoExecute"}]}},
+        {"spec": {"taints": left, "unschedulable": True}},
+        {"spec": {"taints": left}, "metadata": {"labels": {"a": "c"}}},
+        {"spec": {"taints": left}, "metadata": {"annotations": {"a": "c"}}},
+    ):
+        assert "may only remove the taint" in merge(bridge, "/api/v1/nodes/t1", refused).text, refused
+    merge(bridge, "/api/v1/nodes/t1", {"spec": {"taints": left}}).raise_for_status()
+    assert admin.get("/api/v1/nodes/t1").json()["spec"]["taints"] == left
+    assert "may only remove the taint" in bridge.post("/api/v1/nodes", json={"metadata": {"name": "t2"}}).text
