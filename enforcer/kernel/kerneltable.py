@@ -28,7 +28,7 @@ from enforcer.rules import frame
 from enforcer.rules.generations import Marks
 from enforcer.rules.residents import Moves
 from enforcer.rules.table import Chain, Change, Table, diff
-from enforcer.rules.terminals import LIVE, STAMP
+from enforcer.rules.terminals import KNOWN, LIVE, STAMP
 from enforcer.wire.datatypes import TYPES
 from enforcer.wire.messages import INET
 
@@ -290,9 +290,9 @@ class KernelTable:
     def _renumber(self, made: Transaction, number: int | None) -> None:
         if not self._marks.mask:
             return
-        if number is not None:
-            made.flush_chain(STAMP)
-            made.add_rules(STAMP, Chain(frame.stamp(self._marks, number)))
+        for name, chain in frame.numbered(self._marks, number).items():
+            made.flush_chain(name)
+            made.add_rules(name, chain)
         made.flush_set(LIVE)
         made.add_elements(LIVE, self._live_records(number))
 
@@ -316,7 +316,7 @@ class KernelTable:
 
     def _learn(self, known: Known, change: Change, mended: Iterable[str]) -> None:
         """What the kernel's own dump of what we made looks like, to compare with later."""
-        filled = {*change.new_chains, *change.refilled_chains, *mended, STAMP}
+        filled = {*change.new_chains, *change.refilled_chains, *mended, STAMP, KNOWN}
         if len(filled) + len(change.new_sets) > FEW:
             self._remember(known)
             return
@@ -386,5 +386,4 @@ def _numbered(table: Table, marks: Marks, number: int | None) -> Table:
     if LIVE not in table.sets:
         return table  # one that knows nothing of connections
     live = replace(table.sets[LIVE], elements=frame.live(marks, number))
-    stamp = Chain(frame.stamp(marks, number) if number is not None else ())
-    return replace(table, sets={**table.sets, LIVE: live}, chains={**table.chains, STAMP: stamp})
+    return replace(table, sets={**table.sets, LIVE: live}, chains={**table.chains, **frame.numbered(marks, number)})

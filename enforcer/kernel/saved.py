@@ -19,10 +19,12 @@ from enforcer.errors import StateError
 from enforcer.kernel import snapshot, transaction, way
 from enforcer.kernel.snapshot import Snapshot
 from enforcer.kernel.transaction import Transaction
+from enforcer.rules import frame
+from enforcer.rules.generations import Marks
 from enforcer.rules.options import Options
 from enforcer.rules.residents import Moves
-from enforcer.rules.table import Chain, Table
-from enforcer.rules.terminals import LIVE, STAMP, Terminal
+from enforcer.rules.table import Table
+from enforcer.rules.terminals import LIVE, Terminal
 from zones import canonical
 from zones.policy import Verdict
 from zones.rules import Log, Origin
@@ -81,7 +83,7 @@ class Saved:
 
 def save(state_dir: Path, saved: Saved) -> None:
     """Raises OSError."""
-    table = _without_number(saved.table)
+    table = _without_number(saved.table, saved.options.marks)
     made = Transaction(table.name)
     made.add_table()
     made.delete_table()
@@ -106,10 +108,10 @@ def discard(state_dir: Path) -> None:
         (state_dir / snapshot.FILE).unlink()
 
 
-def _without_number(table: Table) -> Table:
+def _without_number(table: Table, marks: Marks) -> Table:
     """The number of accepted connections is always a new one; until there is one, every packet is judged."""
     live = replace(table.sets[LIVE], elements={})
-    return replace(table, sets={**table.sets, LIVE: live}, chains={**table.chains, STAMP: Chain()})
+    return replace(table, sets={**table.sets, LIVE: live}, chains={**table.chains, **frame.numbered(marks, None)})
 
 
 def _told(terminal: Terminal) -> list[Any]:

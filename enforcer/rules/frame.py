@@ -19,6 +19,7 @@ from enforcer.rules.table import Chain, NamedSet
 from enforcer.rules.terminals import (
     ACCEPTED,
     ISOLATED_END,
+    KNOWN,
     LIVE,
     LOCAL_DNS,
     NO_CONNECTION,
@@ -53,7 +54,7 @@ def chains(
     options: Options, infrastructure: Sequence[InfrastructureRule], sets_: Sets, terminals: Terminals
 ) -> dict[str, Chain]:
     """Forwarded, to this node, from this node: each packet passes one of the three, after destination NAT."""
-    known, whose = _known(options.marks), tuple(links.whose(terminals))
+    known, whose = (f"jump {KNOWN}",) if options.marks.mask else (), tuple(links.whose(terminals))
     by_packet = tuple(f"meta nfproto {f.value.protocol} jump {f.named('stateless')}" for f in Family)
     quick = tuple(dispatch.between_pods(family) for family in Family) if _known_by_ends(infrastructure) else ()
     services = tuple(said(rule) for rule in _untranslated(options, terminals))
@@ -107,8 +108,7 @@ def chains(
         "untracked": Chain((*by_packet, f"goto {terminals.chain(UNTRACKED)}")),
         "unjudged": Chain((f"goto {terminals.chain(UNJUDGED_END)}",)),
         ACCEPTED: Chain((f"jump {STAMP}", "accept")),
-        STAMP: Chain(stamp(options.marks, options.marks.first(PHASES[0]))),
-    }
+    } | numbered(options.marks, options.marks.first(PHASES[0]))
     for family in Family:
         made[family.named(BY_ADDRESS)] = Chain((from_pod, to_pod, f"goto {family.named('infrastructure')}"))
     return made | links.chains(terminals) | {name: Chain(raw=rules) for name, rules in raw_chains().items()}
@@ -200,20 +200,20 @@ def _service_networks(options: Options, family: Family) -> dict[str, str]:
     return dict.fromkeys(span_texts(family, family.spans(AddressSet.parse(options.services))), "")
 
 
-def _known(marks: Marks) -> tuple[str, ...]:
-    """Connections that were accepted under these rules pass, both ways; what they bring about is looked at."""
-    return (f"ct mark & {marks.mask:#010x} @{LIVE} ct state new,established accept",) if marks.mask else ()
+def numbered(marks: Marks, number: int | None) -> dict[str, Chain]:
+    """The chains that hold the number of accepted connections; without one, every packet is judged.
 
-
-def stamp(marks: Marks, number: int) -> tuple[str, ...]:
-    """What makes an accepted connection known as such; bits that aren't ours stay."""
-    if not marks.mask:
-        return ()
-    return (stamping(marks, number),)
+    `stamp` makes an accepted connection known as such. By `known` such connections pass, both ways; what they bring
+    about is looked at. It compares, since looking the number up in a set costs each packet more.
+    """
+    if number is None or not marks.mask:
+        return {STAMP: Chain(), KNOWN: Chain()}
+    known = f"ct mark & {marks.mask:#010x} == {marks.bits(number):#010x} ct state new,established accept"
+    return {STAMP: Chain((stamping(marks, number),)), KNOWN: Chain((known,))}
 
 
 def live(marks: Marks, number: int | None) -> dict[str, str]:
-    """The elements of the set of live numbers; without one, every packet is judged."""
+    """The number again, as an element: for an agent that comes after this one, and for people. No rule looks here."""
     return {} if number is None or not marks.mask else {f"{marks.bits(number):#010x}": ""}
 
 

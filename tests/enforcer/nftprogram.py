@@ -31,8 +31,8 @@ def listing():
     for (keyword, name), body in found.objects.items():
         if keyword == "set" and "dynamic" in body:
             found.elements.pop(name, None)  # the packets' own
-    key = "chain", "stamp"
-    found.objects[key] = _NUMBER.sub("", found.objects.get(key, ""))
+    for key in (("chain", "stamp"), ("chain", "known")):
+        found.objects[key] = _NUMBER.sub("", found.objects.get(key, ""))
     return found
 
 
