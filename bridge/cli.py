@@ -188,8 +188,10 @@ def explain(
     port: Annotated[int | None, typer.Option(help="The destination port.")] = None,
     source_port: Annotated[int | None, typer.Option(help="The source port.")] = None,
     icmp_type: Annotated[int | None, typer.Option(help="The ICMP type.")] = None,
-    app_name: Annotated[str | None, typer.Option("--app", help="The destination's workload name.")] = None,
-    source_app: Annotated[str | None, typer.Option(help="The source's workload name.")] = None,
+    app_name: Annotated[
+        str | None, typer.Option("--app", help="The destination's workload: NAME or NAMESPACE/NAME.")
+    ] = None,
+    source_app: Annotated[str | None, typer.Option(help="The source's workload: NAME or NAMESPACE/NAME.")] = None,
     at: Annotated[str | None, typer.Option(help="When, as RFC 3339; live: now.", metavar="TIME")] = None,
     infrastructure: Annotated[bool, typer.Option("--infrastructure", help="Count infrastructure rules.")] = False,
     prefixes: Prefixes = None,

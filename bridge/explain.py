@@ -27,6 +27,8 @@ OPTIONS = {
     "icmp type": "--icmp-type",
     "app": "--app",
     "source app": "--source-app",
+    "app's namespace": "--app NAMESPACE/NAME",
+    "source app's namespace": "--source-app NAMESPACE/NAME",
     "time": "--at",
 }
 

@@ -19,7 +19,7 @@ from zones.net import (
 )
 from zones.policy import InfrastructureRule
 from zones.verdict import Endpoint, Flow
-from zones.workload import normalise
+from zones.workload import normalise, split_namespace
 from zones.zone import Zoning
 
 IPV6 = 6
@@ -74,8 +74,11 @@ def between(question: Question, source: Endpoint, destination: Endpoint) -> Flow
 
 
 def as_infrastructure_sees_it(flow: Flow, rules: tuple[InfrastructureRule, ...]) -> Flow:
-    """With the namespace of a destination whose name an infrastructure rule names: who asks for `coredns` means it."""
-    workload = flow.destination.workload
+    """With the namespace of a destination whose name an infrastructure rule names: who asks for `coredns` means it.
+
+    Unless he says another.
+    """
+    workload = flow.destination.workload if flow.destination.namespace is None else None
     for rule in rules:
         peer = rule.destination
         if workload and peer.workloads and workload in peer.workloads and peer.namespaces:
@@ -97,10 +100,13 @@ def instant(text: str) -> datetime:
 
 
 def _endpoint(zone: str, address: str | None, app: str | None, zoning: Zoning, option: str) -> Endpoint:
+    """`app`: a workload's name, or `namespace/name`. An end that is given as no workload is in no namespace."""
+    namespace, workload = split_namespace("" if app is None else normalise(app))
     return Endpoint(
         zone=zone,
         address=None if address is None else _address(option, address),
-        workload=None if app is None else normalise(app),
+        workload=None if app is None else workload,
+        namespace=namespace or (None if workload else ""),
         is_node=zone == zoning.nodes,
     )
 

@@ -13,6 +13,7 @@ from zones.net import ANY_ADDRESS, AddressSet, Ranges
 from zones.policy import Entry, Traffic, Verdict
 from zones.problems import Status
 from zones.rules import Origin, RuleType
+from zones.workload import covers as covers_workload
 
 # Of so many pairs at most: a report must not take minutes.
 MOST_PAIRS = 2_000_000
@@ -95,14 +96,22 @@ def _addresses_meet(one: AddressSet, other: AddressSet) -> bool:
 
 
 def _traffic_meets(one: Traffic, other: Traffic) -> bool:
-    return bool(one.ports & other.ports and one.source_ports & other.source_ports) and all(
-        of_one is None or of_other is None or of_one == of_other for of_one, of_other in _but_for_ports(one, other)
+    return (
+        bool(one.ports & other.ports and one.source_ports & other.source_ports)
+        and all(of_one is None or of_other is None or of_one == of_other for of_one, of_other in _numbers(one, other))
+        and all(
+            of_one is None or of_other is None or covers_workload(of_one, of_other) or covers_workload(of_other, of_one)
+            for of_one, of_other in _workloads(one, other)
+        )
     )
 
 
-def _but_for_ports(one: Traffic, other: Traffic) -> Iterator[tuple[object, object]]:
+def _numbers(one: Traffic, other: Traffic) -> Iterator[tuple[int | None, int | None]]:
     yield one.protocol, other.protocol
     yield one.icmp_type, other.icmp_type
+
+
+def _workloads(one: Traffic, other: Traffic) -> Iterator[tuple[str | None, str | None]]:
     yield one.source_workload, other.source_workload
     yield one.destination_workload, other.destination_workload
 
@@ -138,6 +147,11 @@ def _ports_left(later: Traffic, alternatives: tuple[Traffic, ...]) -> bool:
 
 
 def _same_but_for_ports(wide: Traffic, narrow: Traffic) -> bool:
-    return all(of_wide is None or of_wide == of_narrow for of_wide, of_narrow in _but_for_ports(wide, narrow)) and not (
-        narrow.source_ports - wide.source_ports
+    return (
+        all(of_wide is None or of_wide == of_narrow for of_wide, of_narrow in _numbers(wide, narrow))
+        and all(
+            of_wide is None or covers_workload(of_wide, of_narrow or "")
+            for of_wide, of_narrow in _workloads(wide, narrow)
+        )
+        and not narrow.source_ports - wide.source_ports
     )

@@ -14,6 +14,7 @@ from zones.zone import Zoning
 
 ZONES = ("web", "app", "data", "default", "nodes", "untrust")
 WORKLOADS = ("cart", "orders", "db")
+OF_NAMESPACES = ("shop/cart", "shop/orders", "kube-system/orders")
 PORTS = (22, 80, 443, 8080)
 
 prefixes = st.sampled_from(
@@ -26,7 +27,7 @@ address_sets = st.one_of(
     st.lists(prefixes, min_size=1, max_size=2).map(lambda some: AddressSet.of(some).complement()),
 )
 port_sets = st.one_of(st.just(ALL_PORTS), st.sampled_from(PORTS).map(lambda port: Ranges(((port, port),))))
-workloads = st.one_of(st.none(), st.sampled_from(WORKLOADS))
+workloads = st.one_of(st.none(), st.sampled_from(WORKLOADS + OF_NAMESPACES))
 
 
 @st.composite

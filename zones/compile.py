@@ -30,6 +30,7 @@ from zones.rules import (
 )
 from zones.schedule import Schedule
 from zones.wording import PROVIDED, hollow_text, traffic_text
+from zones.workload import in_namespace
 from zones.zone import Zoning
 
 TAG_IGNORE = "k8s-ignore"
@@ -341,7 +342,8 @@ class _Compiler:
         else:
             traffic = [Traffic()]
         for each in traffic:
-            yield from self._sided(each, application.workload)
+            for workload in _workloads(application, application.workload):
+                yield from self._sided(each, workload)
 
     def _reduced(self, what: str, became: str, findings: _Findings) -> None:
         """An App-ID became ports: more than written, which in a deny may be too much."""
@@ -391,7 +393,7 @@ class _Compiler:
         reasons = (*findings.missing, *widened, *findings.empty)
         reduced = tuple(dict.fromkeys(findings.at_l4))
         less = rule.services is ServiceChoice.ANY and not rule.applications.any
-        notes: tuple[str, ...] = _tag_notes(rule)
+        notes = (*(note for each in rule.applications.members if (note := _namespace_note(each))), *_tag_notes(rule))
         if rule.action is Action.ALLOW:
             notes = (*(f"{what} is enforced as {became}" for what, became in reduced), *notes)
         else:
@@ -421,6 +423,18 @@ class _Compiler:
 def _tag_notes(rule: Rule) -> tuple[str, ...]:
     tagged = TAG_WIDEN in rule.tags and rule.action is Action.ALLOW
     return (f"{TAG_WIDEN} has no effect on an allow",) if tagged else ()
+
+
+def _workloads(application: Application, workload: str) -> tuple[str, ...]:
+    """As rules name it: in each of its namespaces, or anywhere."""
+    return tuple(in_namespace(each, workload) for each in application.namespaces) or (workload,)
+
+
+def _namespace_note(application: Application) -> str:
+    if not application.namespaces:
+        return ""
+    names = " and ".join(f"'{each}'" for each in application.namespaces)
+    return f"application '{application.name}' is workload '{application.workload}' of namespace {names} alone"
 
 
 def _targets(target: Target, serial: str | None) -> bool:

@@ -26,7 +26,8 @@ class Verdict(StrEnum):
 class Traffic:
     """One alternative of what an entry matches: every given condition must hold, None matches all.
 
-    A port condition other than all ports holds only for protocols that have ports.
+    A port condition other than all ports holds only for protocols that have ports. A workload's name is for any
+    namespace, or `namespace/workload`.
     """
 
     protocol: int | None = None

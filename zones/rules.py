@@ -173,7 +173,8 @@ Services = ServiceChoice | tuple[Service, ...]
 class Application:
     """An App-ID. A workload application selects pods by name; a predefined one is its default ports.
 
-    `disabled`: an administrator has switched it off, so that no traffic is recognised as it.
+    `namespaces`: those that its workload is in; none is any. `disabled`: an administrator has switched it off, so that
+    no traffic is recognised as it.
     """
 
     name: str
@@ -181,6 +182,7 @@ class Application:
     ports: tuple[L4, ...] = ()
     unresolved: tuple[Unresolved, ...] = ()
     disabled: bool = False
+    namespaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

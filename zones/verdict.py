@@ -21,6 +21,7 @@ from zones.policy import (
     Verdict,
 )
 from zones.rules import NO_LOG, Log, Origin
+from zones.workload import split_namespace
 from zones.zone import ISOLATED, Zoning
 
 _EVERYBODY = IPv4Address("255.255.255.255")
@@ -30,14 +31,14 @@ _EVERYBODY = IPv4Address("255.255.255.255")
 class Endpoint:
     """One end of a flow, after Service translation. None is 'not given': an entry that depends on it can't be judged.
 
-    `workload` "" is a pod-less end (a node, an outside host); `node` is where the pod runs, or the node itself.
-    `unknown`: it is behind the link of a pod, and no trusted pod has the address.
+    `workload` and `namespace` "": a pod-less end (a node, an outside host). `node`: where the pod runs, or the node
+    itself. `unknown`: it is behind the link of a pod, and no trusted pod has the address.
     """
 
     zone: str
     address: IPAddress | None = None
     workload: str | None = None
-    namespace: str = ""
+    namespace: str | None = ""
     node: str = ""
     is_node: bool = False
     unknown: bool = False
@@ -211,14 +212,27 @@ def _traffic_conditions(traffic: Traffic, flow: Flow) -> Iterator[_Outcome]:
         elif port not in ports:
             yield f"{argument} {port} is not {ports}"
     yield _equals(traffic.icmp_type, flow.icmp_type, "icmp type")
-    yield _equals(traffic.source_workload, flow.source.workload, "source app")
-    yield _equals(traffic.destination_workload, flow.destination.workload, "app")
+    yield _is_workload(traffic.source_workload, flow.source, "source app")
+    yield _is_workload(traffic.destination_workload, flow.destination, "app")
 
 
-def _equals(wanted: str | int | None, given: str | int | None, argument: str) -> _Outcome:
+def _equals(wanted: int | None, given: int | None, argument: str) -> _Outcome:
     if wanted is None or wanted == given:
         return None
     return _Unknown(argument) if given is None else f"{argument} is not {wanted}"
+
+
+def _is_workload(wanted: str | None, end: Endpoint, argument: str) -> _Outcome:
+    if wanted is None:
+        return None
+    if end.workload is None:
+        return _Unknown(argument)
+    namespace, workload = split_namespace(wanted)
+    if end.workload != workload:
+        return f"{argument} is not {wanted}"
+    if namespace and end.namespace is None:
+        return _Unknown(f"{argument}'s namespace")
+    return f"{argument} is not {wanted}" if namespace and end.namespace != namespace else None
 
 
 def serves(rule: InfrastructureRule, flow: Flow) -> bool:

@@ -14,6 +14,22 @@ def normalise(name: str) -> str:
     return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
+def in_namespace(namespace: str, workload: str) -> str:
+    """A workload of one namespace alone, as rules name it. Neither part can hold a slash."""
+    return f"{namespace}/{workload}"
+
+
+def split_namespace(name: str) -> tuple[str, str]:
+    """The namespace that a rule's name of a workload is for, "" for any, and the workload."""
+    namespace, slash, workload = name.rpartition("/")
+    return (namespace, workload) if slash else ("", name)
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether every pod of the second name is one of the first."""
+    return wide == narrow or wide == split_namespace(narrow)[1]
+
+
 def workload_name(pod: str, owner_kind: str | None = None, owner_name: str = "") -> str:
     """The workload of a pod: its controller's name without generated suffixes, or its own name without a controller."""
     if owner_kind is None:

@@ -34,7 +34,7 @@ class Spaces:
 
 
 class Clause(NamedTuple):
-    """Every given condition must hold. Ports come with a protocol; `client` and `server` are workloads.
+    """Every given condition must hold. Ports come with a protocol; `client` and `server` are workloads' names in rules.
 
     `ports` of ICMP are types in their upper, codes in their lower byte. `target`: where it leads. `gate`: what must be
     asked before, in the words of `enforcer.rules.tree`.

@@ -14,6 +14,7 @@ from enforcer.rules.family import Family
 from enforcer.rules.zoneids import ZoneKey
 from zones.inventory import Holder, Node, Pod
 from zones.policy import Peer
+from zones.workload import in_namespace
 from zones.zone import ISOLATED, Zoning
 
 ADDRESSES, NETWORKS = "addresses", "networks"
@@ -38,7 +39,7 @@ class Wanted:
     peers: dict[Family, dict[str, tuple[Peer, bool]]] = field(default_factory=lambda: {family: {} for family in Family})
 
     def workload(self, family: Family, workload: str, name: str, tail: str = "") -> None:
-        """The pods of a workload shall be in a set or map."""
+        """The pods of a workload, of one namespace where the name says so, shall be in a set or map."""
         places = self.workloads[family].setdefault(workload, [])
         if (name, tail) not in places:
             places.append(Place(name, tail))
@@ -111,7 +112,14 @@ class Membership:
             yield from (Place(family.named(name), "") for name in ((HERE,) if profile.is_node else (LOCAL, SELVES)))
         yield from (Place(name, "") for name in peers)
         if profile.is_known and not profile.is_node:
-            yield from self.wanted.workloads[family].get(profile.workload, ())
+            yield from self._of_workload(family, profile)
+
+    def _of_workload(self, family: Family, profile: Profile) -> Iterable[Place]:
+        """In a map that has a way for its workload in its namespace, it has none by its workload's name alone."""
+        wanted = self.wanted.workloads[family]
+        nearer = wanted.get(in_namespace(profile.namespace, profile.workload), ())
+        sets = {place.set for place in nearer}
+        return (*nearer, *(place for place in wanted.get(profile.workload, ()) if place.set not in sets))
 
     def _peers(self, family: Family, profile: Profile) -> dict[str, Peer]:
         """The sets of infrastructure rules that it is in."""

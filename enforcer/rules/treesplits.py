@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 
 from enforcer.rules.clause import FIELD, PORTS, Clause, Dimension, Key, asks_only
 from zones.net import Span
+from zones.workload import split_namespace
 
 _SPREAD, _SLACK = 2, 16  # so many times its spans, and some, a list may be put into the stretches that they make
 _LONG, _FEW_LONG = 64, 8  # spans that make an address list a long one; so many may be asked one after the other
 _WORTH = 10  # a split must settle at least one clause in so many
 _DIVIDED = 4  # so much less a clause weighs in a branch, which is divided further, than in the way of every branch
-_NAMES = frozenset({Dimension.SERVER, Dimension.CLIENT, Dimension.PROTOCOL})
+_WORKLOADS = frozenset({Dimension.SERVER, Dimension.CLIENT})
 
 Spans = tuple[Span, ...]
 Name = TypeVar("Name", bound=Hashable)
@@ -81,8 +82,10 @@ def _promising(clauses: Sequence[Clause]) -> list[tuple[int, Dimension, list[int
 
 def _split(dimension: Dimension, clauses: Sequence[Clause], concerned: list[int], *, copy_long: bool) -> Split:
     asked: dict[int, Any] = {at: clauses[at][FIELD[dimension]] for at in concerned}
-    if dimension in _NAMES:
+    if dimension is Dimension.PROTOCOL:
         return Split(dimension, _by_value(asked), frozenset(asked))
+    if dimension in _WORKLOADS:
+        return Split(dimension, _by_workload(asked), frozenset(asked))
     held = {at: space.ranges.spans for at, space in asked.items()}
     certain = {at for at in concerned if asks_only(clauses[at], dimension)}
     if dimension in PORTS:
@@ -98,6 +101,13 @@ def _by_value(values: Mapping[int, Name]) -> dict[Name, list[int]]:
     for at, value in values.items():
         found.setdefault(value, []).append(at)
     return found
+
+
+def _by_workload(names: Mapping[int, str]) -> dict[Key, list[int]]:
+    """A pod of a workload in one namespace is a pod of that workload: what is asked of any holds in its branch too."""
+    found = _by_value(names)
+    anywhere = {name: found.get(split_namespace(name)[1], []) for name in found if "/" in name}
+    return {name: sorted({*positions, *anywhere.get(name, ())}) for name, positions in found.items()}
 
 
 def _by_port(

@@ -19,9 +19,10 @@ from enforcer.reports.alerts import AlertKind as NodeAlert
 from tests.apiserver.installed import BRIDGE, CONFIG, operators_rights
 from tests.apiserver.tamper import installation, surroundings, tier, zoned
 from tests.apiserver.tamper.aftermath import CHANGES, ISOLATED_CHANGES, NO_EFFECT_CHANGES, PUT_BACK_CHANGES
-from tests.apiserver.tamper.attempt import SAID
+from tests.apiserver.tamper.attempt import SAID, By
 from tests.apiserver.tamper.people import ADMINISTRATOR, OPERATOR, People
 from tests.bridge.world import FakeManager, RecordingSink, rule, run_here
+from tests.enforcer import wire_attempts
 from tests.realkube import RealKube
 from zones import decode
 from zones.inventory import Inventory
@@ -32,7 +33,7 @@ from zones.tiers import native
 from zones.zone import ISOLATED, Zoning
 
 REFUSED = (*tier.ATTEMPTS, *zoned.ATTEMPTS, *surroundings.ATTEMPTS, *installation.ATTEMPTS)
-ALL = (*REFUSED, *installation.GUARDED_BY_FILES, *CHANGES)
+ALL = (*REFUSED, *installation.GUARDED_BY_FILES, *CHANGES, *wire_attempts.ATTEMPTS)
 SECURITY = CONFIG.parent / "docs" / "security.md"
 
 
@@ -111,6 +112,7 @@ def refused(people, attempt):
             f"ValidatingAdmissionPolicy '{attempt.by.strip('`')}'" if by_policy else SAID.get(attempt.by, "")
         ) in message
         assert by_policy == ("ValidatingAdmissionPolicy" in message)
+        assert attempt.by != By.NODE or SAID[By.RBAC] not in message
         assert attempt.says in message
 
 
@@ -198,7 +200,10 @@ def claimed_address(inventory):
     assert condition.kind is NodeAlert.ADDRESS_MISPLACED
 
 
-PROOFS = {"owner-keeps-a-lost-zone": lost_zone, "node-claims-an-address": claimed_address}
+PROOFS = {
+    "owner-keeps-a-lost-zone": lost_zone,
+    "node-claims-an-address": claimed_address,
+}
 
 
 def rows():
@@ -211,7 +216,7 @@ def test_the_table_in_the_docs_is_what_is_tried():
     """`python -m tests.apiserver.test_tamper` prints it."""
     table = [line for line in SECURITY.read_text().splitlines() if re.match(r"\| \d", line)]
     assert table == list(rows())
-    assert len({each.name for each in ALL}) == len(table) >= 25
+    assert len({each.name for each in ALL}) == len(table) >= 160
 
 
 if __name__ == "__main__":

@@ -21,7 +21,18 @@ from zones.zone import Zoning
 Test.__test__ = False
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 
-PODS = ("p0", "p1", "p2", "p3", "p4", "q0", "q1")
+PODS = {
+    "p0": ("shop", "cart"),
+    "p1": ("bank", "cart"),
+    "p2": ("shop", "orders"),
+    "p3": ("bank", "orders"),
+    "p4": ("shop", "search"),
+    "q0": ("bank", "search"),
+    "q1": ("shop", "queue"),
+}  # which workload of which namespace
+NAMES = sorted(
+    {workload for _, workload in PODS.values()} | {f"{space}/{workload}" for space, workload in PODS.values()}
+)
 PROBES, RULES = 150, 120
 
 
@@ -59,9 +70,13 @@ def traffic(chance):
         ALL_PORTS if bare or some() < 0.1 else ports(chance, worlds.PORTS),
         ALL_PORTS if bare or some() < 0.8 else ports(chance, [30_000, 40_000, 50_000]),
         chance.choice([8, 128]) if bare else None,
-        chance.choice(PODS) if some() < 0.2 else None,
-        chance.choice([*PODS, "nobody"]) if some() < 0.6 else None,
+        chance.choice(NAMES) if some() < 0.2 else None,
+        chance.choice([*NAMES, "nobody", "shop/nobody", "lab/cart"]) if some() < 0.6 else None,
     )
+
+
+def pods_of(world):
+    return [world.pod(pod, "web", namespace=space, workload=workload) for pod, (space, workload) in PODS.items()]
 
 
 def policy(chance, world):
@@ -87,7 +102,7 @@ def policy(chance, world):
 def test_real_packets_get_the_first_match_of_long_lists(world, seed, leaf):
     chance = random.Random(seed)
     wanted = policy(chance, world)
-    inventory = world.inventory(*(world.pod(name, "web") for name in PODS))
+    inventory = world.inventory(*pods_of(world))
     probes = attempts(world, chance, PROBES)
     directory = world.directory(inventory)
     expected = {probe.key: decide(wanted, flow_of(probe, directory, wanted)) for probe in probes}
@@ -133,10 +148,10 @@ def test_a_pod_that_moves_changes_no_chain(world):
     """Trees know workloads, not pods: whoever comes, goes or is renamed changes elements only."""
     chance = random.Random(4)
     wanted = policy(chance, world)
-    pods = [world.pod(name, "web") for name in PODS]
+    pods = pods_of(world)
     with world.enforcing() as node:
         before = node.enforce(wanted, world.inventory(*pods)).ruleset.table
-        renamed = world.pod("p0", "web", workload="p3")
+        renamed = world.pod("p0", "web", workload="orders")
         after = node.enforce(wanted, world.inventory(renamed, *pods[2:])).ruleset.table
     assert after.chains == before.chains
     assert after.sets.keys() == before.sets.keys()

@@ -10,13 +10,16 @@ import pytest
 from enforcer.rules.clause import Clause, Spaces
 from enforcer.rules.family import Family
 from enforcer.rules.matching import Sets, of_entry
-from enforcer.rules.members import Place
+from enforcer.rules.members import Membership, Place, Profile
 from enforcer.rules.table import Chain, Table
 from enforcer.rules.tree import Forest
 from enforcer.rules.treechains import TreeChains
+from enforcer.rules.treesplits import best_split
+from enforcer.rules.zoneids import ZoneKey
 from zones.net import ICMP, TCP, UDP, AddressSet, Ranges, parse_ports
 from zones.policy import Entry, Traffic, Verdict
 from zones.rules import Origin
+from zones.zone import Zoning
 
 GOLDEN = Path(__file__).parent / "golden" / "tree" / "chains.nft"
 SPACES = Spaces()
@@ -116,6 +119,25 @@ def test_apps_are_known_by_their_pods_and_no_address_is_in_the_tree():
     assert rules == (f"ct reply ip saddr vmap @{name}",)
     assert not sets.made[name].elements
     assert sets.members.workloads[Family.V4]["app-3"] == [Place(name, " : goto t3")]
+
+
+def test_a_pod_of_one_namespace_has_the_way_of_that_where_another_leads_elsewhere():
+    """What is asked of any namespace holds on its way too, in its place."""
+    listed = [
+        Clause("first", server="db", client="cart"),
+        Clause("shop's", server="shop/db"),
+        Clause("anyone's", server="db"),
+        *(Clause(f"t{n}", server=f"app-{n}") for n in range(20)),
+    ]
+    split = best_split(listed, copy_long=True)
+    assert split.branches["shop/db"] == [0, 1, 2]
+    assert split.branches["db"] == [0, 2]
+    sets = Sets()
+    name = sets.ways_of_workloads(Family.V4, {"db": " : goto a", "shop/db": " : goto b"}, "")
+    members = Membership(Zoning(), "n1", sets.members, {ZoneKey("web", of_pods=True): "web"})
+    for namespace, tail in (("shop", " : goto b"), ("bank", " : goto a")):
+        profile = Profile(ZoneKey("web", of_pods=True), "db", namespace, is_node=False, is_known=True, is_own=False)
+        assert [place.tail for place in members.places(Family.V4, profile) if place.set == name] == [tail]
 
 
 def test_of_icmp_the_types_are_ports():

@@ -23,7 +23,7 @@ from zones.zone import ANY_ZONE, Entitlement, Zoning
 pytestmark = pytest.mark.kernel
 
 ZONES = ("web", "data", "default", "nodes", "outside", "corp")
-WORKLOADS = ("p0", "p1", "p2", "p3", "p4", "q0", "q1", "nobody")
+WORKLOADS = ("p0", "p1", "p2", "p3", "p4", "q0", "q1", "nobody", "shop/p0", "kube-system/p0", "shop/p1", "bank/p2")
 PREFIXES = ("10.244.0.0/16", "10.244.1.2/31", "192.168.50.0/24", "198.51.100.10/32", "0.0.0.0/0", "::/0", "fd00::/8",
             "fd00:10:244:1::2/127", "203.0.113.0/24", "2001:db8::/32")  # fmt: skip
 # Packets that must have been judged by the end of a run, how many a ruleset gets, and how many rulesets an example has.

@@ -55,10 +55,15 @@ def reread(policy):
     return native.parse(rendered.tier, {part["metadata"]["name"]: part for part in rendered.parts})
 
 
+def end(zone, address, workload, namespace):
+    """A pod, or what is none: that is in no namespace."""
+    return Endpoint(zone, ip_address(address), normalise(workload), namespace if workload else "")
+
+
 def asked(flow):
     return Flow(
-        source=Endpoint(flow.from_zone, ip_address(flow.source), normalise(flow.source_workload)),
-        destination=Endpoint(flow.to_zone, ip_address(flow.destination), normalise(flow.destination_workload)),
+        source=end(flow.from_zone, flow.source, flow.source_workload, flow.source_namespace),
+        destination=end(flow.to_zone, flow.destination, flow.destination_workload, flow.destination_namespace),
         protocol=flow.protocol,
         port=flow.port,
         source_port=flow.source_port,

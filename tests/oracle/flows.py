@@ -7,7 +7,17 @@ from zoneinfo import ZoneInfo
 
 from tests.oracle.literals import numbers
 from tests.oracle.naive import Flow
-from tests.oracle.universe import APPLICATION_NAMES, DATES, HOURS, PREFIXES, RANGES, UNKNOWN_ZONES, WORKLOADS, ZONES
+from tests.oracle.universe import (
+    APPLICATION_NAMES,
+    DATES,
+    HOURS,
+    NAMESPACES,
+    PREFIXES,
+    RANGES,
+    UNKNOWN_ZONES,
+    WORKLOADS,
+    ZONES,
+)
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 EDGES = ("0", "22", "53", "80", "90", "443", "8000-8010", "8020", "8080", "65535")
@@ -28,6 +38,8 @@ def anything(rng, site):
         destination=near(rng, rng.choice(PREFIXES + RANGES)),
         source_workload=rng.choice(WORKLOADS),
         destination_workload=rng.choice(WORKLOADS),
+        source_namespace=rng.choice(NAMESPACES),
+        destination_namespace=rng.choice(NAMESPACES),
         protocol=rng.choice((6, 6, 6, 17, 17, 1, 58, 132, 47)),
         port=port(rng, rng.choice(EDGES)),
         source_port=rng.choice((port(rng, rng.choice(EDGES)), 40000)),

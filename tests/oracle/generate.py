@@ -29,6 +29,7 @@ from tests.oracle.universe import (
     FILTERS,
     FLAGS,
     HOURS,
+    NAMESPACE_TAGS,
     PORTS,
     PREFIXES,
     RANGES,
@@ -243,6 +244,8 @@ class Writer:
     def application(self, level, name):
         here = entry(section(level, "application"), name)
         self.properties(here)
+        if self.maybe(0.4):
+            member_list(here, "tag", self.some(NAMESPACE_TAGS if self.messy() else NAMESPACE_TAGS[:3], 1, 2))
         if self.maybe(0.7):
             self.default_ports(SubElement(here, "default"))
 

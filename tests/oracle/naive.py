@@ -62,6 +62,8 @@ class Flow:
     destination: str
     source_workload: str
     destination_workload: str
+    source_namespace: str
+    destination_namespace: str
     protocol: int
     port: int
     source_port: int
@@ -369,8 +371,17 @@ class Naive:
         return False
 
     def workload_matches(self, entry, flow):
-        name = plain(entry.get("name"))
-        destination, source = name == plain(flow.destination_workload), name == plain(flow.source_workload)
+        """The pods of that name; of the namespaces that its tags or the name itself say, if they say any."""
+        wanted = [(None, plain(entry.get("name")))]
+        if self.names.namespaces(entry):
+            wanted = [(each, plain(entry.get("name").split("/")[-1])) for each in self.names.namespaces(entry)]
+        destination, source = (
+            any(name == plain(workload) and space in {None, namespace} for space, name in wanted)
+            for workload, namespace in (
+                (flow.destination_workload, flow.destination_namespace),
+                (flow.source_workload, flow.source_namespace),
+            )
+        )
         return {"destination": destination, "source": source, "either": source or destination}[self.site.side]
 
 

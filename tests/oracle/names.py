@@ -43,6 +43,11 @@ def text(element, path):
     return (element.findtext(path) or "").strip()
 
 
+def is_no_namespace(name):
+    letters = set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    return not name or len(name) > 63 or not set(name) <= letters or "-" in {name[0], name[-1]}
+
+
 class UnknownHierarchyError(Exception):
     """Nobody says what a device group is under."""
 
@@ -223,7 +228,8 @@ class Names:
         if kind == "application-group" and odd(kind, entry):
             yield UNRESOLVED
         elif kind == "application":
-            yield self.application(entry)
+            strange = any(is_no_namespace(each) for each in self.namespaces(entry))
+            yield UNRESOLVED if strange else self.application(entry)
         elif kind == "application-filter":
             yield from self.selected(entry)
         else:
@@ -233,6 +239,15 @@ class Names:
     def application(self, entry):
         shipped = any(entry is each for level in self.predefined for each in level.findall("application/entry"))
         return ("predefined" if shipped else "workload", entry)
+
+    def namespaces(self, entry):
+        """The namespaces that a custom application is for, as written; none where it is for all."""
+        if self.application(entry)[0] != "workload":
+            return []
+        at_site = self.nearest(entry.get("name"), "application-tag")
+        tags = [*members(entry, "tag"), *(members(at_site, "tag") if at_site is not None else [])]
+        found = [tag[14:].strip().lower() for tag in tags if tag[:14].lower() in {"k8s-namespace:", "k8s-namespace-"}]
+        return found + [entry.get("name").rpartition("/")[0].lower()] * ("/" in entry.get("name"))
 
     def disabled(self, leaf):
         """Whether a predefined application is switched off, as the nearest word on it says."""

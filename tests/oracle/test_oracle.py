@@ -111,6 +111,13 @@ def each_traffic(**values):
     return each_entry(lambda entry: replace(entry, traffic=tuple(replace(each, **values) for each in entry.traffic)))
 
 
+def each_application(rule, **values):
+    listed = rule.applications
+    return replace(
+        rule, applications=replace(listed, members=tuple(replace(each, **values) for each in listed.members))
+    )
+
+
 def both_sides(rule, change):
     return replace(rule, sources=change(rule.sources), destinations=change(rule.destinations))
 
@@ -168,6 +175,7 @@ FAULTS = {
     "ports are ignored": each_traffic(ports=ALL_PORTS),
     "source ports are ignored": each_traffic(source_ports=ALL_PORTS),
     "ICMP types are ignored": each_traffic(icmp_type=None),
+    "namespaces of applications are ignored": each_rule(lambda rule: each_application(rule, namespaces=())),
     "workloads are ignored": each_traffic(source_workload=None, destination_workload=None),
     "an IPv6 prefix holds no IPv4": each_rule(lambda rule: both_lists(rule, without_embedded)),
     "dynamic groups hold no groups": edited(is_tag_of_a_group),

@@ -27,6 +27,8 @@ BAD_WILDCARDS = ("10.0.0.1/0.255.255.254",)
 BAD_HOURS = ("25:00-26:00", "08:00", "noon-13:00", "08:00-17:00-18:00")
 BAD_PORTS = ("http", "90-80", "70000", "", "1-2-3")
 WORKLOADS = ("", "cart", "Cart", "order-api", "Order_API", "order api", "web-base", "chat", "rpc", "mail")
+NAMESPACES = ("shop", "bank", "")
+NAMESPACE_TAGS = ("k8s-namespace:shop", "K8s-Namespace-bank", "k8s-namespace: Shop ", "k8s-namespace:ba nk")
 FILTERS = (
     "'prod'", "prod and k8s", "prod AND 'two words' or k8s", "'two words' or prod and k8s", "(prod or k8s) and 'two words'",
     "((prod))", "'and-more' Or k8s", "and-more", "'absent'", "prod\n and\tk8s",

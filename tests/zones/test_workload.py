@@ -1,6 +1,6 @@
 import pytest
 
-from zones.workload import normalise, workload_name
+from zones.workload import covers, in_namespace, normalise, split_namespace, workload_name
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,22 @@ def test_a_workload_is_its_controllers_name_without_suffixes(pod, kind, owner, n
 
 def test_names_compare_loosely():
     assert normalise(" Fraud_Check v2 ") == normalise("fraud-check-v2")
+
+
+def test_a_rule_names_a_workload_anywhere_or_in_one_namespace():
+    assert split_namespace(in_namespace("shop", "orders-db")) == ("shop", "orders-db")
+    assert split_namespace("orders-db") == ("", "orders-db")
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "does"),
+    [
+        ("orders", "orders", True),
+        ("orders", "shop/orders", True),
+        ("shop/orders", "orders", False),
+        ("shop/orders", "bank/orders", False),
+        ("orders", "shop/cart", False),
+    ],
+)
+def test_a_name_for_any_namespace_covers_that_of_one(wide, narrow, does):
+    assert covers(wide, narrow) is does

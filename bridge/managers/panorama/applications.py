@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +16,11 @@ from bridge.managers.panorama.seed import SEED_PORTS
 from bridge.managers.panorama.shapes import misshapen
 from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, flatten, walk
 from zones.rules import Application, Applications, Unresolved
-from zones.workload import normalise
+from zones.workload import normalise, split_namespace
 
+# A namespace is a DNS label: no name of one begins with a colon or a hyphen.
+TAG_NAMESPACE = re.compile("k8s-namespace[:-](.*)", re.IGNORECASE | re.DOTALL)
+_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 KINDS = ("application", "application-group", "application-filter")
 # What a firewall calls traffic that it can't name. No content has ports for them.
 UNNAMED = frozenset(
@@ -94,11 +98,23 @@ class ApplicationObjects:
             word, level = KIND_WORDS[found[0].kind], found[0].level
             yield Unresolved(name, f"is both {word} ({level}) and {also} of Palo Alto Networks; rename the object")
         elif found[0].kind == "application":
-            yield _custom(name, found[0].entry)
+            yield self._custom(name, found[0].entry)
         elif found[0].kind == "application-filter":
             yield from self._filter(name, found[0].entry)
         elif (flaw := misshapen("application-group", found[0].entry)) is not None:
             yield Unresolved(name, flaw)
+
+    def _custom(self, name: str, entry: Element) -> Application | Unresolved:
+        """A workload, of the namespaces that its tags name, or that is part of its name: `shop/orders`."""
+        at_site = self.scope.objects("application-tag").get(name)
+        tags = _tags(entry) | (_tags(at_site.entry) if at_site is not None else frozenset())
+        tagged = {found[1].strip().lower() for tag in tags if (found := TAG_NAMESPACE.fullmatch(tag.strip()))}
+        named, workload = split_namespace(normalise(name))
+        namespaces = sorted(tagged | {named} if "/" in name else tagged)
+        if wrong := [each for each in namespaces if not _NAMESPACE.fullmatch(each)]:
+            return Unresolved(name, f"is to be of namespace '{wrong[0]}', which is no name of one; its tags say it")
+        ports, unresolved = default_ports(entry)
+        return Application(name, workload, ports, unresolved, namespaces=tuple(namespaces))
 
     def _predefined_member(self, name: str) -> Application | Unresolved:
         if name in UNNAMED:
@@ -155,13 +171,8 @@ class ApplicationObjects:
                 yield name, entry
 
 
-def _custom(name: str, entry: Element) -> Application:
-    ports, unresolved = default_ports(entry)
-    return Application(name, normalise(name), ports, unresolved)
-
-
 def _tags(entry: Element) -> frozenset[str]:
-    return frozenset(members(entry.find("tag")))
+    return frozenset(tag for each in entry.findall("tag") for tag in members(each))
 
 
 def _status(entry: Element) -> str:

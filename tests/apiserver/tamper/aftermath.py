@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
 import httpx
 
+from bridge.pods import endpoint
 from tests.apiserver.installed import namespace, pod
 from tests.apiserver.tamper.attempt import APPLY, MERGE, OURS
 from tests.apiserver.tamper.people import (
@@ -24,6 +26,12 @@ from tests.apiserver.tamper.people import (
     People,
     ours,
 )
+from zones import decode
+from zones.net import TCP
+from zones.policy import Entry, Policy, Traffic, Verdict
+from zones.rules import Origin
+from zones.verdict import Endpoint, Flow, decide
+from zones.zone import ANY_ZONE, Zoning
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 KEY, ANNOTATION = "zonebridge.io/zone", "zonebridge.io/zones"
@@ -217,12 +225,46 @@ def relay_by_api_server(people: People) -> None:
         assert "no endpoints available" in answer.text
 
 
+def take_a_name(people: People) -> None:
+    """The pod has the name of another team's workload in a zone that both may use: a rule for that namespace isn't its."""
+    people[DEVELOPER].post(f"{SHOP}/pods", json=pod("ledger", {KEY: "web"}, nodeName="n1")).raise_for_status()
+    _patch(people[NODE], f"{SHOP}/pods/ledger/status", _at("10.1.1.9"))
+    raw = people[DEVELOPER].get(f"{SHOP}/pods/ledger").json()
+    thief = endpoint(raw, frozenset({ANY_ZONE}), Zoning(), version=4)
+    rule = Entry(
+        Origin("to-the-banks-ledger", None, "pre", "dg"),
+        Verdict.ALLOW,
+        traffic=(Traffic(destination_workload="bank/ledger"),),
+    )
+    last = Entry(Origin("interzone-default", None, "default", "Shared"), Verdict.DENY)
+    client = Endpoint("app", ip_address("10.1.2.1"), "client", "shop")
+    policy = Policy(Zoning(), (), (rule, last))
+    assert decide(policy, Flow(client, thief, TCP, 5432, 40_000)).origin == last.origin
+    assert decide(policy, Flow(client, replace(thief, namespace="bank"), TCP, 5432, 40_000)).origin == rule.origin
+
+
+def show_a_static_pod(people: People) -> None:
+    """A mirror pod needs no container: a node that was taken may show one in a namespace that reaches more than others."""
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": people.uid_of_n1, "controller": True}
+    made = pod("system-n1", nodeName="n1")
+    mark = {"annotations": {"kubernetes.io/config.mirror": "1"}, "ownerReferences": [owner]}
+    made["metadata"] |= mark
+    people[NODE].post("/api/v1/namespaces/kube-system/pods", json=made).raise_for_status()
+    _patch(people[NODE], "/api/v1/namespaces/kube-system/pods/system-n1/status", _at("10.1.1.66"))
+    shown = people[ADMINISTRATOR].get("/api/v1/namespaces/kube-system/pods/system-n1").json()
+    told = decode.pod(shown)
+    assert told.item.addresses == ()
+    assert any("it is in no zone" in problem for problem in told.problems)
+
+
 NO_EFFECT_CHANGES = (
     Change("owner-labels-by-debug", OWNER, "label a running pod through `pods/ephemeralcontainers` and `pods/resize`", NO_EFFECT, label_by_debug),
     Change("owner-annotates-alike", OWNER, "annotate with a key that looks alike, or annotate the pod instead", NO_EFFECT, annotate_alike),
     Change("owner-grants-in-namespace", OWNER, "bind zonebridge's own roles in one's namespace: they count cluster-wide or not at all", NO_EFFECT, grant_in_namespace),
     Change("developer-allows-by-network-policy", DEVELOPER, "a NetworkPolicy that allows everything", NO_EFFECT, allow_by_network_policy),
     Change("owner-relays-by-the-api-server", OWNER, "have the API server ask another's pod: a Service with ends of one's own, through `services/proxy`", NO_EFFECT, relay_by_api_server),
+    Change("node-shows-a-static-pod", NODE, "a node that was taken shows the API server a static pod in kube-system, with an address of its own: nobody has that address then", NO_EFFECT, show_a_static_pod),
+    Change("developer-takes-a-name", DEVELOPER, "call a pod by the name of another namespace's workload, where the App-ID has the tag `k8s-namespace:…`", NO_EFFECT, take_a_name),
     Change("developer-tells-tales", DEVELOPER, "an Event in one's namespace, as if by an enforcer", NO_EFFECT, tell_tales),
 )  # fmt: skip
 

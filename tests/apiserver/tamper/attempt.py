@@ -42,7 +42,7 @@ class By(StrEnum):
 SAID = {
     By.RBAC: 'ser "',
     By.KIND: "is invalid",
-    By.NODE: "node",
+    By.NODE: "is forbidden: ",  # and no user who "cannot", as RBAC says it
     By.POD_SECURITY: "violates PodSecurity",
 }
 

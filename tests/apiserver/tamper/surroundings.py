@@ -1,8 +1,18 @@
 """Attempts on what the tier trusts beside itself: nodes, the API server's endpoints, probes, owners, Services' addresses."""
 
 from tests.apiserver.installed import API_SERVER_SLICES, api_server_slice, pod
-from tests.apiserver.tamper.attempt import Attempt, By, Json, Request, delete, merge, post, put
-from tests.apiserver.tamper.people import DEVELOPER, NEW_NODE, NODE, OPERATOR, OTHER_NODE, OWNER, workload
+from tests.apiserver.tamper.attempt import OURS, Attempt, By, Json, Request, delete, get, merge, post, put
+from tests.apiserver.tamper.people import (
+    ANYBODY,
+    DEVELOPER,
+    NEW_NODE,
+    NODE,
+    OPERATOR,
+    OTHER_NODE,
+    OWNER,
+    SYSTEM,
+    workload,
+)
 
 NODES = "/api/v1/nodes"
 SHOP = "/api/v1/namespaces/shop"
@@ -66,9 +76,27 @@ CALLS = (
 SIDECAR = pod("courier", WEB)
 SIDECAR["spec"]["initContainers"] = [{"name": "side", "image": "i", "restartPolicy": "Always", "livenessProbe": TCP}]
 
+BORROWER = pod("static-n1", nodeName="n1", serviceAccountName="zonebridge") | {
+    "metadata": {
+        "name": "static-n1",
+        "annotations": {"kubernetes.io/config.mirror": "1"},
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "UID OF n1", "controller": True}],
+    }
+}
+ELSEWHERE = {
+    "metadata": {"name": "mine", "labels": {"kubernetes.io/service-name": "web"}},
+    "addressType": "IPv4",
+    "endpoints": [{"addresses": ["10.1.2.66"]}],
+    "ports": [{"port": 5432}],
+}
+
 ATTEMPTS = (
     Attempt("node-registers-with-pod-networks", NEW_NODE, "a node that was taken registers anew with pod networks of its choice, `0.0.0.0/0`", By.NODES, (post(NODES, node("n3", podCIDR="0.0.0.0/0", podCIDRs=["0.0.0.0/0", "::/0"])),), NETWORKS),
     Attempt("node-assigns-itself-pod-networks", NEW_NODE, "a node without pod networks patches its own to another's", By.NODES, (merge(f"{NODES}/n3", {"spec": {"podCIDR": "10.1.2.0/24", "podCIDRs": ["10.1.2.0/24"]}}),), NETWORKS),
+    Attempt("node-changes-its-pod-networks", NODE, "a node that was taken, and has pod networks, widens them", By.API, (merge(f"{NODES}/n1", {"spec": {"podCIDR": "10.0.0.0/8", "podCIDRs": ["10.0.0.0/8"]}}),)),
+    Attempt("node-borrows-the-bridges-account", NODE, "a static pod with the bridge's service account, from a node that was taken", By.NODE, (post(f"{SYSTEM}/pods", BORROWER),), "may not reference service accounts"),
+    Attempt("pod-reads-who-has-which-address", ANYBODY, "read the PodSlices with a pod's own service account: who is where, in which zone", By.RBAC, (get(f"{OURS}/podslices"), get(f"{OURS}/podslices/panorama-n1"))),
+    Attempt("developer-answers-for-a-service", DEVELOPER, "an EndpointSlice by hand, which leads a Service to others' pods", By.RBAC, (post("/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices", ELSEWHERE),)),
     Attempt("node-lists-anothers-addresses", OTHER_NODE, "a node that was taken reports another node's addresses", By.NODE, (addressed("n1"),)),
     Attempt("operator-makes-a-node-of-a-host", OPERATOR, "list a host outside as an address of a node", By.NODES, (addressed("n1"),), ADDRESSES),
     Attempt("operator-invents-a-node", OPERATOR, "create a Node with a pod network, or with addresses", By.NODES, (post(NODES, node("mine", podCIDR="10.1.1.0/24", podCIDRs=["10.1.1.0/24"])), post(NODES, node("mine") | {"status": {"addresses": FOREIGN}}))),
