@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
+from xml.parsers.expat.errors import (
+    XML_ERROR_NO_ELEMENTS,
+    XML_ERROR_UNCLOSED_CDATA_SECTION,
+    XML_ERROR_UNCLOSED_TOKEN,
+    codes,
+)
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
@@ -12,6 +18,10 @@ from defusedxml.ElementTree import fromstring
 from bridge.managers.panorama import recognition
 
 MAX_BYTES = 256 * 1024 * 1024
+# What a parser meets at the end of a text that isn't whole: no element, an open token, an open CDATA section.
+CUT_OFF = frozenset(
+    codes[name] for name in (XML_ERROR_NO_ELEMENTS, XML_ERROR_UNCLOSED_TOKEN, XML_ERROR_UNCLOSED_CDATA_SECTION)
+)
 
 
 class DocumentError(Exception):
@@ -28,19 +38,27 @@ def parse(text: bytes) -> Element:
         root: Element = fromstring(text, forbid_dtd=True)
     except DefusedXmlException as error:
         raise DocumentError("it declares a DTD or entities, which PAN-OS never does") from error
-    except (ParseError, ValueError, LookupError) as error:
+    except ParseError as error:
+        cut = error.code in CUT_OFF and text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+        what = (
+            "it ends in the middle, as a copy that was cut off; copy it again" if cut else "it is not well-formed XML"
+        )
+        raise DocumentError(f"{what}: {error}") from error
+    except (ValueError, LookupError) as error:
         raise DocumentError(f"it is not well-formed XML: {error}") from error
     return root
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file of bounded size. Raises DocumentError."""
+    """A file, a pipe or a device, of bounded size. Raises DocumentError."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DocumentError(f"it has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise DocumentError(error.strerror or str(error)) from error
+    if len(text) > MAX_BYTES:
+        raise DocumentError(f"it has more than {MAX_BYTES} bytes, which is more than is read")
+    return text
 
 
 def read(path: Path) -> Element:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import tarfile
@@ -11,15 +12,19 @@ from xml.etree.ElementTree import Element
 
 GZIP = b"\x1f\x8b"
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # one with files, one without
+OTHER_PACKERS = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf\x27\x1c": "7-Zip", b"\x28\xb5\x2f\xfd": "zstd"}
 # Where a tar archive says that it is one.
 TAR_MAGIC_AT, TAR_MAGIC = 257, b"ustar"
+# What a Mac puts beside each file of a zip.
+BESIDE_FILES = ("__MACOSX/", "._")
 EXPORT = (
     "export it in Panorama > Setup > Operations > Export named Panorama configuration snapshot (running-config.xml)"
 )
 WHOLE = "type=op&cmd=<show><config><running/></config></show>"
 MOST_NAMES = 5
 _HEAD = 4096
-_PROMPT = re.compile(rb"^\S+@\S+[>#] ?", re.MULTILINE)
+_PROMPT = re.compile(rb"^[\w.-]+@[\w.() -]+[>#] ?", re.MULTILINE)
+_PAGE = re.compile(rb"\A\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 _SET = re.compile(rb"\A(?:\s|#[^\n]*\n)*(?:set|delete|edit|configure) ", re.IGNORECASE)
 _CURLY = re.compile(rb"\A\s*[\w.-]+ \{\s*[\r\n]")
 
@@ -34,28 +39,31 @@ def unpacked(data: bytes, most: int) -> bytes:
         data = _gunzip(data, most)
     if data.startswith(ZIP):
         data = _unzip(data, most)
+    packer = next((name for magic, name in OTHER_PACKERS.items() if data.startswith(magic)), None)
+    if packer is not None:
+        raise UnusableError(f"it is a {packer} file, which is not unpacked here; unpack it and give what is in it")
     if data[TAR_MAGIC_AT:].startswith(TAR_MAGIC):
         raise UnusableError(_archive(data))
     return data
 
 
 def _gunzip(data: bytes, most: int) -> bytes:
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        text = unpacker.decompress(data, most + 1)
-    except zlib.error as error:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            text = file.read(most + 1)
+    except EOFError as error:
+        raise UnusableError("it is a gzip file that was cut off; copy it again") from error
+    except (zlib.error, gzip.BadGzipFile) as error:
         raise UnusableError(f"it is a gzip file that can't be unpacked: {error}; copy it again") from error
     if len(text) > most:
         raise UnusableError(f"it is a gzip file of more than {most} bytes unpacked, which is more than is read")
-    if not unpacker.eof:
-        raise UnusableError("it is a gzip file that was cut off; copy it again")
     return text
 
 
 def _unzip(data: bytes, most: int) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [each.filename for each in archive.infolist() if each.filename.lower().endswith(".xml")]
+            names = [each.filename for each in archive.infolist() if _is_meant(each.filename)]
             if len(names) != 1:
                 raise UnusableError(f"it is a zip file with {_named(names)}; unpack it and give the one that is meant")
             with archive.open(names[0]) as file:
@@ -65,6 +73,11 @@ def _unzip(data: bytes, most: int) -> bytes:
     if len(text) > most:
         raise UnusableError(f"it is a zip file of more than {most} bytes unpacked, which is more than is read")
     return text
+
+
+def _is_meant(name: str) -> bool:
+    beside = name.startswith(BESIDE_FILES) or name.rpartition("/")[2].startswith(BESIDE_FILES)
+    return name.lower().endswith(".xml") and not beside
 
 
 def _archive(data: bytes) -> str:
@@ -86,12 +99,15 @@ def _named(names: list[str]) -> str:
     if not names:
         return "no XML file in it"
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"{len(names)} XML files: {', '.join(names[:MOST_NAMES])}{more}"
+    count = "one XML file" if len(names) == 1 else f"{len(names)} XML files"
+    return f"{count}: {', '.join(names[:MOST_NAMES])}{more}"
 
 
 def text_that_is_no_xml(data: bytes) -> str | None:
     """What a text is that isn't XML; None where that can't be said."""
     head = data[:_HEAD].removeprefix(b"\xef\xbb\xbf")
+    if _PAGE.match(head):
+        return f"it is a web page, as of a sign-in; {EXPORT}"
     if _PROMPT.search(head):
         return f"it is what was copied from a command line, prompt and all; {EXPORT}"
     if _SET.match(head):
@@ -127,8 +143,10 @@ def _answer(root: Element) -> str:
 
 def other_configuration(config: Element) -> str | None:
     """What a `<config>` is of that isn't Panorama's; None where it may be."""
-    if config.find("devices/entry/device-group") is not None or config.find("panorama") is not None:
+    if any(config.find(f"devices/entry/{part}") is not None for part in ("device-group", "template", "template-stack")):
         return None
-    if config.find("devices/entry/vsys") is not None or config.find("devices/entry/network") is not None:
+    if config.find("devices/entry/vsys/entry") is not None or config.find("devices/entry/network") is not None:
+        return f"this is a firewall's own configuration, not Panorama's; {EXPORT}"
+    if config.find("panorama") is None and config.find("devices/entry/vsys") is not None:
         return f"this is a firewall's own configuration, not Panorama's; {EXPORT}"
     return None

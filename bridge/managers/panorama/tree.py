@@ -199,10 +199,14 @@ def _device_groups(config: Element) -> dict[str, list[Element]]:
 
 def _parents(config: Element, ancestry: Ancestry, groups: Collection[str]) -> dict[str, str]:
     """Device group -> parent (Shared at the top), as far as it is known: Panorama's read-only part first."""
-    known = {
-        name: text_of(entry, "parent-dg") or SHARED
-        for name, entry in entries(config, "readonly/devices/entry/device-group")
-    }
+    known: dict[str, str] = {}
+    for name, entry in entries(config, "readonly/devices/entry/device-group"):
+        parent = text_of(entry, "parent-dg") or SHARED
+        if known.setdefault(name, parent) != parent:
+            raise ConfigurationFileError(
+                f"looking up the ancestors of device group '{name}': the configuration says that it is under "
+                f"'{known[name]}' and under '{parent}'; export it again"
+            )
     for name, parent in ancestry.parents.items():
         if name not in groups:
             raise unknown_device_group(name, groups)

@@ -1,5 +1,7 @@
 """What real Panoramas contain: small configurations after public reports, each with what is right."""
 
+from xml.etree.ElementTree import fromstring
+
 import pytest
 
 from bridge.errors import ConfigurationFileError, UnknownDeviceGroupError
@@ -114,6 +116,15 @@ def test_a_part_of_a_hierarchy_is_no_hierarchy():
     above = tree.find("readonly/devices/entry/device-group")
     above.remove(above[0])
     with pytest.raises(ConfigurationFileError, match="what 'corp' is under"):
+        scope_of(tree, "k8s")
+
+
+def test_a_hierarchy_that_says_two_things_is_none():
+    tree = config("", {"p": "", "k8s": ""}, {"k8s": "p"})
+    tree.find("readonly/devices/entry/device-group").append(fromstring('<entry name="k8s"/>'))
+    with pytest.raises(
+        ConfigurationFileError, match="'k8s': the configuration says that it is under 'p' and under 'Shared'"
+    ):
         scope_of(tree, "k8s")
 
 

@@ -1,9 +1,14 @@
 """Whatever a user gives for a configuration is read, or called by its name with what to give instead."""
 
+import bz2
 import gzip
 import io
+import lzma
+import os
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -20,11 +25,18 @@ FIREWALL = (
 
 
 def zipped(**files):
+    return zip_of({f"{name}.xml": data for name, data in files.items()})
+
+
+def zip_of(files):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
-            archive.writestr(name.replace("__", "/") + ".xml", data)
+            archive.writestr(name, data)
     return buffer.getvalue()
+
+
+OF_A_MAC = zip_of({"a/running.xml": GOOD, "__MACOSX/a/._running.xml": b"x", "a/._running.xml": b"x"})
 
 
 def tarred(*names):
@@ -45,8 +57,11 @@ def read(tmp_path, data):
 
 @pytest.mark.parametrize(
     "data",
-    [GOOD, gzip.compress(GOOD), zipped(running=GOOD), gzip.compress(zipped(running=GOOD)), b"\xef\xbb\xbf" + GOOD],
-)
+    [
+        GOOD, gzip.compress(GOOD), zipped(running=GOOD), gzip.compress(zipped(running=GOOD)), b"\xef\xbb\xbf" + GOOD,
+        gzip.compress(GOOD[:99]) + gzip.compress(GOOD[99:]), OF_A_MAC,
+    ],
+)  # fmt: skip
 def test_a_configuration_is_read_packed_or_not(tmp_path, data):
     assert [each.origin.name for each in read(tmp_path, data).rules] == ["open"]
 
@@ -63,7 +78,7 @@ ANSWER = b"<response status='%s'%s>%s</response>"
         (zipped(a=GOOD, b=GOOD), "zip file with 2 XML files: a.xml, b.xml"),
         (zipped(), "no XML file"),
         (gzip.compress(GOOD)[:-20], "cut off"),
-        (b"\x1f\x8b\x08nonsense", "gzip file that can't be unpacked"),
+        (b"\x1f\x8b\x09nonsense", "gzip file that can't be unpacked"),
         (b"PK\x03\x04nonsense", "zip file that can't be unpacked"),
         (b"set device-group k8s pre-rulebase security rules r action allow\n", "set commands"),
         (b"# exported\nset shared address a ip-netmask 10.0.0.1\n", "set commands"),
@@ -78,12 +93,31 @@ ANSWER = b"<response status='%s'%s>%s</response>"
         (b"<device-group><entry name='k8s'/></device-group>", "only the part <device-group>"),
         (b"<html><body>Sign in</body></html>", "web page"),
         (FIREWALL, "firewall's own configuration.*Panorama > Setup > Operations"),
+        (FIREWALL.replace(b"<shared/>", b"<shared/><panorama/>"), "firewall's own configuration"),
+        (b"<!DOCTYPE html>\n<html lang=en><body>Sign in</body></html>", "web page"),
+        (bz2.compress(GOOD), "bzip2 file, which is not unpacked here"),
+        (lzma.compress(GOOD), "xz file, which is not unpacked here"),
+        (b"\x00\x93@\x81\xa0> \x7f\x00", "not well-formed XML"),
+        (GOOD[:-9], "ends in the middle.*copy it again"),
+        (GOOD[:200], "ends in the middle.*copy it again"),
     ],
 )  # fmt: skip
 def test_what_is_no_configuration_is_called_by_its_name(tmp_path, data, words):
     with pytest.raises(ConfigurationFileError, match=words) as error:
         read(tmp_path, data)
     assert "\n" not in str(error.value)
+
+
+def test_a_pipe_is_read_and_one_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(document, "MAX_BYTES", 100_000)
+    with pytest.raises(ConfigurationFileError, match="more than 100000 bytes"):
+        read_file(Path("/dev/zero"), "k8s")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(pipe.write_bytes, GOOD)
+        assert len(read_file(pipe, "k8s").rules) == 1
+        writing.result(timeout=30)
 
 
 def test_what_would_unpack_to_more_than_is_read_is_refused(tmp_path, monkeypatch):
