@@ -26,11 +26,12 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class NodeReport:
-    """`standing`: what there is to say now."""
+    """`standing`: what there is to say now. `problem`: why it can't be written, empty where it can."""
 
     parts: Parts
     standing: Callable[[], Json]
     patience: Patience
+    problem: str = ""
     _told: Json | None = None
     _told_at: float = 0.0
     _failures: int = 0
@@ -52,7 +53,11 @@ class NodeReport:
         try:
             await self.parts.cluster.report(self.parts.settings.node_name, reported)
             self._told, self._told_at, self._failures = current, time.monotonic(), 0
+            self.problem = ""
         except ClusterError as error:
-            _log.warning("node state not written", why=str(error))
+            problem = f"the NodeState can't be written: {error}"
+            if problem != self.problem:
+                _log.warning("node state not written", why=str(error))
+            self.problem = problem
             await asyncio.sleep(self.patience.wait(self._failures, error.retry_after))
             self._failures += 1

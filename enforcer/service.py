@@ -73,6 +73,7 @@ class Service:
     def _tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
         parts = self.parts
         report = NodeReport(parts, self.survey.standing, self.patience)
+        self.survey.report_problem = lambda: report.problem
         tasks: dict[str, Callable[[], Awaitable[None]]] = {"enforce": parts.enforcement.run}
         tasks |= {f"watch {kind.name.lower()}": lambda kind=kind: self._watch(kind) for kind in Kind}  # type: ignore[misc]
         tasks |= {"log": lambda: parts.log.run(self._names), "tell": self._tell}

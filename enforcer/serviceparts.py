@@ -21,7 +21,10 @@ from zones.net import IPAddress
 
 
 class Cluster(Protocol):
-    """What `enforcer.cluster.watch` offers."""
+    """What `enforcer.cluster.watch` offers. `problem`: what the API server isn't heard of, and why."""
+
+    @property
+    def problem(self) -> str: ...
 
     def changes(self, kind: Kind, heard: Callable[[], None]) -> AsyncIterator[Change]: ...
 

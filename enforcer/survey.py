@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -29,7 +29,8 @@ _RENEWALS = 3
 class Survey:
     """`heard`: when each kind of objects was last told of; `lost`: records, by where. Both are others' and grow.
 
-    `status` is what was found last. `serve_problem`: why the metrics can't be had.
+    `status` is what was found last. `serve_problem`: why the metrics can't be had; `report_problem`: why the NodeState
+    can't be written.
     """
 
     parts: Parts
@@ -38,6 +39,7 @@ class Survey:
     renewal: Renewal
     status: Json = field(default_factory=dict)
     serve_problem: str = ""
+    report_problem: Callable[[], str] = lambda: ""
     _waiting_since: float | None = None
     _population: tuple[Condition, ...] = ()
     _unseen: list[str] = field(default_factory=list)
@@ -69,8 +71,13 @@ class Survey:
             "mode": self.parts.enforcement.mode.value,
             "enforcedZones": sorted(self.parts.enforcement.zones),
         }
-        told["problems"] += self._own_problems()
+        told["problems"] += [*self._own_problems(), *self._of_api_server()]
         return told
+
+    def _of_api_server(self) -> Iterator[str]:
+        """What it doesn't answer. No alert by itself, since API servers are restarted: `sync-stale` comes in time."""
+        writer = self.parts.event_writer
+        yield from filter(None, [self.parts.cluster.problem, "" if writer is None else writer.problem])
 
     def take(self, ages: Mapping[str, float]) -> None:
         """Look at every pod of this node, and at every kind of pod. `ages`: each destination's oldest record's."""
@@ -82,11 +89,13 @@ class Survey:
         if view.complete and parts.event_writer is not None:
             told = podevents.of_pods(view, policy, parts.settings.node_name)
             parts.event_writer.events.states(told, time.time())
+        standing = self.standing()
+        standing["problems"] += filter(None, [self.report_problem()])  # a NodeState can't tell of itself
         self.status = {
             "time": datetime.now(UTC).isoformat(),
             "cluster": parts.settings.cluster,
             "node": parts.settings.node_name,
-            **self.standing(),
+            **standing,
             **status.of_population(view.holders, view.count(Kind.NODES), policy.zoning if policy else None),
             **self._of_records(ages),
         }

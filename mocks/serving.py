@@ -41,9 +41,10 @@ class Fault:
 
 @dataclass(slots=True)
 class Faults:
-    """The faults that are queued, oldest first."""
+    """The faults that are queued, oldest first. `choose` is asked before them, with each request's method and path."""
 
     queue: list[Fault] = field(default_factory=list)
+    choose: Callable[[str, str], Fault | None] = lambda _method, _path: None
 
     def add(self, fault: Fault) -> None:
         self.queue.append(fault)
@@ -57,9 +58,12 @@ class Faults:
                 return fault
         return None
 
+    def next(self, request: web.Request) -> Fault | None:
+        return self.choose(request.method, request.path_qs) or self.take(request.path_qs)
+
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        fault = self.take(request.path_qs)
+        fault = self.next(request)
         if fault is None:
             return await handler(request)
         return await play(fault, request, handler)

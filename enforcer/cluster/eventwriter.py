@@ -28,14 +28,14 @@ class Board(Protocol):
 
 @dataclass(slots=True)
 class EventWriter:
-    """`written` and `failed` count since the start."""
+    """`written` and `failed` count since the start. `problem`: why Events aren't written, empty where they are."""
 
     events: PodEvents
     board: Board
     patience: Patience = field(default_factory=lambda: Patience(1.0, 300.0))
     written: int = 0
     failed: int = 0
-    _trouble: str = ""
+    problem: str = ""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -44,7 +44,7 @@ class EventWriter:
             try:
                 for series in self.events.due():
                     await self._write(series)
-                    failures, self._trouble = 0, ""
+                    failures, self.problem = 0, ""
             except ClusterError as error:
                 self._complain(error)
                 await asyncio.sleep(self.patience.wait(failures, error.retry_after))
@@ -65,6 +65,7 @@ class EventWriter:
     def _complain(self, error: ClusterError) -> None:
         """Once for each kind of trouble."""
         self.failed += 1
-        if str(error) != self._trouble:
+        problem = f"pods are not told why they are denied: {error}"
+        if problem != self.problem:
             _log.warning("event of a pod not written", why=str(error))
-        self._trouble = str(error)
+        self.problem = problem

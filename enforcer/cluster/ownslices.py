@@ -63,6 +63,10 @@ class OwnSlices:
             self._number_of.setdefault(uid, number)
         self.changed = True
 
+    def listed(self) -> None:
+        """All are told of anew. Restored from a backup, they are older than what was written, by lower versions."""
+        self._live = {name: _Live(-1, live.content) for name, live in self._live.items()}
+
     def wrote(self, body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Written as it should be, whatever the API server left out of it."""
         self._live[body["metadata"]["name"]] = _Live(_version(answer), _content(body))

@@ -206,6 +206,8 @@ class View:
         if change.first:
             seen.clear()
             self._problems.pop((kind, ""), None)
+            if kind is Kind.SLICES:
+                self.own_slices.listed()
         if change.problem:
             self._problems[kind, ""] = (change.problem,)
         for raw in change.objects:

@@ -36,6 +36,11 @@ _GRACE_SECONDS = 30
 SILENCE_SECONDS = 90
 # Whatever was missed for a reason that nobody thought of is known again after so long.
 LIST_AGAIN_SECONDS = (6 * 3600, 12 * 3600)
+# A trouble that is over sooner is told in the log alone; a watch that stands so long is well, whether or not it speaks.
+_BRIEF_SECONDS, _STEADY_SECONDS, _SLOW_SECONDS = 3.0, 5.0, 5.0
+# Whatever an API server, or what stands before it, wishes for: what is known would get too old.
+_LONGEST_WISH = 60.0
+_OFTEN = 3  # a list again and again is no cure
 _TYPES = {"ADDED": False, "MODIFIED": False, "DELETED": True}
 _REFUSED = frozenset({401, 403})
 _MISSING, _GONE = 404, 410
@@ -51,7 +56,8 @@ _log = structlog.get_logger()
 class _Place:
     """How far one kind was followed. `listed`: whether it ever was there; `list_at`: when it is listed again anyway.
 
-    `doubtful`: whether the API server may be one that doesn't know this version. `trouble`: what was told last.
+    `doubtful`: whether the API server may be one that doesn't know this version. `trouble`: what is wrong, `since`
+    when; `stands`: since when a watch has been answered, both by time.monotonic.
     """
 
     version: str | None = None
@@ -60,6 +66,21 @@ class _Place:
     list_at: float = 0.0
     doubtful: bool = False
     trouble: str = ""
+    since: float = 0.0
+    stands: float | None = None
+
+    def fails(self, why: str) -> None:
+        if not self.trouble:
+            self.since = time.monotonic()
+        self.trouble, self.stands = why, None
+
+    def works(self) -> None:
+        self.failures, self.trouble = 0, ""
+
+    def trouble_at(self, now: float) -> str:
+        """Empty where it has only just begun, or a watch goes on in peace: nothing may have happened to tell of."""
+        steady = self.stands is not None and now - self.stands > _STEADY_SECONDS
+        return "" if steady or now - self.since < _BRIEF_SECONDS else self.trouble
 
 
 class Cluster:
@@ -71,6 +92,20 @@ class Cluster:
         self._connection = connection
         self._chosen = chosen
         self._patience = patience or Patience(0.2, 30.0)
+        self._places: dict[Kind, _Place] = {}
+        self._asked: dict[int, tuple[float, Request]] = {}
+
+    @property
+    def problem(self) -> str:
+        """Which kinds the API server isn't heard of, and what it leaves without an answer; empty where all is well."""
+        now = time.monotonic()
+        slow = sorted({str(request) for at, request in self._asked.values() if now - at > _SLOW_SECONDS})
+        unanswered = f"the API server has not answered for {_SLOW_SECONDS:g} s: {', '.join(slow)}" if slow else ""
+        told = {kind.name.lower(): place.trouble_at(now) for kind, place in self._places.items()}
+        silent = sorted(kind for kind, trouble in told.items() if trouble)
+        reasons = "; ".join(dict.fromkeys(told[kind] for kind in silent))
+        old = f"what is known of {', '.join(silent)} may be old: {reasons}" if silent else ""
+        return "; ".join(filter(None, [old, unanswered]))
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None, chosen: Mapping[Kind, Mapping[str, str]] | None = None) -> Cluster:
@@ -91,7 +126,7 @@ class Cluster:
         Listed again is what has expired, where versions went back, and now and then all the same. `heard` is called
         whenever the API server has answered for this kind, changes or not.
         """
-        place = _Place()
+        place = self._places[kind] = _Place()
         while True:
             wished = None
             try:
@@ -102,12 +137,14 @@ class Cluster:
                             yield change
             except ExpiredError as error:
                 _log.info("listing again", kind=kind.name.lower(), why=str(error))
+                if place.version is None or place.failures >= _OFTEN:
+                    place.fails(str(error))
                 place.version = None
             except ClusterError as error:
                 if str(error) != place.trouble:
                     _log.warning("watch interrupted", kind=kind.name.lower(), why=str(error))
-                place.trouble, place.doubtful = str(error), True
-                wished = error.retry_after
+                place.fails(str(error))
+                place.doubtful, wished = True, error.retry_after
                 if isinstance(error, ClusterRefusedError) and kind in _MAY_BE_MISSING and not place.listed:
                     heard()
                     yield Listed(kind, (), problem=f"pods of other nodes are not known, and so outside: {error}")
@@ -129,7 +166,7 @@ class Cluster:
             place.list_at = time.monotonic() + random.uniform(*LIST_AGAIN_SECONDS)  # noqa: S311 - spreads the nodes
         async with aclosing(self._watch(kind, place.version, place)) as events:
             async for change, place.version in events:
-                place.failures, place.trouble = 0, ""
+                place.works()
                 yield change
 
     async def _is_void(self, kind: Kind, place: _Place, version: str) -> bool:
@@ -191,9 +228,11 @@ class Cluster:
         began = time.monotonic()
         whole, silence = seconds + _GRACE_SECONDS, min(SILENCE_SECONDS, seconds + _GRACE_SECONDS)
         request = Request("GET", kind.value, query, seconds=whole, silence=silence)
-        async with self._answer(request) as response:
+        async with self._timed(request) as answered, self._answer(request) as response:
+            answered()
+            place.stands = time.monotonic()
             try:
-                async for line in _lines(response.content):
+                async for line in _lines(response.content, request):
                     event = _parsed(line, kind)
                     found: str = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] in _TYPES:
@@ -204,12 +243,15 @@ class Cluster:
                 place.failures = 0  # nothing may have happened: it is looked at, and watched from there on
             except (aiohttp.ClientError, OSError) as error:
                 raise ClusterError(
-                    f"the watch of {kind.name.lower()} broke off: {error or type(error).__name__}"
+                    f"the watch of {kind.name.lower()} ({request}) broke off: {_words(error)}"
                 ) from error
             finally:
                 _drop(response)
         # before its time, the API server may be another one when it is back
-        place.doubtful = time.monotonic() - began < seconds - 1
+        lasted = time.monotonic() - began
+        place.doubtful = lasted < seconds - 1
+        if lasted < _STEADY_SECONDS and place.failures >= _OFTEN:
+            place.fails(f"{request} is ended as soon as it has begun")
 
     async def report(self, node: str, status: Json) -> None:
         """Write this node's NodeState, making it where it isn't there yet."""
@@ -217,7 +259,7 @@ class Cluster:
         written = Request("PATCH", f"{path}/{node}/status", {}, {"status": status}, _MERGE)
         try:
             await self._read(written)
-        except ClusterRefusedError:
+        except ClusterMissingError:
             metadata = {"name": node, "ownerReferences": await self._owners(node)}
             made = {"apiVersion": API_VERSION, "kind": "NodeState", "metadata": metadata, "spec": {}}
             await self._read(Request("POST", path, {}, made))
@@ -225,7 +267,7 @@ class Cluster:
 
     async def _owners(self, node: str) -> tuple[Json, ...]:
         """The Node, with which its state is to go away."""
-        found = json.loads(await self._read(Request("GET", f"{Kind.NODES.value}/{node}")))
+        found = await self._object(Request("GET", f"{Kind.NODES.value}/{node}"))
         return ({"apiVersion": "v1", "kind": "Node", "name": node, "uid": found["metadata"]["uid"]},)
 
     async def put_slice(self, name: str, body: Json | None) -> Json:
@@ -236,8 +278,7 @@ class Cluster:
                 await self._read(Request("DELETE", path))
             return {}
         query = {"fieldManager": _FIELD_MANAGER, "force": "true"}
-        answer: Json = json.loads(await self._read(Request("PATCH", path, query, body, _APPLY)))
-        return answer
+        return await self._object(Request("PATCH", path, query, body, _APPLY))
 
     async def post(self, event: Json) -> None:
         """Write a Kubernetes Event, or what has become of it: applied by its name, it may be written again."""
@@ -246,9 +287,18 @@ class Cluster:
         query = {"fieldManager": _FIELD_MANAGER, "force": "true"}
         await self._read(Request("PATCH", path, query, event, _APPLY))
 
+    async def _object(self, request: Request) -> Json:
+        content = await self._read(request)
+        try:
+            found: Json = json.loads(content)
+            found["metadata"]["uid"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ClusterError(f"the answer to {request} is no object: {content[:100]!r}") from error
+        return found
+
     async def _read(self, request: Request, most: int = LONGEST) -> bytes:
         """The whole answer. Raises TooLongError where it has more octets than `most`."""
-        async with self._answer(request) as response:
+        async with self._timed(request), self._answer(request) as response:
             held = bytearray()
             try:
                 async for chunk in response.content.iter_any():
@@ -259,12 +309,22 @@ class Cluster:
                     return bytes(held)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 _drop(response)
-                raise ClusterError(f"the answer to {request} broke off: {error or type(error).__name__}") from error
+                raise ClusterError(f"the answer to {request} broke off: {_words(error)}") from error
             except asyncio.CancelledError:
                 _drop(response)
                 raise
             _drop(response)
             raise TooLongError(f"the answer to {request} has more than {most} octets")
+
+    @asynccontextmanager
+    async def _timed(self, request: Request) -> AsyncIterator[Callable[[], object]]:
+        """What waits for an answer is known to do so, until all of it is there or what is given is called."""
+        asked = id(request)
+        self._asked[asked] = time.monotonic(), request
+        try:
+            yield lambda: self._asked.pop(asked, None)
+        finally:
+            self._asked.pop(asked, None)
 
     @asynccontextmanager
     async def _answer(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -296,22 +356,28 @@ async def _error(response: aiohttp.ClientResponse, asked: str) -> ClusterError:
     if response.status in _REFUSED:
         return ClusterRefusedError(message)
     wish = response.headers.get("Retry-After", "")
-    return ClusterError(message, float(wish) if wish.isdigit() else None)
+    return ClusterError(message, min(float(wish), _LONGEST_WISH) if wish.isdigit() else None)
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+async def _lines(content: aiohttp.StreamReader, request: Request) -> AsyncIterator[bytes]:
     """Lines of any length: an address set is longer than a stream's own line limit."""
     held: list[bytes] = []
     async for chunk in content.iter_any():
         first, *rest = chunk.split(b"\n")
         held.append(first)
         if not rest and sum(map(len, held)) > LONGEST:
-            raise ClusterError(f"the watch sent an event of more than {LONGEST} octets")
+            raise ClusterError(f"{request} sent an event of more than {LONGEST} octets")
         for each in rest:
             line = b"".join(held)
             held = [each]
             if line:
                 yield line
+    if any(held):
+        raise ClusterError(f"{request} ended in the middle of an event: {b''.join(held)[:100]!r}")
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def _is_lower(version: str, other: str) -> bool:
@@ -324,7 +390,7 @@ def _page(content: bytes, kind: Kind) -> dict[str, Any]:
         page: dict[str, Any] = json.loads(content)
         page["metadata"]["resourceVersion"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ClusterError(f"the list of {kind.name.lower()} is none: {content[:100]!r}") from error
+        raise ClusterError(f"the list of {kind.name.lower()} (GET {kind.value}) is none: {content[:100]!r}") from error
     return page
 
 
@@ -338,5 +404,7 @@ def _parsed(line: bytes, kind: Kind) -> dict[str, Any]:
             raise ExpiredError(text) if status.get("code") == _GONE else ClusterError(text)
         event["object"]["metadata"]["resourceVersion"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ClusterError(f"the watch of {kind.name.lower()} sent what is no event: {line[:100]!r}") from error
+        raise ClusterError(
+            f"the watch of {kind.name.lower()} (GET {kind.value}) sent what is no event: {line[:100]!r}"
+        ) from error
     return event

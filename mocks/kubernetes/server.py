@@ -140,7 +140,7 @@ class KubernetesServer:
 
     @web.middleware
     async def _faulty(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        fault = self.faults.take(request.path_qs)
+        fault = self.faults.next(request)
         if fault is None:
             return await handler(request)
         if fault.kind == "truncate" and request.query.get("watch", "") in {"1", "true", "True"}:
