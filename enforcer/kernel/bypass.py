@@ -19,8 +19,15 @@ _GET_DISCIPLINE, _NEW_DISCIPLINE, _DISCIPLINE_HEADER, _DISCIPLINE_KIND = 38, 36,
 _GET_CHAIN, _NETDEV, _TABLE, _HOOK, _DEVICE, _DEVICES, _DEVICE_NAME = NFTABLES << 8 | 4, 5, 1, 4, 3, 4, 1
 _GET_FLOWTABLE, _FLOWTABLE_TABLE, _FLOWTABLE_NAME = NFTABLES << 8 | 23, 1, 2
 _AT_INGRESS = frozenset(("clsact", "ingress"))
-_NAMES = {"cilium_host": "Cilium", "cilium_net": "Cilium", "ovs-system": "Open vSwitch", "antrea-gw0": "Antrea"}
-_KINDS = {"openvswitch": "Open vSwitch", "ipvlan": "ipvlan", "macvlan": "macvlan", "macvtap": "macvlan"}
+_NAMES = {
+    "cilium_host": "Cilium",
+    "cilium_net": "Cilium",
+    "bpfin.cali": "Calico's eBPF data plane",
+    "bpfout.cali": "Calico's eBPF data plane",
+    "ovs-system": "Open vSwitch",
+    "antrea-gw0": "Antrea",
+}
+_KINDS = {"openvswitch": "Open vSwitch", "ipvlan": "ipvlan", "macvlan": "macvlan", "macvtap": "macvlan", "netkit": "netkit"}
 
 
 def problems(uplinks: Iterable[str]) -> list[str]:

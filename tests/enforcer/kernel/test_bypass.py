@@ -25,6 +25,13 @@ VETHS = [Link(2, "eth0"), Link(5, "veth1", "veth"), Link(6, "veth2", "veth")]
         ),
         ([Link(2, "eth0", xdp=True)], {}, set(), []),
         ([*VETHS, Link(7, "cilium_host", "veth")], {}, set(), ["Cilium is on this node"]),
+        (
+            [*VETHS, Link(7, "bpfin.cali", "veth"), Link(8, "bpfout.cali", "veth")],
+            {},
+            set(),
+            ["Calico's eBPF data plane"],
+        ),
+        ([*VETHS, Link(7, "pod7", "netkit")], {}, set(), ["netkit is on this node"]),
         ([*VETHS, Link(7, "ovs-system", "openvswitch")], {}, set(), ["Open vSwitch is on this node"]),
         ([*VETHS, Link(7, "ipvl", "ipvlan"), Link(8, "mac", "macvlan")], {}, set(), ["ipvlan is on", "macvlan is on"]),
     ],
