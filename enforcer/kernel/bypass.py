@@ -27,7 +27,13 @@ _NAMES = {
     "ovs-system": "Open vSwitch",
     "antrea-gw0": "Antrea",
 }
-_KINDS = {"openvswitch": "Open vSwitch", "ipvlan": "ipvlan", "macvlan": "macvlan", "macvtap": "macvlan", "netkit": "netkit"}
+_KINDS = {
+    "openvswitch": "Open vSwitch",
+    "ipvlan": "ipvlan",
+    "macvlan": "macvlan",
+    "macvtap": "macvlan",
+    "netkit": "netkit",
+}
 
 
 def problems(uplinks: Iterable[str]) -> list[str]:
