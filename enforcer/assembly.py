@@ -18,6 +18,7 @@ from enforcer.enforcement import Enforcement, Kernel, Pace
 from enforcer.kernel import bridges, bypass, ctevents
 from enforcer.kernel.ctevents import Conntrack
 from enforcer.kernel.reconcile import Applied, Reconciler
+from enforcer.kernel.tracking import Tracking
 from enforcer.logreader import LogReader
 from enforcer.reports.alerts import AlertKind
 from enforcer.reports.alerttable import AlertTable, Limits
@@ -157,6 +158,7 @@ def service(
     marks = Marks(settings.connection_mark)
     connections = Connections(marks, settings.flows.max_connections)
     ends = EndReader(Conntrack(marks), connections, stamp, lambda: enforcement.terminals, reporter.ended)
+    tracking = Tracking()
     return Service(
         Parts(
             settings=settings,
@@ -167,7 +169,11 @@ def service(
             reporter=reporter,
             outbox=outbox,
             deliveries=_deliveries(settings, environment, outbox),
-            unseen=lambda pods: [*bridges.problems(pods), *bypass.problems(enforcement.uplinks)],
+            unseen=lambda pods: [
+                *bridges.problems(pods),
+                *bypass.problems(enforcement.uplinks),
+                *tracking.problems(),
+            ],
             event_writer=EventWriter(pod_events, cluster) if told.enabled else None,
             ends=ends,
             slice_writer=_slice_writer(settings, view, cluster, enforcement),
