@@ -60,6 +60,31 @@ def ip(source, destination, protocol, payload, *, hops=64, fragment=0):
     return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + payload
 
 
+def ip4_with_options(source, destination, protocol, options, payload):
+    """`options`: a multiple of four octets."""
+    words = 5 + len(options) // 4
+    head = struct.pack(">BBHHHBBH", 0x40 | words, 0, words * 4 + len(payload), 1, 0, 64, protocol, 0)
+    head += packed(source) + packed(destination) + options
+    return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + payload
+
+
+def _crc32c(data):
+    total = 0xFFFFFFFF
+    for octet in data:
+        total ^= octet
+        for _ in range(8):
+            total = total >> 1 ^ (0x82F63B78 if total & 1 else 0)
+    return total ^ 0xFFFFFFFF
+
+
+def sctp(source_port, port, data):
+    """A first packet, INIT, with a parameter of unknown kind that holds the data."""
+    parameter = struct.pack(">HH", 0xC000, 4 + len(data)) + data
+    chunk = struct.pack(">BBHIIHHI", 1, 0, 20 + len(parameter), 1, 65535, 1, 1, 1) + parameter
+    head = struct.pack(">HHI", source_port, port, 0)
+    return head + struct.pack("<I", _crc32c(head + bytes(4) + chunk)) + chunk
+
+
 def datagram(source, destination, data, *, source_port=5000, port=7777, good=True):
     return ip(source, destination, 17, udp(source, destination, source_port, port, data, good=good))
 

@@ -16,7 +16,7 @@ import pytest
 
 from mocks.lab import Lab, unavailable
 from tests.enforcer import frames
-from tests.enforcer.frames import ACK, FIN, SYN, frame, ip, ip_kind, mac
+from tests.enforcer.frames import ACK, FIN, SYN, URG, frame, ip, ip_kind, mac
 from tests.enforcer.packets import raw_sockets
 from tests.enforcer.world import World
 from zones.policy import Entry, Policy, Verdict, usual_infrastructure
@@ -74,6 +74,24 @@ class Sender:
             return ip(source, to, 58, frames.icmp6(source, to, kind, code, data=mark), hops=hops)
         return ip(source, to, 1, frames.icmp(kind, code, 0, mark), hops=hops)
 
+    def with_options(self, options, to, mark, *, through=None):
+        source, way = self.p0, through or to
+        payload = frames.udp(source, way, next(self.numbers), 7777, mark)
+        return frames.ip4_with_options(source, way, 17, options, payload)
+
+    def routed(self, to, mark):
+        """To the node, and from there to the target."""
+        return self.with_options(bytes([131, 7, 4]) + frames.packed(to) + b"\0", to, mark, through=self.n1)
+
+    def behind(self, kind, header, to, mark):
+        """An extension header; its first octet says what follows."""
+        payload = frames.udp(self.p0, to, next(self.numbers), 7777, mark)
+        return ip(self.p0, to, kind, bytes([17]) + header[1:] + payload)
+
+    def by_segments(self, to, mark):
+        head = bytes([17, 4, 4, 1, 1, 0, 0, 0]) + frames.packed(to) + frames.packed(self.n1)
+        return ip(self.p0, self.n1, 43, head + frames.udp(self.p0, to, next(self.numbers), 7777, mark))
+
 
 KINDS = {
     "UDP from its own address": lambda a, to, mark: a.udp(a.p0, to, mark),
@@ -96,12 +114,30 @@ KINDS = {
     "redirect": lambda a, to, mark: a.icmp(a.p0, to, 137 if a.v6 else 5, mark, hops=255),
     "GRE": lambda a, to, mark: ip(a.p0, to, 47, b"\x20\0\x08\0" + mark),
     "ESP": lambda a, to, mark: ip(a.p0, to, 50, bytes(8) + mark),
+    "IP within IP, from a pod of another node": lambda a, to, mark: ip(
+        a.p0, to, 41 if a.v6 else 4, a.udp(a.q0, to, mark)
+    ),
+    "SCTP": lambda a, to, mark: ip(a.p0, to, 132, frames.sctp(next(a.numbers), 80, mark)),
+    "a protocol that nobody knows": lambda a, to, mark: ip(a.p0, to, 253, mark),
+    "TCP SYN with urgent data": lambda a, to, mark: a.tcp(to, SYN | URG, mark),
+}
+ONLY4 = {
+    "UDP by way of its node (source route)": lambda a, to, mark: a.routed(to, mark),
+    "UDP with a router alert": lambda a, to, mark: a.with_options(bytes([148, 4, 0, 0]), to, mark),
+    "IGMP": lambda a, to, mark: ip(a.p0, to, 2, bytes(8) + mark),
 }
 ONLY6 = {
     "router advertisement": lambda a, to, mark: a.icmp(a.p0, to, 134, mark, hops=255),
     "neighbour solicitation from afar": lambda a, to, mark: a.icmp(a.p0, to, 135, mark, hops=254),
     "no next header": lambda a, to, mark: ip(a.p0, to, 59, mark),
+    "UDP behind hop-by-hop options": lambda a, to, mark: a.behind(0, PADDING, to, mark),
+    "UDP behind destination options": lambda a, to, mark: a.behind(60, PADDING, to, mark),
+    "UDP in a fragment that is whole": lambda a, to, mark: a.behind(44, bytes(8), to, mark),
+    "UDP behind a segment routing header, by way of its node": lambda a, to, mark: a.by_segments(to, mark),
+    "report of groups, to one address": lambda a, to, mark: a.icmp(a.p0, to, 143, mark, hops=1),
+    "question for groups, as a router's": lambda a, to, mark: a.icmp(a.p0, to, 130, mark, hops=1),
 }
+PADDING = bytes([17, 0, 1, 4, 0, 0, 0, 0])
 ANYWHERE = {"UDP to everybody", "UDP to a group", "UDP to a link-local address", "UDP to a loopback address"}
 
 
@@ -118,7 +154,7 @@ def stage(request):
 
 
 def kinds(*, v6):
-    return KINDS | (ONLY6 if v6 else {})
+    return KINDS | (ONLY6 if v6 else ONLY4)
 
 
 def sent(world, line):
@@ -144,7 +180,10 @@ def watched(world, log, marks, until_quiet=1.0):
     with ExitStack() as stack:
         for each in lines.values():
             stack.enter_context(each)
-        node = [stack.enter_context(each) for each in raw_sockets(world.n1, (1, 6, 17, 47, 50, 58, 59))]
+        node = [
+            stack.enter_context(each)
+            for each in raw_sockets(world.n1, (1, 2, 4, 6, 17, 41, 43, 47, 50, 58, 59, 132, 253))
+        ]
         with frames.line(world.machines["p0"]) as line:
             marks |= sent(world, line)
         deadline = time.monotonic() + until_quiet
@@ -196,7 +235,7 @@ def test_whatever_a_pod_sends_arrives_where_it_may_and_is_told_where_not(stage):
 
 def rendered(cells):
     lines = [f"| what a pod sends | {' | '.join(TARGETS.values())} |", "| --- " * (len(TARGETS) + 1) + "|"]
-    for name in kinds(v6=True):
+    for name in KINDS | ONLY4 | ONLY6:
         told = []
         for target in TARGETS:
             families = [cells[name, v6, target] for v6 in (False, True) if (name, v6, target) in cells]
