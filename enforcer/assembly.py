@@ -15,7 +15,7 @@ from enforcer.cluster.slicewriter import SliceWriter
 from enforcer.cluster.view import View, selectors
 from enforcer.cluster.watch import Cluster
 from enforcer.enforcement import Enforcement, Kernel, Pace
-from enforcer.kernel import bridges, bypass, ctevents
+from enforcer.kernel import bridges, bypass, ctevents, detours
 from enforcer.kernel.ctevents import Conntrack
 from enforcer.kernel.reconcile import Applied, Reconciler
 from enforcer.kernel.tracking import Tracking
@@ -172,6 +172,7 @@ def service(
             unseen=lambda pods: [
                 *bridges.problems(pods),
                 *bypass.problems(enforcement.uplinks),
+                *detours.problems(enforcement.uplinks),
                 *tracking.problems(),
             ],
             event_writer=EventWriter(pod_events, cluster) if told.enabled else None,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from enforcer import statustable
 from enforcer.errors import EnforcerError, KernelError, PrivilegeError
-from enforcer.kernel import bridges, bypass, ctevents, kernelfit
+from enforcer.kernel import bridges, bypass, ctevents, detours, kernelfit
 from enforcer.kernel.uplinks import Neighbours, Uplinks
 from enforcer.service import STATUS_FILE
 from enforcer.settings import Settings
@@ -128,6 +128,8 @@ def _passed_by(settings: Settings) -> Iterator[Finding]:
         yield PASSED_BY.failed(
             problem, "docs/support.md says which data planes fit; keep this node in observe until then"
         )
+    for problem in detours.problems(uplinks):
+        yield PASSED_BY.failed(problem, "a file in /etc/sysctl.d keeps it so over a restart of the node")
     if programs := bypass.of_uplinks(uplinks):
         yield PASSED_BY.warning(
             f"{', '.join(programs)}: an XDP program; what it sends to pods itself comes to no rule",
