@@ -67,7 +67,7 @@ class Metrics:
         self._fought = self._gauge("zonebridge_drift_fought", "Objects that others change faster than is put back.")
         self._alerts = Counter(
             "zonebridge_siem_alerts",
-            "Alerts for the SIEM: sent, refused or dropped.",
+            "Alerts for the SIEM: sent (accepted by a collector or received by a syslog receiver), refused or dropped.",
             ["destination", "fate"],
             registry=self._registry,
         )

@@ -32,14 +32,14 @@ class Type(StrEnum):
 class Figure:
     """One metric: what it is called and means, and where it stands in the status. None: there is none now.
 
-    With a `label`, `read` gives a value for each of its values.
+    With `labels`, `read` gives a value for each of their values: a text for one, a tuple for several.
     """
 
     name: str
     type: Type
     text: str
     read: Callable[[Json], Any]
-    label: str = ""
+    labels: str | tuple[str, ...] = ()
 
     @property
     def exported(self) -> str:
@@ -50,12 +50,16 @@ class Figure:
         if self.type is Type.HISTOGRAM:
             return _histogram(PREFIX + self.name, self.text, value)
         kind = CounterMetricFamily if self.type is Type.COUNTER else GaugeMetricFamily
-        family = kind(PREFIX + self.name, self.text, labels=[self.label] if self.label else [])
-        values: Mapping[str, float | None] = value if self.label else {"": value}
+        family = kind(PREFIX + self.name, self.text, labels=_several(self.labels))
+        values: Mapping[str | tuple[str, ...], float | None] = value if self.labels else {(): value}
         for key, number in values.items():
             if number is not None:
-                family.add_metric([key] if self.label else [], number)
+                family.add_metric(_several(key), number)
         return family
+
+
+def _several(words: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else words
 
 
 def _of(key: str) -> Callable[[Json], Any]:
@@ -139,7 +143,13 @@ FIGURES = (
     ),
     Figure("spool_bytes", Type.GAUGE, "Size of the spool.", _of("spool_bytes")),
     Figure("spool_capacity_bytes", Type.GAUGE, "Beyond this size records are dropped.", _of("spool_capacity")),
-    Figure("destination_sent", Type.COUNTER, "Records that arrived.", _destination("sent"), "destination"),
+    Figure(
+        "destination_sent",
+        Type.COUNTER,
+        "Records that arrived. `means`: written to a file, received by a kernel, accepted by a collector, or indexed.",
+        lambda status: {(each["name"], each["sentMeans"]): each["sent"] for each in status["destinations"]},
+        ("destination", "means"),
+    ),
     Figure(
         "destination_refused",
         Type.COUNTER,

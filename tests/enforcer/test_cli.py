@@ -153,6 +153,7 @@ STATUS = {
         {
             "name": "siem",
             "sent": 1,
+            "sentMeans": "accepted",
             "refused": 0,
             "lost": 0,
             "retries": 2,

@@ -12,7 +12,7 @@ from enforcer.metrics import FIGURES, Type
 from tests.enforcer.test_cli import STATUS
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
-ROW = re.compile(r"^\| `(zonebridge_enforcer_\w+)` \| (\w+) \| (?:`(\w+)` )?\| (.*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `(zonebridge_enforcer_\w+)` \| (\w+) \| ((?:`\w+`,? )*)\| (.*) \|$", re.MULTILINE)
 UNITS = ("_seconds", "_bytes")
 
 
@@ -45,8 +45,11 @@ def test_names_follow_the_conventions(figure):
 
 
 def test_the_documentation_has_each_and_no_other():
-    rows = {name: (kind, label, text) for name, kind, label, text in ROW.findall(DOCS.read_text(encoding="utf-8"))}
-    assert rows == {figure.exported: (figure.type.value, figure.label, figure.text) for figure in FIGURES}
+    found = ROW.findall(DOCS.read_text(encoding="utf-8"))
+    rows = {name: (kind, re.findall(r"\w+", labels), text) for name, kind, labels, text in found}
+    assert rows == {
+        figure.exported: (figure.type.value, list(metrics._several(figure.labels)), figure.text) for figure in FIGURES
+    }
 
 
 def test_what_the_documentation_recommends_to_watch_is_exported():
@@ -63,6 +66,7 @@ def test_values_are_those_of_the_status():
     assert value("applied_timestamp_seconds") == 1_795_260_148
     assert value("destination_aside_bytes", destination="siem") == 300
     assert value("destination_held", destination="siem") == 1
+    assert value("destination_sent", destination="siem", means="accepted") == 1
     assert value("watch_silence_seconds", kind="pods") == 2.5
     assert value("pod_events", result="written") == 4
 
