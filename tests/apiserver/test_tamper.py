@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import sys
+from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -34,6 +36,7 @@ from zones.zone import ISOLATED, Zoning
 
 REFUSED = (*tier.ATTEMPTS, *zoned.ATTEMPTS, *surroundings.ATTEMPTS, *installation.ATTEMPTS)
 ALL = (*REFUSED, *installation.GUARDED_BY_FILES, *CHANGES, *wire_attempts.ATTEMPTS)
+KINDS = "refused", "no effect", "put back", "isolated", "denied and told"
 SECURITY = CONFIG.parent / "docs" / "security.md"
 
 
@@ -212,8 +215,15 @@ def rows():
         yield f"| {number} | {each.who} | {each.what} | {each.outcome} | `{each.name}` |"
 
 
+def counts():
+    """How many of each kind, as docs/security.md says it."""
+    kinds = Counter(next(kind for kind in KINDS if each.outcome.startswith(kind)) for each in ALL)
+    return f"{len(ALL)} attempts: " + ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS)
+
+
 def test_the_table_in_the_docs_is_what_is_tried():
-    """`python -m tests.apiserver.test_tamper` prints it."""
+    """`python -m tests.apiserver.test_tamper` prints it, and how many there are of each kind."""
+    assert f"\n{counts()}.\n" in SECURITY.read_text()
     table = [line for line in SECURITY.read_text().splitlines() if re.match(r"\| \d", line)]
     assert table == list(rows())
     assert len({each.name for each in ALL}) == len(table) >= 160
@@ -221,3 +231,4 @@ def test_the_table_in_the_docs_is_what_is_tried():
 
 if __name__ == "__main__":
     print(*rows(), sep="\n")
+    print(counts(), file=sys.stderr)
