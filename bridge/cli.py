@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from bridge import cli_cluster, flow_questions, inquiry, logs, offline, overview, report_table
+from bridge import cli_cluster, cli_preview, flow_questions, inquiry, logs, offline, overview, report_table
 from bridge.apiserver import Access
 from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
 from bridge.explain import explanation_json, explanation_lines
@@ -40,6 +40,7 @@ app = typer.Typer(
     help="Makes a Kubernetes cluster one more Panorama device group.",
 )
 app.command()(cli_cluster.check)
+app.command()(cli_preview.preview)
 app.command("flush-nodes")(cli_cluster.flush_nodes)
 
 

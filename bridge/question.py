@@ -96,7 +96,7 @@ def instant(text: str) -> datetime:
             return datetime.fromisoformat(f"{date}T{minute}{min(second, '59')}{(fraction or '')[:7]}{offset}")
         except ValueError:
             pass
-    raise InputError(f"explain: --at '{text}' is no RFC 3339 time; write one like 2030-01-31T08:00:00Z")
+    raise InputError(f"--at '{text}' is no RFC 3339 time; write one like 2030-01-31T08:00:00Z")
 
 
 def _endpoint(zone: str, address: str | None, app: str | None, zoning: Zoning, option: str) -> Endpoint:

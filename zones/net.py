@@ -74,6 +74,15 @@ class Ranges:
             return self
         return self & other.complement(max(self.spans[-1][1], 0))
 
+    def overlaps(self, other: Ranges) -> bool:
+        """Whether both have a number in common, without making the set of those."""
+        few, many = (self, other) if len(self.spans) <= len(other.spans) else (other, self)
+        for first, last in few.spans:
+            at = bisect_right(many.spans, last, key=itemgetter(0))
+            if at > 0 and many.spans[at - 1][1] >= first:
+                return True
+        return False
+
     def complement(self, universe_last: int) -> Ranges:
         """All numbers of 0..universe_last that are not in this set."""
         return Ranges(tuple(_gaps(self.spans, universe_last)))
@@ -185,6 +194,10 @@ class AddressSet:
 
     def __sub__(self, other: AddressSet) -> AddressSet:
         return AddressSet(self.v4 - other.v4, self.v6 - other.v6)
+
+    def overlaps(self, other: AddressSet) -> bool:
+        """Whether both have an address in common."""
+        return self.v4.overlaps(other.v4) or self.v6.overlaps(other.v6)
 
     def complement(self) -> AddressSet:
         """Every address of both families that is not in this set."""

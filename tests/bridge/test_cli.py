@@ -1,12 +1,10 @@
 """The commands as a user types them: what they print, where, and their exit codes."""
 
 import json
-import sys
 
 import pytest
 import yaml
 
-from bridge.cli import main
 from mocks.kubernetes import KubernetesServer
 from mocks.panorama import Panorama, PanoramaServer
 from tests.bridge.test_cluster import CRDS
@@ -37,20 +35,6 @@ def config(tmp_path):
     path = tmp_path / "running-config.xml"
     path.write_text(GOOD)
     return path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run a command; its exit code, standard output and standard error."""
-
-    def go(*arguments):
-        monkeypatch.setattr(sys, "argv", ["zonebridge", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
-    return go
 
 
 def offline(config, command, *more, group="K8s prod"):

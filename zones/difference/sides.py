@@ -1,0 +1,167 @@
+"""One of two policies that are compared: its rules as boxes, and which of them concern two zones, a bit a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from zones.difference.boxes import EVERYWHERE, Box, buckets, of_entry, of_infrastructure, overlap, split
+from zones.difference.moments import Moment
+from zones.policy import Entry, InfrastructureRule, Policy, Verdict
+from zones.rules import NO_LOG, Log, Origin, RuleType
+from zones.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a policy says of flows, and the rule that says it."""
+
+    verdict: Verdict
+    origin: Origin
+    log: Log = NO_LOG
+
+
+class Side:
+    """A policy's rules as boxes and masks: infrastructure that the other policy hasn't, then the entries."""
+
+    def __init__(self, policy: Policy, both: set[InfrastructureRule], told_apart: Sequence[Moment]) -> None:
+        own = tuple(rule for rule in policy.infrastructure if rule not in both)
+        self.rules: tuple[Entry | InfrastructureRule, ...] = own + policy.entries
+        self._told_apart = told_apart
+        self._whenever = frozenset(range(len(told_apart)))
+        self._boxes: dict[int, tuple[Box, ...]] = {}
+        self._active: dict[Schedule | None, frozenset[int]] = {None: self._whenever}
+        self.zones = policy.known_zones | {zone for entry in policy.entries for zone in _zones_of(entry)}
+        self._lay_masks()
+        self._lying: dict[int, frozenset[int]] = {}
+        self._near: dict[frozenset[int], int] = {}
+        self._in_bucket: dict[int, int] = {}
+        self._everywhere = 0
+        self._saying: dict[Verdict, int] = {}
+        for place in range(len(self.rules)):
+            verdict = self.judgement(place).verdict
+            self._saying[verdict] = self._saying.get(verdict, 0) | 1 << place
+            lying = self.buckets(place)
+            if lying == EVERYWHERE:
+                self._everywhere |= 1 << place
+                continue
+            for bucket in lying:
+                self._in_bucket[bucket] = self._in_bucket.get(bucket, 0) | 1 << place
+
+    def _lay_masks(self) -> None:
+        self._from: dict[object, int] = {}
+        self._to: dict[object, int] = {}
+        self._intrazone = self._interzone = 0
+        anywhere = [0, 0]
+        for place, rule in enumerate(self.rules):
+            bit = 1 << place
+            pairing = rule.pairing if isinstance(rule, Entry) else RuleType.UNIVERSAL
+            from_zones = rule.from_zones if isinstance(rule, Entry) else None
+            to_zones = rule.to_zones if isinstance(rule, Entry) and pairing is not RuleType.INTRAZONE else None
+            for zones, masks, side in ((from_zones, self._from, 0), (to_zones, self._to, 1)):
+                if zones is None:
+                    anywhere[side] |= bit
+                for zone in zones or ():
+                    masks[zone] = masks.get(zone, 0) | bit
+            if pairing is RuleType.INTRAZONE:
+                self._intrazone |= bit
+            elif pairing is RuleType.INTERZONE:
+                self._interzone |= bit
+        self._from_any, self._to_any = anywhere
+
+    def concerning(self, from_zone: object, to_zone: object) -> int:
+        """The rules that pair two zones, a bit a rule."""
+        mask = (self._from.get(from_zone, 0) | self._from_any) & (self._to.get(to_zone, 0) | self._to_any)
+        return mask & ~(self._interzone if from_zone == to_zone else self._intrazone)
+
+    def boxes(self, place: int) -> tuple[Box, ...]:
+        known = self._boxes.get(place)
+        if known is None:
+            rule = self.rules[place]
+            if isinstance(rule, Entry):
+                known = of_entry(rule, self._while_active(rule.schedule))
+            else:
+                known = of_infrastructure(rule, self._whenever)
+            self._boxes[place] = known
+        return known
+
+    def _while_active(self, schedule: Schedule | None) -> frozenset[int]:
+        if schedule not in self._active:
+            numbers = (number for number, moment in enumerate(self._told_apart) if schedule in moment.active)
+            self._active[schedule] = frozenset(numbers)
+        return self._active[schedule]
+
+    def judgement(self, place: int) -> Judgement:
+        rule = self.rules[place]
+        return Judgement(rule.verdict if isinstance(rule, Entry) else Verdict.ALLOW, rule.origin, rule.log)
+
+    def saying(self, verdict: Verdict) -> int:
+        """The rules with a verdict, a bit a rule."""
+        return self._saying.get(verdict, 0)
+
+    def near(self, lying: frozenset[int]) -> int:
+        """The rules that may overlap what lies in these buckets (`boxes.buckets`), a bit a rule."""
+        known = self._near.get(lying)
+        if known is None:
+            masks = (
+                self._in_bucket.values() if lying == EVERYWHERE else (self._in_bucket.get(each, 0) for each in lying)
+            )
+            known = self._near[lying] = self._everywhere | union_of(masks)
+        return known
+
+    def buckets(self, place: int) -> frozenset[int]:
+        known = self._lying.get(place)
+        if known is None:
+            known = self._lying[place] = buckets(self.boxes(place))
+        return known
+
+    def overlapping(self, boxes: Sequence[Box]) -> int:
+        """The rules that share a flow with some of these boxes, between whatever zones."""
+        mask = 0
+        for place in bits(self.near(buckets(boxes))):
+            if any(overlap(mine, box) for mine in self.boxes(place) for box in boxes):
+                mask |= 1 << place
+        return mask
+
+    def judged(self, boxes: Sequence[Box], concerned: int) -> Iterator[tuple[Box, int]]:
+        """Boxes taken apart by the first rule that matches, of those concerned. Raises ValueError."""
+        left = list(boxes)
+        for place in bits(concerned):
+            for mine in self.boxes(place):
+                later: list[Box] = []
+                for box in left:
+                    common, rest = split(box, mine)
+                    later += rest
+                    if common is not None:
+                        yield common, place
+                left = later
+            if not left:
+                return
+        if left:
+            raise ValueError("the policy is not total: its last entries must be the default rules")
+
+
+def _zones_of(entry: Entry) -> frozenset[str]:
+    return (entry.from_zones or frozenset()) | (entry.to_zones or frozenset())
+
+
+def bits(mask: int) -> Iterator[int]:
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
+
+
+def mask_of(places: Iterable[int | None]) -> int:
+    return union_of(1 << place for place in places if place is not None)
+
+
+def union_of(masks: Iterable[int]) -> int:
+    together = 0
+    for mask in masks:
+        together |= mask
+    return together
+
+
+def has(mask: int, place: int | None) -> bool:
+    return place is not None and bool(mask >> place & 1)
