@@ -57,6 +57,8 @@ def _piece_json(change: ZoneChange, piece: Piece, moments: Sequence[Moment]) -> 
         "destination": list(box.destinations.prefixes),
         "source_workload": _names_json(box.source_workloads),
         "workload": _names_json(box.destination_workloads),
+        "source_namespace": _names_json(box.source_namespaces),
+        "namespace": _names_json(box.destination_namespaces),
         "traffic": traffic(box),
         "protocols": None if box.protocols == _EVERY_PROTOCOL else str(box.protocols),
         "ports": None if box.ports == ALL_PORTS else str(box.ports),
@@ -133,17 +135,19 @@ def _flow_row(change: ZoneChange, piece: Piece, moments: Sequence[Moment]) -> tu
     return (
         change.from_zone or ANY_OTHER_ZONE,
         change.to_zone or ("itself" if change.intrazone else ANY_OTHER_ZONE),
-        _end(box.sources, box.source_workloads),
-        _end(box.destinations, box.destination_workloads),
+        _end(box.sources, box.source_workloads, box.source_namespaces),
+        _end(box.destinations, box.destination_workloads, box.destination_namespaces),
         traffic(box) + _when(box, moments),
         f"{piece.old.verdict} ({piece.old.origin.name})",
         f"{piece.new.verdict} ({piece.new.origin.name})",
     )
 
 
-def _end(addresses: AddressSet, workloads: Names) -> str:
-    named = "" if workloads == Names(all_but=True) else f"app {workloads}"
-    return " ".join(filter(None, (named, _addresses_text(addresses)))) or "any"
+def _end(addresses: AddressSet, workloads: Names, namespaces: Names) -> str:
+    every = Names(all_but=True)
+    named = "" if workloads == every else f"app {workloads}"
+    placed = "" if namespaces == every else f"namespace {namespaces}"
+    return " ".join(filter(None, (named, placed, _addresses_text(addresses)))) or "any"
 
 
 def _addresses_text(addresses: AddressSet) -> str:

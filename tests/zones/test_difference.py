@@ -106,6 +106,10 @@ WINTER = Schedule("winter", (Absolute(datetime(2026, 12, 1), datetime(2027, 3, 1
         "zones": ([ALLOW], [replace(ALLOW, from_zones=frozenset({"data"}))]),
         "any zone": ([ALLOW], [replace(ALLOW, from_zones=None)]),
         "a workload": ([ALLOW], [replace(ALLOW, traffic=(Traffic(TCP, destination_workload="cart"),))]),
+        "a workload of a namespace": (
+            [replace(ALLOW, traffic=(Traffic(TCP, destination_workload="cart"),))],
+            [replace(ALLOW, traffic=(Traffic(TCP, destination_workload="kube-system/coredns"),))],
+        ),
         "icmp": ([ALLOW], [ALLOW, rule("ping", Verdict.ALLOW, traffic=(Traffic(ICMP, icmp_type=8),))]),
         "source ports": ([ALLOW], [replace(ALLOW, traffic=(Traffic(UDP, source_ports=Ranges(((443, 443),))),))]),
         "a default rule of one's own": ([], [rule("intrazone", Verdict.DENY, from_zones=None)]),

@@ -28,6 +28,7 @@ from zones.net import (
 )
 from zones.policy import Entry, InfrastructureRule, Peer, Traffic
 from zones.verdict import Endpoint, Flow
+from zones.workload import split_namespace
 
 _OCTET_LAST = 255
 
@@ -82,8 +83,9 @@ _RELATIONS = frozenset({SAME_NODE, OTHER_NODE})
 class Box(NamedTuple):
     """Flows that have every property in its set. Ports are all ports for a protocol without any, ICMP types alike.
 
-    `moments`: numbers of what `zones.difference.moments` tells apart. The last seven are asked by infrastructure rules
-    alone: whether an end is a node, in which namespace and on which node it is, and whether both are on the same one.
+    `moments`: numbers of what `zones.difference.moments` tells apart. What comes after the addresses is asked by
+    infrastructure rules alone, but for the namespaces, which an App-ID may name: whether an end is a node, on which
+    node it is, and whether both are on the same one.
     """
 
     moments: frozenset[int]
@@ -130,7 +132,7 @@ def _is(end: Endpoint, addresses: AddressSet, workloads: Names, kinds: frozenset
 
 
 def _stands(end: Endpoint, namespaces: Names, nodes: Names) -> bool:
-    return end.namespace in namespaces and end.node in nodes
+    return (end.namespace or "") in namespaces and end.node in nodes
 
 
 def _relation(source: Endpoint, destination: Endpoint) -> str:
@@ -163,8 +165,8 @@ def of_infrastructure(rule: InfrastructureRule, moments: frozenset[int]) -> tupl
                 destinations=rule.destination.addresses,
                 source_kinds=source.kinds,
                 destination_kinds=destination.kinds,
-                source_namespaces=source.namespaces,
-                destination_namespaces=destination.namespaces,
+                source_namespaces=box.source_namespaces & source.namespaces,
+                destination_namespaces=box.destination_namespaces & destination.namespaces,
                 source_nodes=source.nodes,
                 destination_nodes=destination.nodes,
                 relations=frozenset({SAME_NODE}) if rule.own_node else _RELATIONS,
@@ -203,15 +205,26 @@ def _of_traffic(traffic: Traffic, moments: frozenset[int]) -> Box | None:
         types = Ranges(((traffic.icmp_type, traffic.icmp_type),))
     if not (protocols and traffic.ports and traffic.source_ports):
         return None
+    ends = _workload(traffic.source_workload), _workload(traffic.destination_workload)
     return Box(
         moments,
         protocols,
         traffic.ports,
         traffic.source_ports,
         types,
-        _named(None if traffic.source_workload is None else frozenset({traffic.source_workload})),
-        _named(None if traffic.destination_workload is None else frozenset({traffic.destination_workload})),
+        ends[0][0],
+        ends[1][0],
+        source_namespaces=ends[0][1],
+        destination_namespaces=ends[1][1],
     )
+
+
+def _workload(name: str | None) -> tuple[Names, Names]:
+    """The workloads and the namespaces that a rule's name of a workload is for."""
+    if name is None:
+        return EVERY_NAME, EVERY_NAME
+    namespace, workload = split_namespace(name)
+    return Names(frozenset({workload})), Names(frozenset({namespace})) if namespace else EVERY_NAME
 
 
 def overlap(left: Box, right: Box) -> bool:
