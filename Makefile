@@ -7,7 +7,7 @@ RSYSLOG := /usr/lib/$(shell uname -m)-linux-gnu/rsyslog
 TEST_PACKAGES := etcd-server:etcd conntrack:conntrack bsdutils:logger rsyslog:rsyslogd \
   rsyslog-gnutls:$(RSYSLOG)/lmnsd_gtls.so rsyslog-openssl:$(RSYSLOG)/lmnsd_ossl.so --beside
 CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset iptables:iptables libc-bin:ldd \
-  containernetworking-plugins:/usr/lib/cni/host-local
+  containernetworking-plugins:/usr/lib/cni/host-local gcc:gcc
 
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")

@@ -26,6 +26,7 @@ class GoBuild:
     packages: tuple[str, ...]
     tags: str = ""
     ldflags: str = "-s -w"
+    cgo: bool = False  # some need a C compiler
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -48,7 +49,7 @@ class GoBuild:
 
     def _run_go(self, target: Path, log: Path) -> None:
         command = ["go", "build", "-trimpath", f"-tags={self.tags}", "-ldflags", self.ldflags, "-o", f"{target}/"]
-        environment = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}
+        environment = os.environ | {"CGO_ENABLED": str(int(self.cgo)), "GOWORK": "off"}
         with log.open("w") as output:
             ended = subprocess.run(
                 [*command, *self.packages], cwd=self.module, env=environment, stdout=output, stderr=output, check=False

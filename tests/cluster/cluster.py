@@ -21,7 +21,7 @@ from typing import Any, Self
 from mocks.lab import Netns, wiring
 from mocks.lab.leftovers import started
 from tests.cluster import cgroups, image, system
-from tests.cluster.addresses import LAN_LENGTH, LAN_LENGTH6, NODES, SWITCH
+from tests.cluster.addresses import LAN_LENGTH, LAN_LENGTH6, NODES, SWITCH, NodePlan
 from tests.cluster.authority import ClusterAuthority
 from tests.cluster.cgroups import Cgroups
 from tests.cluster.controlplane import ControlPlane
@@ -40,12 +40,14 @@ READY_SECONDS = 90.0
 class Cluster:
     """The cluster between `start` and `stop`; also a context manager. Start it in the main thread."""
 
-    def __init__(self, programs: Programs, configuration: str) -> None:
+    def __init__(self, programs: Programs, configuration: str, plans: Sequence[NodePlan] = NODES) -> None:
+        self.plans = plans
         self._programs = programs
         self._stack = ExitStack()
         self.outside = Outside(configuration)
         self.timings: dict[str, float] = {}
         self.nodes: dict[str, Node] = {}
+        self.authority: ClusterAuthority
         self.control: ControlPlane
         self.folder: Path
         self.switch: Netns
@@ -65,29 +67,28 @@ class Cluster:
 
     def _start(self) -> None:
         clock = time.monotonic()
-        authority = self.prepare()
+        self.prepare()
         workers = self._stack.enter_context(ThreadPoolExecutor(4))
         images = workers.submit(self._images)
-        self.control = ControlPlane(self.folder / "control-plane", self._programs, authority)
+        self.control = ControlPlane(self.folder / "control-plane", self._programs, self.authority)
         self._stack.callback(self.control.stop)
         self.control.start(self.switch)
         self._route(self.control.netns)
         self.timings["control plane"] = time.monotonic() - clock
-        self.apply(*(system.node(node.plan) for node in self.nodes.values()), *system.coredns())
+        self.apply(*map(system.node, self.plans), *system.coredns(), *system.flannel())
         self.timings["images"] = images.result() - clock
         self._start_nodes(workers)
         self.wait_ready()
         self.timings["ready"] = time.monotonic() - clock
 
-    def prepare(self) -> ClusterAuthority:
+    def prepare(self) -> None:
         """The LAN, the world outside and the nodes' first processes; who they all are."""
         purge()
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=FOLDERS))
         self._stack.callback(shutil.rmtree, self.folder)
         self._lay_network()
-        authority = ClusterAuthority(self.folder / "authority")
-        self._make_nodes(authority)
-        return authority
+        self.authority = ClusterAuthority(self.folder / "authority")
+        self._make_nodes()
 
     # -- parts
 
@@ -102,22 +103,22 @@ class Cluster:
 
     def _route(self, netns: Netns, but: str = "") -> None:
         """The ways to the nodes' pods."""
-        for plan in NODES:
+        for plan in self.plans:
             if plan.name != but:
-                for cidr, gateway in zip(plan.pod_cidrs, (plan.place.ip, plan.place.ip6), strict=True):
+                for cidr, gateway in zip(plan.pod_networks, (plan.place.ip, plan.place.ip6), strict=True):
                     wiring.route(netns, cidr, f"via {gateway}")
 
-    def _make_nodes(self, authority: ClusterAuthority) -> None:
+    def _make_nodes(self) -> None:
         owner = f"{os.getpid()}-{started(os.getpid())}"
-        groups = {plan.name: Cgroups(f"{PREFIX}{owner}-{plan.name}") for plan in NODES}
+        groups = {plan.name: Cgroups(f"{PREFIX}{owner}-{plan.name}") for plan in self.plans}
         mark = {
             "pid": os.getpid(),
             "started": started(os.getpid()),
             "cgroups": [str(folder) for each in groups.values() for folder in each.folders],
         }
         (self.folder / OWNER).write_text(json.dumps(mark))
-        for plan in NODES:
-            node = Node(plan, self.folder / plan.name, self._programs, authority, groups[plan.name])
+        for plan in self.plans:
+            node = Node(plan, self.folder / plan.name, self._programs, self.authority, groups[plan.name])
             self.nodes[plan.name] = node
             self._stack.callback(node.power_off, self.switch)
             self.power_on(node)
@@ -125,7 +126,8 @@ class Cluster:
     def power_on(self, node: Node) -> None:
         """Its first process and its ways to the other nodes' pods."""
         node.power_on(self.switch)
-        self._route(node.netns, but=node.name)
+        if not node.plan.is_flannel:
+            self._route(node.netns, but=node.name)
 
     def _images(self) -> float:
         """Build the images that nodes import; when that was done."""
@@ -141,6 +143,8 @@ class Cluster:
         for node in self.nodes.values():
             node.start_containerd()
             node.start_proxy()
+            if node.plan.is_flannel:
+                node.start_flannel()
         for done in [workers.submit(node.import_images, archives) for node in self.nodes.values()]:
             done.result()
         for node in self.nodes.values():
@@ -158,7 +162,8 @@ class Cluster:
             for condition in each["status"].get("conditions", ())
             if condition["type"] == "Ready"
         ]
-        return ready == ["True"] * len(NODES) and dns.get("status", {}).get("readyReplicas") == len(NODES)
+        wanted = len(self.plans)
+        return ready == ["True"] * wanted and dns.get("status", {}).get("readyReplicas") == wanted
 
     # -- looking at a node
 

@@ -1,4 +1,4 @@
-"""One real cluster for the whole run, what is installed on it, and what every test of it needs."""
+"""A real cluster for the tests of its kind, what is installed on it, and what every test of it needs."""
 
 import os
 
@@ -6,6 +6,7 @@ import pytest
 
 from tests.apiserver.programs import Unavailable
 from tests.cluster import machine
+from tests.cluster.addresses import NODES
 from tests.cluster.apps import NAMESPACES, everything
 from tests.cluster.cluster import Cluster
 from tests.cluster.installation import Installation
@@ -13,19 +14,32 @@ from tests.cluster.matrix import Matrix
 from tests.cluster.policy import configuration, meaning
 from tests.cluster.programs import programs
 
-TIMINGS = pytest.StashKey[dict[str, float]]()
+TIMINGS = pytest.StashKey[dict[str, dict[str, float]]]()
+
+
+def nodes(*kinds):
+    """A mark: these tests on a cluster with such nodes, once for each kind; without it, on the usual one."""
+    marked = [pytest.param(plans, id=name) for name, plans in kinds]
+    return pytest.mark.parametrize("cluster", marked, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items):
+    """A cluster ends before the next begins: those on the usual one first."""
+    items.sort(key=lambda item: "cluster" in getattr(getattr(item, "callspec", None), "params", {}))
 
 
 @pytest.fixture(scope="session")
-def cluster(pytestconfig):
+def cluster(request, pytestconfig):
     """Two nodes, up and empty. A machine that can't have it is told so; in CI, parts that are missing are a failure."""
+    plans = getattr(request, "param", NODES)
     if reason := machine.unavailable():
         pytest.skip(f"no cluster on this machine: {reason}")
     found = programs()
     if isinstance(found, Unavailable):
         (pytest.fail if os.environ.get("CI") else pytest.skip)(found.reason)
-    with Cluster(found, configuration()) as made:
-        pytestconfig.stash[TIMINGS] = made.timings
+    with Cluster(found, configuration(), plans) as made:
+        kind = " ".join(f"{plan.plugin}/{plan.proxy}/{plan.scheme}" for plan in plans)
+        pytestconfig.stash.setdefault(TIMINGS, {})[kind] = made.timings
         yield made
 
 
@@ -78,6 +92,6 @@ def running(cluster):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    if timings := config.stash.get(TIMINGS, {}):
+    for kind, timings in config.stash.get(TIMINGS, {}).items():
         shown = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items())
-        terminalreporter.line(f"seconds after the cluster's start: {shown}")
+        terminalreporter.line(f"{kind}, seconds after the cluster's start: {shown}")

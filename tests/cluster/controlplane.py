@@ -20,7 +20,6 @@ from tests.cluster.addresses import (
     LAN_LENGTH,
     LAN_LENGTH6,
     OUTSIDE,
-    POD_CIDRS,
     SERVICE_CIDRS,
 )
 from tests.cluster.authority import ClusterAuthority
@@ -148,8 +147,7 @@ class ControlPlane:
             "--use-service-account-credentials",
             f"--service-account-private-key-file={self._authority.service_accounts}",
             f"--root-ca-file={self._authority.ca_file}",
-            "--controllers=*,-node-ipam-controller",  # each Node has its podCIDRs from the start
-            f"--cluster-cidr={','.join(POD_CIDRS)}",
+            "--allocate-node-cidrs=false",  # each Node has its podCIDRs from the start, or none ever
             f"--service-cluster-ip-range={','.join(SERVICE_CIDRS)}",
             "--leader-elect=false",
             "--node-monitor-grace-period=20s",

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.cluster.addresses import OUTSIDE
+from tests.cluster.addresses import OUTSIDE, POOL, Scheme
 from tests.cluster.cluster import Cluster
 from tests.cluster.outside import SIEM_PORT, TOKEN
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE, ENFORCER_NAMESPACE = "zonebridge-system", "zonebridge-enforcer"
 TIER = "panorama"
+NOWHERE = "zonebridge.io/nowhere"  # a label that no node has
 DEVICE_GROUP = "example"
 BRIDGE = {
     "panorama": {
@@ -56,7 +58,10 @@ class Installation:
         self.cluster = cluster
         self.folder = cluster.folder / "site"
         self.bridge: dict[str, Any] = dict(BRIDGE)
-        self.enforcer: dict[str, Any] = dict(ENFORCER)
+        # what docs/enforcer.md asks for where addresses are of a pool
+        pool = any(plan.scheme is Scheme.BLOCKS for plan in cluster.plans)
+        self._usual = ENFORCER | ({"podNetworks": list(POOL)} if pool else {})
+        self.enforcer: dict[str, Any] = dict(self._usual)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -74,7 +79,7 @@ class Installation:
 
     def install(self) -> None:
         """Everything, first observed and then enforced on every node. What is there already stays."""
-        self.bridge, self.enforcer = dict(BRIDGE), dict(ENFORCER)
+        self.bridge, self.enforcer = dict(BRIDGE), dict(self._usual)
         programs = self.cluster.control.try_kubectl("get", "-n", ENFORCER_NAMESPACE, "daemonset/zone-enforcer")
         if programs.returncode or not self.in_sync():
             self.apply_kinds()
@@ -141,6 +146,25 @@ class Installation:
         for node in self.cluster.nodes.values():
             node.run(["nft", "delete", "table", "inet", "zonebridge"])
             node.require(["rm", "-rf", "/var/lib/zonebridge"])
+
+    @contextmanager
+    def without_enforcers(self) -> Iterator[None]:
+        """No node has an enforcer for the block; what they left in the kernels stays."""
+        self._choose_nodes({NOWHERE: "true"})
+        pods = ("pods", ENFORCER_NAMESPACE, "app.kubernetes.io/name=zone-enforcer")
+        self.cluster.wait(lambda: not self.cluster.objects(*pods), "the enforcers have ended", 60)
+        try:
+            yield
+        finally:
+            self._choose_nodes({NOWHERE: None})
+            self.wait_rolled_out()
+            self.wait_in_sync()
+
+    def _choose_nodes(self, labels: dict[str, str | None]) -> None:
+        patch = {"spec": {"template": {"spec": {"nodeSelector": labels}}}}
+        self.cluster.kubectl(
+            "patch", "-n", ENFORCER_NAMESPACE, "daemonset/zone-enforcer", f"--patch={json.dumps(patch)}"
+        )
 
     # -- looking
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from mocks.lab import Netns, wiring
 from mocks.lab.netns import end
 from tests.cluster import node_files
-from tests.cluster.addresses import LAN_LENGTH, LAN_LENGTH6, OUTSIDE, NodePlan
+from tests.cluster.addresses import LAN_LENGTH, LAN_LENGTH6, OUTSIDE, SERVICE_CIDRS, NodePlan
 from tests.cluster.authority import ClusterAuthority
 from tests.cluster.cgroups import Cgroups
 from tests.cluster.programs import PLUGINS, Programs
+from tests.cluster.system import FLANNEL_USER
 from tests.realkube import dies_with_us
 
 INIT = Path(__file__).parent / "node_init.py"
@@ -58,16 +59,25 @@ class Node:
             f"kubelet-{self.name}-serving", f"system:node:{self.name}", "system:nodes", (self.name, self.plan.place.ip)
         )
         settings = node_files.kubelet(self.folder, self._authority.ca_file, certificate.file, certificate.key)
-        kubeconfig = self._authority.kubeconfig("proxy", "system:kube-proxy")
-        networks = self.folder / "cni"
-        (networks / "10-pods.conflist").write_text(node_files.network(self.plan))
+        if self.plan.is_flannel:
+            self._flannel_kubeconfig = self._authority.kubeconfig("flannel", FLANNEL_USER)
+            (self.folder / "net-conf.json").write_text(json.dumps(node_files.flannel(self.plan)))
+        else:
+            self._network.write_text(node_files.network(self.plan))
         (self.folder / "kubelet.yaml").write_text(json.dumps(settings))
-        (self.folder / "proxy.yaml").write_text(json.dumps(node_files.proxy(self.plan, kubeconfig)))
+        self._proxy_kubeconfig = self._authority.kubeconfig("proxy", "system:kube-proxy")
+        self.set_proxy_mode(self.plan.proxy)
         (self.folder / "resolv.conf").write_text(f"nameserver {OUTSIDE.ip}\n")
-        (self.folder / "containerd.toml").write_text(node_files.containerd(self._programs.runc, PLUGINS, networks))
+        (self.folder / "containerd.toml").write_text(
+            node_files.containerd(self._programs.runc, PLUGINS, self._network.parent)
+        )
         self._kubeconfig = self._authority.kubeconfig(
             f"kubelet-{self.name}", f"system:node:{self.name}", "system:nodes"
         )
+
+    @property
+    def _network(self) -> Path:
+        return self.folder / "cni" / "10-pods.conflist"
 
     # -- power
 
@@ -128,6 +138,33 @@ class Node:
 
     def start_proxy(self) -> None:
         self.spawn("kube-proxy", [str(self._programs.proxy), f"--config={self.folder / 'proxy.yaml'}"])
+
+    def set_proxy_mode(self, mode: str) -> None:
+        """How kube-proxy works from its next start."""
+        settings = node_files.proxy(self.plan, self._proxy_kubeconfig) | {"mode": mode}
+        (self.folder / "proxy.yaml").write_text(json.dumps(settings))
+
+    def start_flannel(self) -> None:
+        """flannel's own program; pods can be given a network when it has its subnet."""
+        subnet_file = self.folder / "subnet.env"
+        options = [
+            f"--kubeconfig-file={self._flannel_kubeconfig}",
+            f"--net-config-path={self.folder / 'net-conf.json'}",
+        ]
+        settings = ["--kube-subnet-mgr", "--ip-masq", "--iface=eth0", f"--subnet-file={subnet_file}"]
+        command = ["/usr/bin/env", f"NODE_NAME={self.name}", str(self._programs.flannel), *options, *settings]
+        self.spawn("flannel", command)
+        self._await(subnet_file.exists, "flannel")
+        self._network.write_text(node_files.flannel_network(subnet_file.read_text()))
+
+    def start_kube_router(self, kubeconfig: Path) -> None:
+        """kube-router as nothing but an engine of NetworkPolicies."""
+        parts = ["--run-firewall=true", "--run-router=false", "--run-service-proxy=false", "--run-loadbalancer=false"]
+        options = [f"--kubeconfig={kubeconfig}", f"--hostname-override={self.name}", "--enable-ipv6=true"]
+        services = [f"--service-cluster-ip-range={cidr}" for cidr in SERVICE_CIDRS]
+        path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+        command = ["/usr/bin/env", path, str(self._programs.kube_router), *parts, *options, *services]
+        self.spawn("kube-router", [*command, "--health-port=0", "--metrics-port=0"])
 
     def restore(self, image: str) -> None:
         """What the unit zone-enforcer-restore does before the kubelet, from the enforcers' own image."""

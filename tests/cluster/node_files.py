@@ -1,13 +1,16 @@
-"""What stands in a node's files: containerd's, the kubelet's, kube-proxy's and the CNI plug-ins' settings. Pure."""
+"""What stands in a node's files: containerd's, the kubelet's, kube-proxy's, flannel's and the CNI plug-ins' settings. Pure."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
 from tests.cluster.addresses import DNS_SERVICE, DOMAIN, POD_CIDRS, NodePlan
 
+BRIDGE = {"bridge": "cni0", "isGateway": True, "hairpinMode": True}
 PAUSE = "registry.k8s.io/pause:3.10"
 SOCKET = "/run/containerd/containerd.sock"
 CONTAINERD = """\
@@ -75,7 +78,7 @@ def proxy(plan: NodePlan, kubeconfig: Path) -> dict[str, Any]:
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": str(kubeconfig)},
         "mode": plan.proxy,
-        "clusterCIDR": ",".join(POD_CIDRS),
+        "clusterCIDR": ",".join(plan.cluster_cidrs),
         "hostnameOverride": plan.name,
         # the machine's, which a network namespace may not set
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpCloseWaitTimeout": "0s", "tcpEstablishedTimeout": "0s"},
@@ -86,11 +89,34 @@ def proxy(plan: NodePlan, kubeconfig: Path) -> dict[str, Any]:
 
 
 def network(plan: NodePlan) -> str:
-    """The CNI configuration: addresses by host-local of the node's own podCIDRs, and hostPorts."""
-    ranges = [[{"subnet": cidr}] for cidr in plan.pod_cidrs]
+    """The CNI configuration: addresses by host-local of the node's own networks, and hostPorts."""
+    plugin = {"type": plan.plugin} | (BRIDGE if plan.plugin == "bridge" else {})
+    return _conflist(plugin, plan.pod_networks)
+
+
+def flannel(plan: NodePlan) -> dict[str, Any]:
+    """flannel's net-conf.json; its rules are of the kind that the node's kube-proxy has."""
+    network, network6 = POD_CIDRS
+    return {
+        "Network": network,
+        "EnableIPv6": True,
+        "IPv6Network": network6,
+        "EnableNFTables": plan.proxy == "nftables",
+        "Backend": {"Type": "vxlan"},
+    }
+
+
+def flannel_network(subnet_file: str) -> str:
+    """The CNI configuration that flannel's plug-in hands on to `bridge`, by what flannel's program wrote."""
+    known = dict(line.split("=", 1) for line in subnet_file.split())
+    plugin = BRIDGE | {"type": "bridge", "isDefaultGateway": True, "mtu": int(known["FLANNEL_MTU"])}
+    subnets = [known["FLANNEL_SUBNET"], known["FLANNEL_IPV6_SUBNET"]]
+    return _conflist(plugin, [str(ip_interface(subnet).network) for subnet in subnets])
+
+
+def _conflist(plugin: dict[str, Any], subnets: Iterable[str]) -> str:
+    ranges = [[{"subnet": subnet}] for subnet in subnets]
     ipam = {"type": "host-local", "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}], "ranges": ranges}
-    plugin: dict[str, Any] = {"type": plan.plugin, "ipMasq": False, "ipam": ipam}
-    if plan.plugin == "bridge":
-        plugin |= {"bridge": "cni0", "isGateway": True, "hairpinMode": True}
+    plugin = plugin | {"ipMasq": False, "ipam": ipam}
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
     return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [plugin, portmap]}, indent=1)

@@ -61,6 +61,8 @@ PARTS = (
         ),
     ),
     Part("coredns", GoBuild(GO / "coredns", ("zonebridge.io/tests/cluster/coredns",))),
+    Part("flannel", GoBuild(GO / "flannel", ("github.com/flannel-io/flannel",), cgo=True)),
+    Part("kube-router", GoBuild(GO / "kuberouter", ("github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",))),
 )
 
 
@@ -79,6 +81,8 @@ class Programs:
     ctr: Path
     pause: Path
     coredns: Path
+    flannel: Path
+    kube_router: Path
     runc: Path
 
     @property
@@ -96,7 +100,7 @@ def programs() -> Programs | Unavailable:
         return Unavailable(f"packages are missing: install {', '.join(missing)}")
     if unbuilt := [part.name for part in PARTS if not part.build.complete(part.folder)]:
         return Unavailable(f"{', '.join(unbuilt)} not built yet: run python -m tests.cluster build")
-    kube, containerd, coredns = (part.folder for part in PARTS)
+    kube, containerd, coredns, flannel, kube_router = (part.folder for part in PARTS)
     return Programs(
         etcd=server.etcd,
         apiserver=server.apiserver,
@@ -109,6 +113,8 @@ def programs() -> Programs | Unavailable:
         ctr=containerd / "ctr",
         pause=containerd / "pause",
         coredns=coredns / "coredns",
+        flannel=flannel / "flannel",
+        kube_router=kube_router / "kube-router",
         runc=Path(str(shutil.which("runc", path=_path()))),
     )
 

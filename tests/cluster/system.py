@@ -6,6 +6,8 @@ from typing import Any
 
 from tests.cluster.addresses import DNS_SERVICE, DOMAIN, NodePlan
 
+FLANNEL_USER = "flannel"
+KUBE_ROUTER_USER = "kube-router"
 COREDNS_IMAGE = "registry.k8s.io/coredns/coredns:v1.15.0"
 COREFILE = f""".:53 {{
     errors
@@ -24,13 +26,50 @@ COREFILE = f""".:53 {{
 
 
 def node(plan: NodePlan) -> dict[str, Any]:
-    """The Node as a cloud's controllers make it: the podCIDRs are there before the kubelet."""
+    """The Node as a cloud's controllers make it: podCIDRs, where it has any, are there before the kubelet."""
+    cidrs = list(plan.pod_cidrs)
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": plan.name, "labels": {"kubernetes.io/hostname": plan.name}},
-        "spec": {"podCIDR": plan.pod_cidrs[0], "podCIDRs": list(plan.pod_cidrs)},
+        "spec": {"podCIDR": cidrs[0], "podCIDRs": cidrs} if cidrs else {},
     }
+
+
+def flannel() -> list[dict[str, Any]]:
+    """What flannel's program may do, as its manifests say."""
+    rules = [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
+    ]
+    return _may(FLANNEL_USER, rules, _user(FLANNEL_USER))
+
+
+def kube_router() -> list[dict[str, Any]]:
+    """What kube-router may do, as its manifests say."""
+    core = ["namespaces", "pods", "services", "nodes", "endpoints"]
+    rules = [
+        {"apiGroups": [""], "resources": core, "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"]},
+    ]
+    return _may(KUBE_ROUTER_USER, rules, _user(KUBE_ROUTER_USER))
+
+
+def _user(name: str) -> dict[str, str]:
+    return {"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
+
+
+def _may(name: str, rules: list[dict[str, Any]], who: dict[str, str]) -> list[dict[str, Any]]:
+    """A role of the whole cluster, and who has it."""
+    group = "rbac.authorization.k8s.io"
+    kind = {"apiVersion": f"{group}/v1", "metadata": {"name": name}}
+    role = {"apiGroup": group, "kind": "ClusterRole", "name": name}
+    return [
+        kind | {"kind": "ClusterRole", "rules": rules},
+        kind | {"kind": "ClusterRoleBinding", "roleRef": role, "subjects": [who]},
+    ]
 
 
 def coredns() -> list[dict[str, Any]]:
@@ -42,19 +81,7 @@ def coredns() -> list[dict[str, Any]]:
     ]
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": "system:coredns"},
-            "rules": rules,
-        },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "system:coredns"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"},
-            "subjects": [{"kind": "ServiceAccount", "name": "coredns", "namespace": "kube-system"}],
-        },
+        *_may("system:coredns", rules, {"kind": "ServiceAccount", "name": "coredns", "namespace": "kube-system"}),
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"Corefile": COREFILE}},
         {
             "apiVersion": "apps/v1",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -29,7 +29,7 @@ class Traffic:
 
     def __init__(
         self,
-        allowed: Sequence[Connection] = (),
+        allowed: Iterable[Connection] = (),
         denied: Sequence[Connection] = (),
         conversations: Sequence[Connection] = (),
     ) -> None:
