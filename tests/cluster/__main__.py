@@ -1,7 +1,14 @@
-"""`python -m tests.cluster build`: the programs and images of the cluster that the tests run, and what each took."""
+"""`python -m tests.cluster build`: the programs and images of the cluster that the tests run, and what each took.
 
+`python -m tests.cluster test`: the tests on the usual cluster, and beside them those on clusters with other nodes. A cluster
+mostly waits (for probes, roll-outs, time-outs), so that two take little longer than one.
+"""
+
+import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 from tests.apiserver.gobuild import GoBuildError
 from tests.apiserver.programs import RealKubeError, Unavailable, binaries
@@ -9,11 +16,31 @@ from tests.chart.programs import program
 from tests.cluster import image, machine
 from tests.cluster.programs import build
 
+FOLDER = Path(__file__).parent
+OTHER_NODES = FOLDER / "test_networks.py"
+
 
 def main(arguments):
-    if arguments != ["build"]:
-        print("usage: python -m tests.cluster build", file=sys.stderr)
+    work = {("build",): build_all, ("test",): test_all}.get(tuple(arguments))
+    if work is None:
+        print("usage: python -m tests.cluster build | test", file=sys.stderr)
         return 2
+    return work()
+
+
+def test_all():
+    """The output of both, one after the other; the worse of their exit codes."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "cluster", "--durations=10"]
+    with tempfile.TemporaryFile("w+") as output:
+        beside = subprocess.Popen([*command, OTHER_NODES], stdout=output, stderr=output)
+        usual = subprocess.run([*command, FOLDER, f"--ignore={OTHER_NODES}"], check=False)
+        beside.wait()
+        output.seek(0)
+        print(output.read(), flush=True)
+    return max(usual.returncode, beside.returncode)
+
+
+def build_all():
     if reason := machine.unavailable():
         print(f"no cluster on this machine, so that nothing is built: {reason}")
         return 0

@@ -109,7 +109,7 @@ def flannel(plan: NodePlan) -> dict[str, Any]:
 def flannel_network(subnet_file: str) -> str:
     """The CNI configuration that flannel's plug-in hands on to `bridge`, by what flannel's program wrote."""
     known = dict(line.split("=", 1) for line in subnet_file.split())
-    plugin = BRIDGE | {"type": "bridge", "isDefaultGateway": True, "mtu": int(known["FLANNEL_MTU"])}
+    plugin = BRIDGE | {"type": "bridge", "mtu": int(known["FLANNEL_MTU"])}
     subnets = [known["FLANNEL_SUBNET"], known["FLANNEL_IPV6_SUBNET"]]
     return _conflist(plugin, [str(ip_interface(subnet).network) for subnet in subnets])
 

@@ -1,23 +1,25 @@
 """A run that is killed leaves no process, and nothing else that the next run doesn't remove."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.cgroups import hierarchies
-from tests.cluster.cluster import purge
+from tests.cluster import cluster as clusters
+from tests.cluster.cluster import OWNER, purge
 
 pytestmark = [pytest.mark.cluster, pytest.mark.registry]
 # Two nodes without anything of Kubernetes, and a process that is not the node's first.
 KILLED = """
 import os, sys
-from tests.cluster.addresses import NODES
-from tests.cluster.cluster import Cluster
+from pathlib import Path
+from tests.cluster import cluster
 from tests.cluster.programs import programs
 from tests.cluster.policy import configuration
-made = Cluster(programs(), configuration())
+cluster.FOLDERS = Path(sys.argv[1])
+made = cluster.Cluster(programs(), configuration())
 made.prepare()
 made.nodes["n1"].spawn("sleep", ["sleep", "1000"])
 print(made.folder, flush=True)
@@ -25,20 +27,19 @@ os.kill(os.getpid(), 9)
 """
 
 
-def test_a_killed_run_is_cleaned_up_after(until, cluster):
-    before = everything()
-    ended = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False)
+def test_a_killed_run_is_cleaned_up_after(until, cluster, tmp_path, monkeypatch):
+    """In a folder of its own: other clusters may come and go meanwhile, and clean up as well."""
+    monkeypatch.setattr(clusters, "FOLDERS", tmp_path)
+    ended = subprocess.run([sys.executable, "-c", KILLED, tmp_path], capture_output=True, text=True, check=False)
     folder = Path(ended.stdout.strip())
     assert folder.is_dir(), ended.stderr
-    assert everything() - before
+    groups = [Path(path) for path in json.loads((folder / OWNER).read_text())["cgroups"]]
+    assert groups
+    assert all(group.exists() for group in groups)
     until(lambda: not processes_of(folder))
     purge()
     assert not folder.exists()
-    assert everything() == before
-
-
-def everything():
-    return {path for top in hierarchies().values() for path in top.iterdir() if "zonebridge-cluster" in path.name}
+    assert not any(group.exists() for group in groups)
 
 
 def processes_of(folder):
