@@ -6,6 +6,7 @@ only files can be left of a run that was killed is removed by the next one. It k
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ from tests.cluster.programs import Programs
 FOLDERS = Path("/var/tmp")
 PREFIX = "zonebridge-cluster-"
 OWNER = "owner.json"
+LOCK = ".zonebridge-cluster.lock"
 PRODUCT_IMAGE = "docker.io/library/zonebridge:0.1.0"
 READY_SECONDS = 90.0
 
@@ -240,11 +242,13 @@ class Cluster:
 
 def purge() -> None:
     """Remove what runs that are dead have left: cgroups and folders. Their processes died with them."""
-    for folder in FOLDERS.glob(f"{PREFIX}*"):
-        try:
-            mark = json.loads((folder / OWNER).read_text())
-        except (OSError, ValueError):
-            continue  # not yet marked: somebody begins
-        if started(mark["pid"]) != mark["started"]:
-            cgroups.remove([Path(path) for path in mark["cgroups"]])
-            shutil.rmtree(folder)
+    with (FOLDERS / LOCK).open("w") as lock:  # runs begin side by side
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for folder in FOLDERS.glob(f"{PREFIX}*"):
+            try:
+                mark = json.loads((folder / OWNER).read_text())
+            except (OSError, ValueError):
+                continue  # not yet marked: somebody begins
+            if started(mark["pid"]) != mark["started"]:
+                cgroups.remove([Path(path) for path in mark["cgroups"]])
+                shutil.rmtree(folder)

@@ -22,6 +22,7 @@ def test_every_connection_is_as_the_policy_says(cluster, installed, matrix):
     now = matrix()
     assert len(now.pods) >= 10
     assert_addresses(cluster, now.pods)
+    assert_tunnels(cluster, now.pods)
     assert disagreements(now.connections()) == []
 
 
@@ -50,3 +51,12 @@ def assert_addresses(cluster, pods):
         said = cluster.object("nodes", pod.node)["spec"].get("podCIDRs", [])
         inside = [address for address in pod.addresses if any(ip_address(address) in ip_network(each) for each in said)]
         assert inside == (list(pod.addresses) if plan.scheme is Scheme.POD_CIDRS else [])
+
+
+def assert_tunnels(cluster, pods):
+    """That a node with flannel speaks to another's pods from its tunnel's address, which no Node has."""
+    for node in cluster.nodes.values():
+        other = next(pod for pod in pods if pod.node != node.name)
+        ways = [node.require(["ip", "-oneline", "route", "get", address]) for address in other.addresses]
+        ends = [f"src {ip_network(network).network_address} " for network in node.plan.pod_networks]
+        assert [end in way for end, way in zip(ends, ways, strict=True)] == [node.plan.is_flannel] * len(ends)
