@@ -158,10 +158,13 @@ class Node:
         self._network.write_text(node_files.flannel_network(subnet_file.read_text()))
 
     def start_kube_router(self, kubeconfig: Path) -> None:
-        """kube-router as nothing but an engine of NetworkPolicies."""
+        """kube-router as nothing but an engine of NetworkPolicies.
+
+        For IPv4: version 2.1.0 names its IPv6 sets otherwise than its rules do, and then enforces nothing at all.
+        """
         parts = ["--run-firewall=true", "--run-router=false", "--run-service-proxy=false", "--run-loadbalancer=false"]
-        options = [f"--kubeconfig={kubeconfig}", f"--hostname-override={self.name}", "--enable-ipv6=true"]
-        services = [f"--service-cluster-ip-range={cidr}" for cidr in SERVICE_CIDRS]
+        options = [f"--kubeconfig={kubeconfig}", f"--hostname-override={self.name}", "--enable-ipv6=false"]
+        services = [f"--service-cluster-ip-range={SERVICE_CIDRS[0]}"]
         path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
         command = ["/usr/bin/env", path, str(self._programs.kube_router), *parts, *options, *services]
         self.spawn("kube-router", [*command, "--health-port=0", "--metrics-port=0"])

@@ -10,6 +10,7 @@ from mocks.lab import Outcome, Transport
 from tests.cluster.apps import PORT, ZONE
 from tests.cluster.matrix import Connection, End, Matrix
 
+IPV6 = 6
 # How an engine refuses is its own affair, and which of the two judges first.
 NOT_ALLOWED = frozenset(Outcome) - {Outcome.ALLOWED}
 
@@ -48,7 +49,7 @@ POLICIES = (
 
 @dataclass(slots=True)
 class NarrowedMatrix(Matrix):
-    """The connections of a matrix where an engine enforces NetworkPolicies beside the tier."""
+    """The connections of a matrix where an engine enforces NetworkPolicies beside the tier: those over IPv4."""
 
     policies: Sequence[dict[str, Any]] = field(default=POLICIES)
 
@@ -64,9 +65,8 @@ class NarrowedMatrix(Matrix):
 
     def _judge_each(self, hops: Sequence[tuple[tuple[End, End], int]], protocol: Transport, family: int) -> Outcome:
         outcome = Matrix._judge_each(self, hops, protocol, family)
-        if outcome is Outcome.ALLOWED and not all(self._permit(*pair, protocol, port) for pair, port in hops):
-            return Outcome.REFUSED
-        return outcome
+        permitted = family == IPV6 or all(self._permit(*pair, protocol, port) for pair, port in hops)
+        return outcome if permitted or outcome is not Outcome.ALLOWED else Outcome.REFUSED
 
     def _permit(self, source: End, target: End, protocol: Transport, port: int) -> bool:
         """A node reaches its own pods whatever their policies say."""

@@ -13,7 +13,7 @@ from tests.cluster.matrix import disagreements
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.registry,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
     nodes(("flannel", FLANNEL_NODES), ("vpc", VPC_NODES), ("blocks", BLOCK_NODES)),
 ]
 

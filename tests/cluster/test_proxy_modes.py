@@ -6,7 +6,7 @@ from mocks.lab import Outcome
 from tests.cluster.matrix import disagreements
 from tests.cluster.traffic import Traffic, some
 
-pytestmark = [pytest.mark.cluster, pytest.mark.registry, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.registry, pytest.mark.timeout(600)]
 OTHER = {"iptables": "nftables", "nftables": "iptables"}
 ROUNDS = 10
 
