@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.addresses import OUTSIDE, POOL, Scheme
+from tests.cluster.addresses import NODES, OUTSIDE, POOL, Scheme
 from tests.cluster.cluster import Cluster
 from tests.cluster.outside import SIEM_PORT, TOKEN
 
@@ -78,12 +78,13 @@ class Installation:
     # -- the steps of an installation
 
     def install(self) -> None:
-        """Everything, first observed and then enforced on every node. What is there already stays."""
+        """Everything, in force on every node; on the usual cluster observed first. What is there already stays."""
         self.bridge, self.enforcer = dict(BRIDGE), dict(self._usual)
         programs = self.cluster.control.try_kubectl("get", "-n", ENFORCER_NAMESPACE, "daemonset/zone-enforcer")
         if programs.returncode or not self.in_sync():
             self.apply_kinds()
-            self.set_mode("observe")
+            if self.cluster.plans == NODES:
+                self.set_mode("observe")
         self.set_mode("enforce")
 
     def set_mode(self, mode: str) -> None:
