@@ -1,13 +1,14 @@
 """`python -m tests.cluster build`: the programs and images of the cluster that the tests run, and what each took.
 
-`python -m tests.cluster test`: the tests on the usual cluster, and beside them those on clusters with other nodes. A cluster
-mostly waits (for probes, roll-outs, time-outs), so that two take little longer than one.
+`python -m tests.cluster test`: the tests, on three clusters side by side. A cluster mostly waits (for probes, roll-outs,
+time-outs), so that three take little longer than one.
 """
 
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.apiserver.gobuild import GoBuildError
@@ -17,7 +18,9 @@ from tests.cluster import image, machine
 from tests.cluster.programs import build
 
 FOLDER = Path(__file__).parent
-OTHER_NODES = FOLDER / "test_networks.py"
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-m", "cluster", "--durations=10")
+# What has a cluster of its own, beside the one that has all the others.
+BESIDE = (("test_networks.py",), ("test_bad_settings.py", "test_chart.py", "test_first_hour.py"))
 
 
 def main(arguments):
@@ -29,15 +32,21 @@ def main(arguments):
 
 
 def test_all():
-    """The output of both, one after the other; the worse of their exit codes."""
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "cluster", "--durations=10"]
-    with tempfile.TemporaryFile("w+") as output:
-        beside = subprocess.Popen([*command, OTHER_NODES], stdout=output, stderr=output)
-        usual = subprocess.run([*command, FOLDER, f"--ignore={OTHER_NODES}"], check=False)
-        beside.wait()
-        output.seek(0)
-        print(output.read(), flush=True)
-    return max(usual.returncode, beside.returncode)
+    """The output of each, one after the other; 0 where all passed."""
+    groups = [[FOLDER / name for name in names] for names in BESIDE]
+    others = [FOLDER, *(f"--ignore={file}" for files in groups for file in files)]
+    with ExitStack() as stack:
+        running = [begin(files, stack.enter_context(tempfile.TemporaryFile("w+"))) for files in groups]
+        codes = [subprocess.run([*PYTEST, *others], check=False).returncode]
+        for process, output in running:
+            codes.append(process.wait())
+            output.seek(0)
+            print(output.read(), flush=True)
+    return int(any(codes))
+
+
+def begin(files, output):
+    return subprocess.Popen([*PYTEST, *files], stdout=output, stderr=output), output
 
 
 def build_all():
