@@ -21,10 +21,14 @@ T = TypeVar("T")
 
 
 class FormatName(StrEnum):
-    """`json` is the record as it is, which `docs/records.md` describes."""
+    """`json` is the record as it is, which `docs/records.md` describes; `ocsf` is its newest version."""
 
     JSON = "json"
     OCSF = "ocsf"
+    OCSF_1_7 = "ocsf-1.7"
+    OCSF_1_5 = "ocsf-1.5"
+    OCSF_1_3 = "ocsf-1.3"
+    OCSF_1_1 = "ocsf-1.1"
     ECS = "ecs"
     CEF = "cef"
     LEEF = "leef"
@@ -78,9 +82,12 @@ def _named(name: str) -> Callable[[Json], str]:
     return lambda record: f"zonebridge:{name}:{record['kind']}"
 
 
+_OLDER = (FormatName.OCSF_1_7, FormatName.OCSF_1_5, FormatName.OCSF_1_3, FormatName.OCSF_1_1)
+
 FORMATS: Mapping[FormatName, Format] = {
     FormatName.JSON: Format(_as_it_is, lambda record: f"zonebridge:{record['kind']}"),
     FormatName.OCSF: Format(ocsf.render, _named("ocsf")),
+    **{name: Format(ocsf.render_as(name.removeprefix("ocsf-")), _named("ocsf")) for name in _OLDER},
     FormatName.ECS: Format(ecs.render, _named("ecs")),
     FormatName.CEF: Format(cef.render, lambda _: "cef"),
     FormatName.LEEF: Format(leef.render, _named("leef")),

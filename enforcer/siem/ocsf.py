@@ -1,11 +1,11 @@
-"""OCSF 1.8: a flow is a Network Activity (4001), an alert a Detection Finding (2004). Pure.
+"""OCSF 1.8, and older versions: a flow is a Network Activity (4001), an alert a Detection Finding (2004). Pure.
 
 `docs/siem.md` has the mapping; what the schema has no place for is under `unmapped`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from enforcer.siem.values import (
@@ -26,11 +26,13 @@ from enforcer.siem.values import (
 
 Json = Mapping[str, Any]
 SCHEMA = "1.8.0"
+# Where things came to be in the schema, as its minor versions.
+_ALERTS_POLICIES_AND_OBSERVING, _TOTALS = 4, 7
 _FINDINGS, _NETWORK = 2, 4
 _DETECTION_FINDING, _NETWORK_ACTIVITY = 2004, 4001
 _SEVERITIES = {"informational": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
 _OPEN, _CLOSE, _RESET, _REFUSE = 1, 2, 3, 5
-_ALLOWED, _DENIED, _OBSERVED = 1, 2, 3
+_ALLOWED, _DENIED, _OBSERVED, _OTHER, _NONE = 1, 2, 3, 99, 0
 _DISPOSITIONS = {"allow": 1, "deny": 6, "reset": 25}
 _LOGGED = 17
 _STATES = {"raised": (1, 1), "counted": (2, 2), "resolved": (3, 4)}  # activity: create, update, close; status
@@ -47,6 +49,25 @@ _HOME = frozenset(
 def render(record: Json) -> dict[str, Any]:
     event = _finding(record) if record["kind"] == "alert" else _activity(record)
     return nested(_common(record) | event | {"unmapped": _unmapped(record)})
+
+
+def render_as(version: str) -> Callable[[Json], dict[str, Any]]:
+    """For consumers of an older schema, such as `1.1`: what it has no place for is under `unmapped`."""
+    minor = int(version.removeprefix("1."))
+    return lambda record: _as_of(minor, render(record))
+
+
+def _as_of(minor: int, event: dict[str, Any]) -> dict[str, Any]:
+    event["metadata"]["version"] = f"1.{minor}.0"
+    if minor < _TOTALS and "cumulative_traffic" in event:
+        event["traffic"] = event.pop("cumulative_traffic")
+    if minor < _ALERTS_POLICIES_AND_OBSERVING:
+        event.pop("is_alert", None)
+        if "policy" in event:
+            event["unmapped"] = event.get("unmapped", {}) | {"policy": event.pop("policy")}
+        if event.setdefault("action_id", _NONE) == _OBSERVED:
+            event |= {"action_id": _OTHER, "action": "Observed"}
+    return event
 
 
 def _common(record: Json) -> dict[str, Any]:

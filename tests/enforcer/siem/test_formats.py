@@ -49,7 +49,7 @@ def test_there_is_no_golden_file_of_nothing():
     assert there == {golden(name, case) for name, case in PAIRS}
 
 
-@pytest.mark.parametrize("name", FormatName)
+@pytest.mark.parametrize("name", [name for name in FormatName if not name.startswith("ocsf-")])
 def test_the_documents_example_is_what_comes_out(name):
     document = (DOCS / ("records.md" if name is FormatName.JSON else "siem.md")).read_text(encoding="utf-8")
     blocks = re.findall(r"```(?:json|text)\n(.*?)```", document, re.DOTALL)
