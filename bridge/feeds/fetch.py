@@ -141,6 +141,12 @@ class Fetcher:
             plainly, seen = {"Accept-Encoding": "gzip"}, {"trace": watched}
             asked = self._client.stream("GET", url, headers=plainly, extensions=seen)
             async with asyncio.timeout(self._limits.timeout * 6), asked as answer:
+                way = [each.url for each in (*answer.history, answer)]
+                if way[0].scheme == "https" and (plain := [str(each) for each in way if each.scheme != "https"]):
+                    raise FeedError(
+                        f"{doing}: the server sends on to {plain[0][:200]}, where anybody may change what it says; "
+                        "have it answer by https, or say http:// in Panorama"
+                    )
                 if answer.status_code >= 500 or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:  # noqa: PLR2004
                     raise FeedUnreachableError(f"{doing}: the server answers {answer.status_code}; it is tried again")
                 if answer.status_code != httpx.codes.OK:

@@ -226,6 +226,28 @@ def test_no_list_server_can_raise_anything_else(url, handler):
         asyncio.run(Fetcher(client, Resolver({})).fetch(Feed("edl", FeedKind.IP_LIST, url)))
 
 
+@pytest.mark.parametrize("way", [["http"], ["http", "https"], ["https", "http"]])
+def test_a_list_that_is_to_be_had_safely_is_not_had_otherwise(way):
+    """Wherever the server sends on to, at whichever step."""
+    schemes = ["https", *way]
+
+    def sends_on(request):
+        at = int(request.url.path[1:] or 0)
+        if at + 1 < len(schemes):
+            return httpx.Response(302, headers={"Location": f"{schemes[at + 1]}://lists.example.com/{at + 1}"})
+        return httpx.Response(200, stream=httpx.ByteStream(b"192.0.2.1\n"))
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(sends_on), follow_redirects=True)
+    fetcher = Fetcher(client, Resolver({}))
+    with pytest.raises(FeedError, match=r"sends on to http://lists\.example\.com/"):
+        asyncio.run(fetcher.fetch(Feed("edl", FeedKind.IP_LIST, "https://lists.example.com/")))
+    schemes[:] = ["https", "https"]
+    assert (
+        "192.0.2.1/32"
+        in asyncio.run(fetcher.fetch(Feed("edl", FeedKind.IP_LIST, "https://lists.example.com/"))).space.prefixes
+    )
+
+
 def test_a_bug_in_one_feed_ends_neither_the_others_nor_the_service():
     async def scenario():
         feeds = Feeds(Source(edl=ZeroDivisionError(), host=content("192.0.2.1")), lambda: None)
