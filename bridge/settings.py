@@ -186,9 +186,13 @@ class AppIdSettings(_Section):
 
 
 class ObjectSettings(_Section):
-    """`ancestors_win`: Panorama's setting that an ancestor's object takes precedence."""
+    """`ancestors_win`: Panorama's setting that an ancestor's object takes precedence.
+
+    `wildcard_top_down`: the firewalls' Wildcard Top Down Match Mode.
+    """
 
     ancestors_win: bool = False
+    wildcard_top_down: bool = False
 
 
 class FeedSettings(_Section):

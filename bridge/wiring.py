@@ -202,6 +202,7 @@ def read_options(settings: Settings) -> ReadOptions:
     given = settings.feeds.provided
     return ReadOptions(
         ancestors_win=settings.objects.ancestors_win,
+        wildcard_top_down=settings.objects.wildcard_top_down,
         time_zone=settings.time_zone,
         provided={name: f"{FILE}{where}" if where.startswith("/") else where for name, where in given.items()},
     )

@@ -117,7 +117,7 @@ def test_settings_change_what_is_compiled(run, config, tmp_path):
     [
         (None, "No such file"),
         ("", "empty"),
-        ("<config><devices>", "not well-formed"),
+        ("<config><devices>", "ends in the middle"),
         ("<html><body>Sign in</body></html>", "web page"),
         ("\x00\x01binary", "not well-formed"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><config/>', "DTD"),

@@ -37,7 +37,10 @@ def compiled(config, some, fault):
     registered = {address: frozenset(tags) for address, tags in site.registered.items()}
     ancestry = Ancestry(site.parents, flat=site.flat)
     scope = scope_of(fault.config(config), some.group, ancestors_win=site.ancestors_win, ancestry=ancestry)
-    rulebase = read_scope(scope, ReadOptions(site.ancestors_win, site.time_zone, registered))
+    reading = ReadOptions(
+        site.ancestors_win, site.time_zone, wildcard_top_down=site.wildcard_top_down, registered=registered
+    )
+    rulebase = read_scope(scope, reading)
     options = Options(
         serial=site.serial,
         cluster_zones=None if site.cluster_zones is None else frozenset(site.cluster_zones),

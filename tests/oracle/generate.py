@@ -486,6 +486,7 @@ class Writer:
             deny_by_ports=self.pick("apply", "apply", "apply", "refuse"),
             ancestors_win=self.maybe(0.3),
             time_zone=self.pick(*TIME_ZONES),
+            wildcard_top_down=self.maybe(0.3),
             parents={} if self.parents and set(self.parents.values()) == {"Shared"} else self.parents,
             flat=bool(self.parents) and set(self.parents.values()) == {"Shared"},
             registered=dict(zip(("10.1.2.99", "fd00:1::99", "192.0.2.7"), tags, strict=True))

@@ -49,6 +49,7 @@ class Site:
     ancestors_win: bool = False
     time_zone: str = "UTC"
     parents: dict = field(default_factory=dict)
+    wildcard_top_down: bool = False
     flat: bool = False
     registered: dict = field(default_factory=dict)
     feeds: dict = field(default_factory=dict)
@@ -247,7 +248,25 @@ class Naive:
 
     def lost_addresses(self, rule, tag):
         names = members(rule, tag)
-        return "any" not in names and any(self.names.unresolved_address(name) for name in names)
+        return "any" not in names and any(UNRESOLVED in self.leaves(rule, tag, name) for name in names)
+
+    def leaves(self, rule, tag, name):
+        """What a member of an allow holds; a wildcard that another rule may take from it is unresolved."""
+        leaves = list(self.names.address_leaves(name))
+        if text(rule, "action") != "allow" or negated(rule, tag) or self.site.wildcard_top_down:
+            return leaves
+        return [UNRESOLVED if leaf[0] == "wildcard" and self.taken(rule, tag, leaf) else leaf for leaf in leaves]
+
+    def taken(self, rule, tag, leaf):
+        """Whether a rule that meets this one has an overlapping mask with a bit that counts and doesn't in this one."""
+        others = [each for each in self.rules() if each is not rule and text(each, "disabled") != "yes"]
+        return text(rule, "disabled") != "yes" and any(
+            overlapping(leaf, mask) and int(leaf[2]) & ~int(mask[2])
+            for other in others
+            if zones_meet(rule, other)
+            for name in members(other, tag)
+            for mask in self.names.masks(name)
+        )
 
     def service_leaves(self, rule):
         names = [name for name in services(rule) if name not in {"any", "application-default"}]
@@ -275,7 +294,7 @@ class Naive:
         names = members(rule, tag)
         if "any" in names:
             return negated(rule, tag)
-        leaves = [leaf for name in names for leaf in self.names.address_leaves(name) if leaf != UNRESOLVED]
+        leaves = [leaf for name in names for leaf in self.leaves(rule, tag, name) if leaf != UNRESOLVED]
         return self.everything(leaves) if negated(rule, tag) else not leaves
 
     def everything(self, leaves):
@@ -325,7 +344,9 @@ class Naive:
         if widened and (self.lost_addresses(rule, tag) or self.negate_trouble(rule, tag)):
             return True
         names = members(rule, tag)
-        covered = "any" in names or any(self.names.covers(name, address) for name in names)
+        covered = "any" in names or any(
+            within(leaf, ip_address(address)) for name in names for leaf in self.leaves(rule, tag, name)
+        )
         return covered != negated(rule, tag)
 
     def time_matches(self, rule, flow, widened):
@@ -389,6 +410,18 @@ def strange_element(element, known):
     """Whether nobody knows what it narrows. A list of nothing but `any` narrows nothing, whatever it is."""
     only_any = len(element) > 0 and all(child.tag == "member" and child.text == "any" for child in element)
     return element.tag not in known and not only_any
+
+
+def overlapping(one, other):
+    """Whether some address is in both masks: they agree in the bits that count in both."""
+    return (int(one[1]) ^ int(other[1])) & ~int(one[2]) & ~int(other[2]) == 0
+
+
+def zones_meet(one, other):
+    return all(
+        not (names := members(one, tag)) or any(listed(other, tag, zone) for zone in names) or "any" in names
+        for tag in ("from", "to")
+    )
 
 
 def listed(rule, tag, zone):

@@ -17,7 +17,6 @@ from tests.oracle.literals import (
     numbers,
     tag_filter,
     wildcard,
-    within,
 )
 
 ADDRESS_KINDS = ("address", "address-group", "external-list", "region")
@@ -184,8 +183,12 @@ class Names:
         except ValueError:
             return []
 
-    def covers(self, name, address):
-        return any(within(leaf, ip_address(address)) for leaf in self.address_leaves(name))
+    def masks(self, name):
+        """The wildcards below a name, those too scattered to be expressed as well."""
+        found = [self.find(part, ADDRESS_KINDS) for part in self.address_parts(name)]
+        whole = [each for each in found if each and each != AMBIGUOUS and each[0] == "address" and not odd(*each)]
+        words = [text(entry, "ip-wildcard") for _, entry in whole if entry.find("ip-wildcard") is not None]
+        return [("wildcard", *map(ip_address, word.split("/"))) for word in words]
 
     def unresolved_address(self, name):
         return UNRESOLVED in self.address_leaves(name)

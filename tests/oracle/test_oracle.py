@@ -163,6 +163,7 @@ FAULTS = {
     "default rules keep no override": Fault(rulebase=lambda b: replace(b, interzone=replace(b.interzone, action=Action.DENY))),
     "ancestors win": Fault(site=lambda site: replace(site, ancestors_win=not site.ancestors_win)),
     "every schedule is in UTC": setting(time_zone="UTC"),
+    "wildcards are matched from the top down": setting(wildcard_top_down=True),
     "registered addresses are ignored": setting(registered={}),
     "application names the client": setting(side="source"),
     "feeds are empty": Fault(site=lambda site: replace(site, feeds=dict.fromkeys(site.feeds, ()))),

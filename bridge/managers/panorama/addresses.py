@@ -19,6 +19,10 @@ from zones.rules import AddressObject, Feed, Unresolved
 KINDS = ("address", "address-group", "external-list", "region")
 TAGGED_KINDS = ("address", "address-group")
 SUBDOMAINS = "stands for every subdomain of its names too, which can't be resolved"
+CONTESTED = (
+    "has a wildcard mask that overlaps another rule's: a firewall takes the rule of the longer one, wherever it "
+    "stands, unless it is set to match from the top down (objects.wildcardTopDown)"
+)
 NOT_IN_AN_EXPORT = "no object has tags that its filter selects; IPs tagged at run time are not in an export"
 
 
@@ -35,16 +39,33 @@ class Addresses:
     time_zone: str = "UTC"
     provided: Mapping[str, str] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)
-    _known: dict[str, AddressObject] = field(default_factory=dict)
+    _known: dict[tuple[str, frozenset[str]], AddressObject] = field(default_factory=dict)
     _tagged: list[tuple[str, frozenset[str]]] | None = None
 
-    def member(self, name: str) -> AddressObject:
-        """What a rule's source or destination member stands for: an object of that name, or a literal address."""
-        if name not in self._known:
-            parts = [part for each, below in walk(name, self._members) for part in self._parts(each, below)]
+    def member(self, name: str, contested: frozenset[str] = frozenset()) -> AddressObject:
+        """What a rule's source or destination member stands for: an object of that name, or a literal address.
+
+        `contested`: the wildcards below it that another rule may take from this one.
+        """
+        key = name, contested
+        if key not in self._known:
+            parts = [part for each, below in walk(name, self._members) for part in self._parts(each, below, contested)]
             is_leaf = len(parts) == 1 and parts[0].name == name
-            self._known[name] = parts[0] if is_leaf else _union(name, parts)
-        return self._known[name]
+            self._known[key] = parts[0] if is_leaf else _union(name, parts)
+        return self._known[key]
+
+    @property
+    def has_wildcards(self) -> bool:
+        return any(each.entry.find("ip-wildcard") is not None for each in self.scope.objects("address").values())
+
+    def wildcards_below(self, name: str) -> Iterator[tuple[str, str]]:
+        """Name and text of each address with a wildcard mask that a member holds."""
+        for each, _ in walk(name, self._members):
+            found = self._only(each)
+            if found is not None and found.kind == "address" and misshapen(found.kind, found.entry) is None:
+                text = text_of(found.entry, "ip-wildcard")
+                if text is not None:
+                    yield each, text
 
     def _only(self, name: str) -> Definition | None:
         """The object of a name; None where it stands for none, or for several."""
@@ -70,10 +91,12 @@ class Addresses:
             self._tagged = [(name, tags) for name, each in every if (tags := _tags(each.entry))]
         return self._tagged
 
-    def _parts(self, name: str, below: tuple[str, ...]) -> Iterator[AddressObject]:
+    def _parts(self, name: str, below: tuple[str, ...], contested: frozenset[str]) -> Iterator[AddressObject]:
         """What a name holds itself, beside the names below it."""
         found = self.scope.definitions(name, KINDS)
-        if len(found) > 1 or (found and name in COUNTRIES):
+        if name in contested:
+            yield _unresolved(name, CONTESTED)
+        elif len(found) > 1 or (found and name in COUNTRIES):
             yield _unresolved(name, _ambiguous(name, found))
         elif not found:
             built_in = feeds.provided_name(name)

@@ -15,6 +15,7 @@ from bridge.managers.panorama.document import text_of
 from bridge.managers.panorama.rules import RuleReader, log_of, misshapen, unknown_elements
 from bridge.managers.panorama.services import ServiceObjects
 from bridge.managers.panorama.tree import FROM_THE_FILE, SHARED, Ancestry, Scope, scope_of
+from bridge.managers.panorama.wildcards import Wildcards
 from zones.rules import Action, Log, Origin, Rule, Rulebase, RuleType
 
 # In the order in which Panorama numbers them.
@@ -25,12 +26,14 @@ DEFAULT_ACTIONS = {"intrazone-default": Action.ALLOW, "interzone-default": Actio
 class ReadOptions:
     """How a site reads its Panorama: its precedence setting, its schedules' time zone, and what an export doesn't hold.
 
-    `registered`: the IPs tagged at run time, None where they aren't known; `predefined`: App-ID content; `ancestry`:
-    which device group is under which; `provided`: where the site has Palo Alto Networks' own lists, by their names.
+    `wildcard_top_down`: a firewall's setting for wildcard masks that overlap. `registered`: the IPs tagged at run time,
+    None where they aren't known; `predefined`: App-ID content; `ancestry`: which device group is under which;
+    `provided`: where the site has Palo Alto Networks' own lists, by their names.
     """
 
     ancestors_win: bool = False
     time_zone: str = "UTC"
+    wildcard_top_down: bool = False
     registered: Mapping[str, frozenset[str]] | None = None
     predefined: Element | None = None
     ancestry: Ancestry = FROM_THE_FILE
@@ -54,14 +57,16 @@ def read_file(path: Path, device_group: str, options: ReadOptions | None = None)
 def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:
     """The rulebase of a scope: pre rules from Shared down, post rules from the device group up, then the defaults."""
     addresses = Addresses(scope, options.registered, options.time_zone, options.provided)
+    entries = tuple(_entries(scope))
     reader = RuleReader(
         scope,
         addresses,
         ServiceObjects(scope),
         ApplicationObjects(scope),
+        Wildcards(tuple(entry for entry, *_ in entries), addresses, options.wildcard_top_down),
         options.time_zone,
     )
-    rules = tuple(_rules(scope, reader))
+    rules = tuple(reader.read(*each) for each in entries)
     return Rulebase(
         device_group=scope.device_group,
         rules=rules,
@@ -72,12 +77,11 @@ def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:
     )
 
 
-def _rules(scope: Scope, reader: RuleReader) -> Iterator[Rule]:
-    """Numbered as Panorama shows a rulebase: the inherited rules count too, and post rules begin anew."""
+def _entries(scope: Scope) -> Iterator[tuple[Element, str, str, int]]:
+    """Each rule with its rulebase, its level and its number as Panorama shows it: inherited rules count too."""
     for rulebase, levels in (("pre", scope.levels[::-1]), ("post", scope.levels)):
-        entries = ((level, entry) for level in levels for entry in level.rules(rulebase))
-        for number, (level, entry) in enumerate(entries, 1):
-            yield reader.read(entry, rulebase, level.name, number)
+        entries = ((entry, level) for level in levels for entry in level.rules(rulebase))
+        yield from ((entry, rulebase, level.name, number) for number, (entry, level) in enumerate(entries, 1))
 
 
 def _default_rule(scope: Scope, name: str) -> Rule:

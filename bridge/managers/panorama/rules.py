@@ -12,6 +12,7 @@ from bridge.managers.panorama.document import entries, members, text_of, yes
 from bridge.managers.panorama.schedules import schedule
 from bridge.managers.panorama.shapes import is_list
 from bridge.managers.panorama.tree import Scope
+from bridge.managers.panorama.wildcards import Wildcards
 from zones import rules
 from zones.rules import Action, Log, Origin, Rule, RuleType, ServiceChoice, Services, Target, Unresolved
 from zones.schedule import Schedule
@@ -69,6 +70,7 @@ class RuleReader:
     addresses: addresses.Addresses
     services: services.ServiceObjects
     applications: applications.ApplicationObjects
+    wildcards: Wildcards
     time_zone: str = "UTC"
 
     def read(self, entry: Element, rulebase: str, device_group: str, number: int) -> Rule:
@@ -101,7 +103,8 @@ class RuleReader:
         negate = yes(entry, f"negate-{side}")
         if "any" in names:
             return rules.Addresses(any=True, negate=negate)
-        return rules.Addresses(tuple(self.addresses.member(name) for name in names), negate=negate)
+        contested = self.wildcards.contested(entry, side)
+        return rules.Addresses(tuple(self.addresses.member(name, contested) for name in names), negate=negate)
 
     def _services(self, names: tuple[str, ...]) -> Services:
         for choice in ServiceChoice:

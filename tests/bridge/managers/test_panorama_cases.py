@@ -350,3 +350,43 @@ def test_an_empty_dynamic_group_of_an_export_says_what_could_be_in_it():
 def test_conditions_are_called_as_panorama_calls_them(tag, name, words):
     result = compiled(rule("r", extra=members(tag, name)))
     assert report_of(result, "r").reasons == (f"a cluster can't know its {words}",)
+
+
+WIDE, LONG, APART = "10.0.0.0/0.255.255.255", "10.0.5.0/0.255.0.255", "11.0.5.0/0.255.0.255"
+MASKS = section("address", *(entry(name, f"<ip-wildcard>{text}</ip-wildcard>") for name, text in (("wide", WIDE), ("long", LONG), ("apart", APART))))  # fmt: skip
+MASKS += section("address-group", entry("both", members("static", "wide", "10.9.9.9")))
+
+
+def test_of_overlapping_masks_the_longer_ones_rule_decides_wherever_it_stands():
+    rules = rule("open wide", source="both"), rule("close", "deny", source="long"), rule("rest", source="192.0.2.1")
+    result = compiled(*rules, dg=MASKS)
+    assert ended(result) == {"open wide": "enforced in part", "close": "enforced", "rest": "enforced"}
+    assert "objects.wildcardTopDown" in report_of(result, "open wide").reasons[0]
+    assert verdict(result, source="10.1.5.1") == ("deny", "close")
+    assert verdict(result, source="10.9.9.9") == ("allow", "open wide")
+    top_down = compiled(*rules, dg=MASKS, wildcard_top_down=True)
+    assert ended(top_down)["open wide"] == "enforced"
+    assert verdict(top_down, source="10.1.5.1") == ("allow", "open wide")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "status"),
+    [
+        ({"source": "long"}, {"source": "wide"}, "enforced"),
+        ({"source": "wide"}, {"source": "apart"}, "enforced"),
+        ({"source": "wide"}, {"source": "wide"}, "enforced"),
+        ({"source": "wide"}, {"destination": "long"}, "enforced"),
+        ({"source": "wide"}, {"source": "long", "from_": "a"}, "not enforced"),
+        ({"source": "wide", "from_": "b"}, {"source": "long", "from_": "a"}, "enforced"),
+        ({"source": "wide"}, {"source": "long", "extra": "<disabled>yes</disabled>"}, "enforced"),
+        ({"destination": "wide"}, {"destination": "long", "extra": "<negate-destination>yes</negate-destination>"}, "not enforced"),
+    ],
+)  # fmt: skip
+def test_an_allow_keeps_a_mask_that_no_other_rule_may_take(one, other, status):
+    assert ended(compiled(rule("one", **one), rule("other", "drop", **other), dg=MASKS))["one"] == status
+
+
+def test_a_deny_keeps_its_masks():
+    result = compiled(rule("close", "deny", source="wide"), rule("open", source="long"), dg=MASKS)
+    assert ended(result) == {"close": "enforced", "open": "enforced"}
+    assert verdict(result, source="10.1.5.1") == ("deny", "close")

@@ -511,7 +511,7 @@ def test_zones_of_templates_and_rules_are_known():
     ("text", "words"),
     [
         ("", "empty"),
-        ("<config><shared>", "not well-formed"),
+        ("<config><shared>", "ends in the middle"),
         ("<html><body>hi</body></html>", "web page"),
         ('<!DOCTYPE c [<!ENTITY a "b">]><config>&a;</config>', "entities"),
         ("not xml", "not well-formed"),
