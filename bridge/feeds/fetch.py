@@ -75,8 +75,10 @@ class Fetcher:
         text = await self._text(feed)
         try:
             if feed.kind is FeedKind.IP_LIST:
-                return self._ip_list(lists.addresses(text, feed.exceptions, self._limits.entries))
-            return await self._domain_list(lists.domains(text, feed.exceptions, self._limits.names))
+                most = self._limits.entries
+                return await asyncio.to_thread(lambda: self._ip_list(lists.addresses(text, feed.exceptions, most)))
+            names = await asyncio.to_thread(lists.domains, text, feed.exceptions, self._limits.names)
+            return await self._domain_list(names)
         except lists.ListError as error:
             raise FeedError(f"reading the list '{feed.name}' of {feed.location}: {error}") from error
 

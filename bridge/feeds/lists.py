@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -11,6 +12,8 @@ from zones.net import AddressSet
 
 T = TypeVar("T")
 _LONGEST_NAME = 253
+_LINE = re.compile("[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")  # one after the other: millions fit into a list
+_MOST_READ = 4  # times the entries that a list may have: as many again may be wrong, or stand there twice
 
 
 class ListError(ValueError):
@@ -39,7 +42,9 @@ def _entries(text: str, exceptions: Iterable[str], most: int, read: Callable[[st
     left_out = {exception.strip().lower() for exception in exceptions}
     held: dict[T, None] = {}
     invalid = 0
-    for word in _words(text):
+    for number, word in enumerate(_words(text)):
+        if number >= most * _MOST_READ:
+            raise ListError(f"it has more than {most * _MOST_READ} lines, for {most} entries at most")
         if word.lower() in left_out:
             continue
         try:
@@ -54,8 +59,8 @@ def _entries(text: str, exceptions: Iterable[str], most: int, read: Callable[[st
 
 
 def _words(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        word = line.partition("#")[0].split(maxsplit=1)
+    for line in _LINE.finditer(text):
+        word = line[0].partition("#")[0].split(maxsplit=1)
         if word and not word[0].startswith((";", "//")):
             yield word[0]
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.feeds import Feeds, Fetcher, Limits
+from bridge.feeds import Feeds, Fetcher, Limits, lists
 from bridge.feeds.due import next_due
 from bridge.feeds.fetch import Content, FeedError, FeedUnreachableError
 from bridge.feeds.lists import ListError, addresses, domains
@@ -45,6 +45,25 @@ def test_an_empty_list_is_empty_and_a_large_one_is_refused():
     assert addresses("# nothing today\n", [], 10).held == ()
     with pytest.raises(ListError, match="more than 3"):
         addresses("\n".join(f"192.0.2.{n}" for n in range(4)), [], 3)
+
+
+@pytest.mark.parametrize("line", ["no", "10.0.0.1", "192.0.2.1 # again"])
+def test_a_list_of_millions_of_lines_is_given_up_early(line):
+    """Each would else cost microseconds: minutes of a list's greatest size, and as much memory as the bridge has."""
+    text = f"{line}\n" * 2_000_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ListError, match="more than 4000 lines"):
+            addresses(text, [], 1000)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.text(alphabet="1a.\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029 #", max_size=60))
+def test_lines_end_where_they_always_did(text):
+    words = [line.partition("#")[0].split(maxsplit=1)[:1] for line in text.splitlines()]
+    assert [[word] for word in lists._words(text)] == [word for word in words if word]
 
 
 def test_domains_and_wildcards():
