@@ -36,7 +36,7 @@ PREFIX = "zonebridge-cluster-"
 OWNER = "owner.json"
 LOCK = ".zonebridge-cluster.lock"
 PRODUCT_IMAGE = "docker.io/library/zonebridge:0.1.0"
-READY_SECONDS = 90.0
+READY_SECONDS = 180.0  # others start beside it
 
 
 class Cluster:

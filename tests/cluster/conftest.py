@@ -47,7 +47,7 @@ def cluster(request, pytestconfig):
 def apps(cluster):
     """The application teams' workloads, before the product comes."""
     cluster.apply(*everything())
-    cluster.wait(lambda: running(cluster), "every workload is ready", 90)
+    cluster.wait(lambda: running(cluster), "every workload is ready", 180)
     return cluster
 
 
