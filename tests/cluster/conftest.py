@@ -15,6 +15,7 @@ from tests.cluster.policy import configuration, meaning
 from tests.cluster.programs import programs
 
 TIMINGS = pytest.StashKey[dict[str, dict[str, float]]]()
+FIGURES = pytest.StashKey[dict[str, str]]()
 
 
 def nodes(*kinds):
@@ -24,8 +25,16 @@ def nodes(*kinds):
 
 
 def pytest_collection_modifyitems(items):
-    """A cluster ends before the next begins: those on the usual one first."""
-    items.sort(key=lambda item: "cluster" in getattr(getattr(item, "callspec", None), "params", {}))
+    """A cluster ends before the next begins: those on the usual one first.
+
+    Of these, those that begin without the product: each that comes later would cost two installations.
+    """
+    items.sort(
+        key=lambda item: (
+            "cluster" in getattr(getattr(item, "callspec", None), "params", {}),
+            "absent" not in getattr(item, "fixturenames", ()),
+        )
+    )
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +88,12 @@ def matrix(installation, tmp_path):
         each.close()
 
 
+@pytest.fixture(scope="session")
+def figures(pytestconfig):
+    """What is measured and printed at the end, by what it is of; no test is judged by it."""
+    return pytestconfig.stash.setdefault(FIGURES, {})
+
+
 @pytest.fixture
 def absent(installation):
     """The product is nowhere, neither in the API nor in a kernel."""
@@ -95,3 +110,5 @@ def pytest_terminal_summary(terminalreporter, config):
     for kind, timings in config.stash.get(TIMINGS, {}).items():
         shown = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items())
         terminalreporter.line(f"{kind}, seconds after the cluster's start: {shown}")
+    for what, figure in config.stash.get(FIGURES, {}).items():
+        terminalreporter.line(f"{what}: {figure}")

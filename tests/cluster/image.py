@@ -82,9 +82,9 @@ class Image:
         return target
 
 
-def product(tag: str, folder: Path) -> Path:
-    """The product's image, as an archive in this folder."""
-    layers = dependencies(), _wheel(folder)
+def product(tag: str, folder: Path, source: Path = ROOT) -> Path:
+    """The product's image, as an archive in this folder, from this tree or another."""
+    layers = dependencies(), _wheel(folder, source)
     return Image(tag, layers, {"Env": environment()}).write(folder / "zonebridge.image.tar")
 
 
@@ -169,13 +169,13 @@ def _lay_libraries(root: Path) -> None:
 # -- the upper layer
 
 
-def _wheel(folder: Path) -> Path:
+def _wheel(folder: Path, source: Path) -> Path:
     """The product's own wheel, installed; built from a copy, as building writes into the tree."""
     copy, root = folder / "source", folder / "root"
     for name in ("bridge", "enforcer", "zones"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(source / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy2(ROOT / name, copy)
+        shutil.copy2(source / name, copy)
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-deps"]
     subprocess.run([*command, "--wheel-dir", str(folder), str(copy)], check=True)
     (wheel,) = folder.glob("*.whl")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,14 @@ from typing import Any
 import yaml
 
 from tests.cluster.addresses import NODES, OUTSIDE, POOL, Scheme
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import PRODUCT_IMAGE, Cluster
 from tests.cluster.outside import SIEM_PORT, TOKEN
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE, ENFORCER_NAMESPACE = "zonebridge-system", "zonebridge-enforcer"
 TIER = "panorama"
 NOWHERE = "zonebridge.io/nowhere"  # a label that no node has
+ONE_BY_ONE = "10%"  # of two nodes: the chart's own
 DEVICE_GROUP = "example"
 BRIDGE = {
     "panorama": {
@@ -54,6 +56,8 @@ ENFORCER = {
 class Installation:
     """The product on a cluster. `bridge` and `enforcer` are the two settings files, in force from the next `apply`."""
 
+    image = PRODUCT_IMAGE
+
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.folder = cluster.folder / "site"
@@ -62,6 +66,7 @@ class Installation:
         pool = any(plan.scheme is Scheme.BLOCKS for plan in cluster.plans)
         self._usual = ENFORCER | ({"podNetworks": list(POOL)} if pool else {})
         self.enforcer: dict[str, Any] = dict(self._usual)
+        self.at_once = ONE_BY_ONE
         self._prepare()
 
     def _prepare(self) -> None:
@@ -81,15 +86,15 @@ class Installation:
         """Everything, in force on every node; on the usual cluster observed first. What is there already stays."""
         self.bridge, self.enforcer = dict(BRIDGE), dict(self._usual)
         programs = self.cluster.control.try_kubectl("get", "-n", ENFORCER_NAMESPACE, "daemonset/zone-enforcer")
-        if programs.returncode or not self.in_sync():
+        if programs.returncode:
             self.apply_kinds()
             if self.cluster.plans == NODES:
                 self.set_mode("observe")
         self.set_mode("enforce")
 
-    def set_mode(self, mode: str) -> None:
-        """Roll the enforcers out with this mode, and wait until every node has the tier in it."""
-        self.enforcer["mode"] = mode
+    def set_mode(self, mode: str, at_once: str = "100%") -> None:
+        """Roll the enforcers out with this mode, on all nodes at once or some, and wait until they have the tier in it."""
+        self.enforcer["mode"], self.at_once = mode, at_once
         self.apply()
         self.wait_rolled_out()
         self.wait_in_sync()
@@ -136,8 +141,17 @@ class Installation:
             "kind": "Kustomization",
             "resources": ["deploy"],
             "configMapGenerator": generators,
+            "patches": [{"patch": yaml.safe_dump(self._rollout())}],
         }
         (self.folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay, sort_keys=False))
+
+    def _rollout(self) -> dict[str, Any]:
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "metadata": {"name": "zone-enforcer", "namespace": ENFORCER_NAMESPACE},
+            "spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": self.at_once}}},
+        }
 
     def uninstall(self) -> None:
         """What the API server has of us, and after that what nodes have: as if we had never been there."""
@@ -168,6 +182,16 @@ class Installation:
         )
 
     # -- looking
+
+    def check(self) -> dict[str, Any]:
+        """`zonebridge check` at the administrator's machine, with his kubeconfig."""
+        program = Path(sys.executable).parent / "zonebridge"
+        done = self.cluster.control.run(
+            [str(program), "check", f"--kubeconfig={self.cluster.control.kubeconfig}", "-o", "json"]
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == (0 if found["good"] else 1), done.stderr
+        return found
 
     def revision(self) -> int:
         """The tier's target revision; 0 before there is one."""

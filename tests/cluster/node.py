@@ -122,6 +122,10 @@ class Node:
         for archive in archives:
             self.require([str(self._programs.ctr), "-n", "k8s.io", "images", "import", "--local", str(archive)])
 
+    def tag_image(self, image: str, name: str) -> None:
+        """Another name for an image that is here."""
+        self.require([str(self._programs.ctr), "-n", "k8s.io", "images", "tag", "--force", image, name])
+
     # -- programs
 
     def start_containerd(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cluster.installation import ENFORCER_NAMESPACE
+from tests.cluster.installation import ENFORCER_NAMESPACE, ONE_BY_ONE
 from tests.cluster.matrix import disagreements
 
 pytestmark = [pytest.mark.cluster, pytest.mark.registry, pytest.mark.timeout(400)]
@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.registry, pytest.mark.timeout(400
 
 def test_a_bad_setting_stops_at_one_node(installed, matrix):
     before = {pod["metadata"]["name"] for pod in enforcers(installed)}
-    installed.enforcer["noSuchSetting"] = 1
+    installed.enforcer["noSuchSetting"], installed.at_once = 1, ONE_BY_ONE
     installed.apply()
     installed.cluster.wait(lambda: max(map(failures, new(installed, before)), default=0) >= 2, "it failed twice", 120)
     assert len(new(installed, before)) == 1, "the other node's enforcer is the former one"

@@ -1,87 +1,102 @@
-"""The chart's whole life on a cluster that is in use: installed to observe, set to enforce, taken away without a trace."""
+"""The chart's whole life on a cluster that is in use, by either Helm: a former version is installed to observe, set to
+enforce, upgraded, rolled back, and taken away without a trace.
+"""
 
+import json
 import time
 
 import pytest
-import yaml
 
+from bridge.untaint import TAINT
 from mocks.lab import Outcome, measure
 from mocks.lab.probe import Probe
 from tests.apiserver.programs import Unavailable
 from tests.chart.helm import CHART
 from tests.chart.programs import program
-from tests.cluster.installation import BRIDGE, DEVICE_GROUP, ENFORCER, ENFORCER_NAMESPACE, NAMESPACE
+from tests.cluster.installation import ENFORCER_NAMESPACE, ROOT
+from tests.cluster.release import FORMER_VERSION, LATER_FIELD, Release, former
 from tests.cluster.traffic import Traffic, some
 
 pytestmark = [pytest.mark.cluster, pytest.mark.registry, pytest.mark.timeout(500)]
-ROUNDS = 20
+ROUNDS = 10
 OURS = "app.kubernetes.io/part-of=zonebridge"
 KINDS = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets,jobs"
 CLUSTER_KINDS = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings"
+AT_ONCE = "enforcer.maxUnavailable=100%"
 
 
-@pytest.fixture(params=["helm4"])
-def helm(request, absent):
-    """Helm on the administrator's machine."""
+@pytest.fixture(params=["helm3", "helm4"])
+def release(request, absent):
     found = program(request.param, may_build=False)
     if isinstance(found, Unavailable):
         pytest.fail(found.reason)
-    home, control = absent.folder / request.param, absent.cluster.control
-    environment = [f"HELM_{name}_HOME={home}" for name in ("CACHE", "CONFIG", "DATA")]
-    yield lambda *words: control.require(
-        ["/usr/bin/env", *environment, str(found), f"--kubeconfig={control.kubeconfig}", "-n", NAMESPACE, *words]
-    )
+    yield Release(found, absent)
     absent.uninstall()  # the kinds, which the chart leaves
 
 
-def test_from_the_installation_to_the_first_denied_flow_and_away_again(absent, helm, matrix, until, record_property):
+def test_from_the_installation_over_an_upgrade_and_back_until_it_is_gone(release, matrix, until, figures, request):
+    installation, outside = release.installation, release.installation.cluster.outside
     connections = matrix().connections()
     allowed, denied = some(connections, Outcome.ALLOWED), some(connections, Outcome.TIMEOUT)
-    outside, told = absent.cluster.outside, len(absent.cluster.outside.records())
-    began = time.monotonic()
-    with Traffic(allowed) as traffic:
-        install(absent, helm)
-        absent.enforcer["mode"] = "enforce"
-        helm("upgrade", "zonebridge", str(CHART), "-f", values(absent), "--set", "enforcer.settings.mode=enforce")
-        absent.wait_rolled_out()
-        absent.wait_in_sync()
+    conversations = allowed[:: len(allowed) // 8]
+    heard = len(outside.records())
+    former_chart = former(installation)
+    with Traffic(allowed, (), conversations) as in_use:
+        began = time.monotonic()
+        release.prepare_namespace()
+        release.change("install", former_chart, "observe")
+        installation.apply_secrets(ENFORCER_NAMESPACE)
+        release.wait()
+        release.change("upgrade", former_chart, "enforce", AT_ONCE)
+        release.wait()
         measure([Probe(each.source, each.ip, each.port) for each in denied], 0.3)
-        until(lambda: [each for each in outside.records()[told:] if refused(each)], 60)
-        record_property("seconds from helm install to the first denied flow", round(time.monotonic() - began, 1))
-        helm("uninstall", "zonebridge", "--wait", "--timeout=3m")
-        traffic.wait_rounds(ROUNDS, until)
-    assert traffic.lost == []
-    assert left(absent.cluster) == []
+        until(lambda: [each for each in outside.records()[heard:] if refused(each)], 60)
+        figures[f"from helm install to the first denied flow ({request.node.callspec.id})"] = (
+            f"{time.monotonic() - began:.0f} s"
+        )
+        assert versions(installation) == {FORMER_VERSION}
+        with Traffic((), denied) as closed:
+            # one node after the other: also the DaemonSet's roll
+            release.change("upgrade", CHART, "enforce", "startupTaint.remove=true")
+            release.wait()
+            installation.cluster.kubectl("taint", "nodes", "n2", f"{TAINT}:NoSchedule")
+            installation.cluster.wait(
+                lambda: TAINT not in str(taints(installation.cluster)), "the taint is removed", 30
+            )
+            assert FORMER_VERSION not in versions(installation)
+            assert knows_the_later_field(installation.cluster)
+            in_use.wait_rounds(ROUNDS, until)
+            release.helm("rollback", "zonebridge", "2")
+            release.wait()
+            assert versions(installation) == {FORMER_VERSION}
+            in_use.wait_rounds(ROUNDS, until)
+        release.helm("uninstall", "zonebridge", "--wait", "--timeout=3m")
+        in_use.wait_rounds(ROUNDS, until)
+    assert (in_use.lost, closed.leaked) == ([], [])
+    assert left(installation.cluster) == []
     with Traffic(denied) as opened:
-        opened.wait_rounds(ROUNDS // 4, until)
+        opened.wait_rounds(3, until)
     assert opened.lost == []
+    installation.cluster.kubectl("delete", "-f", str(ROOT / "config" / "crd"))
+    assert "zonebridge.io" not in installation.cluster.kubectl("get", "crd", "-o", "name")
 
 
-def install(installation, helm):
-    """As docs/install.md says."""
-    kubectl = installation.cluster.kubectl
-    kubectl("create", "namespace", NAMESPACE)
-    kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
-    installation.apply_secrets(NAMESPACE)
-    installation.enforcer = ENFORCER | {"mode": "observe"}
-    helm("install", "zonebridge", str(CHART), "-f", values(installation))
-    installation.apply_secrets(ENFORCER_NAMESPACE)
-    installation.wait_rolled_out()
-    installation.wait_in_sync()
+def taints(cluster):
+    return [each["spec"].get("taints", ()) for each in cluster.objects("nodes")]
 
 
-def values(installation):
-    path = installation.folder / "values.yaml"
-    panorama = {key: value for key, value in BRIDGE["panorama"].items() if key not in {"hosts", "apiKeyFile"}}
-    nodes = {key: value for key, value in ENFORCER.items() if key not in {"cluster", "tier", "mode"}}
-    chosen = {
-        "cluster": {"name": "example", "deviceGroup": DEVICE_GROUP},
-        "panorama": {"hosts": BRIDGE["panorama"]["hosts"]},
-        "bridge": {"settings": {"panorama": panorama, "zones": BRIDGE["zones"]}},
-        "enforcer": {"settings": nodes},
-    }
-    path.write_text(yaml.safe_dump(chosen))
-    return str(path)
+def versions(installation):
+    pods = [*installation.bridge_pods(), *map(installation.enforcer_pod, installation.cluster.nodes)]
+    return {each["spec"]["containers"][0]["image"].rpartition(":")[2] for each in pods if running(each)}
+
+
+def running(pod):
+    return "deletionTimestamp" not in pod["metadata"]
+
+
+def knows_the_later_field(cluster):
+    definition = cluster.object("crd", "nodestates.zonebridge.io")
+    return f'"{LATER_FIELD}"' in json.dumps(definition["spec"]["versions"][0]["schema"])
 
 
 def refused(record):

@@ -3,6 +3,7 @@
 import pytest
 
 from mocks.lab import Outcome
+from tests.cluster.installation import ONE_BY_ONE
 from tests.cluster.matrix import disagreements
 from tests.cluster.policy import RULES, configuration
 from tests.cluster.traffic import Traffic, some
@@ -56,7 +57,7 @@ def test_observing_opens_everything_and_enforcing_loses_nothing(installed, matri
         installed.set_mode("observe")
         with Traffic(denied) as opened:
             opened.wait_rounds(ROUNDS // 2, until)
-        installed.set_mode("enforce")
+        installed.set_mode("enforce", ONE_BY_ONE)
         traffic.wait_rounds(ROUNDS // 2, until)
     assert (traffic.lost, opened.lost) == ([], [])
     assert disagreements(connections) == []
