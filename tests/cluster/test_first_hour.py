@@ -13,29 +13,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.registry, pytest.mark.timeout(400
 ROUNDS = 20
 
 
-def kind_is_not(kind):
-    return lambda each: each["kind"] != kind
-
-
-def test_enforcers_before_the_first_tier_cut_nothing(absent, matrix, until):
-    """However late the bridge is: an image that is pulled slowly, a wrong key, a Panorama that is away."""
-    connections = matrix().connections()
-    everything = [each for each in connections if each.protocol == "tcp"]
-    with Traffic(some(connections, Outcome.ALLOWED)) as of_the_policy:
-        with Traffic(everything[:: len(everything) // 60]) as of_all:
-            absent.apply_kinds()
-            absent.apply(kind_is_not("Deployment"))
-            absent.wait_enforcers()
-            of_all.wait_rounds(ROUNDS, until)
-            assert of_all.lost == []
-        assert all(absent.state(node)["problems"] for node in absent.cluster.nodes), "a node without a tier says so"
-        absent.apply()
-        absent.wait_in_sync()
-        of_the_policy.wait_rounds(ROUNDS, until)
-    assert of_the_policy.lost == []
-    assert disagreements(connections) == []
-
-
 def test_the_bridge_outlives_a_tier_that_opens_nothing_to_it(installed):
     """From its own pod it reaches the API server, Panorama and the SIEM, whatever the rulebase says."""
     outside = installed.cluster.outside

@@ -2,14 +2,18 @@
 
 import os
 import signal
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from mocks.lab import Outcome
+from tests.cluster.addresses import POD_CIDRS
 from tests.cluster.traffic import Traffic, some
+from zones.net import AddressSet
 
 pytestmark = [pytest.mark.cluster, pytest.mark.registry, pytest.mark.timeout(300)]
 ROUNDS = 20
+PODS = AddressSet.of(map(ip_network, POD_CIDRS))
 
 
 @pytest.fixture
@@ -23,6 +27,8 @@ def traffic(installed, matrix):
 
 @pytest.mark.parametrize("node", ["n1", "n2"])
 def test_an_enforcer_that_is_killed(installed, traffic, until, node):
+    outside = installed.cluster.outside
+    heard = len(outside.records())
     pod, where = installed.enforcer_pod(node), installed.cluster.nodes[node]
     killed = where.pod_processes(pod["metadata"]["uid"], "zone-enforcer")
     assert killed
@@ -32,6 +38,14 @@ def test_an_enforcer_that_is_killed(installed, traffic, until, node):
     installed.wait_in_sync()
     traffic.wait_rounds(ROUNDS, until)
     assert (traffic.lost, traffic.leaked) == ([], [])
+    assert [each for each in outside.records()[heard:] if guessed(each)] == [], "an end that can't be named says so"
+
+
+def guessed(record):
+    """Whether an end of a flow at a pod's address has the zone of what is no pod."""
+    ends = [record[each] for each in ("source", "destination") if each in record]
+    pods = [each for each in ends if ip_address(each.get("address", "::")) in PODS]
+    return any(each.get("zone") in {"outside", "untrust", "zonebridge.io/isolated"} for each in pods)
 
 
 @pytest.mark.parametrize("node", ["n1", "n2"])
