@@ -145,8 +145,14 @@ def of_entry(entry: Entry, moments: frozenset[int]) -> tuple[Box, ...]:
         return ()
     boxes = (_of_traffic(traffic, moments) for traffic in entry.traffic)
     return tuple(
-        box._replace(sources=entry.sources, destinations=entry.destinations) for box in boxes if box is not None
+        box._replace(sources=_shared(entry.sources), destinations=_shared(entry.destinations))
+        for box in boxes
+        if box is not None
     )
+
+
+def _shared(addresses: AddressSet) -> AddressSet:
+    return ANY_ADDRESS if addresses == ANY_ADDRESS else addresses
 
 
 def of_infrastructure(rule: InfrastructureRule, moments: frozenset[int]) -> tuple[Box, ...]:
@@ -209,8 +215,8 @@ def _of_traffic(traffic: Traffic, moments: frozenset[int]) -> Box | None:
     return Box(
         moments,
         protocols,
-        traffic.ports,
-        traffic.source_ports,
+        ALL_PORTS if traffic.ports == ALL_PORTS else traffic.ports,
+        ALL_PORTS if traffic.source_ports == ALL_PORTS else traffic.source_ports,
         types,
         ends[0][0],
         ends[1][0],
@@ -227,10 +233,14 @@ def _workload(name: str | None) -> tuple[Names, Names]:
     return Names(frozenset({workload})), Names(frozenset({namespace})) if namespace else EVERY_NAME
 
 
+_WHOLE: tuple[Any, ...] = Box(frozenset())
+"""A box without conditions but for its moments. Most properties of most boxes are these very objects."""
+
+
 def overlap(left: Box, right: Box) -> bool:
     """Whether two boxes share a flow."""
-    for mine, theirs in zip(_properties(left), _properties(right), strict=True):
-        if mine is theirs:
+    for mine, theirs, whole in zip(_properties(left), _properties(right), _WHOLE, strict=True):
+        if mine is theirs or mine is whole or theirs is whole:
             continue
         if not (mine & theirs if isinstance(mine, frozenset | Names) else mine.overlaps(theirs)):
             return False
@@ -272,7 +282,7 @@ def split(box: Box, other: Box) -> tuple[Box | None, list[Box]]:
     common: list[Any] = []
     rest: list[Box] = []
     for at, (mine, theirs) in enumerate(zip(_properties(box), _properties(other), strict=True)):
-        if mine is theirs or mine == theirs:
+        if mine is theirs or theirs is _WHOLE[at] or mine == theirs:
             common.append(mine)
             continue
         outside = mine - theirs
