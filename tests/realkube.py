@@ -40,6 +40,8 @@ class RealKube:
     Start it in the main thread, or in one that outlives it. `flags` are added to kube-apiserver's own.
     """
 
+    ready_seconds = READY_SECONDS
+
     def __init__(self, programs: Binaries, flags: Sequence[str] = ()) -> None:
         self._programs = programs
         self._flags = tuple(flags)
@@ -181,7 +183,7 @@ class RealKube:
             )
 
     def _wait_ready(self) -> None:
-        until = time.monotonic() + READY_SECONDS
+        until = time.monotonic() + self.ready_seconds
         with self.client() as client:
             while time.monotonic() < until and self._running():
                 if _ready(client):

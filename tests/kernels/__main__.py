@@ -66,7 +66,9 @@ def main(arguments: list[str]) -> int:
         return 2
     package, tests = Path(arguments[0]).resolve(), arguments[1:] or list(TESTS)
     # Not in /tmp: that is another file system in the machine that is booted.
-    with tempfile.TemporaryDirectory(dir=REPOSITORY, prefix=".kernel-") as made:
+    place = REPOSITORY / "build"
+    place.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place, prefix="kernel-") as made:
         folder = Path(made)
         subprocess.run(["dpkg-deb", "-x", str(package), str(folder / "package")], check=True)
         return boot(folder, tests)
