@@ -88,3 +88,12 @@ def test_14_an_application_group_may_hold_a_container_and_a_filter_of_its_member
     )
     result = compiled(rule("no", "deny", application="g"), OPEN, shared=shared, predefined=CONTENT)
     assert verdict(result, port=80) == verdict(result, port=7443) == ("deny", "no")
+
+
+@pytest.mark.parametrize(
+    ("kind", "tag"), [("address-group", "source"), ("service-group", "service"), ("application-group", "application")]
+)
+def test_18_a_group_of_an_old_release_is_no_empty_group(kind, tag):
+    old = section(kind, entry("g", "<member>x</member>"))
+    result = compiled(rule("no", "deny", **{tag: "g"}), OPEN, dg=old)
+    assert [each.origin.name for each in result.refusals] == ["no"]
