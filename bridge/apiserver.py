@@ -31,6 +31,7 @@ APPLY = "application/apply-patch+yaml"
 _EXCERPT = 300
 WATCH_SECONDS = (240, 480)
 _GRACE = 30
+_LONGEST_WISH = 60.0
 # Bookmarks come every minute, but none of kinds of which nothing has changed since the API server began: after so much
 # silence the connection may be dead, whatever it looks like.
 SILENCE_SECONDS = 90
@@ -321,4 +322,5 @@ def _message(text: bytes) -> str:
 
 
 def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdigit() else None
+    """No longer than a minute, whatever is wished for: what is published would get too old."""
+    return min(float(text), _LONGEST_WISH) if text is not None and text.isdigit() else None

@@ -25,6 +25,7 @@ PAGE, PAGE_BYTES = 500, 8 * 2**20
 # Whatever was missed for a reason that nobody thought of is known again after so long.
 LIST_AGAIN_SECONDS = (6 * 3600, 12 * 3600)
 FIRST_RETRY, LONGEST_RETRY = 0.2, 30.0
+_OFTEN = 3  # a list again and again is no cure
 _GONE = {"ADDED": False, "MODIFIED": False, "DELETED": True}
 _log = structlog.get_logger()
 
@@ -68,6 +69,7 @@ async def follow(api: ApiServer, source: Source) -> AsyncGenerator[Change]:
     """The whole list, then every change, for ever. Raises ClusterRefusedError where a kind or a right is missing."""
     version: str | None = None
     seen, failures, doubtful, list_at = "", 0, False, 0.0
+    trouble, began = "", time.monotonic()
     while True:
         try:
             if version is not None and await _is_void(api, source, version, list_at, doubtful=doubtful):
@@ -82,19 +84,20 @@ async def follow(api: ApiServer, source: Source) -> AsyncGenerator[Change]:
             began = time.monotonic()
             async with aclosing(api.watch(source.path, source.what, version, source.query)) as events:
                 async for event in events:
-                    failures, version = 0, event["object"]["metadata"]["resourceVersion"]
+                    failures, trouble, version = 0, "", event["object"]["metadata"]["resourceVersion"]
                     seen = version
                     if event["type"] in _GONE:
                         yield Changed(event["object"], gone=_GONE[event["type"]])
             doubtful = time.monotonic() - began < min(WATCH_SECONDS) - 1
+            if time.monotonic() - began > LONGEST_RETRY:  # it stood for long, if in silence: nothing was wrong
+                failures, trouble = 0, ""
             await asyncio.sleep(pause(failures))
-        except GoneError:
-            version = None
-            await asyncio.sleep(pause(failures))
-            failures += 1
-        except ClusterUnreachableError as error:
-            if not failures:
+        except (GoneError, ClusterUnreachableError) as error:
+            expired = isinstance(error, GoneError) and version is not None and failures < _OFTEN
+            if not expired and str(error) != trouble:
                 _log.warning("watch interrupted", what=source.what, error=str(error))
+                trouble = str(error)
+            version = None if isinstance(error, GoneError) else version
             await asyncio.sleep(pause(failures, error))
             failures += 1
 

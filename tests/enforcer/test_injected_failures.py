@@ -7,9 +7,6 @@ is named in a problem, no half of anything is ever applied, and afterwards all i
 import asyncio
 import json
 import os
-import re
-from collections import Counter
-from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -19,24 +16,14 @@ from enforcer.patience import Patience
 from enforcer.settings import PodEventSettings
 from mocks.kubernetes import ApiError
 from mocks.kubernetes.calls import Call
-from mocks.serving import Fault
 from mocks.siem import Siem, Token
 from tests.enforcer import smallcluster as world
 from tests.enforcer.smallcluster import eventually
 from tests.enforcer.test_service import SECRET, denied, kubernetes, running, settings, siem  # noqa: F401 - fixtures
+from tests.saboteur import KINDS, Saboteur
 from zones.tiers import slices
 
 QUICK = Patience(0.01, 0.05)
-KINDS = {
-    "no answer": lambda: Fault("slow", seconds=0.6),
-    "reset": lambda: Fault("reset"),
-    "broken off": lambda: Fault("truncate"),
-    "half of its JSON": lambda: Fault("status", status=200, body='{"metadata": {"resourceVer'),
-    "429": lambda: Fault("status", status=429, headers={"Retry-After": "1"}),
-} | {
-    str(status): lambda status=status: Fault("status", status=status, body=f"no {status}")
-    for status in (401, 403, 404, 409, 410, 500, 503)
-}
 
 
 def harmless(call, kind):
@@ -45,33 +32,6 @@ def harmless(call, kind):
     if kind == "half of its JSON":
         return verb in {"POST", "DELETE"} or (verb == "PATCH" and "podslices" not in place)
     return (verb, kind) in {("DELETE", "404"), ("version", "410")}
-
-
-def call_of(method, path):
-    """A call's name: its verb and path, without names that are made up."""
-    parts = urlsplit(path)
-    query = dict(parse_qsl(parts.query))
-    verb = "watch" if "watch" in query else "version" if query.get("limit") == "1" else method
-    place = re.sub(r"/events/.*", "/events/*", re.sub(r"/podslices/.+", "/podslices/*", parts.path))
-    return verb, place
-
-
-class Saboteur:
-    """Fails one call, as often as it is made, while it is armed; and writes down all that are made."""
-
-    def __init__(self, faults):
-        self.seen = Counter()
-        self.target = None
-        self.hits = 0
-        faults.choose = self
-
-    def __call__(self, method, path):
-        called = call_of(method, path)
-        self.seen[called] += 1
-        if self.target is None or called != self.target[0]:
-            return None
-        self.hits += 1
-        return self.target[1]()
 
 
 class World:
