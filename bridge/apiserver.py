@@ -12,12 +12,14 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import structlog
 import yaml
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
@@ -32,6 +34,8 @@ _EXCERPT = 300
 WATCH_SECONDS = (240, 480)
 _GRACE = 30
 _LONGEST_WISH = 60.0
+_SLOW_SECONDS = 5.0
+_log = structlog.get_logger()
 # Bookmarks come every minute, but none of kinds of which nothing has changed since the API server began: after so much
 # silence the connection may be dead, whatever it looks like.
 SILENCE_SECONDS = 90
@@ -185,14 +189,19 @@ class ApiServer:
     async def _answer(self, request: _Request, doing: str) -> AsyncIterator[aiohttp.ClientResponse]:
         """The beginning of an answer, whatever its status. Raises ClusterUnreachableError where it breaks off."""
         connection = await self._connected()
+        tell = partial(_log.warning, "no answer yet", doing=doing, seconds=_SLOW_SECONDS)
+        slow = asyncio.get_running_loop().call_later(_SLOW_SECONDS, tell)
         try:
-            yield await _sent(connection.client, request)
+            response = await _sent(connection.client, request)
+            slow.cancel()
+            yield response
         except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as error:
             if self._connection is connection:
                 await self.close()
             problem = str(error) or type(error).__name__
             raise ClusterUnreachableError(f"{doing}: no answer: {problem}; it is tried again") from error
         finally:
+            slow.cancel()
             await connection.leave()
 
     async def _connected(self) -> _Connection:
@@ -271,6 +280,8 @@ async def _lines(content: aiohttp.StreamReader, doing: str) -> AsyncIterator[byt
             held = [each]
             if line:
                 yield line
+    if any(held):
+        raise ClusterUnreachableError(f"{doing}: it ended in the middle of an event: {b''.join(held)[:100]!r}")
 
 
 def _event(doing: str, line: bytes) -> Json:

@@ -10,7 +10,7 @@ import time
 import pytest
 import structlog
 
-from bridge import service, watching
+from bridge import apiserver, service, watching
 from mocks.kubernetes import KubernetesServer
 from mocks.kubernetes.calls import Call
 from tests.bridge.running import CRDS, Bridge
@@ -24,6 +24,7 @@ LASTING = [rule(f"rule {number}") for number in range(6)]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
+    monkeypatch.setattr(apiserver, "_SLOW_SECONDS", 0.2)
     monkeypatch.setattr(service, "FIRST_RETRY", 0.05)
     monkeypatch.setattr(service, "LONGEST_RETRY", 0.2)
     monkeypatch.setattr(watching, "FIRST_RETRY", 0.02)
