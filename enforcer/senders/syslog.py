@@ -17,17 +17,22 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import count
+from sys import byteorder
 
 from enforcer.section import host_and_port
 from enforcer.senders import tls
 from enforcer.senders.destinations import SyslogSettings
 from enforcer.siem import syslog
 from enforcer.siem.formats import FORMATS, fitting
-from enforcer.siem.outcome import Accepted, Arrival, Gone, Outcome
+from enforcer.siem.outcome import Accepted, Arrival, Gone, Outcome, Retry
 from enforcer.sockets import keep_alive
 
 _FLUSH_INTERVAL = 0.005
 _ESTABLISHED, _IN_FLIGHT = 1, 64
+_TCP_INFO, _WINDOW = (
+    232,
+    228,
+)  # how much Linux 5.4 tells of a connection; where the receiver's window is in it
 
 
 class SyslogSender:
@@ -71,7 +76,11 @@ class SyslogSender:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 await self._write(b"".join(frames))
         except (OSError, TimeoutError, EOFError) as error:
+            waiting = 0 if self._streams is None else _unread(self._streams[1])
             await self._lose(error)
+            if waiting:
+                why = f"{self._settings.address} doesn't read: its kernel takes nothing more, {waiting} octets wait"
+                return len(frames), Retry(why, slow=True)
             return len(frames), tls.unreachable(self._settings.address, error)
         receipt = next(self._receipts)
         self._sent[receipt] = time.monotonic()
@@ -156,6 +165,17 @@ class SyslogSender:
                     await writer.wait_closed()
             except (OSError, TimeoutError):
                 writer.transport.abort()
+
+
+def _unread(writer: asyncio.StreamWriter) -> int:
+    """The octets that wait because the receiver's window is shut: its program doesn't read. Else 0."""
+    try:
+        waiting = _unacknowledged(writer)
+        told = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)
+    except (OSError, EOFError):
+        return 0
+    shut = len(told) == _TCP_INFO and not int.from_bytes(told[_WINDOW:], byteorder)
+    return waiting if shut else 0
 
 
 def _unacknowledged(writer: asyncio.StreamWriter) -> int:

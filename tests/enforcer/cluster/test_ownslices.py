@@ -187,3 +187,20 @@ def test_the_bridges_slices_of_this_node_are_not_ours_to_write():
 def test_a_node_with_a_name_too_long_for_an_object_leaves_it_to_the_bridge():
     own = OwnSlices("panorama", "a" * 252)
     assert not list(own.due([pod(1)], TERMS))
+
+
+def test_a_slice_that_a_backup_brought_back_is_written_again():
+    """Its version is lower than that of what was written; as an event it would be an old one, in a list it counts."""
+    server, own = Server(), OwnSlices("panorama", "n1")
+    server.write(own, [pod(1)])
+    backup = copy.deepcopy(server.objects)
+    server.write(own, [pod(1), pod(2)])
+    server.objects, server.writes = backup, []
+    for raw in backup.values():
+        own.saw(raw)
+    assert not list(own.due([pod(1), pod(2)], TERMS))
+    own.listed()
+    for raw in backup.values():
+        own.saw(raw)
+    server.write(own, [pod(1), pod(2)])
+    assert server.pods() == told([pod(1), pod(2)])

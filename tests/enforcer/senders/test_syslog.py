@@ -115,3 +115,22 @@ def test_a_connection_that_stands_long_enough_is_the_receipt(tmp_path, receiver)
         assert only.got == list(range(200))
 
     asyncio.run(run())
+
+
+def test_a_receiver_that_does_not_read_is_named_as_one(tmp_path):
+    """Once its window is shut. What its kernel had room for counts as received, which is what it is."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    settings = SyslogSettings(name="siem", type="syslog", address=address, tls=False, timeout_seconds=2)
+
+    async def run():
+        async with delivering(tmp_path, settings) as (outbox, delivery):
+            outbox.put(records(0, 3000, reason="x" * 900))
+            await eventually(lambda: "doesn't read" in delivery.progress.trouble)
+            assert address in delivery.progress.trouble
+
+    with listener:
+        asyncio.run(run())
