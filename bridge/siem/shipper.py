@@ -53,7 +53,7 @@ class Shipper:
         self._queue: deque[Json] = deque()
         self._some, self._stopping = asyncio.Event(), asyncio.Event()
         self._lost: Counter[str] = Counter()
-        self._trouble = ""
+        self._troubles: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -111,8 +111,8 @@ class Shipper:
         self._count(self.name, Fate.SENT if isinstance(outcome, Delivered) else Fate.REFUSED)
         if not isinstance(outcome, Delivered):
             _log.error("alert refused by the SIEM", destination=self.name, why=outcome.why, id=record["id"])
-        elif self._trouble:
-            self._trouble = ""
+        elif self._troubles:
+            self._troubles.clear()
             _log.info("destination works again", destination=self.name)
         return True
 
@@ -140,6 +140,6 @@ class Shipper:
     def _told(self, state: RetryCallState) -> None:
         """In the log, once for each kind of trouble: the SIEM itself can't hear of it."""
         outcome = state.outcome.result() if state.outcome is not None else None
-        if isinstance(outcome, Later) and outcome.why != self._trouble:
-            self._trouble = outcome.why
+        if isinstance(outcome, Later) and outcome.why not in self._troubles:
+            self._troubles.add(outcome.why)
             _log.warning("destination in trouble", destination=self.name, why=outcome.why)

@@ -331,7 +331,7 @@ def test_syslog_over_tls_and_tcp(siem, secure):
         async with desk.shipping():
             await desk.sink.send(alert("first"))
             await desk.sink.send(alert("second\nline", severity=Severity.CRITICAL))
-            await desk.until(lambda: desk.shipper._trouble)
+            await desk.until(lambda: desk.shipper._troubles)
             await asyncio.to_thread(server.start)
             await desk.until(lambda: len(desk.fates) == 2)
 
