@@ -29,6 +29,7 @@ from enforcer.reports.logaudit import LogAudit
 from enforcer.reports.logcounters import LogCounters
 from enforcer.reports.records import Stamp, first_number
 from enforcer.reports.reporter import Reporter
+from enforcer.rules import bridged
 from enforcer.rules.feed import Feed
 from enforcer.rules.generations import Marks
 from enforcer.rules.options import Mode
@@ -41,6 +42,7 @@ from enforcer.shipping.outbox import Outbox
 from enforcer.shipping.ship import appetite, sender
 from enforcer.shipping.spool import Spool
 from enforcer.wire import netlink
+from enforcer.wire.messages import BRIDGE
 from enforcer.wire.netlink import NflogSocket
 from zones.net import AddressSet
 from zones.zone import Zoning
@@ -194,7 +196,7 @@ def _slice_writer(settings: Settings, view: View, cluster: Cluster, enforcement:
 def _log_reader(settings: Settings, reporter: Reporter, outbox: Outbox, enforcement: Enforcement) -> LogReader:
     return LogReader(
         lambda: NflogSocket(settings.nflog.group, settings.nflog.buffer_bytes),
-        LogAudit(LogCounters(TABLE)),
+        LogAudit(LogCounters(TABLE, {BRIDGE: bridged.TABLE})),
         reporter,
         outbox,
         enforcement,

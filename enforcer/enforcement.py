@@ -23,6 +23,7 @@ from enforcer.cluster.tier import Judgement, Revision, Standing, judge
 from enforcer.cluster.view import TierText, View
 from enforcer.durations import Durations
 from enforcer.errors import StateError
+from enforcer.kernel.bridgeguard import NOBODY, Stations
 from enforcer.kernel.reconcile import Applied
 from enforcer.kernel.stance import Answer, Stance
 from enforcer.patience import Patience
@@ -223,6 +224,11 @@ class Enforcement:
     def uplinks(self) -> tuple[str, ...]:
         """The links behind which there are no pods of this node, as the last pass took them."""
         return () if self.applied is None else self.applied.uplinks
+
+    @property
+    def stations(self) -> Stations:
+        """Who is behind the ports of bridges, as the last pass found them."""
+        return NOBODY if self.applied is None else self.applied.stations
 
     @property
     def without_tier(self) -> str:

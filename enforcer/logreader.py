@@ -21,6 +21,7 @@ from enforcer.reports.logaudit import LogAudit
 from enforcer.reports.reporter import Reporter
 from enforcer.shipping.outbox import Outbox
 from enforcer.wire import nflog
+from zones.net import ETHERTYPES
 
 _BREATH = 0.02
 # So long a start waits for names, while the kernel keeps what is logged; then it is told without.
@@ -98,5 +99,7 @@ class LogReader:
         """Report some packets; False where there are none."""
         bodies = intake.take()
         packets = [packet for body in bodies if (packet := nflog.parse(body)) is not None]
+        if any(packet.protocol >= ETHERTYPES for packet in packets):
+            packets = list(map(self.enforcement.stations.named, packets))
         self.reporter.packets(packets, self.enforcement.terminals, names(), time.time())
         return bool(bodies)

@@ -107,6 +107,16 @@ FIGURES = (
     Figure("pods", Type.GAUGE, "Running pods known in the cluster.", _of("pods")),
     Figure("nodes", Type.GAUGE, "Nodes known.", _of("nodes")),
     Figure("zone_pods", Type.GAUGE, "Running pods of the cluster in each zone.", _of("zones"), "zone"),
+    Figure(
+        "bridge_ports",
+        Type.GAUGE,
+        "Ports of bridges: `known`, held to the addresses of their pod; `unknown`, whose pod is not known.",
+        lambda status: {
+            "known": status["bridgePorts"]["known"],
+            "unknown": len(status["bridgePorts"]["unknown"]),
+        },
+        "state",
+    ),
     Figure("passes", Type.COUNTER, "Looks at whether the kernel is as it should be.", _of("passes")),
     Figure("pass_seconds", Type.HISTOGRAM, "How long the kernel's part of a look took.", _of("pass_seconds")),
     Figure(

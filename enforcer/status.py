@@ -32,6 +32,7 @@ def of_enforcement(enforcement: Enforcement) -> Json:
         "complete": enforcement.view.complete,
         "passes": enforcement.passes,
         "uplinks": list(enforcement.uplinks),
+        "bridgePorts": {"known": enforcement.stations.known, "unknown": list(enforcement.stations.unknown)},
         "inForce": enforcement.stance.value if enforcement.stance else None,
         "problems": [each for each in problems if each],
     }

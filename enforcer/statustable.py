@@ -37,6 +37,7 @@ def show(told: Json, why: str) -> None:
         "in force": told.get("inForce") or "not known",
         "applied": told["appliedAt"],
         "uplinks": ", ".join(told.get("uplinks", ())) or "not known",
+        "bridge ports": _of_ports(told.get("bridgePorts")),
         "pods": f"{told['pods']} on {told['nodes']} nodes",
         "zones": ", ".join(f"{zone} {count}" for zone, count in told["zones"].items()),
         "records": ", ".join(f"{name} {count}" for name, count in told["records"].items()),
@@ -58,6 +59,13 @@ def show(told: Json, why: str) -> None:
         facts.add_row("problem", problem)
     console.print(facts)
     console.print(f"wrong: {why}" if why else "all is well")
+
+
+def _of_ports(told: Json | None) -> str:
+    if not told or not (told["known"] or told["unknown"]):
+        return "none"
+    unknown = f"; whose pod is not known: {', '.join(told['unknown'])}" if told["unknown"] else ""
+    return f"{told['known']} held to their pod's addresses{unknown}"
 
 
 def _of_zones(told: Json) -> list[str]:

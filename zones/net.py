@@ -27,8 +27,15 @@ PROTOCOL_NAMES = {number: name for name, number in PROTOCOL_NUMBERS.items()}
 PROTOCOLS_WITH_PORTS = frozenset({TCP, UDP, SCTP})
 
 
+ETHERTYPES = 1 << 16
+"""Added to the ethertype of a frame that is no IP, it is the frame's protocol: no IP protocol has such a number."""
+ARP = ETHERTYPES + 0x0806
+
+
 def protocol_name(number: int) -> str:
-    """The protocol's usual name, or its IANA number as text."""
+    """The protocol's usual name, or its IANA number as text; of a frame that is no IP its ethertype, as `0x88b5`."""
+    if number >= ETHERTYPES:
+        return "arp" if number == ARP else f"{number - ETHERTYPES:#06x}"
     return PROTOCOL_NAMES.get(number, str(number))
 
 

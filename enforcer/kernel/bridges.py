@@ -66,7 +66,7 @@ def _problems(channel: socket, addresses: Iterable[IPAddress]) -> Iterator[str]:
     bridges: dict[int, _Bridge | None] = {}
     carried: dict[tuple[str, int], int] = {}
     for address in addresses:
-        index = _way_out(channel, address)
+        index = way_out(channel, address)
         if index not in bridges:
             bridges[index] = _bridge(channel, index)
         bridge = bridges[index]
@@ -111,7 +111,7 @@ def _missing(version: int) -> str:
     return "" if shown else f"set net.bridge.{name}=1 on this node"
 
 
-def _way_out(channel: socket, address: IPAddress) -> int:
+def way_out(channel: socket, address: IPAddress) -> int:
     """The index of the link that leads to an address; 0 where none does."""
     family = AF_INET if address.version == 4 else AF_INET6  # noqa: PLR2004 - the version
     head = bytes([family, address.max_prefixlen]) + bytes(_ROUTE_HEADER - 2)

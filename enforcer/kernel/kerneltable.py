@@ -270,7 +270,8 @@ class KernelTable:
         self._numbering.taken(number)
         way.count(known.tally, known.table, table, change, moves)
         known.tally.sums.pop(LIVE, None)
-        known.tally.add(LIVE, self._live_records(number))
+        if LIVE in table.sets:
+            known.tally.add(LIVE, self._live_records(number))
         known.table = table
         known.torn = Torn()
         self._learn(known, change, (name for kind, name in torn.whole if kind == RULES))

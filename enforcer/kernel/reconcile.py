@@ -15,12 +15,13 @@ from pathlib import Path
 from enforcer import thrift
 from enforcer.errors import EnforcerError, KernelError, LoadError, StateError
 from enforcer.kernel import kernelfit, saved, snapshot
+from enforcer.kernel.bridgeguard import NOBODY, BridgeGuard, Stations
 from enforcer.kernel.inspection import Drift
 from enforcer.kernel.kerneltable import HOOKED, KernelTable
 from enforcer.kernel.snapshot import Snapshot
 from enforcer.kernel.stance import Answer, Choice, Stance, choose
 from enforcer.kernel.uplinks import Neighbours, Uplinks
-from enforcer.rules import strangers
+from enforcer.rules import bridged, strangers
 from enforcer.rules.feed import Feed
 from enforcer.rules.members import Membership, Place
 from enforcer.rules.options import Failure, Mode, Options
@@ -55,7 +56,8 @@ class Action(StrEnum):
 class Applied:
     """What is in force after a pass. With `problems`, that is the last good ruleset; `revision` is always its own.
 
-    `stance`: None where the kernel could not be asked. `uplinks`: the links behind which there are no pods.
+    `stance`: None where the kernel could not be asked. `uplinks`: the links behind which there are no pods; `stations`:
+    who is behind the ports of bridges.
     """
 
     revision: int | None
@@ -65,6 +67,7 @@ class Applied:
     problems: tuple[str, ...] = ()
     stance: Stance | None = None
     uplinks: tuple[str, ...] = ()
+    stations: Stations = NOBODY
 
 
 class Reconciler:
@@ -93,9 +96,10 @@ class Reconciler:
         self._own_addresses: tuple[IPAddress, ...] = ()
         self._address_problem = ""
         self._uplinks = Uplinks(uplinks)
+        self._guard = BridgeGuard()
         self._stirred = select.epoll()
-        for each in (self._table, self._uplinks):
-            self._stirred.register(each.fileno(), select.EPOLLIN)
+        for each in (self._table.fileno(), self._uplinks.fileno(), *self._guard.filenos()):
+            self._stirred.register(each, select.EPOLLIN)
         self._networks = self._own_networks = AddressSet()
         self._wish: _Wish | None = None
         self._told: Membership | None = None
@@ -143,14 +147,21 @@ class Reconciler:
         self._take(feed)  # before anything can fail: nobody tells this again
         try:
             self._look_for_uplinks()
-            drift = self._table.audit(self._places)
+            drift = _both(self._table.audit(self._places), self._guard.audit())
             with thrift.undisturbed():
                 action = self._converge(policy, now, revision, answer, drifted=drift is not None)
         except (KernelError, OSError) as error:
             return Applied(self._revision, Action.NONE, self._in_force, drift, (*_why(error), *self._problems()))
         self._save(action)
         return Applied(
-            self._revision, action, self._in_force, drift, self._problems(), self._stance, self._uplinks.names()
+            self._revision,
+            action,
+            self._in_force,
+            drift,
+            self._problems(),
+            self._stance,
+            self._uplinks.names(),
+            self._guard.stations,
         )
 
     def enforces(self) -> bool:
@@ -188,6 +199,7 @@ class Reconciler:
         self._local_addresses.close()
         self._stirred.close()
         self._uplinks.close()
+        self._guard.close()
         if self._keeper is not None:
             self._keeper.close()
 
@@ -225,6 +237,7 @@ class Reconciler:
 
     def _remove(self) -> Action:
         """Nothing is enforced afterwards."""
+        self._guard.remove()
         self._table.delete()
         self._in_force = self._told = self._revision = self._policy = self._wish = None
         self._stance = Stance.NOTHING
@@ -236,6 +249,7 @@ class Reconciler:
         action = self._change(wish) if known else self._load(wish)
         self._residents.told()
         self._told, self._in_force, self._stance = wish.plan.members, wish.ruleset, stance
+        self._guard.follow(self._options, self._residents.by_pod(), self._uplinks.names(), self._own_addresses)
         return Action.TAKE_OVER if drifted else action
 
     def _wanted(self, policy: Policy, stance: Stance, now: datetime) -> _Wish:
@@ -258,7 +272,8 @@ class Reconciler:
         if policy is _LOCKDOWN:
             rules = strangers.probed(rules, self._own_networks, self._options)
         chains = {**rules.table.chains, stance.marker: Chain()}
-        return replace(rules, table=replace(rules.table, chains=chains))
+        terminals = {**bridged.terminals_of(self._options), **rules.terminals}
+        return replace(rules, table=replace(rules.table, chains=chains), terminals=terminals)
 
     def _look_for_uplinks(self) -> None:
         if self._uplinks.stirred():
@@ -301,6 +316,7 @@ class Reconciler:
         problems = self._state_problems if alike or held is None else (_OTHER_SETTINGS,)
         if held is not None and alike and self._stance is Stance.NOTHING:
             self._table.restore(held)
+            self._guard.restore(held.of_bridges())
             self._table.begin_numbers()
             self._revision, self._stance = held.revision, Stance.of_tier(self._options.mode)
             return Applied(held.revision, Action.FIRST_LOAD, known, stance=self._stance)
@@ -345,12 +361,20 @@ class Reconciler:
             members = self._residents.all(self._told, but_own_pods=True)
             kept = strangers.cut_off(self._in_force, self._told, self._options)
             kept = strangers.probed(kept, self._own_networks, self._options)
-            whole = saved.Saved(self._revision, kept.table, members, dict(kept.terminals), self._options)
+            frames = self._guard.without_pods(self._options)
+            whole = saved.Saved(self._revision, kept.table, members, dict(kept.terminals), self._options, frames)
             self._keeper.keep(whole, thorough=fresh)
 
     def _problems(self) -> tuple[str, ...]:
         saving = self._keeper.problem if self._keeper else ""
-        return tuple(filter(None, (self._address_problem, self._uplinks.problem, self._table.problem, saving)))
+        told = self._address_problem, self._uplinks.problem, self._table.problem, self._guard.problem, saving
+        return tuple(filter(None, told))
+
+
+def _both(one: Drift | None, other: Drift | None) -> Drift | None:
+    if one is None or other is None:
+        return one or other
+    return Drift(one.what + other.what, tuple(dict.fromkeys(one.who + other.who)))
 
 
 def _discard(state_dir: Path) -> None:

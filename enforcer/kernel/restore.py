@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from enforcer import settingsfile
-from enforcer.errors import EnforcerError, SettingsError, StateError
+from enforcer.errors import EnforcerError, KernelError, SettingsError, StateError
 from enforcer.kernel import snapshot
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.snapshot import Snapshot
@@ -65,6 +65,10 @@ def _loaded(held: Snapshot) -> bool:
             if kernel.stands(held.table, held.hooked):
                 return False
             kernel.commit(held)
+            frames = held.of_bridges()
+            if frames is not None:
+                with suppress(KernelError):  # the agent tells it in its first pass
+                    kernel.commit(frames)
             return True
     finally:
         lock.release()

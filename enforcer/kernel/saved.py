@@ -25,6 +25,7 @@ from enforcer.rules.options import Options
 from enforcer.rules.residents import Moves
 from enforcer.rules.table import Table
 from enforcer.rules.terminals import LIVE, Terminal
+from enforcer.wire.messages import BRIDGE, INET
 from zones import canonical
 from zones.policy import Verdict
 from zones.rules import Log, Origin
@@ -72,26 +73,40 @@ class Keeper:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What is to be saved. `members`: who is in the table's sets."""
+    """What is to be saved. `members`: who is in the table's sets; `frames`: the table of bridges, where one stands."""
 
     revision: int | None
     table: Table
     members: Moves
     terminals: Mapping[str, Terminal] = field(hash=False)
     options: Options
+    frames: Table | None = None
 
 
 def save(state_dir: Path, saved: Saved) -> None:
     """Raises OSError."""
     table = _without_number(saved.table, saved.options.marks)
-    made = Transaction(table.name)
-    made.add_table()
-    made.delete_table()
+    made = _in_place_of(table.name)
     members = ((place.set, records) for place, records in way.members(table, saved.members))
     transaction.whole(made, table, transaction.own(table), members)
     hooked = tuple(name for name, chain in table.chains.items() if chain.hook)
     meaning = json.dumps({key: _told(each) for key, each in saved.terminals.items()}).encode()
-    snapshot.write(state_dir, Snapshot(saved.revision, table.name, hooked, saved.options, made.data(), meaning))
+    frames = b"" if saved.frames is None else _of_bridges(saved.frames)
+    held = Snapshot(saved.revision, table.name, hooked, saved.options, made.data(), meaning, frames)
+    snapshot.write(state_dir, held)
+
+
+def _of_bridges(table: Table) -> bytes:
+    made = _in_place_of(table.name, BRIDGE)
+    transaction.whole(made, table, transaction.own(table), ())
+    return made.data()
+
+
+def _in_place_of(name: str, family: int = INET) -> Transaction:
+    made = Transaction(name, family)
+    made.add_table()
+    made.delete_table()
+    return made
 
 
 def terminals(held: Snapshot) -> dict[str, Terminal]:

@@ -7,8 +7,9 @@ Written whole or not at all, and read only where its digest holds. Imports littl
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Snapshot:
     """`hooked`: the table's chains that packets come to first. `options`: what the rules were made with.
 
     `transaction` puts the table in place of whatever has its name; `terminals` are for `enforcer.kernel.saved`.
+    `frames`: the same for the table of bridges; empty where none stood.
     """
 
     revision: int | None
@@ -34,12 +36,17 @@ class Snapshot:
     options: Options
     transaction: Bytes
     terminals: Bytes
+    frames: Bytes = b""
 
     def data(self) -> Bytes:
         return self.transaction
 
     def named(self, sequence: int) -> str:
         return f"loading what was saved (command {sequence})"
+
+    def of_bridges(self) -> Snapshot | None:
+        """The transaction of the other table, which needs more of the kernel: it is sent apart."""
+        return replace(self, transaction=self.frames) if len(self.frames) else None
 
 
 def write(state_dir: Path, snapshot: Snapshot) -> None:
@@ -50,9 +57,9 @@ def write(state_dir: Path, snapshot: Snapshot) -> None:
         "table": snapshot.table,
         "hooked": snapshot.hooked,
         "options": snapshot.options.told(),
-        "sizes": [len(snapshot.transaction), len(snapshot.terminals)],
+        "sizes": [len(snapshot.transaction), len(snapshot.terminals), len(snapshot.frames)],
     }
-    pieces = json.dumps(head).encode() + b"\n", snapshot.transaction, snapshot.terminals
+    pieces = json.dumps(head).encode() + b"\n", snapshot.transaction, snapshot.terminals, snapshot.frames
     statefile.write_atomically(state_dir / FILE, _digest(*pieces) + b"\n", *pieces)
 
 
@@ -79,12 +86,11 @@ def _parsed(body: memoryview) -> Snapshot:
     if head["format"] != FORMAT or options is None:
         raise ValueError(f"format {head['format']} is not ours")
     begin = len(line) + 1
-    between, end = begin + head["sizes"][0], begin + sum(head["sizes"])
-    if end != len(body):
+    ends = tuple(accumulate(head["sizes"], initial=begin))  # an agent before this one wrote two parts
+    if ends[-1] != len(body):
         raise ValueError("sizes don't fit")
-    return Snapshot(
-        head["revision"], head["table"], tuple(head["hooked"]), options, body[begin:between], body[between:]
-    )
+    parts = [body[start:end] for start, end in pairwise(ends)]
+    return Snapshot(head["revision"], head["table"], tuple(head["hooked"]), options, *parts)
 
 
 def _digest(*pieces: Bytes) -> bytes:

@@ -23,7 +23,7 @@ _GROUPS = 0x1 | 0x40 | 0x400  # links, routes of IPv4, routes of IPv6
 _ROOM = 2**20
 _NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ROUTE, _DELETE_ROUTE, _GET_ROUTE = 16, 17, 18, 24, 25, 26
 _LINK_HEADER, _ROUTE_HEADER = 16, 12
-_IFNAME, _LOWER, _MASTER, _INFO, _LOWER_ELSEWHERE, _KIND = 3, 5, 10, 18, 37, 1
+_HARDWARE, _IFNAME, _LOWER, _MASTER, _INFO, _LOWER_ELSEWHERE, _KIND = 1, 3, 5, 10, 18, 37, 1
 _XDP, _XDP_ATTACHED = 43, 2
 _OUT, _GATEWAY, _MULTIPATH, _VIA, _DESTINATION = 4, 5, 9, 18, 1
 _UNICAST, _CLONED = 1, 0x200
@@ -40,7 +40,8 @@ _UPON = frozenset(("vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"))  # above a
 class Link:
     """A network interface. `kind`: of one that is made; nothing for a device. `lower`: the link below it, by index.
 
-    `xdp`: it has a program before the kernel's own way.
+    `xdp`: it has a program before the kernel's own way. `peer`: of a veth that leads to another network namespace, the
+    link there, by its index; `namespace` is what this machine's namespace calls that one.
     """
 
     index: int
@@ -50,6 +51,9 @@ class Link:
     lower: int = 0
     loopback: bool = False
     xdp: bool = False
+    peer: int = field(default=0, compare=False)
+    namespace: int = field(default=-1, compare=False)
+    hardware: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,7 @@ class Uplinks:
     def _matters(self, each: Message) -> bool:
         """Not what a pod brings that comes or goes: a veth, routes to single addresses, link-local ones."""
         if each.kind in {_NEW_LINK, _DELETE_LINK}:
-            link = _link(each.body) if each.body[0] == 0 else None  # else it tells of a bridge's port
+            link = link_of(each.body) if each.body[0] == 0 else None  # else it tells of a bridge's port
             if link is None or (each.kind == _NEW_LINK and self._links.get(link.index) == link):
                 return False
             return link.kind != "veth" or link.name in self.names()
@@ -203,19 +207,24 @@ def _sayable(name: str) -> bool:
 
 def links_of(channel: socket) -> Iterator[Link]:
     for body in _dump(channel, _GET_LINK, _LINK_HEADER):
-        link = _link(body)
+        link = link_of(body)
         if link is not None:
             yield link
 
 
-def _link(body: bytes) -> Link | None:
+def link_of(body: bytes) -> Link | None:
+    """As a message tells it, whose body this is."""
     held = attributes(body, _LINK_HEADER)
     name = held.get(_IFNAME, b"").rstrip(b"\0").decode("utf-8", "replace")
     kind = attributes(held.get(_INFO, b""), 0).get(_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
-    lower = 0 if _LOWER_ELSEWHERE in held else _number(held.get(_LOWER))
-    loopback = int.from_bytes(body[2:4], "little") == _LOOPBACK
+    lower, peer, namespace = _number(held.get(_LOWER)), 0, -1
+    if _LOWER_ELSEWHERE in held:
+        lower, peer = 0, lower
+        namespace = int.from_bytes(held[_LOWER_ELSEWHERE][:4], "little", signed=True)
     xdp = any(attributes(held.get(_XDP, b""), 0).get(_XDP_ATTACHED, b""))
-    return Link(_number(body[4:8]), name, kind, _number(held.get(_MASTER)), lower, loopback, xdp) if name else None
+    loopback, master = int.from_bytes(body[2:4], "little") == _LOOPBACK, _number(held.get(_MASTER))
+    hardware, index = held.get(_HARDWARE, b""), _number(body[4:8])
+    return Link(index, name, kind, master, lower, loopback, xdp, peer, namespace, hardware) if name else None
 
 
 def _ways(channel: socket) -> Iterator[Way]:

@@ -34,6 +34,18 @@ def sets() -> dict[str, NamedSet]:
     return made
 
 
+def sets_of_ports() -> dict[str, NamedSet]:
+    """The same for a table that sees frames: each port is a source."""
+    return {_LINKS: NamedSet("ifname", {}, size=_MANY_LINKS, forgets=_FORGET)}
+
+
+def of_port(options: Options, *, forged: bool = False) -> Iterator[str]:
+    """`rules` of such a table, where forged sources are no others."""
+    del forged
+    limit = f"limit rate {options.log_rate}/second burst {options.log_burst} packets"
+    yield f"update @{_LINKS} {{ iifname {limit} }} return"
+
+
 def rules(options: Options, *, forged: bool = False) -> Iterator[str]:
     """These return within the limit; what becomes of a packet that is not logged comes behind.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from enforcer.rules.family import Family
 from enforcer.rules.feed import Feed
@@ -16,7 +17,7 @@ from enforcer.rules.members import Membership, Place, Profile, ThisMachine, zone
 from enforcer.rules.zoneids import ZoneKey
 from zones.inventory import Holder, Node, Pod
 from zones.net import V4_LAST, IPAddress
-from zones.remote import key_of, key_of_packed
+from zones.remote import address_of, key_of, key_of_packed
 from zones.zone import Zoning
 
 
@@ -41,6 +42,8 @@ class Residents:
         self._own = ThisMachine(node_name, ())
         self._held: dict[int, Holder] = {}
         self._local: frozenset[int] = frozenset()
+        self._own_pods: dict[int, Pod] = {}
+        self._by_pod: dict[str, frozenset[IPAddress]] | None = None
         self._before: dict[int, Holder | None] = {}
         self._untold = True
         self._zones: Counter[ZoneKey] = Counter()
@@ -52,6 +55,8 @@ class Residents:
         before = {} if self._untold else {address: self.holder(address) for address in self._touched(feed, here)}
         if feed.whole:
             self._held = {address: holder for address, holder in feed.changed.items() if holder is not None}
+            self._own_pods = {at: who for at, who in self._held.items() if self._is_own_pod(who)}
+            self._by_pod = None
         else:
             self._update(feed.changed)
         self._local = here
@@ -73,6 +78,13 @@ class Residents:
                 self._held.pop(address, None)
             else:
                 self._held[address] = holder
+            if self._is_own_pod(holder):
+                self._own_pods[address], self._by_pod = holder, None
+            elif self._own_pods.pop(address, None) is not None:
+                self._by_pod = None
+
+    def _is_own_pod(self, holder: Holder | None) -> TypeGuard[Pod]:
+        return isinstance(holder, Pod) and holder.node == self._own.name
 
     def _note(self, address: int, was: Holder | None, now: Holder | None) -> None:
         if was is now:
@@ -101,7 +113,16 @@ class Residents:
 
     def own_pods(self) -> set[int]:
         """Addresses of pods of this node."""
-        return {at for at, who in self._held.items() if isinstance(who, Pod) and who.node == self._own.name}
+        return set(self._own_pods)
+
+    def by_pod(self) -> Mapping[str, frozenset[IPAddress]]:
+        """The addresses of each pod of this node, by its uid; the same object as long as none changed."""
+        if self._by_pod is None:
+            found: dict[str, set[IPAddress]] = {}
+            for address, pod in self._own_pods.items():
+                found.setdefault(pod.uid, set()).add(address_of(address))
+            self._by_pod = {uid: frozenset(addresses) for uid, addresses in found.items()}
+        return self._by_pod
 
     def other_nodes(self) -> set[int]:
         """Addresses of other nodes."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from enforcer.rules import label, logrates
@@ -50,13 +50,14 @@ NO_CONNECTION = _denied(built_in("no-connection"))
 SPOOFED = _denied(built_in("spoofed-address"))
 ROUTER_MESSAGE = _denied(built_in("router-message"))
 ICMP_ERROR = _denied(built_in("icmp-error"))
+FOREIGN_FRAME = _denied(built_in("foreign-frame"))
 UNJUDGED_END = _denied(built_in("unjudged"))  # never while the table is whole
 SERVICE_END: Ending = (UNTRANSLATED_SERVICE, Verdict.RESET, NO_LOG)
 LOCAL_DNS: Ending = (built_in("local-dns"), Verdict.ALLOW, NO_LOG)
 BY_PACKET = frozenset(
     each[0]
     for each in (LINK_LOCAL_END, BROADCAST_END, UNTRACKED, NO_CONNECTION, SPOOFED, ROUTER_MESSAGE, ICMP_ERROR,
-                 UNJUDGED_END, LOCAL_DNS)
+                 FOREIGN_FRAME, UNJUDGED_END, LOCAL_DNS)
 )  # fmt: skip
 """Rules that judge a packet and not its connection, which it may not have, or not by right."""
 
@@ -83,12 +84,16 @@ class Terminal:
 
 @dataclass(slots=True)
 class Terminals:
-    """The terminals that were asked for, by id, and their chains. `blocklists`: of the rules that have any."""
+    """The terminals that were asked for, by id, and their chains. `blocklists`: of the rules that have any.
+
+    `limits`: what keeps a source from filling the log.
+    """
 
     options: Options
     blocklists: Mapping[Origin, Blocklists] = field(default_factory=dict)
     by_id: dict[str, Terminal] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
+    limits: Callable[..., Iterator[str]] = logrates.rules
     _by_ending: dict[tuple[Ending, bool], str] = field(default_factory=dict)
 
     def chain(self, ending: Ending, *, observed: bool = False) -> str:
@@ -140,7 +145,7 @@ class Terminals:
         # The kernel follows at most 16 chains: from here, one less than by way of `accepted`.
         ends = (f"jump {STAMP}", "accept") if end == f"goto {ACCEPTED}" else (end,)
         beyond = f'counter name "{UNLOGGED}" {ends[0]}', *ends[1:]
-        self.chains[name] = Chain((*logrates.rules(self.options, forged=forged), *beyond))
+        self.chains[name] = Chain((*self.limits(self.options, forged=forged), *beyond))
         return f"jump {name} "
 
     def _conclusion(self, terminal: Terminal) -> str:

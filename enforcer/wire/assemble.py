@@ -28,11 +28,15 @@ _WORD = 4
 
 @dataclass(frozen=True, slots=True)
 class _Selector:
-    """What loads a value into a register, and what must be known before it can: each a load and its value."""
+    """What loads a value into a register, and what must be known before it can: each a load and its value.
+
+    `family`: the same, where the table sees packets of several families.
+    """
 
     type: str
     load: Callable[[int], bytes]
     needs: tuple[bytes, ...] = ()
+    family: tuple[bytes, ...] = ()
 
 
 def _needs(key: int, value: bytes) -> tuple[bytes, ...]:
@@ -50,14 +54,29 @@ def _ct(kind: str, key: int, direction: int | None = None) -> _Selector:
 def _network(kind: str, family: str, offset: int) -> _Selector:
     length = TYPES[kind].length
     load = lambda word: expressions.network_header(offset, length, word)  # noqa: E731 - a field's value
-    return _Selector(kind, load, _needs(_NFPROTO, _FAMILIES[family]))
+    return _Selector(kind, load, family=_needs(_NFPROTO, _FAMILIES[family]))
+
+
+def _link_layer(kind: str, offset: int) -> _Selector:
+    length = TYPES[kind].length
+    return _Selector(kind, lambda word: expressions.link_header(offset, length, word))
+
+
+def _of_arp(kind: str, offset: int) -> _Selector:
+    length = TYPES[kind].length
+    return _Selector(kind, lambda word: expressions.network_header(offset, length, word))
+
+
+def _of_discovery(kind: str, offset: int) -> _Selector:
+    length = TYPES[kind].length
+    return _Selector(kind, lambda word: expressions.transport_header(offset, length, word))
 
 
 def _transport(kind: str, offset: int, protocol: int, family: str = "") -> _Selector:
     length = TYPES[kind].length
     above = _needs(_NFPROTO, _FAMILIES[family]) if family else ()
     load = lambda word: expressions.transport_header(offset, length, word)  # noqa: E731 - a field's value
-    return _Selector(kind, load, (*above, *_needs(_L4PROTO, bytes([protocol]))))
+    return _Selector(kind, load, _needs(_L4PROTO, bytes([protocol])), above)
 
 
 _SELECTORS: dict[tuple[str, ...], _Selector] = {
@@ -83,6 +102,15 @@ _SELECTORS: dict[tuple[str, ...], _Selector] = {
     ("udp", "dport"): _transport("inet_service", 2, 17),
     ("icmp", "type"): _transport("icmp_type", 0, 1, "ip"),
     ("icmpv6", "type"): _transport("icmpv6_type", 0, 58),
+    ("ether", "type"): _link_layer("ether_type", 12),
+    ("ether", "saddr"): _link_layer("ether_addr", 6),
+    ("arp", "head"): _of_arp("arp_head", 0),
+    ("arp", "saddr", "ether"): _of_arp("ether_addr", 8),
+    ("arp", "saddr", "ip"): _of_arp("ipv4_addr", 14),
+    ("ip6", "length"): _of_arp("inet_service", 4),
+    ("nd", "target"): _of_discovery("ipv6_addr", 8),
+    ("nd", "first", "ether"): _of_discovery("ether_addr", 26),
+    ("nd", "second", "ether"): _of_discovery("ether_addr", 34),
 } | {
     ("ct", side, *words): _ct(kind, key, number)
     for side, number in _DIRECTIONS.items()
@@ -100,10 +128,15 @@ _SELECTORS: dict[tuple[str, ...], _Selector] = {
 _LONGEST = max(map(len, _SELECTORS))
 
 
-def assemble(rule: str) -> RawRule:
-    """The rule's expressions, and its comment. Rules have most of their parts in common, which are read once."""
+def assemble(rule: str, *, bridge: bool = False) -> RawRule:
+    """The rule's expressions, and its comment. Rules have most of their parts in common, which are read once.
+
+    `bridge`: for a table of that family, where the rule, or the one that leads there, says itself of which kind frames
+    are. `nd` is neighbour discovery's message: its target, and the address in its first or second option.
+    """
     said, _, comment = rule.partition(_COMMENT)
-    return RawRule(tuple(map(_part, _PARTS.split(said))), comment.removesuffix('"'))
+    read = _part_of_bridge if bridge else _part
+    return RawRule(tuple(map(read, _PARTS.split(said))), comment.removesuffix('"'))
 
 
 @lru_cache(4096)
@@ -116,6 +149,11 @@ def forget() -> None:
     """What was read, to save memory."""
     content.cache_clear()
     _part.cache_clear()
+
+
+@lru_cache(256)
+def _part_of_bridge(text: str) -> bytes:
+    return b"".join(_statements(_Reader(text, _TOKENS.findall(text), bridge=True)))
 
 
 @lru_cache(65_536)
@@ -132,6 +170,7 @@ class _Reader:
     rule: str
     tokens: list[str]
     at: int = 0
+    bridge: bool = False
 
     def peek(self, ahead: int = 0) -> str:
         return self.tokens[self.at + ahead] if self.at + ahead < len(self.tokens) else ""
@@ -199,7 +238,7 @@ def _update(reader: _Reader) -> Iterator[bytes]:
     name = reader.take().removeprefix("@")
     reader.expect("{")
     selectors = _selectors(reader)
-    yield from _loaded(selectors)
+    yield from _loaded(reader, selectors)
     if reader.peek() == "&":
         reader.take()
         kind = TYPES[selectors[0].type]
@@ -267,7 +306,7 @@ def _set_label(bits: str) -> bytes:
 def _match(reader: _Reader) -> Iterator[bytes]:
     """Selectors, and what they must be."""
     selectors = _selectors(reader)
-    yield from _loaded(selectors)
+    yield from _loaded(reader, selectors)
     yield from _condition(reader, TYPES[selectors[0].type], bitmask=selectors[0].type in _BITMASKS)
 
 
@@ -279,10 +318,12 @@ def _selectors(reader: _Reader) -> list[_Selector]:
     return selectors
 
 
-def _loaded(selectors: list[_Selector]) -> Iterator[bytes]:
+def _loaded(reader: _Reader, selectors: list[_Selector]) -> Iterator[bytes]:
     """Side by side in the registers, each from a word of its own on."""
     word = 0
     for each in selectors:
+        if not reader.bridge:
+            yield from each.family
         yield from each.needs
     for each in selectors:
         yield each.load(word)

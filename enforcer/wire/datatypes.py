@@ -56,6 +56,9 @@ TYPES: Mapping[str, Datatype] = MappingProxyType(
         "ipv4_addr": Datatype(7, 4, _address(socket.AF_INET), prefix_bits=32),
         "ipv6_addr": Datatype(8, 16, _address(socket.AF_INET6), prefix_bits=128),
         "ether_addr": Datatype(9, 6, lambda text: bytes.fromhex(text.replace(":", ""))),
+        "ether_type": Datatype(10, 2, _words({"ip": 0x0800, "arp": 0x0806, "ip6": 0x86DD}, 2)),
+        # Of an ARP message: the kinds of addresses and how long they are. Nothing that a set could hold.
+        "arp_head": Datatype(0, 6, _words({"ethernet-to-ip": 0x0001_0800_0604}, 6)),
         "inet_proto": Datatype(12, 1, _words(_PROTOCOLS, 1)),
         "inet_service": Datatype(13, 2, _number(2, "big")),
         "icmp_type": Datatype(14, 1, _words({"destination-unreachable": 3, "redirect": 5}, 1)),
@@ -70,7 +73,7 @@ TYPES: Mapping[str, Datatype] = MappingProxyType(
         ),
         "ct_dir": Datatype(27, 1, _words({"original": 0, "reply": 1}, 1)),
         "ct_status": Datatype(28, 4, _words({"expected": 1, "confirmed": 8}, 4, byteorder), host_order=True),
-        "iface_index": Datatype(40, 4, _words({'"lo"': 1}, 4, byteorder), host_order=True),
+        "iface_index": Datatype(20, 4, _words({'"lo"': 1}, 4, byteorder), host_order=True),
         "ifname": Datatype(41, _IFNAME, _name, host_order=True),
         "integer8": Datatype(4, 1, _number(1, "big")),
         "integer64": Datatype(4, 8, _number(8, byteorder), host_order=True),

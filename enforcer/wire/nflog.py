@@ -11,10 +11,14 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, TypedDict
 
-from enforcer.wire.messages import attributes
-from zones.net import ICMP, ICMP6, PROTOCOLS_WITH_PORTS, TCP, IPAddress
+from enforcer.wire.messages import BRIDGE, attributes
+from zones.net import ETHERTYPES, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, TCP, IPAddress
 
-_PAYLOAD, _PREFIX, _TIMESTAMP, _IN = 9, 10, 3, 4
+_HEAD, _PAYLOAD, _PREFIX, _TIMESTAMP, _IN, _PORT, _LINK_HEADER = 1, 9, 10, 3, 4, 6, 16
+_BRIDGE = bytes([BRIDGE])
+_ETH_IP, _ETH_IP6, _ETH_ARP = 0x0800, 0x86DD, 0x0806
+_ARP_BYTES, _ARP_ENDS, _MACS = 28, ((14, 18), (24, 28)), 12
+_NOBODY = IPv4Address(0)
 _V4_HEADER, _V6_HEADER = 20, 40
 _EXTENSIONS = frozenset({0, 43, 60})  # hop-by-hop, routing, destination options
 _FRAGMENT, _AUTHENTICATION = 44, 51
@@ -32,7 +36,8 @@ class Packet(NamedTuple):
     """One logged packet. `prefix` is the log rule's (`zb:<id>:<o|r>`). What the packet doesn't have is None.
 
     `timestamp` (seconds since the epoch) is None on some hooks: stamp it yourself. `indev`: its index.
-    `about`: what an ICMP error is about, that packet's header as far as it is quoted.
+    `about`: what an ICMP error is about, that packet's header as far as it is quoted. A frame that is no IP has the
+    protocol `zones.net.ETHERTYPES` and its ethertype; without addresses of its own it is from and to 0.0.0.0.
     """
 
     prefix: str
@@ -48,6 +53,15 @@ class Packet(NamedTuple):
     timestamp: float | None = None
     indev: int | None = None
     about: Packet | None = None
+    frame: Frame | None = None
+
+
+class Frame(NamedTuple):
+    """Of what came by a bridge's port: the port's index, and the hardware addresses to which and from which it came."""
+
+    port: int | None
+    to: bytes
+    source: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +84,43 @@ class _Transport(TypedDict, total=False):
 
 
 def parse(message: bytes) -> Packet | None:
-    """One message's body, from the family header on. None for what is no IP packet; never raises."""
+    """One message's body, from the family header on. None for what is no IP packet, nor a frame; never raises."""
     found = attributes(message)
+    if message[:1] == _BRIDGE:
+        return _framed(found)
+    return _of_ip(found)
+
+
+def _of_ip(found: dict[int, bytes]) -> Packet | None:
     payload = found.get(_PAYLOAD, b"")
-    prefix = found.get(_PREFIX, b"").split(b"\0", 1)[0].decode("ascii", "replace")
+    prefix = _text_of(found.get(_PREFIX, b""))
     when, indev = _timestamp(found.get(_TIMESTAMP, b"")), _number(found.get(_IN))
     return _usual(prefix, payload, when, indev) or any_packet(prefix, payload, when, indev)
+
+
+def _framed(found: dict[int, bytes]) -> Packet | None:
+    """What a bridge's port brought. Whose a frame without addresses is, its port and hardware addresses tell."""
+    macs = found.get(_LINK_HEADER, b"")
+    frame = Frame(_number(found.get(_PORT)), macs[: _MACS // 2], macs[_MACS // 2 : _MACS])
+    kind = int.from_bytes(found.get(_HEAD, b"")[:2], "big")
+    packet = _of_ip(found) if kind in {_ETH_IP, _ETH_IP6} else None
+    if packet is None:
+        payload, prefix = found.get(_PAYLOAD, b""), _text_of(found.get(_PREFIX, b""))
+        ends = _arp_ends(payload) if kind == _ETH_ARP else (_NOBODY, _NOBODY)
+        when, indev = _timestamp(found.get(_TIMESTAMP, b"")), _number(found.get(_IN))
+        packet = Packet(prefix, *ends, ETHERTYPES + kind, length=len(payload), timestamp=when, indev=indev)
+    return packet._replace(frame=frame)
+
+
+def _arp_ends(payload: bytes) -> tuple[IPv4Address, IPv4Address]:
+    if len(payload) < _ARP_BYTES:
+        return _NOBODY, _NOBODY
+    sender, target = (IPv4Address(payload[start:end]) for start, end in _ARP_ENDS)
+    return sender, target
+
+
+def _text_of(prefix: bytes) -> str:
+    return prefix.split(b"\0", 1)[0].decode("ascii", "replace")
 
 
 def _usual(prefix: str, payload: bytes, when: float | None, indev: int | None) -> Packet | None:

@@ -126,6 +126,7 @@ STATUS = {
     "mode": "enforce",
     "inForce": "enforced",
     "uplinks": ["eth0"],
+    "bridgePorts": {"known": 12, "unknown": ["veth7a"]},
     "tier": "panorama",
     "standing": "current",
     "why": "",
@@ -185,6 +186,7 @@ def test_status_as_table(told):
     for text in (
         *("revision 7", "web 2", "kernel 3", "the token is disabled", "waiting 4, the oldest for 62 s", "all is well"),
         *("outbox 3 of 50000", "977 denials told with others", "written 4", "after 2.0 ms, at most 250.0 ms"),
+        *("12 held to their pod's addresses; whose pod is not known: veth7a",),
         *("100 of 16000000 bytes wait", "silent for up to 2 s", "tried again 2"),
     ):
         assert text in shown

@@ -10,7 +10,7 @@ import sys
 
 from tests.bench.figures import run
 
-MODULES = ("control", "agent", "revocation", "packets")
+MODULES = ("control", "agent", "revocation", "packets", "bridged")
 
 if __name__ == "__main__":
     run("enforcer", sys.argv[1:] or MODULES)

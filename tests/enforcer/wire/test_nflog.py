@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from enforcer.wire.messages import attribute
 from enforcer.wire.nflog import Packet, any_packet, parse
-from zones.net import ICMP, ICMP6, TCP, UDP
+from zones.net import ARP, ETHERTYPES, ICMP, ICMP6, TCP, UDP, protocol_name
 
 HEADER = bytes(4)
 V4, V6 = ("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")
@@ -113,3 +113,45 @@ def test_any_cut_of_a_real_message_is_read_or_refused(data):
 def test_the_short_way_for_usual_packets_says_what_the_long_one_says(protocol, transport, fragment, options, cut):
     payload = v4(protocol, transport, fragment, options)[:cut]
     assert parse(logged(payload)) == any_packet("zb:0123456789ab:o", payload, None, None)
+
+
+# From a bridge's ports
+
+FRAME = bytes([7, 0, 0, 0])
+MACS = bytes.fromhex("020000000002020000000001")
+
+
+def of_bridge(kind, payload, *more):
+    head = attribute(1, struct.pack(">HBB", kind, 0, 0))
+    return (
+        FRAME
+        + b"".join((head, attribute(10, b"zb:0123456789ab:o\0"), attribute(6, struct.pack(">I", 9)), *more))
+        + (attribute(16, MACS + struct.pack(">H", kind)) + attribute(9, payload))
+    )
+
+
+def test_an_ip_packet_that_a_bridge_brought_is_the_same_packet_with_its_frame():
+    packet = parse(of_bridge(0x0800, v4(TCP, SYN)))
+    assert packet._replace(frame=None) == parse(logged(v4(TCP, SYN)))
+    assert (packet.frame.port, packet.frame.to + packet.frame.source) == (9, MACS)
+
+
+def test_arp_has_its_sender_and_its_target_as_ends():
+    said = bytes.fromhex("0001080006040002") + MACS[6:] + ip_address(V4[0]).packed + MACS[:6] + ip_address(V4[1]).packed
+    packet = parse(of_bridge(0x0806, said))
+    assert (str(packet.source), str(packet.destination), packet.protocol) == (*V4, ARP)
+    assert str(parse(of_bridge(0x0806, said[:20])).source) == "0.0.0.0"
+
+
+def test_another_frame_is_no_ip_packet_whatever_it_looks_like():
+    packet = parse(of_bridge(0x88B5, v4(TCP, SYN)))
+    assert (str(packet.source), packet.protocol, packet.destination_port) == ("0.0.0.0", ETHERTYPES + 0x88B5, None)
+    assert [protocol_name(each) for each in (packet.protocol, ARP, ETHERTYPES + 46, TCP)] == [
+        "0x88b5", "arp", "0x002e", "tcp",
+    ]  # fmt: skip
+
+
+@given(st.binary(max_size=200), st.integers(0, 0xFFFF))
+def test_whatever_a_port_brings_is_read_without_complaint(payload, kind):
+    assert parse(of_bridge(kind, payload)) is not None
+    assert parse(FRAME + payload) is not None
