@@ -1,6 +1,6 @@
 """Whether what a bridge passes on between two pods of this node comes to our rules at all, and what to do where not.
 
-It looks at routes, links and three settings of the kernel, and changes none. `enforcer.service` asks through
+It looks at routes, links and two settings of the kernel, and changes none. `enforcer.service` asks through
 `enforcer.assembly`.
 """
 
@@ -25,7 +25,6 @@ _DESTINATION, _OUT = 1, 4
 _NAME, _INFO, _KIND, _DATA = 3, 18, 1, 2
 _SETTINGS = Path("/proc/sys/net/bridge")
 _SETTING = {4: "bridge-nf-call-iptables", 6: "bridge-nf-call-ip6tables"}
-_TAGGED = "bridge-nf-filter-vlan-tagged"
 _OF_BRIDGE = {4: 36, 6: 37}  # the same, of one bridge
 
 
@@ -59,7 +58,7 @@ def of_this_node() -> list[str]:
         for version in _SETTING
         if version not in bridge.shows and _missing(version)
     }
-    return [*hidden, *_untagged(bridge.name for bridge in found)]
+    return list(hidden)
 
 
 def _problems(channel: socket, addresses: Iterable[IPAddress]) -> Iterator[str]:
@@ -80,25 +79,6 @@ def _problems(channel: socket, addresses: Iterable[IPAddress]) -> Iterator[str]:
                 f"the bridge {name} shows netfilter nothing of what its pods ({many} now) send each other by "
                 f"IPv{version}: no rule is enforced there; {what}"
             )
-    yield from _untagged(bridge.name for bridge in bridges.values() if bridge is not None)
-
-
-def _untagged(bridges: Iterable[str]) -> Iterator[str]:
-    carrying = sorted(set(bridges))
-    if carrying and not _shows_tagged():
-        names = " and ".join(carrying)
-        yield (
-            f"the bridge {names} shows netfilter no VLAN-tagged frames: by tag 0 a pod that may forge frames "
-            f"passes by all rules; set net.bridge.{_TAGGED}=1 on this node"
-        )
-
-
-def _shows_tagged() -> bool:
-    """Whether VLAN-tagged frames are shown; nothing is known of that without the module, of which is told already."""
-    try:
-        return (_SETTINGS / _TAGGED).read_text().strip() != "0"
-    except FileNotFoundError:
-        return True
 
 
 def _missing(version: int) -> str:

@@ -9,7 +9,6 @@ from enforcer.kernel import bridges
 from mocks.lab import Lab, unavailable
 
 pytestmark = pytest.mark.kernel
-TAGGED = "net/bridge/bridge-nf-filter-vlan-tagged"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,6 @@ def routed(lab):
 
 def node_with_pods(lab, name, *, bridge):
     node = lab.node(name, bridge=bridge)
-    node.netns.write_sysctl(TAGGED, 1)
     node.pod(f"{name}-a")
     node.pod(f"{name}-b")
     return node
@@ -57,18 +55,6 @@ def hidden(node):
 
 def test_a_bridge_that_shows_its_packets_is_no_problem(bridged):
     assert told(bridged) == []
-
-
-def test_a_bridge_that_hides_tagged_frames_is_one(bridged, routed):
-    for node in (bridged, routed):
-        node.netns.write_sysctl(TAGGED, 0)
-    try:
-        (problem,) = told(bridged)
-        assert problem.endswith("set net.bridge.bridge-nf-filter-vlan-tagged=1 on this node")
-        assert told(routed) == []
-    finally:
-        for node in (bridged, routed):
-            node.netns.write_sysctl(TAGGED, 1)
 
 
 def test_a_bridge_that_hides_them_is_one_for_each_family(bridged):
