@@ -238,7 +238,7 @@ FLOW_PART = st.fixed_dictionaries(
     {
         "source": END,
         "destination": END,
-        "protocol": st.sampled_from(["tcp", "udp", "icmp", "icmp6", "sctp", "47"]),
+        "protocol": st.sampled_from(["tcp", "udp", "icmp", "icmp6", "sctp", "47", "arp", "0x88b5"]),
         "verdict": st.sampled_from(["allow", "deny", "reset"]),
         "enforced": st.booleans(),
         "direction": st.sampled_from(["original", "reply"]),
