@@ -1,5 +1,6 @@
 """The programs of a real API server: taken from KUBEBUILDER_ASSETS, or built once with Go into a cache outside the
-tree, at the version that go.mod beside this file pins. tests/realkube.py uses it.
+tree, at the version that go.mod beside this file pins; with ZONEBRIDGE_KUBERNETES_VERSION=v1.34 at the one that go.mod
+in the folder of that name pins. tests/realkube.py uses it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from tests.apiserver.gobuild import GoBuild, GoBuildError, cache_root, why_no_go
 
 MODULE = Path(__file__).parent
+VERSION_VARIABLE = "ZONEBRIDGE_KUBERNETES_VERSION"
 # Those of Kubernetes' own release builds; without them kube-apiserver is a sixth larger.
 TAGS = "notest,grpcnotrace"
 
@@ -37,17 +39,31 @@ class Unavailable:
     reason: str
 
 
+def module() -> Path:
+    """The folder whose go.mod counts. Raises RealKubeError where there is none for the version that is asked for."""
+    wanted = os.environ.get(VERSION_VARIABLE, "")
+    if not wanted:
+        return MODULE
+    known = sorted(path.parent.name for path in MODULE.glob("v*/go.mod"))
+    if wanted not in known:
+        raise RealKubeError(
+            f"{VERSION_VARIABLE}={wanted}: no such version is pinned here; there are {', '.join(known)}"
+        )
+    return MODULE / wanted
+
+
 def version() -> str:
     """The Kubernetes version that go.mod pins, as `v1.36.3`."""
-    found = re.search(r"^require k8s\.io/kubernetes (v\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
+    file = module() / "go.mod"
+    found = re.search(r"^require k8s\.io/kubernetes (v\S+)", file.read_text(), re.MULTILINE)
     if found is None:
-        raise RealKubeError(f"reading the Kubernetes version: {MODULE / 'go.mod'} requires no k8s.io/kubernetes")
+        raise RealKubeError(f"reading the Kubernetes version: {file} requires no k8s.io/kubernetes")
     return found[1]
 
 
 def kubernetes(*programs: str) -> GoBuild:
     """How programs of Kubernetes are built, at the pinned version."""
-    return GoBuild(MODULE, tuple(f"k8s.io/kubernetes/cmd/{each}" for each in programs), TAGS, _ldflags())
+    return GoBuild(module(), tuple(f"k8s.io/kubernetes/cmd/{each}" for each in programs), TAGS, _ldflags())
 
 
 def binaries(*, may_build: bool = True) -> Binaries | Unavailable:

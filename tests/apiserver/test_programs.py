@@ -73,6 +73,22 @@ def test_the_build_is_static_and_carries_its_version(put, tmp_path):
     assert f"-X k8s.io/component-base/version.gitVersion={version()}" in called
 
 
+def test_another_version_is_built_apart(put, tmp_path, monkeypatch):
+    put("etcd", ETCD)
+    put("go", GO)
+    pinned = binaries()
+    monkeypatch.setenv("ZONEBRIDGE_KUBERNETES_VERSION", "v1.34")
+    assert version().startswith("v1.34.")
+    assert binaries().apiserver.parent == tmp_path / "cache" / "zonebridge" / f"kubernetes-{version()}"
+    assert binaries() != pinned
+
+
+def test_a_version_that_is_not_pinned_is_refused_with_those_that_are(monkeypatch):
+    monkeypatch.setenv("ZONEBRIDGE_KUBERNETES_VERSION", "v1.19")
+    with pytest.raises(RealKubeError, match=r"ZONEBRIDGE_KUBERNETES_VERSION=v1\.19: .* there are v1\.34"):
+        binaries()
+
+
 def test_two_at_once_build_once(put, tmp_path):
     put("etcd", ETCD)
     put("go", GO)
