@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from bridge.apiserver import LONGEST, WATCH_SECONDS, ApiServer, GoneError, TooLongError
+from bridge.apiserver import LONGEST, ApiServer, GoneError, TooLongError
 from bridge.errors import ClusterError, ClusterRefusedError, ClusterUnreachableError
 
 Json = dict[str, Any]
@@ -80,7 +80,7 @@ async def follow(api: ApiServer, source: Source) -> AsyncGenerator[Change]:
                         yield change
                 version = seen = found
                 list_at = time.monotonic() + random.uniform(*LIST_AGAIN_SECONDS)  # noqa: S311 - spread
-            doubtful = True  # until the watch has ended in its time
+            doubtful = True  # whoever answers next may have an older etcd
             began = time.monotonic()
             async with aclosing(api.watch(source.path, source.what, version, source.query)) as events:
                 async for event in events:
@@ -88,7 +88,6 @@ async def follow(api: ApiServer, source: Source) -> AsyncGenerator[Change]:
                     seen = version
                     if event["type"] in _GONE:
                         yield Changed(event["object"], gone=_GONE[event["type"]])
-            doubtful = time.monotonic() - began < min(WATCH_SECONDS) - 1
             if time.monotonic() - began > LONGEST_RETRY:  # it stood for long, if in silence: nothing was wrong
                 failures, trouble = 0, ""
             await asyncio.sleep(pause(failures))
