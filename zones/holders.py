@@ -277,9 +277,10 @@ class Holders:
         return next((claim.common(row) if isinstance(claim, Block) else claim for claim, row in claims), None)
 
     def _claimants(self, key: int) -> list[_Row]:
-        """The pods that claim an address and may have it; a pod that two slices tell of is one.
+        """The pods that claim an address and may have it. Those that yield are none where another one doesn't.
 
-        Those that yield are none where another one doesn't.
+        A pod that two slices tell of is one: as the last of them by name tells it, so that all nodes agree, whatever
+        they heard first.
         """
         rows: list[_Row] = []
         for claim in self._all(key):
@@ -287,7 +288,7 @@ class Holders:
                 rows += [(claim, row) for row in claim.claims(key)] if isinstance(claim, Block) else [(claim, 0)]
         if len(rows) < 2:  # noqa: PLR2004
             return rows
-        different = list({_identity(row): row for row in rows}.values())
+        different = list({_identity(row): row for row in sorted(rows, key=_slice_name)}.values())
         return [row for row in different if not self._yields(row)] or different
 
     def _yields(self, claim: _Row) -> bool:
@@ -328,6 +329,11 @@ def _same(one: _Claim, other: _Claim) -> bool:
 def _whole(claim: _Row) -> Pod:
     holder, row = claim
     return holder.pod(row) if isinstance(holder, Block) else holder
+
+
+def _slice_name(claim: _Row) -> str:
+    holder, _ = claim
+    return holder.name if isinstance(holder, Block) else ""
 
 
 def _identity(claim: _Row) -> str:

@@ -114,7 +114,7 @@ class Soak:
             "seconds from quiet to right, median": round(after[len(after) // 2], 1),
             "seconds from quiet to right, longest": round(after[-1], 1),
             "watched": dict(self._watch.seen),
-            "mixtures": 0,
+            "mixtures": len(self._watch.broken),
             "records": {node: ledger.received(node) for node in NODES},
             "acknowledged, by the nodes' word": stage.count_sent(),
             "indexed again": dict(ledger.repeated),

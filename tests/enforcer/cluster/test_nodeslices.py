@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address, ip_network
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from enforcer.cluster.nodeslices import NodeSlices
@@ -50,6 +50,7 @@ def judged(steps, holders):
 
 @settings(max_examples=300)
 @given(STEPS)
+@example([("0.n2", "n2", {1: "web"}), ("1.n2", "n2", {1: "db"}), ("0.n2", "n2", {1: "web"})])
 def test_the_bridge_is_believed_over_the_node_and_the_node_where_it_says_nothing(steps):
     holders = known()
     made = NodeSlices(holders)
