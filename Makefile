@@ -43,7 +43,7 @@ test: packages-test setup check
 # A whole Kubernetes cluster in namespaces, with the product installed on it: real root, and Go once.
 test-cluster: packages-cluster setup
 	$(BIN)/python -m tests.cluster build
-	$(BIN)/python -m tests.cluster test
+	$(BIN)/python -m pytest -q -m cluster --durations=15 tests/cluster
 
 test-long: packages-test setup
 	HYPOTHESIS_PROFILE=long $(AS_ROOT) $(BIN)/python -m pytest -q

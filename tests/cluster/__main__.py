@@ -1,15 +1,7 @@
-"""`python -m tests.cluster build`: the programs and images of the cluster that the tests run, and what each took.
+"""`python -m tests.cluster build`: the programs and images of the cluster that the tests run, and what each took."""
 
-`python -m tests.cluster test`: the tests, on three clusters side by side. A cluster mostly waits (for probes, roll-outs,
-time-outs), so that three take little longer than one.
-"""
-
-import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
-from pathlib import Path
 
 from tests.apiserver.gobuild import GoBuildError
 from tests.apiserver.programs import RealKubeError, Unavailable, binaries
@@ -17,36 +9,12 @@ from tests.chart.programs import program
 from tests.cluster import image, machine
 from tests.cluster.programs import build
 
-FOLDER = Path(__file__).parent
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-m", "cluster", "--durations=10")
-# What has a cluster of its own, beside the one that has all the others.
-BESIDE = (("test_networks.py",), ("test_bad_settings.py", "test_chart.py", "test_first_hour.py"))
-
 
 def main(arguments):
-    work = {("build",): build_all, ("test",): test_all}.get(tuple(arguments))
-    if work is None:
-        print("usage: python -m tests.cluster build | test", file=sys.stderr)
+    if arguments != ["build"]:
+        print("usage: python -m tests.cluster build", file=sys.stderr)
         return 2
-    return work()
-
-
-def test_all():
-    """The output of each, one after the other; 0 where all passed."""
-    groups = [[FOLDER / name for name in names] for names in BESIDE]
-    others = [FOLDER, *(f"--ignore={file}" for files in groups for file in files)]
-    with ExitStack() as stack:
-        running = [begin(files, stack.enter_context(tempfile.TemporaryFile("w+"))) for files in groups]
-        codes = [subprocess.run([*PYTEST, *others], check=False).returncode]
-        for process, output in running:
-            codes.append(process.wait())
-            output.seek(0)
-            print(output.read(), flush=True)
-    return int(any(codes))
-
-
-def begin(files, output):
-    return subprocess.Popen([*PYTEST, *files], stdout=output, stderr=output), output
+    return build_all()
 
 
 def build_all():

@@ -40,6 +40,9 @@ class Scripted:
     async def confirmed(self, receipts):
         return self.confirms & set(receipts), None
 
+    async def probe(self):
+        return ""
+
     async def close(self):
         pass
 
