@@ -125,9 +125,11 @@ class ApiServer:
         return await self.call("GET", path, f"reading {what}", query=query, most=most)
 
     async def version(self, path: str, what: str, query: Mapping[str, str] | None = None) -> str:
-        """The version that a list would have now."""
+        """The version that a list would have now. Raises ClusterError, also where the kind isn't there."""
         query = {**(query or {}), "limit": "1"}
-        answer = await self.call("GET", path, f"reading {what}", query=query, accept=METADATA) or {}
+        answer = await self.call("GET", path, f"reading {what}", query=query, accept=METADATA)
+        if answer is None:
+            raise ClusterRefusedError(f"reading {what} in cluster '{self.name}': the kind is not known")
         return str((answer.get("metadata") or {}).get("resourceVersion", ""))
 
     async def call(
