@@ -208,14 +208,15 @@ def _literal(text: str) -> AddressObject:
 
 def _netmask(text: str) -> AddressSet:
     """A bare address, or a prefix whose host bits may be set. A mask is a network's, never a wildcard's."""
+    mask = text.partition("/")[2]
     try:
-        network = ip_network(text, strict=False)
+        spoken = str(ip_network(text, strict=False).netmask) if "." in mask else mask
+        space = AddressSet.parse([text])
     except ValueError:
         raise ValueError("it is no IPv4 or IPv6 address or prefix") from None
-    mask = text.partition("/")[2]
-    if "." in mask and mask != str(network.netmask):
+    if spoken != mask:
         raise ValueError(f"'{mask}' is no mask of a network")
-    return AddressSet.of([network]).with_embedded_ipv4()
+    return space.with_embedded_ipv4()
 
 
 def _range(text: str) -> AddressSet:

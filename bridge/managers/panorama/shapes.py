@@ -68,8 +68,8 @@ def _flaws(kind: str, entry: Element) -> Iterator[str]:
             yield from _of_node(node, children)
     if kind in _ONE_OF:
         path, names = _ONE_OF[kind]
-        beside = [child.tag for node in (entry.findall(path) if path else (entry,)) for child in node]
-        chosen = [tag for tag in beside if not names or tag in names]
+        nodes = entry.findall(path) if path else (entry,)
+        chosen = [child.tag for node in nodes for child in node if not names or child.tag in names]
         if len(chosen) > 1:
             yield f"is both '{chosen[0]}' and '{chosen[1]}'"
 

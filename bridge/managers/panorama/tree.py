@@ -115,7 +115,8 @@ class Scope:
 
     def definitions(self, name: str, kinds: Iterable[str]) -> tuple[Definition, ...]:
         """What a name stands for among these kinds: nothing, one object, or several where it is ambiguous."""
-        return tuple(found for kind in kinds if (found := self._winning[kind].get(name)) is not None)
+        winning = self._winning
+        return tuple([found for kind in kinds if (found := winning[kind].get(name)) is not None])
 
 
 def ambiguous(definitions: Iterable[Definition]) -> str:
