@@ -18,9 +18,19 @@ import typer
 
 from bridge import cli_cluster, cli_preview, flow_questions, inquiry, logs, offline, overview, report_table
 from bridge.apiserver import Access
+from bridge.cli_options import (
+    DeviceGroup,
+    Flat,
+    PanoramaConfig,
+    Parents,
+    Predefined,
+    Prefixes,
+    SettingsFile,
+    Shape,
+    supplement_of,
+)
 from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
 from bridge.explain import explanation_json, explanation_lines
-from bridge.managers.panorama.content import read_content
 from bridge.metrics import Metrics
 from bridge.output import json_text, printable, table_text
 from bridge.question import Question
@@ -58,33 +68,6 @@ class Grouping(StrEnum):
 
 class Only(StrEnum):
     ATTENTION = "attention"
-
-
-class Shape(StrEnum):
-    """For people, or for programs."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-SettingsFile = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="The settings file.", metavar="FILE", envvar="ZONEBRIDGE_CONFIG"),
-]
-PanoramaConfig = Annotated[Path, typer.Option(help="An exported running-config.xml.", metavar="FILE")]
-DeviceGroup = Annotated[str, typer.Option(help="The device group that the cluster is.", metavar="NAME")]
-Prefixes = Annotated[
-    Path | None, typer.Option(help="What FQDNs and EDLs hold: JSON or YAML, name to prefixes.", metavar="FILE")
-]
-Predefined = Annotated[
-    Path | None,
-    typer.Option(help="App-ID content: Panorama's /config/predefined, which no export has.", metavar="FILE"),
-]
-Parents = Annotated[
-    list[str] | None,
-    typer.Option("--parent", help="What an export without hierarchy doesn't say; repeatable.", metavar="DG=PARENT"),
-]
-Flat = Annotated[bool, typer.Option("--flat", help="Of such an export: no device group is under another.")]
 
 
 def main() -> None:
@@ -142,7 +125,7 @@ def compile(  # noqa: A001 - the command's name
     _only_of_a_report(output, only, group_by)
     settings = load(config, os.environ, Purpose.OFFLINE)
     infrastructure = offline.known_infrastructure(settings)
-    supplement = _supplement(prefixes, predefined, parent, flat=flat)
+    supplement = supplement_of(prefixes, predefined, parent, flat=flat)
     compiled = offline.compile_file(panorama_config, device_group, settings, infrastructure, supplement)
     tier = None if compiled.policy is None else offline.rendered(compiled.policy, device_group, settings)
     match output:
@@ -219,7 +202,7 @@ def explain(
     else:
         settings = load(config, os.environ, Purpose.OFFLINE)
         rules = offline.known_infrastructure(settings) if infrastructure else ()
-        supplement = _supplement(prefixes, predefined, parent, flat=flat)
+        supplement = supplement_of(prefixes, predefined, parent, flat=flat)
         compiled = offline.compile_file(panorama_config, device_group, settings, rules, supplement)
         if flows is not None:
             raise typer.Exit(_answer_flows(flows, compiled, settings.zones.zoning()))
@@ -253,16 +236,6 @@ def status(
         typer.echo(table_text(overview.COLUMNS, [overview.row(value) for value in values]))
     if not all(value["ready"] for value in values):
         raise typer.Exit(ExitCode.TROUBLE)
-
-
-def _supplement(
-    prefixes: Path | None, predefined: Path | None, parents: list[str] | None, *, flat: bool
-) -> offline.Supplement:
-    return offline.Supplement(
-        feeds={} if prefixes is None else offline.read_prefixes(prefixes),
-        predefined=None if predefined is None else read_content(predefined),
-        ancestry=offline.ancestry_of(parents or (), flat=flat),
-    )
 
 
 def _complain(message: str) -> None:

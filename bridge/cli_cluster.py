@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,20 +15,13 @@ from bridge import inquiry, removal
 from bridge.apiserver import Access, ApiServer
 from bridge.check import gather, reach, run
 from bridge.check.snapshot import Names
+from bridge.cli_options import Shape
 from bridge.errors import ExitCode, InputError
 from bridge.output import json_text
 from bridge.settings import Settings, duration
 from bridge.settings_file import Purpose, load
 from zones import findings
 from zones.findings import Finding
-
-
-class Shape(StrEnum):
-    """For people, or for programs."""
-
-    TEXT = "text"
-    JSON = "json"
-
 
 DEPLOYED = Names()
 Kubeconfig = Annotated[Path | None, typer.Option(help="Instead of the usual one.", metavar="FILE")]

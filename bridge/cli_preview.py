@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from bridge import offline
+from bridge.cli_options import DeviceGroup, Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
 from bridge.errors import ExitCode
-from bridge.managers.panorama.content import read_content
 from bridge.output import json_text
 from bridge.preview import FailOn, compared, failures, preview_json, preview_lines
 from bridge.question import instant
@@ -30,22 +30,12 @@ def preview(
     *,
     running: Annotated[Path, typer.Option(help="The configuration that is in force.", metavar="FILE")],
     candidate: Annotated[Path, typer.Option(help="The one that would be committed.", metavar="FILE")],
-    device_group: Annotated[str, typer.Option(help="The device group that the cluster is.", metavar="NAME")],
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", help="The settings file.", metavar="FILE", envvar="ZONEBRIDGE_CONFIG"),
-    ] = None,
-    prefixes: Annotated[
-        Path | None, typer.Option(help="What FQDNs and EDLs hold: JSON or YAML, name to prefixes.", metavar="FILE")
-    ] = None,
-    predefined: Annotated[
-        Path | None, typer.Option(help="App-ID content: Panorama's /config/predefined.", metavar="FILE")
-    ] = None,
-    parent: Annotated[
-        list[str] | None,
-        typer.Option("--parent", help="What an export without hierarchy doesn't say; repeatable.", metavar="DG=PARENT"),
-    ] = None,
-    flat: Annotated[bool, typer.Option("--flat", help="Of such an export: no device group is under another.")] = False,
+    device_group: DeviceGroup,
+    config: SettingsFile = None,
+    prefixes: Prefixes = None,
+    predefined: Predefined = None,
+    parent: Parents = None,
+    flat: Flat = False,
     at: Annotated[str | None, typer.Option(help="From when on, as RFC 3339; now.", metavar="TIME")] = None,
     fail_on: Annotated[
         list[FailOn] | None, typer.Option(help="End with 1 where the candidate has this; repeatable.")
@@ -58,11 +48,7 @@ def preview(
     A candidate that would be refused ends with 1.
     """
     settings = load(config, os.environ, Purpose.OFFLINE)
-    supplement = offline.Supplement(
-        feeds={} if prefixes is None else offline.read_prefixes(prefixes),
-        predefined=None if predefined is None else read_content(predefined),
-        ancestry=offline.ancestry_of(parent or (), flat=flat),
-    )
+    supplement = supplement_of(prefixes, predefined, parent, flat=flat)
     infrastructure = offline.known_infrastructure(settings)
     before, after = (
         offline.compile_file(path, device_group, settings, infrastructure, supplement) for path in (running, candidate)

@@ -16,7 +16,7 @@ MOST_ALTERNATIVES = 8
 
 def traffic_text(traffic: Iterable[L4]) -> str:
     """`tcp/80,443`, `udp/53`, `icmp type 8`, `protocol 47`, joined; `any port` of nothing in particular."""
-    texts = list(dict.fromkeys(_l4_text(l4) for l4 in merged(traffic)))
+    texts = list(dict.fromkeys(l4_text(l4) for l4 in merged(traffic)))
     if len(texts) > MOST_ALTERNATIVES:
         texts = [*texts[:MOST_ALTERNATIVES], f"{len(texts) - MOST_ALTERNATIVES} more"]
     return " and ".join(texts) or "any port"
@@ -31,7 +31,8 @@ def merged(traffic: Iterable[L4]) -> Iterable[L4]:
     return (L4(protocol, held, source, kind) for (protocol, source, kind), held in ports.items())
 
 
-def _l4_text(l4: L4) -> str:
+def l4_text(l4: L4) -> str:
+    """One alternative: `tcp/80 from port 1024-65535`, `any udp port`, `icmp type 8`, `protocol 47`."""
     name = protocol_name(l4.protocol)
     if l4.protocol in {ICMP, ICMP6}:
         return name if l4.icmp_type is None else f"{name} type {l4.icmp_type}"

@@ -9,15 +9,26 @@ from bridge.output import table_text
 from bridge.preview.comparison import Preview, RuleChange
 from bridge.preview.gate import counted
 from bridge.report import origin_json, refusal_lines
-from zones.difference import Box, Judgement, Moment, Names, Piece, ZoneChange
-from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, AddressSet, Ranges, protocol_name
+from zones.difference import (
+    EVERY_ICMP_TYPE,
+    EVERY_NAME,
+    EVERY_PROTOCOL,
+    Box,
+    Judgement,
+    Moment,
+    Names,
+    Piece,
+    ZoneChange,
+)
+from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, AddressSet, protocol_name
 from zones.problems import RuleReport
+from zones.rules import L4
+from zones.wording import l4_text
 
 Json = dict[str, Any]
 RULE_COLUMNS = ("CHANGE", "RULE", "BEFORE", "AFTER")
 FLOW_COLUMNS = ("FROM", "TO", "SOURCE", "DESTINATION", "TRAFFIC", "BEFORE", "AFTER")
 ANY_OTHER_ZONE = "any other zone"
-_EVERY_PROTOCOL = Ranges(((0, 255),))
 _MOST_PREFIXES = 5
 
 
@@ -60,10 +71,10 @@ def _piece_json(change: ZoneChange, piece: Piece, moments: Sequence[Moment]) -> 
         "source_namespace": _names_json(box.source_namespaces),
         "namespace": _names_json(box.destination_namespaces),
         "traffic": traffic(box),
-        "protocols": None if box.protocols == _EVERY_PROTOCOL else str(box.protocols),
+        "protocols": None if box.protocols == EVERY_PROTOCOL else str(box.protocols),
         "ports": None if box.ports == ALL_PORTS else str(box.ports),
         "source_ports": None if box.source_ports == ALL_PORTS else str(box.source_ports),
-        "icmp_types": None if box.icmp_types == _EVERY_PROTOCOL else str(box.icmp_types),
+        "icmp_types": None if box.icmp_types == EVERY_ICMP_TYPE else str(box.icmp_types),
         "when": [] if len(box.moments) == len(moments) else [_moment_json(moments[at]) for at in sorted(box.moments)],
         "old": _judgement_json(piece.old),
         "new": _judgement_json(piece.new),
@@ -72,7 +83,7 @@ def _piece_json(change: ZoneChange, piece: Piece, moments: Sequence[Moment]) -> 
 
 
 def _names_json(names: Names) -> Json | None:
-    if names == Names(all_but=True):
+    if names == EVERY_NAME:
         return None
     return {"all_but" if names.all_but else "in": sorted(names.names)}
 
@@ -144,9 +155,8 @@ def _flow_row(change: ZoneChange, piece: Piece, moments: Sequence[Moment]) -> tu
 
 
 def _end(addresses: AddressSet, workloads: Names, namespaces: Names) -> str:
-    every = Names(all_but=True)
-    named = "" if workloads == every else f"app {workloads}"
-    placed = "" if namespaces == every else f"namespace {namespaces}"
+    named = "" if workloads == EVERY_NAME else f"app {workloads}"
+    placed = "" if namespaces == EVERY_NAME else f"namespace {namespaces}"
     return " ".join(filter(None, (named, placed, _addresses_text(addresses)))) or "any"
 
 
@@ -162,7 +172,7 @@ def _addresses_text(addresses: AddressSet) -> str:
 
 def traffic(box: Box) -> str:
     """`tcp/80,443`, `icmp type 8`, `any`."""
-    if box.protocols == _EVERY_PROTOCOL:
+    if box.protocols == EVERY_PROTOCOL:
         return "any"
     numbers = [number for first, last in box.protocols.spans for number in range(first, last + 1)]
     if len(numbers) > len(PROTOCOLS_WITH_PORTS):
@@ -171,13 +181,9 @@ def traffic(box: Box) -> str:
 
 
 def _protocol(number: int, box: Box) -> str:
-    name = protocol_name(number)
-    if number in PROTOCOLS_WITH_PORTS:
-        ports = f"any {name} port" if box.ports == ALL_PORTS else f"{name}/{box.ports}"
-        return ports if box.source_ports == ALL_PORTS else f"{ports} from port {box.source_ports}"
-    if number in {ICMP, ICMP6}:
-        return name if box.icmp_types == _EVERY_PROTOCOL else f"{name} type {box.icmp_types}"
-    return f"protocol {name}"
+    if number in {ICMP, ICMP6} and box.icmp_types != EVERY_ICMP_TYPE:
+        return f"{protocol_name(number)} type {box.icmp_types}"
+    return l4_text(L4(number, box.ports, box.source_ports))
 
 
 def _when(box: Box, moments: Sequence[Moment]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zones.difference.boxes import EVERYWHERE, Box, buckets, of_entry, of_infrastructure, overlap, split
 from zones.difference.moments import Moment
 from zones.policy import Entry, InfrastructureRule, Policy, Verdict
-from zones.rules import NO_LOG, Log, Origin, RuleType
+from zones.rules import Origin, RuleType
 from zones.schedule import Schedule
 
 
@@ -18,7 +18,6 @@ class Judgement:
 
     verdict: Verdict
     origin: Origin
-    log: Log = NO_LOG
 
 
 class Side:
@@ -29,11 +28,11 @@ class Side:
         self.rules: tuple[Entry | InfrastructureRule, ...] = own + policy.entries
         self._told_apart = told_apart
         self._whenever = frozenset(range(len(told_apart)))
-        self._boxes: dict[int, tuple[Box, ...]] = {}
         self._active: dict[Schedule | None, frozenset[int]] = {None: self._whenever}
+        self._boxes = tuple(map(self._boxes_of, self.rules))
+        self._lying = tuple(map(buckets, self._boxes))
         self.zones = policy.known_zones | {zone for entry in policy.entries for zone in _zones_of(entry)}
         self._lay_masks()
-        self._lying: dict[int, frozenset[int]] = {}
         self._near: dict[frozenset[int], int] = {}
         self._in_bucket: dict[int, int] = {}
         self._everywhere = 0
@@ -41,7 +40,7 @@ class Side:
         for place in range(len(self.rules)):
             verdict = self.judgement(place).verdict
             self._saying[verdict] = self._saying.get(verdict, 0) | 1 << place
-            lying = self.buckets(place)
+            lying = self._lying[place]
             if lying == EVERYWHERE:
                 self._everywhere |= 1 << place
                 continue
@@ -75,15 +74,12 @@ class Side:
         return mask & ~(self._interzone if from_zone == to_zone else self._intrazone)
 
     def boxes(self, place: int) -> tuple[Box, ...]:
-        known = self._boxes.get(place)
-        if known is None:
-            rule = self.rules[place]
-            if isinstance(rule, Entry):
-                known = of_entry(rule, self._while_active(rule.schedule))
-            else:
-                known = of_infrastructure(rule, self._whenever)
-            self._boxes[place] = known
-        return known
+        return self._boxes[place]
+
+    def _boxes_of(self, rule: Entry | InfrastructureRule) -> tuple[Box, ...]:
+        if isinstance(rule, Entry):
+            return of_entry(rule, self._while_active(rule.schedule))
+        return of_infrastructure(rule, self._whenever)
 
     def _while_active(self, schedule: Schedule | None) -> frozenset[int]:
         if schedule not in self._active:
@@ -93,7 +89,7 @@ class Side:
 
     def judgement(self, place: int) -> Judgement:
         rule = self.rules[place]
-        return Judgement(rule.verdict if isinstance(rule, Entry) else Verdict.ALLOW, rule.origin, rule.log)
+        return Judgement(rule.verdict if isinstance(rule, Entry) else Verdict.ALLOW, rule.origin)
 
     def saying(self, verdict: Verdict) -> int:
         """The rules with a verdict, a bit a rule."""
@@ -110,10 +106,7 @@ class Side:
         return known
 
     def buckets(self, place: int) -> frozenset[int]:
-        known = self._lying.get(place)
-        if known is None:
-            known = self._lying[place] = buckets(self.boxes(place))
-        return known
+        return self._lying[place]
 
     def overlapping(self, boxes: Sequence[Box]) -> int:
         """The rules that share a flow with some of these boxes, between whatever zones."""
