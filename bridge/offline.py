@@ -20,6 +20,7 @@ from bridge.wiring import options, read_options
 from zones.compile import Compiled, compile_policy
 from zones.net import AddressSet
 from zones.policy import InfrastructureRule, Policy
+from zones.rules import Rulebase
 from zones.tiers import native
 from zones.tiers.native import Rendered
 
@@ -49,8 +50,23 @@ def compile_file(
     supplement: Supplement = NOTHING_MORE,
 ) -> Compiled:
     """What the configuration in a file means for a device group. Raises InputError."""
+    rulebase = rulebase_in_file(path, device_group, settings, supplement)
+    return compile_rulebase(rulebase, device_group, settings, infrastructure, supplement)
+
+
+def rulebase_in_file(path: Path, device_group: str, settings: Settings, supplement: Supplement) -> Rulebase:
+    """Raises InputError."""
     reading = replace(read_options(settings), predefined=supplement.predefined, ancestry=supplement.ancestry)
-    rulebase = read_file(path, device_group, reading)
+    return read_file(path, device_group, reading)
+
+
+def compile_rulebase(
+    rulebase: Rulebase,
+    device_group: str,
+    settings: Settings,
+    infrastructure: tuple[InfrastructureRule, ...],
+    supplement: Supplement,
+) -> Compiled:
     compile_options = options(settings, settings.cluster_of(device_group))
     return compile_policy(rulebase, settings.zones.zoning(), compile_options, infrastructure, supplement.feeds)
 
@@ -102,6 +118,15 @@ def read_text(path: Path, option: str) -> str:
         raise InputError(f"{option} '{path}': {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{option} '{path}': it is no UTF-8 text") from error
+
+
+def lines_of(path: Path, option: str) -> Iterator[str]:
+    """The lines of a file that an option names, one at a time. Raises InputError."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            yield from file
+    except OSError as error:
+        raise InputError(f"{option} '{path}': {error.strerror}") from error
 
 
 def read_prefixes(path: Path) -> dict[str, AddressSet]:

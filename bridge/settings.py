@@ -29,6 +29,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from bridge.guardrail import GuardRail, parse_traffic
 from zones.compile import AppIdSide, DenyByPorts, OnInexpressibleDeny
 from zones.infrastructure import ApiServerEnds, api_server_rules
 from zones.net import AddressSet, IPNetwork, Ranges
@@ -334,6 +335,25 @@ class GuardSettings(_Section):
     allow_cut_off: bool = False
 
 
+class GuardRailSettings(_Section):
+    """What must never be allowed between two zones. `allow`: `never`, or the traffic that may be, as `[tcp/443]`."""
+
+    from_zone: Text = Field(alias="from")
+    to_zone: Text = Field(alias="to")
+    allow: Literal["never"] | tuple[Text, ...] = "never"
+
+    @field_validator("allow")
+    @classmethod
+    def _readable(cls, value: Literal["never"] | tuple[str, ...]) -> Literal["never"] | tuple[str, ...]:
+        for text in () if value == "never" else value:
+            parse_traffic(text)
+        return value
+
+    def rail(self) -> GuardRail:
+        traffic = () if self.allow == "never" else tuple(map(parse_traffic, self.allow))
+        return GuardRail(self.from_zone, self.to_zone, traffic)
+
+
 class _Destination(_Section):
     """`cert_file` and `key_file`: what we show to a receiver that asks for a certificate."""
 
@@ -463,6 +483,7 @@ class Settings(_Section):
     population: PopulationSettings = PopulationSettings()
     registration: RegistrationSettings = RegistrationSettings()
     guards: GuardSettings = GuardSettings()
+    guardrails: tuple[GuardRailSettings, ...] = ()
     stale_after: Duration = timedelta(minutes=10)
     siem: SiemSettings = SiemSettings()
     serving: ServingSettings = ServingSettings()

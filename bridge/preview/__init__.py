@@ -1,7 +1,30 @@
-"""What a configuration would change before it is committed: `compared` says it, the rest puts it into words."""
+"""What a configuration would change before it is committed: `compared` says it, the rest puts it into words.
 
-from bridge.preview.comparison import Preview, compared
-from bridge.preview.gate import FailOn, failures
-from bridge.preview.text import preview_json, preview_lines
+`bridge.preview.model` has the result, and what of it is None or empty; `preview_json` its stable form.
+"""
 
-__all__ = ["FailOn", "Preview", "compared", "failures", "preview_json", "preview_lines"]
+from bridge.preview.comparison import compared
+from bridge.preview.gate import ALWAYS, Condition, FailOn, condition, failures
+from bridge.preview.guardrails import violations
+from bridge.preview.json_form import preview_json
+from bridge.preview.model import Configuration, Preview
+from bridge.preview.seen import effect
+from bridge.preview.table import preview_lines
+from bridge.preview.workloads import moves, projected
+
+__all__ = [
+    "ALWAYS",
+    "Condition",
+    "Configuration",
+    "FailOn",
+    "Preview",
+    "compared",
+    "condition",
+    "effect",
+    "failures",
+    "moves",
+    "preview_json",
+    "preview_lines",
+    "projected",
+    "violations",
+]

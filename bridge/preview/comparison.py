@@ -1,45 +1,39 @@
-"""Two compiled configurations side by side: rules whose translation changes, and the flows whose verdict does. Pure."""
+"""Two configurations side by side: rules and objects that change, and the flows whose verdict does. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 
+from bridge.preview.model import Configuration, Preview, RuleChange
+from bridge.preview.objects import object_changes
 from zones.compile import Compiled
 from zones.difference import Change, Difference, difference
+from zones.net import AddressSet
 from zones.problems import RuleReport
 from zones.rules import Origin
 
 
-@dataclass(frozen=True, slots=True)
-class RuleChange:
-    """A rule that isn't what or where it was, with what became of it before and after (None: it isn't there)."""
+def compared(
+    running: Configuration, candidate: Configuration, at: datetime, feeds: Mapping[str, AddressSet] | None = None
+) -> Preview:
+    """The preview of a candidate at an instant (aware). A refused running configuration has no verdicts to compare.
 
-    origin: Origin
-    change: Change
-    old: RuleReport | None
-    new: RuleReport | None
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a candidate configuration changes. `flows` is None where one of both is refused: then nothing changes."""
-
-    running: Compiled
-    candidate: Compiled
-    rules: tuple[RuleChange, ...]
-    flows: Difference | None
-
-    @property
-    def refused(self) -> bool:
-        return self.candidate.policy is None
-
-
-def compared(running: Compiled, candidate: Compiled, at: datetime) -> Preview:
-    """The preview of a candidate at an instant (aware). A refused running configuration has no verdicts to compare."""
-    before, after = running.policy, candidate.policy
+    `feeds`: the content of FQDNs and lists by name, which is one and the same for both.
+    """
+    before, after = running.compiled.policy, candidate.compiled.policy
     flows = None if before is None or after is None else difference(before, after, at)
-    return Preview(running, candidate, _rules(running, candidate, flows), flows)
+    old_zones, new_zones = running.rulebase.zones, candidate.rulebase.zones
+    return Preview(
+        running=running,
+        candidate=candidate,
+        at=at,
+        rules=_rules(running.compiled, candidate.compiled, flows),
+        objects=object_changes(running.rulebase, candidate.rulebase, feeds or {}),
+        flows=flows,
+        known=tuple(sorted(new_zones - old_zones)),
+        unknown=tuple(sorted(old_zones - new_zones)),
+    )
 
 
 def _rules(running: Compiled, candidate: Compiled, flows: Difference | None) -> tuple[RuleChange, ...]:

@@ -3,38 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 
-from bridge.preview.comparison import Preview
+from bridge.errors import InputError
+from bridge.preview.model import Preview
 from zones.policy import Verdict
 
 
 class FailOn(StrEnum):
-    """What a preview may not have. Any one that it has ends the command with 1."""
+    """What a preview may not have. Any one that it has ends the command with 1.
+
+    SEEN_DENIED: a connection that was seen would be denied. GUARDRAIL: a guard rail is broken that isn't broken yet.
+    """
 
     REFUSED = "refused"
+    SEEN_DENIED = "seen-denied"
     ANY_DENIED = "any-denied"
     NEW_ALLOW = "new-allow"
+    GUARDRAIL = "guardrail"
 
 
-def failures(preview: Preview, conditions: Iterable[FailOn]) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What to fail on. `zone`: of `new-allow-from=ZONE`, where a flow begins."""
+
+    kind: FailOn
+    zone: str | None = None
+
+
+ALWAYS = (Condition(FailOn.REFUSED), Condition(FailOn.SEEN_DENIED))
+_FROM = "new-allow-from"
+
+
+def condition(text: str) -> Condition:
+    """`any-denied`, `new-allow-from=untrust`. Raises InputError."""
+    name, equals, zone = text.partition("=")
+    if equals and name == _FROM and zone.strip():
+        return Condition(FailOn.NEW_ALLOW, zone.strip())
+    try:
+        return Condition(FailOn(text))
+    except ValueError:
+        words = ", ".join(each.value for each in FailOn)
+        raise InputError(f"--fail-on '{text}' is not known; take one of {words}, {_FROM}=ZONE") from None
+
+
+def failures(preview: Preview, conditions: Iterable[Condition]) -> tuple[str, ...]:
     """Why the preview fails, a sentence for each condition that it meets."""
-    return tuple(_failures(preview, frozenset(conditions)))
+    return tuple(dict.fromkeys(why for each in conditions for why in _failures(preview, each)))
 
 
-def _failures(preview: Preview, conditions: frozenset[FailOn]) -> Iterator[str]:
-    if preview.refused and FailOn.REFUSED in conditions:
-        yield "the candidate would be refused"
-    closed, opened = counted(preview)
-    if closed and FailOn.ANY_DENIED in conditions:
-        yield f"{closed} zone pairs lose something that is allowed today"
-    if opened and FailOn.NEW_ALLOW in conditions:
-        yield f"{opened} zone pairs get something that is denied today"
+def _failures(preview: Preview, condition: Condition) -> Iterator[str]:
+    closed, opened = counted(preview, condition.zone)
+    match condition.kind:
+        case FailOn.REFUSED if preview.refused:
+            yield "the candidate would be refused"
+        case FailOn.SEEN_DENIED if preview.seen is not None and preview.seen.denied:
+            connections = sum(flow.connections for flow in preview.seen.denied)
+            yield f"{connections} connections that were seen would be denied, of {len(preview.seen.denied)} kinds"
+        case FailOn.ANY_DENIED if closed:
+            yield f"{closed} zone pairs lose something that is allowed today"
+        case FailOn.NEW_ALLOW if opened:
+            where = "" if condition.zone is None else f" from zone '{condition.zone}'"
+            yield f"{opened} zone pairs{where} get something that is denied today"
+        case FailOn.GUARDRAIL:
+            broken = {violation.rail for violation in preview.violations if not violation.existing}
+            if broken:
+                names = ", ".join(sorted(f"{rail.from_zone} to {rail.to_zone}" for rail in broken))
+                yield f"guard rails are broken: {names}"
 
 
-def counted(preview: Preview) -> tuple[int, int]:
-    """Zone pairs in which something allowed is closed, and in which something is opened."""
+def counted(preview: Preview, from_zone: str | None = None) -> tuple[int, int]:
+    """Zone pairs in which something allowed is closed, and in which something is opened; of all, or from one zone on.
+
+    A zone that no rule names is among those that the pairs of "any other zone" stand for.
+    """
     zones = () if preview.flows is None else preview.flows.zones
+    if from_zone is not None and preview.flows is not None:
+        begins = from_zone if from_zone in preview.flows.known_zones else None
+        zones = tuple(change for change in zones if change.from_zone == begins)
     closed = sum(any(piece.old.verdict is Verdict.ALLOW for piece in change.pieces) for change in zones)
     opened = sum(any(piece.new.verdict is Verdict.ALLOW for piece in change.pieces) for change in zones)
     return closed, opened

@@ -44,7 +44,16 @@ def test_a_new_rule_opens_what_it_says(preview):
     assert (tcp_and_udp["old"]["verdict"], tcp_and_udp["old"]["rule"]["name"]) == ("deny", "no db")
     assert (tcp_and_udp["new"]["verdict"], tcp_and_udp["new"]["rule"]["name"]) == ("allow", "web to db")
     assert "infrastructure/node-to-own-pods" in tcp_and_udp["unless"]
-    assert seen["summary"] == {"rules": 1, "zone_pairs_closed": 0, "zone_pairs_opened": 1}
+    assert seen["summary"] == {
+        "rules": 1,
+        "zone_pairs_closed": 0,
+        "zone_pairs_opened": 1,
+        "objects": 0,
+        "workload_pairs": None,
+        "seen_denied": None,
+        "violations": 0,
+        "new_violations": 0,
+    }
 
 
 def test_a_rule_behind_a_deny_changes_nothing(preview):

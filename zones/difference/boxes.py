@@ -27,6 +27,7 @@ from zones.net import (
     Ranges,
 )
 from zones.policy import Entry, InfrastructureRule, Peer, Traffic
+from zones.rules import L4
 from zones.verdict import Endpoint, Flow
 from zones.workload import split_namespace
 
@@ -231,6 +232,12 @@ def _workload(name: str | None) -> tuple[Names, Names]:
         return EVERY_NAME, EVERY_NAME
     namespace, workload = split_namespace(name)
     return Names(frozenset({workload})), Names(frozenset({namespace})) if namespace else EVERY_NAME
+
+
+def of_traffic(l4: L4, moments: frozenset[int]) -> Box:
+    """All flows of one kind of traffic, whoever's."""
+    types = EVERY_ICMP_TYPE if l4.icmp_type is None else Ranges(((l4.icmp_type, l4.icmp_type),))
+    return Box(moments, Ranges(((l4.protocol, l4.protocol),)), l4.ports, l4.source_ports, types)
 
 
 _WHOLE: tuple[Any, ...] = Box(frozenset())

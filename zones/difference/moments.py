@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from zones.policy import Policy
 from zones.schedule import Absolute, Schedule
 
 # Weekly windows in time zones whose clocks change against each other twice a year: a year has all combinations.
@@ -31,6 +32,12 @@ def moments(schedules: Iterable[Schedule], start: datetime) -> tuple[Moment, ...
     for instant in sorted({start, *_edges(distinct, start)}):
         first.setdefault(frozenset(each for each in distinct if each.active(instant)), instant)
     return tuple(Moment(active, at) for active, at in first.items())
+
+
+def moments_of(policies: Iterable[Policy], start: datetime) -> tuple[Moment, ...]:
+    """The moments that some policies can tell apart together."""
+    entries = (entry for policy in policies for entry in policy.entries)
+    return moments({entry.schedule for entry in entries if entry.schedule is not None}, start)
 
 
 def _edges(schedules: list[Schedule], start: datetime) -> Iterator[datetime]:

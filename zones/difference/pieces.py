@@ -28,10 +28,9 @@ from zones.difference.boxes import (
     split,
     without,
 )
-from zones.difference.moments import Moment, moments
+from zones.difference.moments import Moment, moments_of
 from zones.difference.sides import Judgement, Side, bits, has, mask_of, union_of
 from zones.policy import InfrastructureRule, Policy, Verdict
-from zones.schedule import Schedule
 from zones.verdict import Flow, serves
 
 _SOME_ZONE, _ANOTHER_ZONE = object(), object()
@@ -101,16 +100,12 @@ def difference(old: Policy, new: Policy, at: datetime) -> Difference:
     Zones are taken as they are: pods and addresses that change their zone are not a difference of rules.
     """
     both = set(old.infrastructure) & set(new.infrastructure)
-    told_apart = moments(_schedules(old, new), at)
+    told_apart = moments_of((old, new), at)
     sides = Side(old, both, told_apart), Side(new, both, told_apart)
     rules = align(sides[0].rules, sides[1].rules)
     comparison = _Comparison(*sides, rules, tuple(rule for rule in old.infrastructure if rule in both), told_apart)
     zones, untouched = comparison.zones()
     return Difference(rules, told_apart, sides[0].zones | sides[1].zones, tuple(zones), untouched)
-
-
-def _schedules(old: Policy, new: Policy) -> set[Schedule]:
-    return {entry.schedule for policy in (old, new) for entry in policy.entries if entry.schedule is not None}
 
 
 _Changed = tuple[int, int]

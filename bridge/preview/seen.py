@@ -1,0 +1,151 @@
+"""Connections that were really seen, under a candidate: out of the enforcers' records (docs/records.md). Pure.
+
+Records of one pair of ends, protocol and server's port are one flow. A connection has one record of its start and one
+of its end, as far as its rule logs them, so the more frequent of both says how many there were.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Any
+
+from bridge.errors import InputError
+from bridge.preview.model import SeenChange, SeenEffect, SeenEnd, SeenFlow
+from zones.difference import Difference
+from zones.net import ICMP, ICMP6, PROTOCOLS_WITH_PORTS, protocol_number
+from zones.verdict import Endpoint, Flow
+from zones.workload import normalise
+
+Json = Mapping[str, Any]
+MOST_FLOWS = 1_000_000
+_PROTOCOL_LAST = 255
+_Key = tuple[SeenEnd, SeenEnd, int, int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen. `unread`: lines that are no record of a flow that can be judged; `nodes`: those that told."""
+
+    flows: tuple[SeenFlow, ...]
+    unread: int = 0
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Counted:
+    source_port: int | None
+    first: datetime
+    last: datetime
+    starts: int = 0
+    ends: int = 0
+
+
+@dataclass(slots=True)
+class _Reading:
+    flows: dict[_Key, _Counted] = field(default_factory=dict)
+    nodes: set[str] = field(default_factory=set)
+    unread: int = 0
+
+
+def read_records(lines: Iterable[str], nodes_zone: str, option: str) -> Seen:
+    """The flows in JSON lines; alerts are passed over, and so are records of packets of the reply.
+
+    `nodes_zone`: the zone of nodes. Raises InputError where there are too many flows to compare.
+    """
+    reading = _Reading()
+    for line in lines:
+        if line.strip():
+            _read(line, nodes_zone, reading)
+            if len(reading.flows) > MOST_FLOWS:
+                raise InputError(f"{option}: it has more than {MOST_FLOWS} different flows; give a part of it")
+    flows = tuple(
+        SeenFlow(*key, max(each.starts, each.ends), each.first, each.last, each.source_port)
+        for key, each in reading.flows.items()
+    )
+    return Seen(flows, reading.unread, tuple(sorted(reading.nodes)))
+
+
+def effect(flows: Difference, seen: Seen) -> SeenEffect:
+    """What the candidate does to what was seen, most connections first."""
+    changes = [
+        SeenChange(flow, piece)
+        for flow in seen.flows
+        for piece in flows.between(flow.source.zone, flow.destination.zone)
+        if any(piece.holds(_flow(flow), moment) for moment in piece.box.moments)
+    ]
+    changes.sort(key=lambda change: (-change.flow.connections, change.flow.source.zone, change.flow.destination.zone))
+    return SeenEffect(
+        flows=len(seen.flows),
+        connections=sum(flow.connections for flow in seen.flows),
+        since=min((flow.first for flow in seen.flows), default=None),
+        until=max((flow.last for flow in seen.flows), default=None),
+        changes=tuple(changes),
+        unread=seen.unread,
+        nodes=seen.nodes,
+    )
+
+
+def _flow(seen: SeenFlow) -> Flow:
+    ends = _endpoint(seen.source), _endpoint(seen.destination)
+    return Flow(*ends, seen.protocol, seen.port, seen.source_port, seen.icmp_type)
+
+
+def _endpoint(end: SeenEnd) -> Endpoint:
+    return Endpoint(end.zone, end.address, end.workload, end.namespace, end.node, is_node=end.is_node)
+
+
+def _read(line: str, nodes_zone: str, reading: _Reading) -> None:
+    try:
+        record = json.loads(line)
+        if record.get("kind") == "alert" or record.get("direction") == "reply":
+            return
+        key, counted = _record(record, nodes_zone)
+        node = record.get("node")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        reading.unread += 1
+        return
+    before = reading.flows.setdefault(key, counted)
+    before.first, before.last = min(before.first, counted.first), max(before.last, counted.last)
+    if record.get("moment") == "end":
+        before.ends += 1
+    else:
+        before.starts += 1
+    if isinstance(node, str):
+        reading.nodes.add(node)
+
+
+def _record(record: Json, nodes_zone: str) -> tuple[_Key, _Counted]:
+    """Raises ValueError, KeyError and TypeError where it is no flow record."""
+    protocol = protocol_number(str(record["protocol"]))
+    if not 0 <= protocol <= _PROTOCOL_LAST:
+        raise ValueError("it is no protocol of IP")
+    source, destination = record["source"], record["destination"]
+    has_ports = protocol in PROTOCOLS_WITH_PORTS
+    kind = record.get("icmpType") if protocol in {ICMP, ICMP6} else None
+    first, last = _time(record["time"]), _time(record.get("end") or record["time"])
+    ends = _end(source, nodes_zone), _end(destination, nodes_zone)
+    key = *ends, protocol, int(destination["port"]) if has_ports else None, None if kind is None else int(kind)
+    return key, _Counted(int(source["port"]) if has_ports else None, first, max(first, last))
+
+
+def _end(end: Json, nodes_zone: str) -> SeenEnd:
+    zone, namespace = str(end["zone"]), str(end.get("namespace") or "")
+    return SeenEnd(
+        zone,
+        ip_address(end["address"]),
+        namespace,
+        normalise(str(end.get("workload") or "")),
+        str(end.get("node") or ""),
+        is_node=not namespace and zone == nodes_zone,
+    )
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return time
