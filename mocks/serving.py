@@ -59,7 +59,11 @@ class Faults:
         return None
 
     def next(self, request: web.Request) -> Fault | None:
-        return self.choose(request.method, request.path_qs) or self.take(request.path_qs)
+        return self.of(request.method, request.path_qs)
+
+    def of(self, method: str, path: str) -> Fault | None:
+        """For servers whose calls aren't told apart by path and query."""
+        return self.choose(method, path) or self.take(path)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -43,7 +43,7 @@ def make_app(panorama: Panorama, faults: Faults) -> web.Application:
     async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
         panorama.traffic.enter()
         try:
-            fault = faults.take(await described(request))
+            fault = faults.of(request.method, await described(request))
             if panorama.latency:
                 await asyncio.sleep(panorama.latency)
             return await (handler(request) if fault is None else play(fault, request, handler))

@@ -136,7 +136,9 @@ def fails(world, saboteur, call, kind, logs):
         )
 
     if not harmless(call, kind):
-        until(named, 10, lambda: f"{kind} of {call} ({saboteur.hits} times): nothing says {words}: {logs[before:][-5:]}")
+        until(
+            named, 10, lambda: f"{kind} of {call} ({saboteur.hits} times): nothing says {words}: {logs[before:][-5:]}"
+        )
     saboteur.target = None
     until(world.right, 30, lambda: f"after {kind} of {call}: {world.missing()}, {logs[-5:]}")
 

@@ -88,8 +88,17 @@ class PanoramaApi:
         return root
 
     def check_active(self) -> None:
-        """Where there are HA peers, make sure that the one in use is still the active one."""
-        if len(self._access.hosts) > 1 and self._active is not None and not _is_active(self._raw_op(self._active)):
+        """Where there are HA peers, make sure that the one in use is still the active one.
+
+        One that doesn't say so is left too: it may be gone, or our key may have ended. The next call begins anew.
+        """
+        if len(self._access.hosts) == 1 or self._active is None:
+            return
+        try:
+            active = _is_active(self._raw_op(self._active))
+        except ManagerError:
+            active = False
+        if not active:
             self._active = None
 
     def live_session(self) -> int:

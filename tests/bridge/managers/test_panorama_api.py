@@ -286,7 +286,9 @@ def test_a_silent_panorama_is_given_up(panorama):
         ours.version()
 
 
-def test_the_active_peer_is_found_and_followed(tmp_path):
+@pytest.fixture
+def peers(tmp_path):
+    """Two, of which the first is active, and a manager that has asked for the version once."""
     with ExitStack() as stack:
         first, second = (
             stack.enter_context(PanoramaServer(Panorama(CONFIG, users={"reader": "secret"}), tls_dir=tmp_path / name))
@@ -299,11 +301,34 @@ def test_the_active_peer_is_found_and_followed(tmp_path):
         ours = manager(second, first, ca_file=both)
         ours.version()
         assert first.panorama.traffic.counted()["op"] > 1
-        first.panorama.set_ha("primary-passive")
-        second.panorama.set_ha("secondary-active")
         second.panorama.traffic.clear()
-        ours.version()
-        assert second.panorama.traffic.counted()["op"] > 1
+        yield first, second, ours
+
+
+def test_the_active_peer_is_found_and_followed(peers):
+    first, second, ours = peers
+    first.panorama.set_ha("primary-passive")
+    second.panorama.set_ha("secondary-active")
+    ours.version()
+    assert second.panorama.traffic.counted()["op"] > 1
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("reset", times=99), Fault("status", times=99, status=502)], ids=["gone", "502"]
+)
+def test_a_peer_that_was_active_and_answers_no_more_is_left(peers, fault):
+    first, second, ours = peers
+    first.faults.add(fault)
+    second.panorama.set_ha("secondary-active")
+    ours.version()
+    assert second.panorama.traffic.counted()["op"] > 1
+
+
+def test_with_peers_too_a_key_that_ends_is_renewed_with_the_password(peers):
+    first, _, ours = peers
+    first.panorama.expire_keys()
+    ours.version()
+    assert first.panorama.traffic.counted()["keygen"] == 2
 
 
 def test_no_peer_active_is_unreachable(panorama):
