@@ -1,7 +1,8 @@
 """Connections whose rule logs their end: remembered from their beginning, told when they are over. Pure.
 
-What a record says of zones, names and rule is as it was when the connection began. `enforcer.reports.endreader` feeds
-it.
+What a record says of zones, names and rule is as it was when the connection began. Of one that was found living, by an
+agent that has just started, the rule alone is certain: an address that nobody is known to have now may have been a
+pod's then. `enforcer.reports.endreader` feeds it.
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ _MOST_KINDS, _MOST_RULES = 1 << 14, 1 << 15
 
 
 class Beginning(NamedTuple):
-    """A connection that lives, as the kernel tells of it."""
+    """A connection that lives, as the kernel tells of it. `start`: epoch seconds, where the kernel noted it."""
 
     key: int
     rule: str
     source: IPAddress
     destination: IPAddress
+    start: float | None = None
 
 
 class Begun(NamedTuple):
-    """What was so when a connection began. One for all that are alike, as there may be hundreds of thousands."""
+    """What was so when a connection began. One for all that are alike, as there may be hundreds of thousands.
+
+    `revision` is 0 where nobody saw it begin.
+    """
 
     rule: str
     source: End
@@ -45,7 +50,7 @@ def beginning(told: Told) -> Beginning | None:
     found = connection(told) if told.label else None
     if found is None:
         return None
-    return Beginning(told.key, label.rule(told.label), found.original.source, found.reply.source)
+    return Beginning(told.key, label.rule(told.label), found.original.source, found.reply.source, found.start)
 
 
 _FINISHED = frozenset({TcpState.FIN_WAIT, TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.TIME_WAIT})
@@ -94,7 +99,7 @@ class Connections:
                 if begun is not None:
                     yield from self._ended(told, _named_by_now(begun, names), since, stamp, now)
             elif (found := beginning(told)) is not None:
-                self._begin(found, names)
+                self._remember(found.key, _as_of_now(found, names))
                 if not self.timed:
                     self._since[told.key] = now
 
@@ -111,8 +116,8 @@ class Connections:
         self._meanwhile = set()
         return frozenset(self._living)
 
-    def counted(self, before: Collection[int], living: Iterable[Beginning], names: Names) -> None:
-        """What the kernel said."""
+    def counted(self, before: Collection[int], living: Iterable[Beginning], names: Names, now: float) -> None:
+        """What the kernel said at `now`, in epoch seconds."""
         meanwhile, self._meanwhile = self._meanwhile or set(), None
         found = {each.key: each for each in living if each.key not in meanwhile}
         for key in before:
@@ -120,17 +125,17 @@ class Connections:
                 self._forget(key)
         for key, each in found.items():
             if key not in self._living:
-                self._begin(each, names)
+                self._remember(key, _as_of_before(each.rule, each.source, each.destination, names))
+                if each.start is None:
+                    self._since[key] = now
 
-    def _begin(self, found: Beginning, names: Names) -> None:
-        ends = names.end(found.source), names.end(found.destination)
-        begun = Begun(found.rule, *ends, names.tier, names.revision)
+    def _remember(self, key: int, begun: Begun) -> None:
         if len(self._kinds) >= _MOST_KINDS:
             self._kinds.clear()
         if len(self._living) >= self.capacity:
             self._forget(next(iter(self._living)))
             self.lost += 1
-        self._living[found.key] = self._kinds.setdefault(begun, begun)
+        self._living[key] = self._kinds.setdefault(begun, begun)
 
     def _forget(self, key: int) -> None:
         self._living.pop(key, None)
@@ -180,12 +185,24 @@ class Connections:
         return _of_tcp(found) if found.original.protocol == TCP else "aged-out"
 
 
+def _as_of_now(found: Beginning, names: Names) -> Begun:
+    ends = names.end(found.source), names.end(found.destination)
+    return Begun(found.rule, *ends, names.tier, names.revision)
+
+
+def _as_of_before(rule: str, source: IPAddress, destination: IPAddress, names: Names) -> Begun:
+    """It began before it was heard of: who has which address now need not be who had it then.
+
+    10.244.2.4 was a pod's that is gone: nobody has it now, which is no reason to say that it was outside.
+    """
+    return Begun(rule, names.end_of_before(source), names.end_of_before(destination), names.tier, 0)
+
+
 def _named_by_now(begun: Begun, names: Names) -> Begun:
     """A connection that was found before everything was listed has names at its end, where there are any by then."""
     if begun.source.zone != UNKNOWN_ZONE or not names.known:
         return begun
-    source, destination = names.end(begun.source.address), names.end(begun.destination.address)
-    return Begun(begun.rule, source, destination, names.tier, names.revision)
+    return _as_of_before(begun.rule, begun.source.address, begun.destination.address, names)
 
 
 def _of_tcp(found: Connection) -> str:

@@ -145,7 +145,7 @@ class EndReader:
         except (EnforcerError, OSError) as error:
             _log.error("the connections that live can't be listed", why=str(error))
             before, living = frozenset(), []
-        self.connections.counted(before, living, names())
+        self.connections.counted(before, living, names(), time.time())
 
     def _living(self) -> list[Beginning]:
         return [found for told in self.kernel.alive() if (found := beginning(told)) is not None]

@@ -15,14 +15,14 @@ from enforcer.reports.records import Json, present, text
 from enforcer.rules.ruleset import Terminal
 from enforcer.wire.nflog import Packet
 from zones.canonical import blocklists_json
-from zones.inventory import Holder, Pod, endpoint
+from zones.inventory import Holder, Pod, Stranger, endpoint
 from zones.net import NO_ADDRESS, AddressSet, IPAddress, protocol_name
 from zones.policy import Blocklists, Verdict
 from zones.rules import Origin
 from zones.zone import Zoning
 
 UNKNOWN_ZONE = "zonebridge.io/unknown"
-"""The zone of an end while it isn't known who has which address: no manager's zone has a slash."""
+"""The zone of an end of which it isn't known who has, or had, its address: no manager's zone has a slash."""
 
 SERVICE_ZONE = "zonebridge.io/service"
 """The zone of a Service's address that nothing translated: it is nobody's, and none of the zone outside."""
@@ -135,6 +135,10 @@ class Names:
                 self._ends.clear()
             found = self._ends[address] = self._end(address)
         return found
+
+    def end_of_before(self, address: IPAddress) -> End:
+        """Of a flow that began before anybody looked: unknown where no pod has a pod's address for certain now."""
+        return End(address, UNKNOWN_ZONE) if isinstance(self.holder(address), Stranger) else self.end(address)
 
     def _end(self, address: IPAddress) -> End:
         if not self.known:

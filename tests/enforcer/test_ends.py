@@ -336,7 +336,7 @@ def test_connections_from_before_are_told_too(world, enforced):
     _, port, *_ = ask(world, "p0", world.machines["p2"].ip)
     with Heard(world, former.names_of) as heard:
         heard.connections._rules = dict(former.connections._rules)
-        heard.connections.counted(heard.connections.count_anew(), heard.alive(), heard.names)
+        heard.connections.counted(heard.connections.count_anew(), heard.alive(), heard.names, time.time())
         age(world.n1)
         (record,) = heard.until(1)
     assert (record["source"]["port"], record["rule"]["name"]) == (port, "told")

@@ -13,7 +13,7 @@ from enforcer.rules.terminals import Terminal
 from enforcer.wire.conntrack import Event, TcpState, Told
 from enforcer.wire.messages import attribute, nested, number
 from tests.enforcer.wire.test_conntrack import counters, ports, way
-from zones.inventory import Pod
+from zones.inventory import Pod, Stranger
 from zones.net import TCP, UDP
 from zones.policy import Verdict
 from zones.rules import Log, Origin
@@ -65,7 +65,9 @@ def ended(
     if sent is not None:
         held |= {9: counters(*sent), 10: counters(*received)}
     if times:
-        stamps = (attribute(at, (round(each * 1e6) * 1000).to_bytes(8, "big")) for at, each in enumerate(times, 1))
+        stamps = (
+            attribute(at, (round(each * 1e6) * 1000).to_bytes(8, "big")) for at, each in enumerate(times, 1) if each
+        )
         held[20] = b"".join(stamps)
     if mark:
         held[8] = mark.to_bytes(4, "big")
@@ -209,7 +211,7 @@ def living(*keys):
 def test_who_lives_already_is_learnt_from_the_kernel(connections):
     before = connections.count_anew()
     take(connections, begun(1), begun(2), ended(2))  # meanwhile
-    connections.counted(before, living(1, 2, 3), NAMES)
+    connections.counted(before, living(1, 2, 3), NAMES, NOW)
     assert len(connections) == 2
     assert [each["source"]["port"] for each in take(connections, ended(1), ended(2), ended(3))] == [1, 3]
 
@@ -218,7 +220,7 @@ def test_who_is_gone_without_a_word_is_forgotten(connections):
     take(connections, begun(1), begun(2), begun(3))
     before = connections.count_anew()
     take(connections, begun(4), ended(2))
-    connections.counted(before, living(3), NAMES)
+    connections.counted(before, living(3), NAMES, NOW)
     assert [each["source"]["port"] for each in take(connections, *map(ended, range(1, 5)))] == [3, 4]
 
 
@@ -233,11 +235,39 @@ def zones(record):
 def test_a_connection_that_was_found_before_anybody_was_known_is_named_at_its_end(connections):
     """What an agent's restart told before: from outside, or from a zone that may nothing."""
     connections.count_anew()
-    connections.counted((), [beginning(begun(1))], NAMELESS)
+    connections.counted((), [beginning(begun(1))], NAMELESS, NOW)
     (written,) = connections.take([ended(1)], NAMES, STAMP_OF_A_START, NOW)
     record = json.loads(written)
     assert zones(record) == ("web", "data")
     assert (record["source"]["pod"], record["destination"]["pod"]) == ("web", "db")
+
+
+@pytest.mark.parametrize("stranger", Stranger)
+@pytest.mark.parametrize("names_when_found", ["names", "nameless"])
+def test_a_pods_address_that_nobody_has_any_more_is_unknown_in_a_connection_that_was_found(
+    connections, stranger, names_when_found
+):
+    """An agent starts after a drain: the kernel remembers connections of pods that are gone."""
+    now = Names((HELD | {ip_address(SERVER): stranger}).get, Zoning(), "panorama", 7, ("team",))
+    connections.counted(connections.count_anew(), living(1), now if names_when_found == "names" else NAMELESS, NOW)
+    (record,) = take(connections, ended(1), names=now)
+    assert zones(record) == ("web", "zonebridge.io/unknown")
+    assert record["destination"] == {"address": SERVER, "port": 5432, "zone": "zonebridge.io/unknown"}
+
+
+def test_of_a_stranger_whose_connection_began_before_our_eyes_it_is_known_that_it_was_outside(connections):
+    now = Names((HELD | {ip_address(SERVER): Stranger.UNKNOWN}).get, Zoning(), "panorama", 7, ("team",))
+    (record,) = take(connections, begun(1), ended(1), names=now)
+    assert zones(record) == ("web", "outside")
+
+
+def test_a_connection_that_was_found_has_neither_a_revision_nor_a_start_that_nobody_knows(connections):
+    """What the kernel doesn't say of its start is no later than when it was found, and no earlier time is invented."""
+    connections.counted(connections.count_anew(), living(1), NAMES, NOW - 60)
+    (record,) = take(connections, ended(1, times=(None, NOW)))
+    assert "revision" not in record
+    assert record["tier"] == "panorama"
+    assert record["time"] == "2023-11-14T22:14:00.000000Z"
 
 
 def test_one_that_ends_before_anybody_is_known_says_so(connections):
