@@ -232,8 +232,8 @@ class Enforcement:
 
     @property
     def without_tier(self) -> str:
-        """Why this node enforces no revision, and what that means for its pods; nothing where it does."""
-        return _without_tier(self.tier, self.answer, self.stance)
+        """Why this node enforces no revision, and what that means for its pods; nothing where it does, or is about to."""
+        return "" if self.judgement.revision is not None else _without_tier(self.tier, self.answer, self.stance)
 
     @property
     def strange_zones(self) -> str:

@@ -275,6 +275,28 @@ def test_nothing_is_applied_before_everything_is_known(scene, kubernetes):
     scene(scenario)
 
 
+def test_a_tier_that_is_on_its_way_into_the_kernel_is_not_said_to_be_missing(scene, kubernetes):
+    """An agent that starts with nothing in the kernel: between its reading the tier and its rules' being there."""
+    said = []
+
+    async def scenario(stage):
+        enforcement, apply = stage.service.parts.enforcement, stage.kernel.apply
+        stage.kernel.stance = Stance.NOTHING
+
+        def watched(policy, *others, **more):
+            if policy is not None:
+                said.append(enforcement.without_tier)
+            return apply(policy, *others, **more)
+
+        stage.kernel.apply = watched
+        await eventually(lambda: "there is no tier" in enforcement.without_tier)
+        world.publish(stage.kubernetes, world.tier(1))
+        await eventually(lambda: stage.kernel.revision == 1)
+
+    scene(scenario)
+    assert set(said) == {""}
+
+
 def test_an_api_server_that_can_not_be_asked_is_told_and_the_kernel_part_decides(scene, kubernetes):
     """A list that is refused time and again is none that is on its way; once it comes, all is well."""
 
