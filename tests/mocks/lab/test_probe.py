@@ -1,5 +1,7 @@
+import itertools
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,3 +34,11 @@ class TestMeasure:
             expected = Outcome.TIMEOUT if probe.ip in denied and not to_itself else Outcome.ALLOWED
             assert outcome is expected, probe
         assert took < 2.5
+
+    def test_an_answer_that_is_there_counts_although_nobody_has_looked_in_time(self, lab, monkeypatch):
+        """A busy machine stops the prober; it neither invents a loss nor hides what came through."""
+        node = lab.node("node-1")
+        lab.listen(node, 80)
+        times = itertools.chain([0.0], itertools.repeat(60.0))
+        monkeypatch.setattr("mocks.lab.probe.time", SimpleNamespace(monotonic=lambda: next(times)))
+        assert measure([Probe(node, node.ip, 80)], timeout=1.0) == [Outcome.ALLOWED]
