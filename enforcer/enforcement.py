@@ -232,7 +232,7 @@ class Enforcement:
 
     @property
     def without_tier(self) -> str:
-        """Why this node enforces no revision, and what that means for its pods; nothing where it does, or is about to."""
+        """Why this node enforces no revision, and what that means for its pods; empty where it does, or is about to."""
         return "" if self.judgement.revision is not None else _without_tier(self.tier, self.answer, self.stance)
 
     @property

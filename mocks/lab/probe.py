@@ -103,7 +103,7 @@ def _begin(made: socket.socket, probe: Probe) -> Outcome | None:
 
 
 def _collect(selector: selectors.BaseSelector, outcomes: list[Outcome], deadline: float) -> None:
-    """Until the deadline, by time.monotonic. Whatever had answered by then counts, however late a busy machine looks."""
+    """Until the deadline, by time.monotonic. What had answered by then counts, however late a busy machine looks."""
     left = 1.0
     while selector.get_map() and left > 0:
         left = max(0.0, deadline - time.monotonic())
