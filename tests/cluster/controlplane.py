@@ -131,6 +131,7 @@ class ControlPlane:
             "--kubelet-preferred-address-types=InternalIP",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
+            "--enable-aggregator-routing=true",  # it has no kube-proxy: webhooks' pods are asked by their own addresses
             f"--service-account-issuer=https://kubernetes.default.svc.{DOMAIN}",
             f"--service-account-key-file={self._authority.service_accounts}",
             f"--service-account-signing-key-file={self._authority.service_accounts}",
