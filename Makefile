@@ -89,6 +89,10 @@ images: release
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
+# From an administrator's change to the kernel, stage by stage; figures in build/bench/control.jsonl
+bench-control: setup
+	$(AS_ROOT) $(BIN)/python -m tests.bench.control
+
 bench-panorama: setup
 	$(BIN)/python -m tests.bench.panorama
 

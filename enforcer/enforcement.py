@@ -33,6 +33,7 @@ from enforcer.rules.ruleset import Terminal
 from zones.canonical import Json
 from zones.net import AddressSet
 from zones.policy import Policy
+from zones.tiers.reading import Reader
 
 _log = structlog.get_logger()
 _Result = TypeVar("_Result")
@@ -125,6 +126,7 @@ class Enforcement:
     _changed_at: float | None = None
     _judged: int = -1
     _read: TierText | None = None
+    _reader: Reader = field(default_factory=Reader)
     _handed: bool = False
     _unsaved: tuple[Json, Mapping[str, Json]] | None = None
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="kernel"))
@@ -295,7 +297,7 @@ class Enforcement:
         if text == self._read:
             self._judged = generation
             return None
-        tier, parts, self.judgement = await self._blocking(lambda: _judged(self.held, text))
+        tier, parts, self.judgement = await self._blocking(lambda: judged(self.held, text, self._reader))
         self._judged, self._read = generation, text
         if self.judgement.why:
             _log.warning("tier", standing=self.judgement.standing.value, why=self.judgement.why)
@@ -368,9 +370,10 @@ def _without_tier(tier: str, answer: Answer, stance: Stance | None) -> str:
     return f"there is no tier '{tier}' yet; {_MEANS[stance]} until the bridge publishes one"
 
 
-def _judged(held: Revision | None, text: TierText) -> tuple[Json | None, Mapping[str, Json], Judgement]:
+def judged(held: Revision | None, text: TierText, reader: Reader) -> tuple[Json | None, Mapping[str, Json], Judgement]:
+    """The Tier and its parts, and what to apply of them."""
     tier, parts = text.read()
-    return tier, parts, judge(held, tier, parts)
+    return tier, parts, judge(held, tier, parts, reader)
 
 
 def _identical(held: Revision | None, fresh: Revision) -> bool:

@@ -20,6 +20,10 @@ class Parts(Mapping[str, Json]):
     def __getitem__(self, name: str) -> Json:
         return self._read(self._held[name])
 
+    def text(self, name: str) -> bytes:
+        """As it is held. Raises KeyError."""
+        return self._held[name]
+
     def __contains__(self, name: object) -> bool:
         return name in self._held
 

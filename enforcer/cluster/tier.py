@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from enforcer.cluster.parts import Parts
 from zones.canonical import Json
 from zones.policy import Policy
 from zones.tiers import native
 from zones.tiers.native import DigestError, IncompleteError, TierError
+from zones.tiers.reading import Reader
 
 
 class Standing(StrEnum):
@@ -45,14 +47,16 @@ class Judgement:
     why: str = ""
 
 
-def judge(held: Revision | None, tier: Json | None, parts: Mapping[str, Json]) -> Judgement:
-    """What to apply now. `held` is the last good revision."""
+def judge(
+    held: Revision | None, tier: Json | None, parts: Mapping[str, Json], reader: Reader | None = None
+) -> Judgement:
+    """What to apply now. `held` is the last good revision; a `reader` knows its parts, and needs them as `Parts`."""
     if tier is None:
         if held is None:
             return Judgement(None, Standing.NONE)
         return Judgement(held, Standing.TAMPERED, f"tier '{held.tier}' was deleted; revision {held.number} stays")
     try:
-        found = _read(tier, parts)
+        found = _read(tier, _policy(held, tier, parts, reader))
     except IncompleteError as error:
         return _incomplete(held, tier, str(error))
     except DigestError as error:
@@ -62,9 +66,14 @@ def judge(held: Revision | None, tier: Json | None, parts: Mapping[str, Json]) -
     return _newer(held, found)
 
 
-def _read(tier: Json, parts: Mapping[str, Json]) -> Revision:
+def _policy(held: Revision | None, tier: Json, parts: Mapping[str, Json], reader: Reader | None) -> Policy:
+    if reader is None or not isinstance(parts, Parts):
+        return native.parse(tier, parts)
+    return reader.policy(tier, parts, None if held is None else held.policy)
+
+
+def _read(tier: Json, policy: Policy) -> Revision:
     name = tier["metadata"]["name"]
-    policy = native.parse(tier, parts)
     number, digest = tier["spec"]["revision"], tier["spec"]["digest"]
     if not isinstance(number, int) or number < 1:
         raise TierError(f"tier '{name}' has the revision {number!r}; it was not made by us")

@@ -7,9 +7,9 @@ of. A reader that has them all has that revision, and can't have a mixture.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from zones import canonical
 from zones.canonical import Json, digest
@@ -145,22 +145,31 @@ def parse(tier: Json, parts: Mapping[str, Json]) -> Policy:
     Raises IncompleteError where parts are missing, DigestError where content was changed, TierError where it makes
     no sense.
     """
+    return policy_of(tier, parts, lambda spec: _entries(spec, parts))
+
+
+def policy_of(tier: Json, parts: Container[str], entries: Callable[[Json], Iterable[Entry]]) -> Policy:
+    """The same; `entries` reads the parts of a Tier's spec, all of which are there by then."""
     spec = tier["spec"]
     try:
         _check_digest(spec)
         _require(spec, parts)
-        sets = _Sets({name: _verified(name, ADDRESS_SET, parts)["prefixes"] for name in spec["addressSets"]})
-        # One chunk after the other: all at once would be many times the policy that comes of it.
-        chunks = (_verified(name, POLICY_CHUNK, parts)["entries"] for name in spec["policyChunks"])
-        entries = [_entry(each, sets) for chunk in chunks for each in chunk]
         return Policy(
             zoning=canonical.zoning_of(spec["zoning"]),
             infrastructure=tuple(canonical.infrastructure_of(each) for each in spec.get("infrastructure", ())),
-            entries=tuple(entries),
+            entries=tuple(entries(spec)),
             known_zones=frozenset(spec.get("knownZones", ())),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise TierError(f"tier '{tier['metadata']['name']}' can't be read: {error!r}; it was not made by us") from error
+
+
+def _entries(spec: Json, parts: Mapping[str, Json]) -> Iterator[Entry]:
+    sets = _Sets({name: verified(name, ADDRESS_SET, parts)["prefixes"] for name in spec["addressSets"]})
+    # One chunk after the other: all at once would be many times the policy that comes of it.
+    for name in spec["policyChunks"]:
+        for each in verified(name, POLICY_CHUNK, parts)["entries"]:
+            yield entry_of(each, sets.space)
 
 
 def is_whole(tier: Json) -> bool:
@@ -178,13 +187,20 @@ def _check_digest(spec: Json) -> None:
         raise DigestError(f"the digest of revision {spec['revision']} is not that of its content")
 
 
-def _require(spec: Json, parts: Mapping[str, Json]) -> None:
+def _require(spec: Json, parts: Container[str]) -> None:
     missing = [name for name in (*spec["addressSets"], *spec["policyChunks"]) if name not in parts]
     if missing:
         raise IncompleteError(missing)
 
 
-def _verified(name: str, kind: str, parts: Mapping[str, Json]) -> Json:
+class Named(Protocol):
+    """Parts by name."""
+
+    def __getitem__(self, name: str) -> Json: ...
+
+
+def verified(name: str, kind: str, parts: Named) -> Json:
+    """What a part says. Raises DigestError where that is not what its name says."""
     spec: Json = parts[name]["spec"]
     if not name.endswith(f"-{_content_name(kind, spec)}"):
         raise DigestError(f"{kind} '{name}' holds other content than its name says")
@@ -205,17 +221,17 @@ class _Sets:
         return self.spaces[key]
 
 
-def _entry(value: Json, sets: _Sets) -> Entry:
-    return canonical.entry_of(
-        value, _addresses_of(value.get("sources"), sets), _addresses_of(value.get("destinations"), sets)
-    )
+def entry_of(value: Json, space: Callable[[list[str]], AddressSet]) -> Entry:
+    """An entry of a PolicyChunk. `space`: what some AddressSets hold together."""
+    sources, destinations = (_addresses_of(value.get(side), space) for side in ("sources", "destinations"))
+    return canonical.entry_of(value, sources, destinations)
 
 
-def _addresses_of(value: Json | None, sets: _Sets) -> AddressSet:
+def _addresses_of(value: Json | None, space: Callable[[list[str]], AddressSet]) -> AddressSet:
     if value is None:
         return ANY_ADDRESS
     if "addressSets" in value:
-        return sets.space(value["addressSets"])
+        return space(value["addressSets"])
     return AddressSet.parse(value["prefixes"])
 
 
