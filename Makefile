@@ -3,8 +3,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 DEMO_PACKAGES := python3-venv:- nftables:nft iproute2:ip util-linux:nsenter
+POSTGRESQL := $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb)),/usr/lib/postgresql/bin/initdb)
 RSYSLOG := /usr/lib/$(shell uname -m)-linux-gnu/rsyslog
 TEST_PACKAGES := etcd-server:etcd conntrack:conntrack bsdutils:logger rsyslog:rsyslogd \
+  postgresql:$(POSTGRESQL) \
   rsyslog-gnutls:$(RSYSLOG)/lmnsd_gtls.so rsyslog-openssl:$(RSYSLOG)/lmnsd_ossl.so --beside
 CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset iptables:iptables libc-bin:ldd \
   containernetworking-plugins:/usr/lib/cni/host-local gcc:gcc
@@ -71,7 +73,7 @@ generate: setup
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --quiet --output-file requirements.lock
-	uv pip compile pyproject.toml --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra postgresql --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --quiet --output-file config/image/requirements.lock
 
 # dist/: wheel, chart, bill of materials, checksums; the same bytes each time from one commit.

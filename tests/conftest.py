@@ -22,7 +22,7 @@ structlog.configure(
     ]
 )
 
-MUST_RUN = ("kernel", "apiserver", "chart")
+MUST_RUN = ("kernel", "apiserver", "chart", "postgresql")
 MACHINE = pytest.StashKey[Machine]()
 CHANGES = pytest.StashKey[list[str]]()
 

@@ -1,0 +1,1 @@
+"""How the evidence database came to its schema, step by step. Alembic runs them; a step is never changed later."""
