@@ -12,7 +12,7 @@ import struct
 import termios
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import httpx
@@ -52,7 +52,10 @@ class HecSender:
 
     async def send(self, record: Json) -> Outcome:
         answered = await self._ask(hec.event(record, self._envelope))
-        return Later(answered) if isinstance(answered, str) else hec.interpret(*answered)
+        if isinstance(answered, str):
+            return Later(answered)
+        outcome = hec.interpret(*answered)
+        return outcome if isinstance(outcome, Delivered) else replace(outcome, why=f"{self._url}: {outcome.why}")
 
     async def probe(self) -> str:
         answered = await self._ask(b"")

@@ -26,6 +26,10 @@ class NoKeysError(ValueError):
     """There are no keys, or whoever gives them refused."""
 
 
+class KeysUnreachableError(Exception):
+    """Whoever gives the keys didn't answer."""
+
+
 def _connect(*, proxied: bool) -> httpx.AsyncClient:
     """Not the log store's own client, which may trust an authority of its own. What is on the node has no proxy."""
     return httpx.AsyncClient(timeout=_TIMEOUT, trust_env=proxied, follow_redirects=False)
@@ -43,14 +47,18 @@ class KeyRing:
     _held: tuple[Keys, datetime | None] | None = None
 
     async def keys(self) -> Keys:
-        """Raises NoKeysError, OSError, httpx.HTTPError."""
+        """Raises NoKeysError, KeysUnreachableError, OSError."""
         if self.environment.get("AWS_ACCESS_KEY_ID") and self.environment.get("AWS_SECRET_ACCESS_KEY"):
             return self._given()
         now = datetime.now(UTC)
         if self._held is None or (self._held[1] is not None and now > self._held[1] - _EARLY):
             source = self._source()
             async with self.connect(proxied=source == self._role) as client:
-                self._held = await source(client)
+                try:
+                    self._held = await source(client)
+                except httpx.RequestError as error:
+                    asked, why = error.request.url, str(error) or type(error).__name__
+                    raise KeysUnreachableError(f"{asked} can't be reached: {why}") from error
         return self._held[0]
 
     def forget(self) -> None:
@@ -103,10 +111,14 @@ class KeyRing:
     async def _of_instance(self, client: httpx.AsyncClient) -> tuple[Keys, datetime | None]:
         """The instance's role, by the second version of its metadata service."""
         answer = await client.put(f"{self.instance}/api/token", headers={"X-aws-ec2-metadata-token-ttl-seconds": "300"})
-        headers = {"X-aws-ec2-metadata-token": answer.text}
+        if answer.status_code != httpx.codes.OK:
+            raise NoKeysError(f"{self.instance}/api/token gives no token: HTTP {answer.status_code}")
+        headers = {"X-aws-ec2-metadata-token": answer.text.strip()}
         place = f"{self.instance}/meta-data/iam/security-credentials/"
         role = await client.get(place, headers=headers)
-        if role.status_code != httpx.codes.OK or not role.text.strip():
+        if role.status_code not in {httpx.codes.OK, httpx.codes.NOT_FOUND}:
+            raise NoKeysError(f"{place} gives no role: HTTP {role.status_code}")
+        if role.status_code == httpx.codes.NOT_FOUND or not role.text.strip():
             raise NoKeysError("there are no AWS keys: none in the environment, and this instance has no role")
         response = await client.get(place + role.text.split()[0], headers=headers)
         return _keys(_json(response, place), "Token")

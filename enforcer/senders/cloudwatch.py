@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import httpx
 
 from enforcer.senders import tls
-from enforcer.senders.awskeys import KeyRing
+from enforcer.senders.awskeys import KeyRing, KeysUnreachableError
 from enforcer.senders.destinations import CloudWatchSettings
 from enforcer.siem import cloudwatch, sigv4
 from enforcer.siem.formats import FORMATS, fitting
-from enforcer.siem.outcome import Arrival, Hold, Outcome
+from enforcer.siem.outcome import Arrival, Hold, Outcome, Retry
 from enforcer.siem.values import millis
 
 
@@ -42,6 +42,8 @@ class CloudWatchSender:
             return count, await self._put(stream, cloudwatch.in_order(events[:count]))
         except (httpx.HTTPError, tls.CertificateFilesError) as error:
             return count, tls.unreachable(self._url, error)
+        except KeysUnreachableError as error:
+            return count, Retry(f"no AWS keys: {error}")
         except (OSError, ValueError) as error:
             return count, Hold(f"no AWS keys: {error}")
 
@@ -51,7 +53,7 @@ class CloudWatchSender:
             answer = await self._post("PutLogEvents", cloudwatch.put_events(self._settings.group, stream, ()))
         except (httpx.HTTPError, tls.CertificateFilesError) as error:
             return tls.unreachable(self._url, error).why
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeysUnreachableError) as error:
             return f"no AWS keys: {error}"
         return cloudwatch.refusal(answer.status, answer.content)
 
@@ -64,7 +66,10 @@ class CloudWatchSender:
         body = cloudwatch.put_events(group, stream, events)
         response = await self._post("PutLogEvents", body)
         if cloudwatch.missing_stream(response.status, response.content):
-            await self._post("CreateLogStream", cloudwatch.create_stream(group, stream))
+            made = await self._post("CreateLogStream", cloudwatch.create_stream(group, stream))
+            refused = cloudwatch.stream_refused(made.status, made.content)
+            if refused is not None:
+                return refused
             response = await self._post("PutLogEvents", body)
         if response.status in {400, 401, 403}:
             self._keys.forget()

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -68,5 +69,6 @@ def _append_whole(file: FileIO, data: bytes) -> None:
             view = view[file.write(view) :]
     except OSError:
         if before is not None:
-            file.truncate(before)
+            with suppress(OSError):  # why it couldn't be written is what is told
+                file.truncate(before)
         raise

@@ -129,7 +129,7 @@ class SyslogSender:
     async def _lose(self, error: BaseException) -> None:
         """With the connection goes what it has not outlived."""
         if self._sent:
-            self._gone = " ".join(str(error).split()) or type(error).__name__
+            self._gone = f"{self._settings.address}: {' '.join(str(error).split()) or type(error).__name__}"
             self._sent.clear()
         await self.close()
 

@@ -133,8 +133,8 @@ class Delivery:
                 await self._slow_down(outcome)
             case Delivered():
                 await self._keep_aside(wanted, outcome.refused)
+                self._works()  # first: whoever sees that nothing waits any more sees no trouble either
                 await self._arrived(first, last_tried, tried - len(outcome.refused))
-                self._works()
                 await self._slow_down(outcome)
             case Refused():
                 await self._keep_aside(wanted, {outcome.index: outcome.why})

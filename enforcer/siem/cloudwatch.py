@@ -81,13 +81,25 @@ def missing_stream(status: int, reply: bytes) -> bool:
     return status >= 400 and _code(_answer(reply)) == "ResourceNotFoundException"  # noqa: PLR2004 - HTTP's errors
 
 
-def interpret(status: int, reply: bytes, events: Sequence[Event]) -> Outcome:
+def stream_refused(status: int, reply: bytes) -> Hold | Retry | None:
+    """Why a stream was not made; None where it is there now, whoever made it."""
+    if status // 100 == 2 or _code(_answer(reply)) == "ResourceAlreadyExistsException":  # noqa: PLR2004 - HTTP's successes
+        return None
+    match interpret(status, reply, (), "CreateLogStream"):
+        case Hold() | Retry() as outcome:
+            return outcome
+        case Split() | Refused() as outcome:
+            return Hold(outcome.why)
+    return None
+
+
+def interpret(status: int, reply: bytes, events: Sequence[Event], operation: str = "PutLogEvents") -> Outcome:
     """What a reply to a batch means; `events` in the order in which they were sent."""
     answer = _answer(reply)
     if status // 100 == 2:  # noqa: PLR2004 - HTTP's successes
         return _taken(answer, events)
     code, text = _code(answer), _text(answer or {})
-    said = f"HTTP {status} {code}: {text}".rstrip(": ")
+    said = f"{operation}: HTTP {status} {code}: {text}".rstrip(": ")
     if code == "DataAlreadyAcceptedException":
         return Delivered()
     if code in _ADMINISTRATOR:
@@ -109,7 +121,7 @@ def refusal(status: int, reply: bytes) -> str:
 
 def _taken(answer: Json | None, events: Sequence[Event]) -> Outcome:
     if answer is None:
-        return Retry("the answer is not that of a log store")
+        return Retry("PutLogEvents: the answer is not that of a log store")
     info = answer.get("rejectedLogEventsInfo")
     return Delivered(refused=_refused(info if isinstance(info, dict) else {}, events))
 

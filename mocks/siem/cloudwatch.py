@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from mocks.serving import Authority, Faults, Server
+from mocks.serving import Authority, Faults, Handler, Server, play
 from mocks.siem.certificates import create_authority
 from mocks.siem.journal import Journal
 
@@ -55,7 +55,8 @@ class ServiceError(Exception):
 class CloudWatch:
     """The service between `start` and `stop`; also a context manager. `keys` maps access keys to secrets.
 
-    `groups` has the groups that are there, each with its streams. `refuse` queues errors of the service's own.
+    `groups` has the groups that are there, each with its streams. `refuse` queues errors of the service's own. Faults
+    are taken by the operation's name: `PutLogEvents`.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class CloudWatch:
         self.problems += [ServiceError(kind, message, status)] * times
 
     def start(self) -> Self:
-        app = web.Application(middlewares=[self.faults.middleware], client_max_size=16 * MAX_BYTES)
+        app = web.Application(middlewares=[self._faults], client_max_size=16 * MAX_BYTES)
         app.router.add_post("/", self._answer)
         self._server = Server(app, tls=self.authority.server_context("localhost", "127.0.0.1"))
         self._server.start()
@@ -114,13 +115,18 @@ class CloudWatch:
     ) -> None:
         self.stop()
 
+    @web.middleware
+    async def _faults(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        fault = self.faults.of(request.method, _operation(request))
+        return await (handler(request) if fault is None else play(fault, request, handler))
+
     async def _answer(self, request: web.Request) -> web.Response:
         body = await request.read()
         try:
             self._authorise(request, body)
             if self.problems:
                 raise self.problems.pop(0)
-            told = self._act(request.headers.get("X-Amz-Target", "").removeprefix(TARGET), json.loads(body))
+            told = self._act(_operation(request), json.loads(body))
         except ServiceError as problem:
             told = {"__type": f"com.amazonaws.logs#{problem.kind}", "message": str(problem)}
             return _reply(told, problem.status)
@@ -199,6 +205,10 @@ def expected(headers: Mapping[str, str], body: bytes, names: list[str], scope: t
     for part in (day, region, "logs", "aws4_request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _operation(request: web.Request) -> str:
+    return request.headers.get("X-Amz-Target", "").removeprefix(TARGET)
 
 
 def _reply(told: dict[str, Any], status: int) -> web.Response:
