@@ -8,6 +8,7 @@ from hypothesis import given
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from enforcer.siem import ocsf
+from enforcer.siem.values import dedotted
 from tests.enforcer.siem.cases import CASES, RECORDS, TEXT, flow
 
 PLACES = {
@@ -95,7 +96,8 @@ def test_any_record_is_valid_and_whole(record):
         if value not in ({}, ""):
             place = side if theirs.startswith(("src_", "dst_")) else event
             assert at(place, theirs) == value, theirs
-    for path in ("source.labels", "destination.namespace", "logProfile", "icmpType", "client.address", "direction"):
+    assert at(event, "unmapped.source.labels") == dedotted(at(record, "source.labels"))
+    for path in ("destination.namespace", "logProfile", "icmpType", "client.address", "direction"):
         assert at(record, path) in ({}, at(event, f"unmapped.{path}"))
 
 
