@@ -5,7 +5,7 @@ PYTHON ?= python3
 DEMO_PACKAGES := python3-venv:- nftables:nft iproute2:ip util-linux:nsenter
 POSTGRESQL := $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb)),/usr/lib/postgresql/bin/initdb)
 RSYSLOG := /usr/lib/$(shell uname -m)-linux-gnu/rsyslog
-TEST_PACKAGES := etcd-server:etcd conntrack:conntrack bsdutils:logger rsyslog:rsyslogd \
+TEST_PACKAGES := etcd-server:etcd chromium:chromium conntrack:conntrack bsdutils:logger rsyslog:rsyslogd \
   postgresql:$(POSTGRESQL) \
   rsyslog-gnutls:$(RSYSLOG)/lmnsd_gtls.so rsyslog-openssl:$(RSYSLOG)/lmnsd_ossl.so --beside
 CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset iptables:iptables libc-bin:ldd \

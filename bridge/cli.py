@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from bridge import cli_cluster, cli_preview, flow_questions, inquiry, logs, offline, overview, report_table
+from bridge import cli_cluster, cli_preview, flow_questions, inquiry, logs, offline, overview, pages, report_table
 from bridge.apiserver import Access
 from bridge.cli_options import (
     DeviceGroup,
@@ -136,7 +136,8 @@ def compile(  # noqa: A001 - the command's name
         case CompileOutput.CSV:
             typer.echo(report_table.report_csv(compiled, only_attention=only is not None), nl=False)
         case CompileOutput.HTML:
-            typer.echo(report_table.report_html(compiled, device_group, only_attention=only is not None), nl=False)
+            page = pages.compile_page(compiled, device_group, only_attention=only is not None)
+            typer.echo(pages.page_html(page), nl=False)
         case CompileOutput.JSON:
             typer.echo(json_text(offline.compiled_json(compiled, tier, device_group)))
         case CompileOutput.YAML if tier is not None:

@@ -1,9 +1,14 @@
-"""Values as text for a terminal or a pipe: JSON, and a table that no width cuts off. Pure; `bridge.cli` prints it."""
+"""Values as text for a terminal or a pipe: JSON, CSV, and a table that no width cuts off. Pure."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+# What a spreadsheet takes for the beginning of a formula, the wide forms of some alphabets included.
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def printable(text: str) -> str:
@@ -17,6 +22,20 @@ def _visible(character: str) -> str:
 
 def json_text(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """CSV with a header, of which no cell steers a terminal or is a formula to a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_harmless(str(cell)) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    text = printable(cell)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,14 +1,11 @@
-"""The report for people: a verdict, then rows, then footnotes; as a table, by reason, as CSV or as a page. Pure."""
+"""The report for people: a verdict, then rows, then footnotes; as a table, by reason or as CSV. Pure."""
 
 from __future__ import annotations
 
-import csv
-import html
-import io
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from bridge.output import printable
+from bridge.output import csv_text, printable
 from bridge.report import NO_SHADOW, place, status_text, verdict_line
 from bridge.shadows import Shadow, shadowed_allows
 from zones.compile import Compiled
@@ -18,8 +15,6 @@ from zones.rules import Origin
 COLUMNS = ("NO.", "RULE", "RULEBASE", "DEVICE GROUP", "ACTION", "STATUS", "WHY")
 CSV_COLUMNS = ("number", "rule", "uuid", "rulebase", "device_group", "action", "status", "reasons", "notes")
 LEAST_WIDTH = 40
-# What a spreadsheet takes for the beginning of a formula, the wide forms of some alphabets included.
-FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 GAP = "  "
 MOST_SHADOWED = 5
 
@@ -39,7 +34,7 @@ def report_lines(
         yield from _wrapped(_grouped(compiled, reports), width)
     else:
         yield from _table(list(_rows(compiled, reports)), width)
-    yield from _wrapped(_footnotes(reports), width)
+    yield from _wrapped(footnotes(reports), width)
 
 
 def _wrapped(lines: Iterable[str], width: int | None) -> Iterator[str]:
@@ -54,9 +49,7 @@ def _wrapped(lines: Iterable[str], width: int | None) -> Iterator[str]:
 def report_csv(compiled: Compiled, *, only_attention: bool = False) -> str:
     """A line for each rule, reasons and notes joined by `; `."""
     shadowed = shadowed_allows(compiled)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    rows = []
     for report in compiled.reports:
         if report.needs_attention or not only_attention:
             origin = report.origin
@@ -65,40 +58,22 @@ def report_csv(compiled: Compiled, *, only_attention: bool = False) -> str:
             notes = (*report.notes, *report.without_effect)
             place_cells = (report.number or "", origin.name, origin.uuid or "", origin.rulebase, origin.device_group)
             cells = (*place_cells, report.action, status, "; ".join(reasons), "; ".join(notes))
-            writer.writerow([_harmless(str(cell)) for cell in cells])
-    return text.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    """A cell that a spreadsheet would take for a formula is text."""
-    text = printable(cell)
-    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
-
-
-def report_html(compiled: Compiled, device_group: str, *, only_attention: bool = False) -> str:
-    """One page that needs nothing else."""
-    reports = [report for report in compiled.reports if report.needs_attention or not only_attention]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(printable(cell))}</td>" for cell in row) + "</tr>\n"
-        for row in _rows(compiled, reports)
-    )
-    notes = "".join(f"<p>{html.escape(printable(line))}</p>\n" for line in _footnotes(reports) if line)
-    title = html.escape(printable(f"Rules of {device_group}"))
-    verdict = html.escape(printable(verdict_line(compiled, device_group)))
-    return (
-        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{title}</title>\n<h1>{title}</h1>\n"
-        f"<p>{verdict}</p>\n<table>\n<tr>{head}</tr>\n{body}</table>\n{notes}</html>\n"
-    )
+            rows.append(cells)
+    return csv_text(CSV_COLUMNS, rows)
 
 
 def _rows(compiled: Compiled, reports: Iterable[RuleReport]) -> Iterator[tuple[str, ...]]:
     shadowed = shadowed_allows(compiled)
     for report in reports:
         origin = report.origin
-        why = "; ".join((*report.reasons, *_shadows(report, shadowed), *report.notes))
         status = status_text(report, refused=compiled.policy is None)
-        yield str(report.number or ""), origin.name, origin.rulebase, origin.device_group, report.action, status, why
+        row = origin.name, origin.rulebase, origin.device_group, report.action, status, why(report, shadowed)
+        yield str(report.number or ""), *row
+
+
+def why(report: RuleReport, shadowed: dict[Origin, Shadow]) -> str:
+    """What is to be looked at, and what is good to know."""
+    return "; ".join((*report.reasons, *_shadows(report, shadowed), *report.notes))
 
 
 def _shadows(report: RuleReport, shadowed: dict[Origin, Shadow]) -> Iterator[str]:
@@ -128,7 +103,7 @@ def _grouped(compiled: Compiled, reports: Sequence[RuleReport]) -> Iterator[str]
             yield f"    {place(report)}: {'; '.join((status, *_shadows(report, shadowed)))}"
 
 
-def _footnotes(reports: Sequence[RuleReport]) -> Iterator[str]:
+def footnotes(reports: Sequence[RuleReport]) -> Iterator[str]:
     """What of many rules has no effect here, said once."""
     parts: dict[str, int] = {}
     for report in reports:

@@ -22,7 +22,7 @@ structlog.configure(
     ]
 )
 
-MUST_RUN = ("kernel", "apiserver", "chart", "postgresql")
+MUST_RUN = ("kernel", "apiserver", "chart", "postgresql", "browser")
 MACHINE = pytest.StashKey[Machine]()
 CHANGES = pytest.StashKey[list[str]]()
 

@@ -42,6 +42,13 @@ def test_every_package_is_in_the_wheel(wheel):
 
 
 @pytest.mark.timeout(300)
+def test_what_pages_are_made_from_is_in_the_wheel(wheel):
+    tracked = run("git", "ls-files", "bridge/pages/templates").split()
+    assert tracked
+    assert set(tracked) <= set(zipfile.ZipFile(wheel).namelist())
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("command", ["zonebridge", "zone-enforcer"])
 def test_its_commands_work_in_a_fresh_environment(wheel, tmp_path, command):
     run(sys.executable, "-m", "venv", tmp_path / "venv")

@@ -1,0 +1,204 @@
+"""A compiled policy as the matrix of a page, as each zone's neighbours, and as a table in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bridge.pages.parts import (
+    Cell,
+    CellClass,
+    Column,
+    Json,
+    Mark,
+    Matrix,
+    Neighbour,
+    Neighbourhood,
+    Row,
+    Shape,
+    Table,
+)
+from bridge.pages.wording import addresses_text, entry_traffic_text, listed
+from bridge.pages.zone_pairs import ANY_OTHER, ZonePairs, matches_everything, zone_sets, zones_of
+from zones.policy import Entry, Policy, Verdict
+from zones.problems import RuleReport
+from zones.rules import Origin, RuleType
+
+CLASSES = (
+    CellClass("closed", "closed"),
+    CellClass("denied", "closed by a rule", Shape.CROSS),
+    CellClass("part1", "1 rule allows something", Shape.DOT1),
+    CellClass("part2", "2 or 3 rules", Shape.DOT2),
+    CellClass("part3", "4 to 9 rules", Shape.DOT3),
+    CellClass("part4", "10 or more", Shape.DOT4),
+    CellClass("exceptions", "open but for what rules deny", Shape.FRAME),
+    CellClass("open", "open", Shape.SQUARE),
+)
+_CLOSED, _DENIED, _PART, _EXCEPTIONS, _OPEN = 0, 1, 2, 6, 7
+_IN_PART = ("1 rule allows something, everything else is denied", "{} rules allow something, everything else is denied")
+SENTENCES = (
+    ("nothing is allowed",) * 2,
+    ("nothing is allowed: a rule denies everything",) * 2,
+    *(_IN_PART,) * 4,
+    ("everything is allowed but what 1 rule denies", "everything is allowed but what {} rules deny"),
+    ("everything is allowed",) * 2,
+)
+_HOW_TO_READ = (
+    "A cell counts the rules that can decide something between its zones; where two of them overlap, the first one "
+    "decides. Infrastructure rules come before all of them, and what no rule can open stays closed."
+)
+_MORE_IN_PART = (2, 4, 10)
+# As many zones are shown one by one even where no rule tells them apart.
+MOST_UNFOLDED = 24
+_PAIRINGS = {RuleType.UNIVERSAL: 0, RuleType.INTRAZONE: 1, RuleType.INTERZONE: 2}
+MOST_LISTED = 40
+
+
+class PolicyMatrix:
+    """A policy between all zones: those that rules name, and any other as one."""
+
+    def __init__(self, policy: Policy, beside: Sequence[Policy] = ()) -> None:
+        """`beside`: further policies whose zones are shown."""
+        self.policy = policy
+        self.pairs = ZonePairs(policy)
+        others = [self.pairs, *map(ZonePairs, beside)]
+        named = zones_of([policy, *beside])
+        fold = len(named) > MOST_UNFOLDED
+        self.folded = tuple(zone for zone in named if fold and all(each.named_alike(zone) for each in others))
+        self.zones = (*(zone for zone in named if zone not in set(self.folded)), ANY_OTHER)
+        self.places = {zone: place for place, zone in enumerate(self.zones)}
+        both = [[self._cell(row, column) for column in range(len(self.zones))] for row in range(len(self.zones))]
+        self.cells = tuple(tuple(number for number, _ in row) for row in both)
+        self.counts = tuple(tuple(count for _, count in row) for row in both)
+
+    def _cell(self, row: int, column: int) -> tuple[int, int]:
+        """The class of a pair and the number that it shows. Any other zone to itself is one such zone to another."""
+        other = len(self.zones) - 1
+        pair = self.pairs.between(self.zones[row], self.zones[column], same=row == column != other)
+        last = self.policy.entries[pair.last]
+        if last.verdict is Verdict.ALLOW:
+            return (_EXCEPTIONS, pair.denying) if pair.denying else (_OPEN, 0)
+        if pair.allowing:
+            return _PART + sum(pair.allowing >= least for least in _MORE_IN_PART), pair.allowing
+        return (_CLOSED if last.origin.rulebase == "default" else _DENIED), 0
+
+    def matrix(
+        self,
+        title: str,
+        reports: Mapping[Origin, RuleReport],
+        anchors: Mapping[Origin, str],
+        marks: Mapping[tuple[int, int], Mark] | None = None,
+        pieces: Json | None = None,
+    ) -> Matrix:
+        """`anchors`: of the rules' rows on the page. `pieces`: what changes in which pairs, for the script."""
+        return Matrix(
+            title,
+            self.zones,
+            CLASSES,
+            self.cells,
+            self.counts,
+            SENTENCES,
+            marks or {},
+            self._details(reports, anchors) | (pieces or {}),
+            tuple(self._notes()),
+        )
+
+    def _notes(self) -> list[str]:
+        notes = [_HOW_TO_READ]
+        if self.folded:
+            notes.append(
+                f"{ANY_OTHER} stands for {len(self.folded)} zones that no rule names, too: "
+                f"{listed(self.folded, MOST_LISTED)}."
+            )
+        return notes
+
+    def _details(self, reports: Mapping[Origin, RuleReport], anchors: Mapping[Origin, str]) -> Json:
+        """The rules as the script reads them: each text once, each set of zones once.
+
+        A rule is [number, name, place, verdict, status, source, destination, traffic, from, to, pairing, whole,
+        anchor]; texts are places in `texts`, zones places in `sets` (-1 is any), `whole` says that it ends the list.
+        """
+        texts: dict[str, int] = {}
+        sets, ends = zone_sets(self.policy.entries, self.places)
+
+        def place(text: str) -> int:
+            return texts.setdefault(text, len(texts))
+
+        rules = []
+        for entry, (from_set, to_set) in zip(self.policy.entries, ends, strict=True):
+            origin, report = entry.origin, reports.get(entry.origin)
+            words = (
+                *(
+                    str(report.number or "") if report else "",
+                    origin.name,
+                    f"{origin.rulebase} of {origin.device_group}",
+                ),
+                *(report.action if report else entry.verdict.value, report.status.value if report else ""),
+                *(addresses_text(entry.sources), addresses_text(entry.destinations), entry_traffic_text(entry)),
+            )
+            numbers = (_PAIRINGS[entry.pairing], int(matches_everything(entry)))
+            rules.append([*map(place, words), from_set, to_set, *numbers, place(anchors.get(origin, ""))])
+        return {"texts": list(texts), "sets": sets, "rules": rules, "other": len(self.zones) - 1}
+
+    def neighbourhoods(self, marks: Mapping[tuple[int, int], Mark] | None = None) -> tuple[Neighbourhood, ...]:
+        """Of each zone; none where there is but one."""
+        if len(self.zones) == 1:
+            return ()
+        everywhere = range(len(self.zones))
+        return tuple(
+            Neighbourhood(
+                zone,
+                self._neighbours([(each, place) for each in everywhere if each != place], marks or {}, end=0),
+                self._neighbours([(place, each) for each in everywhere if each != place], marks or {}, end=1),
+            )
+            for place, zone in enumerate(self.zones)
+        )
+
+    def _neighbours(
+        self, pairs: Sequence[tuple[int, int]], marks: Mapping[tuple[int, int], Mark], end: int
+    ) -> tuple[Neighbour, ...]:
+        found = [
+            Neighbour(self.zones[pair[end]], CLASSES[number].key, self.counts[pair[0]][pair[1]], marks.get(pair))
+            for pair in pairs
+            if (number := self.cells[pair[0]][pair[1]]) > _DENIED or pair in marks
+        ]
+        return tuple(sorted(found, key=lambda each: (each.mark is None, -each.count)))
+
+    def in_words(self) -> Table:
+        """The matrix as a table: of each zone, what is open to which others."""
+        kinds = (
+            ("Open to", frozenset({_OPEN})),
+            ("Open with exceptions to", frozenset({_EXCEPTIONS})),
+            ("Open in part to (rules)", frozenset(range(_PART, _EXCEPTIONS))),
+            ("Closed by a rule to", frozenset({_DENIED})),
+        )
+        columns = (Column("From", 16), *(Column(name, 21) for name, _ in kinds))
+        rows = [
+            Row((Cell(zone), *(Cell(self._reached(place, classes)) for _, classes in kinds)))
+            for place, zone in enumerate(self.zones)
+        ]
+        return Table(
+            "pairs",
+            "The matrix in words",
+            columns,
+            rows,
+            notes=("What isn't listed is closed: no rule allows anything.",),
+            folded=True,
+        )
+
+    def _reached(self, place: int, classes: frozenset[int]) -> str:
+        """`web (3), data (1)`, or what all are but a few."""
+        row = self.cells[place]
+        counted = {column: self.counts[place][column] for column, number in enumerate(row) if number in classes}
+        if len(counted) == len(row) and len(row) > 1:
+            return "every zone, itself included"
+        missing = [column for column in range(len(row)) if column not in counted]
+        if counted and missing == [place] and len(row) > 2:  # noqa: PLR2004 - one zone and its only neighbour
+            return "every other zone"
+        return ", ".join(
+            ("itself" if column == place else self.zones[column]) + (f" ({count})" if count else "")
+            for column, count in counted.items()
+        )
+
+
+def entry_of(policy: Policy | None) -> dict[Origin, Entry]:
+    return {} if policy is None else {entry.origin: entry for entry in policy.entries}

@@ -1,0 +1,93 @@
+"""The matrix says what the policy means, and its few paths cover what they should."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bridge.pages import drawing
+from bridge.pages.policy_matrix import CLASSES, PolicyMatrix
+from bridge.pages.zone_pairs import ANY_OTHER, natural
+from tests.bridge.pages.companies import ZONES, company, many_zones
+from tests.strategies import flows, policies
+from zones.policy import Verdict
+from zones.verdict import decide
+
+KEYS = [each.key for each in CLASSES]
+
+
+def cell(matrix, from_zone, to_zone):
+    row, column = (matrix.places.get(zone, matrix.places[ANY_OTHER]) for zone in (from_zone, to_zone))
+    return KEYS[matrix.cells[row][column]], matrix.counts[row][column]
+
+
+@given(policies(), flows())
+def test_a_closed_cell_has_no_flow_that_is_allowed_and_an_open_one_none_that_is_denied(policy, flow):
+    policy = replace(policy, infrastructure=())
+    verdict = decide(policy, flow).verdict
+    matrix = PolicyMatrix(policy)
+    # The cell of any other zone to any other is of two zones, not of one with itself.
+    assume(flow.source.zone != flow.destination.zone or flow.source.zone in matrix.places)
+    key, count = cell(matrix, flow.source.zone, flow.destination.zone)
+    if key in {"closed", "denied"}:
+        assert verdict is not Verdict.ALLOW
+    elif key == "open":
+        assert verdict is Verdict.ALLOW
+    else:
+        assert count
+
+
+@given(policies(), st.sampled_from(["web", "nobody"]), st.sampled_from(["web", "data", "somebody"]))
+def test_the_rules_of_a_pair_are_those_that_pair_it(policy, from_zone, to_zone):
+    pairs = PolicyMatrix(policy).pairs
+    mask = pairs.concerning(from_zone, to_zone, same=from_zone == to_zone)
+    assert [mask >> place & 1 == 1 for place in range(len(policy.entries))] == [
+        entry.pairs(from_zone, to_zone) for entry in policy.entries
+    ]
+
+
+def test_cells_count_the_rules_that_decide():
+    matrix = PolicyMatrix(company().policy)
+    assert cell(matrix, "web", "data") == ("denied", 0)
+    assert cell(matrix, "partner", "app") == ("part1", 1)
+    assert cell(matrix, "mgmt", "web") == ("closed", 0)
+    assert cell(matrix, "app", "app")[0] == "exceptions"
+    assert cell(matrix, "some-label", "web") == cell(matrix, ANY_OTHER, "web")
+
+
+def test_two_hundred_zones_are_few_paths_that_cover_each_cell_once():
+    matrix = PolicyMatrix(many_zones().policy)
+    drawn = drawing.drawn(matrix.matrix("Zones", {}, {}))
+    assert len(matrix.zones) == ZONES + 1
+    assert len(drawn.cells) + len(drawn.glyphs) + len(drawn.marks) <= 2 * len(CLASSES)
+    assert not drawn.counts
+    covered = Counter()
+    for path in drawn.cells:
+        for x, y, wide, high in re.findall(r"M(\d+) (\d+)h(\d+)v(\d+)", path.d):
+            assert int(high) == drawing.UNIT
+            row = int(y) // drawing.UNIT
+            for column in range(int(x) // drawing.UNIT, (int(x) + int(wide)) // drawing.UNIT):
+                covered[row, column] += 1
+                assert KEYS[matrix.cells[row][column]] == path.key
+    assert len(covered) == (ZONES + 1) ** 2
+    assert set(covered.values()) == {1}
+
+
+def test_zones_that_no_rule_names_are_one_row():
+    policy = many_zones().policy
+    matrix = PolicyMatrix(replace(policy, known_zones=policy.known_zones | {"quiet-1", "quiet-2"}))
+    assert matrix.folded[-2:] == ("quiet-1", "quiet-2")
+    assert "quiet-1" not in matrix.zones
+    assert matrix.zones[-1] == ANY_OTHER
+
+
+def test_zones_are_sorted_as_people_do():
+    names = ["zone-10", "Zone-9", "a", "zone-9b", "9", "\u0663", "zone-"]
+    assert sorted(names, key=natural) == ["\u0663", "9", "a", "zone-", "Zone-9", "zone-9b", "zone-10"]
+
+
+def test_long_names_keep_both_ends():
+    assert drawing.shortened("payments-frontend-production", 12) == "payments…ion"
+    assert drawing.shortened("web", 12) == "web"
