@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeVar
 
-from enforcer.siem import cef, ecs, flowline, leef, ocsf, panos
+from enforcer.siem import cef, ecs, flowline, leef, ocsf, panos, panos_columns
 from enforcer.siem.outcome import Refused
 from enforcer.siem.values import compact
 
@@ -33,6 +34,8 @@ class FormatName(StrEnum):
     CEF = "cef"
     LEEF = "leef"
     PANOS = "panos"
+    PANOS_ELASTIC = "panos-elastic"
+    PANOS_SPLUNK = "panos-splunk"
     FLOWLINE = "flowline"
 
 
@@ -82,6 +85,10 @@ def _named(name: str) -> Callable[[Json], str]:
     return lambda record: f"zonebridge:{name}:{record['kind']}"
 
 
+def _panos(reader: panos_columns.Reader) -> Format:
+    return Format(partial(panos.render, reader=reader), lambda record: f"pan:{panos.kind(record)}", bare=True)
+
+
 _OLDER = (FormatName.OCSF_1_7, FormatName.OCSF_1_5, FormatName.OCSF_1_3, FormatName.OCSF_1_1)
 
 FORMATS: Mapping[FormatName, Format] = {
@@ -91,6 +98,8 @@ FORMATS: Mapping[FormatName, Format] = {
     FormatName.ECS: Format(ecs.render, _named("ecs")),
     FormatName.CEF: Format(cef.render, lambda _: "cef"),
     FormatName.LEEF: Format(leef.render, _named("leef")),
-    FormatName.PANOS: Format(panos.render, lambda record: f"pan:{panos.kind(record)}", bare=True),
+    FormatName.PANOS: _panos(panos_columns.Reader.DEFAULT),
+    FormatName.PANOS_ELASTIC: _panos(panos_columns.Reader.ELASTIC),
+    FormatName.PANOS_SPLUNK: _panos(panos_columns.Reader.SPLUNK),
     FormatName.FLOWLINE: Format(flowline.render, _named("flowline"), alerts=False),
 }

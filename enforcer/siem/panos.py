@@ -1,6 +1,6 @@
 """PAN-OS log lines, so that dashboards made for Palo Alto Networks firewalls work as they are. Pure.
 
-TRAFFIC for flows, CONFIG for changes of what is enforced, SYSTEM for other alerts; `docs/siem.md` has the columns.
+TRAFFIC for flows, CONFIG for changes of what is enforced, SYSTEM for other alerts; `panos_columns` has the columns.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from itertools import chain
 from typing import Any
 from zlib import crc32
 
+from enforcer.siem import panos_columns
+from enforcer.siem.panos_columns import Reader
 from enforcer.siem.values import CONFIGURATION, duration, end, is_v6, moment, passes, traffic, visible, workload
 
 Json = Mapping[str, Any]
@@ -22,28 +24,6 @@ _TIME, _NO_FLAGS = "%Y/%m/%d %H:%M:%S", "0x0"
 _LIMIT, _NAME_LIMIT = 2000, 255
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]")
 
-# The columns behind the seven that all logs share, in PAN-OS's order.
-_TRAFFIC = (
-    "src dst natsrc natdst rule srcuser dstuser app vsys from to inbound_if outbound_if logset time_logged sessionid "
-    "repeatcnt sport dport natsport natdport flags proto action bytes bytes_sent bytes_received packets start elapsed "
-    "category padding seqno actionflags srcloc dstloc padding2 pkts_sent pkts_received session_end_reason "
-    "dg_hier_level_1 dg_hier_level_2 dg_hier_level_3 dg_hier_level_4 vsys_name device_name action_source src_uuid "
-    "dst_uuid tunnelid monitortag parent_session_id parent_start_time tunnel assoc_id chunks chunks_sent "
-    "chunks_received rule_uuid http2_connection link_change_count policy_id link_switches sdwan_cluster "
-    "sdwan_device_type sdwan_cluster_type sdwan_site dynusergroup_name xff_ip src_category src_profile src_model "
-    "src_vendor src_osfamily src_osversion src_host src_mac dst_category dst_profile dst_model dst_vendor dst_osfamily "
-    "dst_osversion dst_host dst_mac container_id pod_namespace pod_name src_edl dst_edl hostid serialnumber src_dag "
-    "dst_dag session_owner high_res_timestamp nssai_sst nssai_sd subcategory_of_app category_of_app technology_of_app "
-    "risk_of_app characteristic_of_app container_of_app tunneled_app is_saas_of_app sanctioned_state_of_app offloaded"
-).split()
-_SYSTEM = (
-    "vsys eventid object fmt id module severity opaque seqno actionflags dg_hier_level_1 dg_hier_level_2 "
-    "dg_hier_level_3 dg_hier_level_4 vsys_name device_name padding padding2 high_res_timestamp"
-).split()
-_CONFIG = (
-    "host vsys cmd admin client result path seqno actionflags dg_hier_level_1 dg_hier_level_2 dg_hier_level_3 "
-    "dg_hier_level_4 vsys_name device_name dg_name comment padding high_res_timestamp"
-).split()
 _ZERO = frozenset(
     "natsport natdport sport dport padding padding2 fmt id dg_hier_level_1 dg_hier_level_2 dg_hier_level_3 "
     "dg_hier_level_4 tunnelid parent_session_id assoc_id chunks chunks_sent chunks_received http2_connection "
@@ -61,10 +41,15 @@ def kind(record: Json) -> str:
     return CONFIG if record["alert"] in CONFIGURATION else SYSTEM
 
 
-def render(record: Json) -> str:
+def render(record: Json, reader: Reader = Reader.DEFAULT) -> str:
+    """A line as this reader's CONFIG columns are."""
     log = kind(record)
-    names, columns = {TRAFFIC: (_TRAFFIC, _traffic), SYSTEM: (_SYSTEM, _system), CONFIG: (_CONFIG, _config)}[log]
-    filled = columns(record) | _everywhere(record)
+    names, values = {
+        TRAFFIC: (panos_columns.TRAFFIC, _traffic),
+        SYSTEM: (panos_columns.SYSTEM, _system),
+        CONFIG: (panos_columns.CONFIG[reader], _config),
+    }[log]
+    filled = values(record) | _everywhere(record)
     head = ("1", _time(record), _serial(record), log.upper(), _subtype(record, log), _SHAPE, _time(record))
     rest = (filled.get(name, "0" if name in _ZERO else "") for name in names)
     return ",".join(_quoted(value) for value in chain(head, rest))

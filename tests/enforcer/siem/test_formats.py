@@ -18,7 +18,8 @@ from tests.enforcer.siem.cases import CASES, FLOWS, RECORDS
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCS = Path(__file__).parents[3] / "docs"
-LINES = (FormatName.CEF, FormatName.LEEF, FormatName.PANOS, FormatName.FLOWLINE)
+PANOS = (FormatName.PANOS, FormatName.PANOS_ELASTIC, FormatName.PANOS_SPLUNK)
+LINES = (FormatName.CEF, FormatName.LEEF, *PANOS, FormatName.FLOWLINE)
 LINE_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\0"
 
 

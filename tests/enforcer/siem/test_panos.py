@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 
 from enforcer.siem import panos
+from enforcer.siem.formats import FORMATS
 from tests.enforcer.siem.cases import ALERTS, CASES, FLOWS, flow
 
 HEAD = "future_use receive_time serial_number type log_subtype version generated_time".split()
@@ -49,6 +50,50 @@ CONFIG = [
         "audit_comment future_use high_res_time"
     ).split(),
 ]
+# What readers know of each log, by the version that was read, and the format that is made for it. Their names for the
+# columns are translated into those above; `detail` is one of a change's two.
+CHANGE = "host vsys command admin client result path"
+GROUPS = "dg1 dg2 dg3 dg4"
+WITH_DETAILS = [
+    *HEAD,
+    *f"{CHANGE} detail detail sequence action_flags {GROUPS} vsys_name dvc_name device_group".split(),
+]
+READERS = {
+    "Elastic panw 057f555": (
+        "panos-elastic",
+        {"TRAFFIC": TRAFFIC, "SYSTEM": SYSTEM, "CONFIG": [*WITH_DETAILS, "audit_comment"]},
+    ),
+    "Elastic panw 9b535f3, with details": (
+        "panos-elastic",
+        {
+            "TRAFFIC": TRAFFIC,
+            "SYSTEM": SYSTEM,
+            "CONFIG": [*WITH_DETAILS, "audit_comment", "future_use", "high_res_time"],
+        },
+    ),
+    "Elastic panw 9b535f3, without details": ("panos", {"TRAFFIC": TRAFFIC, "SYSTEM": SYSTEM, "CONFIG": CONFIG}),
+    "Palo Alto Networks Add-on for Splunk 0486555": (
+        "panos-splunk",
+        {
+            "TRAFFIC": TRAFFIC[: TRAFFIC.index("tunnel_type") + 1],
+            "SYSTEM": SYSTEM[: SYSTEM.index("dvc_name") + 1],
+            "CONFIG": [
+                *HEAD,
+                *f"{CHANGE} sequence action_flags detail audit_comment {GROUPS} vsys_name dvc_name".split(),
+            ],
+        },
+    ),
+    "SC4S 2d5f730": ("panos", {"TRAFFIC": TRAFFIC, "SYSTEM": SYSTEM, "CONFIG": CONFIG}),
+    "SC4S 2d5f730 before that add-on": (
+        "panos-splunk",
+        {
+            # It takes the host's name and the time; the rest is the add-on's, from the line itself.
+            "TRAFFIC": TRAFFIC,
+            "SYSTEM": SYSTEM,
+            "CONFIG": [*HEAD, *("future_use " * 14).split(), "dvc_name", *("future_use " * 3).split(), "high_res_time"],
+        },
+    ),
+}
 LOGS = {"TRAFFIC": TRAFFIC, "SYSTEM": SYSTEM, "CONFIG": CONFIG}
 # How Splunk's add-on and SC4S tell the logs apart.
 SPLUNK = re.compile(r"^[^,]+,[^,]+,[^,]+,(TRAFFIC|SYSTEM|CONFIG),")
@@ -125,6 +170,29 @@ def test_any_alert_is_a_system_or_a_config_log(record):
         assert (found["event_id"], found["severity"]) == (record["alert"], record["severity"])
     else:
         assert found["admin"] == shown(record.get("actor", "unknown"))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("reader", READERS)
+def test_each_reader_finds_each_value_in_its_own_column(reader, case):
+    """The values are those of PAN-OS's own columns."""
+    name, logs = READERS[reader]
+    record = CASES[case]
+    (row,) = csv.reader(io.StringIO(FORMATS[name].text(record), newline=""), strict=True)
+    right, columns = parse(panos.render(record)), logs[row[3]]
+    assert len(row) >= len(columns)
+    found = dict(zip(columns, row, strict=False))
+    assert found.pop("detail", "") == ""
+    for column, value in found.items():
+        if column not in {"future_use", *GROUPS.split()}:
+            assert value == right[column], column
+    assert {"dvc_name", "receive_time"} <= found.keys()
+
+
+@pytest.mark.parametrize(("name", "number"), [("panos", True), ("panos-elastic", False), ("panos-splunk", True)])
+def test_elastic_tells_its_two_forms_apart_by_the_fifteenth_column(name, number):
+    case = next(each for each in CASES.values() if panos.kind(each) == panos.CONFIG)
+    assert FORMATS[name].text(case).split(",")[14].isdigit() == number
 
 
 @pytest.mark.parametrize("case", CASES)
