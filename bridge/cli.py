@@ -179,6 +179,10 @@ def explain(
     source_app: Annotated[str | None, typer.Option(help="The source's workload: NAME or NAMESPACE/NAME.")] = None,
     at: Annotated[str | None, typer.Option(help="When, as RFC 3339; live: now.", metavar="TIME")] = None,
     infrastructure: Annotated[bool, typer.Option("--infrastructure", help="Count infrastructure rules.")] = False,
+    service_networks: Annotated[
+        list[str] | None,
+        typer.Option("--service-network", help="Offline: a prefix of Services' addresses.", metavar="PREFIX"),
+    ] = None,
     prefixes: Prefixes = None,
     predefined: Predefined = None,
     parent: Parents = None,
@@ -207,7 +211,8 @@ def explain(
         compiled = offline.compile_file(panorama_config, device_group, settings, rules, supplement)
         if flows is not None:
             raise typer.Exit(_answer_flows(flows, compiled, settings.zones.zoning()))
-        answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning())
+        services = offline.prefixes(service_networks or (), "--service-network")
+        answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning(), services)
     typer.echo(json_text(explanation_json(answer)) if output is Shape.JSON else "\n".join(explanation_lines(answer)))
 
 

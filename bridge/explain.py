@@ -12,11 +12,12 @@ from typing import Any
 from bridge.output import printable
 from bridge.report import origin_json
 from zones.compile import Compiled
-from zones.policy import InfrastructureRule, Policy
+from zones.net import AddressSet
+from zones.policy import UNTRANSLATED_SERVICE, InfrastructureRule, Policy, Verdict
 from zones.problems import RuleReport
-from zones.rules import Log, Origin
+from zones.rules import NO_LOG, Log, Origin
 from zones.verdict import Decision, Flow, Passed, UndeterminedError, decide, serves
-from zones.zone import ISOLATED
+from zones.zone import ISOLATED, Zoning
 
 # How the command line names what `UndeterminedError` misses.
 OPTIONS = {
@@ -53,6 +54,25 @@ def explain(compiled: Compiled, flow: Flow) -> Explanation:
     decision = decide(compiled.policy, flow)
     trace = (*_infrastructure(compiled.policy, flow, decision), *_merged(compiled.reports, decision))
     return _explanation(decision, trace)
+
+
+def untranslated(explanation: Explanation, flow: Flow, services: AddressSet, zoning: Zoning) -> Explanation:
+    """The same where nothing translated the destination: what a pod sends to an address of Services is refused.
+
+    Only infrastructure rules come before that. `services`: what the enforcers' setting serviceNetworks says.
+    """
+    destination, of_pod = flow.destination.address, flow.source.zone not in {zoning.nodes, *_of_networks(zoning)}
+    if destination is None or not of_pod or destination not in services:
+        return explanation
+    if explanation.origin.rulebase == "infrastructure":
+        return explanation
+    before = tuple(each for each in explanation.trace if each.origin.rulebase == "infrastructure")
+    return Explanation(Verdict.RESET.value, UNTRANSLATED_SERVICE, NO_LOG, before)
+
+
+def _of_networks(zoning: Zoning) -> Iterator[str]:
+    yield zoning.outside
+    yield from (zone for _, zone in zoning.networks)
 
 
 def explain_policy(policy: Policy, flow: Flow) -> Explanation:

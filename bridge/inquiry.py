@@ -13,11 +13,12 @@ from pathlib import Path
 from bridge.apiserver import Access, ApiServer
 from bridge.cluster import Cluster
 from bridge.errors import ClusterError, InputError, RevisionRefusedError, UndecidedError
-from bridge.explain import Explanation, explain, explain_policy, missing_options
+from bridge.explain import Explanation, explain, explain_policy, missing_options, untranslated
 from bridge.pods import endpoint, versions
 from bridge.question import Question, as_infrastructure_sees_it, between, flow_of
 from bridge.report import Json, refusal_lines
 from zones.compile import Compiled
+from zones.net import NO_ADDRESS, AddressSet
 from zones.policy import Policy
 from zones.tiers import native
 from zones.verdict import Flow, UndeterminedError
@@ -45,13 +46,15 @@ def where_we_are(given: Path | None, environment: Mapping[str, str]) -> Path | N
     return given or usual_kubeconfig(environment)
 
 
-def from_configuration(compiled: Compiled, question: Question, zoning: Zoning) -> Explanation:
-    """Raises RevisionRefusedError, UndecidedError, InputError."""
+def from_configuration(
+    compiled: Compiled, question: Question, zoning: Zoning, services: AddressSet = NO_ADDRESS
+) -> Explanation:
+    """`services`: what Services get addresses from. Raises RevisionRefusedError, UndecidedError, InputError."""
     flow = flow_of(question, zoning)
     if compiled.policy is None:
         raise RevisionRefusedError("InexpressibleDeny", *refusal_lines(compiled))
     flow = as_infrastructure_sees_it(flow, compiled.policy.infrastructure)
-    return _decided(lambda: explain(compiled, flow))
+    return _decided(lambda: untranslated(explain(compiled, flow), flow, services, zoning))
 
 
 async def from_cluster(where: Where, source: str, destination: str | None, question: Question) -> Explanation:

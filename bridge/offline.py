@@ -71,6 +71,14 @@ def compile_rulebase(
     return compile_policy(rulebase, settings.zones.zoning(), compile_options, infrastructure, supplement.feeds)
 
 
+def prefixes(given: Sequence[str], option: str) -> AddressSet:
+    """Addresses as an option names them. Raises InputError."""
+    try:
+        return AddressSet.parse(given)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}; write a prefix like 10.96.0.0/12") from None
+
+
 def ancestry_of(parents: Sequence[str], *, flat: bool) -> Ancestry:
     """The hierarchy as `--parent DG=PARENT` and `--flat` tell it. Raises InputError."""
     known: dict[str, str] = {}

@@ -22,6 +22,9 @@ def paths(names: Names) -> dict[str, str]:
         "nodes": "/api/v1/nodes",
         "namespaces": "/api/v1/namespaces",
         "configmaps": "/api/v1/namespaces/kube-system/configmaps",
+        "enforcersettings": f"/api/v1/namespaces/{names.enforcer}/configmaps",
+        "services": "/api/v1/services",
+        "servicecidrs": "/apis/networking.k8s.io/v1/servicecidrs",
         "nodeleases": "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases",
         "daemonsets": "/apis/apps/v1/daemonsets",
         "deployments": f"/apis/apps/v1/namespaces/{names.bridge}/deployments",
@@ -39,6 +42,7 @@ def paths(names: Names) -> dict[str, str]:
 
 SELECTED = {
     "configmaps": {"fieldSelector": "metadata.name=cilium-config"},
+    "enforcersettings": {"fieldSelector": "metadata.name=zone-enforcer-settings"},
     "events": {"fieldSelector": "reason=ZoneWouldDeny"},
     "alerts": {"fieldSelector": "involvedObject.kind=Tier"},
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bridge.check import clocks, cluster, dataplane, installation, nodes, reach, rights, traffic
+from bridge.check import clocks, cluster, dataplane, installation, nodes, reach, rights, services, traffic
 from bridge.check.snapshot import Snapshot
 from zones.findings import Finding
 
-GROUPS = (cluster, dataplane, nodes, rights, installation, clocks, reach, traffic)
+GROUPS = (cluster, dataplane, nodes, rights, installation, services, clocks, reach, traffic)
 
 
 def findings(snapshot: Snapshot) -> list[Finding]:

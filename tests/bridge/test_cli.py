@@ -189,6 +189,15 @@ def test_wrong_prefixes_are_2(run, config, tmp_path, text):
     assert (code, err.count("\n")) == (2, 1)
 
 
+def test_an_address_of_services_is_refused_by_its_own_rule(run, config):
+    question = offline(config, EXPLAIN, "-o", "json", "--destination", "10.96.0.77", "--source", "10.1.0.1")
+    code, out, _ = run(*question, "--service-network", "10.96.0.0/12", "--service-network", "fd00:96::/112")
+    assert (code, json.loads(out)["rule"]["name"]) == (0, "infrastructure/untranslated-service")
+    code, _, err = run(*question, "--service-network", "10.96")
+    assert code == 2
+    assert "--service-network" in err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

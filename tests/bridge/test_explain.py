@@ -10,6 +10,7 @@ from bridge.explain import explain, explain_policy, explanation_json, explanatio
 from bridge.inquiry import from_configuration
 from bridge.pods import endpoint, versions
 from bridge.question import Question, flow_of, instant
+from enforcer.rules.terminals import SERVICE_END
 from tests.bridge.world import inexpressible, rule, rulebase, workload
 from tests.strategies import flows, policies
 from zones.compile import compile_policy
@@ -204,3 +205,28 @@ def test_a_host_network_pod_is_its_node():
 def test_a_bare_pod_without_label_or_address():
     end = endpoint({"metadata": {"name": "Alone", "namespace": "x"}}, None, ZONING)
     assert (end.zone, end.workload, end.address) == ("default", "alone", None)
+
+
+SERVICES = AddressSet.parse(["10.96.0.0/12", "fd00:10:96::/112"])
+OUTSIDE = rule("to anywhere", to_zones=frozenset({"outside"}))
+
+
+def to_a_service(destination="10.96.0.77", port=80, *rules, source="web", infrastructure=()):
+    question = Question("tcp", source, "outside", destination=destination, port=port)
+    return from_configuration(compiled(*rules, infrastructure=infrastructure), question, ZONING, SERVICES)
+
+
+@pytest.mark.parametrize("rules", [(), (OUTSIDE,)], ids=["denied", "allowed"])
+@pytest.mark.parametrize("destination", ["10.96.0.77", "fd00:10:96::77"])
+def test_an_address_of_services_that_nothing_translated_is_refused(rules, destination):
+    found = to_a_service(destination, 80, *rules, infrastructure=DNS)
+    assert (found.verdict, found.origin) == ("reset", SERVICE_END[0])
+    assert found.verdict == SERVICE_END[1].value
+    assert {each.origin.rulebase for each in found.trace} <= {"infrastructure"}
+
+
+def test_other_addresses_and_ends_that_are_no_pods_are_as_they_were():
+    assert to_a_service("192.0.2.1", 80, OUTSIDE).origin.name == "to anywhere"
+    assert to_a_service("10.96.0.77", 80, OUTSIDE, source="outside").verdict == "allow"
+    assert to_a_service("10.96.0.77", 80, OUTSIDE, source="nodes").origin.name == "to anywhere"
+    assert asked(Question("tcp", "web", "outside", destination="10.96.0.77", port=80), OUTSIDE).verdict == "allow"

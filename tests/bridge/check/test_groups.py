@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.check import clocks, cluster, dataplane, installation, nodes, reach, rights, run, traffic
+from bridge.check import clocks, cluster, dataplane, installation, nodes, reach, rights, run, services, traffic
 from bridge.check.snapshot import Access, Listed, Names, Reached, Snapshot
 from zones.findings import Status, good, some, text
 
@@ -33,6 +33,15 @@ def binding(name, *actions):
     )
 
 
+def enforcers(text="serviceNetworks: [10.96.0.0/16, 'fd00:96::/112']"):
+    return Listed([named("zone-enforcer-settings", "zonebridge-enforcer", data={"enforcer.yaml": text})])
+
+
+def service(name, *addresses, ingress=()):
+    status = {"loadBalancer": {"ingress": [{"ip": each} for each in ingress]}}
+    return named(name, "shop", spec={"clusterIPs": list(addresses)}, status=status)
+
+
 LEVEL = "pod-security.kubernetes.io/enforce"
 WELL = {
     "nodes": Listed([node("n1"), node("n2")]),
@@ -44,6 +53,9 @@ WELL = {
         ]
     ),
     "configmaps": Listed(),
+    "enforcersettings": enforcers(),
+    "services": Listed([service("web", "10.96.0.7", "fd00:96::7"), service("headless", "None")]),
+    "servicecidrs": Listed([named("kubernetes", spec={"cidrs": ["10.96.0.0/16", "fd00:96::/112"]})]),
     "nodeleases": Listed([named("n1", spec={"renewTime": AT}), named("n2", spec={"renewTime": AT})]),
     "daemonsets": Listed(
         [
@@ -102,7 +114,7 @@ def test_a_healthy_installation_has_nothing_but_ok():
     found = run.findings(HEALTHY)
     assert [each for each in found if each.status is not Status.OK] == []
     assert good(found)
-    assert len({each.group for each in found}) == 7
+    assert len({each.group for each in found}) == 8
 
 
 def test_before_the_installation_the_cluster_alone_is_judged():
@@ -325,3 +337,29 @@ def test_what_would_be_denied_is_named_the_most_first():
 def test_many_names_are_cut():
     assert some(["b", "a"]) == "a, b"
     assert some(f"n{at}" for at in range(7)) == "n0, n1, n2, n3, n4 and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("lists", "status", "words"),
+    [
+        ({"enforcersettings": enforcers("mode: enforce")}, "warning", "don't know Services' addresses"),
+        ({"enforcersettings": enforcers("")}, "warning", "don't know Services' addresses"),
+        ({"services": Listed([service("far", "10.97.0.1")])}, "warning", "shop/far: the Service's address"),
+        ({"services": Listed([service("lb", "10.96.0.1", ingress=["192.0.2.9"])])}, "warning", "shop/lb"),
+        ({"enforcersettings": enforcers("serviceNetworks: [10.0.0.0/8, 'fd00:96::/112']")}, "failed", "n1, n2: the node's podCIDR"),
+        ({"enforcersettings": enforcers("serviceNetworks: 7")}, "unknown", "can't be read"),
+        ({"enforcersettings": enforcers("serviceNetworks: [ten]")}, "unknown", "can't be read"),
+        ({"enforcersettings": Listed()}, "unknown", "no ConfigMap"),
+        ({"enforcersettings": REFUSED}, "unknown", "403"),
+        ({"services": REFUSED}, "unknown", "403"),
+    ],
+)  # fmt: skip
+def test_addresses_of_services(lists, status, words):
+    only(services, changed(**lists), status, words)
+
+
+def test_what_to_set_is_said_with_the_ranges_that_the_api_server_has():
+    (found,) = services.check(changed(enforcersettings=enforcers("")))
+    assert found.do == "set serviceNetworks in the enforcers' settings to 10.96.0.0/16, fd00:96::/112"
+    (found,) = services.check(changed(enforcersettings=enforcers(""), servicecidrs=REFUSED))
+    assert "--service-cluster-ip-range" in found.do

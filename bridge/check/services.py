@@ -1,0 +1,102 @@
+"""Whether the enforcers know the addresses of Services, so that one without endpoints is refused and not lost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+
+import yaml
+
+from bridge.check.snapshot import Json, Snapshot
+from zones.findings import Finding, Group, some
+from zones.net import AddressSet, IPNetwork, parse_address
+
+GROUP = Group("Services")
+CONFIG_MAP, SETTINGS = "zone-enforcer-settings", "enforcer.yaml"
+_NONE = frozenset({"", "None"})
+
+
+def check(snapshot: Snapshot) -> Iterator[Finding]:
+    if not snapshot.installed:
+        return
+    networks = _service_networks(snapshot)
+    if isinstance(networks, str):
+        yield GROUP.unknown(f"whether the enforcers know Services' addresses: {networks}", "ask with more rights")
+        return
+    addresses = _addresses(snapshot)
+    if isinstance(addresses, str):
+        yield GROUP.unknown(f"which addresses Services have: {addresses}", "ask with more rights")
+        return
+    wanted = ", ".join(_ranges(snapshot)) or "the API server's --service-cluster-ip-range"
+    if not networks:
+        yield GROUP.warning(
+            "the enforcers don't know Services' addresses: a connection to one without endpoints is lost, and told as "
+            "one to the zone outside",
+            f"set serviceNetworks in the enforcers' settings to {wanted}",
+        )
+        return
+    known = AddressSet.of(networks)
+    pods = [name for name, network in _pod_networks(snapshot) if AddressSet.of([network]).overlaps(known)]
+    if pods:
+        yield GROUP.failed(
+            f"{some(pods)}: the node's podCIDR is within serviceNetworks, so that new connections to pods are refused",
+            f"set serviceNetworks in the enforcers' settings to {wanted}",
+        )
+    missing = [name for name, address in addresses if parse_address(address) not in known]
+    if missing:
+        yield GROUP.warning(
+            f"{some(missing)}: the Service's address is not within serviceNetworks",
+            f"set serviceNetworks in the enforcers' settings to {wanted}, with the load balancers' addresses",
+        )
+    if not pods and not missing:
+        yield GROUP.ok("the enforcers know the addresses of all Services")
+
+
+def _service_networks(snapshot: Snapshot) -> list[IPNetwork] | str:
+    """What the enforcers' settings say, or why that isn't known."""
+    listed = snapshot.of("enforcersettings")
+    if listed.problem:
+        return listed.problem
+    config = listed.named(CONFIG_MAP)
+    if config is None:
+        return f"there is no ConfigMap {CONFIG_MAP}"
+    try:
+        settings = yaml.safe_load((config.get("data") or {}).get(SETTINGS) or "") or {}
+        return [ip_network(str(each)) for each in settings.get("serviceNetworks") or ()]
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError) as error:
+        return f"{CONFIG_MAP} can't be read: {' '.join(str(error).split())}"
+
+
+def _addresses(snapshot: Snapshot) -> list[tuple[str, str]] | str:
+    """Each Service's name with each of its addresses, or why they aren't known."""
+    listed = snapshot.of("services")
+    if listed.problem:
+        return listed.problem
+    return [
+        (f"{each['metadata'].get('namespace', '')}/{each['metadata']['name']}", address)
+        for each in listed.items
+        for address in (*_cluster_ips(each), *_load_balancers(each))
+    ]
+
+
+def _cluster_ips(service: Json) -> list[str]:
+    spec = service.get("spec") or {}
+    return [address for address in spec.get("clusterIPs") or [spec.get("clusterIP", "")] if address not in _NONE]
+
+
+def _load_balancers(service: Json) -> list[str]:
+    told = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return [each["ip"] for each in told if each.get("ip")]
+
+
+def _ranges(snapshot: Snapshot) -> list[str]:
+    """What the API server tells of itself, from Kubernetes 1.33 on."""
+    return [cidr for each in snapshot.of("servicecidrs").items for cidr in (each.get("spec") or {}).get("cidrs") or ()]
+
+
+def _pod_networks(snapshot: Snapshot) -> Iterator[tuple[str, IPNetwork]]:
+    for each in snapshot.of("nodes").items:
+        spec = each.get("spec") or {}
+        for cidr in spec.get("podCIDRs") or [spec.get("podCIDR")]:
+            if cidr:
+                yield each["metadata"]["name"], ip_network(cidr, strict=False)
