@@ -98,6 +98,9 @@ bench-control: setup
 bench-panorama: setup
 	$(BIN)/python -m tests.bench.panorama
 
+bench-preview: setup
+	$(BIN)/python -m tests.bench.preview
+
 bench-population: setup
 	$(BIN)/python -m tests.bench.population
 
