@@ -58,7 +58,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# While one works: lint, types, and the tests that need nothing but the processor. Half a minute, no root.
+# While one works: lint, types, and the tests that need nothing but the processor. Within a minute, no root.
 quick: check
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -m "$(PURE)" tests/zones \
 	  tests/enforcer/rules tests/enforcer/siem tests/enforcer/reports tests/enforcer/wire
