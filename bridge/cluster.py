@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from bridge import kubeservices
-from bridge.apiserver import APPLY, ApiServer, GoneError
+from bridge.apiserver import APPLY, METADATA, ApiServer, GoneError
 from bridge.errors import ClusterRefusedError, ClusterUnreachableError
+from bridge.history.revision import HISTORY_LABEL, REVISION, object_name
+from bridge.history.revision import PLURAL as REVISIONS
 from bridge.picture import NODE_STATE
 from bridge.plan import Part
 from bridge.watching import Change, Source, follow
@@ -24,8 +26,9 @@ FIELD_MANAGER = "zonebridge"
 MERGE = "application/merge-patch+json"
 NODE_STATES = "nodestates"
 ZONE = "Zone"
-_ALL_PLURALS = {**PLURALS, slices.POD_SLICE: slices.PLURAL, ZONE: "zones"}
+_ALL_PLURALS = {**PLURALS, slices.POD_SLICE: slices.PLURAL, ZONE: "zones", REVISION: REVISIONS}
 PAGE = "100"
+PAGE_OF_REVISIONS = "20"  # each may be as long as a Tier
 LIST_TRIES = 3
 _ROOT = f"/apis/{API_VERSION}"
 _API_SERVER_SLICE = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
@@ -43,6 +46,9 @@ class TierCluster(Protocol):
     async def create(self, part: Json) -> Json: ...
     async def delete(self, part: Part) -> Json | None: ...
     async def release(self, part: Part) -> None: ...
+    async def retire(self, part: Part, tier: str) -> Json | None: ...
+    async def revisions(self, tier: str) -> list[Json]: ...
+    async def kept_parts(self, tier: str) -> list[Part]: ...
     async def write_status(self, tier: str, status: Json) -> Json: ...
     async def record(self, tier: str, reason: str, message: str, *, warning: bool) -> None: ...
 
@@ -137,7 +143,7 @@ class Cluster:
         kind, name = part["kind"], part["metadata"]["name"]
         doing = f"creating {kind} '{name}'"
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        made = await self._api.call("POST", f"{_ROOT}/{PLURALS[kind]}", doing, body=part, query=query)
+        made = await self._api.call("POST", f"{_ROOT}/{_ALL_PLURALS[kind]}", doing, body=part, query=query)
         if made is None:
             raise ClusterRefusedError(
                 f"{doing} in cluster '{self.name}': the kind is not known; install the custom resource definitions"
@@ -148,6 +154,35 @@ class Cluster:
         """What is left of it, where something keeps it from going. Gone is gone, whoever deleted it."""
         answer = await self._api.call("DELETE", _path(part.kind, part.name), f"deleting {part.kind} '{part.name}'")
         return None if answer is None or answer.get("kind") == "Status" else answer
+
+    async def retire(self, part: Part, tier: str) -> Json | None:
+        """Keep a part for the history alone: enforcers follow the tier's label. None where it is gone."""
+        body = {"metadata": {"labels": {TIER_LABEL: None, HISTORY_LABEL: tier}}}
+        doing = f"keeping {part.kind} '{part.name}' for the history"
+        return await self._api.call("PATCH", _path(part.kind, part.name), doing, body=body, content_type=MERGE)
+
+    async def kept_parts(self, tier: str) -> list[Part]:
+        """The parts that are of the history alone."""
+        query = {"labelSelector": f"{HISTORY_LABEL}={tier},!{TIER_LABEL}"}
+        return [
+            Part(kind, item["metadata"]["name"])
+            for kind, plural in PLURALS.items()
+            if kind != TIER
+            for item in await self._list(plural, query, metadata_only=True)
+        ]
+
+    async def part(self, part: Part) -> Json | None:
+        """One part, whatever it is of."""
+        raw = await self._api.get(_path(part.kind, part.name), f"{part.kind} '{part.name}'")
+        return None if raw is None else raw | {"kind": part.kind}
+
+    async def revisions(self, tier: str) -> list[Json]:
+        """Every Revision of a tier, in no order."""
+        return await self._list(REVISIONS, {"labelSelector": f"{TIER_LABEL}={tier}"}, page=PAGE_OF_REVISIONS)
+
+    async def revision(self, tier: str, number: int) -> Json | None:
+        name = object_name(tier, number)
+        return await self._api.get(_path(REVISION, name), f"Revision '{name}'")
 
     async def release(self, part: Part) -> None:
         """Take away what others let hold an object, or let it go with."""
@@ -198,26 +233,33 @@ class Cluster:
             )
         return applied
 
-    async def _list(self, plural: str, query: dict[str, str]) -> list[Json]:
+    async def _list(
+        self, plural: str, query: dict[str, str], *, page: str = PAGE, metadata_only: bool = False
+    ) -> list[Json]:
         """A whole list, page by page; begun again where it expires in between."""
         for _ in range(LIST_TRIES):
             try:
-                return [item async for item in self._pages(plural, query)]
+                return [
+                    item async for item in self._pages(plural, query | {"limit": page}, metadata_only=metadata_only)
+                ]
             except GoneError:
                 continue
         raise ClusterUnreachableError(f"listing {plural} in cluster '{self.name}': it expired {LIST_TRIES} times")
 
-    async def _pages(self, plural: str, query: dict[str, str]) -> AsyncIterator[Json]:
-        more = ""
+    async def _pages(self, plural: str, query: dict[str, str], *, metadata_only: bool) -> AsyncIterator[Json]:
+        more, path = "", f"{_ROOT}/{plural}"
         while True:
-            page = query | {"limit": PAGE} | ({"continue": more} if more else {})
-            answer = await self._api.get(f"{_ROOT}/{plural}", plural, page)
+            page = query | ({"continue": more} if more else {})
+            if metadata_only:
+                answer = await self._api.call("GET", path, f"reading {plural}", query=page, accept=METADATA)
+            else:
+                answer = await self._api.get(path, plural, page)
             if answer is None:
                 raise ClusterRefusedError(
                     f"listing {plural} in cluster '{self.name}': the kind is not known; install the custom resource "
                     "definitions"
                 )
-            for item in answer.get("items", ()):
+            for item in answer.get("items") or ():
                 yield item
             more = answer.get("metadata", {}).get("continue", "")
             if not more:

@@ -17,6 +17,7 @@ from zones.tiers.native import ADDRESS_SET, API_VERSION, POLICY_CHUNK
 Json = dict[str, Any]
 NODE_STATE = "NodeState"
 KINDS = (POLICY_CHUNK, ADDRESS_SET, NODE_STATE)
+_FOR_EVER = 2**63
 
 
 @dataclass(slots=True)
@@ -27,7 +28,8 @@ class Picture:
     _held: dict[str, dict[str, Json]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     _coming: dict[str, dict[str, Json]] = field(default_factory=dict)
     _listed: set[str] = field(default_factory=set)
-    _dead: set[str] = field(default_factory=set)
+    _dead: dict[str, int] = field(default_factory=dict)
+    """By uid of what we took out of the tier: the version up to which the watch tells of it what is old."""
     _all_listed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -54,9 +56,11 @@ class Picture:
         if isinstance(change, Listed):
             self._page(kind, change)
         elif change.gone:
-            self._dead.discard(_uid(change.raw))
+            uid, version = _uid(change.raw), _version(change.raw)
+            if version >= self._dead.get(uid, 0) or self._dead[uid] == _FOR_EVER:
+                self._dead.pop(uid, None)
             held = self._held[kind].get(_name(change.raw))
-            if held is not None and _uid(held) == _uid(change.raw):
+            if held is not None and _uid(held) == uid and not (version and _version(held) > version):
                 del self._held[kind][_name(change.raw)]
         else:
             self._keep(kind, change.raw)
@@ -76,7 +80,13 @@ class Picture:
         """We deleted this ourselves: what the watch still tells of its life is old."""
         held = self._held[kind].pop(name, None)
         if held is not None and _uid(held):
-            self._dead.add(_uid(held))
+            self._dead[_uid(held)] = _FOR_EVER
+
+    def retired(self, kind: str, name: str, answer: Json) -> None:
+        """We took this out of the tier, as it stands in `answer`: it may come back, with a later version."""
+        self._held[kind].pop(name, None)
+        if _uid(answer):
+            self._dead[_uid(answer)] = _version(answer)
 
     def share(self, parts: Iterable[Json]) -> None:
         """Hold what equals one of these only once: a tier may have a million prefixes."""
@@ -93,7 +103,7 @@ class Picture:
                 self._dead.clear()
         coming = self._coming.setdefault(kind, {})
         for raw in page.objects:
-            if _uid(raw) not in self._dead:
+            if not self._is_old(raw):
                 coming[_name(raw)] = self._typed(kind, raw)
         if page.last:
             self._held[kind] = self._coming.pop(kind) | self._newer(kind, page.version)
@@ -109,9 +119,12 @@ class Picture:
 
     def _keep(self, kind: str, raw: Json) -> None:
         held = self._held[kind].get(_name(raw))
-        if _uid(raw) in self._dead or (held is not None and _version(held) > _version(raw)):
+        if self._is_old(raw) or (held is not None and _version(held) > _version(raw)):
             return
         self._held[kind][_name(raw)] = self._typed(kind, raw)
+
+    def _is_old(self, raw: Json) -> bool:
+        return _uid(raw) in self._dead and _version(raw) <= self._dead[_uid(raw)]
 
     def _typed(self, kind: str, raw: Json) -> Json:
         """With its kind, which lists leave out, and with the content that is held already where it is the same."""

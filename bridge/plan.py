@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.errors import RevisionRefusedError
+from bridge.history.ledger import Ledger
+from bridge.history.revision import REVISION, content_text
 from zones.policy import Policy
 from zones.rules import Origin
 from zones.tiers import native
@@ -41,7 +43,8 @@ class Live:
     """What the cluster has: the pointer and its labelled parts by name.
 
     `highest_seen` is the highest revision that a node says it holds, `published` the highest that a bridge is known to
-    have published; `ours` says whether a bridge was the last to write the pointer.
+    have published; `ours` says whether a bridge was the last to write the pointer; `recorded` are the records,
+    whose numbers are used up, also where their Tier was never written.
     """
 
     tier: Json | None = None
@@ -49,16 +52,34 @@ class Live:
     highest_seen: int = 0
     published: int = 0
     ours: bool = True
+    recorded: Ledger = Ledger()  # noqa: RUF009 - frozen
 
     @property
     def revision(self) -> int:
         return 0 if self.tier is None else int(self.tier.get("spec", {}).get("revision", 0))
 
     @property
-    def next_revision(self) -> int:
+    def least_revision(self) -> int:
         """Above everything a node has seen too: a tier that was deleted and made again must not start at 1."""
         known = max(self.revision, self.published)
         return max(known, min(self.highest_seen, known + BELIEVED_AHEAD)) + 1
+
+    @property
+    def next_revision(self) -> int:
+        """Of a tier that is not recorded yet."""
+        return self.recorded.least(self.least_revision)
+
+    def revision_for(self, digest: str, source: Json) -> int:
+        """The number that a tier of this content is to have: its record's, where its Tier was then not written."""
+        prepared, live = self.recorded.prepared(self.tier), self.recorded.record_of(self.tier)
+        if (
+            prepared is not None
+            and prepared.revision >= self.least_revision
+            and (prepared.digest, prepared.source) == (digest, source)
+            and (live is None or prepared.replaces == live.revision)
+        ):
+            return prepared.revision
+        return self.next_revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +123,7 @@ def plan(desired: Rendered, live: Live, guards: Guards, policy: Policy, before: 
         stays = {_name(part) for part in desired.parts}
         return Plan(held, damaged, create, None, _others(live.parts, stays), live.revision, desired.digest)
     _check_order(desired, live)
+    _check_sizes((_record_of(desired),))
     _check_guards(policy, live, guards, before)
     stays = {_name(part) for part in desired.parts} | _named_by(live.tier)
     return Plan(held, damaged, create, desired.tier, _others(live.parts, stays), desired.revision, desired.digest)
@@ -129,10 +151,10 @@ def _objects(live: Live) -> Iterable[Json]:
 
 
 def _check_order(desired: Rendered, live: Live) -> None:
-    if desired.revision < live.next_revision:
+    if desired.revision < live.least_revision:
         raise RevisionRefusedError(
             "OlderRevision",
-            f"revision {desired.revision} is not above {live.next_revision - 1}, which the cluster has seen; another "
+            f"revision {desired.revision} is not above {live.least_revision - 1}, which the cluster has seen; another "
             "bridge may be writing this tier: stop one of them",
         )
     if desired.revision > LAST_REVISION:
@@ -199,6 +221,12 @@ def _check_sizes(objects: Iterable[Json]) -> None:
                 f"{each['kind']} '{_name(each)}' would have {size} bytes, more than the {MAX_OBJECT_BYTES} that an API "
                 "server stores; use groups or EDLs instead of long lists in the rules",
             )
+
+
+def _record_of(desired: Rendered) -> Json:
+    """The longest part of the Revision that goes with a Tier: the same content once more, as text."""
+    content = content_text(desired.tier["spec"])
+    return {"kind": REVISION, "metadata": desired.tier["metadata"], "spec": {"content": content}}
 
 
 def _rules(policy: Policy) -> dict[tuple[str, ...], str]:

@@ -1,4 +1,4 @@
-"""Carries out a plan: objects first, pointer last, prune after. It makes no choice and can be stopped anywhere.
+"""Carries out a plan: objects first, then their record, pointer last, prune after. It can be stopped anywhere.
 
 `bridge.sync` is its only caller. Objects are named by what they hold, so their order among themselves is free.
 """
@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from bridge.cluster import TierCluster
 from bridge.errors import ClusterConflictError, ClusterRefusedError
+from bridge.history.keeper import History
+from bridge.history.revision import Reasons
 from bridge.picture import Picture
 from bridge.plan import Live, Part, Plan
 
@@ -22,19 +24,25 @@ AT_ONCE = 8
 class Publisher:
     """Writes to one cluster, and keeps the picture up with it."""
 
-    def __init__(self, cluster: TierCluster, picture: Picture) -> None:
+    def __init__(self, cluster: TierCluster, picture: Picture, history: History, tier: str) -> None:
         self._cluster = cluster
         self._picture = picture
+        self._history = history
+        self._tier = tier
 
-    async def carry_out(self, planned: Plan, live: Live) -> Json | None:
-        """The pointer as the API server has stored it, where one was written."""
+    async def carry_out(self, planned: Plan, live: Live, reasons: Reasons) -> Json | None:
+        """The pointer as the API server has stored it, where one was written; `reasons` are recorded with it."""
         await _each(self._cluster.release, planned.release)
         await _each(self._delete, planned.remove)
         await _each(self._put, planned.create)
         pointer = None
         if planned.pointer is not None:
+            await self._history.record(planned.pointer, live.tier, reasons)
             pointer = _as_wanted(planned.pointer, await self._cluster.apply(_onto(live.tier, planned.pointer)))
-        await _each(self._delete, planned.prune)
+        await self._history.let_go(pointer or live.tier)
+        kept = self._history.ledger.parts
+        await _each(self._retire, [part for part in planned.prune if part.name in kept])
+        await _each(self._delete, [part for part in planned.prune if part.name not in kept])
         return pointer
 
     async def _delete(self, part: Part) -> None:
@@ -43,6 +51,11 @@ class Publisher:
             self._picture.deleted(part.kind, part.name)
         else:
             self._picture.wrote(left | {"kind": part.kind})
+
+    async def _retire(self, part: Part) -> None:
+        answer = await self._cluster.retire(part, self._tier)
+        if answer is not None:
+            self._picture.retired(part.kind, part.name, answer)
 
     async def _put(self, part: Json) -> None:
         try:

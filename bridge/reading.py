@@ -18,7 +18,7 @@ from bridge.errors import (
     RevisionRefusedError,
     UnknownDeviceGroupError,
 )
-from bridge.managers import Manager
+from bridge.managers import Manager, Provenance
 from bridge.plan import Guards
 from zones.compile import Compiled, Options, compile_policy
 from zones.net import AddressSet
@@ -80,6 +80,7 @@ class Reading:
     feeds_version: int
     compiled: Compiled
     infrastructure: tuple[InfrastructureRule, ...] = ()
+    provenance: Provenance = Provenance()  # noqa: RUF009 - frozen
 
 
 class Reader:
@@ -135,7 +136,7 @@ class Reader:
         self.infrastructure = infrastructure = (*self._target.infrastructure, *await self._infrastructure())
         problem = await self._ask(infrastructure)
         if problem is not None and self.last is not None:
-            await self._read(self.last.version, self.last.rulebase, infrastructure)
+            await self._read(self.last.version, self.last.rulebase, infrastructure, self.last.provenance)
         return problem
 
     async def introduce(self) -> BridgeError | None:
@@ -153,7 +154,7 @@ class Reader:
     async def _ask(self, infrastructure: tuple[InfrastructureRule, ...]) -> BridgeError | None:
         try:
             version = await self._run_blocking(self._manager.version)
-            rulebase = await self._rulebase(version)
+            rulebase, provenance = await self._rulebase(version)
         except UnknownDeviceGroupError as error:
             self.accepted = True
             return RevisionRefusedError("UnknownDeviceGroup", str(error))
@@ -164,17 +165,24 @@ class Reader:
             return error
         self.accepted = True
         self.answered, self._heard = self._now(), self._clock()
-        await self._read(version, rulebase, infrastructure)
+        await self._read(version, rulebase, infrastructure, provenance)
         return None
 
-    async def _rulebase(self, version: str) -> Rulebase:
+    async def _rulebase(self, version: str) -> tuple[Rulebase, Provenance]:
         if self.last is not None and self.last.version == version:
-            return self.last.rulebase
+            return self.last.rulebase, self.last.provenance
         rulebase = await self._run_blocking(self._manager.rulebase)
+        provenance = await self._run_blocking(self._manager.provenance)
         await self._feeds.want([feed for feed in rulebase.feeds if feed.kind is not FeedKind.PROVIDED])
-        return rulebase
+        return rulebase, provenance
 
-    async def _read(self, version: str, rulebase: Rulebase, infrastructure: tuple[InfrastructureRule, ...]) -> None:
+    async def _read(
+        self,
+        version: str,
+        rulebase: Rulebase,
+        infrastructure: tuple[InfrastructureRule, ...],
+        provenance: Provenance,
+    ) -> None:
         """Compile, unless rulebase, feeds' contents and infrastructure are those of the last reading."""
         feeds_version, contents = self._feeds.version, self._feeds.contents()
         before = self.last
@@ -187,4 +195,4 @@ class Reader:
             compiled = await asyncio.to_thread(
                 compile_policy, rulebase, target.zoning, target.options, infrastructure, contents
             )
-            self.last = Reading(version, rulebase, feeds_version, compiled, infrastructure)
+            self.last = Reading(version, rulebase, feeds_version, compiled, infrastructure, provenance)

@@ -354,6 +354,13 @@ class GuardRailSettings(_Section):
         return GuardRail(self.from_zone, self.to_zone, traffic)
 
 
+class HistorySettings(_Section):
+    """Which revisions stay: so many at most, and for so long after another one took their place (None: for ever)."""
+
+    keep: Annotated[int, Field(ge=2, le=1_000)] = 100
+    max_age: Duration | None = None
+
+
 class _Destination(_Section):
     """`cert_file` and `key_file`: what we show to a receiver that asks for a certificate."""
 
@@ -484,6 +491,7 @@ class Settings(_Section):
     registration: RegistrationSettings = RegistrationSettings()
     guards: GuardSettings = GuardSettings()
     guardrails: tuple[GuardRailSettings, ...] = ()
+    history: HistorySettings = HistorySettings()
     stale_after: Duration = timedelta(minutes=10)
     siem: SiemSettings = SiemSettings()
     serving: ServingSettings = ServingSettings()

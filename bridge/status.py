@@ -102,7 +102,7 @@ def _rules(reports: Sequence[RuleReport] | None, before: Mapping[str, Any]) -> J
         return {name: before[name] for name in ("rules", "problems") if name in before}
     told = [report for report in reports if report.status in _TOLD]
     return {
-        "rules": _camel(summary_json(reports)),
+        "rules": rule_counts(reports),
         "problems": [_problem(report) for report in told[:MAX_PROBLEMS]],
     }
 
@@ -121,14 +121,19 @@ def _condition(condition: Condition, before: Mapping[str, Any], now: datetime) -
 
 def _problem(report: RuleReport) -> Json:
     return {
-        **{name: value for name, value in _camel(origin_json(report.origin)).items() if value},
+        **{name: value for name, value in camel(origin_json(report.origin)).items() if value},
         "action": report.action,
         "status": report.status.value,
         "reasons": [reason[:MAX_MESSAGE] for reason in report.reasons[:16]],
     }
 
 
-def _camel(value: Json) -> Json:
+def rule_counts(reports: Sequence[RuleReport]) -> Json:
+    """How many rules there are of each kind, by the Tier's names for them."""
+    return camel(summary_json(reports))
+
+
+def camel(value: Json) -> Json:
     return {_camel_name(name): each for name, each in value.items()}
 
 

@@ -21,6 +21,10 @@ from bridge.cluster import TierCluster
 from bridge.drift import Left, after, differences, written_by_others
 from bridge.errors import BridgeError, ManagerError, ManagerRefusedError, RevisionRefusedError
 from bridge.fights import Fights, Round, about_json, text
+from bridge.history.keeper import History
+from bridge.history.ledger import Retention
+from bridge.history.reasons import Seen, Situation, reasons
+from bridge.history.revision import Reasons
 from bridge.lifelines import AskCutOff, never_cut_off
 from bridge.managers import Manager
 from bridge.nodes import Nodes, states_of, there
@@ -83,6 +87,7 @@ class Sync:
         clock: Callable[[], float] = time.monotonic,
         infrastructure: AskInfrastructure = nothing_more,
         cut_off: AskCutOff = never_cut_off,
+        retention: Retention | None = None,
     ) -> None:
         self._cut_off = cut_off
         self._target = target
@@ -91,7 +96,8 @@ class Sync:
         self._alerts = alerts
         self._now = now
         self.picture = picture or Picture()
-        self._publisher = Publisher(cluster, self.picture)
+        self.history = History(cluster, target.tier, retention, now)
+        self._publisher = Publisher(cluster, self.picture, self.history, target.tier)
         self._writing = asyncio.Lock()
         self._clock = clock
         self._since = clock()
@@ -99,6 +105,7 @@ class Sync:
         self._vetting = Vetting(target)
         self._vetted: Vetted | None = None
         self._left: Left | None = None
+        self._seen: Seen | None = None
         self._attempts: deque[Plan] = deque(maxlen=ATTEMPTS)
         self._term = ""
         self._fights = Fights(clock)
@@ -117,7 +124,8 @@ class Sync:
     def forget(self) -> None:
         """Trust nothing that was remembered."""
         self._reader.forget()
-        self._vetted = self._trouble = self._left = None
+        self.history.forget()
+        self._vetted = self._trouble = self._left = self._seen = None
         self._attempts.clear()
         self._fights = Fights(self._clock)
 
@@ -166,7 +174,10 @@ class Sync:
         seen = [int(state.get("revision", 0)) for state in states if state.get("tier") == self._target.tier]
         published = 0 if self._left is None else self._left.revision
         ours = tier is None or not written_by_others(tier)
-        return _Cluster(Live(tier, parts, max(seen, default=0), published, ours), there(nodes, self._present()))
+        as_left = self._left is None or (tier is not None and tier["spec"] == (self._left.tier or {}).get("spec"))
+        recorded = await self.history.load(tier, ours=ours and as_left)
+        live = Live(tier, parts, max(seen, default=0), published, ours, recorded)
+        return _Cluster(live, there(nodes, self._present()))
 
     async def _notice(self, found: _Cluster) -> _Cluster:
         """What others changed since we left it; told where it is new."""
@@ -217,15 +228,35 @@ class Sync:
         read = self._reader.last, self._reader.infrastructure
         made = await asyncio.to_thread(self._vetting.plan, found.live, *read, self._vetted)
         made = await self._unless_cut_off(made, found.live)
+        before = self._vetted
         if made.vetted is not None and made.vetted is not self._vetted:
             self._vetted = made.vetted
             self.picture.share(made.vetted.rendered.parts)
         problem = self._trouble if isinstance(self._trouble, RevisionRefusedError) else made.refused or self._trouble
         planned = None if made.plan is None else await self._carry_out(made.plan, found.live, prune=prune)
+        self._remember(planned, before, found.live, right=made.refused is None)
         outcome = self._outcome(planned, found, problem)
         await self._tell(outcome, found)
         await self._write_status(planned, found, outcome)
         return outcome
+
+    def _remember(self, done: Plan | None, before: Vetted | None, live: Live, *, right: bool) -> None:
+        """Which reading the revision in force is of, and between which two policies it is a step."""
+        reading, vetted = self._reader.last, self._vetted
+        if done is None or vetted is None:
+            return
+        if right and reading is not None and reading.compiled.policy is vetted.policy:
+            self._seen = Seen.of(reading)
+        if done.pointer is not None:
+            record = live.recorded.record_of(live.tier)
+            known = before is not None and record is not None and before.rendered.digest == record.digest
+            last = (record.revision, before.policy) if known and record and before else None
+            self.history.in_force(done.revision, vetted.policy, last)
+
+    def _reasons(self, planned: Plan, live: Live) -> Reasons:
+        before = live.recorded.record_of(live.tier) or live.recorded.last
+        first = live.tier is None and before is None
+        return reasons(Situation(before, self._seen, self._reader.last, first), planned.digest)
 
     async def _unless_cut_off(self, made: Planned, live: Live) -> Planned:
         """A new policy, unless it would keep this bridge from ever publishing another."""
@@ -241,7 +272,7 @@ class Sync:
         """As much of it as may be now; what was done."""
         allowed = self._allowed(planned, live, prune=prune)
         self._attempts.append(allowed)
-        pointer = await self._publisher.carry_out(allowed, live)
+        pointer = await self._publisher.carry_out(allowed, live, self._reasons(allowed, live))
         self._attempts[-1] = replace(allowed, remove=(), prune=())
         self._fights.settled()
         self._left = self._leave(allowed, pointer, live)

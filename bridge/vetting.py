@@ -102,7 +102,8 @@ class Vetting:
 def _plan_for(vetted: Vetted, live: Live, guards: Guards, before: Policy | None = None) -> Plan:
     """The plan for a vetted policy at the revision that comes next."""
     tier = vetted.rendered.tier
-    tier = tier | {"spec": tier["spec"] | {"revision": live.next_revision}}
+    revision = live.revision_for(vetted.rendered.digest, tier["spec"]["source"])
+    tier = tier | {"spec": tier["spec"] | {"revision": revision}}
     return plan(native.Rendered(tier, vetted.rendered.parts), live, guards, vetted.policy, before)
 
 

@@ -25,6 +25,7 @@ from bridge.feeds import Feeds, Fetcher
 from bridge.feeds import Limits as FeedLimits
 from bridge.feeds.fetch import FILE
 from bridge.guard import Guard
+from bridge.history.ledger import Retention
 from bridge.leadership import Leadership, Terms
 from bridge.managers import Manager
 from bridge.managers.panorama.api import Access, PanoramaApi
@@ -105,6 +106,7 @@ def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _
         present=lambda: population.population.nodes,
         infrastructure=standing.infrastructure,
         cut_off=standing.cut_off,
+        retention=Retention(settings.history.keep, settings.history.max_age),
     )
     return Work(
         cluster=each.name,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from bridge.managers.provenance import Commit, Provenance
 from zones.rules import Rulebase
+
+__all__ = ["Commit", "Manager", "Provenance"]
 
 
 class Manager(Protocol):
@@ -16,6 +19,10 @@ class Manager(Protocol):
 
     def rulebase(self) -> Rulebase:
         """What the running configuration means for this manager's device group."""
+        ...
+
+    def provenance(self) -> Provenance:
+        """Which manager answered last, and the commits it knows of. One cheap call; what fails is said in it."""
         ...
 
     def close(self) -> None:

@@ -5,9 +5,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from bridge.apiserver import ApiServer
+from bridge.cluster import Cluster
+from bridge.history.ledger import Ledger
+from bridge.history.revision import part_names, policy_of, recorded_of
+from bridge.history.verification import breaks
+from bridge.plan import Part
 from mocks.kubernetes import KubernetesServer
 from tests.bridge.processes import install
-from tests.bridge.running import CRDS, Judge, hang_up, made
+from tests.bridge.running import CRDS, Judge, access, hang_up, made
 from tests.bridge.world import FakeManager, Killed, many
 from zones.compile import compile_policy
 from zones.tiers import native
@@ -92,10 +98,11 @@ def test_killed_at_every_call_the_next_run_completes_and_no_reader_sees_a_mixtur
     commits = Commits()
     run(kubeconfig, commits.manager, passes=2)
     with Judge(kubeconfig, TIER, commits.meant) as judge:
-        commits.next()
-        calls, _, _ = run(kubeconfig, commits.manager)
+        for _ in range(2):  # so that parts of the one before are left to be retired
+            commits.next()
+            calls, _, _ = run(kubeconfig, commits.manager)
         kinds = {call.split("/")[0].strip() + " " + call.split("/")[4] for call in calls}
-        assert {"POST policychunks", "PATCH tiers", "GET policychunks"} <= kinds
+        assert {"POST policychunks", "POST revisions", "PATCH tiers", "GET policychunks", "PATCH policychunks"} <= kinds
         for after in (False, True):
             for at in range(len(calls)):
                 commits.next()
@@ -107,3 +114,26 @@ def test_killed_at_every_call_the_next_run_completes_and_no_reader_sees_a_mixtur
         assert len(judge.applied) > len(calls)
     _, tier, parts = run(kubeconfig, commits.manager, passes=2)
     assert sorted(parts) == sorted(tier["spec"]["policyChunks"])
+    revisions, kept = history(kubeconfig)
+    assert breaks(revisions, kept, tier) == ()
+    specs = {raw["spec"]["revision"]: raw["spec"] for raw in revisions}
+    ledger = Ledger.of(map(recorded_of, revisions))
+    in_force = [policy_of(specs[each.revision], kept) for each in ledger.in_force(tier)]
+    assert in_force[::-1] == commits.meant, "each revision that was in force, once, in order"
+
+
+def history(kubeconfig):
+    """Every record, and the parts of all by name."""
+
+    async def read():
+        cluster = Cluster(ApiServer(access(kubeconfig, 30.0)))
+        try:
+            revisions = await cluster.revisions(TIER)
+            names = set().union(*(part_names(raw["spec"]) for raw in revisions))
+            found = {name: await cluster.part(Part(native.POLICY_CHUNK, name)) for name in names}
+            return revisions, {name: part for name, part in found.items() if part is not None}
+        finally:
+            await cluster.close()
+            await hang_up()
+
+    return asyncio.run(read())

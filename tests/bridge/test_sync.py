@@ -41,7 +41,7 @@ def test_parts_come_first_and_the_pointer_last():
     world = World(*many(600))
     once(world)
     kinds = [write.split()[1] for write in world.cluster.writes if write.split()[0] in {"create", "apply"}]
-    assert kinds == ["PolicyChunk"] * (len(kinds) - 1) + ["Tier"]
+    assert kinds == ["PolicyChunk"] * (len(kinds) - 2) + ["Revision", "Tier"]
     assert len(kinds) > 3
 
 
@@ -50,7 +50,7 @@ def test_an_unchanged_version_asks_for_no_rulebase_and_writes_nothing():
     once(world)
     world.cluster.calls.clear()
     assert once(world).result is Result.UNCHANGED
-    assert world.manager.asked == ["version", "rulebase", "version"]
+    assert world.manager.asked == ["version", "rulebase", "provenance", "version"]
     assert world.cluster.writes == []
 
 
@@ -126,7 +126,7 @@ def _before_a_publish():
 def _calls_of_a_publish():
     world = _before_a_publish()
     once(world)
-    assert any(call.startswith("delete") for call in world.cluster.calls)
+    assert any(call.startswith("retire") for call in world.cluster.calls)
     return len(world.cluster.calls)
 
 

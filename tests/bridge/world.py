@@ -8,7 +8,10 @@ from bridge.alerts import Alerts
 from bridge.errors import ClusterConflictError
 from bridge.feeds import Feeds
 from bridge.feeds.fetch import Content, FeedError
+from bridge.history.revision import REVISION
 from bridge.lifelines import never_cut_off
+from bridge.managers import Commit, Provenance
+from bridge.plan import Part
 from bridge.reading import nothing_more
 from bridge.sync import Sync, Target
 from zones.net import TCP, AddressSet, Ranges
@@ -60,10 +63,12 @@ class FakeManager:
         self.trouble = None
         self.asked = []
         self.number = 0
+        self.commits = []
         self.commit(*rules)
 
     def commit(self, *rules, zones=("web", "db"), feeds=()):
         self.number += 1
+        self.commits.insert(0, Commit(self.number, "Commit", "alice", f"change {self.number}", "2026/01/01 13:00:00"))
         self.current = replace(rulebase(*rules, zones=zones), feeds=feeds)
 
     def version(self):
@@ -76,6 +81,10 @@ class FakeManager:
         self.asked.append("rulebase")
         return self.current
 
+    def provenance(self):
+        self.asked.append("provenance")
+        return Provenance(serial="0070", commits=tuple(self.commits), oldest_job=1)
+
     def close(self):
         pass
 
@@ -86,6 +95,8 @@ class FakeCluster:
     def __init__(self):
         self.tier_object = None
         self.held = {}
+        self.kept = {}
+        self.recorded = {}
         self.nodes = []
         self.events = []
         self.calls = []
@@ -130,12 +141,16 @@ class FakeCluster:
         return await self._call(f"create {kind} {name}", lambda: self._create(copy.deepcopy(part)))
 
     def _create(self, part):
-        if part["metadata"]["name"] in self.held:
+        if part["metadata"]["name"] in self.held | self.kept | self.recorded:
             raise ClusterConflictError("creating a part: 409: there is one")
         return self._store(part)
 
     def _store(self, wanted):
+        if wanted["kind"] == REVISION:
+            self.recorded[wanted["metadata"]["name"]] = wanted
+            return wanted
         if wanted["kind"] != native.TIER:
+            self.kept.pop(wanted["metadata"]["name"], None)
             self.held[wanted["metadata"]["name"]] = wanted
             return wanted
         live = self.tier_object
@@ -153,12 +168,31 @@ class FakeCluster:
         return await self._call(f"delete {part.kind} {part.name}", lambda: self._delete(part.name))
 
     def _delete(self, name):
+        if name in self.kept | self.recorded:
+            self.kept.pop(name, None)
+            self.recorded.pop(name, None)
+            return None
         held = self.held.get(name, {"metadata": {}})
         if not held["metadata"].get("finalizers"):
             self.held.pop(name, None)
             return None
         held["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         return held
+
+    async def retire(self, part, tier):
+        return await self._call(f"retire {part.kind} {part.name}", lambda: self._retire(part.name))
+
+    def _retire(self, name):
+        self.kept[name] = self.held.pop(name)
+        return self.kept[name]
+
+    async def revisions(self, tier):
+        return await self._call("list revisions", lambda: list(self.recorded.values()))
+
+    async def kept_parts(self, tier):
+        return await self._call(
+            "list kept parts", lambda: [Part(each["kind"], name) for name, each in self.kept.items()]
+        )
 
     async def write_status(self, tier, status):
         return await self._call("status", lambda: self._status(status))
@@ -226,8 +260,11 @@ async def run_here(call):
 class World:
     """A manager, a cluster, and the sync between them; `restart` is a new process."""
 
-    def __init__(self, *rules, present=None, infrastructure_of=nothing_more, cut_off=never_cut_off, **target):
+    def __init__(
+        self, *rules, present=None, infrastructure_of=nothing_more, cut_off=never_cut_off, retention=None, **target
+    ):
         self.present = present
+        self.retention = retention
         self.infrastructure_of = infrastructure_of
         self.cut_off = cut_off
         self.manager = FakeManager(*rules)
@@ -255,6 +292,7 @@ class World:
             present=lambda: self.present,
             infrastructure=self.infrastructure_of,
             cut_off=self.cut_off,
+            retention=self.retention,
         )
 
     async def _fetch(self, feed):

@@ -272,7 +272,8 @@ def test_nothing_grows_without_bound(kind, version):
 
 def test_kinds_are_found_by_one_name_and_by_a_short_one_each():
     names = [spec["names"] for spec in definitions()]
-    assert {name["kind"] for name in names} == {"Tier", "PolicyChunk", "AddressSet", "NodeState", "Zone", "PodSlice"}
+    kinds = {"Tier", "PolicyChunk", "AddressSet", "NodeState", "Zone", "PodSlice", "Revision"}
+    assert {name["kind"] for name in names} == kinds
     assert all(name["categories"] == ["zonebridge"] for name in names)
     short = [each for name in names for each in name["shortNames"]]
     assert len(set(short)) == len(names)
@@ -292,6 +293,7 @@ def test_kinds_are_found_by_one_name_and_by_a_short_one_each():
         ("nodestate.status.appliedAt", "loaded into the kernel"),
         ("zone.status.isolated", "without right"),
         ("podslice.spec.pods.addresses", "addresses"),
+        ("revision.spec.replaces", "in force before"),
     ],
 )
 def test_kubectl_explains(defined, field, words):

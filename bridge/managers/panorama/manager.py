@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from xml.etree.ElementTree import Element
 
-from bridge.errors import ManagerAnswerError
+from bridge.errors import ManagerAnswerError, ManagerError
 from bridge.managers.panorama.api import PanoramaApi
 from bridge.managers.panorama.applications import ApplicationObjects
 from bridge.managers.panorama.content_reader import ContentReader
@@ -16,6 +16,7 @@ from bridge.managers.panorama.document import members, text_of
 from bridge.managers.panorama.rulebase import ReadOptions, read_scope
 from bridge.managers.panorama.tagfilter import FilterError, words
 from bridge.managers.panorama.tree import DEVICE, SHARED, Level, Scope, unknown_device_group
+from bridge.managers.provenance import Commit, Provenance
 from zones.canonical import digest
 from zones.rules import Rulebase
 
@@ -35,6 +36,7 @@ CHANGING_JOBS = frozenset({"Commit", "Content", "Install", "Revert", "Load"})
 SAME_VERSION_TRIES = 3
 MOST_LEVELS = 32
 _JOB_NUMBER = re.compile(r"[0-9]{1,18}")
+_LONGEST_WORD, _LONGEST_DESCRIPTION = 253, 1024
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class PanoramaManager:
     _registered_digest: str = ""
     _registered_until: float = 0.0
     _content: ContentReader = field(default_factory=ContentReader)
+    _jobs: tuple[tuple[Commit, ...], int] = ((), 0)
+    """The commits of the last list of jobs, newest first, and the lowest number of all jobs in it."""
 
     def version(self) -> str:
         """The newest finished commit and the device group's checksum; with dynamic groups, their tags' IPs too.
@@ -61,7 +65,9 @@ class PanoramaManager:
     def _configuration_version(self) -> str:
         jobs = self.api.op(JOBS)
         groups = self.api.op(DEVICE_GROUPS)
-        return f"{max(_changing_jobs(jobs), default=0)}/{_checksum(groups, self.device_group)}"
+        commits = sorted(_commits(jobs), key=lambda commit: commit.job, reverse=True)
+        self._jobs = tuple(commits), min(_numbers(jobs), default=0)
+        return f"{commits[0].job if commits else 0}/{_checksum(groups, self.device_group)}"
 
     def _registered_version(self) -> str:
         if not self._asked_tags:
@@ -91,6 +97,17 @@ class PanoramaManager:
             f"reading device group '{self.device_group}': Panorama committed again during each of "
             f"{SAME_VERSION_TRIES} reads; it is read again at the next poll"
         )
+
+    def provenance(self) -> Provenance:
+        """The commits of the list of jobs that was read with the last version, and which Panorama this is."""
+        commits, oldest = self._jobs
+        try:
+            system = self.api.op(SYSTEM_INFO)
+        except ManagerError:  # who it is isn't worth a reading
+            return Provenance(commits=commits, oldest_job=oldest)
+        said = (system.findtext(f"system/{name}") or "" for name in ("hostname", "serial", "sw-version"))
+        host, serial, software = (text[:_LONGEST_WORD] for text in said)
+        return Provenance(host, serial, software, commits, oldest)
 
     def close(self) -> None:
         self.api.close()
@@ -159,11 +176,23 @@ def _words(text: str) -> frozenset[str]:
         return frozenset()
 
 
-def _changing_jobs(jobs: Element) -> Iterator[int]:
+def _commits(jobs: Element) -> Iterator[Commit]:
+    """The jobs that changed the running configuration or the predefined content, as Panorama words them."""
     for job in jobs.findall("job"):
-        number = job.findtext("id") or ""
-        if job.findtext("type") in CHANGING_JOBS and job.findtext("result") == "OK" and _JOB_NUMBER.fullmatch(number):
-            yield int(number)
+        number, kind = job.findtext("id") or "", job.findtext("type") or ""
+        if kind in CHANGING_JOBS and job.findtext("result") == "OK" and _JOB_NUMBER.fullmatch(number):
+            yield Commit(
+                job=int(number),
+                kind=kind,
+                administrator=(job.findtext("user") or "")[:_LONGEST_WORD],
+                description=(job.findtext("description") or "")[:_LONGEST_DESCRIPTION],
+                enqueued=(job.findtext("tenq") or "")[:_LONGEST_WORD],
+            )
+
+
+def _numbers(jobs: Element) -> Iterator[int]:
+    numbers = (job.findtext("id") or "" for job in jobs.findall("job"))
+    return (int(number) for number in numbers if _JOB_NUMBER.fullmatch(number))
 
 
 def _checksum(groups: Element, device_group: str) -> str:

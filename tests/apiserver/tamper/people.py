@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 from base64 import b64decode, b64encode
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Self
 
 import httpx
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from bridge.history.revision import HISTORY_LABEL, Place, Reasons, revision_object
 from tests.apiserver.installed import (
     API_SERVER_SLICES,
     BRIDGE,
@@ -53,7 +55,7 @@ EDIT = [
 """Each person's name, and with it a client of `People`."""
 DEVELOPER, OWNER, OPERATOR, ADMINISTRATOR = "developer", "owner", "operator", "administrator"
 NODE, OTHER_NODE, ENFORCER, LOOSE_ENFORCER = "node n1", "node n2", "enforcer of n1", "enforcer's token without a node"
-ANYBODY, NEW_NODE = "a pod of shop", "node n3"
+ANYBODY, NEW_NODE, STOLEN = "a pod of shop", "node n3", "zonebridge's stolen token"
 
 
 class People:
@@ -73,6 +75,8 @@ class People:
             plural = native.PLURALS[each["kind"]]
             admin.post(f"/apis/zonebridge.io/v1alpha1/{plural}", json=each).raise_for_status()
         admin.post("/apis/zonebridge.io/v1alpha1/tiers", json=tier().tier).raise_for_status()
+        admin.post("/apis/zonebridge.io/v1alpha1/revisions", json=RECORD).raise_for_status()
+        admin.post("/apis/zonebridge.io/v1alpha1/policychunks", json=KEPT).raise_for_status()
         for name in (DEVELOPER, OWNER, OPERATOR):
             self._keep(name, self._with_certificate(name))
         for name, node in ((NODE, "n1"), (OTHER_NODE, "n2"), (NEW_NODE, "n3")):
@@ -82,6 +86,7 @@ class People:
         self.uid_of_n1 = str(admin.get("/api/v1/nodes/n1").json()["metadata"]["uid"])
         self._keep(LOOSE_ENFORCER, self._with_token(ENFORCER_NAMESPACE, "zone-enforcer"))
         self._keep(ANYBODY, self._with_token("shop", "default"))
+        self._keep(STOLEN, self._with_token(BRIDGE_NAMESPACE, "zonebridge"))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,6 +128,11 @@ def tier(revision: int = 1, *names: str) -> native.Rendered:
     """A small revision of the tier `panorama`."""
     entries = tuple(Entry(Origin(name, None, "pre", "dg"), Verdict.ALLOW) for name in names or ("a",))
     return native.render(Policy(Zoning(), (), entries), "panorama", revision)
+
+
+KEPT = next(part for part in tier(1, "of before").parts if part["kind"] == native.POLICY_CHUNK)
+KEPT = KEPT | {"metadata": {"name": KEPT["metadata"]["name"], "labels": {HISTORY_LABEL: "panorama"}}}
+RECORD = revision_object(tier().tier, Place(None, 0), Reasons(), datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def _rights():
