@@ -27,7 +27,7 @@ def call_of(method, path):
     query = dict(parse_qsl(parts.query))
     verb = "watch" if "watch" in query else "version" if query.get("limit") == "1" else method
     place = re.sub(
-        r"/events/.*", "/events/*", re.sub(r"/(podslices|policychunks|addresssets)/.+", r"/\1/*", parts.path)
+        r"/events/.*", "/events/*", re.sub(r"/(podslices|policychunks|addresssets|revisions)/.+", r"/\1/*", parts.path)
     )
     return verb, place
 

@@ -149,7 +149,7 @@ VERBS = {
     "watch": "watching",
     "POST": "creating|writing|recording",
     "PUT": "writing",
-    "PATCH": "applying|releasing|writing the status of",
+    "PATCH": "applying|releasing|keeping|writing the status of",
     "DELETE": "deleting",
 }
 
@@ -164,6 +164,7 @@ def named_as(call):
 KINDS_BY_PLURAL = {plural: kind for kind, plural in native.PLURALS.items()} | {
     "nodestates": "NodeState",
     "leases": "Lease",
+    "revisions": "Revision",
     "events": "event",
 }
 
