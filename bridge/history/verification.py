@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from bridge.history.revision import RevisionError, chain_digest, object_name, policy_of, sealed, tier_of
@@ -98,7 +99,7 @@ def _of_part(name: str, part: Json | None) -> str:
 
 
 def _of_links(ordered: Sequence[Json]) -> Iterator[Break]:
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         old, new = before.get("spec") or {}, after.get("spec") or {}
         previous = new.get("previous") or {}
         if previous.get("revision") != old.get("revision"):
