@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bridge import offline
+from bridge import offline, pages
 from bridge.cli_options import DeviceGroup, Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
 from bridge.errors import ExitCode, InputError
 from bridge.output import json_text
@@ -42,6 +42,7 @@ MOST_ROWS = 50
 class Output(StrEnum):
     TABLE = "table"
     JSON = "json"
+    HTML = "html"
 
 
 def preview(
@@ -135,5 +136,7 @@ def _print(result: Preview, output: Output, most: int) -> None:
     match output:
         case Output.JSON:
             typer.echo(json_text(preview_json(result)))
+        case Output.HTML:
+            typer.echo(pages.page_html(pages.preview_page(result)), nl=False)
         case Output.TABLE:
             typer.echo("\n".join(preview_lines(result, most)))

@@ -2,5 +2,6 @@
 
 from bridge.pages.compile_page import compile_page
 from bridge.pages.html import page_html
+from bridge.pages.preview_page import preview_page
 
-__all__ = ["compile_page", "page_html"]
+__all__ = ["compile_page", "page_html", "preview_page"]

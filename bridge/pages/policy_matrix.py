@@ -18,7 +18,7 @@ from bridge.pages.parts import (
     Table,
 )
 from bridge.pages.wording import addresses_text, entry_traffic_text, listed
-from bridge.pages.zone_pairs import ANY_OTHER, ZonePairs, matches_everything, zone_sets, zones_of
+from bridge.pages.zone_pairs import ANY_OTHER, OTHER, ZonePairs, matches_everything, zone_sets, zones_of
 from zones.policy import Entry, Policy, Verdict
 from zones.problems import RuleReport
 from zones.rules import Origin, RuleType
@@ -64,16 +64,19 @@ class PolicyMatrix:
         named = zones_of([policy, *beside])
         fold = len(named) > MOST_UNFOLDED
         self.folded = tuple(zone for zone in named if fold and all(each.named_alike(zone) for each in others))
-        self.zones = (*(zone for zone in named if zone not in set(self.folded)), ANY_OTHER)
-        self.places = {zone: place for place, zone in enumerate(self.zones)}
+        folded = frozenset(self.folded)
+        shown = [zone for zone in named if zone not in folded]
+        self.zones = (*shown, ANY_OTHER)
+        self.places = {zone: place for place, zone in enumerate(shown)}
+        self.other = len(shown)
+        self._asked: tuple[object, ...] = (*shown, OTHER)
         both = [[self._cell(row, column) for column in range(len(self.zones))] for row in range(len(self.zones))]
         self.cells = tuple(tuple(number for number, _ in row) for row in both)
         self.counts = tuple(tuple(count for _, count in row) for row in both)
 
     def _cell(self, row: int, column: int) -> tuple[int, int]:
         """The class of a pair and the number that it shows. Any other zone to itself is one such zone to another."""
-        other = len(self.zones) - 1
-        pair = self.pairs.between(self.zones[row], self.zones[column], same=row == column != other)
+        pair = self.pairs.between(self._asked[row], self._asked[column], same=row == column != self.other)
         last = self.policy.entries[pair.last]
         if last.verdict is Verdict.ALLOW:
             return (_EXCEPTIONS, pair.denying) if pair.denying else (_OPEN, 0)
@@ -137,7 +140,7 @@ class PolicyMatrix:
             )
             numbers = (_PAIRINGS[entry.pairing], int(matches_everything(entry)))
             rules.append([*map(place, words), from_set, to_set, *numbers, place(anchors.get(origin, ""))])
-        return {"texts": list(texts), "sets": sets, "rules": rules, "other": len(self.zones) - 1}
+        return {"texts": list(texts), "sets": sets, "rules": rules, "other": self.other}
 
     def neighbourhoods(self, marks: Mapping[tuple[int, int], Mark] | None = None) -> tuple[Neighbourhood, ...]:
         """Of each zone; none where there is but one."""

@@ -18,8 +18,8 @@ from zones.policy import Entry, Policy, Traffic, Verdict
 from zones.rules import RuleType
 
 ANY_OTHER = "any other zone"
-_ELSEWHERE = object()
-"""Another zone that no rule names, beside ANY_OTHER itself."""
+"""How a zone that no rule names is shown. Rules are asked for with OTHER, as a zone may have that very name."""
+OTHER = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class ZonePairs:
 
     def __init__(self, policy: Policy) -> None:
         self.entries = policy.entries
-        self._from: dict[str, int] = {}
-        self._to: dict[str, int] = {}
+        self._from: dict[object, int] = {}
+        self._to: dict[object, int] = {}
         self._from_any = self._to_any = self._intrazone = self._interzone = self._allow = self._whole = 0
         for place, entry in enumerate(policy.entries):
             self._lay(entry, 1 << place)
@@ -61,12 +61,13 @@ class ZonePairs:
         """Whether no rule names a zone, so that it is as any other."""
         return zone not in self._from and zone not in self._to
 
-    def concerning(self, from_zone: str, to_zone: str, *, same: bool) -> int:
+    def concerning(self, from_zone: object, to_zone: object, *, same: bool) -> int:
         """The rules that pair two zones, a bit a rule. `same`: both are one zone."""
         mask = (self._from.get(from_zone, 0) | self._from_any) & (self._to.get(to_zone, 0) | self._to_any)
         return mask & ~(self._interzone if same else self._intrazone)
 
-    def between(self, from_zone: str, to_zone: str, *, same: bool) -> Pair:
+    def between(self, from_zone: object, to_zone: object, *, same: bool) -> Pair:
+        """What is between two zones: names, or OTHER."""
         mask = self.concerning(from_zone, to_zone, same=same)
         whole = mask & self._whole
         last = (whole & -whole).bit_length() - 1
@@ -74,7 +75,7 @@ class ZonePairs:
         return Pair((before & self._allow).bit_count(), (before & ~self._allow).bit_count(), last)
 
 
-def _by_zone(masks: dict[str, int], zones: frozenset[str] | None, bit: int) -> int:
+def _by_zone(masks: dict[object, int], zones: frozenset[str] | None, bit: int) -> int:
     """Note a rule for its zones; the bit again where it is for any."""
     if zones is None:
         return bit

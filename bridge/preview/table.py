@@ -11,6 +11,7 @@ from bridge.preview.model import (
     Preview,
     RuleChange,
     SeenChange,
+    SeenEffect,
     SeenEnd,
     Violation,
     Workload,
@@ -34,10 +35,10 @@ _MOST_NAMES = 3
 
 def preview_lines(preview: Preview, most: int) -> Iterator[str]:
     """A headline, then what changes from the most urgent on, at most `most` rows of each table."""
-    yield _headline(preview)
+    yield headline_text(preview)
     if preview.refused:
         yield from refusal_lines(preview.candidate.compiled)
-    yield from _editor_lines(preview)
+    yield from editor_lines(preview)
     moments = () if preview.flows is None else preview.flows.moments
     yield from _table(VIOLATION_COLUMNS, [_violation_row(each) for each in preview.violations], most)
     yield from _seen_lines(preview, moments, most)
@@ -60,7 +61,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], most: int | No
         yield f"{len(rows) - most} more; --most {len(rows)} or -o json has them all"
 
 
-def _headline(preview: Preview) -> str:
+def headline_text(preview: Preview) -> str:
     if preview.refused:
         count = len(preview.candidate.compiled.refusals)
         return f"WOULD BE REFUSED: {count} rules can't be expressed; the last good revision would stay"
@@ -75,7 +76,7 @@ def _headline(preview: Preview) -> str:
     )
 
 
-def _editor_lines(preview: Preview) -> Iterator[str]:
+def editor_lines(preview: Preview) -> Iterator[str]:
     for editor in preview.candidate.editors:
         changes = f"{editor.changes} uncommitted changes" if editor.changes else "no uncommitted change"
         last = f", the last at {editor.last} (Panorama's clock)" if editor.last else ""
@@ -87,8 +88,15 @@ def _seen_lines(preview: Preview, moments: Sequence[Moment], most: int) -> Itera
     seen = preview.seen
     if seen is None:
         return
-    denied = sum(flow.connections for flow in seen.denied)
     yield ""
+    yield from coverage_text(seen)
+    rows = [_seen_row(change, moments) for change in seen.changes]
+    yield from _table(SEEN_COLUMNS, rows, most)
+
+
+def coverage_text(seen: SeenEffect) -> Iterator[str]:
+    """Since when connections were seen, how many, and what nobody knows."""
+    denied = sum(flow.connections for flow in seen.denied)
     if seen.since is None:
         yield "Nothing was seen: the records hold no flow"
     else:
@@ -99,8 +107,6 @@ def _seen_lines(preview: Preview, moments: Sequence[Moment], most: int) -> Itera
         )
     if seen.unread:
         yield f"{seen.unread} lines of the records could not be read as flows"
-    rows = [_seen_row(change, moments) for change in seen.changes]
-    yield from _table(SEEN_COLUMNS, rows, most)
 
 
 def _flow_lines(preview: Preview, moments: Sequence[Moment], most: int) -> Iterator[str]:
@@ -142,13 +148,13 @@ def _workload_row(change: WorkloadChange, moments: Sequence[Moment]) -> tuple[st
     return (
         change.from_zone,
         change.to_zone,
-        _few([_workload(each) or source_text(box) for each in change.sources]),
-        _few([_workload(each) or destination_text(box) for each in change.destinations]),
+        _few([workload_text(each) or source_text(box) for each in change.sources]),
+        _few([workload_text(each) or destination_text(box) for each in change.destinations]),
         *_verdicts(change.piece, moments),
     )
 
 
-def _workload(workload: Workload) -> str:
+def workload_text(workload: Workload) -> str:
     return f"{workload.namespace}/{workload.name}" if workload.is_pods else ""
 
 
@@ -158,15 +164,15 @@ def _seen_row(change: SeenChange, moments: Sequence[Moment]) -> tuple[str, ...]:
     _, *verdicts = _verdicts(change.piece, moments)
     return (
         str(flow.connections),
-        _seen_end(flow.source),
-        _seen_end(flow.destination),
+        seen_end_text(flow.source),
+        seen_end_text(flow.destination),
         protocol_name(flow.protocol) + port + when_text(change.piece.box, moments),
         flow.last.isoformat(timespec="seconds"),
         *verdicts,
     )
 
 
-def _seen_end(end: SeenEnd) -> str:
+def seen_end_text(end: SeenEnd) -> str:
     return f"{end.zone} {end.namespace}/{end.workload}" if end.workload else f"{end.zone} {end.address}"
 
 

@@ -35,7 +35,7 @@ def addresses_text(addresses: AddressSet) -> str:
     inside, outside = addresses.prefixes, addresses.complement().prefixes
     prefixes, before = (outside, "all but ") if len(outside) < len(inside) else (inside, "")
     more = f" and {len(prefixes) - _MOST_PREFIXES} more" if len(prefixes) > _MOST_PREFIXES else ""
-    return before + ",".join(prefixes[:_MOST_PREFIXES]) + more
+    return before + ", ".join(prefixes[:_MOST_PREFIXES]) + more
 
 
 def traffic_text(box: Box) -> str:

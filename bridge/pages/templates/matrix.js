@@ -10,7 +10,7 @@
   };
 
   const matrix = JSON.parse(document.getElementById("details").textContent);
-  const { zones, texts } = matrix;
+  const { zones, texts, words = [] } = matrix;
   const count = zones.length;
   const holder = document.querySelector(".cells");
   const size = Number(holder.dataset.size);
@@ -19,7 +19,10 @@
   const chooser = document.querySelector("form.choose");
   const sets = matrix.sets.map((places) => new Set(places));
   const marks = new Map(matrix.marks.map(([row, column, mark]) => [row * count + column, mark]));
-  const markWords = { opens: "something is opened", closes: "something is closed", both: "something is opened and something closed", other: "changes otherwise" };
+  const markWords = {
+    opens: "the candidate opens something", closes: "the candidate closes something",
+    both: "the candidate opens something and closes something", other: "the candidate denies otherwise",
+  };
 
   const sentence = (row, column) => {
     const number = matrix.counts[row][column];
@@ -44,8 +47,8 @@
   };
 
   const verdictClass = (action) => (action === "allow" ? "allow" : action.startsWith("reset") ? "reset" : "deny");
-  const table = (head, rows) => {
-    const made = make("table");
+  const table = (head, rows, className = "rules") => {
+    const made = make("table", undefined, className);
     const line = made.createTHead().insertRow();
     for (const name of head) {
       const cell = make("th", name);
@@ -71,16 +74,14 @@
     line.append(named, does, make("td", from === to && from === "any" ? "any" : `${from} → ${to}`), make("td", traffic));
     return line;
   };
-  const pieceRow = ([from, to, traffic, old, oldRule, now, newRule, unless]) => {
+  const pieceRow = ([from, to, traffic, old, oldRule, now, newRule]) => {
     const line = make("tr");
     const verdict = (word, rule) => {
       const cell = make("td");
       cell.append(make("span", word, `verdict-text ${verdictClass(word)}`), make("small", rule));
       return cell;
     };
-    const what = make("td", texts[traffic]);
-    if (unless >= 0) what.append(make("small", `but not what ${texts[unless]} allows`));
-    line.append(make("td", `${texts[from]} → ${texts[to]}`), what, verdict(texts[old], texts[oldRule]), verdict(texts[now], texts[newRule]));
+    line.append(make("td", `${words[from]} → ${words[to]}`), make("td", words[traffic]), verdict(words[old], words[oldRule]), verdict(words[now], words[newRule]));
     return line;
   };
   const piecesOf = (row, column, same) => {
@@ -92,8 +93,10 @@
     const pieces = piecesOf(row, column, same);
     if (pieces.length) {
       parts.push(make("h4", pieces.length === 1 ? "What changes" : `What changes: ${pieces.length} sets of connections`));
-      parts.push(table(["Source → destination", "Traffic", "Before", "After"], pieces.slice(0, most).map(pieceRow)));
+      parts.push(table(["Source → destination", "Traffic", "Before", "After"], pieces.slice(0, most).map(pieceRow), "pieces"));
       if (pieces.length > most) parts.push(make("p", `and ${pieces.length - most} more`, "note"));
+      const unless = new Set(pieces.flatMap((piece) => piece.slice(7).map((at) => words[at])));
+      if (unless.size) parts.push(make("p", `What these allow stays as it is: ${[...unless].join(", ")}`, "note"));
     }
     const rules = rulesOf(row, column, same);
     parts.push(make("h4", matrix.changed ? "Rules of the candidate, the first that matches decides" : "Rules, the first that matches decides"));

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from bridge.pages import compile_page, page_html
+from bridge.pages import compile_page, page_html, preview_page
 from tests.bridge.pages import companies
 
 
@@ -28,10 +28,14 @@ def files(tmp_path_factory):
     """The pages of the companies, each written once."""
     folder = tmp_path_factory.mktemp("pages")
     made = {}
-    for name in ("company", "hostile", "many_zones"):
-        path = folder / f"{name}.html"
-        path.write_text(page_html(compile_page(getattr(companies, name)(), companies.DEVICE_GROUP)))
-        made[name] = path
+    pages = {
+        name: compile_page(getattr(companies, name)(), companies.DEVICE_GROUP)
+        for name in ("company", "hostile", "many_zones")
+    }
+    pages |= {name: preview_page(getattr(companies, name)()) for name in ("changed_company", "hostile_preview")}
+    for name, page in pages.items():
+        made[name] = folder / f"{name}.html"
+        made[name].write_text(page_html(page))
     return made
 
 

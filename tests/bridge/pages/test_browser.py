@@ -5,7 +5,7 @@ import time
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.bridge.pages.companies import HOSTILE, MARKUP, RULES, ZONES, company
+from tests.bridge.pages.companies import HOSTILE, MARKUP, RULES, ZONES, changed_company, company
 from zones.policy import Verdict
 
 pytestmark = pytest.mark.browser
@@ -69,6 +69,39 @@ def test_every_pair_opens_the_rules_that_concern_it(visit):
         assert sentence.endswith(".")
 
 
+def test_a_changed_cell_is_marked_and_opens_what_changes(visit):
+    page = visit("changed_company")
+    page.locator(CELL).wait_for()
+    found = page.evaluate("""() => {
+        const form = document.querySelector("form.choose");
+        const changed = {};
+        for (const from of [...form.elements.from.options].slice(1)) for (const to of [...form.elements.to.options].slice(1)) {
+            form.elements.from.value = from.value; form.elements.to.value = to.value;
+            form.dispatchEvent(new Event("input"));
+            const rows = [...document.querySelectorAll("#pair .pieces tbody tr")];
+            if (rows.length) changed[`${from.textContent} to ${to.textContent}`] = [
+                document.querySelector("#pair p").textContent,
+                rows.map((row) => [...row.cells].slice(2).map((cell) => cell.firstChild.textContent).join(" ")),
+            ];
+        }
+        return changed;
+    }""")
+    flows = changed_company().flows
+    known = {(change.from_zone, change.to_zone) for change in flows.zones if change.from_zone and change.to_zone}
+    assert {f"{from_zone} to {to_zone}" for from_zone, to_zone in known} <= set(found)
+    assert found["app to data"][1] == ["allow deny"]
+    assert found["app to data"][0].endswith("the candidate closes something.")
+    assert found["partner to app"][0].endswith("the candidate opens something.")
+    assert all(
+        verdicts == ["allow reset"] * len(verdicts) for pair, (_, verdicts) in found.items() if "monitoring" in pair
+    )
+    assert page.locator(".cells .mark").count() == 2
+    page.locator("select[name=from]").select_option("app")
+    page.locator("select[name=to]").select_option("data")
+    page.locator("#pair a", has_text="Orders database").click()
+    assert page.locator("tr:target").inner_text().split()[0] == "edited"
+
+
 def test_the_keyboard_reaches_and_opens_every_cell(visit):
     page = visit("company")
     page.locator(CELL).wait_for()
@@ -121,8 +154,9 @@ def test_the_filter_shows_what_matches_all_words_and_the_choice(visit):
     assert shown(page) == 47
 
 
-def test_hostile_names_are_text_everywhere(visit):
-    page = visit("hostile")
+@pytest.mark.parametrize("name", ["hostile", "hostile_preview"])
+def test_hostile_names_are_text_everywhere(visit, name):
+    page = visit(name)
     page.locator(CELL).wait_for()
     for zone in page.locator("select[name=from] option").all_inner_texts()[1:]:
         page.locator("select[name=from]").select_option(label=zone)
@@ -158,7 +192,7 @@ def test_no_script_runs_that_the_page_does_not_have_itself(browser, files, tmp_p
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["company", "hostile"])
+@pytest.mark.parametrize("name", ["changed_company", "hostile"])
 def test_axe_finds_nothing_serious(visit, scheme, name):
     page = visit(name, color_scheme=scheme)
     page.locator(CELL).wait_for()

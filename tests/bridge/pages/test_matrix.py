@@ -11,15 +11,17 @@ from bridge.pages import drawing
 from bridge.pages.policy_matrix import CLASSES, PolicyMatrix
 from bridge.pages.zone_pairs import ANY_OTHER, natural
 from tests.bridge.pages.companies import ZONES, company, many_zones
-from tests.strategies import flows, policies
-from zones.policy import Verdict
+from tests.strategies import INTERZONE, flows, policies
+from zones.policy import Entry, Policy, Verdict
+from zones.rules import Origin
 from zones.verdict import decide
+from zones.zone import Zoning
 
 KEYS = [each.key for each in CLASSES]
 
 
 def cell(matrix, from_zone, to_zone):
-    row, column = (matrix.places.get(zone, matrix.places[ANY_OTHER]) for zone in (from_zone, to_zone))
+    row, column = (matrix.places.get(zone, matrix.other) for zone in (from_zone, to_zone))
     return KEYS[matrix.cells[row][column]], matrix.counts[row][column]
 
 
@@ -54,7 +56,7 @@ def test_cells_count_the_rules_that_decide():
     assert cell(matrix, "partner", "app") == ("part1", 1)
     assert cell(matrix, "mgmt", "web") == ("closed", 0)
     assert cell(matrix, "app", "app")[0] == "exceptions"
-    assert cell(matrix, "some-label", "web") == cell(matrix, ANY_OTHER, "web")
+    assert cell(matrix, "some-label", "monitoring") == ("part1", 1)
 
 
 def test_two_hundred_zones_are_few_paths_that_cover_each_cell_once():
@@ -81,6 +83,14 @@ def test_zones_that_no_rule_names_are_one_row():
     assert matrix.folded[-2:] == ("quiet-1", "quiet-2")
     assert "quiet-1" not in matrix.zones
     assert matrix.zones[-1] == ANY_OTHER
+
+
+def test_a_zone_may_have_the_name_that_stands_for_all_others():
+    entry = Entry(Origin("to it", None, "pre", "dg"), Verdict.ALLOW, to_zones=frozenset({ANY_OTHER}))
+    matrix = PolicyMatrix(Policy(Zoning(), (), (entry, INTERZONE), frozenset({ANY_OTHER, "web"})))
+    assert matrix.zones.count(ANY_OTHER) == 2
+    assert cell(matrix, "web", ANY_OTHER)[0] == "open"
+    assert cell(matrix, "web", "a label")[0] == "closed"
 
 
 def test_zones_are_sorted_as_people_do():

@@ -1,0 +1,68 @@
+"""What `zonebridge preview -o html` shows: what a candidate changes, before it is committed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bridge.pages.changed_pairs import changed_cells
+from bridge.pages.compile_page import infrastructure_table
+from bridge.pages.parts import Figure, Headline, Page, Tone
+from bridge.pages.policy_matrix import PolicyMatrix
+from bridge.pages.preview_tables import preview_tables
+from bridge.preview.gate import counted
+from bridge.preview.model import Preview
+from bridge.preview.table import editor_lines, headline_text
+from bridge.report import refusal_lines
+
+SUBTITLE = "What a candidate configuration changes in the cluster, before it is committed"
+
+
+def preview_page(preview: Preview) -> Page:
+    """The page of a preview; without a matrix where one of both configurations is refused."""
+    title = f"Preview for {preview.candidate.rulebase.device_group}"
+    tables = tuple(preview_tables(preview))
+    before, after = preview.running.compiled.policy, preview.candidate.compiled.policy
+    if before is None or after is None or preview.flows is None:
+        return Page(title, SUBTITLE, _headline(preview), tuple(_figures(preview)), tables=tables)
+    matrix = PolicyMatrix(after, (before,))
+    cells = changed_cells(matrix, preview.flows)
+    reports = {report.origin: report for report in preview.candidate.compiled.reports}
+    anchors = {change.origin: f"change-{place}" for place, change in enumerate(preview.rules) if change.new is not None}
+    around = matrix.neighbourhoods(cells.marks)
+    return Page(
+        title,
+        SUBTITLE,
+        _headline(preview),
+        tuple(_figures(preview)),
+        matrix.matrix("Zones as the candidate has them", reports, anchors, cells.marks, cells.details),
+        tuple(each for each in around if any(one.mark for one in (*each.reached_from, *each.reaches))),
+        (*tables, matrix.in_words(), infrastructure_table(after)),
+    )
+
+
+def _headline(preview: Preview) -> Headline:
+    lines = (*refusal_lines(preview.candidate.compiled), *editor_lines(preview))
+    closed, opened = counted(preview)
+    if preview.refused or preview.running_refused or (preview.seen is not None and preview.seen.denied):
+        tone = Tone.BAD
+    elif closed or opened or preview.violations:
+        tone = Tone.CAUTION
+    else:
+        tone = Tone.GOOD
+    return Headline(headline_text(preview), tone, lines)
+
+
+def _figures(preview: Preview) -> Iterator[Figure]:
+    """What was not asked for has no figure."""
+    closed, opened = counted(preview)
+    yield Figure("rules change", len(preview.rules))
+    if preview.flows is not None:
+        yield Figure("zone pairs lose something", closed, Tone.BAD if closed else Tone.PLAIN)
+        yield Figure("zone pairs get something", opened, Tone.CAUTION if opened else Tone.PLAIN)
+    if preview.projection is not None:
+        yield Figure("pairs of workloads", sum(change.pairs for change in preview.projection.changes))
+    if preview.seen is not None:
+        denied = sum(flow.connections for flow in preview.seen.denied)
+        yield Figure("seen connections denied", denied, Tone.BAD if denied else Tone.GOOD)
+    if preview.violations:
+        yield Figure("guard rails broken", len({each.rail for each in preview.violations}), Tone.BAD)
