@@ -99,7 +99,7 @@ class Handlers:
 
     def _authenticate(self, request: web.Request) -> None:
         sent = request.headers.get("Authorization", "")
-        if self.habits.token and request.path not in _OPEN_PATHS and sent != f"Bearer {self.habits.token}":
+        if self.habits.token and request.path not in _OPEN_PATHS and not _is_bearer(sent, self.habits.token):
             raise unauthorized()
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
@@ -263,3 +263,9 @@ def _object(body: bytes) -> Json:
     if not isinstance(read, dict):
         raise bad_request("the body of the request is no object")
     return read
+
+
+def _is_bearer(sent: str, token: str) -> bool:
+    """However the scheme is written: the client of pods writes it small."""
+    scheme, _, value = sent.partition(" ")
+    return scheme.lower() == "bearer" and value == token

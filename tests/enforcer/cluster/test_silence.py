@@ -1,11 +1,16 @@
 """An API server that falls silent, that comes back as another one, whose authority is another one, or that has giants."""
 
 import asyncio
+import datetime as dt
 import shutil
 import socket
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
+from kubernetes.aio.config import incluster_config
 
 from enforcer.cluster.view import Kind, Listed, View, selectors
 from enforcer.cluster.watch import Cluster
@@ -135,6 +140,56 @@ def test_what_is_rotated_is_read_anew_without_a_restart(tmp_path, what):
                 await asyncio.to_thread(second.stop)
 
     asyncio.run(run())
+
+
+class TimeSetBack(dt.datetime):
+    """The machine's time, an hour earlier from some moment on: what the client reads anew each minute isn't due."""
+
+    back = dt.timedelta()
+
+    @classmethod
+    def now(cls, tz=None):
+        return dt.datetime.now(tz) - cls.back
+
+
+def test_a_pods_token_that_ends_is_read_anew_though_the_machines_time_was_set_back(tmp_path, monkeypatch):
+    """The Kubernetes client goes by that time. A token that is refused is read from its file again, whenever that is."""
+    token, authority = tmp_path / "token", tmp_path / "ca.crt"
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
+    times = SimpleNamespace(datetime=TimeSetBack, timedelta=dt.timedelta)
+    monkeypatch.setattr(incluster_config, "datetime", times)
+    first = KubernetesServer(tmp_path / "first", bookmark_seconds=0.1, token="first")
+    first.start()
+    port = int(first.url.rsplit(":", 1)[1])
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
+    servers = [first]
+
+    def serve(server):
+        world.fill(server)
+        token.write_text(server.token)
+        trusted = yaml.safe_load(server.kubeconfig.read_text())["clusters"][0]["cluster"]
+        authority.write_bytes(Path(trusted["certificate-authority"]).read_bytes())
+
+    def rotate():
+        first.stop()
+        servers.append(KubernetesServer(tmp_path / "second", port=port, bookmark_seconds=0.1, token="second").start())
+        serve(servers[-1])
+        world.add_pod(servers[-1], world.pod("late", "10.1.0.31", "web"))
+
+    async def run():
+        async with following(None) as (view, _):
+            await eventually(lambda: "web-1" in names(view))
+            monkeypatch.setattr(TimeSetBack, "back", dt.timedelta(hours=1))
+            await asyncio.to_thread(rotate)
+            await eventually(lambda: "late" in names(view))
+
+    try:
+        serve(first)
+        asyncio.run(run())
+    finally:
+        servers[-1].stop()
 
 
 def fat(name, address, labels):
