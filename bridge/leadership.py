@@ -32,18 +32,22 @@ class LeadershipLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Where the Lease is, who we are, and in seconds: how long silence is borne, how often we give a sign."""
+    """Where the Lease is, who we are, and times in seconds; the usual ones are those of Kubernetes' own leaders.
+
+    `duration`: how long the others bear our silence; `renew`: how often we give a sign; `renew_deadline`: how long we
+    lead without having renewed, two thirds of the duration unless given.
+    """
 
     namespace: str
     name: str
     identity: str
-    duration: float = 8.0
+    duration: float = 15.0
     renew: float = 2.0
+    renew_deadline: float | None = None
 
     @property
-    def patience(self) -> float:
-        """How long we lead without having renewed: less than the others bear our silence."""
-        return self.duration - self.renew / 2
+    def deadline(self) -> float:
+        return self.duration * 2 / 3 if self.renew_deadline is None else self.renew_deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,9 @@ class Leadership:
         """One try to take or renew the Lease. We stop leading before anybody else may start."""
         asked = self._clock()
         try:
-            async with asyncio.timeout(min(self._terms.renew, self._left()) if self.leading else self._terms.patience):
+            # One that hangs leaves time for another.
+            longest = self._terms.deadline / 2
+            async with asyncio.timeout(min(longest, self._left()) if self.leading else longest):
                 ours = await self._try()
             self._answered = self._clock()
             if ours:
@@ -138,7 +144,7 @@ class Leadership:
             self._stand(leading=ours)
             self.trouble = ""
         except (ClusterError, TimeoutError) as error:
-            trouble = str(error) or f"Lease {self._terms.namespace}/{self._terms.name}: no answer in time"
+            trouble = str(error) or f"renewing Lease {self._terms.namespace}/{self._terms.name}: no answer in time"
             if trouble != self.trouble:
                 _log.warning("lease not renewed", lease=self._terms.name, error=trouble)
             self.trouble = trouble
@@ -147,7 +153,7 @@ class Leadership:
 
     def _left(self) -> float:
         """Seconds for which we still may lead."""
-        return self._renewed + self._terms.patience - self._clock()
+        return self._renewed + self._terms.deadline - self._clock()
 
     async def during(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do it while we lead; stopped where we lose the lead. Raises LeadershipLostError."""

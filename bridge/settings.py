@@ -463,15 +463,25 @@ class StartupTaint(StrEnum):
 
 
 class LeaseSettings(_Section):
-    """How two bridges agree on one. `duration`: how long the other waits after the leader's last sign."""
+    """How two bridges agree on one. `duration`: how long the other waits after the leader's last sign.
 
-    duration: Duration = timedelta(seconds=8)
+    `renew_deadline`: how long a leader goes on that can't renew; two thirds of the duration unless given.
+    """
+
+    duration: Duration = timedelta(seconds=15)
+    renew_deadline: Duration | None = None
     renew: Duration = timedelta(seconds=2)
+
+    @property
+    def deadline(self) -> timedelta:
+        return self.duration * 2 / 3 if self.renew_deadline is None else self.renew_deadline
 
     @model_validator(mode="after")
     def _renewed_in_time(self) -> Self:
-        if self.renew * 2 > self.duration:
-            raise ValueError("renew must be at most half of duration")
+        if self.deadline >= self.duration:
+            raise ValueError("renewDeadline must be less than duration: a leader has to stop before another begins")
+        if self.renew * 4 > self.deadline * 3:
+            raise ValueError("renew must be at most three quarters of renewDeadline, half of duration without one")
         return self
 
 

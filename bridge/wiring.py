@@ -256,4 +256,5 @@ def _terms(settings: Settings, each: ClusterSettings) -> Terms:
         identity=f"{socket.gethostname()}_{os.getpid()}",
         duration=settings.lease.duration.total_seconds(),
         renew=settings.lease.renew.total_seconds(),
+        renew_deadline=settings.lease.deadline.total_seconds(),
     )

@@ -5,9 +5,12 @@ import copy
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.errors import ClusterConflictError, ClusterUnreachableError
 from bridge.leadership import Leadership, LeadershipLostError, Terms, claim
+from bridge.settings import LeaseSettings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -100,7 +103,7 @@ def test_a_leader_without_the_api_server_stops_before_another_can_start(lease, w
     a = bridge(lease, watch, "a")
     step(a)
     lease.away = True
-    for seconds, leading in ((4, True), (8, True), (1, False)):
+    for seconds, leading in ((4, True), (5, True), (1, False)):
         watch.now += seconds
         step(a)
         assert a.leading is leading
@@ -242,3 +245,76 @@ def test_the_lease_is_as_kubernetes_words_it():
         "renewTime": "2026-01-01T00:00:00.000000Z",
         "leaseTransitions": 0,
     }
+
+
+USUAL = Terms("ns", "zonebridge-panorama", "x")
+
+
+def two(lease, watch, **times):
+    """As they are by default, one of which leads."""
+    pair = [Leadership(lease, Terms("ns", "zonebridge-panorama", name, **times), clock=watch) for name in "ab"]
+    step(*pair)
+    return pair
+
+
+def test_the_times_are_those_of_kubernetes_own_leaders():
+    assert (USUAL.duration, USUAL.deadline, USUAL.renew) == (15.0, 10.0, 2.0)
+    lease = LeaseSettings()
+    assert [each.total_seconds() for each in (lease.duration, lease.deadline, lease.renew)] == [15.0, 10.0, 2.0]
+
+
+@pytest.mark.parametrize("killed_after", [0.0, 0.5, 1.9])
+@pytest.mark.parametrize("phase", [0.0, 0.7, 1.3])
+def test_a_killed_leader_is_followed_within_the_duration_and_one_look(lease, watch, killed_after, phase):
+    _, b = two(lease, watch)
+    last_sign = watch.now
+    watch.now += killed_after + phase
+    while not b.leading:
+        watch.now += USUAL.renew
+        step(b)
+    assert USUAL.duration <= watch.now - last_sign <= USUAL.duration + 2 * USUAL.renew + phase
+
+
+def test_a_leader_that_gives_its_lease_back_is_followed_at_the_next_look(lease, watch):
+    a, b = two(lease, watch)
+    asyncio.run(a.release())
+    watch.now += USUAL.renew
+    step(b)
+    assert b.leading
+
+
+def test_an_api_server_that_takes_seconds_costs_nobody_the_lead(lease, watch):
+    """Four for each renewal: with 8 s and a sign each 2 s the lead went to and fro."""
+    a, b = two(lease, watch)
+    read = lease.lease
+
+    async def slowly(namespace, name):
+        watch.now += 4.0
+        return await read(namespace, name)
+
+    lease.lease = slowly
+    for _ in range(20):
+        watch.now += USUAL.renew
+        step(a, b)
+        assert (a.leading, b.leading) == (True, False)
+    assert lease.held["spec"]["leaseTransitions"] == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 3.0), st.sampled_from(["a", "b", "both"]), st.sampled_from(["a", "b", "none"])),
+        max_size=60,
+    )
+)
+def test_never_do_two_lead_whoever_is_cut_off_and_for_how_long(moments):
+    """`step` of a bridge that sleeps is what its own clock does to it: it stops leading in time by itself."""
+    lease, watch = FakeLease(), Watch()
+    pair = dict(zip("ab", two(lease, watch), strict=True))
+    for seconds, awake, away in moments:
+        watch.now += seconds
+        for name, each in pair.items():
+            lease.away = away == name
+            if awake in {name, "both"} or each._left() <= 0:
+                step(each)
+        lease.away = False
+        assert sum(each.leading and each._left() > 0 for each in pair.values()) <= 1
