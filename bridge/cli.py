@@ -16,7 +16,18 @@ from typing import Annotated
 
 import typer
 
-from bridge import cli_cluster, cli_preview, flow_questions, inquiry, logs, offline, overview, pages, report_table
+from bridge import (
+    cli_cluster,
+    cli_preview,
+    flow_questions,
+    garbage,
+    inquiry,
+    logs,
+    offline,
+    overview,
+    pages,
+    report_table,
+)
 from bridge.apiserver import Access
 from bridge.cli_options import (
     DeviceGroup,
@@ -72,6 +83,7 @@ class Only(StrEnum):
 
 def main() -> None:
     """The console script."""
+    garbage.look_rarely()
     try:
         app()
     except BridgeError as error:

@@ -173,6 +173,12 @@ class AddressSet:
         return cls(Ranges.of([*v4, *rest.v4.spans]), rest.v6)
 
     @classmethod
+    def of_prefix(cls, prefix: str) -> AddressSet:
+        """From one prefix or address as text; set host bits are masked off. Raises ValueError."""
+        span = _v4_span(prefix)
+        return cls.of([ip_network(prefix, strict=False)]) if span is None else cls(Ranges((span,)))
+
+    @classmethod
     def between(cls, first: IPAddress, last: IPAddress) -> AddressSet:
         """All addresses from first to last. Raises ValueError on mixed families or a reversed range."""
         if first.version != last.version:
@@ -215,6 +221,8 @@ class AddressSet:
 
         ::/0 holds all of IPv4, ::a01:0/112 holds 10.1.0.0/16.
         """
+        if not self.v6:
+            return self
         embedded = self.v6 & Ranges(((0, V4_LAST),))
         return AddressSet(self.v4 | embedded, self.v6) if embedded else self
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_address, ip_network
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama import feeds
@@ -26,6 +27,13 @@ CONTESTED = (
 NOT_IN_AN_EXPORT = "no object has tags that its filter selects; IPs tagged at run time are not in an export"
 
 
+class _Group(NamedTuple):
+    """What a group holds itself, and the names below it."""
+
+    parts: tuple[AddressObject, ...]
+    below: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Addresses:
     """Looks names up in a scope, once each.
@@ -39,7 +47,9 @@ class Addresses:
     time_zone: str = "UTC"
     provided: Mapping[str, str] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)
-    _known: dict[tuple[str, frozenset[str]], AddressObject] = field(default_factory=dict)
+    _known: dict[str | tuple[str, frozenset[str]], AddressObject] = field(default_factory=dict)
+    _once_read: dict[str, AddressObject | _Group] = field(default_factory=dict)
+    _every_feed: dict[str, Feed] = field(default_factory=dict)
     _tagged: list[tuple[str, frozenset[str]]] | None = None
 
     def member(self, name: str, contested: frozenset[str] = frozenset()) -> AddressObject:
@@ -47,66 +57,69 @@ class Addresses:
 
         `contested`: the wildcards below it that another rule may take from this one.
         """
-        key = name, contested
-        if key not in self._known:
-            parts = [part for each, below in walk(name, self._members) for part in self._parts(each, below, contested)]
-            is_leaf = len(parts) == 1 and parts[0].name == name
-            self._known[key] = parts[0] if is_leaf else _union(name, parts)
-        return self._known[key]
+        key = (name, contested) if contested else name
+        known = self._known.get(key)
+        if known is None:
+            parts = self._parts(name, contested)
+            known = parts[0] if len(parts) == 1 and parts[0].name == name else _union(name, parts)
+            self._known[key] = known
+            self.feeds.update((feed, self._every_feed[feed]) for feed in known.feeds)
+        return known
 
     @property
     def has_wildcards(self) -> bool:
-        return any(each.entry.find("ip-wildcard") is not None for each in self.scope.objects("address").values())
+        every = (entry for level in self.scope.levels for entry in level.objects["address"].values())
+        return any(entry.find("ip-wildcard") is not None for entry in every)
 
     def wildcards_below(self, name: str) -> Iterator[tuple[str, str]]:
         """Name and text of each address with a wildcard mask that a member holds."""
-        for each, _ in walk(name, self._members):
-            found = self._only(each)
-            if found is not None and found.kind == "address" and misshapen(found.kind, found.entry) is None:
-                text = text_of(found.entry, "ip-wildcard")
+        for each, _ in walk(name, self._below):
+            found = self.scope.definitions(each, KINDS)
+            if len(found) != 1 or found[0].kind != "address" or each in COUNTRIES:
+                continue
+            if misshapen("address", found[0].entry) is None:
+                text = text_of(found[0].entry, "ip-wildcard")
                 if text is not None:
                     yield each, text
 
-    def _only(self, name: str) -> Definition | None:
-        """The object of a name; None where it stands for none, or for several."""
+    def _parts(self, name: str, contested: frozenset[str]) -> Sequence[AddressObject]:
+        """What a name and all names below it hold."""
+        own = self._own(name)
+        if isinstance(own, AddressObject) and not contested:
+            return (own,)
+        parts: list[AddressObject] = []
+        for each, _ in walk(name, self._below):
+            if each in contested:
+                parts.append(_unresolved(each, CONTESTED))
+                continue
+            own = self._own(each)
+            parts += (own,) if isinstance(own, AddressObject) else own.parts
+        return parts
+
+    def _below(self, name: str) -> tuple[str, ...]:
+        own = self._own(name)
+        return () if isinstance(own, AddressObject) else own.below
+
+    def _own(self, name: str) -> AddressObject | _Group:
+        """What a name stands for, but for the names below it."""
+        own = self._once_read.get(name)
+        if own is None:
+            own = self._once_read[name] = self._read(name)
+        return own
+
+    def _read(self, name: str) -> AddressObject | _Group:
         found = self.scope.definitions(name, KINDS)
-        return found[0] if len(found) == 1 and name not in COUNTRIES else None
-
-    def _members(self, name: str) -> tuple[str, ...]:
-        """The names that a group holds: those it lists, or those of the tagged objects that its filter selects."""
-        found = self._only(name)
-        if found is None or found.kind != "address-group" or misshapen(found.kind, found.entry):
-            return ()
-        matches = _filter(found.entry)
-        if matches is None:
-            return members(found.entry.find("static"))
-        if isinstance(matches, str):
-            return ()
-        return tuple(dict.fromkeys(each for each, tags in self._tagged_objects() if each != name and matches(tags)))
-
-    def _tagged_objects(self) -> list[tuple[str, frozenset[str]]]:
-        """Addresses and address groups that carry tags. Groups are members too, as what they hold."""
-        if self._tagged is None:
-            every = (each for kind in TAGGED_KINDS for each in self.scope.objects(kind).items())
-            self._tagged = [(name, tags) for name, each in every if (tags := _tags(each.entry))]
-        return self._tagged
-
-    def _parts(self, name: str, below: tuple[str, ...], contested: frozenset[str]) -> Iterator[AddressObject]:
-        """What a name holds itself, beside the names below it."""
-        found = self.scope.definitions(name, KINDS)
-        if name in contested:
-            yield _unresolved(name, CONTESTED)
-        elif len(found) > 1 or (found and name in COUNTRIES):
-            yield _unresolved(name, _ambiguous(name, found))
-        elif not found:
+        if not found:
             built_in = feeds.provided_name(name)
-            yield _literal(name) if built_in is None else self._feed(feeds.provided(built_in, self.provided))
-        elif (flaw := misshapen(found[0].kind, found[0].entry)) is not None:
-            yield _unresolved(name, flaw)
-        elif found[0].kind == "address-group":
-            yield from self._own(name, found[0].entry, below)
-        else:
-            yield self._object(name, found[0])
+            return _literal(name) if built_in is None else self._feed(feeds.provided(built_in, self.provided))
+        if len(found) > 1 or name in COUNTRIES:
+            return _unresolved(name, _ambiguous(name, found))
+        flaw = misshapen(found[0].kind, found[0].entry)
+        if flaw is not None:
+            return _unresolved(name, flaw)
+        if found[0].kind == "address-group":
+            return self._group(name, found[0].entry)
+        return self._object(name, found[0])
 
     def _object(self, name: str, found: Definition) -> AddressObject:
         if found.kind == "address":
@@ -115,22 +128,41 @@ class Addresses:
             return self._external_list(name, found.entry)
         return _union(name, [_literal(member) for member in members(found.entry.find("address"))])
 
-    def _own(self, name: str, group: Element, below: tuple[str, ...]) -> Iterator[AddressObject]:
-        """Of a dynamic group the registered addresses; of a group without anything, that it is empty."""
+    def _group(self, name: str, group: Element) -> AddressObject | _Group:
+        """The names that a group lists, or those of the tagged objects that its filter selects, and registered IPs."""
         matches = _filter(group)
         if isinstance(matches, str):
-            yield _unresolved(name, f"has a filter that can't be read: {matches}")
-            return
-        tagged = () if matches is None else (self.registered or {}).items()
-        registered = [_literal(ip) for ip, tags in tagged if matches is not None and matches(tags)]
-        yield from registered
-        if not (registered or below):
-            unknown = matches is not None and self.registered is None
-            yield AddressObject(name, hollow=True, hint=NOT_IN_AN_EXPORT if unknown else "")
+            return _unresolved(name, f"has a filter that can't be read: {matches}")
+        if matches is None:
+            below = members(group.find("static"))
+            return _Group((), below) if below else AddressObject(name, hollow=True)
+        tagged = (each for each, tags in self._tagged_objects() if each != name and matches(tags))
+        below = tuple(dict.fromkeys(tagged))
+        registered = tuple(_literal(ip) for ip, tags in (self.registered or {}).items() if matches(tags))
+        if registered or below:
+            return _Group(registered, below)
+        return AddressObject(name, hollow=True, hint=NOT_IN_AN_EXPORT if self.registered is None else "")
+
+    def _tagged_objects(self) -> list[tuple[str, frozenset[str]]]:
+        """Addresses and address groups that carry tags. Groups are members too, as what they hold."""
+        if self._tagged is None:
+            every = (each for kind in TAGGED_KINDS for each in self.scope.objects(kind).items())
+            self._tagged = [(name, tags) for name, each in every if (tags := _tags(each.entry))]
+        return self._tagged
 
     def _address(self, name: str, entry: Element) -> AddressObject:
-        host = text_of(entry, "fqdn")
-        return _address(name, entry) if host is None else self._feed(feeds.fqdn(name, host))
+        """Of an object that has no more than one of these."""
+        for child in entry:
+            text = (child.text or "").strip()
+            if child.tag == "fqdn" and text:
+                return self._feed(feeds.fqdn(name, text))
+            reader = _READERS.get(child.tag)
+            if reader is not None and text:
+                try:
+                    return AddressObject(name, reader(text))
+                except ValueError as error:
+                    return _unresolved(name, f"has {child.tag} '{text}', which can't be read: {error}")
+        return _unresolved(name, "has no address")
 
     def _external_list(self, name: str, entry: Element) -> AddressObject:
         found = feeds.external_list(name, entry, self.time_zone, self.provided)
@@ -141,7 +173,7 @@ class Addresses:
         return replace(listed, unresolved=more)
 
     def _feed(self, feed: Feed) -> AddressObject:
-        self.feeds[feed.name] = feed
+        self._every_feed[feed.name] = feed
         return AddressObject(feed.name, feeds=(feed.name,))
 
 
@@ -165,34 +197,18 @@ def _tags(entry: Element) -> frozenset[str]:
     return frozenset(tag for each in entry.findall("tag") for tag in members(each))
 
 
-def _union(name: str, parts: list[AddressObject]) -> AddressObject:
+def _union(name: str, parts: Sequence[AddressObject]) -> AddressObject:
     return AddressObject(
         name,
-        space=union(part.space for part in parts),
-        feeds=tuple(dict.fromkeys(feed for part in parts for feed in part.feeds)),
-        unresolved=tuple(dict.fromkeys(each for part in parts for each in part.unresolved)),
+        space=union([part.space for part in parts]),
+        feeds=tuple(dict.fromkeys([feed for part in parts for feed in part.feeds])),
+        unresolved=tuple(dict.fromkeys([each for part in parts for each in part.unresolved])),
         hollow=not parts or any(part.hollow for part in parts),
     )
 
 
 def _unresolved(name: str, why: str) -> AddressObject:
     return AddressObject(name, unresolved=(Unresolved(name, why),))
-
-
-def _address(name: str, entry: Element) -> AddressObject:
-    readers: dict[str, Callable[[str], AddressSet]] = {
-        "ip-netmask": _netmask,
-        "ip-range": _range,
-        "ip-wildcard": _wildcard,
-    }
-    for kind, reader in readers.items():
-        text = text_of(entry, kind)
-        if text is not None:
-            try:
-                return AddressObject(name, reader(text))
-            except ValueError as error:
-                return _unresolved(name, f"has {kind} '{text}', which can't be read: {error}")
-    return _unresolved(name, "has no address")
 
 
 def _literal(text: str) -> AddressObject:
@@ -210,8 +226,8 @@ def _netmask(text: str) -> AddressSet:
     """A bare address, or a prefix whose host bits may be set. A mask is a network's, never a wildcard's."""
     mask = text.partition("/")[2]
     try:
+        space = AddressSet.of_prefix(text)
         spoken = str(ip_network(text, strict=False).netmask) if "." in mask else mask
-        space = AddressSet.parse([text])
     except ValueError:
         raise ValueError("it is no IPv4 or IPv6 address or prefix") from None
     if spoken != mask:
@@ -234,3 +250,10 @@ def _wildcard(text: str) -> AddressSet:
     if not slash:
         raise ValueError("it has no wildcard mask")
     return wildcard(IPv4Address(address.strip()), IPv4Address(mask.strip()))
+
+
+_READERS: Mapping[str, Callable[[str], AddressSet]] = {
+    "ip-netmask": _netmask,
+    "ip-range": _range,
+    "ip-wildcard": _wildcard,
+}

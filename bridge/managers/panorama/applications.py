@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from xml.etree.ElementTree import Element
 
@@ -15,7 +15,7 @@ from bridge.managers.panorama.filters import FilterError, Selector, selector
 from bridge.managers.panorama.seed import SEED_PORTS
 from bridge.managers.panorama.shapes import misshapen
 from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, flatten, walk
-from zones.rules import Application, Applications, Unresolved
+from zones.rules import EVERY_APPLICATION, Application, Applications, Unresolved
 from zones.workload import normalise, split_namespace
 
 # A namespace is a DNS label: no name of one begins with a colon or a hyphen.
@@ -34,14 +34,20 @@ NOT_IN_AN_EXPORT = (
 
 @dataclass(frozen=True)
 class ApplicationObjects:
-    """Looks application names up in a scope, then in the predefined content, then in the seed table."""
+    """Looks application names up in a scope, then in the predefined content, then in the seed table; each list once."""
 
     scope: Scope
+    _known: dict[tuple[str, ...], Applications] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def members(self, names: tuple[str, ...]) -> Applications:
         """What a rule's application list stands for."""
         if "any" in names:
-            return Applications(any=True)
+            return EVERY_APPLICATION
+        if names not in self._known:
+            self._known[names] = self._members(names)
+        return self._known[names]
+
+    def _members(self, names: tuple[str, ...]) -> Applications:
         found = [each for name in names for each in self._member(name)]
         return Applications(
             tuple(dict.fromkeys(each for each in found if isinstance(each, Application))),
@@ -106,7 +112,7 @@ class ApplicationObjects:
 
     def _custom(self, name: str, entry: Element) -> Application | Unresolved:
         """A workload, of the namespaces that its tags name, or that is part of its name: `shop/orders`."""
-        at_site = self.scope.objects("application-tag").get(name)
+        at_site = self.scope.object(name, "application-tag")
         tags = _tags(entry) | (_tags(at_site.entry) if at_site is not None else frozenset())
         tagged = {found[1].strip().lower() for tag in tags if (found := TAG_NAMESPACE.fullmatch(tag.strip()))}
         named, workload = split_namespace(normalise(name))

@@ -101,7 +101,15 @@ def members(parent: Element | None) -> tuple[str, ...]:
     """The texts of an element's `<member>`s, in order, empty ones left out."""
     if parent is None:
         return ()
-    return tuple(text for member in parent.findall("member") if (text := (member.text or "").strip()))
+    return tuple([text for member in parent.findall("member") if (text := (member.text or "").strip())])
+
+
+def children_of(parent: Element) -> dict[str, Element]:
+    """The children by tag; of several with one tag the first."""
+    children: dict[str, Element] = {}
+    for child in parent:
+        children.setdefault(child.tag, child)
+    return children
 
 
 def text_of(parent: Element, path: str) -> str | None:

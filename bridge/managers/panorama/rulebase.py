@@ -11,7 +11,7 @@ from bridge.errors import ConfigurationFileError
 from bridge.managers.panorama import document
 from bridge.managers.panorama.addresses import Addresses
 from bridge.managers.panorama.applications import ApplicationObjects
-from bridge.managers.panorama.document import text_of
+from bridge.managers.panorama.document import children_of, text_of
 from bridge.managers.panorama.rules import RuleReader, log_of, misshapen, unknown_elements
 from bridge.managers.panorama.services import ServiceObjects
 from bridge.managers.panorama.tree import FROM_THE_FILE, SHARED, Ancestry, Scope, scope_of
@@ -92,8 +92,9 @@ def _default_rule(scope: Scope, name: str) -> Rule:
     malformed: tuple[str, ...] = ()
     unknown: list[str] = []
     for _, entry in reversed(overrides):
-        log = log_of(entry, log)
-        unknown.extend((*unknown_elements(entry), *misshapen(entry)))
+        children = children_of(entry)
+        log = log_of(children, log)
+        unknown.extend((*unknown_elements(entry, children), *misshapen(entry, children)))
         text = text_of(entry, "action")
         if text is not None:
             action, malformed = _read_action(text)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama import addresses, applications, services
-from bridge.managers.panorama.document import entries, members, text_of, yes
+from bridge.managers.panorama.document import children_of, entries, members, text_of, yes
 from bridge.managers.panorama.schedules import schedule
 from bridge.managers.panorama.shapes import is_list
 from bridge.managers.panorama.tree import Scope
@@ -59,7 +60,19 @@ READ = frozenset(
     }
 )
 LISTS = ("from", "to", "source", "destination", "application", "service", "tag", *NARROWING)
-SWITCHES = ("disabled", "negate-source", "negate-destination", "target/negate")
+SWITCHES = ("disabled", "negate-source", "negate-destination")
+DEFAULT_LOG = Log(end=True)
+Children = Mapping[str, Element]
+
+
+KNOWN = READ | SILENT | NOTED.keys() | NARROWING.keys()
+NEEDED = ("from", "to", "source", "destination", "application", "service")
+_ACTIONS = {action.value: action for action in Action}
+_RULE_TYPES = {kind.value: kind for kind in RuleType}
+# One object for all rules that name the same zones or tags, log alike, or have any address.
+_names = lru_cache(4096)(frozenset[str])
+_log = lru_cache(4096)(Log)
+_any_address = {negate: rules.Addresses(any=True, negate=negate) for negate in (False, True)}
 
 
 @dataclass(frozen=True)
@@ -75,73 +88,73 @@ class RuleReader:
 
     def read(self, entry: Element, rulebase: str, device_group: str, number: int) -> Rule:
         """A rule of the pre or the post rulebase of a level."""
-        origin = Origin(entry.get("name") or "(nameless)", entry.get("uuid"), rulebase, device_group)
-        rule_type, bad_type = _rule_type(entry)
+        children = children_of(entry)
+        lists = {tag: members(children.get(tag)) for tag in NEEDED}
+        rule_type, bad_type = _rule_type(children)
         return Rule(
-            origin=origin,
-            action=_action(entry),
+            origin=Origin(entry.get("name") or "(nameless)", entry.get("uuid"), rulebase, device_group),
+            action=_ACTIONS.get(_text(children, "action") or ""),
             rule_type=rule_type,
-            from_zones=_zones(entry, "from"),
-            to_zones=None if rule_type is RuleType.INTRAZONE else _zones(entry, "to"),
-            sources=self._addresses(entry, "source"),
-            destinations=self._addresses(entry, "destination"),
-            applications=self.applications.members(members(entry.find("application"))),
-            services=self._services(members(entry.find("service"))),
-            schedule=self._schedule(entry),
-            disabled=yes(entry, "disabled"),
-            target=_target(entry),
-            tags=frozenset(members(entry.find("tag"))),
-            log=log_of(entry, Log(end=True)),
-            conditions=tuple(_conditions(entry)),
-            malformed=(*_malformed(entry, rule_type), *bad_type, *misshapen(entry)),
+            from_zones=_zones(lists["from"]),
+            to_zones=None if rule_type is RuleType.INTRAZONE else _zones(lists["to"]),
+            sources=self._addresses(entry, children, "source", lists["source"]),
+            destinations=self._addresses(entry, children, "destination", lists["destination"]),
+            applications=self.applications.members(lists["application"]),
+            services=self._services(lists["service"]),
+            schedule=self._schedule(children),
+            disabled=_text(children, "disabled") == "yes",
+            target=_target(entry) if "target" in children else None,
+            tags=_names(members(children.get("tag"))),
+            log=log_of(children, DEFAULT_LOG),
+            conditions=tuple(_conditions(entry, children)),
+            malformed=(*_malformed(children, lists, rule_type), *bad_type, *misshapen(entry, children)),
             number=number,
-            notes=tuple(note for tag, note in NOTED.items() if entry.find(tag) is not None),
+            notes=tuple([note for tag, note in NOTED.items() if tag in children]),
         )
 
-    def _addresses(self, entry: Element, side: str) -> rules.Addresses:
-        names = members(entry.find(side))
-        negate = yes(entry, f"negate-{side}")
+    def _addresses(self, entry: Element, children: Children, side: str, names: tuple[str, ...]) -> rules.Addresses:
+        negate = _text(children, f"negate-{side}") == "yes"
         if "any" in names:
-            return rules.Addresses(any=True, negate=negate)
+            return _any_address[negate]
         contested = self.wildcards.contested(entry, side)
-        return rules.Addresses(tuple(self.addresses.member(name, contested) for name in names), negate=negate)
+        return rules.Addresses(tuple([self.addresses.member(name, contested) for name in names]), negate=negate)
 
     def _services(self, names: tuple[str, ...]) -> Services:
-        for choice in ServiceChoice:
-            if choice in names:
-                return choice
-        return tuple(self.services.member(name) for name in names)
+        if ServiceChoice.ANY in names:
+            return ServiceChoice.ANY
+        if ServiceChoice.APPLICATION_DEFAULT in names:
+            return ServiceChoice.APPLICATION_DEFAULT
+        return tuple([self.services.member(name) for name in names])
 
-    def _schedule(self, entry: Element) -> Schedule | Unresolved | None:
-        name = text_of(entry, "schedule")
+    def _schedule(self, children: Children) -> Schedule | Unresolved | None:
+        name = _text(children, "schedule")
         return None if name is None else schedule(name, self.scope, self.time_zone)
 
 
-def _action(entry: Element) -> Action | None:
-    text = text_of(entry, "action")
-    return Action(text) if text in {action.value for action in Action} else None
+def _text(children: Children, tag: str) -> str | None:
+    child = children.get(tag)
+    return None if child is None else (child.text or "").strip() or None
 
 
-def log_of(entry: Element, inherited: Log) -> Log:
+def log_of(children: Children, inherited: Log) -> Log:
     """A rule's log settings, each attribute for itself; an absent one keeps the inherited."""
-    start, end = text_of(entry, "log-start"), text_of(entry, "log-end")
-    return Log(
-        start=inherited.start if start is None else start == "yes",
-        end=inherited.end if end is None else end == "yes",
-        profile=text_of(entry, "log-setting") or inherited.profile,
+    start, end = _text(children, "log-start"), _text(children, "log-end")
+    return _log(
+        inherited.start if start is None else start == "yes",
+        inherited.end if end is None else end == "yes",
+        _text(children, "log-setting") or inherited.profile,
     )
 
 
-def _rule_type(entry: Element) -> tuple[RuleType, tuple[str, ...]]:
-    text = text_of(entry, "rule-type") or RuleType.UNIVERSAL.value
-    if text in {kind.value for kind in RuleType}:
-        return RuleType(text), ()
+def _rule_type(children: Children) -> tuple[RuleType, tuple[str, ...]]:
+    text = _text(children, "rule-type") or RuleType.UNIVERSAL.value
+    if text in _RULE_TYPES:
+        return _RULE_TYPES[text], ()
     return RuleType.UNIVERSAL, (f"its rule-type '{text}' is not known",)
 
 
-def _zones(entry: Element, side: str) -> frozenset[str] | None:
-    names = members(entry.find(side))
-    return None if "any" in names else frozenset(names)
+def _zones(names: tuple[str, ...]) -> frozenset[str] | None:
+    return None if "any" in names else _names(names)
 
 
 def _target(entry: Element) -> Target | None:
@@ -149,20 +162,22 @@ def _target(entry: Element) -> Target | None:
     return Target(serials, negate=yes(entry, "target/negate")) if serials else None
 
 
-def _conditions(entry: Element) -> Iterator[str]:
+def _conditions(entry: Element, children: Children) -> Iterator[str]:
     for tag, what in NARROWING.items():
-        names = [name for name in members(entry.find(tag)) if name != "any"]
-        if names:
-            yield f"a cluster can't know its {what}: {', '.join(names)}"
-    if members(entry.find("target/tags")):
+        if tag in children:
+            names = [name for name in members(children[tag]) if name != "any"]
+            if names:
+                yield f"a cluster can't know its {what}: {', '.join(names)}"
+    if "target" in children and members(entry.find("target/tags")):
         yield "it targets firewalls by tag, which a cluster doesn't carry"
-    yield from unknown_elements(entry)
+    yield from unknown_elements(entry, children)
 
 
-def unknown_elements(entry: Element) -> Iterator[str]:
+def unknown_elements(entry: Element, children: Children) -> Iterator[str]:
     """What this version can't read of a rule, one clause each. A list of nothing but `any` narrows nothing."""
-    known = READ | SILENT | NOTED.keys() | NARROWING.keys()
-    for tag in dict.fromkeys(child.tag for child in entry if child.tag not in known and not _only_any(child)):
+    if children.keys() <= KNOWN:
+        return
+    for tag in dict.fromkeys(child.tag for child in entry if child.tag not in KNOWN and not _only_any(child)):
         yield f"its element '{tag}' is not known to this version"
 
 
@@ -172,18 +187,28 @@ def _only_any(element: Element) -> bool:
     )
 
 
-def misshapen(entry: Element) -> Iterator[str]:
+def misshapen(entry: Element, children: Children) -> Iterator[str]:
     """What of a rule's known elements has not the shape that PAN-OS gives it, one clause each."""
-    for tag, times in Counter(child.tag for child in entry).items():
-        if times > 1:
-            yield f"it has '{tag}' {times} times"
+    if len(children) != len(entry):
+        for tag, times in Counter(child.tag for child in entry).items():
+            if times > 1:
+                yield f"it has '{tag}' {times} times"
     for tag in LISTS:
-        if not is_list(entry.find(tag)):
+        if tag in children and not is_list(children[tag]):
             yield f"its '{tag}' is no list of members"
-    for path in SWITCHES:
-        text = text_of(entry, path)
-        if text not in {None, "yes", "no"}:
-            yield f"its '{path}' is '{text}', neither yes nor no"
+    for tag in SWITCHES:
+        yield from _no_switch(tag, _text(children, tag))
+    if "target" in children:
+        yield from _misshapen_target(entry)
+
+
+def _no_switch(path: str, text: str | None) -> Iterator[str]:
+    if text not in {None, "yes", "no"}:
+        yield f"its '{path}' is '{text}', neither yes nor no"
+
+
+def _misshapen_target(entry: Element) -> Iterator[str]:
+    yield from _no_switch("target/negate", text_of(entry, "target/negate"))
     devices = entry.find("target/devices")
     if not is_list(devices, "entry") or any(not each.get("name") for each in entry.findall("target/devices/entry")):
         yield "its 'target/devices' is no list of firewalls"
@@ -192,18 +217,15 @@ def misshapen(entry: Element) -> Iterator[str]:
             yield f"its target's element '{child.tag}' is not known to this version"
 
 
-def _malformed(entry: Element, rule_type: RuleType) -> Iterator[str]:
-    action = text_of(entry, "action")
+def _malformed(children: Children, lists: Mapping[str, tuple[str, ...]], rule_type: RuleType) -> Iterator[str]:
+    action = _text(children, "action")
     if action is None:
         yield "it has no action"
-    elif _action(entry) is None:
+    elif action not in _ACTIONS:
         yield f"its action '{action}' is not known"
-    needed = ["from", "source", "destination", "application", "service"]
-    if rule_type is not RuleType.INTRAZONE:
-        needed.insert(1, "to")
-    for tag in needed:
-        if not members(entry.find(tag)):
+    for tag, names in lists.items():
+        if not (names or (tag == "to" and rule_type is RuleType.INTRAZONE)):
             yield f"it has no '{tag}'"
-    services = members(entry.find("service"))
+    services = lists["service"]
     if "application-default" in services and "any" not in services and len(set(services)) > 1:
         yield "its service list has 'application-default' beside other services"

@@ -18,7 +18,7 @@ _MOMENT = "%Y/%m/%d@%H:%M"
 
 def schedule(name: str, scope: Scope, time_zone: str) -> Schedule | Unresolved:
     """The schedule that a rule names."""
-    found = scope.objects("schedule").get(name)
+    found = scope.object(name, "schedule")
     if found is None:
         return Unresolved(name, "is defined nowhere")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama.document import members, text_of
@@ -19,12 +19,18 @@ PREDEFINED = {"service-http": L4(TCP, parse_ports("80,8080")), "service-https": 
 
 @dataclass(frozen=True, slots=True)
 class ServiceObjects:
-    """Looks service names up in a scope."""
+    """Looks service names up in a scope, once each."""
 
     scope: Scope
+    _known: dict[str, Service] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def member(self, name: str) -> Service:
         """What a rule's service member stands for. A circular group is the union of what else it holds."""
+        if name not in self._known:
+            self._known[name] = self._member(name)
+        return self._known[name]
+
+    def _member(self, name: str) -> Service:
         parts = [self._leaf(leaf) for leaf in flatten(name, self._group_members)]
         return Service(
             name,

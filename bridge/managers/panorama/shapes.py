@@ -6,7 +6,7 @@ udp or a second `<port>` would leave a deny with one of the two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from xml.etree.ElementTree import Element
 
@@ -59,34 +59,38 @@ _ONE_OF: Mapping[str, tuple[str, frozenset[str]]] = {
 
 def misshapen(kind: str, entry: Element) -> str | None:
     """What of an object is not as PAN-OS writes it, as a clause; None where nothing is."""
-    return next(_flaws(kind, entry), None)
-
-
-def _flaws(kind: str, entry: Element) -> Iterator[str]:
     for path, children in SHAPES[kind].items():
         for node in entry.findall(path) if path else (entry,):
-            yield from _of_node(node, children)
-    if kind in _ONE_OF:
-        path, names = _ONE_OF[kind]
-        nodes = entry.findall(path) if path else (entry,)
-        chosen = [child.tag for node in nodes for child in node if not names or child.tag in names]
-        if len(chosen) > 1:
-            yield f"is both '{chosen[0]}' and '{chosen[1]}'"
+            flaw = _flaw_of_node(node, children)
+            if flaw is not None:
+                return flaw
+    return _several_of_one(kind, entry)
 
 
-def _of_node(node: Element, children: Mapping[str, Shape]) -> Iterator[str]:
-    seen: set[str] = set()
+def _several_of_one(kind: str, entry: Element) -> str | None:
+    if kind not in _ONE_OF:
+        return None
+    path, names = _ONE_OF[kind]
+    nodes = entry.findall(path) if path else (entry,)
+    chosen = [child.tag for node in nodes for child in node if not names or child.tag in names]
+    return f"is both '{chosen[0]}' and '{chosen[1]}'" if len(chosen) > 1 else None
+
+
+def _flaw_of_node(node: Element, children: Mapping[str, Shape]) -> str | None:
+    seen: list[str] = []  # so few that a set would take longer
     for child in node:
-        shape = children.get(child.tag)
+        tag = child.tag
+        shape = children.get(tag)
         if shape is None:
-            yield f"has the element '{child.tag}', which is not known to this version"
-        if child.tag in seen:
-            yield f"has '{child.tag}' twice"
+            return f"has the element '{tag}', which is not known to this version"
+        if tag in seen:
+            return f"has '{tag}' twice"
         if shape is LIST and not is_list(child):
-            yield f"has a '{child.tag}' that is no list of members"
+            return f"has a '{tag}' that is no list of members"
         if shape is TEXT and len(child):
-            yield f"has a '{child.tag}' that is no text"
-        seen.add(child.tag)
+            return f"has a '{tag}' that is no text"
+        seen.append(tag)
+    return None
 
 
 def is_list(element: Element | None, tag: str = "member") -> bool:
@@ -96,10 +100,12 @@ def is_list(element: Element | None, tag: str = "member") -> bool:
     """
     if element is None:
         return True
-    words = tag == "member"
-    return not (element.text or "").strip() and all(
-        child.tag == tag
-        and not (child.tail or "").strip()
-        and not (words and (len(child) or not ((child.text or "").strip() or element.tag == "tag")))
-        for child in element
-    )
+    if element.text and element.text.strip():
+        return False
+    words, may_be_empty = tag == "member", element.tag == "tag"
+    for child in element:
+        if child.tag != tag or (child.tail and child.tail.strip()):
+            return False
+        if words and (len(child) or not (may_be_empty or (child.text and child.text.strip()))):
+            return False
+    return True

@@ -105,14 +105,14 @@ class _Bounded:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._response, name)
 
-    def read(self) -> bytes:
+    def read(self) -> bytearray:
         with closing(self._response):  # a connection that is given up is not left to the garbage collector
             body = self._within_limits()
         if b"\0" in body:
             raise AnswerError("it is not UTF-8 text, which PAN-OS always sends")
         if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
             raise AnswerError("it declares a DTD or entities, which PAN-OS never does")
-        return bytes(body)
+        return body
 
     def _within_limits(self) -> bytearray:
         body = bytearray()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from bridge.errors import ConfigurationFileError, UnknownDeviceGroupError
@@ -74,8 +75,7 @@ class Level:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(NamedTuple):
     """What a name stands for as one kind of object, and at which level it does."""
 
     kind: str
@@ -101,22 +101,33 @@ class Scope:
         return self.levels[0].name
 
     @cached_property
-    def _winning(self) -> dict[str, dict[str, Definition]]:
-        winning: dict[str, dict[str, Definition]] = {kind: {} for kind in OBJECT_KINDS}
-        for level in self.levels[::-1] if self.ancestors_win else self.levels:
-            for kind, objects in level.objects.items():
-                for name, entry in objects.items():
-                    winning[kind].setdefault(name, Definition(kind, level.name, entry))
-        return winning
+    def _by_kind(self) -> dict[str, list[tuple[str, dict[str, Element]]]]:
+        """Kind -> the levels that have objects of it, the winning one first, each with these objects by name."""
+        levels = self.levels[::-1] if self.ancestors_win else self.levels
+        return {
+            kind: [(level.name, objects) for level in levels if (objects := level.objects[kind])]
+            for kind in OBJECT_KINDS
+        }
 
     def objects(self, kind: str) -> Mapping[str, Definition]:
         """Every object of a kind that the device group sees, by name."""
-        return self._winning[kind]
+        winning: dict[str, Definition] = {}
+        for level, objects in self._by_kind[kind]:
+            for name, entry in objects.items():
+                winning.setdefault(name, Definition(kind, level, entry))
+        return winning
+
+    def object(self, name: str, kind: str) -> Definition | None:
+        """What a name stands for as one kind of object."""
+        for level, objects in self._by_kind[kind]:
+            entry = objects.get(name)
+            if entry is not None:
+                return Definition(kind, level, entry)
+        return None
 
     def definitions(self, name: str, kinds: Iterable[str]) -> tuple[Definition, ...]:
         """What a name stands for among these kinds: nothing, one object, or several where it is ambiguous."""
-        winning = self._winning
-        return tuple([found for kind in kinds if (found := winning[kind].get(name)) is not None])
+        return tuple([found for kind in kinds if (found := self.object(name, kind)) is not None])
 
 
 def ambiguous(definitions: Iterable[Definition]) -> str:
