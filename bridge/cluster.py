@@ -27,10 +27,10 @@ MERGE = "application/merge-patch+json"
 NODE_STATES = "nodestates"
 ZONE = "Zone"
 _ALL_PLURALS = {**PLURALS, slices.POD_SLICE: slices.PLURAL, ZONE: "zones", REVISION: REVISIONS}
-PAGE = "100"
+PAGE, LONG_PAGE = "100", "500"
 PAGE_OF_REVISIONS = "20"  # each may be as long as a Tier
 LIST_TRIES = 3
-_ROOT = f"/apis/{API_VERSION}"
+_ROOT, _CORE = f"/apis/{API_VERSION}", "/api/v1"
 _API_SERVER_SLICE = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
 # An event about a cluster-scoped object may only stand in this namespace.
 _EVENT_NAMESPACE = "default"
@@ -133,6 +133,12 @@ class Cluster:
     async def pod(self, namespace: str, name: str) -> Json | None:
         return await self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}", f"pod {namespace}/{name}")
 
+    async def pods_and_namespaces(self) -> list[Json]:
+        """All of the cluster's, each with its kind."""
+        pods = await self._list("pods", {}, page=LONG_PAGE, root=_CORE)
+        namespaces = await self._list("namespaces", {}, page=LONG_PAGE, root=_CORE)
+        return [each | {"kind": "Pod"} for each in pods] + [each | {"kind": "Namespace"} for each in namespaces]
+
     async def apply(self, wanted: Json) -> Json:
         """Server-side apply. Where `wanted` carries a resourceVersion, only onto that one."""
         kind, name = wanted["kind"], wanted["metadata"]["name"]
@@ -234,20 +240,21 @@ class Cluster:
         return applied
 
     async def _list(
-        self, plural: str, query: dict[str, str], *, page: str = PAGE, metadata_only: bool = False
+        self, plural: str, query: dict[str, str], *, page: str = PAGE, metadata_only: bool = False, root: str = _ROOT
     ) -> list[Json]:
         """A whole list, page by page; begun again where it expires in between."""
         for _ in range(LIST_TRIES):
             try:
-                return [
-                    item async for item in self._pages(plural, query | {"limit": page}, metadata_only=metadata_only)
-                ]
+                pages = self._pages(f"{root}/{plural}", plural, query | {"limit": page}, metadata_only=metadata_only)
+                return [item async for item in pages]
             except GoneError:
                 continue
         raise ClusterUnreachableError(f"listing {plural} in cluster '{self.name}': it expired {LIST_TRIES} times")
 
-    async def _pages(self, plural: str, query: dict[str, str], *, metadata_only: bool) -> AsyncIterator[Json]:
-        more, path = "", f"{_ROOT}/{plural}"
+    async def _pages(
+        self, path: str, plural: str, query: dict[str, str], *, metadata_only: bool
+    ) -> AsyncIterator[Json]:
+        more = ""
         while True:
             page = query | ({"continue": more} if more else {})
             if metadata_only:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 import dns.asyncresolver
@@ -81,14 +81,13 @@ def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _
     cluster = Cluster(ApiServer(cluster_access(each)), ApiServer(cluster_access(each)))
     alerts = Alerts(each.name, each.tier, tuple(_sinks(settings, cluster, shared.siem)))
     trigger = asyncio.Event()
-    client = _list_client(settings.feeds)
-    feeds = Feeds(Fetcher(client, _resolver(settings.feeds), _limits(settings.feeds)).fetch, trigger.set)
+    feeds, close_feeds = feeds_of(settings.feeds, trigger.set)
 
     population = Publishing(ApiServer(cluster_access(each)), _population(settings, each), alerts)
     watched = Watched(lambda: population.population, cluster.services)
 
     async def close() -> None:
-        await client.aclose()
+        await close_feeds()
         await population.close()
         await cluster.close()
 
@@ -147,6 +146,12 @@ def wake_up_door(settings: WakeUpSettings) -> Door:
         except (OSError, ssl.SSLError) as error:
             raise SettingsError("wakeUp", (f"certFile and keyFile can't be used: {error}",)) from error
     return Door(host_and_port(settings.address), lambda: read_secret(settings.token_file), tls)
+
+
+def feeds_of(settings: FeedSettings, changed: Callable[[], None]) -> tuple[Feeds, Callable[[], Awaitable[None]]]:
+    """FQDNs and lists of one cluster, and what lets go of their connections."""
+    client = _list_client(settings)
+    return Feeds(Fetcher(client, _resolver(settings), _limits(settings)).fetch, changed), client.aclose
 
 
 def _list_client(settings: FeedSettings) -> httpx.AsyncClient:

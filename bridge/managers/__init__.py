@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from bridge.managers.provenance import Commit, Provenance
 from zones.rules import Rulebase
 
 __all__ = ["Commit", "Manager", "Provenance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Editor:
+    """An administrator with uncommitted changes, so many, or with a lock. `locks`: "config" and "commit"."""
+
+    admin: str
+    changes: int = 0
+    locks: tuple[str, ...] = ()
 
 
 class Manager(Protocol):

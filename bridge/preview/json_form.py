@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from bridge.managers import Editor
 from bridge.preview.gate import counted
 from bridge.preview.model import (
     Configuration,
-    Editor,
     ObjectChange,
     Preview,
     RuleChange,
@@ -92,7 +92,6 @@ def _editor(editor: Editor) -> Json:
     return {
         "admin": editor.admin,
         "changes": editor.changes,
-        "last": editor.last or None,
         "locks": list(editor.locks),
     }
 

@@ -19,26 +19,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bridge.guardrail import GuardRail
+from bridge.managers import Editor
 from zones.compile import Compiled
 from zones.difference import Box, Change, Difference, Piece
 from zones.net import IPAddress
 from zones.policy import Verdict
 from zones.problems import RuleReport
 from zones.rules import Origin, Rulebase
-
-
-@dataclass(frozen=True, slots=True)
-class Editor:
-    """An administrator with uncommitted changes, or with a lock.
-
-    `changes`: how many, where Panorama tells; `last`: when the newest one was made, in Panorama's own words (it gives
-    no time zone); `locks`: "config" and "commit", those that this administrator holds.
-    """
-
-    admin: str
-    changes: int = 0
-    last: str = ""
-    locks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

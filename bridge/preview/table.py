@@ -79,9 +79,8 @@ def headline_text(preview: Preview) -> str:
 def editor_lines(preview: Preview) -> Iterator[str]:
     for editor in preview.candidate.editors:
         changes = f"{editor.changes} uncommitted changes" if editor.changes else "no uncommitted change"
-        last = f", the last at {editor.last} (Panorama's clock)" if editor.last else ""
         locks = f"; holds the {' and the '.join(editor.locks)} lock" if editor.locks else ""
-        yield printable(f"Edited by {editor.admin}: {changes}{last}{locks}")
+        yield printable(f"Edited by {editor.admin}: {changes}{locks}")
 
 
 def _seen_lines(preview: Preview, moments: Sequence[Moment], most: int) -> Iterator[str]:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from xml.etree.ElementTree import Element
 
-from bridge.errors import ManagerAnswerError, ManagerError
+from bridge.errors import ManagerAnswerError, ManagerError, ManagerRefusedError
 from bridge.managers.panorama.api import PanoramaApi
 from bridge.managers.panorama.applications import ApplicationObjects
 from bridge.managers.panorama.content_reader import ContentReader
 from bridge.managers.panorama.document import members, text_of
+from bridge.managers.panorama.pending import Pending
 from bridge.managers.panorama.rulebase import ReadOptions, read_scope
 from bridge.managers.panorama.tagfilter import FilterError, words
 from bridge.managers.panorama.tree import DEVICE, SHARED, Level, Scope, unknown_device_group
@@ -35,6 +36,11 @@ SYSTEM_INFO = "<show><system><info/></system></show>"
 CHANGING_JOBS = frozenset({"Commit", "Content", "Install", "Revert", "Load"})
 SAME_VERSION_TRIES = 3
 MOST_LEVELS = 32
+PENDING = "<check><pending-changes/></check>"
+CHANGES = "<show><config><list><changes/></list></config></show>"
+CONFIG_LOCKS = "<show><config-locks/></show>"
+COMMIT_LOCKS = "<show><commit-locks/></show>"
+_Node = Callable[[str], Element | None]
 _JOB_NUMBER = re.compile(r"[0-9]{1,18}")
 _LONGEST_WORD, _LONGEST_DESCRIPTION = 253, 1024
 
@@ -85,10 +91,9 @@ class PanoramaManager:
         self.api.check_active()
         version = self._configuration_version()
         for _ in range(SAME_VERSION_TRIES):
-            scope = self._scope()
+            scope = self._scope(self.api.show)
             asked = _asked_tags(scope)
-            registered = self._registered() if asked else {}
-            rulebase = read_scope(scope, replace(self.options, registered=registered))
+            rulebase = self._read(scope, asked)
             before, version = version, self._configuration_version()
             if before == version:
                 self._asked_tags, self._registered_until = asked, 0.0
@@ -109,12 +114,46 @@ class PanoramaManager:
         host, serial, software = (text[:_LONGEST_WORD] for text in said)
         return Provenance(host, serial, software, commits, oldest)
 
+    def pending(self) -> Pending | None:
+        """Whether the candidate differs from what is committed, and who edits it; None where it doesn't. Four calls.
+
+        Where an administrator of ours may not ask for the others, nobody is named.
+        """
+        self.api.check_active()
+        if (self.api.op(PENDING).text or "").strip() != "yes":
+            return None
+        return Pending(*map(self._asked, (CHANGES, CONFIG_LOCKS, COMMIT_LOCKS)))
+
+    def candidate(self) -> Rulebase:
+        """What the device group's rulebase would be if everything that is edited were committed.
+
+        Panorama gives it in parts, so that an edit in between may be in some of them; the next read has all of it.
+        """
+        self.api.check_active()
+        scope = self._scope(self._candidate_node)
+        return self._read(scope, _asked_tags(scope))
+
     def close(self) -> None:
         self.api.close()
 
-    def _scope(self) -> Scope:
+    def _asked(self, command: str) -> Element | None:
+        try:
+            return self.api.op(command)
+        except (ManagerAnswerError, ManagerRefusedError):
+            return None
+
+    def _candidate_node(self, xpath: str) -> Element | None:
+        nodes = self.api.get(xpath)
+        return nodes[0] if nodes else None
+
+    def _read(self, scope: Scope, asked: frozenset[str]) -> Rulebase:
+        registered = self._registered() if asked else {}
+        return read_scope(scope, replace(self.options, registered=registered))
+
+    def _scope(self, node: _Node) -> Scope:
+        """`node` gives one node at an XPath, of the running or of the candidate configuration."""
         chain = self._chain()
-        levels = (*(self._level(name) for name in chain), Level(SHARED, self._shared()))
+        levels = (*(_level(node, name) for name in chain), Level(SHARED, _shared(node)))
         scope = Scope(levels, ancestors_win=self.options.ancestors_win, zones=self._template_zones())
         return replace(scope, predefined=self._predefined_content(scope))
 
@@ -124,16 +163,6 @@ class PanoramaManager:
         if self.device_group not in found:
             raise unknown_device_group(self.device_group, found)
         return found[self.device_group]
-
-    def _level(self, name: str) -> Level:
-        element = self.api.show(f"/config/{DEVICE}/device-group/entry[@name='{name}']")
-        if element is None:
-            raise unknown_device_group(name, ())
-        return Level(name, (element,))
-
-    def _shared(self) -> tuple[Element, ...]:
-        element = self.api.show("/config/shared")
-        return () if element is None else (element,)
 
     def _template_zones(self) -> frozenset[str]:
         """The zones of all templates and stacks, from the candidate: `show` can't match many nodes.
@@ -159,6 +188,18 @@ class PanoramaManager:
         release = self.api.op(SYSTEM_INFO).findtext("system/app-version") or ""
         names, filtered = ApplicationObjects(scope).predefined_names(_applications(scope))
         return self._content.read(self.api.get, release, names, every=filtered)
+
+
+def _level(node: _Node, name: str) -> Level:
+    element = node(f"/config/{DEVICE}/device-group/entry[@name='{name}']")
+    if element is None:
+        raise unknown_device_group(name, ())
+    return Level(name, (element,))
+
+
+def _shared(node: _Node) -> tuple[Element, ...]:
+    element = node("/config/shared")
+    return () if element is None else (element,)
 
 
 def _asked_tags(scope: Scope) -> frozenset[str]:
