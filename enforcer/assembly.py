@@ -23,12 +23,15 @@ from enforcer.logreader import LogReader
 from enforcer.reports.alerts import AlertKind
 from enforcer.reports.alerttable import AlertTable, Limits
 from enforcer.reports.connections import Connections
+from enforcer.reports.departed import Departed
 from enforcer.reports.endreader import EndReader
 from enforcer.reports.flowtable import FlowTable
 from enforcer.reports.logaudit import LogAudit
 from enforcer.reports.logcounters import LogCounters
 from enforcer.reports.records import Stamp, first_number
 from enforcer.reports.reporter import Reporter
+from enforcer.reports.seenreader import SeenReader
+from enforcer.reports.seentable import SeenTable
 from enforcer.rules import bridged
 from enforcer.rules.feed import Feed
 from enforcer.rules.generations import Marks
@@ -133,6 +136,7 @@ def service(
     )
     first = first_number(time.time_ns() // 1000, _latest_number(settings.state_dir / STATUS_FILE))
     stamp = Stamp(settings.cluster, settings.node_name, _BOOT_ID.read_text().strip(), first)
+    table = _seen_table(settings, view)
     reporter = Reporter(
         stamp,
         FlowTable(settings.flows.window_seconds, settings.flows.max_entries),
@@ -140,6 +144,8 @@ def service(
         outbox.put,
         pod_events.denied if settings.pod_events.enabled else lambda _: None,
     )
+    if settings.counts_seen:
+        reporter.refused = table.denied
     enforcement = Enforcement(
         view,
         rules,
@@ -179,9 +185,28 @@ def service(
             ],
             event_writer=EventWriter(pod_events, cluster) if told.enabled else None,
             ends=ends,
+            seen=SeenReader(
+                Conntrack(marks),
+                table,
+                stamp,
+                lambda: enforcement.held.policy if enforcement.held else None,
+                outbox.put,
+                window=settings.seen.window_seconds,
+            )
+            if settings.counts_seen
+            else None,
             slice_writer=_slice_writer(settings, view, cluster, enforcement),
         )
     )
+
+
+def _seen_table(settings: Settings, view: View) -> SeenTable:
+    marks = Marks(settings.connection_mark)
+    table = SeenTable(settings.node_name, marks, settings.seen.max_rows, settings.flows.max_connections)
+    if settings.counts_seen:
+        departed = Departed()
+        view.holders.gone, table.former = departed.gone, departed.end
+    return table
 
 
 def _slice_writer(settings: Settings, view: View, cluster: Cluster, enforcement: Enforcement) -> SliceWriter:

@@ -52,6 +52,8 @@ class Service:
 
     def __post_init__(self) -> None:
         self.losses = Losses(self.parts)
+        if self.parts.seen is not None:
+            self.parts.seen.held_back = lambda: sum(self.losses.totals.get(each, 0) for each in ("limit", "kernel"))
         self._renewal = Renewal(self.parts.settings.tier)
         self.survey = Survey(self.parts, self._heard, self.losses.totals, self._renewal)
 
@@ -82,6 +84,8 @@ class Service:
         tasks |= {"slices": parts.slice_writer.run} if parts.slice_writer is not None else {}
         if (ends := parts.ends) is not None:
             tasks["ends"] = lambda: ends.run(self._names)
+        if (seen := parts.seen) is not None:
+            tasks["seen"] = lambda: seen.run(self._names)
         return tasks | {f"ship {delivery.name}": delivery.deliver for delivery in parts.deliveries}
 
     async def _supervised(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -180,6 +184,8 @@ class Service:
             server.close()
         await _end(tasks)
         self.parts.reporter.finish(time.time())
+        if self.parts.seen is not None:
+            self.parts.seen.tell()
         self.parts.log.audit.close()
         await self.parts.enforcement.close()
         await self.parts.outbox.close()

@@ -14,6 +14,7 @@ from enforcer.logreader import LogReader
 from enforcer.reports.endreader import EndReader
 from enforcer.reports.records import Json
 from enforcer.reports.reporter import Reporter
+from enforcer.reports.seenreader import SeenReader
 from enforcer.settings import Settings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
@@ -46,4 +47,5 @@ class Parts:
     event_writer: EventWriter | None = None
     unseen: Callable[[Iterable[IPAddress]], list[str]] = lambda _: []
     ends: EndReader | None = None
+    seen: SeenReader | None = None
     slice_writer: SliceWriter | None = None

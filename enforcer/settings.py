@@ -26,7 +26,7 @@ from enforcer.rules.generations import ALL_BITS, LEAST_BITS, Marks
 from enforcer.rules.options import Failure, Mode
 from enforcer.section import MIB, Name, Seconds, Section, host_and_port
 from enforcer.senders import destinations
-from enforcer.senders.destinations import DestinationSettings
+from enforcer.senders.destinations import DestinationSettings, Records
 from enforcer.shipping.spool import Drop
 
 
@@ -79,6 +79,16 @@ class AlertSettings(Section):
     per_second: Annotated[float, Field(gt=0)] = 20.0
     burst: Annotated[int, Field(ge=10)] = 200
     stale_seconds: Seconds = 300.0
+
+
+class SeenSettings(Section):
+    """What is counted where a destination has `records: seen`: connections by their ends and rule.
+
+    Told each `window_seconds`, in at most twice `max_rows` rows.
+    """
+
+    window_seconds: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    max_rows: Annotated[int, Field(ge=100, le=100_000)] = 2_000
 
 
 class PodEventSettings(Section):
@@ -172,6 +182,7 @@ class Settings(Section):
     state_dir: Path = settingsfile.STATE_DIR
     spool: SpoolSettings = SpoolSettings()
     flows: FlowSettings = FlowSettings()
+    seen: SeenSettings = SeenSettings()
     alerts: AlertSettings = AlertSettings()
     pod_events: PodEventSettings = PodEventSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -186,6 +197,11 @@ class Settings(Section):
         if not 0 <= mask <= ALL_BITS or (mask and mask.bit_count() < LEAST_BITS):
             raise ValueError(f"must be 0, or {LEAST_BITS} bits or more of 32, such as 0xff000000")
         return mask
+
+    @property
+    def counts_seen(self) -> bool:
+        """Whether anybody wants to know what was seen."""
+        return any(each.records is Records.SEEN for each in self.destinations)
 
     @property
     def spool_dir(self) -> Path:

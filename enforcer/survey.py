@@ -137,6 +137,7 @@ class Survey:
             self.parts.log.problem,
             slices_problem,
             ends_problem,
+            "" if self.parts.seen is None else self.parts.seen.problem,
             self.serve_problem,
             spool_problem,
             self._misplaced,

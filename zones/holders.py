@@ -6,7 +6,7 @@ Nodes and the pods of this node are held as they are, pods of other nodes packed
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from zones.inventory import Holder, Node, Pod, Stranger, yields
@@ -21,9 +21,13 @@ _Row = tuple[_Claim, int]
 
 
 class Holders:
-    """Pods and nodes by address. `networks`: prefixes of pods besides those that the nodes tell."""
+    """Pods and nodes by address. `networks`: prefixes of pods besides those that the nodes tell.
+
+    `gone` is told of each address that a pod has no more: a number, the pod as by `take_changed`, and its node.
+    """
 
     def __init__(self, networks: tuple[IPNetwork, ...] = ()) -> None:
+        self.gone: Callable[[int, Pod, str], None] | None = None
         self._networks = PodNetworks(AddressSet.of(networks))
         self._moved: list[AddressSet] = []
         self._by_name: dict[str, Node] = {}
@@ -130,6 +134,9 @@ class Holders:
             self._changed.update(map(key_of, (*_held(each), *(each.tunnels if isinstance(each, Node) else ()))))
         self._withdraw(before)
         self._enter(after)
+        if self.gone is not None and isinstance(before, Pod):
+            for address in set(_held(before)) - set(_held(after)):
+                self.gone(key_of(address), before, before.node)
         if isinstance(node := after or before, Node):
             self._look_again(node.name)
 
@@ -169,6 +176,9 @@ class Holders:
         for key in before.keys() - after.keys():
             self._changed.add(key)
             self._release(key, block)
+            if self.gone is not None:
+                _, alike = before[key][0]
+                self.gone(key, alike.pod, block.node)
         for key, rows in after.items():
             held = before.get(key)
             if rows != held:

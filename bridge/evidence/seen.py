@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from zones.seen import Counting, SeenFlow, SeenKey
 
@@ -50,12 +50,17 @@ def _sum(one: SeenFlow, other: SeenFlow) -> SeenFlow:
     )
 
 
+RESTART = timedelta(minutes=10)
+"""A node whose agent was away for no longer counts on from when it did before: connections of that time are missing."""
+
+
 def continued(before: Counting | None, later: Counting) -> Counting:
-    """Two windows of a node as one: `since` is the later one's, what is missing is summed."""
+    """Two windows of a node as one; where there is no gap between them, it counts since the first."""
     if before is None:
         return later
     return replace(
         later,
+        since=before.since if later.since - before.end <= RESTART else later.since,
         begin=min(before.begin, later.begin),
         end=max(before.end, later.end),
         missed=before.missed + later.missed,

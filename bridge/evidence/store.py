@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.evidence.database import Database
 from bridge.evidence.schema import DIGEST_DIGITS, NODE, RULE_EDIT, SEEN_DAY, SEEN_KEY, SEEN_LIVING
-from bridge.evidence.seen import Seen
+from bridge.evidence.seen import Seen, continued
 from zones import canonical
 from zones.policy import Verdict
 from zones.rules import Origin
@@ -99,15 +99,15 @@ class Store:
         for name, records in sorted(by_node.items()):
             row = nodes[name]
             latest = row.sequence
-            values: dict[str, Any] = {missing: getattr(row, missing) for missing in _MISSING}
+            counted = _counting(row)
             for each in records:
                 if each.sequence <= latest:
                     continue
                 latest = each.sequence
                 fresh.append((row.id, each))
                 if isinstance(each.content, Counting):
-                    values |= _counted(row, values, each.content)
-            values |= {"sequence": latest, "heard": _micros(now)}
+                    counted = continued(counted, each.content)
+            values = {"sequence": latest, "heard": _micros(now), **_counting_values(counted)}
             connection.execute(update(NODE).where(NODE.c.id == row.id).values(values))
         return fresh, len(told) - len(fresh)
 
@@ -351,14 +351,11 @@ def _end(zone: str, namespace: str, workload: str, network: str | None) -> SeenE
     return SeenEnd(zone, namespace, workload, None if network is None else ip_network(network))
 
 
-def _counted(row: Row[Any], so_far: Mapping[str, Any], counting: Counting) -> dict[str, Any]:
-    begin = row.begin if row.begin is not None else so_far.get("begin")
-    return {
-        "since": _micros(counting.since),
-        "begin": _micros(counting.begin) if begin is None else min(begin, _micros(counting.begin)),
-        "end": _micros(counting.end),
-        **{name: so_far[name] + getattr(counting, name) for name in _MISSING},
-    }
+def _counting_values(counted: Counting | None) -> dict[str, int]:
+    if counted is None:
+        return {}
+    times = {name: _micros(getattr(counted, name)) for name in ("since", "begin", "end")}
+    return times | {name: getattr(counted, name) for name in _MISSING}
 
 
 def _counting(row: Row[Any]) -> Counting | None:

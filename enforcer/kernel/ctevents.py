@@ -52,13 +52,14 @@ _ALL = 0xFFFFFFFF
 class ConnectionEvents:
     """`dropped` counts, exactly, the messages that the kernel had no room for."""
 
-    def __init__(self, marks: Marks, buffer_bytes: int = _BUFFER) -> None:
+    def __init__(self, marks: Marks, buffer_bytes: int = _BUFFER, *, begun: bool = True) -> None:
+        """Without `begun` of ends alone: that others begin isn't even written for us."""
         self._socket = open_socket(NETFILTER)
         try:
             enlarge(self._socket, buffer_bytes)
             self._socket.setblocking(False)
             _attach(self._socket, _ours(marks.mask))
-            for group in (_NEW_GROUP, _DESTROY_GROUP):
+            for group in (_NEW_GROUP, _DESTROY_GROUP) if begun else (_DESTROY_GROUP,):
                 self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         except OSError as error:
             self._socket.close()
@@ -106,7 +107,13 @@ class Conntrack:
     def open(self) -> ConnectionEvents:
         return ConnectionEvents(self.marks, self.buffer_bytes)
 
+    def open_ends(self) -> ConnectionEvents:
+        return ConnectionEvents(self.marks, self.buffer_bytes, begun=False)
+
     def alive(self) -> Iterator[Told]:
+        return (each for each in alive() if each.label)
+
+    def all_alive(self) -> Iterator[Told]:
         return alive()
 
     def account(self) -> dict[str, bool]:
@@ -137,7 +144,7 @@ def _takes(rule: str) -> bool:
 
 
 def alive() -> Iterator[Told]:
-    """The connections that have a label now. It takes a while where there are many."""
+    """The connections that there are now. It takes a while where there are many."""
     with closing(open_socket(NETFILTER)) as channel:
         channel.send(netfilter(_GET, REQUEST | DUMP, 1, 0, 0))
         while True:
@@ -147,7 +154,7 @@ def alive() -> Iterator[Told]:
                     refuse(error_code(each), "listing the connections")
                 if each.kind == DONE:
                     return
-            yield from (each for each in told(data) if each.label)
+            yield from told(data)
 
 
 def account(sysctls: Path = _SYSCTLS) -> dict[str, bool]:

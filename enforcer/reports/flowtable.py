@@ -43,6 +43,10 @@ class FlowTable:
     def __len__(self) -> int:
         return len(self._flows)
 
+    def __contains__(self, named: Named) -> bool:
+        """Whether a packet is of a flow that is being counted."""
+        return named.key in self._flows
+
     def add(self, named: Named, stamp: Stamp) -> bytes | None:
         """Count a packet. A record is given where another flow had to leave for it."""
         seen, key = named.seen, named.key

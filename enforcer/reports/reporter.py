@@ -33,7 +33,10 @@ class Counts:
 
 
 class Reporter:
-    """`put` takes records, in their order; `denied` is told of every denied packet."""
+    """`put` takes records, in their order; `denied` is told of every denied packet.
+
+    `refused` is told of each flow that is denied, by its first packet.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Reporter:
         self.alerts = alerts
         self._put = put
         self._denied = denied
+        self.refused: Callable[[Named], None] = lambda _: None
         self.counts = Counts()
 
     @property
@@ -65,6 +69,8 @@ class Reporter:
                 self.counts.unattributed += 1
                 continue
             named = name(seen, names)
+            if seen.verdict is not Verdict.ALLOW and named not in self.flows:
+                self.refused(named)
             early = self.flows.add(named, self._stamp)
             if early is not None:
                 self.counts.flows += 1

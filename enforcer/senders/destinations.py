@@ -29,17 +29,30 @@ from enforcer.reports.alerts import AlertKind
 from enforcer.section import MIB, Name, Seconds, Section, host_and_port
 from enforcer.siem.formats import FORMATS, FormatName
 from enforcer.siem.syslog import Framing
+from zones.seen import COUNTING, SEEN
 
-KINDS = ("flow", "alert", *AlertKind)
+KINDS = ("flow", "alert", SEEN, COUNTING, *AlertKind)
 _PRIVATE_KEY = "PRIVATE KEY-----"
 
 
 class Records(StrEnum):
-    """Which records a destination gets."""
+    """Which records a destination gets. ALL: flows and alerts. SEEN: what is counted for the bridge."""
 
     ALL = "all"
     ALERTS = "alerts"
     FLOWS = "flows"
+    SEEN = "seen"
+
+    def wants(self, kind: str) -> bool:
+        return kind in _KINDS_OF[self]
+
+
+_KINDS_OF = {
+    Records.ALL: frozenset({"flow", "alert"}),
+    Records.ALERTS: frozenset({"alert"}),
+    Records.FLOWS: frozenset({"flow"}),
+    Records.SEEN: frozenset({SEEN, COUNTING}),
+}
 
 
 def _with_host_and_port(url: str) -> str:
@@ -81,6 +94,8 @@ class _Destination(Section):
 
     @model_validator(mode="after")
     def _carried(self) -> Self:
+        if self.records is Records.SEEN and self.format is not FormatName.JSON:
+            raise ValueError("what was seen is in the format json alone: leave out format")
         if not FORMATS[self.format].alerts and self.records is not Records.FLOWS:
             raise ValueError(f"the format {self.format} is for flows only: set records: flows")
         return self

@@ -28,7 +28,6 @@ from enforcer.shipping.spool import Stored
 from enforcer.shipping.underway import Batch, UnderWay
 from enforcer.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Outcome, Refused, Retry, Split
 
-_WANTED = {Records.ALERTS: "alert", Records.FLOWS: "flow"}
 _SMALL = 50
 _TOO_OFTEN = 3
 _ASIDE_BYTES = 4 * 2**20
@@ -150,7 +149,7 @@ class Delivery:
     def _wants(self, stored: Stored) -> bool:
         if self._under_way.knows(stored.number):
             return False
-        return self.records is Records.ALL or kind_of(stored.payload) == _WANTED[self.records]
+        return self.records.wants(kind_of(stored.payload))
 
     async def _slow_down(self, outcome: Accepted | Delivered) -> None:
         if outcome.slow_down:

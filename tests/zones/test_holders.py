@@ -381,3 +381,23 @@ def test_a_network_that_is_absurdly_wide_is_nobodys_and_changes_nothing_for_othe
     assert holders.of(ip_address("203.0.113.8")) is None
     assert [str(each.network) for each in holders.doubted("n9")] == ["0.0.0.0/0", "::/0"]
     assert holders.doubted("n2") == ()
+
+
+def test_who_loses_an_address_is_told_with_what_it_was():
+    gone = []
+    holders = Holders((ip_network("10.1.0.0/16"),))
+    holders.gone = lambda address, pod, node: gone.append((str(address_of(address)), pod.workload, node))
+    first, second = pod("a", "n1", ["10.1.1.1", "10.1.1.2"]), pod("a", "n1", ["10.1.1.2"])
+    holders.replace(None, first)
+    holders.replace(first, second)
+    holders.replace(second, None)
+    remote = [pod("b", "n2", ["10.1.2.1"]), pod("c", "n2", ["10.1.2.2"])]
+    holders.replace_slice("s", "n2", remote)
+    holders.replace_slice("s", "n2", remote[:1])
+    holders.replace_slice("s", "n2", ())
+    assert gone == [
+        ("10.1.1.1", "w-a", "n1"),
+        ("10.1.1.2", "w-a", "n1"),
+        ("10.1.2.2", "w-c", "n2"),
+        ("10.1.2.1", "w-b", "n2"),
+    ]
