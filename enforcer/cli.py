@@ -20,7 +20,12 @@ from enforcer.errors import EnforcerError, ExitCode, InputError
 from enforcer.kernel import restore as start
 from enforcer.rules.options import Mode
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Enforces the cluster's tier on this node, in the kernel, and reports to the SIEM what was denied.",
+)
 SettingsFile = Annotated[
     Path | None, typer.Option("-c", "--config", help="The settings file.", envvar="ZONEBRIDGE_CONFIG")
 ]
