@@ -19,6 +19,7 @@ import typer
 from bridge import (
     cli_cluster,
     cli_preview,
+    cli_serve,
     flow_questions,
     garbage,
     inquiry,
@@ -62,6 +63,7 @@ app = typer.Typer(
 )
 app.command()(cli_cluster.check)
 app.command()(cli_preview.preview)
+app.command()(cli_serve.serve)
 app.command("flush-nodes")(cli_cluster.flush_nodes)
 
 

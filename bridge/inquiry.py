@@ -62,7 +62,7 @@ async def from_cluster(where: Where, source: str, destination: str | None, quest
     names = [_pod_name(source), _pod_name(destination or "")]
     cluster = Cluster(ApiServer(where.access))
     try:
-        policy = await _policy(cluster, where.tier)
+        policy = await live_policy(cluster, where.tier)
         pods = [await _pod(cluster, *name) for name in names]
         allowed = [await cluster.allowed_zones(namespace) for namespace, _ in names]
     finally:
@@ -79,7 +79,8 @@ def _flow(policy: Policy, pods: list[Json], allowed: list[frozenset[str] | None]
     return between(replace(question, at=at), *ends)
 
 
-async def _policy(cluster: Cluster, name: str) -> Policy:
+async def live_policy(cluster: Cluster, name: str) -> Policy:
+    """The policy of a tier that is in force. Raises ClusterError."""
     tier = await cluster.tier(name)
     if tier is None:
         raise ClusterError(f"reading Tier '{name}': there is none; the bridge has not published it yet (see status)")

@@ -6,7 +6,6 @@ What it says beyond that is not read. `bridge.service` starts it where the site 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
+from bridge.authorization import knows_as_bearer
 from bridge.errors import SecretError
 from bridge.listeners import listening_on
 
@@ -72,7 +72,7 @@ async def listening(door: Door, look: Callable[[], None], least: float = LEAST_S
         except SecretError as error:
             _log.error("wake-up not possible", why=str(error))
             return web.Response(status=503, text="the token can't be read\n")
-        if not _knows(request, token):
+        if not knows_as_bearer(request.headers.get("Authorization", ""), token):
             _log.warning("wake-up refused", peer=request.remote)
             return web.Response(status=401, text="the token is wrong or missing\n")
         calls.add()
@@ -85,10 +85,3 @@ async def listening(door: Door, look: Callable[[], None], least: float = LEAST_S
             yield port
     finally:
         calls.cancel()
-
-
-def _knows(request: web.Request, token: str) -> bool:
-    kind, _, given = request.headers.get("Authorization", "").partition(" ")
-    return (
-        kind == "Bearer" and bool(token) and hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode())
-    )

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import dns.asyncresolver
 import httpx
@@ -138,14 +139,20 @@ def _registration(
 
 def wake_up_door(settings: WakeUpSettings) -> Door:
     """Raises SettingsError on a certificate that can't be used."""
-    tls = None
-    if settings.cert_file is not None:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            tls.load_cert_chain(settings.cert_file, settings.key_file)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError("wakeUp", (f"certFile and keyFile can't be used: {error}",)) from error
+    try:
+        tls = server_tls(settings.cert_file, settings.key_file)
+    except OSError as error:
+        raise SettingsError("wakeUp", (f"certFile and keyFile can't be used: {error}",)) from error
     return Door(host_and_port(settings.address), lambda: read_secret(settings.token_file), tls)
+
+
+def server_tls(cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext | None:
+    """None without a certificate. Raises OSError, of which ssl.SSLError is one, where both can't be used."""
+    if cert_file is None:
+        return None
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(cert_file, key_file)
+    return tls
 
 
 def feeds_of(settings: FeedSettings, changed: Callable[[], None]) -> tuple[Feeds, Callable[[], Awaitable[None]]]:

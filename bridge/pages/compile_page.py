@@ -93,7 +93,7 @@ def rule_table(compiled: Compiled, shown: Iterable[RuleReport], anchors: dict[Or
         belongs_to = [status, *([TO_LOOK_AT] if report.needs_attention else [])]
         cells = (
             *_named(report),
-            *_asked(entries.get(report.origin)),
+            *asked(entries.get(report.origin)),
             Cell(report.action),
             Cell(status, tone=Tone.BAD if report.refuses else _TONES[report.status]),
             Cell(why(report, shadowed)),
@@ -111,7 +111,7 @@ def _named(report: RuleReport) -> Iterator[Cell]:
     yield Cell(origin.name, f"{origin.rulebase} of {origin.device_group}")
 
 
-def _asked(entry: Entry | None) -> Iterator[Cell]:
+def asked(entry: Entry | None) -> Iterator[Cell]:
     """What an enforced rule asks of a connection; nothing where there is no entry."""
     if entry is None:
         yield from (Cell(""), Cell(""), Cell(""))

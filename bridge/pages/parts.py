@@ -42,11 +42,15 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A table's cell: its text, and beneath it `small`. With a `tone` the text is a label."""
+    """A table's cell: its text, and beneath it `small`. With a `tone` the text is a label.
+
+    `link`: a path of ours that its text leads to.
+    """
 
     text: str
     small: str = ""
     tone: Tone | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,7 @@ class Neighbourhood:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole page. `subtitle` says of what it is; sections stand in their order."""
+    """A whole page. `subtitle` says of what it is; sections stand in their order. `back`: a path of ours above it."""
 
     title: str
     subtitle: str
@@ -167,3 +171,4 @@ class Page:
     matrix: Matrix | None = None
     neighbourhoods: Sequence[Neighbourhood] = ()
     tables: Sequence[Table] = ()
+    back: str = ""

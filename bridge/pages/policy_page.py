@@ -1,0 +1,40 @@
+"""A policy that is in force, as a page: what a cluster's tier itself says. Pure."""
+
+from __future__ import annotations
+
+from bridge.pages.compile_page import asked, infrastructure_table
+from bridge.pages.parts import Cell, Column, Figure, Headline, Page, Row, Table, Tone
+from bridge.pages.policy_matrix import PolicyMatrix
+from zones.policy import Entry, Policy, Verdict
+
+COLUMNS = (
+    *(Column("Rule", 22), Column("Zones", 20), Column("Source → destination", 26), Column("Traffic", 20)),
+    Column("Verdict", 12),
+)
+_WORDS = {Verdict.ALLOW: "allow", Verdict.DENY: "deny", Verdict.RESET: "reset"}
+
+
+def policy_page(policy: Policy, title: str, subtitle: str, headline: Headline, back: str = "") -> Page:
+    """The matrix and all rules of a policy."""
+    anchors = {entry.origin: f"rule-{place}" for place, entry in enumerate(policy.entries)}
+    matrix = PolicyMatrix(policy)
+    rows = [_row(entry, anchors[entry.origin]) for entry in policy.entries]
+    rules = Table("rules", "Rules in force", COLUMNS, rows, tuple(_WORDS.values()))
+    figures = Figure("rules", len(rows)), Figure("zones", len(matrix.zones) - 1 + len(matrix.folded))
+    return Page(
+        title,
+        subtitle,
+        headline,
+        figures,
+        matrix.matrix("Zones", {}, anchors),
+        matrix.neighbourhoods(),
+        (matrix.in_words(), rules, infrastructure_table(policy)),
+        back,
+    )
+
+
+def _row(entry: Entry, anchor: str) -> Row:
+    origin, word = entry.origin, _WORDS[entry.verdict]
+    tone = Tone.GOOD if entry.verdict is Verdict.ALLOW else Tone.BAD
+    named = Cell(origin.name, f"{origin.rulebase} of {origin.device_group}")
+    return Row((named, *asked(entry), Cell(word, tone=tone)), anchor, (word,))
