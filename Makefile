@@ -14,9 +14,7 @@ CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset i
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
 
-.PHONY: generate release images setup demo quick test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-siem bench-tier soak soak-bridge soak-siem test-kernel
-
-PURE := not kernel and not apiserver and not chart and not registry and not cluster
+.PHONY: generate release images setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-siem bench-tier soak soak-bridge soak-siem test-kernel
 
 setup: $(VENV)/.ready
 
@@ -57,11 +55,6 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-
-# While one works: lint, types, and the tests that need nothing but the processor. Within a minute, no root.
-quick: check
-	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -m "$(PURE)" tests/zones \
-	  tests/enforcer/rules tests/enforcer/siem tests/enforcer/reports tests/enforcer/wire
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -104,9 +97,6 @@ bench-control: setup
 
 bench-panorama: setup
 	$(BIN)/python -m tests.bench.panorama
-
-bench-preview: setup
-	$(BIN)/python -m tests.bench.preview
 
 bench-population: setup
 	$(BIN)/python -m tests.bench.population

@@ -17,7 +17,7 @@ from zones.policy import UNTRANSLATED_SERVICE, InfrastructureRule, Policy, Verdi
 from zones.problems import RuleReport
 from zones.rules import NO_LOG, Log, Origin
 from zones.verdict import Decision, Flow, Passed, UndeterminedError, decide, serves
-from zones.zone import ISOLATED, Zoning
+from zones.zone import ISOLATED, QUARANTINE, Zoning
 
 # How the command line names what `UndeterminedError` misses.
 OPTIONS = {
@@ -95,6 +95,8 @@ def _infrastructure(policy: Policy, flow: Flow, decision: Decision) -> Iterator[
 def _why_not(rule: InfrastructureRule, flow: Flow) -> str:
     if not rule.serves_isolated and ISOLATED in {flow.source.zone, flow.destination.zone}:
         return "not for a pod that claims a zone without right"
+    if not rule.serves_isolated and QUARANTINE in {flow.source.zone, flow.destination.zone}:
+        return "not for a pod in quarantine"
     if serves(rule, flow):
         raise ValueError(f"{rule.origin.name} serves the flow, so it was not passed over")
     return "it is not this traffic, or what was given doesn't tell"

@@ -162,6 +162,7 @@ def service(
         selector=settings.enforcement.node_selector if settings.mode is Mode.ENFORCE else None,
         mode=settings.mode,
         zones=frozenset(settings.enforcement.zones or ()),
+        boot=stamp.boot_id,
     )
     marks = Marks(settings.connection_mark)
     connections = Connections(marks, settings.flows.max_connections)

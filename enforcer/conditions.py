@@ -8,10 +8,11 @@ from math import inf
 from enforcer.cluster.tier import Judgement, Standing
 from enforcer.reports.alerts import AlertKind, Condition, Severity
 from enforcer.shipping.delivery import Progress
-from zones.inventory import Node, Pod
+from zones.inventory import FINISHED_PHASES, Node, Pod
 from zones.net import IPAddress
 from zones.podnetworks import Doubt
 from zones.policy import Policy
+from zones.tiers.quarantines import Quarantine
 
 _STANDINGS = {
     Standing.TAMPERED: (AlertKind.TIER_TAMPERED, None),
@@ -66,6 +67,37 @@ def of_zones(policy: Policy, pods: Iterable[Pod]) -> Iterator[Condition]:
             yield Condition(AlertKind.ZONE_CLAIMED, subject, message)
         elif policy.known_zones and zone not in policy.known_zones and zone != zoning.default:
             yield Condition(AlertKind.ZONE_UNKNOWN, subject, f"{pods_of}, which Panorama doesn't know")
+
+
+def of_quarantines(quarantines: Iterable[Quarantine], pods: Iterable[Pod], *, observes: bool) -> Iterator[Condition]:
+    """What quarantines that are not over mean for this node's pods. `observes`: nothing is dropped on this node."""
+    running = [pod for pod in pods if pod.phase not in FINISHED_PHASES and not pod.stopped]
+    for each in sorted(quarantines, key=lambda each: each.name):
+        for pod in running:
+            if each.names(pod.namespace, pod.name, pod.uid, pod.workload):
+                yield _of_quarantine(each, pod, observes=observes)
+
+
+def _of_quarantine(quarantine: Quarantine, pod: Pod, *, observes: bool) -> Condition:
+    who, subject = f"pod {pod.namespace}/{pod.name}", f"{quarantine.name}/{pod.namespace}/{pod.name}"
+    by = quarantine.requested_by or quarantine.source
+    asked = f"asked for by {by} for {quarantine.duration}: {quarantine.reason}"
+    if quarantine.waits:
+        message = f"quarantine '{quarantine.name}' of {who} waits for an approval: {quarantine.held}; {asked}"
+        return Condition(AlertKind.QUARANTINE_HELD, subject, message)
+    without = _without_effect(quarantine, pod, observes=observes)
+    message = f"{who} is in quarantine '{quarantine.name}'{without and f', which cuts nothing off: {without}'}; {asked}"
+    return Condition(AlertKind.QUARANTINED, subject, message, Severity.LOW if quarantine.dry_run else None)
+
+
+def _without_effect(quarantine: Quarantine, pod: Pod, *, observes: bool) -> str:
+    if quarantine.dry_run:
+        return "it is a dry run"
+    if quarantine.exempt:
+        return f"pods of {pod.namespace} are exempt"
+    if pod.host_network:
+        return "the pod is on its node's own network"
+    return "this node only observes" if observes else ""
 
 
 def of_addresses(disputed: Iterable[tuple[IPAddress, tuple[Pod, ...]]], node: str) -> Iterator[Condition]:

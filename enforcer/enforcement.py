@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from enforcer.cluster import lastgood
+from enforcer.cluster import lastgood, quarantines
 from enforcer.cluster.tier import Judgement, Revision, Standing, judge
 from enforcer.cluster.view import TierText, View
 from enforcer.durations import Durations
@@ -94,7 +94,8 @@ class Pauses:
 class Enforcement:
     """`look_again` is the only trigger; it carries nothing. `restored`: what the kernel said already.
 
-    `selector`: the labels by which a node is chosen to enforce; `zones`: those that the settings name.
+    `selector`: the labels by which a node is chosen to enforce; `zones`: those that the settings name. `boot`: what
+    tells this boot of the machine from others.
     """
 
     view: View
@@ -119,6 +120,7 @@ class Enforcement:
     selector: Mapping[str, str] | None = None
     mode: Mode = Mode.ENFORCE
     zones: frozenset[str] = frozenset()
+    boot: str = ""
     answer: Answer = Answer.WAITING
     _waiting_since: float = field(default_factory=time.monotonic)
     _pages: int = 0
@@ -140,8 +142,10 @@ class Enforcement:
         self._note(restored)
         try:
             self.held = await self._blocking(lambda: lastgood.load(self.state_dir, self.tier))
+            before = await self._blocking(lambda: quarantines.load(self.view.quarantines, self.state_dir, self.boot))
+            self.view.known_before(before)
         except StateError as error:
-            _log.error("last good revision not known", why=str(error))
+            _log.error("what held before is not known", why=str(error))
 
     def heard(self) -> None:
         """Something has changed that the kernel is to follow."""
@@ -175,6 +179,7 @@ class Enforcement:
         if not self.view.complete:
             await self._wait()
             return
+        self.view.end_quarantines()
         self._unsaved = await self._judge() or self._unsaved
         revision = self.judgement.revision
         policy, number = (None, None) if revision is None else (revision.policy, revision.number)
@@ -307,14 +312,17 @@ class Enforcement:
 
     async def _keep(self) -> None:
         """After it is in force, and not for long: a disk that hangs must not hold up the next pass."""
-        if self._unsaved is None:
-            return
         try:
             async with asyncio.timeout(_SAVE_SECONDS):
-                await asyncio.to_thread(lastgood.save, self.state_dir, *self._unsaved)
-            self._unsaved = None
+                if self.view.quarantines.changed:
+                    content = self.view.quarantines.content(self.boot)
+                    await asyncio.to_thread(quarantines.save, self.state_dir, content)
+                if self._unsaved is not None:
+                    await asyncio.to_thread(lastgood.save, self.state_dir, *self._unsaved)
+                    self._unsaved = None
         except (OSError, TimeoutError) as error:
-            _log.error("last good revision not saved", why=str(error) or type(error).__name__)
+            self.view.quarantines.changed = True
+            _log.error("what holds was not saved", why=str(error) or type(error).__name__)
 
     def _note(self, applied: Applied) -> None:
         before = self.applied
@@ -338,10 +346,11 @@ class Enforcement:
     def _patience(self) -> float:
         if self.failures:
             return self.pace.after_failure.wait(self.failures - 1)
+        longest = min(self.pace.longest, self.view.quarantines.next_end())
         change = None if self.applied is None or self.applied.ruleset is None else self.applied.ruleset.next_change
         if change is None:
-            return self.pace.longest
-        return max(0.0, min(self.pace.longest, (change - self.clock()).total_seconds()))
+            return longest
+        return max(0.0, min(longest, (change - self.clock()).total_seconds()))
 
     async def _blocking(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

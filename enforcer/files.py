@@ -18,6 +18,7 @@ _KINDS = {
     "Node": Kind.NODES,
     "Namespace": Kind.NAMESPACES,
     "PodSlice": Kind.SLICES,
+    "Quarantine": Kind.QUARANTINES,
     "Tier": Kind.TIERS,
     "PolicyChunk": Kind.CHUNKS,
     "AddressSet": Kind.SETS,

@@ -45,7 +45,7 @@ def of_population(holders: Holders, nodes: int, zoning: Zoning | None) -> Json:
     for pod, count in holders.kinds():
         pods += count
         if zoning is not None:
-            zones[zoning.of_pod(pod.labels, pod.allowed)] += count
+            zones[zoning.of_pod(pod.labels, pod.allowed, quarantined=pod.quarantined)] += count
     return {"pods": pods, "nodes": nodes, "zones": dict(sorted(zones.items()))}
 
 

@@ -18,6 +18,7 @@ from enforcer.cluster.tier import Standing
 from enforcer.cluster.view import Kind, View
 from enforcer.reports.alerts import Condition
 from enforcer.reports.records import Json
+from enforcer.rules.options import Mode
 from enforcer.serviceparts import Parts
 from zones.policy import Policy
 
@@ -59,11 +60,17 @@ class Survey:
             conditions.of_bridge(enforcement.tier, self.renewal.at, now, _RENEWALS * alerts.stale_seconds),
             conditions.of_waiting(enforcement.tier, enforcement.judgement, waited, alerts.stale_seconds),
             self._population,
+            self._of_quarantines(),
             conditions.of_addresses(parts.view.holders.disputed(), parts.settings.node_name),
             conditions.of_node([*applied, *parts.view.problems(), *self._own_problems()]),
             conditions.of_node(filter(None, [enforcement.without_tier, enforcement.strange_zones])),
             conditions.of_destinations((each.progress for each in parts.deliveries), now, alerts.stale_seconds),
         )
+
+    def _of_quarantines(self) -> Iterator[Condition]:
+        view, observes = self.parts.view, self.parts.enforcement.mode is Mode.OBSERVE
+        lasting = tuple(view.quarantines.lasting())
+        return conditions.of_quarantines(lasting, view.own_pods() if lasting else (), observes=observes)
 
     def standing(self) -> Json:
         """What is in force, and everything that is wrong here: what the status and the NodeState both tell."""

@@ -78,8 +78,8 @@ def blame():
     gc.collect()
 
 
-# Property tests: HYPOTHESIS_PROFILE=long draws twenty times as many examples, quick a tenth. A machine may be slow, never a failure.
-for profile, examples in (("quick", 10), ("default", 100), ("long", 2000)):
+# Property tests: HYPOTHESIS_PROFILE=long draws twenty times as many examples. A machine may be slow, never a failure.
+for profile, examples in (("default", 100), ("long", 2000)):
     settings.register_profile(
         profile,
         max_examples=examples,

@@ -7,12 +7,14 @@ Nodes and the pods of this node are held as they are, pods of other nodes packed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from zones.inventory import Holder, Node, Pod, Stranger, yields
 from zones.net import V4_LAST, V6_LAST, AddressSet, IPAddress, IPNetwork, union
 from zones.podnetworks import Doubt, PodNetworks, within
-from zones.remote import Block, Likenesses, address_of, key_of
+from zones.remote import Alike, Block, Likenesses, address_of, key_of
+from zones.subjects import NOBODY, Subjects, mark_of
 from zones.tiers.slices import PodSlice
 from zones.tunnels import Tunnels
 
@@ -41,6 +43,7 @@ class Holders:
         self._contested: set[int] = set()
         self._changed: set[int] = set()
         self._reentitled: set[str] = set()
+        self._quarantined = NOBODY
 
     @property
     def pod_networks(self) -> AddressSet:
@@ -167,9 +170,25 @@ class Holders:
         if self._alike.entitle(namespace, allowed):
             self._reentitled.add(namespace)  # looked for when it is asked, for all namespaces at once
 
+    def quarantine(self, subjects: Subjects) -> None:
+        """Who is in quarantine from now on, of the pods that slices tell. Own pods are told by `replace`."""
+        turned, self._quarantined = subjects ^ self._quarantined, subjects
+        for block in self._blocks.values() if turned else ():
+            for row in tuple(block.rows_of(turned)):
+                former, among = block.alike[row], block.is_among(row, subjects)
+                if former.pod.quarantined is not among:
+                    alike = self._alike.take(replace(former.pod, quarantined=among), former.pod.allowed)
+                    self._changed.update(block.change(row, alike))
+                    self._alike.give_back(former)
+
+    def _kind_of(self, pod: Pod) -> Alike:
+        """With what holds of it here, whatever a slice says."""
+        among = self._quarantined.have(pod.namespace, pod.name, mark_of(pod.uid), pod.workload)
+        return self._alike.take(replace(pod, quarantined=among), self._allowed.get(pod.namespace))
+
     def _fill(self, block: Block, pods: Sequence[Pod]) -> None:
         before, former = block.contents(), block.alike
-        block.fill(pods, [self._alike.take(pod, self._allowed.get(pod.namespace)) for pod in pods])
+        block.fill(pods, [self._kind_of(pod) for pod in pods])
         for alike in former:
             self._alike.give_back(alike)
         after = block.contents()

@@ -23,6 +23,7 @@ class Pod:
 
     `workload` is the normalised name that App-IDs match; `allowed` the zones that the annotation of its namespace
     lists, None without one. `terminating`: it is being deleted; `stopped`: that, and no container of it runs any more.
+    `quarantined`: a Quarantine that is in force names it.
     """
 
     uid: str
@@ -37,6 +38,7 @@ class Pod:
     allowed: frozenset[str] | None = None
     terminating: bool = False
     stopped: bool = False
+    quarantined: bool = False
 
     @property
     def holds_addresses(self) -> bool:
@@ -186,7 +188,7 @@ def yields(pod: Pod, node: Node | None) -> bool:
 def endpoint(address: IPAddress, holder: Holder | None, zoning: Zoning) -> Endpoint:
     """One end of a flow as the policy sees it. `holder` is what `Directory.holder` said."""
     if isinstance(holder, Pod):
-        zone = zoning.of_pod(holder.labels, holder.allowed)
+        zone = zoning.of_pod(holder.labels, holder.allowed, quarantined=holder.quarantined)
         return Endpoint(zone, address, holder.workload, holder.namespace, holder.node)
     if isinstance(holder, Node):
         return Endpoint(zoning.nodes, address, "", node=holder.name, is_node=True)

@@ -144,6 +144,8 @@ def built_in(name: str) -> Origin:
 
 ISOLATION = built_in("isolated")
 """The rule by which a pod that claims a zone without right is cut off: before every entry, after its node's own."""
+QUARANTINED = built_in("quarantined")
+"""The rule by which a pod in quarantine is cut off: after its node's own and what the manager writes for that zone."""
 UNKNOWN_POD = built_in("unknown-pod")
 """An address behind the link of a pod that no trusted pod has: closed but for what infrastructure allows."""
 LINK_LOCAL = built_in("link-local")

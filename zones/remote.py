@@ -12,9 +12,10 @@ from ipaddress import IPv4Address, IPv6Address
 
 from zones.inventory import Pod
 from zones.net import V4_LAST, V6_LAST, IPAddress
+from zones.subjects import MARK_OCTETS, Subjects, mark_of
 
 _V6 = 1 << 128
-_Likeness = tuple[str, bool, frozenset[tuple[str, str]]]
+_Likeness = tuple[str, bool, bool, frozenset[tuple[str, str]]]
 
 
 def key_of(address: IPAddress) -> int:
@@ -79,15 +80,19 @@ class Likenesses:
 
 
 class Block:
-    """The pods of one slice. `keys` are their addresses, `rows` says for each which pod's it is."""
+    """The pods of one slice. `keys` are their addresses, `rows` says for each which pod's it is.
 
-    __slots__ = ("_alike", "_keys", "_names", "_rows", "name", "node")
+    Of uids it keeps the marks alone.
+    """
+
+    __slots__ = ("_alike", "_keys", "_marks", "_names", "_rows", "name", "node")
 
     def __init__(self, name: str, node: str) -> None:
         self.name = name
         self.node = node
         self._alike: tuple[Alike, ...] = ()
         self._names = ""
+        self._marks = b""
         self._keys: tuple[int, ...] = ()
         self._rows = b""
 
@@ -104,6 +109,7 @@ class Block:
         """At most 256 pods, each with its kind. No name has a line's end in it."""
         self._alike = tuple(alike)
         self._names = "\n".join(pod.name for pod in pods)
+        self._marks = b"".join(mark_of(pod.uid) for pod in pods)
         self._keys = tuple(key_of(address) for pod in pods for address in pod.addresses)
         self._rows = bytes(row for row, pod in enumerate(pods) for _ in pod.addresses)
 
@@ -137,6 +143,22 @@ class Block:
     def pods(self) -> Iterator[Pod]:
         return map(self.pod, range(len(self._alike)))
 
+    def rows_of(self, subjects: Subjects) -> Iterator[int]:
+        """The rows of the pods that are among some subjects, of all that are in question."""
+        marked = any(mark in self._marks for _, _, mark in subjects.pods)  # or what looks alike: it is asked again
+        if marked or any((each.pod.namespace, each.pod.workload) in subjects.workloads for each in self._alike):
+            yield from (row for row in range(len(self._alike)) if self.is_among(row, subjects))
+
+    def is_among(self, row: int, subjects: Subjects) -> bool:
+        pod = self._alike[row].pod
+        mark = self._marks[row * MARK_OCTETS : (row + 1) * MARK_OCTETS]
+        return subjects.have(pod.namespace, self._names.split("\n")[row], mark, pod.workload)
+
+    def change(self, row: int, alike: Alike) -> Iterator[int]:
+        """A pod is of another kind now. Its addresses."""
+        self._alike = (*self._alike[:row], alike, *self._alike[row + 1 :])
+        return (key for key, at in zip(self._keys, self._rows, strict=True) if at == row)
+
     def of_namespaces(self, namespaces: Container[str]) -> Iterator[int]:
         """The addresses of these namespaces' pods."""
         alike = self._alike
@@ -144,4 +166,4 @@ class Block:
 
 
 def _likeness(pod: Pod) -> _Likeness:
-    return pod.workload, pod.terminating, frozenset(pod.labels.items())
+    return pod.workload, pod.terminating, pod.quarantined, frozenset(pod.labels.items())

@@ -12,6 +12,7 @@ from zones.policy import (
     BROADCAST,
     ISOLATION,
     LINK_LOCAL,
+    QUARANTINED,
     UNKNOWN_POD,
     Entry,
     InfrastructureRule,
@@ -20,10 +21,12 @@ from zones.policy import (
     Traffic,
     Verdict,
 )
+from zones.quarantine import consulted, is_open
 from zones.rules import NO_LOG, Log, Origin
 from zones.workload import split_namespace
-from zones.zone import ISOLATED, Zoning
+from zones.zone import ISOLATED, QUARANTINE, Zoning
 
+NOT_FOR_QUARANTINE = "it doesn't name the zone quarantine, which an allow has to"
 _EVERYBODY = IPv4Address("255.255.255.255")
 
 
@@ -99,23 +102,27 @@ def decide(policy: Policy, flow: Flow) -> Decision:
     """First match over infrastructure rules, then entries. Raises UndeterminedError.
 
     What no rule can open comes before, an unknown end right after infrastructure. An isolated end has only what its own
-    node begins.
+    node begins; one in quarantine that, and what an entry opens that names the zone.
     """
     closed = _never(policy.zoning, flow)
     if closed is not None:
         return Decision(Verdict.DENY, closed, NO_LOG, ())
-    isolated = ISOLATED in {flow.source.zone, flow.destination.zone}
+    zones = flow.source.zone, flow.destination.zone
+    isolated, quarantined = ISOLATED in zones, QUARANTINE in zones
     for rule in policy.infrastructure:
-        if serves(rule, flow) and (rule.serves_isolated or not isolated):
+        if serves(rule, flow) and (rule.serves_isolated or not (isolated or quarantined)):
             return Decision(Verdict.ALLOW, rule.origin, rule.log, ())
     if isolated or flow.source.unknown or flow.destination.unknown:
-        return Decision(Verdict.DENY, ISOLATION if isolated else UNKNOWN_POD, NO_LOG, ())
+        closing = ISOLATION if isolated else QUARANTINED if quarantined else UNKNOWN_POD
+        return Decision(Verdict.DENY, closing, NO_LOG, ())
     passed: list[Passed] = []
-    for entry in policy.entries:
-        why = mismatch(entry, flow)
+    for entry in consulted(policy.entries) if quarantined else policy.entries:
+        why = NOT_FOR_QUARANTINE if quarantined and not is_open(entry, *zones) else mismatch(entry, flow)
         if why is None:
             return Decision(entry.verdict, entry.origin, entry.log, tuple(passed))
         passed.append(Passed(entry.origin, why))
+    if quarantined:
+        return Decision(Verdict.DENY, QUARANTINED, NO_LOG, tuple(passed))
     raise ValueError("the policy is not total: its last entries must be the default rules")
 
 

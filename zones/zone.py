@@ -14,6 +14,9 @@ ENTITLEMENT_ANNOTATION = "zonebridge.io/zones"
 ISOLATED = "zonebridge.io/isolated"
 """The zone of a pod that claims one without right: nothing is open to it or from it. No manager's zone has a slash."""
 
+QUARANTINE = "quarantine"
+"""The zone of a pod that is in quarantine. Reserved: no label puts a pod there, whatever its namespace may use."""
+
 ANY_ZONE = "*"
 
 
@@ -60,12 +63,16 @@ class Zoning:
 
     def entitled(self, zone: str, allowed: frozenset[str] | None) -> bool:
         """Whether a namespace may use a zone. `allowed`: what its annotation lists, None without one."""
+        if zone == QUARANTINE:
+            return False
         if allowed is None:
             return self.entitlement is Entitlement.ANNOTATED or zone == self.default
         return zone in allowed or ANY_ZONE in allowed
 
-    def of_pod(self, labels: Mapping[str, str], allowed: frozenset[str] | None) -> str:
-        """The zone of a pod: what it claims, or ISOLATED where its namespace isn't entitled to that."""
+    def of_pod(self, labels: Mapping[str, str], allowed: frozenset[str] | None, *, quarantined: bool = False) -> str:
+        """The zone of a pod: QUARANTINE whatever it claims; what it claims; or ISOLATED without the right to that."""
+        if quarantined:
+            return QUARANTINE
         zone = self.claimed(labels)
         return zone if self.entitled(zone, allowed) else ISOLATED
 

@@ -11,7 +11,7 @@ GROUP = Group("Installation")
 ENFORCE = "pod-security.kubernetes.io/enforce"
 ZONES = "zonebridge.io/zones"
 POLICIES = (
-    *("addresses", "api-server", "installation", "namespaces", "nodes", "nodestates", "podslices"),
+    *("addresses", "api-server", "installation", "namespaces", "nodes", "nodestates", "podslices", "quarantines"),
     *("services", "system", "tier", "workloads", "zones", "zoning"),
 )
 REPLICAS = 2

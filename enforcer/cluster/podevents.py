@@ -24,6 +24,7 @@ from zones.policy import Policy
 CONTROLLER = "zonebridge.io/zone-enforcer"
 DENIED, WOULD_DENY = "ZoneDenied", "ZoneWouldDeny"
 NOT_ENTITLED, UNKNOWN, NOT_TRUSTED = "ZoneNotEntitled", "ZoneUnknown", "ZoneAddressNotTrusted"
+IN_QUARANTINE = "ZoneQuarantined"
 # An Event lives an hour in a usual API server.
 REMIND_SECONDS, UPDATE_SECONDS, QUIET_SECONDS = 2400.0, 120.0, 600.0
 MOST_SERIES = 2_000
@@ -241,6 +242,9 @@ def of_zones(policy: Policy, pods: Iterable[Pod]) -> Iterator[tuple[Pod, Told]]:
     zoning = policy.zoning
     for pod in pods:
         if not pod.holds_addresses:
+            continue
+        if pod.quarantined:
+            yield pod, Told(IN_QUARANTINE, "Zone", "the security team has this pod in quarantine: it is cut off")
             continue
         zone = zoning.claimed(pod.labels)
         if not zoning.entitled(zone, pod.allowed):

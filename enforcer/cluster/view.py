@@ -15,13 +15,15 @@ from typing import Any
 from enforcer.cluster.nodeslices import NodeSlices
 from enforcer.cluster.ownslices import OwnSlices
 from enforcer.cluster.parts import Parts
+from enforcer.cluster.quarantines import Quarantines
 from zones import decode
 from zones.canonical import Json
 from zones.decode import Decoded, Namespace
 from zones.holders import Holders
 from zones.inventory import Inventory, Node, Pod
 from zones.net import IPAddress, IPNetwork
-from zones.tiers import slices
+from zones.subjects import NOBODY, Subjects, mark_of
+from zones.tiers import quarantines, slices
 from zones.tiers.native import ADDRESS_SET, API_VERSION, PLURALS, POLICY_CHUNK, TIER, TIER_LABEL
 
 
@@ -35,6 +37,7 @@ class Kind(Enum):
     TIERS = f"/apis/{API_VERSION}/{PLURALS[TIER]}"
     CHUNKS = f"/apis/{API_VERSION}/{PLURALS[POLICY_CHUNK]}"
     SETS = f"/apis/{API_VERSION}/{PLURALS[ADDRESS_SET]}"
+    QUARANTINES = f"/apis/{API_VERSION}/{quarantines.PLURAL}"
 
 
 def selectors(node: str, tier: str) -> Mapping[Kind, Mapping[str, str]]:
@@ -53,7 +56,8 @@ def selectors(node: str, tier: str) -> Mapping[Kind, Mapping[str, str]]:
 class Listed:
     """A page of the whole list: after the `last`, what was in none since the `first` is gone.
 
-    `problem`: what is wrong with the list as a whole.
+    `problem`: what is wrong with the list as a whole. `at`: the API server's time when it told this, in seconds since
+    the epoch; None where it told none.
     """
 
     kind: Kind
@@ -61,6 +65,7 @@ class Listed:
     first: bool = True
     last: bool = True
     problem: str = ""
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ class View:
     _seen: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
     holders: Holders = field(init=False)
     own_slices: OwnSlices = field(init=False)
+    quarantines: Quarantines = field(default_factory=Quarantines)
+    _quarantined: Subjects = NOBODY
     _slices: NodeSlices = field(init=False)
     generation: int = 0
     """Counts the changes of the tier's objects."""
@@ -145,8 +152,28 @@ class View:
             self._remove(change.kind, change.raw)
         else:
             self._keep(change.kind, change.raw)
+        if change.kind is Kind.QUARANTINES:
+            self.end_quarantines()
         stirred = self.holders.stirred or labels != self.node_labels
         return change.kind in _TIER_KINDS or isinstance(change, Listed) or stirred
+
+    def known_before(self, names: Iterable[str]) -> None:
+        """Quarantines that an earlier run of the agent knew: they hold until the API server lists what there is."""
+        self._items[Kind.QUARANTINES] = dict.fromkeys(names)
+        self._uids[Kind.QUARANTINES] = dict(self.quarantines.uids())
+        self.end_quarantines()
+
+    def end_quarantines(self) -> None:
+        """Who is in quarantine now, by what was told and by the time: asked again whenever one may be over."""
+        subjects = self.quarantines.subjects()
+        if subjects == self._quarantined:
+            return
+        self._quarantined = subjects
+        self.holders.quarantine(subjects)
+        pods = self._items[Kind.PODS]
+        for uid, pod in pods.items():
+            pods[uid] = self._with_right(pod)
+            self._hold(pod, pods[uid])
 
     def inventory(self) -> Inventory:
         """A whole copy, as of now. It takes a while where there are many pods: for tests and for `render`."""
@@ -212,8 +239,10 @@ class View:
             self._problems[kind, ""] = (change.problem,)
         for raw in change.objects:
             seen.add(_key(kind, raw))
-            self._keep(kind, raw)
+            self._keep(kind, raw, change.at)
         if change.last:
+            if kind is Kind.QUARANTINES and change.problem:  # nobody says that there are none
+                seen |= self._items[kind].keys()
             for vanished in self._items[kind].keys() - seen:
                 self._forget(kind, vanished)
             seen.clear()
@@ -225,7 +254,7 @@ class View:
         if self._uids[kind].get(key, "") == _uid(raw):
             self._forget(kind, key)
 
-    def _keep(self, kind: Kind, raw: Json) -> None:
+    def _keep(self, kind: Kind, raw: Json, at: float | None = None) -> None:
         key = _key(kind, raw)
         self._problems.pop((kind, key), None)
         if kind is Kind.NODES and key == self.node:
@@ -241,6 +270,8 @@ class View:
                 self._problems[(kind, key)] = decoded.problems
         elif kind is Kind.SLICES:
             self._keep_slice(raw)
+        elif kind is Kind.QUARANTINES:
+            self._keep_quarantine(key, raw, at)
         elif self._is_ours(kind, raw):
             self._items[kind][key] = _written(raw)
         if key in self._items[kind]:
@@ -262,6 +293,17 @@ class View:
         if found.problems:
             self._problems[Kind.SLICES, found.name] = found.problems
 
+    def _keep_quarantine(self, name: str, raw: Json, at: float | None) -> None:
+        """One that is being deleted is over, whatever keeps the object."""
+        found = quarantines.parse(raw)
+        self._items[Kind.QUARANTINES][name] = None
+        if isinstance(found, str):
+            self._problems[Kind.QUARANTINES, name] = (found,)
+        if isinstance(found, str) or raw["metadata"].get("deletionTimestamp"):
+            self.quarantines.forget(name)
+        else:
+            self.quarantines.keep(found, at)
+
     def _is_ours(self, kind: Kind, raw: Json) -> bool:
         """A cluster may hold more than one tier; chunks and sets of another one are not kept."""
         metadata = raw["metadata"]
@@ -269,10 +311,13 @@ class View:
         return name == self.tier
 
     def _with_right(self, item: Pod | Node | Namespace) -> Pod | Node | Namespace:
-        """A pod with what its namespace allows it; nothing is known of that before the namespace is."""
+        """A pod with what holds of it here: what its namespace allows it, which isn't known before, and quarantine."""
         if not isinstance(item, Pod):
             return item
-        return replace(item, allowed=self._allowed.get(item.namespace))
+        among = bool(self._quarantined) and self._quarantined.have(
+            item.namespace, item.name, mark_of(item.uid), item.workload
+        )
+        return replace(item, allowed=self._allowed.get(item.namespace), quarantined=among)
 
     def _entitle(self, namespace: Namespace) -> None:
         """What a namespace allows is looked at again whenever it changes, for pods that run already too."""
@@ -292,6 +337,8 @@ class View:
         if kind is Kind.SLICES:
             self._slices.forget(key)
             self.own_slices.lost(key)
+        if kind is Kind.QUARANTINES:
+            self.quarantines.forget(key)
         if isinstance(gone, Namespace):
             self._entitle(Namespace(gone.name))
         self._hold(gone, None)

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,10 @@ _FIELD_MANAGER = "zone-enforcer"
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
 # A cluster whose bridge is older has none of these; a node's own pods are enforced without them.
-_MAY_BE_MISSING = frozenset({Kind.SLICES})
+_MAY_BE_MISSING = {
+    Kind.SLICES: "pods of other nodes are not known, and so outside",
+    Kind.QUARANTINES: "quarantines are not known, but those that were before",
+}
 _log = structlog.get_logger()
 
 
@@ -147,7 +151,7 @@ class Cluster:
                 place.doubtful, wished = True, error.retry_after
                 if isinstance(error, ClusterRefusedError) and kind in _MAY_BE_MISSING and not place.listed:
                     heard()
-                    yield Listed(kind, (), problem=f"pods of other nodes are not known, and so outside: {error}")
+                    yield Listed(kind, (), problem=f"{_MAY_BE_MISSING[kind]}: {error}")
             await asyncio.sleep(self._patience.wait(place.failures, wished))
             place.failures += 1
 
@@ -204,13 +208,15 @@ class Cluster:
         while True:
             query = {**self._chosen.get(kind, {}), "limit": str(limit), **more}
             try:
-                content = await self._read(Request("GET", kind.value, query), PAGE_BYTES if limit > 1 else LONGEST)
+                request = Request("GET", kind.value, query)
+                content, at = await self._read_dated(request, PAGE_BYTES if limit > 1 else LONGEST)
             except TooLongError:
                 limit = max(1, limit // 8)
                 continue
             page = _page(content, kind)
             token = page["metadata"].get("continue")
-            yield Listed(kind, page.get("items") or (), not more, not token), page["metadata"]["resourceVersion"]
+            listed = Listed(kind, page.get("items") or (), not more, not token, at=at)
+            yield listed, page["metadata"]["resourceVersion"]
             if not token:
                 return
             more = {"continue": token}
@@ -297,6 +303,11 @@ class Cluster:
 
     async def _read(self, request: Request, most: int = LONGEST) -> bytes:
         """The whole answer. Raises TooLongError where it has more octets than `most`."""
+        content, _ = await self._read_dated(request, most)
+        return content
+
+    async def _read_dated(self, request: Request, most: int) -> tuple[bytes, float | None]:
+        """And the time, by the API server's clock, at which it began to answer; None where it doesn't say."""
         async with self._timed(request), self._answer(request) as response:
             held = bytearray()
             try:
@@ -305,7 +316,7 @@ class Cluster:
                     if len(held) > most:
                         break
                 else:
-                    return bytes(held)
+                    return bytes(held), _date(response)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 _drop(response)
                 raise ClusterError(f"the answer to {request} broke off: {_words(error)}") from error
@@ -356,6 +367,13 @@ async def _error(response: aiohttp.ClientResponse, asked: str) -> ClusterError:
         return ClusterRefusedError(message)
     wish = response.headers.get("Retry-After", "")
     return ClusterError(message, min(float(wish), _LONGEST_WISH) if wish.isdigit() else None)
+
+
+def _date(response: aiohttp.ClientResponse) -> float | None:
+    try:
+        return parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
+    except ValueError:
+        return None
 
 
 async def _lines(content: aiohttp.StreamReader, request: Request) -> AsyncIterator[bytes]:

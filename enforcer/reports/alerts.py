@@ -22,6 +22,8 @@ class AlertKind(StrEnum):
     KERNEL_TAMPERED = "kernel-tampered"
     ZONE_UNKNOWN = "zone-unknown"
     ZONE_CLAIMED = "zone-claimed"
+    QUARANTINED = "quarantined"
+    QUARANTINE_HELD = "quarantine-held"
     ADDRESS_DISPUTED = "address-disputed"
     ADDRESS_MISPLACED = "address-misplaced"
     NETWORK_DISPUTED = "network-disputed"
@@ -51,6 +53,8 @@ SEVERITIES: Mapping[AlertKind, Severity] = {
     AlertKind.KERNEL_TAMPERED: Severity.CRITICAL,
     AlertKind.ZONE_UNKNOWN: Severity.MEDIUM,
     AlertKind.ZONE_CLAIMED: Severity.HIGH,
+    AlertKind.QUARANTINED: Severity.HIGH,
+    AlertKind.QUARANTINE_HELD: Severity.MEDIUM,
     AlertKind.ADDRESS_DISPUTED: Severity.HIGH,
     AlertKind.ADDRESS_MISPLACED: Severity.HIGH,
     AlertKind.NETWORK_DISPUTED: Severity.HIGH,

@@ -13,7 +13,7 @@ from enforcer.rules.family import Family, span_texts
 from enforcer.rules.generations import PHASES, Marks
 from enforcer.rules.links import FROM_POD, TO_POD, UNKNOWN
 from enforcer.rules.matching import Sets
-from enforcer.rules.members import HERE, ISOLATED_SET, LOCAL, SERVICES, SPECIAL, UPLINKS
+from enforcer.rules.members import HERE, ISOLATED_SET, LOCAL, QUARANTINED_SET, SERVICES, SPECIAL, UPLINKS
 from enforcer.rules.options import Options
 from enforcer.rules.table import Chain, NamedSet
 from enforcer.rules.terminals import (
@@ -23,6 +23,7 @@ from enforcer.rules.terminals import (
     LIVE,
     LOCAL_DNS,
     NO_CONNECTION,
+    QUARANTINED_END,
     SERVICE_END,
     STAMP,
     UNJUDGED_END,
@@ -94,7 +95,7 @@ def chains(
             ),
             hook=_hook("output"),
         ),
-        "local-dns": Chain((*_unless_isolated(), *_dns("dport", terminals))),
+        "local-dns": Chain((*_unless_closed(), *_dns("dport", terminals))),
         "local-dns-answers": Chain(tuple(_dns("sport", terminals))),
         "police": Chain((PICKED_UP, *_by_address(infrastructure, sets_, "infrastructure")), (*quick, *_others())),
         "apart": Chain(
@@ -189,7 +190,7 @@ def sets(options: Options) -> dict[str, NamedSet]:
     """Those that stand in every table, empty ones; and the Services' prefixes, where they are known."""
     made = {LIVE: NamedSet("mark", {}, size=_LIVE_SIZE)} | logrates.sets()
     for family in Family:
-        for name in (ISOLATED_SET, LOCAL, SPECIAL):
+        for name in (ISOLATED_SET, QUARANTINED_SET, LOCAL, SPECIAL):
             made[family.named(name)] = NamedSet(family.value.address_type, {})
         if spans := _service_networks(options, family):
             made[family.named(SERVICES)] = NamedSet(family.value.address_type, spans, interval=True)
@@ -217,9 +218,10 @@ def live(marks: Marks, number: int | None) -> dict[str, str]:
     return {} if number is None or not marks.mask else {f"{marks.bits(number):#010x}": ""}
 
 
-def _unless_isolated() -> Iterator[str]:
+def _unless_closed() -> Iterator[str]:
     for family in Family:
-        yield f"{family.value.header} saddr @{family.named(ISOLATED_SET)} return"
+        for name in (ISOLATED_SET, QUARANTINED_SET):
+            yield f"{family.value.header} saddr @{family.named(name)} return"
 
 
 def _dns(port: str, terminals: Terminals) -> Iterator[str]:
@@ -233,19 +235,22 @@ def police(
 ) -> Mapping[str, Chain]:
     """Where an end is special, infrastructure comes first; then, for all, the pair of zones.
 
-    An unknown pod has what infrastructure allows, and no more.
+    An unknown pod has what infrastructure allows, and no more. A pod in quarantine has its node, and the pair of zones.
     """
-    isolated, special, by_infrastructure = map(family.named, (ISOLATED_SET, SPECIAL, "infrastructure"))
+    isolated, quarantined = map(family.named, (ISOLATED_SET, QUARANTINED_SET))
+    special, by_infrastructure = map(family.named, (SPECIAL, "infrastructure"))
     rules = tuple(infrastructure)
     own = _allowed(family, (rule for rule in rules if rule.serves_isolated), sets_, terminals)
-    everything = _before_zones(family, rules, sets_, terminals)
+    everything = _before_zones(family, rules, sets_, terminals, quarantined)
+    from_unknown = _before_zones(family, rules, sets_, terminals, terminals.chain(QUARANTINED_END))
     first = _either(family, special, by_infrastructure) if _known_by_ends(rules) else (f"goto {by_infrastructure}",)
     by_pair = f"jump {family.named('dispatch')}", "goto unjudged"
     return {
         isolated: Chain((*own, f"goto {terminals.chain(ISOLATED_END)}")),
+        quarantined: Chain((*own, *by_pair)),
         by_infrastructure: Chain((*everything, *by_pair)),
         family.named("police"): Chain((*first, *by_pair)),
-        family.named(UNKNOWN): Chain((*everything, f"goto {terminals.chain(UNKNOWN_END)}")),
+        family.named(UNKNOWN): Chain((*from_unknown, f"goto {terminals.chain(UNKNOWN_END)}")),
     }
 
 
@@ -253,15 +258,18 @@ def to_node(
     family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals, nodes: str
 ) -> Chain:
     """By an address that is none of its own, a node is reached as a node. `nodes`: the id of their zone."""
-    first = PICKED_UP, *_before_zones(family, tuple(infrastructure), sets_, terminals)
+    closed = terminals.chain(QUARANTINED_END)
+    first = PICKED_UP, *_before_zones(family, tuple(infrastructure), sets_, terminals, closed)
     return Chain(first, (*dispatch.to_zone(family, nodes), said("goto unjudged")))
 
 
 def _before_zones(
-    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals
+    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals, quarantine: str
 ) -> tuple[str, ...]:
-    isolated = family.named(ISOLATED_SET)
-    return (*_either(family, isolated, isolated), *_allowed(family, infrastructure, sets_, terminals))
+    """`quarantine`: the chain for what a pod in quarantine sends or gets."""
+    isolated, quarantined = map(family.named, (ISOLATED_SET, QUARANTINED_SET))
+    closed = *_either(family, isolated, isolated), *_either(family, quarantined, quarantine)
+    return (*closed, *_allowed(family, infrastructure, sets_, terminals))
 
 
 def _either(family: Family, among: str, chain: str) -> Iterator[str]:

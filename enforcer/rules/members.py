@@ -15,10 +15,10 @@ from enforcer.rules.zoneids import ZoneKey
 from zones.inventory import Holder, Node, Pod
 from zones.policy import Peer
 from zones.workload import in_namespace
-from zones.zone import ISOLATED, Zoning
+from zones.zone import ISOLATED, QUARANTINE, Zoning
 
 ADDRESSES, NETWORKS = "addresses", "networks"
-ISOLATED_SET, SPECIAL = "isolated", "special"
+ISOLATED_SET, QUARANTINED_SET, SPECIAL = "isolated", "quarantined", "special"
 SERVICES = "services"  # the prefixes that Services have addresses from
 UPLINKS = "uplinks"  # the links behind which there are no pods of this node
 LOCAL, SELVES, HERE = "local", "selves", "here"  # own pods; each beside itself; this machine's own addresses
@@ -101,13 +101,13 @@ class Membership:
 
     def _found(self, family: Family, profile: Profile) -> Iterable[Place]:
         peers = self._peers(family, profile) if profile.is_known else {}
-        isolated = profile.zone.zone == ISOLATED
-        special = isolated or not profile.is_known or any(peer.names_holders for peer in peers.values())
+        closed = {ISOLATED: ISOLATED_SET, QUARANTINE: QUARANTINED_SET}.get(profile.zone.zone, "")
+        special = bool(closed) or not profile.is_known or any(peer.names_holders for peer in peers.values())
         yield Place(family.named(ADDRESSES), zone_value(self.ids[profile.zone], special=special))
         if special:
             yield Place(family.named(SPECIAL), "")
-        if isolated:
-            yield Place(family.named(ISOLATED_SET), "")
+        if closed:
+            yield Place(family.named(closed), "")
         if profile.is_own:
             yield from (Place(family.named(name), "") for name in ((HERE,) if profile.is_node else (LOCAL, SELVES)))
         yield from (Place(name, "") for name in peers)
@@ -129,7 +129,7 @@ class Membership:
 
 def zone_key(zoning: Zoning, holder: Holder) -> ZoneKey:
     if isinstance(holder, Pod):
-        return ZoneKey(zoning.of_pod(holder.labels, holder.allowed), of_pods=True)
+        return ZoneKey(zoning.of_pod(holder.labels, holder.allowed, quarantined=holder.quarantined), of_pods=True)
     if isinstance(holder, Node):
         return ZoneKey(zoning.nodes, of_pods=False)
     return ZoneKey(zoning.outside, of_pods=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from enforcer.rules.generations import Marks
+from zones.zone import QUARANTINE
 
 
 class Mode(StrEnum):
@@ -51,7 +52,12 @@ class Options:
         return told if self.zones is None else told | {"enforcement": {"zones": sorted(self.zones)}}
 
     def observes(self, *zones: str) -> bool:
-        """Whether a rule's denial between these zones drops nothing: either end's zone is enough to have it drop."""
+        """Whether a rule's denial between these zones drops nothing: either end's zone is enough to have it drop.
+
+        Quarantine is asked for pod by pod: it doesn't wait for a zone's turn.
+        """
+        if QUARANTINE in zones:
+            return self.mode is Mode.OBSERVE
         return self.mode is Mode.OBSERVE or (self.zones is not None and self.zones.isdisjoint(zones))
 
     @classmethod

@@ -28,6 +28,7 @@ from enforcer.rules.zoneids import ZoneKey, zone_ids
 from zones.inventory import Inventory, Node
 from zones.net import ANY_ADDRESS, AddressSet, union
 from zones.policy import Entry, InfrastructureRule, Peer, Policy, Verdict
+from zones.quarantine import closed
 from zones.rules import Origin
 from zones.zone import Zoning
 
@@ -72,7 +73,7 @@ class Plan:
     """One policy on one node at one instant (aware). What holds for any pods is worked out once."""
 
     def __init__(self, policy: Policy, node_name: str, now: datetime, options: Options | None = None) -> None:
-        self._policy = policy
+        self._policy = policy = closed(policy)
         self._options = options or Options()
         entries = [entry for entry in policy.entries if entry.schedule is None or entry.schedule.active(now)]
         blocklists = {entry.origin: entry.blocklists for entry in entries if entry.blocklists}

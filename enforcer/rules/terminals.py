@@ -18,6 +18,7 @@ from zones.policy import (
     ISOLATION,
     LINK_LOCAL,
     NO_BLOCKLISTS,
+    QUARANTINED,
     UNKNOWN_POD,
     UNTRANSLATED_SERVICE,
     Blocklists,
@@ -42,6 +43,7 @@ def _denied(origin: Origin) -> Ending:
 
 
 ISOLATED_END = _denied(ISOLATION)
+QUARANTINED_END = _denied(QUARANTINED)
 UNKNOWN_END = _denied(UNKNOWN_POD)
 LINK_LOCAL_END = _denied(LINK_LOCAL)
 BROADCAST_END = _denied(BROADCAST)

@@ -86,6 +86,7 @@ def _probes():
     yield "zonebridge-tier", "POST", "/apis/zonebridge.io/v1alpha1/addresssets", _address_set()
     yield "zonebridge-nodestates", "POST", "/apis/zonebridge.io/v1alpha1/nodestates", _node_state()
     yield "zonebridge-podslices", "POST", "/apis/zonebridge.io/v1alpha1/podslices", _pod_slice()
+    yield "zonebridge-quarantines", "POST", "/apis/zonebridge.io/v1alpha1/quarantines", _quarantine()
     yield "zonebridge-zones", "POST", "/api/v1/namespaces/probe/pods", pod("p", {"zonebridge.io/zone": "elsewhere"})
     yield "zonebridge-addresses", "PATCH", "/api/v1/namespaces/probe/pods/probe/status", {"status": {"phase": "Failed"}}
     yield "zonebridge-namespaces", "POST", "/api/v1/namespaces", namespace("p", **{"zonebridge.io/zones": "*"})
@@ -137,6 +138,12 @@ def _address_set() -> dict:
 
 def _node_state() -> dict:
     return {"apiVersion": "zonebridge.io/v1alpha1", "kind": "NodeState", "metadata": {"name": "probe"}, "spec": {}}
+
+
+def _quarantine() -> dict:
+    spec = {"pod": {"namespace": "probe", "name": "p", "uid": "u"}, "reason": "r", "requestedBy": "operator"}
+    spec |= {"source": "person", "duration": "1h"}
+    return {"apiVersion": "zonebridge.io/v1alpha1", "kind": "Quarantine", "metadata": {"name": "probe"}, "spec": spec}
 
 
 def _pod_slice() -> dict:

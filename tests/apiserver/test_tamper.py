@@ -19,7 +19,7 @@ from bridge.sync import Sync, Target
 from enforcer import conditions
 from enforcer.reports.alerts import AlertKind as NodeAlert
 from tests.apiserver.installed import BRIDGE, CONFIG, operators_rights
-from tests.apiserver.tamper import history, installation, surroundings, tier, zoned
+from tests.apiserver.tamper import history, installation, quarantined, surroundings, tier, zoned
 from tests.apiserver.tamper.aftermath import CHANGES, ISOLATED_CHANGES, NO_EFFECT_CHANGES, PUT_BACK_CHANGES
 from tests.apiserver.tamper.attempt import SAID, By
 from tests.apiserver.tamper.people import ADMINISTRATOR, OPERATOR, People
@@ -34,7 +34,14 @@ from zones.rules import Addresses, AddressObject
 from zones.tiers import native
 from zones.zone import ISOLATED, Zoning
 
-REFUSED = (*tier.ATTEMPTS, *zoned.ATTEMPTS, *surroundings.ATTEMPTS, *installation.ATTEMPTS, *history.ATTEMPTS)
+REFUSED = (
+    *tier.ATTEMPTS,
+    *quarantined.ATTEMPTS,
+    *zoned.ATTEMPTS,
+    *surroundings.ATTEMPTS,
+    *installation.ATTEMPTS,
+    *history.ATTEMPTS,
+)
 ALL = (*REFUSED, *installation.GUARDED_BY_FILES, *CHANGES, *wire_attempts.ATTEMPTS)
 KINDS = "refused", "no effect", "put back", "isolated", "denied and told"
 SECURITY = CONFIG.parent / "docs" / "security.md"

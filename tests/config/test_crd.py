@@ -272,7 +272,7 @@ def test_nothing_grows_without_bound(kind, version):
 
 def test_kinds_are_found_by_one_name_and_by_a_short_one_each():
     names = [spec["names"] for spec in definitions()]
-    kinds = {"Tier", "PolicyChunk", "AddressSet", "NodeState", "Zone", "PodSlice", "Revision"}
+    kinds = {"Tier", "PolicyChunk", "AddressSet", "NodeState", "Zone", "PodSlice", "Quarantine", "Revision"}
     assert {name["kind"] for name in names} == kinds
     assert all(name["categories"] == ["zonebridge"] for name in names)
     short = [each for name in names for each in name["shortNames"]]

@@ -20,6 +20,7 @@ _KINDS = {
     "AddressSet": "addresssets",
     "PodSlice": "podslices",
     "NodeState": "nodestates",
+    "Quarantine": "quarantines",
 }
 
 
@@ -72,6 +73,15 @@ def pod(name, ip, zone="", *, namespace="shop", node="n1", phase="Running", **sp
         "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]} | spec,
         "status": {"phase": phase, "podIP": ip, "podIPs": [{"ip": ip}]},
     }
+
+
+def quarantine(name, *, pod=("web", "u"), namespace="shop", workload="", **spec):
+    """Of a pod by its name and uid, or of a workload."""
+    named = {"workload": {"namespace": namespace, "name": workload}} if workload else {}
+    named = named or {"pod": {"namespace": namespace, "name": pod[0], "uid": pod[1]}}
+    told = {"reason": "beacon", "requestedBy": "ann", "source": "person", "duration": "1h"}
+    metadata = {"name": name, "creationTimestamp": "2026-03-02T12:00:00Z"}
+    return {"apiVersion": native.API_VERSION, "kind": "Quarantine", "metadata": metadata, "spec": named | told | spec}
 
 
 def node(name, ip, cidr):

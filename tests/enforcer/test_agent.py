@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -233,3 +234,31 @@ def test_a_connection_that_is_over_is_told_with_what_it_carried(stage, agent, un
     assert record["sent"]["packets"] >= 2
     assert record["reason"] in {"tcp-fin", "tcp-rst"}
     assert record["bytes"] == record["sent"]["bytes"] + record["received"]["bytes"]
+
+
+def test_a_pod_in_quarantine_is_cut_off_without_a_bridge_until_it_is_let_out(stage, agent, until, capsys):
+    """From the object on, its live connection too; also by an agent that has begun anew."""
+    cluster.publish(stage.kubernetes, cluster.tier(90, PORT))
+    until(lambda: stage.reaches(PORT), 20)
+    resource = stage.kubernetes.catalog.by_kind("v1", "Pod")
+    uid = stage.kubernetes.verbs.get(Call(resource, "shop", "web")).body["metadata"]["uid"]
+    with contextlib.closing(stage.lab.conversation(stage.web, stage.db.ip, PORT, every=0.02, silence=0.3)) as talk:
+        until(lambda: talk.replies > 3)
+        since = time.monotonic()
+        stage.kubernetes.create(cluster.quarantine("q", pod=("web", uid)))
+        assert talk.wait(alive=False, timeout=20)
+        with capsys.disabled():
+            print(f"\na live connection of a pod in quarantine is dead after {max(0.0, talk.died_at - since):.3f} s")
+    assert not stage.reaches(PORT)
+    agent.kill()
+    agent.wait()
+    another = stage.start()
+    try:
+        until(lambda: '"running"' in stage.last_log(), 60)
+        assert not stage.reaches(PORT)
+        kind = stage.kubernetes.catalog.by_kind(native.API_VERSION, "Quarantine")
+        stage.kubernetes.verbs.delete(Call(kind, "", "q"), {})
+        until(lambda: stage.reaches(PORT), 20)
+    finally:
+        another.send_signal(signal.SIGTERM)
+        assert another.wait(15) == 0, stage.log()

@@ -83,6 +83,24 @@ async def zone_claimed(stage):
     assert "isn't entitled to the zone 'db'" in event["message"]
 
 
+def in_quarantine(**spec):
+    async def cause(stage):
+        await in_force(stage)
+        world.add_pod(stage.kubernetes, world.pod("held", "10.1.0.61", "web"))
+        resource = stage.kubernetes.catalog.by_kind("v1", "Pod")
+        uid = stage.kubernetes.verbs.get(Call(resource, "shop", "held")).body["metadata"]["uid"]
+        stage.kubernetes.create(world.quarantine("q", pod=("held", uid), **spec))
+        yield {"subject": "q/shop/held"}
+        if not spec:
+            await eventually(lambda: events(stage, "ZoneQuarantined"))
+        kind = stage.kubernetes.catalog.by_kind(native.API_VERSION, "Quarantine")
+        stage.kubernetes.verbs.delete(Call(kind, "", "q"), {})
+        told = AlertKind.QUARANTINE_HELD if spec else AlertKind.QUARANTINED
+        await eventually(lambda: [each for each in stage.alerts(told.value) if each["state"] == "resolved"])
+
+    return cause
+
+
 async def address_misplaced(stage):
     await in_force(stage)
     world.add_pod(stage.kubernetes, world.pod("elsewhere", "10.9.0.1", "db"))
@@ -156,6 +174,8 @@ CAUSES = {
     AlertKind.ALERT_STORM: storm,
     AlertKind.TIER_REFUSED: tier_refused,
     AlertKind.ZONE_CLAIMED: zone_claimed,
+    AlertKind.QUARANTINED: in_quarantine(),
+    AlertKind.QUARANTINE_HELD: in_quarantine(held="2 of 2 pods of shop/web"),
     AlertKind.ADDRESS_MISPLACED: address_misplaced,
     AlertKind.NETWORK_DISPUTED: network_disputed,
     AlertKind.SYNC_STALE: sync_stale,

@@ -54,6 +54,11 @@ DEEDS = [
     Deed("the server relabelled", frozenset({"p2"}), pods=becoming("p2", "elsewhere")),
     Deed("the client's right to its zone lost", frozenset({"p0"}), pods=becoming("p0", "web", allowed=frozenset())),
     Deed("the server's right to its zone lost", frozenset({"p2"}), pods=becoming("p2", "data", allowed=None)),
+    Deed("the client in quarantine", frozenset({"p0"}), pods=becoming("p0", "web", quarantined=True)),
+    Deed("the server in quarantine", frozenset({"p2"}), pods=becoming("p2", "data", quarantined=True)),
+    Deed(
+        "the server on the other node in quarantine", frozenset({"q1"}), pods=becoming("q1", "data", quarantined=True)
+    ),
     Deed("the client gone", frozenset({"p0"}), pods=lambda _, inventory: inventory.without_pod("p0")),
 ]
 

@@ -225,6 +225,7 @@ def test_every_log_prefix_is_of_a_known_rule():
         "interzone-default",
         "infrastructure/untracked",
         "infrastructure/isolated",
+        "infrastructure/quarantined",
         "infrastructure/spoofed-address",
         "infrastructure/unknown-pod",
         "infrastructure/link-local",

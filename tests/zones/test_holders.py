@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from zones.holders import Holders
 from zones.inventory import Inventory, Node, Pod, Stranger, endpoint
 from zones.remote import address_of
+from zones.subjects import NOBODY, Subjects, mark_of
 from zones.zone import Zoning
 
 KEY = "zonebridge.io/zone"
@@ -36,16 +37,22 @@ class Model:
     def __init__(self, networks):
         self.networks = tuple(map(ip_network, networks))
         self.own, self.nodes, self.slices, self.allowed, self.tunnels = {}, {}, {}, {}, {}
+        self.quarantined = NOBODY
 
     def inventory(self):
         remote = {pod.uid: pod for pods in self.slices.values() for pod in pods}
         held = {**self.own, **remote}
-        entitled = {uid: _with(pod, self.allowed.get(pod.namespace)) for uid, pod in held.items()}
+        entitled = {uid: self.as_it_is(pod) for uid, pod in held.items()}
         nodes = {
             name: replace(each, tunnels=(*each.tunnels, *self.tunnels.get(name, ())))
             for name, each in self.nodes.items()
         }
         return Inventory(entitled, nodes, self.networks)
+
+    def as_it_is(self, pod):
+        """With what holds of it now: what its namespace allows it, and quarantine."""
+        among = self.quarantined.have(pod.namespace, pod.name, mark_of(pod.uid), pod.workload)
+        return replace(pod, allowed=self.allowed.get(pod.namespace), quarantined=among)
 
 
 def _with(pod, allowed):
@@ -73,6 +80,12 @@ slice_pods = st.lists(
     max_size=4,
     unique_by=lambda each: each[0],
 )
+NAMES = ["o1", "a0", "a1", "b0"]
+quarantines = st.builds(
+    Subjects,
+    st.frozensets(st.tuples(st.just("shop"), st.sampled_from(NAMES), st.sampled_from(NAMES).map(mark_of)), max_size=3),
+    st.frozensets(st.tuples(st.sampled_from(["shop", "lab"]), st.sampled_from(["w-o1", "w-a0", "w-b1"])), max_size=2),
+)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("own"), own_pods),
@@ -84,15 +97,16 @@ steps = st.lists(
             st.just("tunnels"), st.sampled_from(list(CIDRS)), st.lists(st.sampled_from(TEXTS), max_size=2, unique=True)
         ),
         st.tuples(st.just("right"), st.sampled_from(["shop", "lab"]), st.sampled_from(RIGHTS)),
+        st.tuples(st.just("quarantine"), quarantines),
     ),
     max_size=12,
 )  # fmt: skip
 
 
-def take(model, holders, step):
+def take(model, holders, step):  # noqa: C901 - one case for each kind of step
     match step:
         case "own", fresh:
-            fresh = _with(fresh, model.allowed.get(fresh.namespace))
+            fresh = model.as_it_is(fresh)
             holders.replace(model.own.get(fresh.uid), fresh)
             model.own[fresh.uid] = fresh
         case "own gone", uid:
@@ -126,6 +140,13 @@ def take(model, holders, step):
                 if before.namespace == namespace:
                     model.own[uid] = _with(before, allowed)
                     holders.replace(before, model.own[uid])
+
+        case "quarantine", subjects:
+            model.quarantined = subjects
+            holders.quarantine(subjects)
+            for uid, before in model.own.items():
+                model.own[uid] = model.as_it_is(before)
+                holders.replace(before, model.own[uid])
 
 
 def zone(holder, address):
@@ -401,3 +422,20 @@ def test_who_loses_an_address_is_told_with_what_it_was():
         ("10.1.2.2", "w-c", "n2"),
         ("10.1.2.1", "w-b", "n2"),
     ]
+
+
+def test_who_comes_after_a_pod_in_quarantine_is_free_unless_the_workload_is_named():
+    first, second = (replace(pod("web-0", "n2", ["10.1.2.1"]), uid=uid, workload="web") for uid in ("u-1", "u-2"))
+    holders = filled(first, pod("b", "n2", ["10.1.2.2"]))
+    holders.take_changed()
+    holders.quarantine(Subjects(frozenset({("shop", "web-0", mark_of("u-1"))})))
+    ((address, holder),) = changed(holders).items()
+    assert (str(address), holder.quarantined) == ("10.1.2.1", True)
+    holders.replace_slice("s", "n2", [second])
+    assert not holders.of(ip_address("10.1.2.1")).quarantined
+    holders.quarantine(Subjects(workloads=frozenset({("shop", "web")})))
+    assert holders.of(ip_address("10.1.2.1")).quarantined
+    holders.replace_slice("s", "n2", [first])
+    assert holders.of(ip_address("10.1.2.1")).quarantined
+    holders.quarantine(NOBODY)
+    assert not holders.of(ip_address("10.1.2.1")).quarantined

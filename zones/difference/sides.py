@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from zones.difference.boxes import EVERYWHERE, Box, buckets, of_entry, of_infrastructure, overlap, split
 from zones.difference.moments import Moment
@@ -28,7 +27,7 @@ class Side:
         own = tuple(rule for rule in policy.infrastructure if rule not in both)
         self.rules: tuple[Entry | InfrastructureRule, ...] = own + policy.entries
         self._told_apart = told_apart
-        self._whenever = _every(len(told_apart))
+        self._whenever = frozenset(range(len(told_apart)))
         self._active: dict[Schedule | None, frozenset[int]] = {None: self._whenever}
         self._boxes = tuple(map(self._boxes_of, self.rules))
         self._lying = tuple(map(buckets, self._boxes))
@@ -117,10 +116,10 @@ class Side:
                 mask |= 1 << place
         return mask
 
-    def judged(self, boxes: Sequence[Box], places: Iterable[int]) -> Iterator[tuple[Box, int]]:
-        """Boxes taken apart by the first rule that matches, of those at ascending places. Raises ValueError."""
+    def judged(self, boxes: Sequence[Box], concerned: int) -> Iterator[tuple[Box, int]]:
+        """Boxes taken apart by the first rule that matches, of those concerned. Raises ValueError."""
         left = list(boxes)
-        for place in places:
+        for place in bits(concerned):
             for mine in self.boxes(place):
                 later: list[Box] = []
                 for box in left:
@@ -133,12 +132,6 @@ class Side:
                 return
         if left:
             raise ValueError("the policy is not total: its last entries must be the default rules")
-
-
-@cache
-def _every(count: int) -> frozenset[int]:
-    """All moments; one and the same object each time, as equal properties are fastest to compare by identity."""
-    return frozenset(range(count))
 
 
 def _zones_of(entry: Entry) -> frozenset[str]:

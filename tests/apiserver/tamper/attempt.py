@@ -26,6 +26,7 @@ class By(StrEnum):
     TIER = "`zonebridge-tier`"
     STATES = "`zonebridge-nodestates`"
     SLICES = "`zonebridge-podslices`"
+    QUARANTINES = "`zonebridge-quarantines`"
     ZONES = "`zonebridge-zones`"
     ADDRESSES = "`zonebridge-addresses`"
     NAMESPACES = "`zonebridge-namespaces`"

@@ -56,6 +56,7 @@ EDIT = [
 DEVELOPER, OWNER, OPERATOR, ADMINISTRATOR = "developer", "owner", "operator", "administrator"
 NODE, OTHER_NODE, ENFORCER, LOOSE_ENFORCER = "node n1", "node n2", "enforcer of n1", "enforcer's token without a node"
 ANYBODY, NEW_NODE, STOLEN = "a pod of shop", "node n3", "zonebridge's stolen token"
+REQUESTER, APPROVER = "security analyst", "approver"
 
 
 class People:
@@ -77,7 +78,7 @@ class People:
         admin.post("/apis/zonebridge.io/v1alpha1/tiers", json=tier().tier).raise_for_status()
         admin.post("/apis/zonebridge.io/v1alpha1/revisions", json=RECORD).raise_for_status()
         admin.post("/apis/zonebridge.io/v1alpha1/policychunks", json=KEPT).raise_for_status()
-        for name in (DEVELOPER, OWNER, OPERATOR):
+        for name in (DEVELOPER, OWNER, OPERATOR, REQUESTER, APPROVER):
             self._keep(name, self._with_certificate(name))
         for name, node in ((NODE, "n1"), (OTHER_NODE, "n2"), (NEW_NODE, "n3")):
             groups = ["system:nodes", "system:authenticated"]
@@ -147,6 +148,9 @@ def _rights():
     for who, role in ((DEVELOPER, "edit-for-real"), (OWNER, "cluster-admin")):
         for where in ("shop", "plain", "guarded"):
             yield f"{RBAC}/namespaces/{where}/rolebindings", _binding(who, role)
+    for who, role in ((REQUESTER, "zonebridge-quarantine-requester"), (APPROVER, "zonebridge-quarantine-approver")):
+        bound = _binding(who, role)
+        yield f"{RBAC}/clusterrolebindings", bound | {"metadata": {"name": role}}
 
 
 def _binding(who: str, role: str) -> dict:
@@ -183,8 +187,16 @@ def _shop():
     lease = {"metadata": {"name": "zonebridge-elsewhere"}, "spec": {"holderIdentity": "bridge"}}
     yield f"/apis/coordination.k8s.io/v1/namespaces/{BRIDGE_NAMESPACE}/leases", lease
     yield "/apis/zonebridge.io/v1alpha1/nodestates", ours("NodeState", "n2", {})
+    for name, more in (("cut", {}), ("waiting", {"held": "3 of 4 pods of shop/web"})):
+        yield "/apis/zonebridge.io/v1alpha1/quarantines", quarantine(name, **more)
     yield "/apis/zonebridge.io/v1alpha1/zones", ours("Zone", "web", {"zone": "web", "known": True})
     yield "/apis/zonebridge.io/v1alpha1/podslices", ours("PodSlice", "panorama-n1", {"node": "n1", "pods": []})
+
+
+def quarantine(name: str, who: str = REQUESTER, **more: object) -> dict:
+    told = {"reason": "beacon", "requestedBy": who, "source": "person", "duration": "4h"}
+    pod = {} if "workload" in more else {"pod": {"namespace": "shop", "name": "web", "uid": "u"}}
+    return ours("Quarantine", name, pod | told | more)
 
 
 def ours(kind: str, name: str, spec: dict) -> dict:

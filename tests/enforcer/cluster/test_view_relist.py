@@ -33,6 +33,7 @@ OBJECTS = {
     Kind.TIERS: (of_tier(world.TIER, {"revision": 1}), of_tier(world.TIER, {"revision": 2})),
     Kind.CHUNKS: (of_tier("c", {"rules": []}), of_tier("c", {"rules": [1]})),
     Kind.SETS: (of_tier("s", {"prefixes": []}), of_tier("s", {"prefixes": ["192.0.2.0/24"]})),
+    Kind.QUARANTINES: (world.quarantine("q", pod=("p", "another")), world.quarantine("q", pod=("p", "p"))),
 }
 BYSTANDERS = [
     Listed(Kind.NODES, [world.node("n1", "192.0.2.1", "10.1.0.0/24") | {"metadata": {"name": "n1", "uid": "n1"}}]),
@@ -59,6 +60,7 @@ def known(view, kind):
         "tier": view.tier_object(),
         "parts": dict(view.parts()),
         "count": view.count(kind),
+        "held": [pod.name for pod in view.own_pods() if pod.quarantined],
     }
     return asked | {"problems": view.problems()}
 

@@ -1,0 +1,122 @@
+"""How long each quarantine still lasts on this node, by a clock that nobody sets. No I/O but the file it is given.
+
+A quarantine lasts from its creation, which the API server's clock tells. How long ago that was is asked once, when it
+is first heard of, of that same clock (an answer's Date); from then on, and after a restart of the agent, this machine's
+time since boot counts alone. So neither a clock that is set nor a bridge that is gone changes when it ends. Where
+nothing tells how long ago it was made it counts from when it was heard of: late, never early.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from math import inf
+from pathlib import Path
+
+from enforcer import statefile
+from zones.subjects import NOBODY, Subjects
+from zones.tiers.quarantines import Quarantine
+
+FILE = "quarantines.json"
+_COARSE = 1.0  # both of the API server's times are whole seconds, cut off
+
+
+def since_boot() -> float:
+    """Seconds since the machine began, sleep counted; no setting of clocks changes it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A quarantine, and when it began by the machine's time since boot; that may be before the boot."""
+
+    quarantine: Quarantine
+    began: float
+
+    @property
+    def ends(self) -> float:
+        return self.began + self.quarantine.seconds
+
+
+@dataclass(slots=True)
+class Quarantines:
+    """By name. `changed`: whether the file no longer says what is known."""
+
+    clock: Callable[[], float] = since_boot
+    changed: bool = False
+    _terms: dict[str, Term] = field(default_factory=dict)
+
+    def keep(self, quarantine: Quarantine, server_time: float | None) -> None:
+        """As it is now. `server_time`: the API server's, when it told this in a list; None where it is told at once."""
+        known = self._terms.get(quarantine.name)
+        if known is not None and known.quarantine.uid == quarantine.uid:
+            began = known.began
+        else:
+            began = self.clock() - _age(quarantine, server_time)
+        term = Term(quarantine, began)
+        self.changed = self.changed or term != known
+        self._terms[quarantine.name] = term
+
+    def forget(self, name: str) -> None:
+        self.changed = self._terms.pop(name, None) is not None or self.changed
+
+    def subjects(self) -> Subjects:
+        """Who is cut off now."""
+        now, pods, workloads = self.clock(), set[tuple[str, str, bytes]](), set[tuple[str, str]]()
+        for term in self._terms.values():
+            if term.quarantine.cuts and now < term.ends:
+                found = term.quarantine.subjects
+                pods |= found.pods
+                workloads |= found.workloads
+        return Subjects(frozenset(pods), frozenset(workloads)) if pods or workloads else NOBODY
+
+    def lasting(self) -> Iterator[Quarantine]:
+        """Those that are not over, whether or not they cut anybody off."""
+        now = self.clock()
+        return (term.quarantine for term in self._terms.values() if now < term.ends)
+
+    def next_end(self) -> float:
+        """Seconds until the next one that cuts somebody off is over; infinite without any."""
+        now = self.clock()
+        ends = (term.ends - now for term in self._terms.values() if term.quarantine.cuts)
+        return min((left for left in ends if left > 0), default=inf)
+
+    # The file
+
+    def content(self, boot: str) -> bytes:
+        """For the next start. `boot`: what tells this boot of the machine from others."""
+        self.changed = False
+        terms = [{"began": term.began, "quarantine": asdict(term.quarantine)} for term in self._terms.values()]
+        return json.dumps({"boot": boot, "quarantines": terms}).encode()
+
+    def restore(self, content: bytes | None, boot: str) -> tuple[str, ...]:
+        """What an earlier run knew, until the API server tells: the names. Of another boot, or damaged, it is none."""
+        try:
+            held = json.loads(content) if content else {}
+            if held.get("boot") == boot:
+                found = [Term(Quarantine(**each["quarantine"]), float(each["began"])) for each in held["quarantines"]]
+                self._terms |= {term.quarantine.name: term for term in found}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return ()
+        return tuple(self._terms)
+
+    def uids(self) -> Mapping[str, str]:
+        return {name: term.quarantine.uid for name, term in self._terms.items()}
+
+
+def load(quarantines: Quarantines, directory: Path, boot: str) -> tuple[str, ...]:
+    """The names of those that were known before. Raises StateError."""
+    return quarantines.restore(statefile.read(directory / FILE), boot)
+
+
+def save(directory: Path, content: bytes) -> None:
+    """Raises OSError."""
+    statefile.write_atomically(directory / FILE, content)
+
+
+def _age(quarantine: Quarantine, server_time: float | None) -> float:
+    if server_time is None or quarantine.created is None:
+        return 0.0
+    return max(0.0, server_time - quarantine.created - _COARSE)
