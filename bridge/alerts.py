@@ -33,6 +33,11 @@ class AlertKind(StrEnum):
     TIER_DAMAGED = "TierDamaged"
     NODE_OUT_OF_SYNC = "NodeOutOfSync"
     NODE_OVERRULED = "NodeOverruled"
+    CANDIDATE_CHANGES = "CandidateChanges"
+
+
+HAPPENINGS = frozenset({AlertKind.CANDIDATE_CHANGES})
+"""What is told once and doesn't last: nobody is reminded of it, and nothing ends it."""
 
 
 class Severity(StrEnum):

@@ -50,7 +50,7 @@ from bridge.report import refusal_lines
 from bridge.service import one_at_a_time, run_once, serve, shipping
 from bridge.settings import Settings, host_and_port
 from bridge.settings_file import Purpose, load
-from bridge.wiring import wake_up_door, works
+from bridge.wiring import door, works
 from bridge.wiring_siem import siem_sink
 from zones.compile import Compiled
 from zones.zone import Zoning
@@ -116,8 +116,9 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
             return ExitCode.DONE if await run_once(each, metrics) else ExitCode.TROUBLE
         address = settings.serving.address
         interval = settings.panorama.poll_interval.total_seconds() if settings.panorama else 0.0
-        door = wake_up_door(settings.wake_up) if settings.wake_up else None
-        await serve(each, interval, host_and_port(address) if address else None, door, metrics)
+        wake_up = door(settings.wake_up, "wakeUp") if settings.wake_up else None
+        preview = door(settings.preview, "preview") if settings.preview else None
+        await serve(each, interval, host_and_port(address) if address else None, wake_up, metrics, preview=preview)
         return ExitCode.DONE
 
 

@@ -28,6 +28,8 @@ from bridge.leadership import Leadership, LeadershipLostError
 from bridge.metrics import Metrics
 from bridge.outcome import Outcome
 from bridge.population import Figures, Publishing
+from bridge.preview_door import Answer, previews
+from bridge.previewing import Previewing
 from bridge.reach import PATIENCE, Reach
 from bridge.registration import Registration
 from bridge.siem import SiemSink
@@ -57,6 +59,7 @@ class Work:
     registration: Registration | None = None
     reach: Reach | None = None
     untaint: Untaint | None = None
+    previewing: Previewing | None = None
     trouble: str = ""
     passed: bool = False
     unanswered: str = ""
@@ -97,9 +100,15 @@ def _resolve(done: Future[_T], call: Callable[[], _T]) -> None:
 
 
 async def serve(
-    works: Sequence[Work], interval: float, address: tuple[str, int] | None, wake_up: Door | None, metrics: Metrics
+    works: Sequence[Work],
+    interval: float,
+    address: tuple[str, int] | None,
+    wake_up: Door | None,
+    metrics: Metrics,
+    *,
+    preview: Door | None = None,
 ) -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT. `wake_up` and `preview`: where those two are served, if anywhere."""
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -110,8 +119,22 @@ async def serve(
         if wake_up is not None:
             port = await stack.enter_async_context(listening(wake_up, lambda: _look_again(works)))
             _log.info("listening for wake-ups", port=port)
+        if preview is not None:
+            port = await stack.enter_async_context(previews(preview, lambda name: answer_of(works, name)))
+            _log.info("serving previews", port=port)
         await run_until(stop, works, interval, metrics)
     _log.info("stopped")
+
+
+def answer_of(works: Sequence[Work], name: str | None) -> Answer | None:
+    """The preview of the cluster of that name, or of the only one; None where there is none of it."""
+    named = [work for work in works if name in {None, work.cluster}]
+    if len(named) != 1 or named[0].previewing is None:
+        return None
+    work, previewing = named[0], named[0].previewing
+    if not work.leadership.leading:
+        return Answer(unavailable="this bridge doesn't lead; ask the other one")
+    return previewing.answer(work.cluster)
 
 
 def _look_again(works: Sequence[Work]) -> None:
@@ -147,6 +170,11 @@ async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float,
         asyncio.create_task(_untaint(work, work.untaint), name=f"startup taints {work.cluster}")
         for work in works
         if work.untaint is not None
+    ]
+    tasks += [
+        asyncio.create_task(_preview(work, work.previewing), name=f"preview {work.cluster}")
+        for work in works
+        if work.previewing is not None
     ]
     tasks += [asyncio.create_task(_introduce(work), name=f"introduction {work.cluster}") for work in works]
     ends = [asyncio.create_task(stop.wait()), *tasks]
@@ -300,6 +328,20 @@ async def _reached(work: Work, reach: Reach) -> None:
     while True:
         await asyncio.sleep(FIRST_RETRY)
         await reach.look(work.leadership.trouble or (work.trouble if work.leadership.leading else ""))
+
+
+async def _preview(work: Work, previewing: Previewing) -> None:
+    """Look at the candidate while we lead; a defect of it must not end the sync."""
+    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
+        while True:
+            await work.leadership.wait()
+            try:
+                await work.leadership.during(previewing.look())
+            except LeadershipLostError:
+                continue
+            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
+                _log.exception("candidate not looked at")
+            await asyncio.sleep(previewing.interval)
 
 
 async def _untaint(work: Work, untaint: Untaint) -> None:

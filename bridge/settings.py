@@ -440,6 +440,22 @@ class ServingSettings(_Section):
     address: Address | None = "0.0.0.0:9468"
 
 
+class PreviewSettings(_Section):
+    """Where /preview is served, and how often it is looked whether Panorama's candidate differs."""
+
+    address: Address
+    token_file: Path
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    interval: Duration = timedelta(minutes=1)
+
+    @model_validator(mode="after")
+    def _a_pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("certFile and keyFile belong together")
+        return self
+
+
 class WakeUpSettings(_Section):
     """Where Panorama's HTTP log forwarding may say 'look now'. Without a certificate something before us ends TLS."""
 
@@ -506,6 +522,7 @@ class Settings(_Section):
     siem: SiemSettings = SiemSettings()
     serving: ServingSettings = ServingSettings()
     wake_up: WakeUpSettings | None = None
+    preview: PreviewSettings | None = None
     lease: LeaseSettings = LeaseSettings()
     startup_taint: StartupTaint = StartupTaint.LEAVE
     log: LogSettings = LogSettings()

@@ -143,12 +143,13 @@ def _missing_files(settings: Settings) -> Iterator[str]:
         if isinstance(each, HecDestination):
             named["tokenFile"] = each.token_file
         files += [(f"siem.destinations[{at}].{name}", path) for name, path in named.items()]
-    if settings.wake_up is not None:
-        files += [
-            ("wakeUp.tokenFile", settings.wake_up.token_file),
-            ("wakeUp.certFile", settings.wake_up.cert_file),
-            ("wakeUp.keyFile", settings.wake_up.key_file),
-        ]
+    for section, given in (("wakeUp", settings.wake_up), ("preview", settings.preview)):
+        if given is not None:
+            files += [
+                (f"{section}.tokenFile", given.token_file),
+                (f"{section}.certFile", given.cert_file),
+                (f"{section}.keyFile", given.key_file),
+            ]
     if panorama is not None:
         files += [
             ("panorama.apiKeyFile", panorama.api_key_file),

@@ -34,7 +34,7 @@ from bridge.outcome import Outcome, Result, conditions
 from bridge.picture import Picture
 from bridge.plan import Live, Plan
 from bridge.publish import Publisher
-from bridge.reading import AskInfrastructure, FeedSource, Reader, RunBlocking, Target, nothing_more
+from bridge.reading import AskInfrastructure, FeedSource, Reader, Reading, RunBlocking, Target, nothing_more
 from bridge.report import summary_json
 from bridge.status import Sight, nodes_json, parse_timestamp, says_something_new, status_json
 from bridge.vetting import Planned, Vetted, Vetting, bare
@@ -116,6 +116,11 @@ class Sync:
     def accepted(self) -> bool:
         """Whether the manager has ever taken this process's credentials."""
         return self._reader.accepted
+
+    @property
+    def reading(self) -> Reading | None:
+        """What the manager has committed, as it was last read."""
+        return self._reader.last
 
     async def introduce(self) -> BridgeError | None:
         """Ask the manager for its version alone, as one who doesn't lead may: what keeps us from an answer."""

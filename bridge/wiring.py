@@ -28,7 +28,6 @@ from bridge.feeds.fetch import FILE
 from bridge.guard import Guard
 from bridge.history.ledger import Retention
 from bridge.leadership import Leadership, Terms
-from bridge.managers import Manager
 from bridge.managers.panorama.api import Access, PanoramaApi
 from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.rulebase import ReadOptions
@@ -36,6 +35,7 @@ from bridge.managers.panorama.transport import Limits
 from bridge.plan import Guards
 from bridge.population import Publishing
 from bridge.population import Terms as PopulationTerms
+from bridge.previewing import Previewing, Sources, residents_of
 from bridge.reach import Reach
 from bridge.registration import Registration, Watched
 from bridge.service import Work
@@ -43,6 +43,7 @@ from bridge.settings import (
     ClusterSettings,
     FeedSettings,
     PanoramaSettings,
+    PreviewSettings,
     RegistrationSettings,
     Settings,
     StartupTaint,
@@ -78,7 +79,7 @@ class _Shared:
     siem: Sink | None
 
 
-def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _Shared) -> Work:
+def _work(settings: Settings, each: ClusterSettings, manager: PanoramaManager, shared: _Shared) -> Work:
     cluster = Cluster(ApiServer(cluster_access(each)), ApiServer(cluster_access(each)))
     alerts = Alerts(each.name, each.tier, tuple(_sinks(settings, cluster, shared.siem)))
     trigger = asyncio.Event()
@@ -118,6 +119,21 @@ def _work(settings: Settings, each: ClusterSettings, manager: Manager, shared: _
         registration=_registration(settings.registration, each, watched, alerts, shared),
         reach=Reach(alerts),
         untaint=_untaint(settings, each, cluster, lambda: population.population.tainted),
+        previewing=None
+        if settings.preview is None
+        else Previewing(
+            Sources(
+                target=target(settings, each),
+                manager=manager,
+                reading=lambda: sync.reading,
+                feeds=feeds,
+                residents=lambda: residents_of(population.population),
+                run_blocking=shared.run_blocking,
+                rails=tuple(rail.rail() for rail in settings.guardrails),
+            ),
+            alerts,
+            settings.preview.interval.total_seconds(),
+        ),
         close=close,
         trigger=trigger,
     )
@@ -137,12 +153,12 @@ def _registration(
     )
 
 
-def wake_up_door(settings: WakeUpSettings) -> Door:
-    """Raises SettingsError on a certificate that can't be used."""
+def door(settings: WakeUpSettings | PreviewSettings, section: str) -> Door:
+    """Raises SettingsError, which names the section, on a certificate that can't be used."""
     try:
         tls = server_tls(settings.cert_file, settings.key_file)
     except OSError as error:
-        raise SettingsError("wakeUp", (f"certFile and keyFile can't be used: {error}",)) from error
+        raise SettingsError(section, (f"certFile and keyFile can't be used: {error}",)) from error
     return Door(host_and_port(settings.address), lambda: read_secret(settings.token_file), tls)
 
 

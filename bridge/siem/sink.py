@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bridge.alerts import Alert, AlertKind
+from bridge.alerts import HAPPENINGS, Alert, AlertKind
 from bridge.siem.record import Json, Records
 from bridge.siem.shipper import Shipper
 
@@ -61,7 +61,7 @@ class SiemSink:
         key, now = (alert.cluster, alert.tier, alert.kind), self._clock()
         known = self._raised.pop(key, None)
         since = min(known.since, now) if known is not None else now  # the time may have been set back
-        if not alert.over:
+        if not alert.over and alert.kind not in HAPPENINGS:
             self._raised[key] = _Raised(alert, since, self._steady())
         self._offer(self._records.of(alert, now, since))
 

@@ -1,0 +1,128 @@
+"""A whole preview out of two rulebases, as it is served and told: made in one go, in whatever process. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from bridge.guardrail import GuardRail
+from bridge.managers import Editor
+from bridge.preview.comparison import compared
+from bridge.preview.gate import counted
+from bridge.preview.guardrails import violations
+from bridge.preview.json_form import preview_json
+from bridge.preview.model import Configuration, Preview
+from bridge.preview.population import Resident
+from bridge.preview.workloads import projected
+from bridge.report import refusal_lines
+from zones.compile import Compiled, Options, compile_policy
+from zones.net import AddressSet
+from zones.policy import InfrastructureRule
+from zones.rules import Rulebase
+from zones.tiers import native
+from zones.zone import Zoning
+
+MOST_ROWS = 5_000
+_DIGITS = 16
+_MOST_REFUSALS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be compared, and how rules are compiled in that cluster. `versions`: of running and candidate."""
+
+    running: Rulebase
+    candidate: Rulebase
+    at: datetime
+    zoning: Zoning
+    options: Options = field(default_factory=Options)
+    infrastructure: tuple[InfrastructureRule, ...] = ()
+    feeds: Mapping[str, AddressSet] = field(default_factory=dict)
+    residents: tuple[Resident, ...] = ()
+    rails: tuple[GuardRail, ...] = ()
+    editors: tuple[Editor, ...] = ()
+    versions: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A preview to be served as JSON, with a sentence and facts for whoever watches. `bad`: refused, or a guard rail.
+
+    The digests are of what both configurations mean for the cluster.
+    """
+
+    text: str
+    message: str
+    about: Mapping[str, Any]
+    bad: bool
+    running_digest: str
+    candidate_digest: str
+
+    @property
+    def changes_nothing(self) -> bool:
+        return self.running_digest == self.candidate_digest
+
+
+def prepare(question: Question) -> Prepared:
+    """At most 5,000 rows of each list; the JSON says how many more there are."""
+    running, candidate = (
+        _configuration(question, rulebase, version)
+        for rulebase, version in zip((question.running, question.candidate), question.versions, strict=True)
+    )
+    preview = compared(running, replace(candidate, editors=question.editors), question.at, question.feeds)
+    policies = running.compiled.policy, candidate.compiled.policy
+    preview = replace(preview, violations=violations(question.rails, *policies, question.at))
+    if preview.flows is not None:
+        preview = replace(preview, projection=projected(preview.flows, question.residents, question.zoning))
+    digests = _digest(running.compiled), _digest(candidate.compiled)
+    about = _about(preview, digests[1])
+    bad = preview.refused or bool(about["new_violations"])
+    text = json.dumps(preview_json(preview, MOST_ROWS), ensure_ascii=False)
+    return Prepared(text, _message(about), about, bad, *digests)
+
+
+def _configuration(question: Question, rulebase: Rulebase, version: str) -> Configuration:
+    how = question.options, question.infrastructure, question.feeds
+    return Configuration(rulebase, compile_policy(rulebase, question.zoning, *how), version)
+
+
+def _digest(compiled: Compiled) -> str:
+    """Of the tier that it would be, or of why it would be none."""
+    if compiled.policy is None:
+        return hashlib.sha256("\n".join(refusal_lines(compiled)).encode()).hexdigest()[:_DIGITS]
+    rendered = native.render(compiled.policy, "preview", 1)
+    return str(rendered.tier["spec"]["digest"])[:_DIGITS]
+
+
+def _about(preview: Preview, digest: str) -> dict[str, Any]:
+    closed, opened = counted(preview)
+    about: dict[str, Any] = {
+        "candidate": digest,
+        "admins": [editor.admin for editor in preview.candidate.editors if editor.changes],
+        "rules": len(preview.rules),
+        "objects": len(preview.objects),
+        "refused": preview.refused,
+        "zone_pairs_closed": closed,
+        "zone_pairs_opened": opened,
+        "workload_pairs": 0 if preview.projection is None else sum(each.pairs for each in preview.projection.changes),
+        "new_violations": len({each.rail for each in preview.violations if not each.existing}),
+    }
+    refusals = refusal_lines(preview.candidate.compiled)[:_MOST_REFUSALS]
+    return about | ({"refusals": list(refusals)} if refusals else {})
+
+
+def _message(about: Mapping[str, Any]) -> str:
+    who = " and ".join(about["admins"]) or "somebody"
+    what = f"{who} is about to change {about['rules']} rules in Panorama, which is not committed yet"
+    if about["refused"]:
+        return f"{what}; it would be refused: {about['refusals'][0]}"
+    effect = (
+        f"{about['zone_pairs_closed']} zone pairs would lose something allowed today, "
+        f"{about['zone_pairs_opened']} get something denied today"
+    )
+    broken = f"; {about['new_violations']} guard rails would be broken" if about["new_violations"] else ""
+    return f"{what}: {effect}{broken}"
