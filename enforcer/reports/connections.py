@@ -224,7 +224,8 @@ def _reset(found: Connection) -> str:
 
 def _named(begun: Begun, terminal: Terminal, found: Connection) -> Named:
     there, back = found.original, found.reply
-    seen = Seen(0.0, 0, terminal, begun.rule, there.source, back.source, there.protocol, icmp_type=there.icmp_type)
+    ends = there.source, back.source
+    seen = Seen(0.0, 0, terminal, None, begun.rule, *ends, there.protocol, icmp_type=there.icmp_type)
     return Named(seen, begun.source, there.source_port, begun.destination, back.source_port, begun.tier, begun.revision)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from enforcer.reports.alerts import SEVERITIES, Alert, AlertKind, Severity
 from enforcer.reports.flows import End, Named, described, origin_json
 from enforcer.reports.records import Json, present
+from enforcer.rules.terminals import SPOOFED
 from zones.canonical import blocklists_json
 from zones.net import protocol_name
 from zones.policy import Blocklists
@@ -27,7 +28,8 @@ def by_flow(named: Named) -> Hashable:
 
 
 def by_source(named: Named) -> Hashable:
-    return (named.seen.rule, _identity(named.source))
+    """Who forges addresses, even a new one for each packet, is one source by his link."""
+    return (named.seen.rule, named.seen.link if _is_forged(named) else _identity(named.source))
 
 
 def by_zones(named: Named) -> Hashable:
@@ -42,6 +44,9 @@ def of_flow(named: Named) -> Alert:
 
 def of_source(named: Named) -> Alert:
     """Somebody tries many things at once."""
+    if _is_forged(named):
+        about = _in_common(named, source={"zone": named.source.zone})
+        return _alert(named, f"many forged addresses on one link, {named.source.address} among them,", about)
     return _alert(named, f"many connections of {_who(named.source)}", _in_common(named, source=_workload(named.source)))
 
 
@@ -88,6 +93,10 @@ def _workload(end: End) -> Json:
     if end.workload:
         return {"zone": end.zone, "namespace": end.namespace, "workload": end.workload}
     return present(zone=end.zone, address=str(end.address), node=end.node)
+
+
+def _is_forged(named: Named) -> bool:
+    return named.seen.origin == SPOOFED[0]
 
 
 def _identity(end: End) -> Hashable:

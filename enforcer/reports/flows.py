@@ -41,13 +41,14 @@ class Moment(StrEnum):
 class Seen(NamedTuple):
     """One logged packet, and the rule that logged it. `at` is epoch seconds; `length` the packet's octets.
 
-    `rule` is the terminal's id. `reply`: the packet went from the flow's destination to its source; the ends are the
-    packet's own.
+    `link` is the index of the one that it came by; of a bridge, its port. `rule` is the terminal's id. `reply`: the
+    packet went from the flow's destination to its source; the ends are the packet's own.
     """
 
     at: float
     length: int
     terminal: Terminal
+    link: int | None
     rule: str
     source: IPAddress
     destination: IPAddress
@@ -184,6 +185,7 @@ def read(packet: Packet, terminals: Mapping[str, Terminal], at: float) -> Seen |
         packet.timestamp or at,
         packet.length,
         terminal,
+        packet.indev if packet.frame is None else packet.frame.port,
         rule,
         packet.source,
         packet.destination,

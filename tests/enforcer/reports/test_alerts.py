@@ -11,10 +11,13 @@ from enforcer import conditions
 from enforcer.cluster.tier import Judgement, Standing
 from enforcer.reports.alerts import SEVERITIES, AlertKind, Condition, Severity, State
 from enforcer.reports.alerttable import AlertTable, Limits
+from enforcer.reports.flows import name, read
+from enforcer.rules.terminals import SPOOFED, Terminal
 from enforcer.shipping.delivery import Progress
+from enforcer.wire.nflog import Frame
 from tests.enforcer import smallcluster as world
 from tests.enforcer.clocks import Clock
-from tests.enforcer.reports.test_flows import named, stamp
+from tests.enforcer.reports.test_flows import NAMES, TERMINALS, named, packet, stamp
 from zones.inventory import Node, Pod
 from zones.podnetworks import Doubt
 from zones.policy import Blocklists
@@ -258,6 +261,36 @@ def test_alerts_go_on_as_ever_while_the_machine_s_time_is_set(step):
     clock.now = 5000.0
     told += table.take(wall)
     assert sum(alert.count for alert in told if alert.kind is AlertKind.DENIED_FLOW) == 1200
+
+
+FORGED = Terminal(*SPOOFED)
+
+
+def forged(table, at, number, link=7):
+    """A packet from an address that nobody used before, by one of two ways to name a link."""
+    seen = named(at=at, source=f"198.51.{number // 256}.{number % 256}", sport=number).seen
+    seen = seen._replace(terminal=FORGED, rule="forged", link=link)
+    return list(table.denied(name(seen, NAMES)))
+
+
+def test_who_forges_a_new_address_for_each_packet_is_one_source_and_hides_nobody():
+    table = Alerts(Limits(rate=20, burst=200, per_source=20))
+    told = [alert for number in range(20_000) for alert in forged(table, number / 10_000, number)]
+    assert len(told) == 21
+    assert "many forged addresses on one link" in told[-1].message
+    (theirs,) = denied(table, 2.0)
+    assert theirs.state is State.RAISED
+    assert "shop/web" in theirs.message
+    (other_link,) = forged(table, 2.0, 60_000, link=8)
+    assert other_link.state is State.RAISED
+    rest = [*table.take_all(100.0)]
+    assert sum(alert.count for alert in (*told, *rest)) == 20_000
+
+
+def test_a_frames_link_is_the_bridges_port():
+    said = packet(prefix="zb:d:o")._replace(indev=3)
+    assert read(said, TERMINALS, 1.0).link == 3
+    assert read(said._replace(frame=Frame(9, b"", b"")), TERMINALS, 1.0).link == 9
 
 
 def test_events_repeat_like_flows():
