@@ -24,7 +24,7 @@ from tests.apiserver.tamper.aftermath import CHANGES, ISOLATED_CHANGES, NO_EFFEC
 from tests.apiserver.tamper.attempt import SAID, By
 from tests.apiserver.tamper.people import ADMINISTRATOR, OPERATOR, People
 from tests.bridge.world import FakeManager, RecordingSink, rule, run_here
-from tests.enforcer import wire_attempts
+from tests.enforcer import frame_attempts, wire_attempts
 from tests.realkube import RealKube
 from zones import decode
 from zones.inventory import Inventory
@@ -42,8 +42,15 @@ REFUSED = (
     *installation.ATTEMPTS,
     *history.ATTEMPTS,
 )
-ALL = (*REFUSED, *installation.GUARDED_BY_FILES, *CHANGES, *wire_attempts.ATTEMPTS)
-KINDS = "refused", "no effect", "put back", "isolated", "denied and told"
+ALL = (
+    *REFUSED,
+    *installation.GUARDED_BY_FILES,
+    *CHANGES,
+    *wire_attempts.ATTEMPTS,
+    *frame_attempts.ATTEMPTS,
+    *wire_attempts.STOPPED,
+)
+KINDS = "refused", "no effect", "put back", "isolated", "denied and told", "stopped by the kernel itself"
 SECURITY = CONFIG.parent / "docs" / "security.md"
 
 

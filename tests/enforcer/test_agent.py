@@ -29,14 +29,14 @@ PORT = 5432
 class Stage:
     """One node with a web and a db pod, an API server and a SIEM that the node reaches through its own loopback."""
 
-    def __init__(self, stack, directory):
+    def __init__(self, stack, directory, *, bridge=False):
         self.directory = directory
         self.kubernetes = stack.enter_context(KubernetesServer(directory, bookmark_seconds=0.5))
         for definition in cluster.definitions():
             self.kubernetes.create(definition)
         self.siem = stack.enter_context(Siem(SECRET))
         self.lab = stack.enter_context(Lab("agent"))
-        self.node = self.lab.node("n1")
+        self.node = self.lab.node("n1", bridge=bridge)
         for server in (self.kubernetes.url, self.siem.hec.url):
             self.lab.relay(int(server.rsplit(":", 1)[1]), where=self.node)
         self.web, self.db = self.node.pod("web"), self.node.pod("db")

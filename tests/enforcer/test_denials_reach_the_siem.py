@@ -13,6 +13,7 @@ from tests.enforcer import smallcluster as cluster
 from tests.enforcer import wire_attempts as wire
 from tests.enforcer.frames import frame, ip_kind, mac
 from tests.enforcer.test_agent import PORT, ZONE, Stage
+from tests.enforcer.wire_attempts import Sent
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 
@@ -105,3 +106,22 @@ def test_a_datagram_in_pieces_is_told_with_its_port(enforced, until):
     sent = attempt.make(enforced)
     ports = {(each["protocol"], each["destination"].get("port")) for each in enforced.flows(sent, attempt.rule)}
     assert ("udp", wire.PORT) in ports
+
+
+@pytest.mark.parametrize("attempt", wire.STOPPED, ids=lambda each: each.name)
+def test_what_the_kernel_itself_stops_reaches_nobody_and_has_no_record(enforced, until, attempt):
+    """What is sent after it is told, so it would have been told before."""
+    sent = attempt.make(enforced)
+    with contextlib.ExitStack() as stack:
+        heard = {"db": stack.enter_context(contextlib.closing(frames.line(enforced.db)))}
+        with enforced.node.netns.inside():
+            heard["node"] = stack.enter_context(contextlib.closing(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)))
+        heard["node"].bind(("::", wire.PORT))
+        heard["node"].setblocking(False)
+        enforced.put(sent)
+        after = Sent(enforced.web, (wire.udp(enforced.web.ip, enforced.db.ip),), enforced.web.ip, enforced.db.ip)
+        before = len(enforced.flows(after, "interzone-default"))
+        enforced.put(after)
+        until(lambda: len(enforced.flows(after, "interzone-default")) > before, 30)
+        assert frames.hears(heard, wire.MARK, seconds=0.1) == set()
+    assert wire.MARKED_PORT not in {each["source"].get("port") for each in enforced.stage.flows()}

@@ -44,6 +44,23 @@ class WireAttempt:
         return f"denied and told as `{self.rule}`"
 
 
+@dataclass(frozen=True, slots=True)
+class StoppedAttempt:
+    """What comes to no rule of ours, as the kernel itself drops it first: it reaches nobody, and has no record.
+
+    It has a source port and content of its own.
+    """
+
+    name: str
+    who: str
+    what: str
+    make: Callable[[Any], Sent]
+
+    @property
+    def outcome(self) -> str:
+        return "stopped by the kernel itself, not told"
+
+
 def udp(source: str, to: str, *, good: bool = True) -> bytes:
     return frames.datagram(source, to, b"not for you", port=PORT, good=good)
 
@@ -135,4 +152,32 @@ ATTEMPTS = (
     WireAttempt("unknown-pod-talks", "a pod that nobody knows yet", "UDP to a pod of the node", UNKNOWN, _between("stranger", "db")),
     WireAttempt("pod-talks-to-an-unknown-one", A_POD, "UDP to a pod that nobody knows yet", UNKNOWN, _between("other", "stranger")),
     WireAttempt("isolated-pod-talks", "a pod in a zone without right", "UDP to a pod of that zone", "infrastructure/isolated", _between("thief", "db")),
+)  # fmt: skip
+
+MARK, MARKED_PORT = b"past everybody", 5001
+LOOSE_SOURCE_ROUTE = 131
+
+
+def _marked(source: Callable[[Any], str], to: Callable[[Any], str]) -> Callable[[Any], Sent]:
+    def sent(pods: Any) -> Sent:
+        ends = source(pods), to(pods)
+        return Sent(pods.web, (frames.datagram(*ends, MARK, source_port=MARKED_PORT, port=PORT),), *ends)
+
+    return sent
+
+
+def by_way_of_the_node(pods: Any) -> Sent:
+    """To the node, which the header asks to pass it on to `db`."""
+    source, node, db = pods.web.ip, pods.node.ip, pods.db.ip
+    way = bytes([LOOSE_SOURCE_ROUTE, 7, 4]) + frames.packed(db) + b"\0"
+    payload = frames.udp(source, node, MARKED_PORT, PORT, MARK)
+    return Sent(pods.web, (frames.ip4_with_options(source, node, socket.IPPROTO_UDP, way, payload),), source, db)
+
+
+STOPPED = (
+    StoppedAttempt("pod-poses-as-its-node-over-ipv4", RAW, "its node's own IPv4 address as its own, where pods are routed", _marked(lambda pods: pods.node.ip, lambda pods: pods.db.ip)),
+    StoppedAttempt("pod-talks-from-a-link-local-address", RAW, "a link-local IPv6 address as its own, to a pod on another link", _marked(lambda _: "fe80::9", lambda pods: pods.db.ip6)),
+    StoppedAttempt("pod-calls-the-loopback-of-ipv6", RAW, "UDP to ::1", _marked(lambda pods: pods.web.ip6, lambda _: "::1")),
+    StoppedAttempt("pod-calls-a-group-that-is-routed", RAW, "UDP to 239.1.2.3, which no router here passes on", _marked(lambda pods: pods.web.ip, lambda _: "239.1.2.3")),
+    StoppedAttempt("pod-goes-by-way-of-its-node", RAW, "a source route over its node to a pod of another zone", by_way_of_the_node),
 )  # fmt: skip
