@@ -18,6 +18,7 @@ import typer
 
 from bridge import (
     cli_cluster,
+    cli_history,
     cli_preview,
     cli_serve,
     flow_questions,
@@ -65,6 +66,11 @@ app.command()(cli_cluster.check)
 app.command()(cli_preview.preview)
 app.command()(cli_serve.serve)
 app.command("flush-nodes")(cli_cluster.flush_nodes)
+app.command()(cli_history.history)
+app.command()(cli_history.show)
+app.command()(cli_history.diff)
+app.command("verify-chain")(cli_history.verify_chain)
+app.command()(cli_history.rollback)
 
 
 class CompileOutput(StrEnum):

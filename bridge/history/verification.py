@@ -45,7 +45,10 @@ def breaks(
     found = [*_of_links(ordered), *_of_checkpoints(ordered, checkpoints)]
     checked: dict[str, str] = {}
     for raw in ordered:
-        found += [Break(_number(raw), what) for what in _of_one(raw, parts, checked)]
+        try:
+            found += [Break(_number(raw), what) for what in _of_one(raw, parts, checked)]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            found.append(Break(_number(raw), f"Revision '{raw['metadata']['name']}' can't be read: {error!r}"))
     return tuple(sorted(found, key=lambda each: each.revision)) + tuple(_of_tier(ordered, tier))
 
 
@@ -109,7 +112,7 @@ def _of_links(ordered: Sequence[Json]) -> Iterator[Break]:
             )
         elif previous.get("chain") != old.get("chain"):
             yield Break(_number(after), f"it follows another revision {_number(before)} than the one that is there")
-        elif new.get("position") != old.get("position", 0) + 1:
+        elif not isinstance(old.get("position"), int) or new.get("position") != old["position"] + 1:
             yield Break(_number(after), "its position isn't the one after that of the revision before it")
     if ordered:
         first = ordered[0].get("spec") or {}

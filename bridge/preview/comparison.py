@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from bridge.preview.model import Configuration, Preview, RuleChange
@@ -15,14 +15,19 @@ from zones.rules import Origin
 
 
 def compared(
-    running: Configuration, candidate: Configuration, at: datetime, feeds: Mapping[str, AddressSet] | None = None
+    running: Configuration,
+    candidate: Configuration,
+    at: datetime,
+    feeds: Mapping[str, AddressSet] | None = None,
+    halt: Callable[[], None] = lambda: None,
 ) -> Preview:
     """The preview of a candidate at an instant (aware). A refused running configuration has no verdicts to compare.
 
-    `feeds`: the content of FQDNs and lists by name, which is one and the same for both.
+    `feeds`: the content of FQDNs and lists by name, which is one and the same for both. `halt` is called again and
+    again while verdicts are compared, and may raise to end it.
     """
     before, after = running.compiled.policy, candidate.compiled.policy
-    flows = None if before is None or after is None else difference(before, after, at)
+    flows = None if before is None or after is None else difference(before, after, at, halt)
     old_zones, new_zones = running.rulebase.zones, candidate.rulebase.zones
     return Preview(
         running=running,

@@ -13,7 +13,7 @@ Zone pairs are told apart by bit masks, a bit a rule, and pairs that the same ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -94,16 +94,23 @@ class Difference:
         return next((number for number, moment in enumerate(self.moments) if moment.active == active), None)
 
 
-def difference(old: Policy, new: Policy, at: datetime) -> Difference:
+def _go_on() -> None:
+    """Nothing ends it."""
+
+
+def difference(old: Policy, new: Policy, at: datetime, halt: Callable[[], None] = _go_on) -> Difference:
     """Every flow that is judged otherwise from `at` (aware) on, and how.
 
-    Zones are taken as they are: pods and addresses that change their zone are not a difference of rules.
+    Zones are taken as they are: pods and addresses that change their zone are not a difference of rules. `halt` is
+    called again and again, and may raise to end it.
     """
     both = set(old.infrastructure) & set(new.infrastructure)
     told_apart = moments_of((old, new), at)
     sides = Side(old, both, told_apart), Side(new, both, told_apart)
     rules = align(sides[0].rules, sides[1].rules)
-    comparison = _Comparison(*sides, rules, tuple(rule for rule in old.infrastructure if rule in both), told_apart)
+    comparison = _Comparison(
+        *sides, rules, tuple(rule for rule in old.infrastructure if rule in both), told_apart, halt=halt
+    )
     zones, untouched = comparison.zones()
     return Difference(rules, told_apart, sides[0].zones | sides[1].zones, tuple(zones), untouched)
 
@@ -122,7 +129,10 @@ class _Comparison:
         changed: Sequence[ChangedRule],
         infrastructure: tuple[InfrastructureRule, ...],
         told_apart: Sequence[Moment],
+        *,
+        halt: Callable[[], None],
     ) -> None:
+        self._halt = halt
         self._old, self._new = old, new
         self._changed = changed
         whenever = frozenset(range(len(told_apart)))
@@ -134,6 +144,7 @@ class _Comparison:
         self._changed_new = mask_of(rule.new for rule in changed)
 
     def _overlapping(self, rule: ChangedRule) -> tuple[int, int]:
+        self._halt()
         boxes = [*self._boxes_of(rule.old, self._old), *self._boxes_of(rule.new, self._new)]
         return self._old.overlapping(boxes), self._new.overlapping(boxes)
 
@@ -175,6 +186,7 @@ class _Comparison:
         for side, concerned, relevant in ((self._old, old, relevant_old), (self._new, new, relevant_new)):
             other, others = (self._new, new) if side is self._old else (self._old, old)
             for place in bits(concerned & relevant & ~side.saying(usual)):
+                self._halt()
                 lying = side.buckets(place)
                 earlier = side.near(lying) & concerned & ((1 << place) - 1)
                 pieces += self._first_matched(
