@@ -20,6 +20,7 @@ from bridge import (
     cli_cluster,
     cli_history,
     cli_preview,
+    cli_quarantine,
     cli_serve,
     flow_questions,
     garbage,
@@ -71,6 +72,7 @@ app.command()(cli_history.show)
 app.command()(cli_history.diff)
 app.command("verify-chain")(cli_history.verify_chain)
 app.command()(cli_history.rollback)
+app.add_typer(cli_quarantine.app, name="quarantine")
 
 
 class CompileOutput(StrEnum):

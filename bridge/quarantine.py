@@ -1,0 +1,201 @@
+"""Asking for a quarantine in a cluster, and ending one, as whoever the kubeconfig says; and the budget for that.
+
+Enforcers read the objects themselves. `bridge.cli_quarantine` asks; admission says who may.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+from bridge.apiserver import METADATA, ApiServer
+from bridge.errors import ClusterRefusedError, InputError
+from zones import decode
+from zones.inventory import Pod
+from zones.tiers import quarantines
+from zones.tiers.native import API_VERSION
+from zones.tiers.quarantines import EXEMPT, Quarantine
+
+Json = dict[str, Any]
+_ROOT = f"/apis/{API_VERSION}/{quarantines.PLURAL}"
+_MERGE = "application/merge-patch+json"
+_PAGE = "500"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much may be cut off without a second person, in percent: of a workload's pods, and of the cluster's.
+
+    One pod is always within it.
+    """
+
+    workload: int = 50
+    cluster: int = 10
+
+    def exceeded(self, cut_of_workload: int, of_workload: int, cut: int, pods: int) -> str:
+        """Why so many are beyond it; empty where they aren't. The first two are of a workload."""
+        if cut_of_workload > max(1, of_workload * self.workload // 100):
+            return f"{cut_of_workload} of {of_workload} pods of the workload, and the budget is {self.workload} %"
+        if cut > max(1, pods * self.cluster // 100):
+            return f"{cut} of {pods} pods of the cluster, and the budget is {self.cluster} %"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """`pod/NS/NAME` or `workload/NS/NAME`."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Subject:
+        """Raises InputError."""
+        kind, _, rest = text.partition("/")
+        namespace, _, name = rest.partition("/")
+        if kind not in {"pod", "workload"} or not namespace or not name or "/" in name:
+            raise InputError(f"'{text}' is neither pod/NAMESPACE/NAME nor workload/NAMESPACE/NAME")
+        return cls(kind, namespace, name)
+
+
+class Quarantines:
+    """Of one cluster."""
+
+    def __init__(self, server: ApiServer, budget: Budget | None = None) -> None:
+        self._server = server
+        self._budget = budget or Budget()
+
+    async def add(self, subject: Subject, asked: Quarantine, now: float) -> Quarantine:
+        """Made, in the caller's name; it waits for an approval where it is beyond the budget.
+
+        `asked`: why, for how long. `now`: seconds since the epoch. Raises InputError where there is nobody to cut off.
+        """
+        if subject.namespace in EXEMPT:
+            raise InputError(f"pods of {subject.namespace} are exempt from quarantine: the cluster depends on them")
+        pods = await self._pods(subject.namespace)
+        made = replace(_naming(subject, pods, asked), name=_name_of(subject.name), requested_by=await self._who())
+        made = replace(made, held="" if made.dry_run else await self._beyond(made, pods, now))
+        raw = await self._server.call(
+            "POST", _ROOT, f"creating Quarantine '{made.name}'", body=quarantines.render(made)
+        )
+        if raw is None:
+            raise ClusterRefusedError("creating a Quarantine: the cluster doesn't know the kind; install config/crd")
+        return made
+
+    async def all(self) -> list[Quarantine]:
+        """Those that can be read, the oldest first."""
+        found = [quarantines.parse(raw) for raw in await self._list(_ROOT, "Quarantines")]
+        return sorted((each for each in found if isinstance(each, Quarantine)), key=lambda each: each.created or 0.0)
+
+    async def release(self, name: str) -> None:
+        """Raises InputError where there is none."""
+        if await self._server.call("DELETE", _path(name), f"deleting Quarantine '{name}'") is None:
+            raise InputError(f"there is no Quarantine '{name}'; `zonebridge quarantine list` has those that there are")
+
+    async def approve(self, name: str) -> None:
+        """In the caller's name. Raises InputError where there is none, or none that waits."""
+        raw = await self._server.get(_path(name), f"Quarantine '{name}'")
+        found = None if raw is None else quarantines.parse(raw)
+        if not isinstance(found, Quarantine):
+            raise InputError(f"there is no Quarantine '{name}'; `zonebridge quarantine list` has those that there are")
+        if not found.waits:
+            raise InputError(f"Quarantine '{name}' waits for no approval")
+        body = {"spec": {"approvedBy": await self._who()}}
+        await self._server.call("PATCH", _path(name), f"approving '{name}'", body=body, content_type=_MERGE)
+
+    async def _beyond(self, made: Quarantine, pods: Sequence[Pod], now: float) -> str:
+        others = [each for each in await self.all() if each.cuts and not is_over(each, now)]
+        theirs = [pod for pod in pods if pod.workload == _workload_of(made, pods)]
+        cut = {pod.uid for pod in theirs if any(_names(each, pod) for each in (*others, made))}
+        elsewhere = 0
+        for namespace in {each.namespace for each in others}:
+            known = pods if namespace == made.namespace else await self._pods(namespace)
+            held = (pod for pod in known if any(_names(each, pod) for each in others))
+            elsewhere += sum(1 for pod in held if pod.uid not in cut)
+        return self._budget.exceeded(len(cut), len(theirs), len(cut) + elsewhere, await self._count())
+
+    async def _pods(self, namespace: str) -> list[Pod]:
+        """Those that run and have an address of their own."""
+        raw = await self._list(f"/api/v1/namespaces/{quote(namespace, safe='')}/pods", f"pods of {namespace}")
+        return [pod for pod in (decode.pod(each).item for each in raw) if isinstance(pod, Pod) and _runs(pod)]
+
+    async def _count(self) -> int:
+        """How many pods the cluster has, finished ones too."""
+        query = {"limit": "1"}
+        page = await self._server.call("GET", "/api/v1/pods", "counting pods", query=query, accept=METADATA) or {}
+        return len(page.get("items") or ()) + int((page.get("metadata") or {}).get("remainingItemCount") or 0)
+
+    async def _list(self, path: str, what: str) -> list[Json]:
+        found: list[Json] = []
+        more: dict[str, str] = {}
+        while True:
+            page = await self._server.get(path, what, {"limit": _PAGE, **more})
+            if page is None:
+                raise ClusterRefusedError(f"reading {what}: the cluster doesn't know the kind; install config/crd")
+            found += page.get("items") or ()
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return found
+            more = {"continue": token}
+
+    async def _who(self) -> str:
+        """As whom the API server knows us."""
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = await self._server.call("POST", path, "asking who we are", body=body) or {}
+        return str(((answer.get("status") or {}).get("userInfo") or {}).get("username", ""))
+
+
+def is_over(quarantine: Quarantine, now: float) -> bool:
+    """By this machine's clock: for people. The enforcers have their own."""
+    return quarantine.created is not None and now >= quarantine.created + quarantine.seconds
+
+
+def state_of(quarantine: Quarantine, now: float) -> str:
+    """For people: what it does at this moment."""
+    if is_over(quarantine, now):
+        return "over"
+    if quarantine.waits:
+        return "held"
+    return "dry run" if quarantine.dry_run else "exempt" if quarantine.exempt else "in force"
+
+
+def _naming(subject: Subject, pods: Sequence[Pod], asked: Quarantine) -> Quarantine:
+    """With the pod's uid, or the workload. Raises InputError where no such pod runs."""
+    if subject.kind == "workload":
+        if not any(pod.workload == subject.name for pod in pods):
+            known = ", ".join(sorted({pod.workload for pod in pods})[:10]) or "none"
+            message = f"no pod of a workload '{subject.name}' runs in namespace '{subject.namespace}'"
+            raise InputError(f"{message}; there are: {known}")
+        return replace(asked, namespace=subject.namespace, workload=subject.name)
+    pod = next((pod for pod in pods if pod.name == subject.name), None)
+    if pod is None:
+        raise InputError(
+            f"no pod {subject.namespace}/{subject.name} runs with an address of its own; "
+            "pods on their node's network can't be cut off"
+        )
+    return replace(asked, namespace=pod.namespace, pod=pod.name, pod_uid=pod.uid)
+
+
+def _workload_of(made: Quarantine, pods: Sequence[Pod]) -> str:
+    return made.workload or next(pod.workload for pod in pods if pod.uid == made.pod_uid)
+
+
+def _names(quarantine: Quarantine, pod: Pod) -> bool:
+    return quarantine.names(pod.namespace, pod.name, pod.uid, pod.workload)
+
+
+def _runs(pod: Pod) -> bool:
+    return pod.holds_addresses and bool(pod.addresses)
+
+
+def _name_of(subject: str) -> str:
+    return f"{subject[:60].rstrip('.-')}-{secrets.token_hex(3)}"
+
+
+def _path(name: str) -> str:
+    return f"{_ROOT}/{quote(name, safe='')}"
