@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +24,7 @@ from bridge import (
     cli_preview,
     cli_quarantine,
     cli_serve,
+    cli_usage,
     flow_questions,
     garbage,
     inquiry,
@@ -49,7 +52,7 @@ from bridge.metrics import Metrics
 from bridge.output import json_text, printable, table_text
 from bridge.question import Question
 from bridge.report import refusal_lines
-from bridge.service import one_at_a_time, run_once, serve, shipping
+from bridge.service import Work, one_at_a_time, run_once, serve, shipping
 from bridge.settings import Settings, host_and_port
 from bridge.settings_file import Purpose, load
 from bridge.wiring import door, works
@@ -66,6 +69,7 @@ app = typer.Typer(
 app.command()(cli_cluster.check)
 app.command()(cli_preview.preview)
 app.command()(cli_serve.serve)
+app.command()(cli_usage.usage)
 app.command("flush-nodes")(cli_cluster.flush_nodes)
 app.command()(cli_history.history)
 app.command()(cli_history.show)
@@ -126,8 +130,17 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
         interval = settings.panorama.poll_interval.total_seconds() if settings.panorama else 0.0
         wake_up = door(settings.wake_up, "wakeUp") if settings.wake_up else None
         preview = door(settings.preview, "preview") if settings.preview else None
-        await serve(each, interval, host_and_port(address) if address else None, wake_up, metrics, preview=preview)
+        async with _evidence(settings, each):
+            await serve(each, interval, host_and_port(address) if address else None, wake_up, metrics, preview=preview)
         return ExitCode.DONE
+
+
+def _evidence(settings: Settings, each: Sequence[Work]) -> AbstractAsyncContextManager[None]:
+    if settings.evidence is None:
+        return nullcontext()
+    from bridge.wiring_evidence import evidence_kept  # noqa: PLC0415 - libraries of 20 MB that others need not load
+
+    return evidence_kept(settings.evidence, each)
 
 
 @app.command()

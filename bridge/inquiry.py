@@ -71,6 +71,15 @@ async def from_cluster(where: Where, source: str, destination: str | None, quest
     return _decided(lambda: explain_policy(policy, flow))
 
 
+async def policy_of(where: Where) -> Policy:
+    """What a live tier says. Raises ClusterError."""
+    cluster = Cluster(ApiServer(where.access))
+    try:
+        return await live_policy(cluster, where.tier)
+    finally:
+        await cluster.close()
+
+
 def _flow(policy: Policy, pods: list[Json], allowed: list[frozenset[str] | None], question: Question) -> Flow:
     common = versions(pods[0]) & versions(pods[1])
     version = min(common, default=4)

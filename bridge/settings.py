@@ -12,6 +12,7 @@ from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -37,18 +38,18 @@ from zones.policy import InfrastructureRule, usual_infrastructure
 from zones.workload import normalise
 from zones.zone import Entitlement, Zoning
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _IN_TAGS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 
 
 def duration(value: object) -> timedelta:
-    """`90`, `90s`, `1m30s` as a timedelta. Raises ValueError."""
+    """`90`, `90s`, `1m30s`, `90d` as a timedelta. Raises ValueError."""
     try:
         if isinstance(value, timedelta):
             return value
         if isinstance(value, str) and _DURATION.fullmatch(value):
-            parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value)
+            parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value)
             return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
         if isinstance(value, int | float | str) and not isinstance(value, bool):
             return timedelta(seconds=float(value))
@@ -471,6 +472,40 @@ class WakeUpSettings(_Section):
         return self
 
 
+class CollectorSettings(_Section):
+    """Where nodes tell what they saw. Without a certificate something before us ends TLS."""
+
+    address: Address
+    token_file: Path
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _a_pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("certFile and keyFile belong together")
+        return self
+
+
+class EvidenceSettings(_Section):
+    """The database of what was seen. `url`: `sqlite:////FILE`, or `postgresql://USER@HOST/NAME`.
+
+    `retention`: how long days are kept.
+    """
+
+    url: Annotated[str, Field(pattern=r"^(sqlite:///|postgresql://).+$")]
+    password_file: Path | None = None
+    retention: Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(days=1))] = timedelta(days=400)
+    collector: CollectorSettings | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, url: str) -> str:
+        if urlsplit(url).password is not None:
+            raise ValueError("a secret must not stand in this file; put it in a file and name that as passwordFile")
+        return url
+
+
 class StartupTaint(StrEnum):
     """What the bridge does with zonebridge.io/agent-not-ready on a node whose enforcer is ready."""
 
@@ -523,6 +558,7 @@ class Settings(_Section):
     serving: ServingSettings = ServingSettings()
     wake_up: WakeUpSettings | None = None
     preview: PreviewSettings | None = None
+    evidence: EvidenceSettings | None = None
     lease: LeaseSettings = LeaseSettings()
     startup_taint: StartupTaint = StartupTaint.LEAVE
     log: LogSettings = LogSettings()

@@ -143,13 +143,20 @@ def _missing_files(settings: Settings) -> Iterator[str]:
         if isinstance(each, HecDestination):
             named["tokenFile"] = each.token_file
         files += [(f"siem.destinations[{at}].{name}", path) for name, path in named.items()]
-    for section, given in (("wakeUp", settings.wake_up), ("preview", settings.preview)):
+    collector = None if settings.evidence is None else settings.evidence.collector
+    for section, given in (
+        ("wakeUp", settings.wake_up),
+        ("preview", settings.preview),
+        ("evidence.collector", collector),
+    ):
         if given is not None:
             files += [
                 (f"{section}.tokenFile", given.token_file),
                 (f"{section}.certFile", given.cert_file),
                 (f"{section}.keyFile", given.key_file),
             ]
+    if settings.evidence is not None:
+        files.append(("evidence.passwordFile", settings.evidence.password_file))
     if panorama is not None:
         files += [
             ("panorama.apiKeyFile", panorama.api_key_file),

@@ -38,6 +38,7 @@ from bridge.reading import AskInfrastructure, FeedSource, Reader, Reading, RunBl
 from bridge.report import summary_json
 from bridge.status import Sight, nodes_json, parse_timestamp, says_something_new, status_json
 from bridge.vetting import Planned, Vetted, Vetting, bare
+from zones.policy import Policy
 from zones.tiers import native
 
 Json = dict[str, Any]
@@ -121,6 +122,11 @@ class Sync:
     def reading(self) -> Reading | None:
         """What the manager has committed, as it was last read."""
         return self._reader.last
+
+    @property
+    def policy(self) -> Policy | None:
+        """What was last found fit to be published."""
+        return None if self._vetted is None else self._vetted.policy
 
     async def introduce(self) -> BridgeError | None:
         """Ask the manager for its version alone, as one who doesn't lead may: what keeps us from an answer."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
@@ -211,7 +211,7 @@ class Store:
     # What was seen, out
 
     def seen(self, cluster: str, since: datetime | None = None) -> Seen:
-        """What was seen in a cluster, on the days from `since` on. Raises EvidenceError."""
+        """What was seen in a cluster, on the days from `since` on; of before nothing is said. Raises EvidenceError."""
         with self._database.reading("reading what was seen") as connection:
             nodes = {
                 row.name: counting
@@ -245,6 +245,8 @@ class Store:
                 .order_by(SEEN_KEY.c.digest)
             )
             flows = tuple(_flow(row) for row in connection.execute(asked))
+        if since is not None:
+            nodes = {name: replace(each, since=max(each.since, since)) for name, each in nodes.items()}
         return Seen(flows, nodes)
 
     # When rules were edited

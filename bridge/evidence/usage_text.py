@@ -1,0 +1,134 @@
+"""What rules are used for, as a table, JSON or CSV. Pure; `bridge.cli_usage` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.evidence.usage import RuleUsage, Usage
+from bridge.output import csv_text, printable, table_text
+from zones.canonical import origin_json
+from zones.rules import Origin
+
+Json = dict[str, Any]
+COLUMNS = ("RULE", "RULEBASE", "DEVICE GROUP", "ACTION", "HITS", "BYTES", "FIRST", "LAST", "EDITED", "NOTES")
+CSV_COLUMNS = (
+    "rule", "uuid", "rulebase", "device_group", "action", "in_force", "hits", "bytes", "first", "last", "edited",
+    "unused_since", "shadowed_by", "broader",
+)  # fmt: skip
+_MOST_NAMED = 3
+
+
+def usage_lines(found: Usage, rules: Iterable[RuleUsage]) -> Iterator[str]:
+    """How far what was seen goes, then a row for each of some rules."""
+    yield from map(printable, coverage_lines(found))
+    yield ""
+    yield table_text(COLUMNS, [_row(each, found.at) for each in rules])
+
+
+def coverage_lines(found: Usage) -> Iterator[str]:
+    """Since when, on how many nodes, and what may be missing."""
+    nodes = found.seen.nodes.values()
+    since, until = found.seen.since, found.seen.until
+    if since is None or until is None:
+        yield "No node has counted anything yet: give the enforcers a destination with records: seen."
+        return
+    many = len(found.seen.nodes)
+    yield f"Counted on {many} nodes: on all of them since {_time(since)}, by all of them up to {_time(until)} (UTC)."
+    missing = (
+        (sum(each.missed for each in nodes), "connections ended faster than nodes heard"),
+        (sum(each.unattributed for each in nodes), "connections whose rule isn't known"),
+        (sum(each.held_back for each in nodes), "denied packets that no record tells of"),
+        (sum(each.folded for each in nodes), "connections counted by networks or zones alone"),
+    )
+    told = [f"{count} {what}" for count, what in missing if count]
+    yield f"Not in the hits below, or less exact: {'; '.join(told)}." if told else "Nothing is known to be missing."
+
+
+def usage_json(found: Usage, rules: Iterable[RuleUsage]) -> Json:
+    """Stable: fields are only ever added. Times are RFC 3339, absent ones null."""
+    return {
+        "at": _stamp(found.at),
+        "since": _stamp(found.seen.since),
+        "until": _stamp(found.seen.until),
+        "nodes": {name: counting.json() for name, counting in sorted(found.seen.nodes.items())},
+        "rules": [_rule_json(each) for each in rules],
+    }
+
+
+def usage_csv(rules: Iterable[RuleUsage]) -> str:
+    return csv_text(CSV_COLUMNS, [_csv_row(each) for each in rules])
+
+
+def _csv_row(each: RuleUsage) -> tuple[str, ...]:
+    origin = each.origin
+    times = (_stamp(at) or "" for at in (each.first, each.last, each.edited, each.unused_since))
+    names = (origin.name, origin.uuid or "", origin.rulebase, origin.device_group, each.verdict.value)
+    counts = ("yes" if each.in_force else "no", str(each.hits), str(each.octets))
+    return (*names, *counts, *times, "; ".join(taker.name for taker in each.shadowed_by), "; ".join(_breadth(each)))
+
+
+def _rule_json(each: RuleUsage) -> Json:
+    return {
+        "rule": origin_json(each.origin),
+        "verdict": each.verdict.value,
+        "inForce": each.in_force,
+        "hits": each.hits,
+        "bytes": each.octets,
+        "first": _stamp(each.first),
+        "last": _stamp(each.last),
+        "editedAt": _stamp(each.edited),
+        "unusedSince": _stamp(each.unused_since),
+        "shadowedBy": [origin_json(taker) for taker in each.shadowed_by],
+        "broader": [{"what": one.what, "allowed": one.allowed, "seen": list(one.seen)} for one in each.broader],
+    }
+
+
+def _row(each: RuleUsage, at: datetime) -> tuple[str, ...]:
+    origin = each.origin
+    times = tuple("-" if moment is None else _time(moment) for moment in (each.first, each.last, each.edited))
+    names = (origin.name, origin.rulebase, origin.device_group or "-", each.verdict.value)
+    return (*names, str(each.hits), _size(each.octets), *times, "; ".join(_notes(each, at)))
+
+
+def _notes(each: RuleUsage, at: datetime) -> Iterator[str]:
+    if not each.in_force:
+        yield "no longer in force"
+    if each.unused_since is not None:
+        yield f"not hit for {_age(at - each.unused_since)}" + ("" if each.hits else ", as far as is known")
+    if each.shadowed_by:
+        yield f"shadowed by {_names(each.shadowed_by)}"
+    yield from _breadth(each)
+
+
+def _breadth(each: RuleUsage) -> Iterator[str]:
+    for one in each.broader:
+        yield f"{one.what}: {one.allowed}, seen {', '.join(one.seen) or 'none'}"
+
+
+def _names(origins: tuple[Origin, ...]) -> str:
+    more = f" and {len(origins) - _MOST_NAMED} more" if len(origins) > _MOST_NAMED else ""
+    return ", ".join(f"'{each.name}'" for each in origins[:_MOST_NAMED]) + more
+
+
+def _age(length: timedelta) -> str:
+    hours = max(int(length.total_seconds() // 3600), 0)
+    return f"{hours // 24} d" if hours >= 24 else f"{hours} h"  # noqa: PLR2004 - a day
+
+
+def _size(octets: int) -> str:
+    value, unit = float(octets), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:  # noqa: PLR2004
+            break
+        value, unit = value / 1024, larger
+    return f"{octets} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def _time(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M")
+
+
+def _stamp(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="seconds").replace("+00:00", "Z")
