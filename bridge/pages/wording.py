@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+from bridge.pages.zone_pairs import natural
 from bridge.preview import wording
 from zones.net import ALL_PORTS, ANY_ADDRESS, AddressSet, Ranges
 from zones.policy import Entry, InfrastructureRule, Peer, Traffic
@@ -29,7 +30,7 @@ def listed(names: Iterable[str], most: int) -> str:
 
 
 def zones_text(zones: frozenset[str] | None) -> str:
-    return "any" if zones is None else listed(sorted(zones), MOST_ZONES)
+    return "any" if zones is None else listed(sorted(zones, key=natural), MOST_ZONES)
 
 
 def pairing_text(entry: Entry) -> str:

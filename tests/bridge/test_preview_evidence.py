@@ -1,6 +1,7 @@
 """What a candidate means for the pods that are there, for what was seen, and for guard rails."""
 
 import json
+import re
 
 import pytest
 
@@ -269,3 +270,46 @@ def test_the_table_has_what_is_cut_before_what_changes(preview):
     ]
     assert places == sorted(places)
     assert "1            web shop/cart  db data/postgres  tcp/5432" in out
+
+
+def table_of(page, key):
+    """A table of the page as rows of cells' texts, without what stands in each beneath."""
+    section = re.search(rf'<section id="{key}".*?</section>', page, re.DOTALL)
+    rows = re.findall(r"<tr[^>]*>(?:\s*<td.*?)</tr>", section[0], re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in rows]
+    texts = [[re.sub(r"<small>.*?</small>|<[^>]*>|[●○◐]", "", cell, flags=re.DOTALL) for cell in row] for row in cells]
+    return [[" ".join(text.split()) for text in row] for row in texts]
+
+
+def test_the_page_has_everything_that_was_asked_for(preview, tmp_path):
+    (tmp_path / "settings.yaml").write_text(SETTINGS)
+    corp = rule("corp to db", from_="corp", to="db", service="https")
+    then = [pod("shop", "login", "batch", "10.2.0.10"), *PODS[:2], *PODS[3:]]
+    files = {"pods": {"items": PODS}, "pods_then": {"items": then}, "seen": lines(record(CART, POSTGRES))}
+    code, page, _ = preview([ANY], [corp, WEB], "-o", "html", "-c", tmp_path / "settings.yaml", **files)
+    assert code == 1, "a connection that was seen would be denied"
+    assert table_of(page, "violations") == [["corp → db", "corp to db", "any", "any", "tcp/443", "new"]]
+    (seen,) = table_of(page, "seen")
+    assert (seen[:4], seen[5:]) == (["1", "web shop/cart", "db data/postgres", "tcp/5432"], ["allow", "deny"])
+    assert ["added", "corp to db", "-", "allow", ""] in table_of(page, "rules")
+    assert table_of(page, "pods") == [["shop/login", "web", "batch"]]
+    assert ["web", "shop/cart", "db", "data/postgres-0"] in [row[:4] for row in table_of(page, "workloads")]
+    flows = table_of(page, "flows")
+    assert [row[:2] + row[5:] for row in flows if row[4] == "tcp/443"] == [["corp", "db", "deny", "allow"]]
+    assert "Seen since 2026-11-21T11:22:28" in page
+
+
+def test_the_page_of_a_refused_candidate_says_why_and_has_no_matrix(preview):
+    by_user = rule("no bob", "deny", extra="<source-user><member>bob</member></source-user>")
+    code, page, _ = preview([ANY], [by_user], "-o", "html")
+    assert code == 1
+    assert "WOULD BE REFUSED" in page
+    assert "its user: bob" in page
+    assert 'id="matrix"' not in page
+    assert ["added", "no bob"] in [row[:2] for row in table_of(page, "rules")]
+
+
+def test_an_object_that_grows_is_one_row_of_the_page(preview):
+    narrow = rule("web to db", from_="web", to="db", source="shop-net")
+    _, page, _ = preview([narrow], [narrow], "-o", "html", shared=(HOSTS + SHOP, HOSTS + SHOP_GREW))
+    assert table_of(page, "objects") == [["shop-net", "10.2.0.0/24", "", "web to db"]]
