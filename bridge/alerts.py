@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -33,6 +33,7 @@ class AlertKind(StrEnum):
     TIER_DAMAGED = "TierDamaged"
     NODE_OUT_OF_SYNC = "NodeOutOfSync"
     NODE_OVERRULED = "NodeOverruled"
+    HISTORY_TAMPERED = "HistoryTampered"
     CANDIDATE_CHANGES = "CandidateChanges"
 
 
@@ -61,10 +62,27 @@ class Alert:
     about: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What somebody outside must know of a history to see that it was written anew: the newest revision in force.
+
+    `kept`: how many records there are, `first` the number of the oldest.
+    """
+
+    revision: int
+    digest: str
+    chain: str
+    position: int
+    kept: int
+    first: int
+
+
 class Sink(Protocol):
-    """Where alerts go."""
+    """Where alerts go, and checkpoints of the history of a cluster's tier."""
 
     async def send(self, alert: Alert) -> None: ...
+
+    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None: ...
 
 
 class LogSink:
@@ -82,6 +100,9 @@ class LogSink:
             **({"about": alert.about} if alert.about else {}),
         )
 
+    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None:
+        _log.info("checkpoint", cluster=cluster, tier=tier, **asdict(checkpoint))
+
 
 @dataclass(frozen=True, slots=True)
 class EventSink:
@@ -97,6 +118,9 @@ class EventSink:
         except (ClusterError, TimeoutError) as error:
             problem = str(error) or "no answer in time"
             _log.warning("event not recorded", cluster=alert.cluster, reason=reason, error=problem)
+
+    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None:
+        """Events don't last: they prove nothing."""
 
 
 @dataclass(slots=True)
@@ -123,6 +147,10 @@ class Alerts:
         """Tell that it is over, where it was told."""
         if self._current.pop(kind, None) is not None:
             await self._send(Alert(kind, self.cluster, self.tier, message, over=True, severity=Severity.INFO))
+
+    async def checkpoint(self, checkpoint: Checkpoint) -> None:
+        for sink in self.sinks:
+            await sink.checkpoint(self.cluster, self.tier, checkpoint)
 
     async def _send(self, alert: Alert) -> None:
         for sink in self.sinks:

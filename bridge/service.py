@@ -24,6 +24,7 @@ from bridge.errors import BridgeError, ClusterError, ClusterUnreachableError, Re
 from bridge.feeds import Feeds
 from bridge.guard import Guard
 from bridge.health import serving
+from bridge.history.followup import FollowUp
 from bridge.leadership import Leadership, LeadershipLostError
 from bridge.metrics import Metrics
 from bridge.outcome import Outcome
@@ -59,6 +60,7 @@ class Work:
     registration: Registration | None = None
     reach: Reach | None = None
     untaint: Untaint | None = None
+    follow_up: FollowUp | None = None
     previewing: Previewing | None = None
     trouble: str = ""
     passed: bool = False
@@ -175,6 +177,11 @@ async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float,
         asyncio.create_task(_preview(work, work.previewing), name=f"preview {work.cluster}")
         for work in works
         if work.previewing is not None
+    ]
+    tasks += [
+        asyncio.create_task(_follow_up(work, work.follow_up), name=f"history {work.cluster}")
+        for work in works
+        if work.follow_up is not None
     ]
     tasks += [asyncio.create_task(_introduce(work), name=f"introduction {work.cluster}") for work in works]
     ends = [asyncio.create_task(stop.wait()), *tasks]
@@ -342,6 +349,20 @@ async def _preview(work: Work, previewing: Previewing) -> None:
             except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
                 _log.exception("candidate not looked at")
             await asyncio.sleep(previewing.interval)
+
+
+async def _follow_up(work: Work, follow_up: FollowUp) -> None:
+    """Work out and verify what was published, while we lead."""
+    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
+        while True:
+            await work.leadership.wait()
+            try:
+                await work.leadership.during(follow_up.run())
+            except LeadershipLostError:
+                continue
+            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
+                _log.exception("history not looked after")
+                await asyncio.sleep(LONGEST_RETRY)
 
 
 async def _untaint(work: Work, untaint: Untaint) -> None:

@@ -26,6 +26,7 @@ from bridge.feeds import Feeds, Fetcher
 from bridge.feeds import Limits as FeedLimits
 from bridge.feeds.fetch import FILE
 from bridge.guard import Guard
+from bridge.history.followup import FollowUp
 from bridge.history.ledger import Retention
 from bridge.leadership import Leadership, Terms
 from bridge.managers.panorama.api import Access, PanoramaApi
@@ -134,6 +135,7 @@ def _work(settings: Settings, each: ClusterSettings, manager: PanoramaManager, s
             alerts,
             settings.preview.interval.total_seconds(),
         ),
+        follow_up=FollowUp(cluster, each.tier, sync.history, alerts),
         close=close,
         trigger=trigger,
     )

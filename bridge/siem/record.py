@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from bridge.alerts import Alert, AlertKind, Severity
+from bridge.alerts import Alert, AlertKind, Checkpoint, Severity
 
 Json = dict[str, Any]
 LOG_LOSS = "log-loss"
@@ -45,6 +45,16 @@ class Records:
         }
         return record | ({"about": dict(alert.about)} if alert.about else {})
 
+    def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint, at: float) -> Json:
+        """It is no alert: nothing is wrong."""
+        in_force = f"revision {checkpoint.revision} of tier {tier} is in force"
+        return self._stamped(cluster, at, "checkpoint") | {
+            "severity": "informational",
+            "message": f"{in_force}; the chain digest of its history is {checkpoint.chain}",
+            "tier": tier,
+            **asdict(checkpoint),
+        }
+
     def loss(self, cluster: str, destination: str, lost: int, at: float, since: float) -> Json:
         """So many alerts never reached a destination."""
         return self._stamped(cluster, at) | {
@@ -58,11 +68,11 @@ class Records:
             "subject": destination,
         }
 
-    def _stamped(self, cluster: str, at: float) -> Json:
+    def _stamped(self, cluster: str, at: float, kind: str = "alert") -> Json:
         sequence = next(self._numbers)
         text = "\0".join((cluster, self.node, str(self.start), str(sequence)))
         return {
-            "kind": "alert",
+            "kind": kind,
             "id": hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS],
             "time": timestamp(at),
             "cluster": cluster,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bridge.alerts import HAPPENINGS, Alert, AlertKind
+from bridge.alerts import HAPPENINGS, Alert, AlertKind, Checkpoint
 from bridge.siem.record import Json, Records
 from bridge.siem.shipper import Shipper
 
@@ -64,6 +64,9 @@ class SiemSink:
         if not alert.over and alert.kind not in HAPPENINGS:
             self._raised[key] = _Raised(alert, since, self._steady())
         self._offer(self._records.of(alert, now, since))
+
+    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None:
+        self._offer(self._records.checkpoint(cluster, tier, checkpoint, self._clock()))
 
     async def run(self) -> None:
         """Until stopped: ship, remind, tell of losses."""

@@ -25,7 +25,8 @@ class Framing(StrEnum):
 def frame(record: Json, facility: int, framing: Framing = Framing.OCTET_COUNTED) -> bytes:
     """The message behind its length, which line breaks inside can't disturb; or as a line, in which there are none."""
     priority = facility * 8 + SEVERITIES[record["severity"]]
-    head = f"<{priority}>1 {record['time']} {_word(record['node'], 255)} {PROGRAM} - {_word(record['alert'], 32)} - "
+    what = record["alert"] if "alert" in record else record["kind"]
+    head = f"<{priority}>1 {record['time']} {_word(record['node'], 255)} {PROGRAM} - {_word(what, 32)} - "
     message = (head + json.dumps(record, separators=(",", ":"), ensure_ascii=False)).encode()
     if framing is Framing.NEWLINE:
         return message.translate(_ENDS_OF_LINES) + b"\n"

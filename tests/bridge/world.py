@@ -189,6 +189,15 @@ class FakeCluster:
     async def revisions(self, tier):
         return await self._call("list revisions", lambda: list(self.recorded.values()))
 
+    async def part(self, part):
+        return await self._call("get part", lambda: (self.held | self.kept).get(part.name))
+
+    async def apply_status(self, wanted):
+        name = wanted["metadata"]["name"]
+        return await self._call(
+            f"status {wanted['kind']}", lambda: self.recorded[name].update(status=copy.deepcopy(wanted["status"]))
+        )
+
     async def kept_parts(self, tier):
         return await self._call(
             "list kept parts", lambda: [Part(each["kind"], name) for name, each in self.kept.items()]
@@ -223,9 +232,13 @@ class FakeCluster:
 class RecordingSink:
     def __init__(self):
         self.alerts = []
+        self.checkpoints = []
 
     async def send(self, alert):
         self.alerts.append(alert)
+
+    async def checkpoint(self, cluster, tier, checkpoint):
+        self.checkpoints.append(checkpoint)
 
     @property
     def told(self):

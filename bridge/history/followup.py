@@ -1,0 +1,140 @@
+"""What follows a publish without holding it up: what it changed, whether the history is whole, a checkpoint.
+
+It runs while the bridge leads. Trouble with the cluster is waited out, and nothing of it keeps a revision back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from typing import Any, Protocol
+
+import structlog
+
+from bridge.alerts import AlertKind, Alerts, Checkpoint
+from bridge.errors import BridgeError, ClusterError
+from bridge.history.archive import Archive, ArchiveCluster
+from bridge.history.comparison import changes_json, not_computed
+from bridge.history.keeper import History
+from bridge.history.revision import REVISION, Recorded, object_name, sealed
+from bridge.history.verification import breaks
+from zones.policy import Policy
+from zones.tiers.native import API_VERSION
+
+Json = dict[str, Any]
+_log = structlog.get_logger()
+# Comparing two revisions takes a processor that a publish may need meanwhile.
+COMPARE_SECONDS = 10.0
+LOOK_SECONDS = 600.0
+RETRY_SECONDS = 30.0
+
+
+class FollowUpCluster(ArchiveCluster, Protocol):
+    """What it needs of a cluster besides reading."""
+
+    async def apply_status(self, wanted: Json) -> Json: ...
+
+
+class FollowUp:
+    """One tier's. It reads the whole history once a day, and after it began; after a publish the records alone."""
+
+    def __init__(
+        self,
+        cluster: FollowUpCluster,
+        tier: str,
+        history: History,
+        alerts: Alerts,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cluster = cluster
+        self._tier = tier
+        self._history = history
+        self._alerts = alerts
+        self._now = now
+        self._told: tuple[int, date] | None = None
+        self._verified: date | None = None
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            wait = LOOK_SECONDS
+            self._history.news.clear()
+            try:
+                await self.look()
+            except ClusterError as error:
+                _log.warning("history not looked after", error=str(error))
+                wait = RETRY_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._history.news.wait()
+
+    async def look(self) -> None:
+        """Whatever is due. Raises ClusterError."""
+        archive = await Archive.read(self._cluster, self._tier)
+        if not archive.in_force:
+            return
+        today = self._now().date()
+        if self._verified != today:
+            await self._verify()
+            self._verified = today
+        newest = archive.in_force[0]
+        if self._told != (newest.revision, today):
+            await self._alerts.checkpoint(_checkpoint(archive, newest))
+            self._told = newest.revision, today
+        for each, before in zip(archive.in_force, (*archive.in_force[1:], None), strict=True):
+            raw = archive.raw(each.revision)
+            status = raw.get("status") or {}
+            if "changes" not in status or sealed(raw["spec"], status) != status:
+                await self._work_out(archive, each, before)
+
+    async def _verify(self) -> None:
+        """What isn't whole at a second look either is an alert: the history may be shortened between two calls."""
+        for _ in range(2):
+            archive = await Archive.read(self._cluster, self._tier)
+            parts = await archive.fetch(archive.raws)
+            found = await asyncio.to_thread(breaks, archive.raws, parts, archive.tier)
+            if not found:
+                await self._alerts.clear(AlertKind.HISTORY_TAMPERED, "the history is whole again")
+                return
+        more = f" and at {len(found) - 1} more places" if len(found) > 1 else ""
+        message = (
+            f"the history of tier '{self._tier}' isn't what was recorded: {found[0]}{more}; see zonebridge verify-chain"
+        )
+        about = {"breaks": [str(each) for each in found[:20]]}
+        await self._alerts.raise_(AlertKind.HISTORY_TAMPERED, message, about)
+
+    async def _work_out(self, archive: Archive, each: Recorded, before: Recorded | None) -> None:
+        changes = await self._changes(archive, each, before)
+        spec = archive.raw(each.revision)["spec"]
+        name = object_name(self._tier, each.revision)
+        wanted = {"apiVersion": API_VERSION, "kind": REVISION, "metadata": {"name": name}}
+        await self._cluster.apply_status(wanted | {"status": sealed(spec, {"changes": changes})})
+
+    async def _changes(self, archive: Archive, each: Recorded, before: Recorded | None) -> Json:
+        if before is None:
+            first = each.replaces == 0
+            return not_computed("it is the first" if first else f"revision {each.replaces} isn't kept any more")
+        try:
+            old, new = await self._policies(archive, each, before)
+        except BridgeError as error:
+            if isinstance(error, ClusterError) and "verify-chain" not in str(error):
+                raise
+            return not_computed(str(error)[:1000])
+        return await asyncio.to_thread(changes_json, old, new, self._now(), COMPARE_SECONDS)
+
+    async def _policies(self, archive: Archive, each: Recorded, before: Recorded) -> tuple[Policy, Policy]:
+        """Of both revisions: as this process published them, or else from their parts."""
+        known = self._history.published
+        if known is not None and known.before is not None and known.revision == each.revision:
+            number, policy = known.before
+            self._history.published = None  # two policies are much to keep in memory
+            if number == before.revision:
+                return policy, known.policy
+        return await archive.policy(before.revision), await archive.policy(each.revision)
+
+
+def _checkpoint(archive: Archive, newest: Recorded) -> Checkpoint:
+    kept = archive.ledger.revisions
+    return Checkpoint(newest.revision, newest.digest, newest.chain, newest.position, len(kept), kept[0].revision)
