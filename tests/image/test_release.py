@@ -16,8 +16,8 @@ from tools import release, version
 
 ROOT = Path(__file__).parents[2]
 IMAGE = ROOT / "config" / "image"
-# With the base's 57 MB an image stays well below 150.
-MOST_BYTES = 85_000_000
+# With the base's 57 MB an image stays below 150.
+MOST_BYTES = 92_000_000
 
 
 def pins(path):
