@@ -7,9 +7,9 @@ told, and keeps nobody from that one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from enforcer.errors import EnforcerError, KernelError
@@ -82,6 +82,7 @@ class BridgeGuard:
         self._wish: tuple[Options, Surroundings] | None = None
         self._made: Table | None = None
         self._former: tuple[Station, ...] | None = None
+        self._spared: frozenset[str] = frozenset()
         self._looked_at = 0.0
         self._missing: dict[str, float] = {}
         self._failure = self._unheard = ""
@@ -144,9 +145,15 @@ class BridgeGuard:
         again = self._sight.unplaced and now >= self._looked_at + _AGAIN
         if not (stirred or again or asked != self._asked):
             return
+        stood: tuple[Station, ...] | None = ()
         if self._former is None:
-            self._former = tuple(_remembered())
+            stood = _remembered()
+            self._former = stood or ()
         self._sight = self._ports.look(asked.pods, asked.uplinks, asked.own, self._former)
+        disputed = frozenset(self._sight.disputed)
+        # Where no table stood these pods were let through so far; all others wait until it is known who they are.
+        self._spared = disputed if stood is None else self._spared & disputed
+        self._sight = self._closed(self._sight, asked.pods)
         self._asked, self._looked_at = asked, now
         self._missing = {uid: self._missing.get(uid, now) for uid in self._sight.unplaced}
         around = self._sight.around
@@ -158,6 +165,14 @@ class BridgeGuard:
             if each.mac and each.addresses
         }
         self.stations = Stations(by_port, by_mac, len(stations), self._sight.unknown)
+
+    def _closed(self, sight: Sight, pods: Pods) -> Sight:
+        """With the addresses that nobody may use, as several ports claim them."""
+        if sight.around is None:
+            return sight
+        waiting = [uid for uid in sight.disputed if uid not in self._spared]
+        addresses = frozenset[IPAddress]().union(*(pods[uid] for uid in waiting))
+        return replace(sight, around=replace(sight.around, disputed=addresses))
 
     def _enforce(self, options: Options) -> None:
         around = self._sight.around
@@ -174,6 +189,14 @@ class BridgeGuard:
 
     def _untold(self) -> str:
         """Of pods that have been known for long, and whose port isn't."""
+        around = self._sight.around
+        if around is not None and around.disputed:
+            addresses = ", ".join(map(str, sorted(around.disputed, key=_order)[:_FEW]))
+            return (
+                f"several ports of a bridge claim {addresses} (of {', '.join(self._sight.unknown[:_FEW])}): which of "
+                "them is the pod's isn't known, so nobody may use these addresses; end the pod that took them, or "
+                "start the pod that has them anew"
+            )
         late = time.monotonic() - _PATIENCE
         disputed = [uid for uid in self._sight.disputed if self._missing.get(uid, late) <= late]
         missing = [uid for uid, since in self._missing.items() if since <= late]
@@ -187,13 +210,13 @@ class BridgeGuard:
         )
 
 
-def _remembered() -> Iterator[Station]:
-    """What a former agent knew of ports, from its table; nothing where that can't be read."""
+def _remembered() -> tuple[Station, ...] | None:
+    """What a former agent knew of ports, from its table; nothing where that can't be read. None: no table stands."""
     found: dict[str, set[IPAddress]] = {}
     try:
         with closing(nft.Nftables(BRIDGE)) as kernel:
             if kernel.flags(bridged.TABLE) is None:
-                return
+                return None
             for family in Family:
                 for record in portrait.records(kernel.elements(bridged.TABLE, family.named(bridged.OWNED))):
                     key = elements.key_of(record)
@@ -201,8 +224,8 @@ def _remembered() -> Iterator[Station]:
                     if len(address) == family.value.bytes:
                         found.setdefault(name.rstrip(b"\0").decode(), set()).add(ip_address(address))
     except (KernelError, UnicodeDecodeError):
-        return
-    yield from (Station(name, frozenset(addresses)) for name, addresses in found.items())
+        return ()
+    return tuple(Station(name, frozenset(addresses)) for name, addresses in found.items())
 
 
 def _order(address: IPAddress) -> tuple[int, int]:

@@ -54,13 +54,15 @@ class Station:
 class Surroundings:
     """`passed`: the links whose frames are nobody's business here: uplinks, and ports of bridges that are uplinks.
 
-    `own`, `own_macs`: the addresses of this machine, which no port has.
+    `own`, `own_macs`: the addresses of this machine, which no port has. `disputed`: those that no port may use until it
+    is known whose they are.
     """
 
     passed: tuple[str, ...]
     stations: tuple[Station, ...] = ()
     own: frozenset[IPAddress] = frozenset()
     own_macs: frozenset[str] = frozenset()
+    disputed: frozenset[IPAddress] = frozenset()
 
 
 @dataclass(slots=True)
@@ -95,8 +97,8 @@ def _sets(around: Surroundings) -> dict[str, NamedSet]:
         sets.add(_PASSED, f'"{name}"')
     for mac in around.own_macs:
         sets.add(_MACS, mac)
-    for own in around.own:
-        sets.add(family_of(own).named(_TAKEN), address_text(own))
+    for taken in around.own | around.disputed:
+        sets.add(family_of(taken).named(_TAKEN), address_text(taken))
     for station in around.stations:
         _add(sets, station)
     made = {

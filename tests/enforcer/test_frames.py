@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -401,6 +401,60 @@ def test_after_a_restart_of_the_node_it_is_there_before_anybody_is_known(world, 
         assert sorted(rule for rule, _ in records(applied, until=2)) == [FOREIGN, ROUTER]
         again.apply(APP_TO_DATA, known(world), NOW, revision=5)
         assert len(owned(world)) == 3
+
+
+@contextmanager
+def claimed_twice(world):
+    """p0, whom nobody knows, has p1's address too."""
+    p0, address = world.machines["p0"], world.machines["p1"].ip
+    p0.netns.require(["ip", "address", "add", f"{address}/32", "dev", "eth0"])
+    try:
+        yield address
+    finally:
+        p0.run(["ip", "address", "del", f"{address}/32", "dev", "eth0"])
+
+
+def test_whose_address_is_disputed_when_all_is_forgotten_has_it_when_it_is_not_any_more(world, records, liar, tmp_path):
+    """A restart of the node: neither the kernel nor an agent knows ports. Nobody was let through, and nobody is yet."""
+    with world.inside():
+        first = WholeFeeds("n1", OPTIONS, state_dir=tmp_path)
+        first.apply(APP_TO_DATA, known(world), NOW, revision=5)
+        first.settle()
+        first.stop()
+    for each in (TABLE, "inet zonebridge"):
+        world.n1.nft(f"delete table {each}")
+    pods = known(world, "p1", "p2")
+    with world.reconciler(state_dir=tmp_path) as again:
+        with claimed_twice(world) as address:
+            again.restore()
+            applied = again.apply(APP_TO_DATA, pods, NOW, revision=5)
+            assert any(f"several ports of a bridge claim {address}" in each for each in applied.problems)
+            assert owned(world) == {("pod3", world.machines["p2"].ip)}
+            liar.send(liar.udp(address))
+            assert [(rule, str(packet.source)) for rule, packet in records(applied)] == [(SPOOFED, address)]
+            assert outcomes(world, "p1", "p2") == {Outcome.TIMEOUT}
+        applied = again.apply(APP_TO_DATA, pods, NOW, revision=5)
+        assert not applied.problems
+        assert len(owned(world)) == 2
+        assert outcomes(world, "p1", "p2", 10) == {Outcome.ALLOWED}
+
+
+def test_a_pod_that_was_let_through_before_there_was_a_table_is_not_cut_off_by_anothers_claim(world):
+    """The first agent of a node that has been at work: nothing was protected, and nothing is taken away."""
+    with claimed_twice(world), world.enforcing() as node:
+        node.enforce(APP_TO_DATA, known(world, "p1", "p2"))
+        assert owned(world) == {("pod3", world.machines["p2"].ip)}
+        resolved_anew(world, "p2")
+        assert Outcome.ALLOWED in outcomes(world, "p2", "p1", 3) | outcomes(world, "n1", "p1", 3)
+
+
+def test_whose_port_was_known_keeps_his_address_whoever_claims_it_later(world):
+    with world.enforcing() as node:
+        node.enforce(APP_TO_DATA, known(world, "p1", "p2"))
+        with claimed_twice(world):
+            node.enforce(APP_TO_DATA, known(world, "p1", "p2"))
+            assert len(owned(world)) == 2
+            assert outcomes(world, "p1", "p2", 10) == {Outcome.ALLOWED}
 
 
 @pytest.mark.parametrize(
