@@ -42,7 +42,6 @@ def paths(names: Names) -> dict[str, str]:
 
 SELECTED = {
     "configmaps": {"fieldSelector": "metadata.name=cilium-config"},
-    "enforcersettings": {"fieldSelector": "metadata.name=zone-enforcer-settings"},
     "events": {"fieldSelector": "reason=ZoneWouldDeny"},
     "alerts": {"fieldSelector": "involvedObject.kind=Tier"},
 }

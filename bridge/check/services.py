@@ -13,6 +13,7 @@ from zones.net import AddressSet, IPNetwork, parse_address
 
 GROUP = Group("Services")
 CONFIG_MAP, SETTINGS = "zone-enforcer-settings", "enforcer.yaml"
+ENFORCERS = "zone-enforcer"
 _NONE = frozenset({"", "None"})
 
 
@@ -57,14 +58,23 @@ def _service_networks(snapshot: Snapshot) -> list[IPNetwork] | str:
     listed = snapshot.of("enforcersettings")
     if listed.problem:
         return listed.problem
-    config = listed.named(CONFIG_MAP)
+    name = _mounted(snapshot)
+    config = listed.named(name)
     if config is None:
-        return f"there is no ConfigMap {CONFIG_MAP}"
+        return f"there is no ConfigMap {name}"
     try:
         settings = yaml.safe_load((config.get("data") or {}).get(SETTINGS) or "") or {}
         return [ip_network(str(each)) for each in settings.get("serviceNetworks") or ()]
     except (yaml.YAMLError, ValueError, AttributeError, TypeError) as error:
-        return f"{CONFIG_MAP} can't be read: {' '.join(str(error).split())}"
+        return f"{name} can't be read: {' '.join(str(error).split())}"
+
+
+def _mounted(snapshot: Snapshot) -> str:
+    """The ConfigMap that the enforcers have: kustomize ends its name with a digest, zone-enforcer-settings-7h2k."""
+    enforcers = snapshot.of("daemonsets").named(ENFORCERS) or {}
+    volumes = (((enforcers.get("spec") or {}).get("template") or {}).get("spec") or {}).get("volumes") or ()
+    names = [(each.get("configMap") or {}).get("name", "") for each in volumes]
+    return next((name for name in names if name.startswith(CONFIG_MAP)), CONFIG_MAP)
 
 
 def _addresses(snapshot: Snapshot) -> list[tuple[str, str]] | str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.addresses import NODES, OUTSIDE, POOL, Scheme
+from tests.cluster.addresses import NODES, OUTSIDE, POOL, SERVICE_CIDRS, Scheme
 from tests.cluster.cluster import PRODUCT_IMAGE, Cluster
 from tests.cluster.outside import SIEM_PORT, TOKEN
 
@@ -40,6 +40,7 @@ ENFORCER = {
     "tier": TIER,
     "mode": "enforce",
     "metrics": {"address": "127.0.0.1:9469"},
+    "serviceNetworks": list(SERVICE_CIDRS),
     "destinations": [
         {
             "name": "splunk",

@@ -358,6 +358,16 @@ def test_addresses_of_services(lists, status, words):
     only(services, changed(**lists), status, words)
 
 
+def test_the_settings_are_those_that_the_enforcers_have():
+    """kustomize ends the name of a ConfigMap with a digest, and former ones stay."""
+    mounted = {"template": {"spec": {"volumes": [{"configMap": {"name": "zone-enforcer-settings-7h2k"}}]}}}
+    text = {"enforcer.yaml": "serviceNetworks: [10.96.0.0/16, 'fd00:96::/112']"}
+    maps = [named("zone-enforcer-settings-1a2b", "zonebridge-enforcer", data={"enforcer.yaml": "mode: enforce"})]
+    maps.append(named("zone-enforcer-settings-7h2k", "zonebridge-enforcer", data=text))
+    daemon_sets = Listed([named("zone-enforcer", "zonebridge-enforcer", spec=mounted)])
+    only(services, changed(enforcersettings=Listed(maps), daemonsets=daemon_sets), "ok", "all Services")
+
+
 def test_what_to_set_is_said_with_the_ranges_that_the_api_server_has():
     (found,) = services.check(changed(enforcersettings=enforcers("")))
     assert found.do == "set serviceNetworks in the enforcers' settings to 10.96.0.0/16, fd00:96::/112"
