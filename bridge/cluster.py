@@ -17,7 +17,7 @@ from bridge.history.revision import PLURAL as REVISIONS
 from bridge.picture import NODE_STATE
 from bridge.plan import Part
 from bridge.watching import Change, Source, follow
-from zones.tiers import slices
+from zones.tiers import quarantines, slices
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
 from zones.zone import allowed_zones
 
@@ -132,6 +132,13 @@ class Cluster:
 
     async def pod(self, namespace: str, name: str) -> Json | None:
         return await self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}", f"pod {namespace}/{name}")
+
+    async def quarantines(self) -> list[Json]:
+        """All of the cluster's; none where they may not be read, as by most people, or where the kind isn't there."""
+        try:
+            return await self._list(quarantines.PLURAL, {})
+        except ClusterRefusedError:
+            return []
 
     async def pods_and_namespaces(self) -> list[Json]:
         """All of the cluster's, each with its kind."""

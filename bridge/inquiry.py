@@ -5,6 +5,7 @@ Only `bridge.cli` asks. It brings the material together; `bridge.explain` makes 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,12 +16,14 @@ from bridge.cluster import Cluster
 from bridge.errors import ClusterError, InputError, RevisionRefusedError, UndecidedError
 from bridge.explain import Explanation, explain, explain_policy, missing_options, untranslated
 from bridge.pods import endpoint, versions
+from bridge.quarantine import IN_FORCE, names, state_of
 from bridge.question import Question, as_infrastructure_sees_it, between, flow_of
 from bridge.report import Json, refusal_lines
 from zones.compile import Compiled
 from zones.net import NO_ADDRESS, AddressSet
 from zones.policy import Policy
-from zones.tiers import native
+from zones.tiers import native, quarantines
+from zones.tiers.quarantines import Quarantine
 from zones.verdict import Flow, UndeterminedError
 from zones.zone import Zoning
 
@@ -59,15 +62,17 @@ def from_configuration(
 
 async def from_cluster(where: Where, source: str, destination: str | None, question: Question) -> Explanation:
     """Between two pods, now unless the question says when. Raises ClusterError, UndecidedError, InputError."""
-    names = [_pod_name(source), _pod_name(destination or "")]
+    asked = [_pod_name(source), _pod_name(destination or "")]
     cluster = Cluster(ApiServer(where.access))
     try:
         policy = await live_policy(cluster, where.tier)
-        pods = [await _pod(cluster, *name) for name in names]
-        allowed = [await cluster.allowed_zones(namespace) for namespace, _ in names]
+        pods = [await _pod(cluster, *name) for name in asked]
+        allowed = [await cluster.allowed_zones(namespace) for namespace, _ in asked]
+        held = [each for each in map(quarantines.parse, await cluster.quarantines()) if isinstance(each, Quarantine)]
     finally:
         await cluster.close()
-    flow = _flow(policy, pods, allowed, question)
+    in_force = [each for each in held if state_of(each, time.time()) == IN_FORCE]
+    flow = _flow(policy, pods, allowed, question, in_force)
     return _decided(lambda: explain_policy(policy, flow))
 
 
@@ -80,10 +85,15 @@ async def policy_of(where: Where) -> Policy:
         await cluster.close()
 
 
-def _flow(policy: Policy, pods: list[Json], allowed: list[frozenset[str] | None], question: Question) -> Flow:
+def _flow(
+    policy: Policy, pods: list[Json], allowed: list[frozenset[str] | None], question: Question, held: list[Quarantine]
+) -> Flow:
     common = versions(pods[0]) & versions(pods[1])
     version = min(common, default=4)
-    ends = [endpoint(pod, zones, policy.zoning, version=version) for pod, zones in zip(pods, allowed, strict=True)]
+    ends = [
+        endpoint(pod, zones, policy.zoning, version=version, quarantined=any(names(each, pod) for each in held))
+        for pod, zones in zip(pods, allowed, strict=True)
+    ]
     at = question.at or datetime.now(UTC).isoformat(timespec="seconds")
     return between(replace(question, at=at), *ends)
 

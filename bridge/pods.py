@@ -11,10 +11,17 @@ from zones.verdict import Endpoint
 from zones.zone import Zoning
 
 
-def endpoint(pod: Mapping[str, Any], allowed: frozenset[str] | None, zoning: Zoning, *, version: int = 4) -> Endpoint:
+def endpoint(
+    pod: Mapping[str, Any],
+    allowed: frozenset[str] | None,
+    zoning: Zoning,
+    *,
+    version: int = 4,
+    quarantined: bool = False,
+) -> Endpoint:
     """The pod as the policy sees it, with its address of this IP version where it has one.
 
-    `allowed`: the zones that the annotation of its namespace lists.
+    `allowed`: the zones that the annotation of its namespace lists. `quarantined`: a Quarantine in force names it.
     """
     metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
     addresses = [parse_address(each["ip"]) for each in status.get("podIPs", ()) if each.get("ip")]
@@ -23,7 +30,7 @@ def endpoint(pod: Mapping[str, Any], allowed: frozenset[str] | None, zoning: Zon
     if spec.get("hostNetwork"):
         return Endpoint(zoning.nodes, address, "", node=node, is_node=True)
     return Endpoint(
-        zone=zoning.of_pod(metadata.get("labels") or {}, allowed),
+        zone=zoning.of_pod(metadata.get("labels") or {}, allowed, quarantined=quarantined),
         address=address,
         workload=decode.workload(metadata),
         namespace=metadata["namespace"],

@@ -23,6 +23,7 @@ Json = dict[str, Any]
 _ROOT = f"/apis/{API_VERSION}/{quarantines.PLURAL}"
 _MERGE = "application/merge-patch+json"
 _PAGE = "500"
+IN_FORCE = "in force"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,13 @@ def state_of(quarantine: Quarantine, now: float) -> str:
         return "over"
     if quarantine.waits:
         return "held"
-    return "dry run" if quarantine.dry_run else "exempt" if quarantine.exempt else "in force"
+    return "dry run" if quarantine.dry_run else "exempt" if quarantine.exempt else IN_FORCE
+
+
+def names(quarantine: Quarantine, pod: Json) -> bool:
+    """Whether it is about a pod, as the API server has that."""
+    metadata = pod["metadata"]
+    return quarantine.names(metadata["namespace"], metadata["name"], metadata.get("uid", ""), decode.workload(metadata))
 
 
 def _naming(subject: Subject, pods: Sequence[Pod], asked: Quarantine) -> Quarantine:

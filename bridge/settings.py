@@ -36,7 +36,7 @@ from zones.infrastructure import ApiServerEnds, api_server_rules
 from zones.net import AddressSet, IPNetwork, Ranges
 from zones.policy import InfrastructureRule, usual_infrastructure
 from zones.workload import normalise
-from zones.zone import Entitlement, Zoning
+from zones.zone import QUARANTINE, Entitlement, Zoning
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _IN_TAGS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -159,6 +159,20 @@ class ZoneSettings(_Section):
     outside: Text = "outside"
     networks: dict[Text, tuple[Prefix, ...]] = Field(default_factory=dict)
     entitlement: Entitlement = Entitlement.STRICT
+
+    @field_validator("default", "nodes", "outside")
+    @classmethod
+    def _not_reserved(cls, zone: str) -> str:
+        if zone == QUARANTINE:
+            raise ValueError(f"the zone '{zone}' is for pods that a Quarantine names; choose another one")
+        return zone
+
+    @field_validator("networks")
+    @classmethod
+    def _none_reserved(cls, networks: dict[str, tuple[Prefix, ...]]) -> dict[str, tuple[Prefix, ...]]:
+        if QUARANTINE in networks:
+            raise ValueError(f"no prefix is in the zone '{QUARANTINE}', which is for pods that a Quarantine names")
+        return networks
 
     @field_validator("networks")
     @classmethod

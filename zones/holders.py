@@ -174,8 +174,8 @@ class Holders:
         """Who is in quarantine from now on, of the pods that slices tell. Own pods are told by `replace`."""
         turned, self._quarantined = subjects ^ self._quarantined, subjects
         for block in self._blocks.values() if turned else ():
-            for row in tuple(block.rows_of(turned)):
-                former, among = block.alike[row], block.is_among(row, subjects)
+            for row, among in block.judged(turned, subjects):
+                former = block.alike[row]
                 if former.pod.quarantined is not among:
                     alike = self._alike.take(replace(former.pod, quarantined=among), former.pod.allowed)
                     self._changed.update(block.change(row, alike))

@@ -143,16 +143,17 @@ class Block:
     def pods(self) -> Iterator[Pod]:
         return map(self.pod, range(len(self._alike)))
 
-    def rows_of(self, subjects: Subjects) -> Iterator[int]:
-        """The rows of the pods that are among some subjects, of all that are in question."""
-        marked = any(mark in self._marks for _, _, mark in subjects.pods)  # or what looks alike: it is asked again
-        if marked or any((each.pod.namespace, each.pod.workload) in subjects.workloads for each in self._alike):
-            yield from (row for row in range(len(self._alike)) if self.is_among(row, subjects))
-
-    def is_among(self, row: int, subjects: Subjects) -> bool:
-        pod = self._alike[row].pod
-        mark = self._marks[row * MARK_OCTETS : (row + 1) * MARK_OCTETS]
-        return subjects.have(pod.namespace, self._names.split("\n")[row], mark, pod.workload)
+    def judged(self, turned: Subjects, subjects: Subjects) -> list[tuple[int, bool]]:
+        """The rows of the pods that are among those who `turned`, each with whether it is among the `subjects`."""
+        marked = any(mark in self._marks for _, _, mark in turned.pods)  # or what looks alike: it is asked again
+        if not marked and not any((each.pod.namespace, each.pod.workload) in turned.workloads for each in self._alike):
+            return []
+        found: list[tuple[int, bool]] = []
+        for row, (name, alike) in enumerate(zip(self._names.split("\n"), self._alike, strict=True)):
+            pod, mark = alike.pod, self._marks[row * MARK_OCTETS : (row + 1) * MARK_OCTETS]
+            if turned.have(pod.namespace, name, mark, pod.workload):
+                found.append((row, subjects.have(pod.namespace, name, mark, pod.workload)))
+        return found
 
     def change(self, row: int, alike: Alike) -> Iterator[int]:
         """A pod is of another kind now. Its addresses."""

@@ -262,6 +262,11 @@ def test_sync_once_then_status_then_explain_between_pods(run, installed):
     live = ["--protocol", "tcp", "--port", "5432", "--kubeconfig", cluster.kubeconfig, "-o", "json"]
     code, out, err = run("explain", "pod/shop/web", "pod/shop/orders", *live)
     assert (code, json.loads(out)["rule"]["name"]) == (0, "no db")
+    spec = {"workload": {"namespace": "shop", "name": "orders"}, "reason": "r", "requestedBy": "ann"}
+    held = {"apiVersion": "zonebridge.io/v1alpha1", "kind": "Quarantine", "metadata": {"name": "q"}}
+    cluster.create(held | {"spec": spec | {"source": "person", "duration": "1h"}})
+    code, out, err = run("explain", "pod/shop/orders", "pod/shop/orders", *live)
+    assert json.loads(out)["rule"]["name"] == "infrastructure/quarantined"
     code, _, err = run("explain", "pod/shop/web", "pod/shop/nobody", *live)
     assert code == 2
     assert "no pod 'nobody'" in err

@@ -147,6 +147,11 @@ def test_there_is_one_way_in(tmp_path, panorama, fault):
 def test_a_prefix_in_two_zones_and_a_cluster_twice(tmp_path):
     text = "zones: {networks: {a: [10.0.0.0/8], b: [10.0.0.0/8]}}"
     assert faults(tmp_path, text, Purpose.OFFLINE) == ("zones.networks: 10.0.0.0/8 is in more than one zone",)
+    for key in ("default", "nodes", "outside"):
+        (fault,) = faults(tmp_path, f"zones: {{{key}: quarantine}}", Purpose.OFFLINE)
+        assert fault.startswith(f"zones.{key}: the zone 'quarantine' is for pods that a Quarantine names")
+    (fault,) = faults(tmp_path, "zones: {networks: {quarantine: [10.0.0.0/8]}}", Purpose.OFFLINE)
+    assert fault.startswith("zones.networks: no prefix is in the zone 'quarantine'")
     twice = "clusters: [{name: a, deviceGroup: x, inCluster: true}, {name: a, deviceGroup: y, inCluster: true}]"
     assert faults(tmp_path, twice, Purpose.OFFLINE) == ("clusters: 'a' is the name of more than one cluster",)
 
