@@ -365,7 +365,8 @@ def test_the_settings_are_those_that_the_enforcers_have():
     maps = [named("zone-enforcer-settings-1a2b", "zonebridge-enforcer", data={"enforcer.yaml": "mode: enforce"})]
     maps.append(named("zone-enforcer-settings-7h2k", "zonebridge-enforcer", data=text))
     daemon_sets = Listed([named("zone-enforcer", "zonebridge-enforcer", spec=mounted)])
-    only(services, changed(enforcersettings=Listed(maps), daemonsets=daemon_sets), "ok", "all Services")
+    found = statuses(services, changed(enforcersettings=Listed(maps), daemonsets=daemon_sets))
+    assert found == [("ok", "the enforcers know the addresses of all Services")]
 
 
 def test_what_to_set_is_said_with_the_ranges_that_the_api_server_has():
