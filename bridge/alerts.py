@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -60,6 +60,7 @@ class Alert:
     over: bool = False
     severity: Severity = Severity.ERROR
     about: Mapping[str, object] = field(default_factory=dict)
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +126,12 @@ class EventSink:
 
 @dataclass(slots=True)
 class Alerts:
-    """What is wrong at the moment with one cluster's tier."""
+    """What is wrong at the moment with one cluster's tier. `revision`: the recorded one in force, 0 for none known."""
 
     cluster: str
     tier: str
     sinks: Sequence[Sink]
+    revision: int = 0
     _current: dict[AlertKind, str] = field(default_factory=dict)
 
     async def raise_(self, kind: AlertKind, message: str, about: Mapping[str, object] | None = None) -> None:
@@ -153,5 +155,6 @@ class Alerts:
             await sink.checkpoint(self.cluster, self.tier, checkpoint)
 
     async def _send(self, alert: Alert) -> None:
+        alert = replace(alert, revision=self.revision)
         for sink in self.sinks:
             await sink.send(alert)

@@ -119,7 +119,7 @@ def sync(
 
 async def _sync(settings: Settings, *, once: bool) -> ExitCode:
     metrics = Metrics()
-    siem = siem_sink(settings.siem, metrics.shipped)
+    siem = siem_sink(settings.siem, metrics.shipped, settings.history.link)
     for shipper in () if siem is None else siem.shippers:
         metrics.queue(shipper.name, shipper.__len__, shipper.oldest)
     async with one_at_a_time() as run_blocking, shipping(siem):

@@ -370,10 +370,28 @@ class GuardRailSettings(_Section):
 
 
 class HistorySettings(_Section):
-    """Which revisions stay: so many at most, and for so long after another one took their place (None: for ever)."""
+    """Which revisions stay: so many at most, and for so long after another one took their place (None: for ever).
+
+    `link`: where the site shows a revision, for alerts.
+    """
 
     keep: Annotated[int, Field(ge=2, le=1_000)] = 100
     max_age: Duration | None = None
+    link: Annotated[str, Field(max_length=1024)] | None = None
+
+    @field_validator("link")
+    @classmethod
+    def _an_address_with_places(cls, link: str | None) -> str | None:
+        if link is None:
+            return None
+        places = set(re.findall(r"\{([^{}]*)\}", link))
+        bare = re.sub(r"\{[^{}]*\}", "", link)
+        if not re.match(r"https?://[^/\s]", link) or "{" in bare or "}" in bare or " " in link:
+            raise ValueError("must be an address like https://example.com/{cluster}/{tier}/{revision}")
+        if not places <= {"cluster", "tier", "revision"}:
+            unknown = min(places - {"cluster", "tier", "revision"})
+            raise ValueError(f"'{{{unknown}}}' is no place; there are {{cluster}}, {{tier}} and {{revision}}")
+        return link
 
 
 class _Destination(_Section):

@@ -187,6 +187,8 @@ class Sync:
         ours = tier is None or not written_by_others(tier)
         as_left = self._left is None or (tier is not None and tier["spec"] == (self._left.tier or {}).get("spec"))
         recorded = await self.history.load(tier, ours=ours and as_left)
+        if (record := recorded.record_of(tier)) is not None:
+            self._alerts.revision = record.revision
         live = Live(tier, parts, max(seen, default=0), published, ours, recorded)
         return _Cluster(live, there(nodes, self._present()))
 
@@ -263,6 +265,7 @@ class Sync:
             known = before is not None and record is not None and before.rendered.digest == record.digest
             last = (record.revision, before.policy) if known and record and before else None
             self.history.in_force(done.revision, vetted.policy, last)
+            self._alerts.revision = done.revision
 
     def _reasons(self, planned: Plan, live: Live) -> Reasons:
         before = live.recorded.record_of(live.tier) or live.recorded.last

@@ -20,15 +20,15 @@ from bridge.siem.shipper import Fate
 from bridge.siem.syslog import Framing
 
 
-def siem_sink(given: SiemSettings, count: Callable[[str, Fate], None]) -> SiemSink | None:
-    """Raises SettingsError on an authority that can't be used."""
+def siem_sink(given: SiemSettings, count: Callable[[str, Fate], None], link: str | None = None) -> SiemSink | None:
+    """`link`: where the site shows a revision. Raises SettingsError on an authority that can't be used."""
     if not given.destinations:
         return None
     shippers = [
         Shipper(each.name, sender(each, f"siem.destinations[{at}]"), count, capacity=given.queue)
         for at, each in enumerate(given.destinations)
     ]
-    return SiemSink(shippers, Records(socket.gethostname(), time.time_ns() // 1000))
+    return SiemSink(shippers, Records(socket.gethostname(), time.time_ns() // 1000, link or ""))
 
 
 def sender(given: HecDestination | SyslogDestination, where: str) -> Sender:

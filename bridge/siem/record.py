@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 from bridge.alerts import Alert, AlertKind, Checkpoint, Severity
 
 Json = dict[str, Any]
 LOG_LOSS = "log-loss"
+_USUAL_TIER = "panorama"
 _ID_DIGITS = 32
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 _SEVERITIES: Mapping[AlertKind, str] = {AlertKind.REGISTRATION_FAILED: "medium"}
@@ -21,10 +23,14 @@ _SEVERITIES: Mapping[AlertKind, str] = {AlertKind.REGISTRATION_FAILED: "medium"}
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """This process's mark on its records. `start`, in microseconds, begins its numbers: they rise across restarts."""
+    """This process's mark on its records. `start`, in microseconds, begins its numbers: they rise across restarts.
+
+    `link`: where a site shows a revision, with the places {cluster}, {tier} and {revision}.
+    """
 
     node: str
     start: int
+    link: str = ""
     _numbers: Iterator[int] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -32,18 +38,33 @@ class Records:
 
     def of(self, alert: Alert, at: float, since: float) -> Json:
         """`since` is when its trouble was first told."""
-        record = self._stamped(alert.cluster, at) | {
-            "alert": name(alert.kind),
-            "severity": severity(alert),
-            "state": "resolved" if alert.over else "raised",
-            "message": alert.message,
-            "count": 1,
-            "suppressed": 0,
-            "since": timestamp(since),
-            "subject": alert.tier,
-            "tier": alert.tier,
-        }
+        record = (
+            self._stamped(alert.cluster, at)
+            | {
+                "alert": name(alert.kind),
+                "severity": severity(alert),
+                "state": "resolved" if alert.over else "raised",
+                "message": alert.message,
+                "count": 1,
+                "suppressed": 0,
+                "since": timestamp(since),
+                "subject": alert.tier,
+                "tier": alert.tier,
+            }
+            | self._configuration(alert)
+        )
         return record | ({"about": dict(alert.about)} if alert.about else {})
+
+    def _configuration(self, alert: Alert) -> Json:
+        """What shows the configuration of the alert's moment: a command, and the site's address."""
+        if not alert.revision:
+            return {}
+        tier = "" if alert.tier == _USUAL_TIER else f" --tier {alert.tier}"
+        shown: Json = {"revision": alert.revision, "configuration": f"zonebridge show {alert.revision}{tier}"}
+        if self.link:
+            places = {"cluster": alert.cluster, "tier": alert.tier, "revision": str(alert.revision)}
+            shown["configurationUrl"] = self.link.format_map({name: quote(text, "") for name, text in places.items()})
+        return shown
 
     def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint, at: float) -> Json:
         """It is no alert: nothing is wrong."""

@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import re
+from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
 from bridge.alerts import Alerts
 from bridge.history.followup import FollowUp
+from bridge.settings import HistorySettings
 from bridge.siem import Records
 from bridge.siem.hec import Envelope, event
 from bridge.siem.syslog import frame
 from tests.bridge.world import World, rule
+from zones.rules import Action
 
 OTHER = rule("a", from_zones=frozenset({"mail"}))
 TO_DB = rule("web to db", from_zones=frozenset({"web"}), to_zones=frozenset({"db"}))
@@ -117,3 +122,33 @@ def test_a_checkpoint_is_a_record_in_every_format(world):
     line = frame(record, 16).decode()
     assert " zonebridge - checkpoint - {" in line
     assert json.loads(line[line.index("{") :]) == record
+
+
+def test_an_alert_carries_what_shows_the_configuration_of_its_moment(world):
+    once(world)
+    world.manager.commit(rule("a", conditions=("a user",), action=Action.DENY))
+    once(world)
+    (refused,) = [alert for alert in world.sink.alerts if alert.kind == "RevisionRefused"]
+    record = Records("bridge", 1).of(refused, 10.0, 5.0)
+    assert (record["revision"], record["configuration"]) == (1, "zonebridge show 1")
+    assert "configurationUrl" not in record
+    linked = Records("bridge", 1, "https://example.com/{cluster}/{tier}?revision={revision}")
+    elsewhere = replace(refused, tier="other tier", cluster="a/b")
+    assert linked.of(elsewhere, 10.0, 5.0)["configurationUrl"] == "https://example.com/a%2Fb/other%20tier?revision=1"
+    assert linked.of(elsewhere, 10.0, 5.0)["configuration"] == "zonebridge show 1 --tier other tier"
+    assert "configuration" not in Records("bridge", 1).of(replace(refused, revision=0), 10.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("link", "says"),
+    [
+        ("example.com/{revision}", "must be an address"),
+        ("https://example.com/{revision", "must be an address"),
+        ("https://example.com/{node}", "'{node}' is no place"),
+        ("https://example.com/{revision.__class__}", "is no place"),
+    ],
+)
+def test_a_link_that_is_none_is_refused(link, says):
+    with pytest.raises(ValidationError, match=re.escape(says)):
+        HistorySettings(link=link)
+    assert HistorySettings(link="https://example.com/{cluster}/{revision}").link
