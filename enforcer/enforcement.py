@@ -131,6 +131,7 @@ class Enforcement:
     _reader: Reader = field(default_factory=Reader)
     _handed: bool = False
     _unsaved: tuple[Json, Mapping[str, Json]] | None = None
+    _saving: asyncio.Task[None] | None = None
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="kernel"))
 
     async def begin(self) -> None:
@@ -189,7 +190,7 @@ class Enforcement:
         await self._apply(policy, number)
         self._is_followed = True
         self._measure(begun, heard)
-        await self._keep()
+        self._keep()
 
     async def _apply(self, policy: Policy | None, number: int | None) -> None:
         feed, now, answer, mode = self._feed(), self.clock(), self.answer, self._chosen_mode()
@@ -282,7 +283,11 @@ class Enforcement:
     async def close(self) -> None:
         """After the pass that is under way. The rules stay in force, and the next start knows their revision."""
         await self._blocking(self.kernel.stop)
-        await self._keep()
+        self._keep()
+        if self._saving is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SAVE_SECONDS):
+                    await asyncio.shield(self._saving)
         self._thread.shutdown()
 
     def _feed(self) -> Feed:
@@ -310,19 +315,26 @@ class Enforcement:
         changed = self.held is not None and not _identical(before, self.held)
         return (tier, parts) if changed and tier is not None else None
 
-    async def _keep(self) -> None:
-        """After it is in force, and not for long: a disk that hangs must not hold up the next pass."""
+    def _keep(self) -> None:
+        """After it is in force, and beside what comes next: a disk that hangs holds up nothing."""
+        if self._saving is None and (self._unsaved is not None or self.view.quarantines.changed):
+            self._saving = asyncio.create_task(self._save())
+
+    async def _save(self) -> None:
+        """What is right by now; what can't be written is tried again after the next pass."""
         try:
-            async with asyncio.timeout(_SAVE_SECONDS):
-                if self.view.quarantines.changed:
-                    content = self.view.quarantines.content(self.boot)
-                    await asyncio.to_thread(quarantines.save, self.state_dir, content)
-                if self._unsaved is not None:
-                    await asyncio.to_thread(lastgood.save, self.state_dir, *self._unsaved)
-                    self._unsaved = None
-        except (OSError, TimeoutError) as error:
+            if self.view.quarantines.changed:
+                content = self.view.quarantines.content(self.boot)
+                await asyncio.to_thread(quarantines.save, self.state_dir, content)
+            while self._unsaved is not None:
+                written = self._unsaved
+                await asyncio.to_thread(lastgood.save, self.state_dir, *written)
+                self._unsaved = None if self._unsaved is written else self._unsaved
+        except OSError as error:
             self.view.quarantines.changed = True
             _log.error("what holds was not saved", why=str(error) or type(error).__name__)
+        finally:
+            self._saving = None
 
     def _note(self, applied: Applied) -> None:
         before = self.applied

@@ -37,12 +37,17 @@ def undisturbed() -> Iterator[None]:
             gc.enable()
 
 
+def forget() -> None:
+    """What was read of rules' text while all of them were written."""
+    assemble.forget()
+
+
 def give_back() -> None:
     """To the system: a change of the whole table needs several times its size.
 
     What is left stays for long: nobody looks through it for garbage again, which would stop everything for that time.
     """
-    assemble.forget()
+    forget()
     gc.unfreeze()
     gc.collect()
     gc.freeze()

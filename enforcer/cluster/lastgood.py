@@ -42,7 +42,8 @@ def _written(tier: Json, parts: Mapping[str, Json]) -> Iterator[bytes]:
     spec = tier["spec"]
     yield f'{{"tier": {json.dumps(tier)},\n"parts": {{'.encode()
     for at, name in enumerate([*spec["addressSets"], *spec["policyChunks"]]):
-        yield f'{"," if at else ""}\n"{name}": {json.dumps(parts[name])}'.encode()
+        yield f'{"," if at else ""}\n"{name}": '.encode()
+        yield parts.line(name) if isinstance(parts, Parts) else json.dumps(parts[name]).encode()
     yield b"\n}}"
 
 

@@ -11,11 +11,14 @@ from zones.canonical import Json
 
 
 class Parts(Mapping[str, Json]):
-    """By name. `read` makes an object of a text."""
+    """By name. `read` makes an object of a text, `plain` a line of JSON, which a text may be already."""
 
-    def __init__(self, held: Mapping[str, bytes], read: Callable[[bytes], Json]) -> None:
+    def __init__(
+        self, held: Mapping[str, bytes], read: Callable[[bytes], Json], plain: Callable[[bytes], bytes] = bytes
+    ) -> None:
         self._held = held
         self._read = read
+        self._plain = plain
 
     def __getitem__(self, name: str) -> Json:
         return self._read(self._held[name])
@@ -23,6 +26,10 @@ class Parts(Mapping[str, Json]):
     def text(self, name: str) -> bytes:
         """As it is held. Raises KeyError."""
         return self._held[name]
+
+    def line(self, name: str) -> bytes:
+        """As one line of JSON. Raises KeyError."""
+        return self._plain(self._held[name])
 
     def __contains__(self, name: object) -> bool:
         return name in self._held

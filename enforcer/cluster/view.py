@@ -89,7 +89,7 @@ class TierText:
 
     def read(self) -> tuple[Json | None, Mapping[str, Json]]:
         """As objects; for large policies that is work."""
-        return None if self.tier is None else _read(self.tier), Parts(self.parts, _read)
+        return None if self.tier is None else _read(self.tier), Parts(self.parts, _read, zlib.decompress)
 
 
 _DECODERS: Mapping[Kind, Callable[[Json], Decoded]] = {
@@ -223,7 +223,7 @@ class View:
         return TierText(tier, {name: held[name] for name in named if name in held})
 
     def parts(self) -> Mapping[str, Json]:
-        return Parts({**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}, _read)
+        return Parts({**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}, _read, zlib.decompress)
 
     def problems(self) -> tuple[str, ...]:
         return tuple(problem for _, found in sorted(self._problems.items(), key=str) for problem in found)

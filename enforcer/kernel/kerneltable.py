@@ -258,10 +258,13 @@ class KernelTable:
         torn = known.torn
         change, moves = way.without(change, moves, [name for kind, name in torn.whole if kind == ELEMENTS])
         number = self._numbering.following()
-        known.generation = self._make_ready(change, known.generation)
         made = Transaction(self._name, self._family)
+        early = way.must_be_ready(change)
+        if early:
+            known.generation = self._make_ready(change, known.generation)
+        fresh = 0 if early else way.write_new(made, change)
         way.put_back(made, torn.strays)
-        many = way.write(made, table, change, moves)
+        many = fresh + way.write(made, table, change, moves)
         if torn.whole:
             many = _LARGE + 1
             way.mend(made, known.tally, table, torn.whole, everybody)

@@ -6,7 +6,6 @@ Decides nothing about traffic. Blocking, for one thread at a time: `enforcer.ser
 from __future__ import annotations
 
 import select
-import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,6 +16,7 @@ from enforcer.errors import EnforcerError, KernelError, LoadError, StateError
 from enforcer.kernel import kernelfit, saved, snapshot
 from enforcer.kernel.bridgeguard import NOBODY, BridgeGuard, Stations
 from enforcer.kernel.inspection import Drift
+from enforcer.kernel.keeping import Keeping
 from enforcer.kernel.kerneltable import HOOKED, KernelTable
 from enforcer.kernel.snapshot import Snapshot
 from enforcer.kernel.stance import Answer, Choice, Stance, choose
@@ -38,7 +38,6 @@ _OTHER_SETTINGS = (
     "the last rules were made with other settings (mode, enforcement, nflog, connectionMark); "
     "new ones come as soon as the API server has told everything"
 )
-_SAVE_EVERY = 300.0  # seconds between saves that only pods have changed for
 
 
 class Action(StrEnum):
@@ -91,7 +90,7 @@ class Reconciler:
         self._failure = failure
         self._by_node = by_node and self._options.mode is Mode.ENFORCE
         self._state_dir = state_dir
-        self._keeper = None if state_dir is None else saved.Keeper(state_dir)
+        self._keeping = None if state_dir is None else Keeping(state_dir)
         self._local_addresses = netlink.LocalAddresses()
         self._own_addresses: tuple[IPAddress, ...] = ()
         self._address_problem = ""
@@ -109,9 +108,6 @@ class Reconciler:
         self._stance = Stance.NOTHING
         self._had_tier = False
         self._state_problems: tuple[str, ...] = ()
-        self._saved_at = -1e9
-        self._unsaved = False
-        self._kept: tuple[int | None, Ruleset | None] = None, None
 
     def fileno(self) -> int:
         """Readable when somebody changed any table of nftables, a link or a route: worth a pass."""
@@ -170,8 +166,8 @@ class Reconciler:
 
     def settle(self) -> None:
         """Wait until what is in force is saved too."""
-        if self._keeper is not None:
-            self._keeper.settle()
+        if self._keeping is not None:
+            self._keeping.settle()
 
     def counters(self) -> dict[str, tuple[int, int]]:
         """By the id of the rule that decided: packets that it denied, connections that it allowed, and bytes.
@@ -187,21 +183,21 @@ class Reconciler:
         """Remove the table, its marks on connections, and what was saved of it. Raises KernelError."""
         self._remove()
         self._had_tier = False
-        if self._state_dir is not None and self._keeper is not None:
-            self._keeper.settle()
+        if self._state_dir is not None and self._keeping is not None:
+            self._keeping.forget()
             _discard(self._state_dir)
         self._table.forget_connections()
 
     def stop(self) -> None:
-        """Let go of the node; the rules stay in force."""
+        """Let go of the node; the rules stay in force, and are saved."""
+        if self._keeping is not None:
+            self._keeping.close()
         self._lock.release()
         self._table.close()
         self._local_addresses.close()
         self._stirred.close()
         self._uplinks.close()
         self._guard.close()
-        if self._keeper is not None:
-            self._keeper.close()
 
     # What should be
 
@@ -255,7 +251,10 @@ class Reconciler:
     def _wanted(self, policy: Policy, stance: Stance, now: datetime) -> _Wish:
         wish = self._wish
         if wish is None or not wish.is_of(policy, stance, now):
-            plan = Plan(policy, self._node_name, now, self._options)
+            self._wish = None
+            plan = None if wish is None else wish.plan_for(policy, stance, now)
+            before = None if wish is None else wish.plan
+            plan = plan or Plan(policy, self._node_name, now, self._options, before)
             wish = self._wish = _Wish(policy, stance, plan, self._around, self._ruleset(policy, stance, plan))
         elif self._around != wish.around or not self._zones(policy) <= wish.plan.members.ids.keys():
             wish.around, wish.ruleset = self._around, self._ruleset(policy, stance, wish.plan)
@@ -346,27 +345,21 @@ class Reconciler:
         return held, known
 
     def _save(self, action: Action) -> None:
-        """This node's pods are left out: after a restart they have other addresses, and others may have theirs.
+        if self._keeping is not None and self._policy is not None and self._told is not None:
+            self._keeping.passed(self._revision, self._in_force, self._what_is_in_force, rests=action is Action.NONE)
 
-        To gather everybody takes a while: where only pods came and went, it waits for a pass with nothing else to do.
-        """
-        self._unsaved = self._unsaved or action is not Action.NONE
-        if self._keeper is None or self._policy is None or self._in_force is None or self._told is None:
-            return
-        fresh = self._kept[0] != self._revision or self._kept[1] is not self._in_force
-        patience = _SAVE_EVERY if action is Action.NONE else 2 * _SAVE_EVERY
-        waits = self._unsaved or bool(self._keeper.problem)
-        if fresh or (waits and time.monotonic() >= self._saved_at + patience):
-            self._unsaved, self._saved_at, self._kept = False, time.monotonic(), (self._revision, self._in_force)
-            members = self._residents.all(self._told, but_own_pods=True)
-            kept = strangers.cut_off(self._in_force, self._told, self._options)
-            kept = strangers.probed(kept, self._own_networks, self._options)
-            frames = self._guard.without_pods(self._options)
-            whole = saved.Saved(self._revision, kept.table, members, dict(kept.terminals), self._options, frames)
-            self._keeper.keep(whole, thorough=fresh)
+    def _what_is_in_force(self) -> saved.Saved | None:
+        """For a restart. This node's pods are left out: they will have other addresses, and others may have theirs."""
+        if self._in_force is None or self._told is None:
+            return None
+        members = self._residents.all(self._told, but_own_pods=True)
+        kept = strangers.cut_off(self._in_force, self._told, self._options)
+        kept = strangers.probed(kept, self._own_networks, self._options)
+        frames = self._guard.without_pods(self._options)
+        return saved.Saved(self._revision, kept.table, members, dict(kept.terminals), self._options, frames)
 
     def _problems(self) -> tuple[str, ...]:
-        saving = self._keeper.problem if self._keeper else ""
+        saving = self._keeping.problem if self._keeping else ""
         told = self._address_problem, self._uplinks.problem, self._table.problem, self._guard.problem, saving
         return tuple(filter(None, told))
 
@@ -419,6 +412,10 @@ class _Wish:
             self.policy = policy
         change = self.plan.next_change
         return change is None or now < change
+
+    def plan_for(self, policy: Policy, stance: Stance, now: datetime) -> Plan | None:
+        """The plan as it goes on with another policy, or at another instant; None where it can't."""
+        return self.plan if self.stance is stance and self.plan.follow(policy, now) else None
 
 
 _LOCKDOWN = lockdown()

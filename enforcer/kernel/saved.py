@@ -46,8 +46,7 @@ class Keeper:
     def keep(self, saved: Saved, *, thorough: bool = True) -> None:
         """`thorough`: after a change of the whole table. There is memory to give back then, which stops everything."""
         self._last = self._thread.submit(self._save, saved)
-        if thorough:
-            self._last.add_done_callback(lambda _: thrift.give_back())
+        self._last.add_done_callback(lambda _: thrift.give_back() if thorough else thrift.forget())
 
     def settle(self) -> None:
         """Wait until everything is saved."""

@@ -78,6 +78,18 @@ def declare(made: Transaction, table: Table, change: Change) -> None:
         made.add_chain(name, chain)
 
 
+def must_be_ready(change: Change) -> bool:
+    """Whether what is new must stand before the rest changes, lest packets that are under way find it empty.
+
+    Such a packet follows the old rules, but sees the new elements of a map that it comes to: where these lead to new
+    chains, it must find their rules. And new ranges hold only some time after the rules that ask for them.
+    """
+    if any(each.interval and each.elements for each in change.new_sets.values()):
+        return True
+    tails = {tail for each in change.elements.values() for tail in each.added.values()}
+    return not change.new_chains.keys().isdisjoint(tail.rpartition(" ")[2] for tail in tails)
+
+
 def write_new(made: Transaction, change: Change) -> int:
     """What is new, whole, before anything leads there. How many elements."""
     for name, declared in change.new_sets.items():

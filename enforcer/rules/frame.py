@@ -206,11 +206,20 @@ def numbered(marks: Marks, number: int | None) -> dict[str, Chain]:
 
     `stamp` makes an accepted connection known as such. By `known` such connections pass, both ways; what they bring
     about is looked at. It compares, since looking the number up in a set costs each packet more.
+
+    Before a change the kernel walks through all rules, again wherever it comes to them by a longer way. As the first
+    chain of all, `known` shows it the longest way in rules that no packet comes to: a third of the time is spared.
     """
-    if number is None or not marks.mask:
+    if not marks.mask:
         return {STAMP: Chain(), KNOWN: Chain()}
+    longest = (
+        'return comment "no packet comes further: the longest way, for the kernel to verify first"',
+        *(f"goto {family.named('police')}" for family in Family),
+    )
+    if number is None:
+        return {STAMP: Chain(), KNOWN: Chain(longest)}
     known = f"ct mark & {marks.mask:#010x} == {marks.bits(number):#010x} ct state new,established accept"
-    return {STAMP: Chain((stamping(marks, number),)), KNOWN: Chain((known,))}
+    return {STAMP: Chain((stamping(marks, number),)), KNOWN: Chain((known, *longest))}
 
 
 def live(marks: Marks, number: int | None) -> dict[str, str]:

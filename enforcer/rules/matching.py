@@ -6,11 +6,11 @@ Told of the connection and never of the packet, so replies, and errors about a c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from enforcer.rules.clause import Clause, Dimension, Space, Spaces
 from enforcer.rules.family import Family, span_texts
+from enforcer.rules.inuse import InUse
 from enforcer.rules.members import Wanted
 from enforcer.rules.table import NamedSet, remark
 from zones.canonical import digest
@@ -18,63 +18,94 @@ from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS,
 from zones.policy import Entry, InfrastructureRule, Peer, Traffic
 
 _NAME_DIGITS = 12
+_OF_HOSTS = "app", "peer"
 _CLIENT = "original"
 _SERVER = "reply"  # the server as it really answers, after Service translation
 
 
-@dataclass(frozen=True, slots=True)
 class Sets:
-    """The named sets that conditions have asked for so far. `members`: the ones that hold pods and nodes, and whom."""
+    """The named sets that conditions have asked for. `members`: the ones that hold pods and nodes, and whom.
 
-    made: dict[str, NamedSet] = field(default_factory=dict)
-    members: Wanted = field(default_factory=Wanted)
+    What was lent doesn't change any more: what is asked for afterwards is in another `members`.
+    """
+
+    def __init__(self, in_use: InUse | None = None) -> None:
+        self.in_use = in_use or InUse()
+        self.members = Wanted()
+        self._lent = False
+
+    @property
+    def made(self) -> Mapping[str, NamedSet]:
+        """By name."""
+        return self.in_use.sets
+
+    def lend(self) -> Wanted:
+        """Whom the sets hold by now, for good."""
+        self._lent = True
+        return self.members
+
+    def forget(self, names: Collection[str]) -> None:
+        """Of sets that are gone nobody is a member."""
+        ours = [name for name in names if name.startswith(_OF_HOSTS)]
+        if ours and self.members.concern(ours):
+            self.members, self._lent = self.members.without(names), False
+
+    def _own_members(self) -> Wanted:
+        if self._lent:
+            self.members, self._lent = self.members.without(()), False
+        return self.members
 
     def addresses(self, family: Family, ranges: Ranges) -> str:
         name = f"net{family.value.number}-{short_digest(str(ranges))}"
         if name not in self.made:
             elements = dict.fromkeys(span_texts(family, ranges), "")
-            self.made[name] = NamedSet(family.value.address_type, elements, interval=True)
+            self.in_use.add_set(name, NamedSet(family.value.address_type, elements, interval=True))
         return name
 
     def ports(self, ports: Ranges) -> str:
         name = f"port-{short_digest(str(ports))}"
         elements = dict.fromkeys(str(ports).split(","), "")
-        self.made.setdefault(name, NamedSet("inet_service", elements, interval=True))
+        self.in_use.add_set(name, NamedSet("inet_service", elements, interval=True))
         return name
 
     def workload(self, family: Family, workload: str) -> str:
         name = f"app{family.value.number}-{short_digest(workload)}"
-        self.members.workload(family, workload, name)
-        return self._hosts(name, family, f"app {workload}")
+        if self._is_new_of_hosts(name, family, f"app {workload}"):
+            self._own_members().workload(family, workload, name)
+        return name
 
     def peer(self, family: Family, peer: Peer, *, own_node: bool) -> str:
         content = [peer.nodes, _sorted(peer.namespaces), _sorted(peer.workloads), own_node]
         content += [sorted(peer.node_names)] if peer.node_names is not None else []
         name = f"peer{family.value.number}-{short_digest(content)}"
-        self.members.peer(family, peer, name, own_node=own_node)
-        return self._hosts(name, family, _peer_text(peer, own_node=own_node))
+        if self._is_new_of_hosts(name, family, _peer_text(peer, own_node=own_node)):
+            self._own_members().peer(family, peer, name, own_node=own_node)
+        return name
 
     def ways(self, kind: str, type_: str, elements: Mapping[str, str], comment: str, *, interval: bool) -> str:
         """A verdict map from ports or addresses."""
         name = f"{kind}-{short_digest([type_, interval, elements])}"
         if name not in self.made:
-            self.made[name] = NamedSet(f"{type_} : verdict", elements, interval=interval, comment=remark(comment))
+            declared = NamedSet(f"{type_} : verdict", elements, interval=interval, comment=remark(comment))
+            self.in_use.add_set(name, declared)
         return name
 
     def ways_of_workloads(self, family: Family, ways: Mapping[str, str], comment: str) -> str:
         """A verdict map from the addresses of workloads' pods; `ways`: the element's tail by workload."""
         name = f"apps{family.value.number}-{short_digest(ways)}"
         if name not in self.made:
-            self.made[name] = NamedSet(f"{family.value.address_type} : verdict", {}, comment=remark(comment))
+            declared = NamedSet(f"{family.value.address_type} : verdict", {}, comment=remark(comment))
+            self.in_use.add_set(name, declared, ways.values())
             for workload, tail in ways.items():
-                self.members.workload(family, workload, name, tail)
+                self._own_members().workload(family, workload, name, tail)
         return name
 
-    def _hosts(self, name: str, family: Family, comment: str) -> str:
+    def _is_new_of_hosts(self, name: str, family: Family, comment: str) -> bool:
         """Whose elements are the members' own matter."""
-        if name not in self.made:
-            self.made[name] = NamedSet(family.value.address_type, {}, comment=remark(comment))
-        return name
+        is_new = name not in self.made
+        if is_new:
+            self.in_use.add_set(name, NamedSet(family.value.address_type, {}, comment=remark(comment)))
+        return is_new
 
 
 def of_entry(entry: Entry, family: Family, spaces: Spaces, target: Callable[[], str]) -> Iterator[Clause]:

@@ -6,7 +6,7 @@ listed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -46,6 +46,21 @@ class Wanted:
 
     def peer(self, family: Family, peer: Peer, name: str, *, own_node: bool) -> None:
         self.peers[family][name] = peer, own_node
+
+    def concern(self, names: Collection[str]) -> bool:
+        """Whether anybody is in one of these sets."""
+        ours = {place.set for of in self.workloads.values() for places in of.values() for place in places}
+        return not ours.isdisjoint(names) or any(not of.keys().isdisjoint(names) for of in self.peers.values())
+
+    def without(self, names: Collection[str]) -> Wanted:
+        """A copy, but for these sets."""
+        made = Wanted()
+        for family, of in self.workloads.items():
+            kept = {workload: [place for place in places if place.set not in names] for workload, places in of.items()}
+            made.workloads[family].update({workload: places for workload, places in kept.items() if places})
+        for family, peers in self.peers.items():
+            made.peers[family].update({name: peer for name, peer in peers.items() if name not in names})
+        return made
 
     def names(self, node: str) -> bool:
         """Whether a rule asks for this node by name."""

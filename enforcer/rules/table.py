@@ -130,15 +130,18 @@ class Change:
 
 def diff(old: Table, new: Table) -> Change:
     """What makes the old table the new one. A set's declaration never changes under its name."""
+    before = old.chains  # most chains are the same objects
     return Change(
         new.name,
-        new_sets={name: new.sets[name] for name in new.sets if name not in old.sets},
-        gone_sets={name: old.sets[name].keyword for name in old.sets if name not in new.sets},
-        new_chains={name: new.chains[name] for name in new.chains if name not in old.chains},
+        new_sets={name: new.sets[name] for name in new.sets.keys() - old.sets.keys()},
+        gone_sets={name: old.sets[name].keyword for name in old.sets.keys() - new.sets.keys()},
+        new_chains={name: new.chains[name] for name in new.chains.keys() - before.keys()},
         refilled_chains={
-            name: new.chains[name] for name in new.chains if _differs(old.chains.get(name), new.chains[name])
+            name: chain
+            for name, chain in new.chains.items()
+            if before.get(name) is not chain and _differs(before.get(name), chain)
         },
-        gone_chains=tuple(name for name in old.chains if name not in new.chains),
+        gone_chains=tuple(before.keys() - new.chains.keys()),
         elements=dict(_element_changes(old, new)),
     )
 
@@ -150,7 +153,7 @@ def _differs(old: Chain | None, new: Chain) -> bool:
 def _element_changes(old: Table, new: Table) -> Iterator[tuple[str, ElementChange]]:
     for name, there in new.sets.items():
         before = old.sets.get(name)
-        if before is None or before.elements == there.elements:
+        if before is None or before is there or before.elements == there.elements:
             continue
         if there.interval:
             # Ranges that overlap old ones can't be told apart from them one by one.

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from enforcer.rules import label, logrates
 from enforcer.rules.generations import REVOKED, UNJUDGED, Marks
@@ -88,7 +88,7 @@ class Terminal:
 class Terminals:
     """The terminals that were asked for, by id, and their chains. `blocklists`: of the rules that have any.
 
-    `limits`: what keeps a source from filling the log.
+    `limits`: what keeps a source from filling the log. `add`: where chains go, if not into `chains`.
     """
 
     options: Options
@@ -96,7 +96,9 @@ class Terminals:
     by_id: dict[str, Terminal] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
     limits: Callable[..., Iterator[str]] = logrates.rules
-    _by_ending: dict[tuple[Ending, bool], str] = field(default_factory=dict)
+    add: Callable[[str, Chain], None] | None = None
+    _by_ending: dict[tuple[Ending, bool] | None, str] = field(default_factory=dict)
+    _endings: dict[str, tuple[Ending, bool]] = field(default_factory=dict)
 
     def chain(self, ending: Ending, *, observed: bool = False) -> str:
         """The name of the chain, which is made when first asked for. `observed`: it drops nothing in any mode."""
@@ -107,9 +109,29 @@ class Terminals:
             terminal = Terminal(origin, verdict, log, enforced, self.blocklists.get(origin, NO_BLOCKLISTS))
             key = terminal.id
             self.by_id[key] = terminal
-            self._by_ending[ending, observed] = found = f"{verdict}-{key}"
-            self.chains[found] = Chain(tuple(self._rules(terminal, key)))
+            found = f"{verdict}-{key}"
+            self._by_ending[ending, observed], self._endings[found] = found, (ending, observed)
+            self._put(found, Chain(tuple(self._rules(terminal, key))))
         return found
+
+    def forget(self, names: Collection[str]) -> None:
+        """Chains that are gone end nothing any more."""
+        for name in names:
+            self.by_id.pop(name.partition("-")[2], None)
+            self._by_ending.pop(self._endings.pop(name, None), None)
+
+    def follow(self, blocklists: Mapping[Origin, Blocklists]) -> None:
+        """Rules draw on these lists now."""
+        if blocklists != self.blocklists:
+            self.blocklists = blocklists
+            for key, each in self.by_id.items():
+                self.by_id[key] = replace(each, blocklists=blocklists.get(each.origin, NO_BLOCKLISTS))
+
+    def _put(self, name: str, chain: Chain) -> None:
+        if self.add is None:
+            self.chains[name] = chain
+        else:
+            self.add(name, chain)
 
     def _rules(self, terminal: Terminal, key: str) -> Iterator[str]:
         """Counted, then logged and concluded; only concluded where its source has used up the log. Denials are logged.
@@ -147,7 +169,7 @@ class Terminals:
         # The kernel follows at most 16 chains: from here, one less than by way of `accepted`.
         ends = (f"jump {STAMP}", "accept") if end == f"goto {ACCEPTED}" else (end,)
         beyond = f'counter name "{UNLOGGED}" {ends[0]}', *ends[1:]
-        self.chains[name] = Chain((*self.limits(self.options, forged=forged), *beyond))
+        self._put(name, Chain((*self.limits(self.options, forged=forged), *beyond)))
         return f"jump {name} "
 
     def _conclusion(self, terminal: Terminal) -> str:
@@ -166,7 +188,7 @@ class Terminals:
         marks = self.options.marks
         accepted = f"ct mark & {marks.mask:#010x} != {UNJUDGED:#010x} "
         known = (accepted + stamping(marks, REVOKED),) if marks.mask else ()
-        self.chains[name] = Chain((*known, *rules))
+        self._put(name, Chain((*known, *rules)))
         return name
 
     def _log(self, key: str, direction: str) -> str:

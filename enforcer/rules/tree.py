@@ -19,7 +19,8 @@ DEPTH = 5  # chains below a first one: the kernel allows 16 on the whole way, an
 _GATE_WEIGHT = 3  # what a gated clause costs a packet, in clauses
 _PIECE, _RADIX = 8, 8  # ways through the first so many are made of pieces of 8, 64, 512 ...
 _WAYS, _FEW_WAYS = 100, 200  # so many ways for each clause, and some, may lead through a selection
-_SPANS = 100_000  # spans of long address lists that all trees together may copy
+MOST_LONG_SPANS = 100_000  # in the long address lists of all trees together, where they may be copied
+_COPIES = 2  # so many times the spans of its long lists a tree may copy
 _GROWTH, _START = 40, 5_000  # a tree may hold so many times its clauses, and some; what is left then stays a list
 
 
@@ -68,20 +69,30 @@ class Node:
 
 
 class Forest:
-    """Trees; equal lists are one node. `leaf`: as many clauses may stay a list. `depth`: chains below the first."""
+    """Trees; equal lists are one tree, and each is the same whatever others there are.
 
-    def __init__(self, leaf: int = LEAF, depth: int = DEPTH) -> None:
+    `leaf`: as many clauses may stay a list. `depth`: chains below the first. `copies_long`: whether long address lists
+    may be copied into a tree that repeats them.
+    """
+
+    def __init__(self, leaf: int = LEAF, depth: int = DEPTH, *, copies_long: bool = True) -> None:
         self.leaf = leaf
         self._depth = depth
-        self._spans = _SPANS
-        self._room = 0
+        self._copies_long = copies_long
+        self._spans = self._room = 0
+        self._trees: dict[tuple[Clause, ...], Node] = {}
         self._grown: dict[tuple[tuple[Clause, ...], int], Node] = {}
         self._ends: dict[str, Node] = {}
 
     def tree(self, clauses: Sequence[Clause]) -> Node:
         """The tree of an ordered list."""
-        self._room = _GROWTH * len(clauses) + _START
-        return self.node(clauses, self._depth)
+        key = tuple(clauses)
+        found = self._trees.get(key)
+        if found is None:
+            self._room, self._grown = _GROWTH * len(key) + _START, {}
+            self._spans = _COPIES * spans_of_long(key) if self._copies_long else 0
+            found = self._trees[key] = self.node(key, self._depth)
+        return found
 
     def node(self, clauses: Sequence[Clause], depth: int) -> Node:
         """A part of a tree, with at most `depth` chains below."""
@@ -122,7 +133,7 @@ class Forest:
         if self._room < 0:
             return None
         long = spans_of_long(clauses)
-        copy_long = 0 < long <= self._spans
+        copy_long = 0 < long <= min(self._spans, MOST_LONG_SPANS)
         self._spans -= long if copy_long else 0
         return best_split(clauses, copy_long=copy_long)
 

@@ -29,11 +29,10 @@ _COMMENTS = {
 
 @dataclass(slots=True)
 class TreeChains:
-    """The chains of one family's trees. `made`: those that others lead to, by name."""
+    """The chains of one family's trees. Those that others lead to are made where the sets are."""
 
     family: Family
     sets: Sets
-    made: dict[str, Chain] = field(default_factory=dict)
     _names: dict[Node, str] = field(default_factory=dict)
     _conditions: dict[Clause, str] = field(default_factory=dict)
     _selections: dict[Select, tuple[str, ...]] = field(default_factory=dict)
@@ -47,7 +46,7 @@ class TreeChains:
         if node not in self._names:
             rules = self.rules(node)
             self._names[node] = name = f"{kind}{self.family.value.number}-{short_digest(rules)}"
-            self.made[name] = Chain(rules)
+            self.sets.in_use.add_chain(name, Chain(rules))
         return self._names[node]
 
     def forget(self) -> None:

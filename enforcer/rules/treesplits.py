@@ -16,7 +16,7 @@ from zones.net import Span
 from zones.workload import split_namespace
 
 _SPREAD, _SLACK = 2, 16  # so many times its spans, and some, a list may be put into the stretches that they make
-_LONG, _FEW_LONG = 64, 8  # spans that make an address list a long one; so many may be asked one after the other
+LONG, _FEW_LONG = 64, 8  # spans that make an address list a long one; so many may be asked one after the other
 _WORTH = 10  # a split must settle at least one clause in so many
 _DIVIDED = 4  # so much less a clause weighs in a branch, which is divided further, than in the way of every branch
 _WORKLOADS = frozenset({Dimension.SERVER, Dimension.CLIENT})
@@ -52,7 +52,7 @@ class Split:
 def spans_of_long(clauses: Sequence[Clause]) -> int:
     """How many spans the long address lists have; none where they are so few that a packet may ask one by one."""
     spaces = [space for clause in clauses for space in (clause.sources, clause.destinations) if space is not None]
-    long = [many for space in spaces if (many := len(space.ranges.spans)) > _LONG]
+    long = [many for space in spaces if (many := len(space.ranges.spans)) > LONG]
     return sum(long) if len(long) > _FEW_LONG else 0
 
 
@@ -91,7 +91,7 @@ def _split(dimension: Dimension, clauses: Sequence[Clause], concerned: list[int]
     if dimension in PORTS:
         return Split(dimension, *_by_port(clauses, held, certain))
     if not copy_long:
-        held = {at: each for at, each in held.items() if len(each) <= _LONG}
+        held = {at: each for at, each in held.items() if len(each) <= LONG}
     found, settled = _by_span(held, certain)
     return Split(dimension, dict(found.items()), settled)
 

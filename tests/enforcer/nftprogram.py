@@ -3,10 +3,12 @@
 import re
 import subprocess
 from dataclasses import dataclass
+from hashlib import sha256
 
 TABLE = "zonebridge"
 _BLOCK = re.compile(r"^\t(\w+) (\S+) \{\n(.*?)^\t\}$", re.MULTILINE | re.DOTALL)
 _ELEMENTS = re.compile(r"^\t\telements = \{(.*?)\}\n", re.MULTILINE | re.DOTALL)
+_PAIR = re.compile("pair[46]-[0-9a-f]+")
 _NUMBER = re.compile("0x[0-9a-f]+")
 
 
@@ -25,7 +27,10 @@ def nft(*arguments, text=None):
 
 
 def listing():
-    """Our table in this network namespace; what changes with every change of our own is left out."""
+    """Our table in this network namespace; what changes with every change of our own is left out.
+
+    Chains of pairs keep their names while their rules change, so here they are named by what they say.
+    """
     found = parsed(nft("--stateless", "list", "table", "inet", TABLE))
     found.elements.pop("live", None)
     for (keyword, name), body in found.objects.items():
@@ -33,7 +38,18 @@ def listing():
             found.elements.pop(name, None)  # the packets' own
     for key in (("chain", "stamp"), ("chain", "known")):
         found.objects[key] = _NUMBER.sub("", found.objects.get(key, ""))
-    return found
+    return _by_content(found)
+
+
+def _by_content(found):
+    names = {
+        name: f"pair-{sha256(body.encode()).hexdigest()}"
+        for (keyword, name), body in found.objects.items()
+        if keyword == "chain" and _PAIR.fullmatch(name)
+    }
+    told = lambda text: _PAIR.sub(lambda match: names.get(match[0], match[0]), text)  # noqa: E731 - used right below
+    objects = {(keyword, names.get(name, name)): told(body) for (keyword, name), body in found.objects.items()}
+    return Listing(objects, {name: frozenset(map(told, each)) for name, each in found.elements.items()})
 
 
 def parsed(text):

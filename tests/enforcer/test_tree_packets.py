@@ -108,7 +108,7 @@ def test_real_packets_get_the_first_match_of_long_lists(world, seed, leaf):
     expected = {probe.key: decide(wanted, flow_of(probe, directory, wanted)) for probe in probes}
     assert len({each.origin for each in expected.values()}) > 10
     with (
-        mock.patch("enforcer.rules.ruleset.Forest", partial(Forest, leaf)),
+        mock.patch("enforcer.rules.pairchains.Forest", partial(Forest, leaf)),
         world.enforcing() as node,
         world.log() as log,
     ):
@@ -119,6 +119,9 @@ def test_real_packets_get_the_first_match_of_long_lists(world, seed, leaf):
 
 class Deepest:
     """Makes trees of as many chains, one below the other, as there may be."""
+
+    def __init__(self, *, copies_long):
+        """As a forest is made."""
 
     def tree(self, clauses):
         tests = tuple(Test(clause) for clause in clauses)
@@ -135,7 +138,7 @@ def test_the_kernel_takes_the_deepest_tree(world):
         for n in range(6)
     ]
     wanted = Policy(Zoning(), (), (*blocks, Entry(Origin("last", None, "default", "Shared"), Verdict.RESET)))
-    with mock.patch("enforcer.rules.ruleset.Forest", Deepest), world.enforcing() as node:
+    with mock.patch("enforcer.rules.pairchains.Forest", Deepest), world.enforcing() as node:
         applied = node.enforce(wanted, world.inventory(world.pod("p0", "web"), world.pod("p1")))
     assert {name.split("4-")[0] for name in applied.ruleset.table.chains if "4-" in name} >= {"common", "part", "pair"}
 

@@ -232,7 +232,7 @@ class Tally:
 
 @pytest.mark.timeout(300 if GOAL < 100_000 else 7200)
 def test_real_packets_get_the_verdict_of_decide(world, record_property, capsys):
-    """Random policies, random pods, and a second of each on top of the first."""
+    """Random policies, random pods, and a second of each on top of the first, often an edited one."""
     tally = Tally()
 
     @EXAMPLES
@@ -240,8 +240,19 @@ def test_real_packets_get_the_verdict_of_decide(world, record_property, capsys):
     def judged(data):
         chance = random.Random(data.draw(st.integers(0, 2**32)))
         with world.enforcing() as node, world.log() as log:
+            policy = data.draw(policies())
             for _ in range(STEPS):
-                judge(data.draw(policies()), data.draw(inventories(world)), node, log, chance)
+                judge(policy, data.draw(inventories(world)), node, log, chance)
+                policy = next_of(policy, data.draw(policies()), chance)
+
+    def next_of(policy, other, chance):
+        """Another policy, or the same with some rules less and some more: the agent works out what that changes."""
+        if chance.random() < 0.3:
+            return other
+        rules = [each for each in policy.entries[:-2] if chance.random() < 0.7]
+        for each in other.entries[:-2]:
+            rules.insert(chance.randint(0, len(rules)), each)
+        return replace(policy, entries=(*rules, *policy.entries[-2:]))
 
     def judge(policy, inventory, node, log, chance):
         probes = attempts(world, chance, PROBES)

@@ -324,11 +324,26 @@ def test_rules_are_saved_at_once_and_pods_later(world, inventory, tmp_path, monk
         assert reconciler.apply(rules, more, NOW, revision=1).drift is not None
         assert kept == [(1, True)]
         reconciler.apply(rules, more, NOW, revision=2)
-        assert kept == [(1, True), (2, True)]
-        monkeypatch.setattr("enforcer.kernel.reconcile._SAVE_EVERY", 0.0)
+        assert kept == [(1, True), (2, False)]
+        monkeypatch.setattr("enforcer.kernel.keeping.SAVE_EVERY", 0.0)
         for _ in range(2):
             reconciler.apply(rules, inventory, NOW, revision=2)
-        assert kept == [(1, True), (2, True), (2, False)]
+        assert kept == [(1, True), (2, False), (2, False)]
+
+
+def test_revisions_in_a_row_are_saved_when_they_rest(world, inventory, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(Keeper, "keep", lambda self, what, *, thorough: kept.append(what.revision))
+    with world.reconciler(state_dir=tmp_path) as reconciler:
+        for number in range(1, 5):
+            rules = policy(*BOTH_WAYS[: number % 2])
+            assert reconciler.apply(rules, inventory, NOW, revision=number).action is not Action.NONE
+        assert kept == [1]
+        assert reconciler.apply(rules, inventory, NOW, revision=4).action is Action.NONE
+        assert kept == [1, 4]
+        reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=5)
+        reconciler.settle()
+        assert kept == [1, 4, 5]
 
 
 @pytest.fixture

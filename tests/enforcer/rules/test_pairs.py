@@ -1,10 +1,15 @@
 """The masks say of every pair of zones what the entries themselves say."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.rules.pairs import bits, pair_masks
+from enforcer.rules.edits import Edit, edits
+from enforcer.rules.pairs import bits, concerned, pair_masks
 from tests.strategies import ZONES, entries
+from zones.policy import Entry, Verdict
+from zones.rules import Origin
 
 some_entries = st.lists(entries(), max_size=12)
 zones = st.sampled_from([*ZONES, "unheard-of", "another"])
@@ -31,9 +36,47 @@ def test_everywhere_is_in_every_pair(rules, client, server):
 @given(some_entries)
 def test_a_common_run_is_of_neighbours_that_concern_every_pair(rules):
     masks = pair_masks(rules)
-    everywhere = set(bits(masks.everywhere))
-    for n, start in enumerate(masks.common_runs(len(rules))):
-        assert (start is None) == (n not in everywhere)
-        if start is not None:
-            assert set(range(start, n + 1)) <= everywhere
-            assert start - 1 not in everywhere
+    everywhere, runs = set(bits(masks.everywhere)), masks.common_runs()
+    assert runs.keys() == everywhere
+    for n, start in runs.items():
+        assert set(range(start, n + 1)) <= everywhere
+        assert start - 1 not in everywhere
+
+
+@given(st.data())
+def test_edited_masks_are_those_of_the_edited_list(data):
+    pool = data.draw(some_entries)
+    some = st.lists(st.sampled_from(pool), unique_by=id) if pool else st.just([])
+    old, new = data.draw(some), data.draw(some)
+    made = edits(old, new)
+    again = list(old)
+    for each in reversed(made):
+        again[each.start : each.end] = each.put
+    assert list(map(id, again)) == list(map(id, new))
+    assert pair_masks(old).edited(made) == pair_masks(new)
+
+
+@given(st.data())
+def test_pairs_that_no_edit_concerns_keep_their_entries(data):
+    pool = data.draw(st.lists(entries(), min_size=2, max_size=12))
+    some = st.lists(st.sampled_from(pool), unique_by=id)
+    old, new = data.draw(some), data.draw(some)
+    made = edits(old, new)
+    touched = concerned(
+        [*(e for each in made for e in old[each.start : each.end]), *(e for each in made for e in each.put)]
+    )
+    for pair in itertools.product([*ZONES, "unheard-of"], repeat=2):
+        client, server = pair
+        if not touched & {pair, (client, None), (None, server), (None, None)}:
+            before, after = ([id(e) for e in listed if e.pairs(*pair)] for listed in (old, new))
+            assert before == after
+
+
+def test_an_edit_is_as_small_as_what_changed():
+    rules = [Entry(Origin(f"rule {n}", None, "pre", ""), Verdict.ALLOW) for n in range(100)]
+    other = Entry(Origin("other", None, "pre", ""), Verdict.DENY)
+    assert edits(rules, rules) == []
+    assert edits(rules, rules[1:]) == [Edit(0, 1, ())]
+    assert edits(rules, [*rules[:50], other, *rules[50:99]]) == [Edit(50, 50, (other,)), Edit(99, 100, ())]
+    moved = [*rules[1:90], rules[0], *rules[90:]]
+    assert edits(rules, moved) == [Edit(0, 1, ()), Edit(90, 90, (rules[0],))]

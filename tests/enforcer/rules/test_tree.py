@@ -302,12 +302,19 @@ def long_lists(many, spans=5000):
     return [Clause(f"t{n}", TCP, sources=space) for n, space in enumerate(every)]
 
 
-def test_a_long_blocklist_is_not_copied_into_every_tree():
+def test_long_blocklists_are_copied_where_they_repeat_and_may_be():
     """Address lists of thousands of prefixes are asked as they stand: by each of a few, and by many when they repeat."""
     assert all(isinstance(step, Test) for step in Forest().tree(long_lists(8)).steps)
-    forest = Forest()
-    trees = [forest.tree([*long_lists(12), Clause(f"t{n}")]) for n in range(4)]
-    assert [isinstance(tree.steps[0], Select) for tree in trees] == [True, False, False, False]
+    assert isinstance(Forest().tree(long_lists(12)).steps[0], Select)
+    assert all(isinstance(step, Test) for step in Forest(copies_long=False).tree(long_lists(12)).steps)
+
+
+def test_a_tree_is_the_same_whatever_was_grown_before():
+    listed, forest = [*long_lists(12), Clause("last")], Forest()
+    for n in range(6):
+        forest.tree([*long_lists(12), Clause(f"t{n}")])
+    alone, after = (parts(each.tree(listed)) for each in (Forest(), forest))
+    assert [len(node.steps) for node in alone[1]] == [len(node.steps) for node in after[1]]
 
 
 def test_an_empty_list_says_nothing():
