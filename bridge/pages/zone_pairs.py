@@ -47,7 +47,7 @@ class ZonePairs:
 
     def _lay(self, entry: Entry, bit: int) -> None:
         self._from_any |= _by_zone(self._from, entry.from_zones, bit)
-        self._to_any |= _by_zone(self._to, None if entry.pairing is RuleType.INTRAZONE else entry.to_zones, bit)
+        self._to_any |= _by_zone(self._to, _to_zones(entry), bit)
         if entry.pairing is RuleType.INTRAZONE:
             self._intrazone |= bit
         elif entry.pairing is RuleType.INTERZONE:
@@ -73,6 +73,11 @@ class ZonePairs:
         last = (whole & -whole).bit_length() - 1
         before = mask & ((1 << last) - 1)
         return Pair((before & self._allow).bit_count(), (before & ~self._allow).bit_count(), last)
+
+
+def _to_zones(entry: Entry) -> frozenset[str] | None:
+    """Within a zone, a rule ends where it begins, whatever else it names."""
+    return None if entry.pairing is RuleType.INTRAZONE else entry.to_zones
 
 
 def _by_zone(masks: dict[object, int], zones: frozenset[str] | None, bit: int) -> int:
@@ -119,5 +124,5 @@ def zone_sets(entries: Sequence[Entry], places: dict[str, int]) -> tuple[list[li
     def number(zones: frozenset[str] | None) -> int:
         return -1 if zones is None else numbers.setdefault(zones, len(numbers))
 
-    pairs = [(number(entry.from_zones), number(entry.to_zones)) for entry in entries]
+    pairs = [(number(entry.from_zones), number(_to_zones(entry))) for entry in entries]
     return [sorted(places[zone] for zone in zones) for zones in numbers], pairs

@@ -3,11 +3,12 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from unittest.mock import patch
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bridge.pages import drawing
+from bridge.pages import drawing, policy_matrix
 from bridge.pages.policy_matrix import CLASSES, PolicyMatrix
 from bridge.pages.zone_pairs import ANY_OTHER, natural
 from tests.bridge.pages.companies import ZONES, company, many_zones
@@ -25,11 +26,13 @@ def cell(matrix, from_zone, to_zone):
     return KEYS[matrix.cells[row][column]], matrix.counts[row][column]
 
 
-@given(policies(), flows())
-def test_a_closed_cell_has_no_flow_that_is_allowed_and_an_open_one_none_that_is_denied(policy, flow):
+@given(policies(), flows(), st.sampled_from([0, policy_matrix.MOST_UNFOLDED]))
+def test_a_closed_cell_has_no_flow_that_is_allowed_and_an_open_one_none_that_is_denied(policy, flow, unfolded):
     policy = replace(policy, infrastructure=())
     verdict = decide(policy, flow).verdict
-    matrix = PolicyMatrix(policy)
+    with patch.object(policy_matrix, "MOST_UNFOLDED", unfolded):
+        matrix = PolicyMatrix(policy)
+    assert len(matrix.matrix("Zones", {}, {}).details["rules"]) == len(policy.entries)
     # The cell of any other zone to any other is of two zones, not of one with itself.
     assume(flow.source.zone != flow.destination.zone or flow.source.zone in matrix.places)
     key, count = cell(matrix, flow.source.zone, flow.destination.zone)
