@@ -14,7 +14,7 @@ CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset i
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
 
-.PHONY: generate release images setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-siem bench-tier soak soak-bridge soak-siem test-kernel
+.PHONY: generate release images setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-siem bench-evidence bench-tier soak soak-bridge soak-siem test-kernel
 
 setup: $(VENV)/.ready
 
@@ -110,6 +110,10 @@ bench-enforcer: setup
 # 20,000 denied connections a second from the kernel to acknowledged delivery, and what that costs: some four minutes.
 bench-siem: setup
 	$(AS_ROOT) $(BIN)/python -m tests.bench.siem
+
+# What 5,000 nodes saw, into SQLite and PostgreSQL (which needs root): a few minutes.
+bench-evidence: packages-test setup
+	$(BIN)/python -m tests.bench.evidence
 
 bench-tier: setup
 	$(BIN)/python -m tests.bench.tier

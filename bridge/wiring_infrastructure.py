@@ -24,6 +24,7 @@ from zones.net import IPAddress, Ranges
 from zones.workload import normalise
 
 HTTPS = 443
+_POSTGRESQL = 5432
 _DEFAULT_PORTS = {"https": HTTPS, "http": 80}
 
 
@@ -75,7 +76,21 @@ def bridge_needs(settings: Settings) -> BridgeNeeds:
         api_server=_ports(_api_server_ports(settings)),
         panorama=_ports(each.port for each in _panoramas(settings)),
         siem=_ports(each.port for each in _receivers(settings)),
+        evidence=_ports(_database_ports(settings)),
+        collector=_ports(_collector_ports(settings)),
     )
+
+
+def _database_ports(settings: Settings) -> Iterator[int]:
+    """Of a PostgreSQL that is reached by its name."""
+    parts = urlsplit("" if settings.evidence is None else settings.evidence.url)
+    if parts.scheme == "postgresql" and parts.hostname:
+        yield parts.port or _POSTGRESQL
+
+
+def _collector_ports(settings: Settings) -> Iterator[int]:
+    if settings.evidence is not None and settings.evidence.collector is not None:
+        yield host_and_port(settings.evidence.collector.address)[1]
 
 
 def targets(settings: Settings) -> tuple[Target, ...]:

@@ -33,11 +33,13 @@ class ApiServerEnds:
 
 @dataclass(frozen=True, slots=True)
 class BridgeNeeds:
-    """The TCP ports that the bridge's own connections go to."""
+    """The TCP ports that the bridge's own connections go to. `collector`: where it takes what nodes saw."""
 
     api_server: Ranges = _NO_PORTS
     panorama: Ranges = _NO_PORTS
     siem: Ranges = _NO_PORTS
+    evidence: Ranges = _NO_PORTS
+    collector: Ranges = _NO_PORTS
 
 
 def api_server_rules(
@@ -68,13 +70,22 @@ def api_server_rules(
 
 
 def bridge_rules(bridge: Peer, needs: BridgeNeeds) -> tuple[InfrastructureRule, ...]:
-    """The bridge to everything without which it could never mend what it published."""
+    """The bridge to everything without which it could never mend what it published; nodes to its collector."""
     return tuple(_bridge_rules(bridge, needs))
 
 
 def _bridge_rules(bridge: Peer, needs: BridgeNeeds) -> Iterator[InfrastructureRule]:
-    for name, ports in (("api-server", needs.api_server), ("panorama", needs.panorama), ("siem", needs.siem)):
+    goes = {
+        "api-server": needs.api_server,
+        "panorama": needs.panorama,
+        "siem": needs.siem,
+        "evidence": needs.evidence,
+    }
+    for name, ports in goes.items():
         if ports:
             traffic = (Traffic(TCP, ports),)
             yield InfrastructureRule(f"bridge-to-{name}", source=bridge, traffic=traffic, log=LOGGED)
+    if needs.collector:
+        traffic = (Traffic(TCP, needs.collector),)
+        yield InfrastructureRule("nodes-to-collector", Peer(nodes=True), bridge, traffic, log=LOGGED)
     yield InfrastructureRule("bridge-to-dns", source=bridge, traffic=(Traffic(UDP, _DNS), Traffic(TCP, _DNS)))

@@ -12,7 +12,7 @@ import json
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -74,15 +74,21 @@ class Collector:
     repeated: int = 0
     refused: int = 0
     _waiting: list[_Batch] = field(default_factory=list)
+    _ending: bool = False
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def write(self) -> None:
-        """Put what waits into the database, as much as there is at once. Until cancelled."""
-        while True:
+        """Put what waits into the database, as much as there is at once. Until `end`."""
+        while not self._ending:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
                 await self._write_some(self._some())
+
+    def end(self) -> None:
+        """What is being written is written."""
+        self._ending = True
+        self._arrived.set()
 
     def _some(self) -> list[_Batch]:
         some: list[_Batch] = []
@@ -225,6 +231,5 @@ async def collecting(door: CollectorDoor, store: Store) -> AsyncIterator[int]:
         async with listening_on(app, door.address, door.tls, most=8192) as port:
             yield port
     finally:
-        writing.cancel()
-        with suppress(asyncio.CancelledError):
-            await writing
+        collector.end()
+        await writing

@@ -39,21 +39,22 @@ async def keeping(store: Store, terms: Terms) -> AsyncIterator[None]:
         if terms.door is not None:
             port = await stack.enter_async_context(collecting(terms.door, store))
             _log.info("collecting what nodes saw", port=port)
-        task = asyncio.create_task(_keep(store, terms), name="evidence database")
+        stop = asyncio.Event()
+        task = asyncio.create_task(_keep(store, terms, stop), name="evidence database")
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            stop.set()
+            await task  # what a thread is writing is written
     store.close()
 
 
-async def _keep(store: Store, terms: Terms) -> None:
+async def _keep(store: Store, terms: Terms, stop: asyncio.Event) -> None:
     ready, pruned = False, float("-inf")
     noted: dict[str, Policy] = {}
     clock = asyncio.get_running_loop().time
-    while True:
+    while not stop.is_set():
+        wait = _LOOK_SECONDS
         try:
             if not ready:
                 await asyncio.to_thread(store.open)
@@ -69,8 +70,10 @@ async def _keep(store: Store, terms: Terms) -> None:
                 _log.info("evidence database pruned", rows=gone)
         except EvidenceError as error:
             _log.error("evidence database in trouble", why=str(error))
-            await asyncio.sleep(_AGAIN_SECONDS)
+            wait = _AGAIN_SECONDS
         except Exception:  # noqa: BLE001 - the sync must not end with it
             _log.exception("evidence not kept")
-            await asyncio.sleep(_AGAIN_SECONDS)
-        await asyncio.sleep(_LOOK_SECONDS)
+            wait = _AGAIN_SECONDS
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await stop.wait()

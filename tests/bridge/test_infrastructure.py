@@ -168,6 +168,21 @@ def test_the_bridge_needs_every_port_that_the_settings_name(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("postgresql://zb@db.example.com/zb", "5432"),
+        ("postgresql://zb@[2001:db8::1]:6432/zb", "6432"),
+        ("postgresql://zb@/zb?host=/run/postgresql", ""),
+        ("sqlite:////var/lib/zonebridge/evidence.db", ""),
+    ],
+)
+def test_the_bridge_needs_its_database_and_nodes_its_collector(url, port):
+    collector = {"address": "0.0.0.0:9470", "tokenFile": "/token"}
+    needs = bridge_needs(Settings.model_validate({"evidence": {"url": url, "collector": collector}}))
+    assert (str(needs.evidence), str(needs.collector)) == (port, "9470")
+
+
+@pytest.mark.parametrize(
     ("infrastructure", "in_cluster", "expected"),
     [
         ({}, True, {"bridge-to-api-server", "bridge-to-panorama", "bridge-to-siem", "bridge-to-dns", "api-server"}),

@@ -248,3 +248,25 @@ def test_everything_that_is_packaged_is_in_the_chart(helm, tmp_path):
 
 def test_the_table_of_values_is_that_of_the_file():
     assert chartreadme.FILE.read_text() == chartreadme.text(), "config/chart/README.md: run make generate"
+
+
+SQLITE = "bridge.settings.evidence.url=sqlite:////var/lib/zonebridge/evidence.db"
+COLLECTOR = (
+    "bridge.settings.evidence.collector.address=0.0.0.0:9470",
+    "bridge.settings.evidence.collector.tokenFile=/etc/zonebridge/collector/token",
+)
+
+
+def test_a_collector_has_a_service_and_may_be_reached(helm3):
+    shown = helm3.template(*REQUIRED, SQLITE, *COLLECTOR, "bridge.replicas=1")
+    found = {each["kind"]: each for each in shown if each["metadata"]["name"] == "zonebridge-collector"}
+    assert found["Service"]["spec"]["ports"] == [{"name": "https", "port": 9470, "targetPort": 9470}]
+    (rule,) = found["NetworkPolicy"]["spec"]["ingress"]
+    assert rule == {"ports": [{"protocol": "TCP", "port": 9470}]}
+    pods = next(each for each in shown if each["kind"] == "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert found["Service"]["spec"]["selector"].items() <= pods.items()
+
+
+def test_sqlite_with_two_bridges_is_refused(helm3):
+    with pytest.raises(HelmError, match=r"SQLite's file is for one bridge alone; set bridge\.replicas: 1"):
+        helm3.template(*REQUIRED, SQLITE)

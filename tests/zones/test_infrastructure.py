@@ -23,7 +23,13 @@ BRIDGE = Endpoint("default", ip_address("10.244.1.9"), "zonebridge", "zonebridge
 NAMESAKE = Endpoint("default", ip_address("10.244.1.8"), "zonebridge", "shop", "n1")
 OUTSIDE = Endpoint("untrust", ip_address("203.0.113.7"), "")
 OURS = Peer(namespaces=frozenset({"zonebridge-system"}), workloads=frozenset({"zonebridge"}))
-NEEDS = BridgeNeeds(Ranges(((443, 443), (6443, 6443))), Ranges(((443, 443),)), Ranges(((8088, 8088),)))
+NEEDS = BridgeNeeds(
+    Ranges(((443, 443), (6443, 6443))),
+    Ranges(((443, 443),)),
+    Ranges(((8088, 8088),)),
+    Ranges(((5432, 5432),)),
+    Ranges(((9470, 9470),)),
+)
 
 
 def decided(infrastructure, source, destination, port, protocol=TCP):
@@ -73,6 +79,8 @@ def test_an_api_server_that_is_nowhere_opens_nothing(ends):
         (BRIDGE, 6443, TCP, "bridge-to-api-server"),
         (BRIDGE, 443, TCP, "bridge-to-api-server"),
         (BRIDGE, 8088, TCP, "bridge-to-siem"),
+        (BRIDGE, 5432, TCP, "bridge-to-evidence"),
+        (BRIDGE, 9470, TCP, None),
         (BRIDGE, 53, UDP, "bridge-to-dns"),
         (BRIDGE, 53, TCP, "bridge-to-dns"),
         (BRIDGE, 22, TCP, None),
@@ -84,6 +92,14 @@ def test_an_api_server_that_is_nowhere_opens_nothing(ends):
 def test_the_bridge_reaches_what_it_needs_and_nobody_else_does(source, port, protocol, name):
     decision = decided(bridge_rules(OURS, NEEDS), source, OUTSIDE, port, protocol)
     assert decision.origin.name == (f"infrastructure/{name}" if name else "all")
+
+
+def test_nodes_reach_the_collector_and_pods_dont():
+    node = Endpoint("nodes", node="n1", is_node=True)
+    rules = bridge_rules(OURS, NEEDS)
+    assert decided(rules, node, BRIDGE, 9470).origin.name == "infrastructure/nodes-to-collector"
+    assert decided(rules, node, BRIDGE, 9471).origin.name == "all"
+    assert decided(rules, WEB, BRIDGE, 9470).origin.name == "all"
 
 
 def test_what_the_bridge_does_not_need_has_no_rule():
