@@ -34,6 +34,7 @@ from bridge import (
     pages,
     report_table,
 )
+from bridge.advice import situation_json, situation_lines
 from bridge.apiserver import Access
 from bridge.cli_options import (
     DeviceGroup,
@@ -193,7 +194,7 @@ def _only_of_a_report(output: CompileOutput, only: Only | None, group_by: Groupi
 @app.command()
 def explain(
     source_pod: Annotated[str | None, typer.Argument(metavar="[pod/NS/NAME", show_default=False)] = None,
-    destination_pod: Annotated[str | None, typer.Argument(metavar="pod/NS/NAME]", show_default=False)] = None,
+    destination_pod: Annotated[str | None, typer.Argument(metavar="pod/NS/NAME|ADDRESS]", show_default=False)] = None,
     *,
     protocol: Annotated[str | None, typer.Option(help="tcp, udp, sctp, icmp, icmp6 or a number.")] = None,
     flows: Annotated[
@@ -217,7 +218,7 @@ def explain(
     infrastructure: Annotated[bool, typer.Option("--infrastructure", help="Count infrastructure rules.")] = False,
     service_networks: Annotated[
         list[str] | None,
-        typer.Option("--service-network", help="Offline: a prefix of Services' addresses.", metavar="PREFIX"),
+        typer.Option("--service-network", help="A prefix of Services' addresses.", metavar="PREFIX"),
     ] = None,
     prefixes: Prefixes = None,
     predefined: Predefined = None,
@@ -237,19 +238,32 @@ def explain(
     )
     if source_pod is not None:
         access = Access("live", kubeconfig or inquiry.usual_kubeconfig(os.environ), context)
-        answer = asyncio.run(inquiry.from_cluster(inquiry.Where(access, tier), source_pod, destination_pod, asked))
-    elif panorama_config is None or device_group is None:
-        raise InputError("explain: give --panorama-config and --device-group, or two pods as pod/NAMESPACE/NAME")
-    else:
-        settings = load(config, os.environ, Purpose.OFFLINE)
-        rules = offline.known_infrastructure(settings) if infrastructure else ()
-        supplement = supplement_of(prefixes, predefined, parent, flat=flat)
-        compiled = offline.compile_file(panorama_config, device_group, settings, rules, supplement)
-        if flows is not None:
-            raise typer.Exit(_answer_flows(flows, compiled, settings.zones.zoning()))
         services = offline.prefixes(service_networks or (), "--service-network")
-        answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning(), services)
+        live = asyncio.run(
+            inquiry.from_cluster(inquiry.Where(access, tier), source_pod, destination_pod, asked, services)
+        )
+        typer.echo(_situation_text(live, output))
+        return
+    if panorama_config is None or device_group is None:
+        raise InputError(
+            "explain: give --panorama-config and --device-group, or a pod as pod/NAMESPACE/NAME and where to"
+        )
+    settings = load(config, os.environ, Purpose.OFFLINE)
+    rules = offline.known_infrastructure(settings) if infrastructure else ()
+    supplement = supplement_of(prefixes, predefined, parent, flat=flat)
+    compiled = offline.compile_file(panorama_config, device_group, settings, rules, supplement)
+    if flows is not None:
+        raise typer.Exit(_answer_flows(flows, compiled, settings.zones.zoning()))
+    services = offline.prefixes(service_networks or (), "--service-network")
+    answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning(), services)
     typer.echo(json_text(explanation_json(answer)) if output is Shape.JSON else "\n".join(explanation_lines(answer)))
+
+
+def _situation_text(live: inquiry.Situation, output: Shape) -> str:
+    ends = live.source, live.destination, live.advice
+    if output is Shape.JSON:
+        return json_text(explanation_json(live.explanation) | situation_json(*ends))
+    return "\n".join((*explanation_lines(live.explanation), *map(printable, situation_lines(*ends))))
 
 
 def _answer_flows(path: Path, compiled: Compiled, zoning: Zoning) -> ExitCode:

@@ -140,6 +140,18 @@ class Cluster:
         except ClusterRefusedError:
             return []
 
+    async def pods_at(self, address: str) -> list[Json]:
+        """The pods of all namespaces that have an address, whatever became of them."""
+        return await self._list("pods", {"fieldSelector": f"status.podIP={address}"}, page=LONG_PAGE, root=_CORE)
+
+    async def nodes(self) -> list[Json]:
+        return await self._list("nodes", {}, page=LONG_PAGE, root=_CORE)
+
+    async def network_policies(self, namespace: str) -> list[Json]:
+        """Those of a namespace."""
+        root = f"/apis/networking.k8s.io/v1/namespaces/{namespace}"
+        return await self._list("networkpolicies", {}, page=LONG_PAGE, root=root)
+
     async def pods_and_namespaces(self) -> list[Json]:
         """All of the cluster's, each with its kind."""
         pods = await self._list("pods", {}, page=LONG_PAGE, root=_CORE)

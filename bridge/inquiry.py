@@ -6,25 +6,27 @@ Only `bridge.cli` asks. It brings the material together; `bridge.explain` makes 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bridge.advice import EGRESS, INGRESS, End, advice, selecting
 from bridge.apiserver import Access, ApiServer
 from bridge.cluster import Cluster
-from bridge.errors import ClusterError, InputError, RevisionRefusedError, UndecidedError
+from bridge.errors import ClusterError, ClusterRefusedError, InputError, RevisionRefusedError, UndecidedError
 from bridge.explain import Explanation, explain, explain_policy, missing_options, untranslated
 from bridge.pods import endpoint, versions
 from bridge.quarantine import IN_FORCE, names, state_of
 from bridge.question import Question, as_infrastructure_sees_it, between, flow_of
 from bridge.report import Json, refusal_lines
 from zones.compile import Compiled
-from zones.net import NO_ADDRESS, AddressSet
+from zones.inventory import FINISHED_PHASES
+from zones.net import NO_ADDRESS, AddressSet, IPAddress, parse_address
 from zones.policy import Policy
 from zones.tiers import native, quarantines
 from zones.tiers.quarantines import Quarantine
-from zones.verdict import Flow, UndeterminedError
+from zones.verdict import Endpoint, UndeterminedError
 from zones.zone import Zoning
 
 
@@ -60,20 +62,110 @@ def from_configuration(
     return _decided(lambda: untranslated(explain(compiled, flow), flow, services, zoning))
 
 
-async def from_cluster(where: Where, source: str, destination: str | None, question: Question) -> Explanation:
-    """Between two pods, now unless the question says when. Raises ClusterError, UndecidedError, InputError."""
-    asked = [_pod_name(source), _pod_name(destination or "")]
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A decision on a live connection, its two ends, and what the team that has one of them can do."""
+
+    explanation: Explanation
+    source: End
+    destination: End
+    advice: tuple[str, ...]
+
+
+async def from_cluster(
+    where: Where, source: str, destination: str | None, question: Question, services: AddressSet = NO_ADDRESS
+) -> Situation:
+    """From a pod to another or to an address, now unless the question says when.
+
+    `services`: what Services get addresses from. Raises ClusterError, UndecidedError, InputError.
+    """
+    to_address = _address(destination or "")
+    for name in (source, *((destination or "",) if to_address is None else ())):
+        _pod_name(name)
     cluster = Cluster(ApiServer(where.access))
     try:
         policy = await live_policy(cluster, where.tier)
-        pods = [await _pod(cluster, *name) for name in asked]
-        allowed = [await cluster.allowed_zones(namespace) for namespace, _ in asked]
         held = [each for each in map(quarantines.parse, await cluster.quarantines()) if isinstance(each, Quarantine)]
+        in_force = [each for each in held if state_of(each, time.time()) == IN_FORCE]
+        first = await _pod_facts(cluster, source, EGRESS)
+        if to_address is None:
+            second = await _pod_facts(cluster, destination or "", INGRESS)
+            version = min(versions(first.pod) & versions(second.pod), default=4)
+            ends = _pod_end(second, policy, version, in_force)
+        else:
+            version = to_address.version
+            ends = await _end_at(cluster, to_address, policy, in_force)
     finally:
         await cluster.close()
-    in_force = [each for each in held if state_of(each, time.time()) == IN_FORCE]
-    flow = _flow(policy, pods, allowed, question, in_force)
-    return _decided(lambda: explain_policy(policy, flow))
+    begins = _pod_end(first, policy, version, in_force)
+    at = question.at or datetime.now(UTC).isoformat(timespec="seconds")
+    flow = between(replace(question, at=at), begins.endpoint, ends.endpoint)
+    decided = _decided(lambda: untranslated(explain_policy(policy, flow), flow, services, policy.zoning))
+    return Situation(decided, begins, ends, advice(decided, flow, begins, ends, policy))
+
+
+@dataclass(frozen=True, slots=True)
+class _PodFacts:
+    """A pod, the zones that its namespace lists, and the NetworkPolicies that select it; None: unreadable."""
+
+    name: str
+    pod: Json
+    allowed: frozenset[str] | None
+    policies: tuple[str, ...] | None
+
+
+async def _end_at(cluster: Cluster, address: IPAddress, policy: Policy, held: Sequence[Quarantine]) -> End:
+    """Who has an address: a pod, a node, or somebody outside."""
+    name = str(address)
+    holders = [
+        pod
+        for pod in await cluster.pods_at(name)
+        if name in {each.get("ip") for each in pod["status"].get("podIPs") or ()}
+        and pod["status"].get("phase") not in FINISHED_PHASES
+    ]
+    of_pods = [pod for pod in holders if not pod["spec"].get("hostNetwork")]
+    if of_pods:
+        metadata = of_pods[0]["metadata"]
+        facts = await _pod_facts(cluster, f"pod/{metadata['namespace']}/{metadata['name']}", INGRESS)
+        return _pod_end(facts, policy, address.version, held)
+    nodes = [node["metadata"]["name"] for node in await cluster.nodes() if name in _node_addresses(node)]
+    if nodes or holders:
+        node = nodes[0] if nodes else holders[0]["spec"].get("nodeName", "")
+        return End(f"node {node}", Endpoint(policy.zoning.nodes, address, "", node=node, is_node=True))
+    return End(name, Endpoint(policy.zoning.of_address(address), address, ""))
+
+
+def _node_addresses(node: Json) -> frozenset[str]:
+    return frozenset(each.get("address", "") for each in (node.get("status") or {}).get("addresses") or ())
+
+
+async def _pod_facts(cluster: Cluster, text: str, direction: str) -> _PodFacts:
+    namespace, name = _pod_name(text)
+    pod = await _pod(cluster, namespace, name)
+    allowed = await cluster.allowed_zones(namespace)
+    try:
+        labels = pod["metadata"].get("labels") or {}
+        policies = selecting(await cluster.network_policies(namespace), labels, direction)
+    except ClusterRefusedError:  # whoever asks may not read them
+        return _PodFacts(text, pod, allowed, None)
+    return _PodFacts(text, pod, allowed, policies)
+
+
+def _pod_end(facts: _PodFacts, policy: Policy, version: int, held: Sequence[Quarantine]) -> End:
+    quarantined = any(names(each, facts.pod) for each in held)
+    at = endpoint(facts.pod, facts.allowed, policy.zoning, version=version, quarantined=quarantined)
+    labels = facts.pod["metadata"].get("labels") or {}
+    claimed = "" if at.is_node else policy.zoning.claimed(labels)
+    labelled = bool(labels.get(policy.zoning.label_key))
+    return End(facts.name, at, claimed, labelled=labelled, policies=facts.policies, allowed=facts.allowed)
+
+
+def _address(text: str) -> IPAddress | None:
+    """None where it is written as a pod; what is neither is told by whoever reads it as one."""
+    try:
+        return parse_address(text)
+    except ValueError:
+        return None
 
 
 async def policy_of(where: Where) -> Policy:
@@ -83,19 +175,6 @@ async def policy_of(where: Where) -> Policy:
         return await live_policy(cluster, where.tier)
     finally:
         await cluster.close()
-
-
-def _flow(
-    policy: Policy, pods: list[Json], allowed: list[frozenset[str] | None], question: Question, held: list[Quarantine]
-) -> Flow:
-    common = versions(pods[0]) & versions(pods[1])
-    version = min(common, default=4)
-    ends = [
-        endpoint(pod, zones, policy.zoning, version=version, quarantined=any(names(each, pod) for each in held))
-        for pod, zones in zip(pods, allowed, strict=True)
-    ]
-    at = question.at or datetime.now(UTC).isoformat(timespec="seconds")
-    return between(replace(question, at=at), *ends)
 
 
 async def live_policy(cluster: Cluster, name: str) -> Policy:
@@ -120,7 +199,7 @@ def _pod_name(text: str) -> tuple[str, str]:
     kind, _, rest = text.partition("/")
     namespace, _, name = rest.partition("/")
     if kind != "pod" or not namespace or not name or "/" in name:
-        raise InputError(f"explain: '{text}' is no pod; write both ends as pod/NAMESPACE/NAME")
+        raise InputError(f"explain: '{text}' is no pod; write pod/NAMESPACE/NAME, or an IP address as the second")
     return namespace, name
 
 
