@@ -84,6 +84,20 @@ def test_the_echo_of_our_own_write_comes_late():
     assert versions(made) == {"a": "9"}, "the one that was deleted is another one"
 
 
+def test_a_part_that_went_into_the_history_may_come_back():
+    """To a watch by label it is deleted, and added again with a later version."""
+    made = picture(part("a", 1), part("b", 2))
+    made.retired(POLICY_CHUNK, "a", part("a", 5))
+    made.fold(POLICY_CHUNK, Changed(part("a", 3)))
+    assert sorted(made.parts()) == ["b"], "as it was before"
+    made.wrote(part("a", 9) | {"kind": POLICY_CHUNK})
+    made.fold(POLICY_CHUNK, Changed(part("a", 5), gone=True))
+    assert versions(made) == {"a": "9", "b": "2"}, "it has come back since"
+    made.fold(POLICY_CHUNK, Changed(part("a", 9)))
+    made.fold(POLICY_CHUNK, Changed(part("a", 12), gone=True))
+    assert sorted(made.parts()) == ["b"]
+
+
 def test_what_can_not_be_deleted_stays_in_the_picture():
     """A part that is to be pruned was held by somebody a moment before."""
     world = World(*many(100))

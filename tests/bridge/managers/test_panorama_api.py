@@ -1,5 +1,6 @@
 """The door against a Panorama that answers well, badly and not at all."""
 
+import re
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from bridge.errors import (
     ManagerUnreachableError,
     UnknownDeviceGroupError,
 )
+from bridge.managers import Commit, Provenance
 from bridge.managers.panorama import Access, PanoramaApi, PanoramaManager
 from bridge.managers.panorama.transport import Limits
 from mocks.panorama import Panorama, PanoramaServer
@@ -65,6 +67,43 @@ def test_the_candidate_is_not_the_running_configuration(panorama):
     panorama.panorama.finish_jobs()
     assert ours.version() != before
     assert [each.origin.name for each in ours.rulebase().rules][-1] == "new rule"
+
+
+def test_who_committed_what_is_said_as_panorama_says_it(panorama):
+    ours = manager(panorama)
+    panorama.panorama.set(RULES, rule("new rule"))
+    panorama.panorama.commit("alice", "CHG0042: open it <now>")
+    panorama.panorama.finish_jobs()
+    ours.version()
+    said = ours.provenance()
+    assert (said.serial, said.software) == ("007051000012345", panorama.panorama.identity.sw_version)
+    newest = said.commits[0]
+    assert (newest.kind, newest.administrator, newest.description) == ("Commit", "alice", "CHG0042: open it <now>")
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d", newest.enqueued)
+    assert said.newest_job == newest.job > said.oldest_job == 1
+    assert said.since(newest.job - 1) == ((newest,), "")
+    panorama.panorama.commit("bob")
+    panorama.panorama.finish_jobs()
+    assert ours.provenance().commits == said.commits, "as of the version that was read"
+    assert ours.version()
+    assert [commit.administrator for commit in ours.provenance().since(newest.job)[0]] == ["bob"]
+
+
+@pytest.mark.parametrize(
+    ("since", "commits", "unknown"),
+    [
+        (7, [9, 8], ""),
+        (9, [], ""),
+        (None, [9], "isn't known"),
+        (12, [], "began anew"),
+        (3, [9, 8], "begins with 6: some since 3 may be missing"),
+    ],
+)
+def test_what_a_list_of_jobs_does_not_say_is_unknown(since, commits, unknown):
+    listed = tuple(Commit(job, "Commit", "alice", "", "") for job in (9, 8))
+    after, why = Provenance(commits=listed, oldest_job=6).since(since)
+    assert [commit.job for commit in after] == commits
+    assert (unknown in why) if unknown else why == ""
 
 
 def test_a_poll_costs_two_calls_and_only_our_groups_are_fetched(panorama):
