@@ -38,8 +38,9 @@ def undisturbed() -> Iterator[None]:
 
 
 def forget() -> None:
-    """What was read of rules' text while all of them were written."""
+    """What was read of rules' text while all of them were written; nothing stops for it."""
     assemble.forget()
+    _trim()
 
 
 def give_back() -> None:
@@ -47,9 +48,13 @@ def give_back() -> None:
 
     What is left stays for long: nobody looks through it for garbage again, which would stop everything for that time.
     """
-    forget()
+    assemble.forget()
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    _trim()
+
+
+def _trim() -> None:
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

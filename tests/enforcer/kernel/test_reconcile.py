@@ -315,6 +315,7 @@ def test_flush_removes_the_table_and_nothing_else(world, inventory, tmp_path):
 def test_rules_are_saved_at_once_and_pods_later(world, inventory, tmp_path, monkeypatch):
     """Gathering everybody takes a while; what others did to the kernel is no reason for it."""
     kept = []
+    monkeypatch.setattr("enforcer.kernel.keeping.RESTS", 0.0)
     monkeypatch.setattr(Keeper, "keep", lambda self, what, *, thorough: kept.append((what.revision, thorough)))
     rules, more = policy(*BOTH_WAYS), inventory.with_pod(world.pod("p3", "data"))
     with world.reconciler(state_dir=tmp_path) as reconciler:
@@ -333,6 +334,7 @@ def test_rules_are_saved_at_once_and_pods_later(world, inventory, tmp_path, monk
 
 def test_revisions_in_a_row_are_saved_when_they_rest(world, inventory, tmp_path, monkeypatch):
     kept = []
+    monkeypatch.setattr("enforcer.kernel.keeping.RESTS", 0.0)
     monkeypatch.setattr(Keeper, "keep", lambda self, what, *, thorough: kept.append(what.revision))
     with world.reconciler(state_dir=tmp_path) as reconciler:
         for number in range(1, 5):
