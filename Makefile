@@ -14,7 +14,7 @@ CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset i
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
 
-.PHONY: generate release images setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-siem bench-evidence bench-tier soak soak-bridge soak-siem test-kernel
+.PHONY: generate release images setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-commit bench-siem bench-evidence bench-tier soak soak-bridge soak-siem test-kernel
 
 setup: $(VENV)/.ready
 
@@ -97,6 +97,9 @@ bench-control: setup
 
 bench-panorama: setup
 	$(BIN)/python -m tests.bench.panorama
+
+bench-commit: setup
+	$(BIN)/python -m tests.bench.commit
 
 bench-population: setup
 	$(BIN)/python -m tests.bench.population

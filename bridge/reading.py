@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -193,6 +193,14 @@ class Reader:
         ):
             target = self._target
             compiled = await asyncio.to_thread(
-                compile_policy, rulebase, target.zoning, target.options, infrastructure, contents
+                compile_policy,
+                rulebase,
+                target.zoning,
+                target.options,
+                infrastructure,
+                contents,
+                before=None if before is None else before.compiled,
             )
             self.last = Reading(version, rulebase, feeds_version, compiled, infrastructure, provenance)
+        elif before.version != version:
+            self.last = replace(before, version=version, provenance=provenance)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zones import canonical
 from zones.canonical import Json, digest
 from zones.net import ANY_ADDRESS, AddressSet
 from zones.policy import Entry, Policy
+from zones.rules import Origin
 
 GROUP = "zonebridge.io"
 VERSION = "v1alpha1"
@@ -58,18 +59,26 @@ class Source:
     version: str = ""
 
 
+class Made(NamedTuple):
+    """An entry, its JSON value, and that value's canonical text."""
+
+    entry: Entry
+    value: Json
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """A tier as objects: `parts` first, `tier` (the pointer) last. `digest` is of the content, not of the revision.
 
-    `sets` are the parts that hold each large address set, `entries` each entry's JSON value and canonical text, so that
-    the next rendering needn't make them again.
+    `sets` are the parts that hold each large address set, `entries` each rule's entry with its JSON value and canonical
+    text, so that the next rendering needn't make them again.
     """
 
     tier: Json
     parts: tuple[Json, ...]
     sets: Mapping[AddressSet, tuple[Json, ...]] = field(default_factory=dict, repr=False, compare=False)
-    entries: Mapping[Entry, tuple[Json, str]] = field(default_factory=dict, repr=False, compare=False)
+    entries: Mapping[Origin, Made] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -85,15 +94,15 @@ class _Renderer:
     tier: str
     before: Rendered | None
     sets: dict[AddressSet, tuple[Json, ...]] = field(default_factory=dict)
-    entries: dict[Entry, tuple[Json, str]] = field(default_factory=dict)
+    entries: dict[Origin, Made] = field(default_factory=dict)
 
-    def entry(self, entry: Entry) -> tuple[Json, str]:
+    def entry(self, entry: Entry) -> Made:
         addresses = self._addresses(entry.sources), self._addresses(entry.destinations)
-        made = None if self.before is None else self.before.entries.get(entry)
-        if made is None:
+        made = None if self.before is None else self.before.entries.get(entry.origin)
+        if made is None or (made.entry is not entry and made.entry != entry):
             value = canonical.entry_json(entry, *addresses)
-            made = value, canonical.text(value)
-        self.entries[entry] = made
+            made = Made(entry, value, canonical.text(value))
+        self.entries[entry.origin] = made
         return made
 
     def _addresses(self, space: AddressSet) -> Json | None:
@@ -121,7 +130,7 @@ def render(
     """
     renderer = _Renderer(tier, before)
     made = [renderer.entry(entry) for entry in policy.entries]
-    entries, texts = [value for value, _ in made], [text for _, text in made]
+    entries, texts = [each.value for each in made], [each.text for each in made]
     chunks = [
         _part(POLICY_CHUNK, tier, "entries", items, texts) for items, texts in _chunks(entries, texts, CHUNK_ENTRIES)
     ]

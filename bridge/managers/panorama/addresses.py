@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 from bridge.managers.panorama import feeds
 from bridge.managers.panorama.countries import COUNTRIES
 from bridge.managers.panorama.document import members, text_of, yes
+from bridge.managers.panorama.fingerprints import names_above
 from bridge.managers.panorama.shapes import misshapen
 from bridge.managers.panorama.tagfilter import FilterError, Matcher, parse_filter
 from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, walk
@@ -35,36 +36,79 @@ class _Group(NamedTuple):
 
 
 @dataclass(slots=True)
+class KnownAddresses:
+    """What names were found to stand for. It holds no element, so that it may be kept from one commit to the next.
+
+    `own`: each name by itself, `members`: with all that is below it. `feeds`: the FQDNs and external lists that were
+    read, by the name that address objects give them; `filtered`: the groups that select by `tagged`, the objects' tags.
+    `contested`: two objects have feeds of one name, and which of them stands depends on the order of reading.
+    """
+
+    own: dict[str, AddressObject | _Group] = field(default_factory=dict)
+    members: dict[str, AddressObject] = field(default_factory=dict)
+    feeds: dict[str, Feed] = field(default_factory=dict)
+    filtered: set[str] = field(default_factory=set)
+    tagged: list[tuple[str, frozenset[str]]] | None = None
+    registered: Mapping[str, frozenset[str]] | None = None
+    contested: bool = False
+
+    def without(self, changed: set[str]) -> KnownAddresses:
+        """What of it still holds where these names stand for something else."""
+        below = {name: own.below for name, own in self.own.items() if isinstance(own, _Group)}
+        stale = names_above(changed, below)
+        kept = {name: own for name, own in self.own.items() if name not in changed}
+        objects = (own for own in kept.values() if isinstance(own, AddressObject))
+        return KnownAddresses(
+            kept,
+            {name: member for name, member in self.members.items() if name not in stale},
+            {feed: self.feeds[feed] for own in objects for feed in own.feeds},
+            self.filtered - changed,
+        )
+
+
+@dataclass(slots=True)
 class Addresses:
     """Looks names up in a scope, once each.
 
-    `registered` are the IPs that User-ID or the API tagged, ip -> tags, None where that isn't known; `feeds` gathers,
-    by name, the FQDNs and external lists that were looked up. `provided`: where the site has Palo Alto Networks' lists.
+    `registered` are the IPs that User-ID or the API tagged, ip -> tags, None where that isn't known. `provided`: where
+    the site has Palo Alto Networks' lists. `known`: what needn't be looked up.
     """
 
     scope: Scope
     registered: Mapping[str, frozenset[str]] | None = None
     time_zone: str = "UTC"
     provided: Mapping[str, str] = field(default_factory=dict)
-    feeds: dict[str, Feed] = field(default_factory=dict)
-    _known: dict[str | tuple[str, frozenset[str]], AddressObject] = field(default_factory=dict)
-    _once_read: dict[str, AddressObject | _Group] = field(default_factory=dict)
-    _every_feed: dict[str, Feed] = field(default_factory=dict)
-    _tagged: list[tuple[str, frozenset[str]]] | None = None
+    known: KnownAddresses = field(default_factory=KnownAddresses)
+    _contested: dict[tuple[str, frozenset[str]], AddressObject] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.known.registered = self.registered
+
+    def keep(self, last: KnownAddresses, changed: set[str]) -> None:
+        """Know what was known of another commit, but for what depends on names that stand for something else now."""
+        if last.filtered and (last.registered != self.registered or last.tagged != self._tagged_objects()):
+            changed = changed | last.filtered
+        tagged = self.known.tagged
+        self.known = last.without(changed)
+        self.known.registered, self.known.tagged = self.registered, tagged
 
     def member(self, name: str, contested: frozenset[str] = frozenset()) -> AddressObject:
         """What a rule's source or destination member stands for: an object of that name, or a literal address.
 
         `contested`: the wildcards below it that another rule may take from this one.
         """
-        key = (name, contested) if contested else name
-        known = self._known.get(key)
+        if contested:
+            if (name, contested) not in self._contested:
+                self._contested[name, contested] = self._member(name, contested)
+            return self._contested[name, contested]
+        known = self.known.members.get(name)
         if known is None:
-            parts = self._parts(name, contested)
-            known = parts[0] if len(parts) == 1 and parts[0].name == name else _union(name, parts)
-            self._known[key] = known
-            self.feeds.update((feed, self._every_feed[feed]) for feed in known.feeds)
+            known = self.known.members[name] = self._member(name, contested)
         return known
+
+    def _member(self, name: str, contested: frozenset[str]) -> AddressObject:
+        parts = self._parts(name, contested)
+        return parts[0] if len(parts) == 1 and parts[0].name == name else _union(name, parts)
 
     @property
     def has_wildcards(self) -> bool:
@@ -102,9 +146,9 @@ class Addresses:
 
     def _own(self, name: str) -> AddressObject | _Group:
         """What a name stands for, but for the names below it."""
-        own = self._once_read.get(name)
+        own = self.known.own.get(name)
         if own is None:
-            own = self._once_read[name] = self._read(name)
+            own = self.known.own[name] = self._read(name)
         return own
 
     def _read(self, name: str) -> AddressObject | _Group:
@@ -131,6 +175,8 @@ class Addresses:
     def _group(self, name: str, group: Element) -> AddressObject | _Group:
         """The names that a group lists, or those of the tagged objects that its filter selects, and registered IPs."""
         matches = _filter(group)
+        if matches is not None:
+            self.known.filtered.add(name)
         if isinstance(matches, str):
             return _unresolved(name, f"has a filter that can't be read: {matches}")
         if matches is None:
@@ -145,10 +191,10 @@ class Addresses:
 
     def _tagged_objects(self) -> list[tuple[str, frozenset[str]]]:
         """Addresses and address groups that carry tags. Groups are members too, as what they hold."""
-        if self._tagged is None:
+        if self.known.tagged is None:
             every = (each for kind in TAGGED_KINDS for each in self.scope.objects(kind).items())
-            self._tagged = [(name, tags) for name, each in every if (tags := _tags(each.entry))]
-        return self._tagged
+            self.known.tagged = [(name, tags) for name, each in every if (tags := _tags(each.entry))]
+        return self.known.tagged
 
     def _address(self, name: str, entry: Element) -> AddressObject:
         """Of an object that has no more than one of these."""
@@ -173,7 +219,9 @@ class Addresses:
         return replace(listed, unresolved=more)
 
     def _feed(self, feed: Feed) -> AddressObject:
-        self._every_feed[feed.name] = feed
+        """An object that is a feed; several may be the same one."""
+        self.known.contested |= self.known.feeds.get(feed.name, feed) != feed
+        self.known.feeds[feed.name] = feed
         return AddressObject(feed.name, feeds=(feed.name,))
 
 

@@ -22,6 +22,8 @@ from zones.workload import normalise, split_namespace
 TAG_NAMESPACE = re.compile("k8s-namespace[:-](.*)", re.IGNORECASE | re.DOTALL)
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 KINDS = ("application", "application-group", "application-filter")
+# What lists of applications depend on.
+ALL_KINDS = (*KINDS, "application-status", "application-tag")
 # What a firewall calls traffic that it can't name. No content has ports for them.
 UNNAMED = frozenset(
     {"unknown-tcp", "unknown-udp", "unknown-p2p", "non-syn-tcp", "incomplete", "insufficient-data", "not-applicable"}
@@ -34,18 +36,21 @@ NOT_IN_AN_EXPORT = (
 
 @dataclass(frozen=True)
 class ApplicationObjects:
-    """Looks application names up in a scope, then in the predefined content, then in the seed table; each list once."""
+    """Looks application names up in a scope, then in the predefined content, then in the seed table; each list once.
+
+    `known`: the lists that needn't be looked up.
+    """
 
     scope: Scope
-    _known: dict[tuple[str, ...], Applications] = field(default_factory=dict, init=False, repr=False, compare=False)
+    known: dict[tuple[str, ...], Applications] = field(default_factory=dict)
 
     def members(self, names: tuple[str, ...]) -> Applications:
         """What a rule's application list stands for."""
         if "any" in names:
             return EVERY_APPLICATION
-        if names not in self._known:
-            self._known[names] = self._members(names)
-        return self._known[names]
+        if names not in self.known:
+            self.known[names] = self._members(names)
+        return self.known[names]
 
     def _members(self, names: tuple[str, ...]) -> Applications:
         found = [each for name in names for each in self._member(name)]

@@ -14,6 +14,7 @@ from bridge.managers.panorama.applications import ApplicationObjects
 from bridge.managers.panorama.content_reader import ContentReader
 from bridge.managers.panorama.document import members, text_of
 from bridge.managers.panorama.pending import Pending
+from bridge.managers.panorama.rereading import Rereader
 from bridge.managers.panorama.rulebase import ReadOptions, read_scope
 from bridge.managers.panorama.tagfilter import FilterError, words
 from bridge.managers.panorama.tree import DEVICE, SHARED, Level, Scope, unknown_device_group
@@ -59,6 +60,7 @@ class PanoramaManager:
     _content: ContentReader = field(default_factory=ContentReader)
     _jobs: tuple[tuple[Commit, ...], int] = ((), 0)
     """The commits of the last list of jobs, newest first, and the lowest number of all jobs in it."""
+    _rereader: Rereader = field(default_factory=Rereader)
 
     def version(self) -> str:
         """The newest finished commit and the device group's checksum; with dynamic groups, their tags' IPs too.
@@ -87,13 +89,16 @@ class PanoramaManager:
         return f"/{self._registered_digest}"
 
     def rulebase(self) -> Rulebase:
-        """The running configuration's rulebase; read again where a commit came in between its parts."""
+        """The running configuration's rulebase; read again where a commit came in between its parts.
+
+        What is as it was when it was last read is the same object.
+        """
         self.api.check_active()
         version = self._configuration_version()
         for _ in range(SAME_VERSION_TRIES):
             scope = self._scope(self.api.show)
             asked = _asked_tags(scope)
-            rulebase = self._read(scope, asked)
+            rulebase = self._rereader.read(scope, self._read_options(asked))
             before, version = version, self._configuration_version()
             if before == version:
                 self._asked_tags, self._registered_until = asked, 0.0
@@ -131,7 +136,7 @@ class PanoramaManager:
         """
         self.api.check_active()
         scope = self._scope(self._candidate_node)
-        return self._read(scope, _asked_tags(scope))
+        return read_scope(scope, self._read_options(_asked_tags(scope)))
 
     def close(self) -> None:
         self.api.close()
@@ -146,9 +151,9 @@ class PanoramaManager:
         nodes = self.api.get(xpath)
         return nodes[0] if nodes else None
 
-    def _read(self, scope: Scope, asked: frozenset[str]) -> Rulebase:
-        registered = self._registered() if asked else {}
-        return read_scope(scope, replace(self.options, registered=registered))
+    def _read_options(self, asked: frozenset[str]) -> ReadOptions:
+        """With the IPs that are tagged, where a group asks for tags."""
+        return replace(self.options, registered=self._registered() if asked else {})
 
     def _scope(self, node: _Node) -> Scope:
         """`node` gives one node at an XPath, of the running or of the candidate configuration."""

@@ -18,6 +18,8 @@ from bridge.managers.panorama.tree import FROM_THE_FILE, SHARED, Ancestry, Scope
 from bridge.managers.panorama.wildcards import Wildcards
 from zones.rules import Action, Log, Origin, Rule, Rulebase, RuleType
 
+# A rule, its rulebase, its level, and its number.
+RuleEntry = tuple[Element, str, str, int]
 # In the order in which Panorama numbers them.
 DEFAULT_ACTIONS = {"intrazone-default": Action.ALLOW, "interzone-default": Action.DENY}
 
@@ -56,28 +58,34 @@ def read_file(path: Path, device_group: str, options: ReadOptions | None = None)
 
 def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:
     """The rulebase of a scope: pre rules from Shared down, post rules from the device group up, then the defaults."""
+    entries = tuple(scope_entries(scope))
+    reader = reader_of(scope, options, entries)
+    return rulebase_of(scope, reader, tuple([reader.read(*each) for each in entries]))
+
+
+def reader_of(scope: Scope, options: ReadOptions, entries: tuple[RuleEntry, ...]) -> RuleReader:
+    """For the rules of a scope, which are all of `entries`."""
     addresses = Addresses(scope, options.registered, options.time_zone, options.provided)
-    entries = tuple(_entries(scope))
-    reader = RuleReader(
-        scope,
-        addresses,
-        ServiceObjects(scope),
-        ApplicationObjects(scope),
-        Wildcards(tuple(entry for entry, *_ in entries), addresses, options.wildcard_top_down),
-        options.time_zone,
-    )
-    rules = tuple(reader.read(*each) for each in entries)
+    wildcards = Wildcards(tuple([entry for entry, *_ in entries]), addresses, options.wildcard_top_down)
+    return RuleReader(scope, addresses, ServiceObjects(scope), ApplicationObjects(scope), wildcards, options.time_zone)
+
+
+def rulebase_of(scope: Scope, reader: RuleReader, rules: tuple[Rule, ...]) -> Rulebase:
+    """The whole of it. Feeds come in the order in which rules draw on them."""
+    zones = {zone for rule in rules for zones in (rule.from_zones, rule.to_zones) if zones for zone in zones}
+    members = [member for rule in rules for side in (rule.sources, rule.destinations) for member in side.members]
+    feeds = dict.fromkeys([feed for member in members for feed in member.feeds])
     return Rulebase(
         device_group=scope.device_group,
         rules=rules,
         intrazone=_default_rule(scope, "intrazone-default"),
         interzone=_default_rule(scope, "interzone-default"),
-        zones=scope.zones.union(*(zones for rule in rules for zones in (rule.from_zones, rule.to_zones) if zones)),
-        feeds=tuple(addresses.feeds.values()),
+        zones=scope.zones | zones,
+        feeds=tuple([reader.addresses.known.feeds[feed] for feed in feeds]),
     )
 
 
-def _entries(scope: Scope) -> Iterator[tuple[Element, str, str, int]]:
+def scope_entries(scope: Scope) -> Iterator[RuleEntry]:
     """Each rule with its rulebase, its level and its number as Panorama shows it: inherited rules count too."""
     for rulebase, levels in (("pre", scope.levels[::-1]), ("post", scope.levels)):
         entries = ((entry, level) for level in levels for entry in level.rules(rulebase))

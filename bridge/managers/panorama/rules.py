@@ -112,6 +112,28 @@ class RuleReader:
             notes=tuple([note for tag, note in NOTED.items() if tag in children]),
         )
 
+    def would_read(self, entry: Element, rule: Rule, applications: tuple[str, ...]) -> bool:
+        """Whether what a rule names still stands for what it did when it was read from an element that said the same.
+
+        `applications`: the names in its list of these.
+        """
+        return (
+            self._still_addresses(entry, "source", rule.sources)
+            and self._still_addresses(entry, "destination", rule.destinations)
+            and _same(self.applications.members(applications), rule.applications)
+            and (
+                isinstance(rule.services, ServiceChoice)
+                or all(_same(self.services.member(each.name), each) for each in rule.services)
+            )
+            and (rule.schedule is None or schedule(rule.schedule.name, self.scope, self.time_zone) == rule.schedule)
+        )
+
+    def _still_addresses(self, entry: Element, side: str, known: rules.Addresses) -> bool:
+        if known.any:
+            return True
+        contested = self.wildcards.contested(entry, side)
+        return all(_same(self.addresses.member(each.name, contested), each) for each in known.members)
+
     def _addresses(self, entry: Element, children: Children, side: str, names: tuple[str, ...]) -> rules.Addresses:
         negate = _text(children, f"negate-{side}") == "yes"
         if "any" in names:
@@ -129,6 +151,11 @@ class RuleReader:
     def _schedule(self, children: Children) -> Schedule | Unresolved | None:
         name = _text(children, "schedule")
         return None if name is None else schedule(name, self.scope, self.time_zone)
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal; mostly it is the very same object."""
+    return one is other or one == other
 
 
 def _text(children: Children, tag: str) -> str | None:

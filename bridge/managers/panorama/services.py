@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama.document import members, text_of
+from bridge.managers.panorama.fingerprints import names_above
 from bridge.managers.panorama.shapes import misshapen
 from bridge.managers.panorama.tree import KIND_WORDS, Definition, Scope, ambiguous, flatten
 from zones.net import ALL_PORTS, SCTP, TCP, UDP, parse_ports
@@ -18,17 +19,33 @@ PREDEFINED = {"service-http": L4(TCP, parse_ports("80,8080")), "service-https": 
 
 
 @dataclass(frozen=True, slots=True)
+class KnownServices:
+    """What names were found to stand for, and the members of each group. It holds no element."""
+
+    members: dict[str, Service] = field(default_factory=dict)
+    below: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def without(self, changed: set[str]) -> KnownServices:
+        """What of it still holds where these names stand for something else."""
+        stale = names_above(changed, self.below)
+        return KnownServices(
+            {name: member for name, member in self.members.items() if name not in stale},
+            {name: below for name, below in self.below.items() if name not in changed},
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceObjects:
-    """Looks service names up in a scope, once each."""
+    """Looks service names up in a scope, once each. `known`: what needn't be looked up."""
 
     scope: Scope
-    _known: dict[str, Service] = field(default_factory=dict, init=False, repr=False, compare=False)
+    known: KnownServices = field(default_factory=KnownServices)
 
     def member(self, name: str) -> Service:
         """What a rule's service member stands for. A circular group is the union of what else it holds."""
-        if name not in self._known:
-            self._known[name] = self._member(name)
-        return self._known[name]
+        if name not in self.known.members:
+            self.known.members[name] = self._member(name)
+        return self.known.members[name]
 
     def _member(self, name: str) -> Service:
         parts = [self._leaf(leaf) for leaf in flatten(name, self._group_members)]
@@ -42,7 +59,10 @@ class ServiceObjects:
         found = self._definitions(name)
         is_group = [each.kind for each in found] == ["service-group"] and name not in PREDEFINED
         whole = is_group and misshapen("service-group", found[0].entry) is None
-        return members(found[0].entry.find("members")) if whole else ()
+        if not whole:
+            return ()
+        self.known.below[name] = below = members(found[0].entry.find("members"))
+        return below
 
     def _definitions(self, name: str) -> tuple[Definition, ...]:
         return self.scope.definitions(name, KINDS)

@@ -222,7 +222,7 @@ def test_lists_that_only_firewalls_get_are_said_to_be_so():
     for name in ("panw-known-ip-list", "mine", display):
         found = Addresses(scope(own))
         assert found.member(name).feeds == ("panw-known-ip-list",)
-        assert found.feeds["panw-known-ip-list"].kind is FeedKind.PROVIDED
+        assert found.known.feeds["panw-known-ip-list"].kind is FeedKind.PROVIDED
 
 
 def test_lists_that_the_site_has_itself_are_fetched_as_any_other():
@@ -236,7 +236,7 @@ def test_lists_that_the_site_has_itself_are_fetched_as_any_other():
     assert [found.member(name).feeds for name in ("all", "but", "panw-torexit-ip-list")] == [
         ("panw-known-ip-list",), ("but",), ("panw-torexit-ip-list",),
     ]  # fmt: skip
-    kinds = {name: (feed.kind, feed.exceptions) for name, feed in found.feeds.items()}
+    kinds = {name: (feed.kind, feed.exceptions) for name, feed in found.known.feeds.items()}
     assert kinds == {
         "panw-known-ip-list": (FeedKind.IP_LIST, ()),
         "but": (FeedKind.IP_LIST, ("192.0.2.1",)),
