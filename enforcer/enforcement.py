@@ -292,12 +292,12 @@ class Enforcement:
 
     def _feed(self) -> Feed:
         """What has changed since the last pass; everything where it is not known how that one ended."""
-        holders, own = self.view.holders, AddressSet.of(self.view.own_networks())
+        holders = self.view.holders
         whole, self._handed = not self._handed, False
         if not whole:
-            return Feed(holders.take_changed(), holders.pod_networks, whole, own)
+            return Feed(holders.take_changed(), holders.pod_networks, whole)
         holders.forget_changed()
-        return Feed(holders.snapshot(), holders.pod_networks, whole, own)
+        return Feed(holders.snapshot(), holders.pod_networks, whole)
 
     async def _judge(self) -> tuple[Json, Mapping[str, Json]] | None:
         """Only where the Tier or its parts changed: to read them is work. The objects of a new revision are given."""

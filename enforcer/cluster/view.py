@@ -197,11 +197,6 @@ class View:
         ends = (at for at in local if at not in told and self.holders.may_have(at, self.node))
         return tuple(sorted(ends, key=str))[: slices.MOST_ADDRESSES]
 
-    def own_networks(self) -> tuple[IPNetwork, ...]:
-        """Those that this node's pods get their addresses from, as far as its Node tells."""
-        own = self._items[Kind.NODES].get(self.node)
-        return () if own is None else own.pod_cidrs
-
     def count(self, kind: Kind) -> int:
         return len(self._items[kind])
 

@@ -99,7 +99,7 @@ class Reconciler:
         self._stirred = select.epoll()
         for each in (self._table.fileno(), self._uplinks.fileno(), *self._guard.filenos()):
             self._stirred.register(each, select.EPOLLIN)
-        self._networks = self._own_networks = AddressSet()
+        self._networks = AddressSet()
         self._wish: _Wish | None = None
         self._told: Membership | None = None
         self._in_force: Ruleset | None = None
@@ -208,7 +208,7 @@ class Reconciler:
         except (KernelError, OSError) as error:
             self._address_problem = f"{_said(error)}; a new address of this node is not known as its own until then"
         self._residents.take(feed, self._own_addresses)
-        self._networks, self._own_networks = feed.pod_networks, feed.own_networks or self._own_networks
+        self._networks = feed.pod_networks
 
     def _converge(
         self, policy: Policy | None, now: datetime, revision: int | None, answer: Answer, *, drifted: bool
@@ -261,15 +261,13 @@ class Reconciler:
         return wish
 
     @property
-    def _around(self) -> tuple[AddressSet, AddressSet, tuple[str, ...]]:
-        return self._networks, self._own_networks, self._uplinks.names()
+    def _around(self) -> tuple[AddressSet, tuple[str, ...]]:
+        return self._networks, self._uplinks.names()
 
     def _ruleset(self, policy: Policy, stance: Stance, plan: Plan) -> Ruleset:
         rules = plan.ruleset(self._residents.zones(plan.members.zoning), self._networks, self._uplinks.names())
         if policy is _LOCKDOWN and not self._networks:
             rules = strangers.shut(rules, self._options)
-        if policy is _LOCKDOWN:
-            rules = strangers.probed(rules, self._own_networks, self._options)
         chains = {**rules.table.chains, stance.marker: Chain()}
         terminals = {**bridged.terminals_of(self._options), **rules.terminals}
         return replace(rules, table=replace(rules.table, chains=chains), terminals=terminals)
@@ -354,7 +352,6 @@ class Reconciler:
             return None
         members = self._residents.all(self._told, but_own_pods=True)
         kept = strangers.cut_off(self._in_force, self._told, self._options)
-        kept = strangers.probed(kept, self._own_networks, self._options)
         frames = self._guard.without_pods(self._options)
         return saved.Saved(self._revision, kept.table, members, dict(kept.terminals), self._options, frames)
 
@@ -400,7 +397,7 @@ class _Wish:
     policy: Policy
     stance: Stance
     plan: Plan
-    around: tuple[AddressSet, AddressSet, tuple[str, ...]]
+    around: tuple[AddressSet, tuple[str, ...]]
     ruleset: Ruleset
 
     def is_of(self, policy: Policy, stance: Stance, now: datetime) -> bool:

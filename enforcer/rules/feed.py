@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from zones.inventory import Holder, Inventory
 from zones.net import AddressSet, IPAddress
@@ -14,20 +14,17 @@ from zones.remote import key_of
 class Feed:
     """`changed`: by the address as a number, as `Holders.take_changed` tells it; None is gone.
 
-    `whole`: an address that `changed` doesn't hold is gone too. `own_networks`: those of this node's pods.
+    `whole`: an address that `changed` doesn't hold is gone too.
     """
 
     changed: Mapping[int, Holder | None] = field(default_factory=dict)
     pod_networks: AddressSet = field(default_factory=AddressSet)
     whole: bool = False
-    own_networks: AddressSet = field(default_factory=AddressSet)
 
     @classmethod
-    def of(cls, inventory: Inventory, node: str = "") -> Feed:
-        """All that an inventory knows, for a node."""
-        whole = cls.by_address(inventory.holders(), AddressSet.of(inventory.pod_networks()), whole=True)
-        own = inventory.nodes.get(node)
-        return whole if own is None else replace(whole, own_networks=AddressSet.of(own.pod_cidrs))
+    def of(cls, inventory: Inventory) -> Feed:
+        """All that an inventory knows."""
+        return cls.by_address(inventory.holders(), AddressSet.of(inventory.pod_networks()), whole=True)
 
     @classmethod
     def by_address(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from enforcer.rules.family import Family, span_texts
+from enforcer.rules.family import Family
 from enforcer.rules.links import FROM_POD
 from enforcer.rules.members import UPLINKS, Membership
 from enforcer.rules.options import Options
@@ -17,11 +17,9 @@ from enforcer.rules.ruleset import NO_TIER, Ruleset
 from enforcer.rules.table import Chain, NamedSet
 from enforcer.rules.terminals import Ending, Terminals
 from enforcer.rules.zoneids import ZoneKey
-from zones.net import AddressSet
 from zones.policy import Verdict
 from zones.rules import NO_LOG, Origin
 
-TO_OWN_PODS: Ending = (Origin("infrastructure/node-to-own-pods", None, "infrastructure", ""), Verdict.ALLOW, NO_LOG)
 NOT_YET_KNOWN: Ending = (Origin("infrastructure/not-yet-known", None, "infrastructure", ""), Verdict.DENY, NO_LOG)
 
 
@@ -38,33 +36,6 @@ def cut_off(ruleset: Ruleset, members: Membership, options: Options) -> Ruleset:
     sets = {family.named("pairs"): _with(table.sets[family.named("pairs")], changed) for family in Family}
     table = replace(table, sets={**table.sets, **sets}, chains={**table.chains, **terminals.chains})
     return replace(ruleset, table=table, terminals={**ruleset.terminals, **terminals.by_id})
-
-
-def probed(ruleset: Ruleset, own_networks: AddressSet, options: Options) -> Ruleset:
-    """This node reaches whatever is in its own pods' networks, known or not: probes are nobody's victims.
-
-    Ahead of everything else in `output`; what answers comes by `input`, and only to what this node has begun.
-    """
-    terminals, table, sets = Terminals(options), ruleset.table, dict[str, NamedSet]()
-    asks, answers = list[str](), list[str]()
-    for family in Family:
-        name, header = family.named("own-networks"), family.value.header
-        spans = dict.fromkeys(span_texts(family, family.spans(own_networks)), "")
-        if spans:
-            sets[name] = NamedSet(family.value.address_type, spans, interval=True)
-            asks.append(f"{header} daddr @{name} goto {terminals.chain(TO_OWN_PODS)}")
-            answers.append(f"ct direction reply {header} saddr @{name} goto {terminals.chain(TO_OWN_PODS)}")
-    chains = {
-        name: replace(chain, rules=_after_known(chain.rules, added))
-        for name, chain, added in (("output", table.chains["output"], asks), ("input", table.chains["input"], answers))
-    }
-    table = replace(table, sets={**table.sets, **sets}, chains={**terminals.chains, **table.chains, **chains})
-    return replace(ruleset, table=table, terminals={**terminals.by_id, **ruleset.terminals})
-
-
-def _after_known(rules: tuple[str, ...], added: list[str]) -> tuple[str, ...]:
-    """Behind the first two: the loopback, and what was accepted before."""
-    return (*rules[:2], *added, *rules[2:])
 
 
 def shut(ruleset: Ruleset, options: Options) -> Ruleset:

@@ -28,10 +28,10 @@ class WholeFeeds(Reconciler):
     """Takes inventories: each pass is told of everybody."""
 
     def apply(self, policy, inventory, now, **more):
-        return super().apply(policy, Feed.of(inventory, "n1"), now, **more)
+        return super().apply(policy, Feed.of(inventory), now, **more)
 
     def restore(self, inventory=None):
-        return super().restore(None if inventory is None else Feed.of(inventory, "n1"))
+        return super().restore(None if inventory is None else Feed.of(inventory))
 
 
 @dataclass(slots=True)
