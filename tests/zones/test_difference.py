@@ -17,11 +17,11 @@ from zones.policy import Entry, InfrastructureRule, Peer, Policy, Traffic, Verdi
 from zones.rules import Log, Origin
 from zones.schedule import Absolute, Schedule, Weekly
 from zones.verdict import Endpoint, Flow, decide
-from zones.zone import Zoning
+from zones.zone import QUARANTINE, Zoning
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)
-ZONES = ("web", "data", "nodes", "elsewhere")
+ZONES = ("web", "data", "nodes", "elsewhere", "quarantine")
 ADDRESSES = tuple(map(ip_address, ("10.1.2.3", "10.9.9.9", "192.0.2.1", "fd00::1")))
 TRAFFIC = (
     *({"protocol": protocol, "port": port, "source_port": 443} for protocol in (TCP, UDP) for port in (22, 443)),
@@ -201,3 +201,39 @@ def pairs(draw):
 def test_random_rulebases_and_flows(both, some_flows):
     """No flow of these addresses is one that no rule can open."""
     assert_exact(*both, some_flows, START)
+
+
+def with_quarantine(both):
+    """The same rules, of which those that name `untrust` name the zone quarantine instead."""
+
+    def renamed(zones):
+        return zones and frozenset(QUARANTINE if zone == "untrust" else zone for zone in zones)
+
+    for each in both:
+        entries_ = (
+            replace(entry, from_zones=renamed(entry.from_zones), to_zones=renamed(entry.to_zones))
+            for entry in each.entries
+        )
+        yield replace(each, entries=tuple(entries_), known_zones=renamed(each.known_zones))
+
+
+@given(pairs(), st.lists(strategies.flows(), min_size=1, max_size=40))
+@settings(deadline=None)
+def test_random_rulebases_that_name_quarantine(both, some_flows):
+    """Verdicts alone: which rule denies is not said where the zone is closed anyway."""
+    old, new = with_quarantine(both)
+    found = difference(old, new, START)
+    for flow in some_flows:
+        ends_ = [
+            replace(end, zone=QUARANTINE) if end.zone == "untrust" else end for end in (flow.source, flow.destination)
+        ]
+        moved = replace(flow, source=ends_[0], destination=ends_[1])
+        before, after = decide(old, moved).verdict, decide(new, moved).verdict
+        opens = {before is Verdict.ALLOW, after is Verdict.ALLOW} == {True, False}
+        assert any(Verdict.ALLOW in each[:2] for each in said(found, moved)) == opens, moved
+
+
+def test_an_allow_of_any_zone_opens_quarantine_to_nobody():
+    found = assert_exact(policy(), policy(rule("all", Verdict.ALLOW)), flows())
+    assert all("quarantine" not in (change.from_zone, change.to_zone) for change in found.zones)
+    assert_exact(policy(), policy(rule("help", Verdict.ALLOW, to_zones=frozenset({"quarantine"}))), flows())

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from zones.difference.boxes import EVERYWHERE, Box, buckets, of_entry, of_infrastructure, overlap, split
 from zones.difference.moments import Moment
-from zones.policy import Entry, InfrastructureRule, Policy, Verdict
+from zones.policy import QUARANTINED, Entry, InfrastructureRule, Policy, Verdict
+from zones.quarantine import consulted, is_open
 from zones.rules import Origin, RuleType
 from zones.schedule import Schedule
+from zones.zone import QUARANTINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +23,21 @@ class Judgement:
 
 
 class Side:
-    """A policy's rules as boxes and masks: infrastructure that the other policy hasn't, then the entries."""
+    """A policy's rules as boxes and masks: infrastructure that the other policy hasn't, then the entries.
+
+    The zone quarantine is closed at the end, as `zones.verdict.decide` closes it.
+    """
 
     def __init__(self, policy: Policy, both: set[InfrastructureRule], told_apart: Sequence[Moment]) -> None:
         own = tuple(rule for rule in policy.infrastructure if rule not in both)
-        self.rules: tuple[Entry | InfrastructureRule, ...] = own + policy.entries
+        self._consulted = len(own) + len(consulted(policy.entries))
+        self.rules: tuple[Entry | InfrastructureRule, ...] = (*own, *policy.entries, *_CLOSING)
         self._told_apart = told_apart
         self._whenever = frozenset(range(len(told_apart)))
         self._active: dict[Schedule | None, frozenset[int]] = {None: self._whenever}
         self._boxes = tuple(map(self._boxes_of, self.rules))
         self._lying = tuple(map(buckets, self._boxes))
-        self.zones = policy.known_zones | {zone for entry in policy.entries for zone in _zones_of(entry)}
+        self.zones = policy.known_zones | {QUARANTINE} | {zone for entry in policy.entries for zone in _zones_of(entry)}
         self._lay_masks()
         self._near: dict[frozenset[int], int] = {}
         self._in_bucket: dict[int, int] = {}
@@ -51,7 +57,9 @@ class Side:
         self._from: dict[object, int] = {}
         self._to: dict[object, int] = {}
         self._intrazone = self._interzone = 0
+        self._not_from_quarantine = self._not_to_quarantine = 0
         anywhere = [0, 0]
+        for_quarantine = self._for_quarantine()
         for place, rule in enumerate(self.rules):
             bit = 1 << place
             pairing = rule.pairing if isinstance(rule, Entry) else RuleType.UNIVERSAL
@@ -66,11 +74,24 @@ class Side:
                 self._intrazone |= bit
             elif pairing is RuleType.INTERZONE:
                 self._interzone |= bit
+            if place not in for_quarantine or not _counts(rule, QUARANTINE, ""):
+                self._not_from_quarantine |= bit
+            if place not in for_quarantine or not _counts(rule, "", QUARANTINE):
+                self._not_to_quarantine |= bit
         self._from_any, self._to_any = anywhere
+
+    def _for_quarantine(self) -> set[int]:
+        """The places of the rules that are gone through for the zone quarantine: up to the last that names it."""
+        closing = range(len(self.rules) - len(_CLOSING), len(self.rules))
+        return {*range(self._consulted), *closing}
 
     def concerning(self, from_zone: object, to_zone: object) -> int:
         """The rules that pair two zones, a bit a rule."""
         mask = (self._from.get(from_zone, 0) | self._from_any) & (self._to.get(to_zone, 0) | self._to_any)
+        if from_zone == QUARANTINE:
+            mask &= ~self._not_from_quarantine
+        if to_zone == QUARANTINE:
+            mask &= ~self._not_to_quarantine
         return mask & ~(self._interzone if from_zone == to_zone else self._intrazone)
 
     def boxes(self, place: int) -> tuple[Box, ...]:
@@ -132,6 +153,18 @@ class Side:
                 return
         if left:
             raise ValueError("the policy is not total: its last entries must be the default rules")
+
+
+_QUARANTINE = frozenset({QUARANTINE})
+_CLOSING = (
+    Entry(QUARANTINED, Verdict.DENY, from_zones=_QUARANTINE),
+    Entry(QUARANTINED, Verdict.DENY, to_zones=_QUARANTINE),
+)
+
+
+def _counts(rule: Entry | InfrastructureRule, from_zone: str, to_zone: str) -> bool:
+    """Whether a rule counts for the zone quarantine at all: an allow has to name it."""
+    return is_open(rule, from_zone, to_zone) if isinstance(rule, Entry) else rule.serves_isolated
 
 
 def _zones_of(entry: Entry) -> frozenset[str]:
