@@ -246,17 +246,15 @@ def police(
 
     An unknown pod has what infrastructure allows, and no more. A pod in quarantine has its node, and the pair of zones.
     """
-    isolated, quarantined = map(family.named, (ISOLATED_SET, QUARANTINED_SET))
-    special, by_infrastructure = map(family.named, (SPECIAL, "infrastructure"))
+    isolated, special, by_infrastructure = map(family.named, (ISOLATED_SET, SPECIAL, "infrastructure"))
     rules = tuple(infrastructure)
-    own = _allowed(family, (rule for rule in rules if rule.serves_isolated), sets_, terminals)
-    everything = _before_zones(family, rules, sets_, terminals, quarantined)
-    from_unknown = _before_zones(family, rules, sets_, terminals, terminals.chain(QUARANTINED_END))
-    first = _either(family, special, by_infrastructure) if _known_by_ends(rules) else (f"goto {by_infrastructure}",)
+    own = tuple(_allowed(family, (rule for rule in rules if rule.serves_isolated), sets_, terminals))
     by_pair = f"jump {family.named('dispatch')}", "goto unjudged"
+    everything = _before_zones(family, rules, sets_, terminals, _in_quarantine(family, own, by_pair))
+    from_unknown = _before_zones(family, rules, sets_, terminals, _quarantine_closed(family, terminals))
+    first = _either(family, special, by_infrastructure) if _known_by_ends(rules) else (f"goto {by_infrastructure}",)
     return {
         isolated: Chain((*own, f"goto {terminals.chain(ISOLATED_END)}")),
-        quarantined: Chain((*own, *by_pair)),
         by_infrastructure: Chain((*everything, *by_pair)),
         family.named("police"): Chain((*first, *by_pair)),
         family.named(UNKNOWN): Chain((*from_unknown, f"goto {terminals.chain(UNKNOWN_END)}")),
@@ -267,18 +265,37 @@ def to_node(
     family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals, nodes: str
 ) -> Chain:
     """By an address that is none of its own, a node is reached as a node. `nodes`: the id of their zone."""
-    closed = terminals.chain(QUARANTINED_END)
+    closed = _quarantine_closed(family, terminals)
     first = PICKED_UP, *_before_zones(family, tuple(infrastructure), sets_, terminals, closed)
     return Chain(first, (*dispatch.to_zone(family, nodes), said("goto unjudged")))
 
 
 def _before_zones(
-    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals, quarantine: str
+    family: Family,
+    infrastructure: Iterable[InfrastructureRule],
+    sets_: Sets,
+    terminals: Terminals,
+    quarantine: Iterable[str],
 ) -> tuple[str, ...]:
-    """`quarantine`: the chain for what a pod in quarantine sends or gets."""
-    isolated, quarantined = map(family.named, (ISOLATED_SET, QUARANTINED_SET))
-    closed = *_either(family, isolated, isolated), *_either(family, quarantined, quarantine)
-    return (*closed, *_allowed(family, infrastructure, sets_, terminals))
+    """`quarantine`: the rules for what a pod in quarantine sends or gets."""
+    isolated = family.named(ISOLATED_SET)
+    return (*_either(family, isolated, isolated), *quarantine, *_allowed(family, infrastructure, sets_, terminals))
+
+
+def _in_quarantine(family: Family, own: Iterable[str], by_pair: Iterable[str]) -> Iterator[str]:
+    """What the pod's own node begins; then the pair of zones.
+
+    In this chain and not in one of its own: the kernel allows 16 on the whole way, and trees need what is left.
+    """
+    ends = [f"ct {side} {family.value.header} saddr @{family.named(QUARANTINED_SET)}" for side in ("original", "reply")]
+    for each in own:
+        yield f"{ends[1]} {each}"
+    for end in ends:
+        yield from (f"{end} {each}" for each in by_pair)
+
+
+def _quarantine_closed(family: Family, terminals: Terminals) -> Iterator[str]:
+    return _either(family, family.named(QUARANTINED_SET), terminals.chain(QUARANTINED_END))
 
 
 def _either(family: Family, among: str, chain: str) -> Iterator[str]:

@@ -414,7 +414,9 @@ def claimed_twice(world):
         p0.run(["ip", "address", "del", f"{address}/32", "dev", "eth0"])
 
 
-def test_whose_address_is_disputed_when_all_is_forgotten_has_it_when_it_is_not_any_more(world, records, liar, tmp_path):
+def test_whose_address_is_disputed_when_all_is_forgotten_has_it_when_it_is_not_any_more(
+    world, records, liar, tmp_path, until
+):
     """A restart of the node: neither the kernel nor an agent knows ports. Nobody was let through, and nobody is yet."""
     with world.inside():
         first = WholeFeeds("n1", OPTIONS, state_dir=tmp_path)
@@ -433,8 +435,8 @@ def test_whose_address_is_disputed_when_all_is_forgotten_has_it_when_it_is_not_a
             liar.send(liar.udp(address))
             assert [(rule, str(packet.source)) for rule, packet in records(applied)] == [(SPOOFED, address)]
             assert outcomes(world, "p1", "p2") == {Outcome.TIMEOUT}
-        applied = again.apply(APP_TO_DATA, pods, NOW, revision=5)
-        assert not applied.problems
+        # what a pod's namespace lets go of is announced to nobody: it is looked at again every two seconds
+        until(lambda: not again.apply(APP_TO_DATA, pods, NOW, revision=5).problems, 10, 0.2)
         assert len(owned(world)) == 2
         assert outcomes(world, "p1", "p2", 10) == {Outcome.ALLOWED}
 
