@@ -15,7 +15,7 @@ from typing import Protocol
 from enforcer.errors import KernelError, LoadError
 from enforcer.kernel import elements, portrait
 from enforcer.kernel.portrait import Key, Portrait
-from enforcer.kernel.transaction import Transaction
+from enforcer.kernel.transaction import DORMANT, Transaction
 from enforcer.wire.messages import (
     DUMP,
     ERROR,
@@ -37,7 +37,7 @@ _GET_GENERATION = NFTABLES << 8 | 16
 _GENERATION_ID = 1
 _SO_SNDBUFFORCE = 32
 _PATIENCE, _ANSWER_SECONDS = 1.0, 10.0
-_FLAGS, _DORMANT, _HOOK, _TABLE_HANDLE = 2, 1, 4, 4
+_FLAGS, _HOOK, _TABLE_HANDLE = 2, 4, 4
 
 
 Counted = tuple[int, int]
@@ -98,18 +98,25 @@ class Nftables:
     def stands(self, table: str, hooked: Iterable[str]) -> bool:
         """Whether there is a table that is awake, and packets come to each of these chains and find rules there."""
         flags = self.flags(table)
-        return flags is not None and not flags & _DORMANT and all(self._is_hooked(table, each) for each in hooked)
+        return flags is not None and not flags & DORMANT and all(self._is_hooked(table, each) for each in hooked)
 
     def _is_hooked(self, table: str, chain: str) -> bool:
         found = self._ask(_GET_CHAIN, text(1, table), text(3, chain))
         return found is not None and _HOOK in attributes(found) and bool(self.rules_digests(table, [chain]))
 
     def delete(self, table: str) -> None:
-        """Remove a table; fine where there is none."""
-        transaction = Transaction(table, self._family)
-        transaction.add_table()
-        transaction.delete_table()
-        self.commit(transaction)
+        """Remove a table; fine where there is none.
+
+        Packets are kept from it first. Deleted while they come, rules would go on looking into sets that are empty
+        already, for as long as the kernel takes over the rest: milliseconds in which every new connection is refused.
+        """
+        asleep = Transaction(table, self._family)
+        asleep.put_to_sleep()
+        self.commit(asleep)
+        gone = Transaction(table, self._family)
+        gone.add_table()
+        gone.delete_table()
+        self.commit(gone)
 
     def look(self, table: str, *, elements_of: tuple[str, ...] = ()) -> Portrait | None:
         """The table as it is; None where there is none. Each set of elements is a question of its own."""

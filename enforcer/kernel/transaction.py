@@ -37,6 +37,8 @@ _BEGIN, _END = 16, 17
 _HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3}
 _MAP, _INTERVAL, _CONCATENATION, _DYNAMIC, _TIMEOUT = 8, 4, 0x80, 0x20, 0x10
 _ACCEPT = 1
+_FLAGS = 2  # NFTA_TABLE_FLAGS
+DORMANT = 1
 _COUNTER_OBJECT = 1
 _VERDICTS = 0xFFFFFF00
 _ROOM = 60_000  # bytes of elements in one message: an attribute holds no more than 65,535
@@ -98,6 +100,10 @@ class Transaction:
 
     def add_table(self) -> None:
         self._add(_NEW_TABLE, REQUEST | CREATE, ("adding the table", self.table))
+
+    def put_to_sleep(self) -> None:
+        """The table, made where there is none: packets don't come to it any more (nft's flag dormant)."""
+        self._add(_NEW_TABLE, REQUEST | CREATE, ("putting the table to sleep", self.table), number(_FLAGS, DORMANT))
 
     def delete_table(self) -> None:
         self._add(_DELETE_TABLE, REQUEST, ("deleting the table", self.table))
