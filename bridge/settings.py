@@ -473,50 +473,33 @@ class ServingSettings(_Section):
     address: Address | None = "0.0.0.0:9468"
 
 
-class PreviewSettings(_Section):
+class _ListenerSettings(_Section):
+    """Where others call, with a token. Without a certificate something before us ends TLS."""
+
+    address: Address
+    token_file: Path
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _a_pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("certFile and keyFile belong together")
+        return self
+
+
+class PreviewSettings(_ListenerSettings):
     """Where /preview is served, and how often it is looked whether Panorama's candidate differs."""
 
-    address: Address
-    token_file: Path
-    cert_file: Path | None = None
-    key_file: Path | None = None
     interval: Duration = timedelta(minutes=1)
 
-    @model_validator(mode="after")
-    def _a_pair(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("certFile and keyFile belong together")
-        return self
 
-
-class WakeUpSettings(_Section):
+class WakeUpSettings(_ListenerSettings):
     """Where Panorama's HTTP log forwarding may say 'look now'. Without a certificate something before us ends TLS."""
 
-    address: Address
-    token_file: Path
-    cert_file: Path | None = None
-    key_file: Path | None = None
 
-    @model_validator(mode="after")
-    def _a_pair(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("certFile and keyFile belong together")
-        return self
-
-
-class CollectorSettings(_Section):
+class CollectorSettings(_ListenerSettings):
     """Where nodes tell what they saw. Without a certificate something before us ends TLS."""
-
-    address: Address
-    token_file: Path
-    cert_file: Path | None = None
-    key_file: Path | None = None
-
-    @model_validator(mode="after")
-    def _a_pair(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("certFile and keyFile belong together")
-        return self
 
 
 class EvidenceSettings(_Section):
