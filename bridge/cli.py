@@ -59,6 +59,7 @@ from bridge.settings_file import Purpose, load
 from bridge.wiring import door, works
 from bridge.wiring_siem import siem_sink
 from zones.compile import Compiled
+from zones.net import AddressSet
 from zones.zone import Zoning
 
 app = typer.Typer(
@@ -252,9 +253,9 @@ def explain(
     rules = offline.known_infrastructure(settings) if infrastructure else ()
     supplement = supplement_of(prefixes, predefined, parent, flat=flat)
     compiled = offline.compile_file(panorama_config, device_group, settings, rules, supplement)
-    if flows is not None:
-        raise typer.Exit(_answer_flows(flows, compiled, settings.zones.zoning()))
     services = offline.prefixes(service_networks or (), "--service-network")
+    if flows is not None:
+        raise typer.Exit(_answer_flows(flows, compiled, settings.zones.zoning(), services))
     answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning(), services)
     typer.echo(json_text(explanation_json(answer)) if output is Shape.JSON else "\n".join(explanation_lines(answer)))
 
@@ -266,12 +267,12 @@ def _situation_text(live: inquiry.Situation, output: Shape) -> str:
     return "\n".join((*explanation_lines(live.explanation), *map(printable, situation_lines(*ends))))
 
 
-def _answer_flows(path: Path, compiled: Compiled, zoning: Zoning) -> ExitCode:
+def _answer_flows(path: Path, compiled: Compiled, zoning: Zoning, services: AddressSet) -> ExitCode:
     """2 where a line can't be read, 1 where a question needs more than it gives."""
     if compiled.policy is None:
         raise RevisionRefusedError("InexpressibleDeny", *refusal_lines(compiled))
     code = ExitCode.DONE
-    for answer in flow_questions.answers(offline.read_text(path, "--flows"), compiled.policy, zoning):
+    for answer in flow_questions.answers(offline.read_text(path, "--flows"), compiled.policy, zoning, services):
         typer.echo(json.dumps(answer, ensure_ascii=False))
         if "error" in answer:
             code = max(code, ExitCode.TROUBLE if "needs" in answer else ExitCode.BAD_INPUT)

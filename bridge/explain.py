@@ -61,13 +61,17 @@ def untranslated(explanation: Explanation, flow: Flow, services: AddressSet, zon
 
     Only infrastructure rules come before that. `services`: what the enforcers' setting serviceNetworks says.
     """
-    destination, of_pod = flow.destination.address, flow.source.zone not in {zoning.nodes, *_of_networks(zoning)}
-    if destination is None or not of_pod or destination not in services:
-        return explanation
-    if explanation.origin.rulebase == "infrastructure":
+    if not is_untranslated(explanation.origin, flow, services, zoning):
         return explanation
     before = tuple(each for each in explanation.trace if each.origin.rulebase == "infrastructure")
     return Explanation(Verdict.RESET.value, UNTRANSLATED_SERVICE, NO_LOG, before)
+
+
+def is_untranslated(origin: Origin, flow: Flow, services: AddressSet, zoning: Zoning) -> bool:
+    """Whether the kernel refuses the flow as one to a Service, before the rule of the policy that would decide it."""
+    destination, of_pod = flow.destination.address, flow.source.zone not in {zoning.nodes, *_of_networks(zoning)}
+    to_service = destination is not None and destination in services
+    return of_pod and to_service and origin.rulebase != "infrastructure"
 
 
 def _of_networks(zoning: Zoning) -> Iterator[str]:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bridge.errors import InputError
-from bridge.explain import missing_options
+from bridge.explain import is_untranslated, missing_options
 from bridge.question import Question, as_infrastructure_sees_it, flow_of
 from bridge.report import origin_json
-from zones.policy import Policy
+from zones.net import NO_ADDRESS, AddressSet
+from zones.policy import UNTRANSLATED_SERVICE, Policy, Verdict
+from zones.rules import NO_LOG
 from zones.verdict import Decision, Flow, UndeterminedError, decide
 from zones.zone import Zoning
 
@@ -43,26 +45,31 @@ class Judge:
         return self._of_pair[from_zone, to_zone]
 
 
-def answers(text: str, policy: Policy, zoning: Zoning) -> Iterator[Json]:
-    """One for each flow, in order, with the `line` of the file that asked. An `error` is told in its place."""
+def answers(text: str, policy: Policy, zoning: Zoning, services: AddressSet = NO_ADDRESS) -> Iterator[Json]:
+    """One for each flow, in order, with the `line` of the file that asked. An `error` is told in its place.
+
+    `services`: what Services get addresses from.
+    """
     judge = Judge(policy)
-    for line, given in flows_in(text):
-        yield {"line": line, **_answer(given, judge, zoning)}
+    for line, question in flows_in(text):
+        yield {"line": line, **_answer(question, judge, zoning, services)}
 
 
-def _answer(given: Mapping[str, object] | str, judge: Judge, zoning: Zoning) -> Json:
+def _answer(question: Mapping[str, object] | str, judge: Judge, zoning: Zoning, services: AddressSet) -> Json:
     """`needs`: the options that are missing; without them an error is of the input."""
     try:
-        flow = as_infrastructure_sees_it(flow_of(_question(given), zoning), judge.policy.infrastructure)
+        flow = as_infrastructure_sees_it(flow_of(_question(question), zoning), judge.policy.infrastructure)
         decision = judge.decide(flow)
     except InputError as error:
         return {"error": str(error).removeprefix("explain: ")}
     except UndeterminedError as error:
         return {"error": str(error), "rule": origin_json(error.origin), "needs": list(missing_options(error))}
-    log = decision.log
+    verdict, origin, log = decision.verdict, decision.origin, decision.log
+    if is_untranslated(origin, flow, services, zoning):
+        verdict, origin, log = Verdict.RESET, UNTRANSLATED_SERVICE, NO_LOG
     return {
-        "verdict": decision.verdict.value,
-        "rule": origin_json(decision.origin),
+        "verdict": verdict.value,
+        "rule": origin_json(origin),
         "log": {"start": log.start, "end": log.end, "profile": log.profile},
     }
 

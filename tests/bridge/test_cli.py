@@ -295,6 +295,9 @@ def test_many_flows_are_answered_line_by_line(run, config, tmp_path):
     assert [(each["line"], each["verdict"], each["rule"]["name"]) for each in found] == [
         (2, "deny", "no db"), (3, "allow", "intrazone-default"),
     ]  # fmt: skip
+    path.write_text("from-zone,to-zone,protocol,port,destination\nweb,outside,tcp,80,10.96.0.7\n")
+    _, out, _ = run(*asked, "--service-network", "10.96.0.0/12")
+    assert json.loads(out)["rule"]["name"] == "infrastructure/untranslated-service"
     path.write_text("from-zone,to-zone,protocol,port\nweb,db,tcp,http\n")
     assert run(*asked)[0] == 2
     assert run(*offline(config, ["explain", "--flows", tmp_path / "none"]))[0] == 2

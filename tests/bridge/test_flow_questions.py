@@ -10,6 +10,7 @@ from bridge.flow_questions import Judge, answers, flows_in
 from tests.bridge.world import rule, rulebase, workload
 from tests.strategies import flows, policies
 from zones.compile import compile_policy
+from zones.net import AddressSet
 from zones.rules import Action
 from zones.verdict import UndeterminedError, decide
 from zones.zone import Zoning
@@ -106,3 +107,23 @@ def test_csv_with_too_many_cells_or_an_open_quote_is_told():
     ]
     ((_, told),) = flows_in('protocol,port\n"tcp,80\n')
     assert "no line of CSV" in told
+
+
+SERVICES = AddressSet.parse(["10.96.0.0/12", "fd00:10:96::/112"])
+TO_SERVICE = {"from_zone": "web", "to_zone": "outside", "protocol": "tcp", "port": 80, "destination": "10.96.0.77"}
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "by"),
+    [
+        ({}, "reset", "infrastructure/untranslated-service"),
+        ({"destination": "fd00:10:96::7"}, "reset", "infrastructure/untranslated-service"),
+        ({"destination": "192.0.2.1"}, "allow", "to anywhere"),
+        ({"from_zone": "outside"}, "allow", "to anywhere"),
+        ({"from_zone": "nodes"}, "allow", "to anywhere"),
+    ],
+)
+def test_what_a_pod_sends_to_an_untranslated_service_is_refused_in_a_list_too(change, verdict, by):
+    some = policy(rule("to anywhere", to_zones=frozenset({"outside"})))
+    (found,) = answers(json.dumps(TO_SERVICE | change), some, Zoning(), SERVICES)
+    assert (found["verdict"], found["rule"]["name"]) == (verdict, by)
