@@ -1,4 +1,4 @@
-"""Every call of the bridge to Panorama and to the servers of lists fails, one after the other, in every way.
+"""Every call of the bridge to Panorama, to the servers of lists and to the DNS fails, one after the other, in every way.
 
 Which calls there are isn't written here: they are those that the whole service makes as rules, App-ID content, tags and
 lists change, and as its own device group and its pods' addresses are registered. Each failure is named by a warning
@@ -9,11 +9,18 @@ import asyncio
 import os
 import re
 import time
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import dns.asyncresolver
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+import httpx
 import pytest
 import structlog
 import yaml
@@ -21,7 +28,7 @@ from aiohttp import web
 from tenacity import wait_none
 
 from bridge import registration, service
-from bridge.feeds import fetch, keeper
+from bridge.feeds import Feeds, Fetcher, Limits, fetch, keeper
 from bridge.managers.panorama import api, registration_devicegroup
 from bridge.settings_file import Purpose, load
 from mocks.kubernetes.calls import Call
@@ -31,11 +38,24 @@ from tests.bridge.test_registration import Service, cluster, run_pod, settings_o
 from tests.bridge.test_registration import tagged as registered
 from tests.panorama_xml import config_text, entry, rule, rulebase, section
 from tests.saboteur import KINDS, Saboteur
+from zones.net import AddressSet
+from zones.rules import Feed, FeedKind
 from zones.tiers import native
 
 __all__ = ["cluster"]
 GROUPS = "/config/devices/entry[@name='localhost.localdomain']/device-group"
 RULES = f"{GROUPS}/entry[@name='k8s-prod']/pre-rulebase/security/rules"
+RCODES = ("SERVFAIL", "REFUSED", "FORMERR", "NOTIMP")
+DNS_FAILURES = (
+    "no answer",
+    "no name",
+    "no address",
+    "another's id",
+    "another question",
+    "cut short",
+    "half of it",
+    *RCODES,
+)
 TAG = "k8s.cl_prod.zone_web"
 # pan-python counts in whole seconds; more than the bridge waits for.
 NO_ANSWER = 1.3
@@ -82,6 +102,52 @@ def configuration(port):
         )
     )
     return config_text(shared=shared, groups={"clusters": "", "k8s-prod": ""}, parents={"k8s-prod": "clusters"})
+
+
+class Names(asyncio.DatagramProtocol):
+    """A name server on loopback, whose one name has an address that changes. `failure`: how it answers instead."""
+
+    def __init__(self):
+        self.address, self.failure, self.hits = "192.0.2.1", None, 0
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, whom):
+        query = dns.message.from_wire(data)
+        self.hits += self.failure is not None
+        if self.failure == "no answer":
+            return
+        answer = dns.message.make_response(query)
+        (asked,) = query.question
+        if self.failure == "no name":
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        elif self.failure in RCODES:
+            answer.set_rcode(dns.rcode.from_text(self.failure))
+        elif asked.rdtype == dns.rdatatype.A and self.failure != "no address":
+            answer.answer.append(dns.rrset.from_text(asked.name, 1, "IN", "A", self.address))
+        wire = answer.to_wire()
+        if self.failure == "another's id":
+            wire = bytes([wire[0] ^ 1]) + wire[1:]
+        elif self.failure == "cut short":
+            wire = wire[:7]
+        elif self.failure == "half of it":
+            wire = wire[:-3]
+        elif self.failure == "another question":
+            wire = dns.message.make_response(
+                dns.message.make_query("evil.example.", asked.rdtype, id=query.id)
+            ).to_wire()
+        self.transport.sendto(wire, whom)
+
+
+@asynccontextmanager
+async def serving(names):
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: names, local_addr=("127.0.0.1", 0))
+    try:
+        yield transport.get_extra_info("sockname")[1]
+    finally:
+        transport.close()
 
 
 class World:
@@ -271,3 +337,41 @@ def test_a_provided_list_that_cannot_be_read_is_named(tmp_path, world, cluster, 
             await until(world.right)
 
         Service(service_settings(tmp_path, world.panorama, cluster, world.site)).run(scenario)
+
+
+@pytest.mark.parametrize("failure", DNS_FAILURES)
+def test_a_name_that_cannot_be_resolved_is_named_and_keeps_its_last_addresses(failure):
+    names, changes = Names(), []
+    feed = Feed("portal", FeedKind.FQDN, "portal.example.com")
+
+    def addresses():
+        return feeds.contents().get("portal")
+
+    async def scenario():
+        nonlocal feeds
+        async with serving(names) as port, httpx.AsyncClient() as client:
+            resolver = dns.asyncresolver.Resolver(configure=False)
+            resolver.nameservers, resolver.port = ["127.0.0.1"], port
+            limits = Limits(timeout=0.5, least_ttl=0.1)
+            feeds = Feeds(Fetcher(client, resolver, limits).fetch, lambda: changes.append(1))
+            await feeds.want([feed])
+            task = asyncio.create_task(feeds.run())
+            assert addresses() == AddressSet.parse(["192.0.2.1"])
+            names.address, names.failure = "192.0.2.9", failure
+            await until(lambda: "portal" in feeds.troubles(), 10)
+            assert names.hits
+            assert feeds.troubles()["portal"].startswith("resolving portal.example.com: ")
+            assert addresses() == AddressSet.parse(["192.0.2.1"])
+            assert changes == []
+            names.failure = None
+            await until(lambda: addresses() == AddressSet.parse(["192.0.2.9"]), 10)
+            assert feeds.troubles() == {}
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    feeds = None
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(scenario())
+    named = re.compile(r"resolving portal\.example\.com: ")
+    assert any(is_said(each, named) for each in logs)
