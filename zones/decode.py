@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address, ip_network
 from sys import intern
 from typing import Any
@@ -71,6 +72,7 @@ def pod(raw: Json) -> Decoded:
         host_network=bool(spec.get("hostNetwork")),
         terminating=bool(metadata.get("deletionTimestamp")),
         stopped=bool(metadata.get("deletionTimestamp")) and _has_stopped(status),
+        started=_epoch(status.get("startTime")),
     )
     return Decoded(item, problems)
 
@@ -105,6 +107,14 @@ def _has_stopped(status: Json) -> bool:
     kinds = "initContainerStatuses", "ephemeralContainerStatuses"
     others = [each.get("state") or {} for kind in kinds for each in status.get(kind) or ()]
     return bool(main) and all("terminated" in each for each in main) and not any("running" in each for each in others)
+
+
+def _epoch(text: object) -> int | None:
+    """None where there is no time yet, or none that can be read: who wrote the status may be hostile."""
+    try:
+        return int(datetime.fromisoformat(text).timestamp()) if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _interned(labels: Mapping[str, str] | None) -> dict[str, str]:

@@ -23,7 +23,8 @@ class Pod:
 
     `workload` is the normalised name that App-IDs match; `allowed` the zones that the annotation of its namespace
     lists, None without one. `terminating`: it is being deleted; `stopped`: that, and no container of it runs any more.
-    `quarantined`: a Quarantine that is in force names it.
+    `quarantined`: a Quarantine that is in force names it. `started`: when its kubelet took it on, before it had an
+    address, in whole epoch seconds; None of other nodes' pods, of which PodSlices don't tell it.
     """
 
     uid: str
@@ -39,6 +40,7 @@ class Pod:
     terminating: bool = False
     stopped: bool = False
     quarantined: bool = False
+    started: int | None = None
 
     @property
     def holds_addresses(self) -> bool:

@@ -97,7 +97,7 @@ class Connections:
             if told.event is Event.ENDED:
                 begun, since = self._living.pop(told.key, None), self._since.pop(told.key, now)
                 if begun is not None:
-                    yield from self._ended(told, _named_by_now(begun, names), since, stamp, now)
+                    yield from self._ended(told, _named_by_now(told, begun, names), since, stamp, now)
             elif (found := beginning(told)) is not None:
                 self._remember(found.key, _as_of_now(found, names))
                 if not self.timed:
@@ -125,7 +125,7 @@ class Connections:
                 self._forget(key)
         for key, each in found.items():
             if key not in self._living:
-                self._remember(key, _as_of_before(each.rule, each.source, each.destination, names))
+                self._remember(key, _as_of_before(each, names))
                 if each.start is None:
                     self._since[key] = now
 
@@ -190,19 +190,24 @@ def _as_of_now(found: Beginning, names: Names) -> Begun:
     return Begun(found.rule, *ends, names.tier, names.revision)
 
 
-def _as_of_before(rule: str, source: IPAddress, destination: IPAddress, names: Names) -> Begun:
+def _as_of_before(found: Beginning, names: Names) -> Begun:
     """It began before it was heard of: who has which address now need not be who had it then.
 
-    10.244.2.4 was a pod's that is gone: nobody has it now, which is no reason to say that it was outside.
+    10.244.2.4 was a pod's that is gone. Nobody has it now, which is no reason to say that it was outside; or another
+    pod has it, which is no reason to say that it was that one's.
     """
-    return Begun(rule, names.end_of_before(source), names.end_of_before(destination), names.tier, 0)
+    ends = names.end_of_before(found.source, found.start), names.end_of_before(found.destination, found.start)
+    return Begun(found.rule, *ends, names.tier, 0)
 
 
-def _named_by_now(begun: Begun, names: Names) -> Begun:
+def _named_by_now(told: Told, begun: Begun, names: Names) -> Begun:
     """A connection that was found before everything was listed has names at its end, where there are any by then."""
     if begun.source.zone != UNKNOWN_ZONE or not names.known:
         return begun
-    return _as_of_before(begun.rule, begun.source.address, begun.destination.address, names)
+    over = connection(told)
+    start = None if over is None else over.start
+    found = Beginning(told.key, begun.rule, begun.source.address, begun.destination.address, start)
+    return _as_of_before(found, names)
 
 
 def _of_tcp(found: Connection) -> str:

@@ -137,9 +137,16 @@ class Names:
             found = self._ends[address] = self._end(address)
         return found
 
-    def end_of_before(self, address: IPAddress) -> End:
-        """Of a flow that began before anybody looked: unknown where no pod has a pod's address for certain now."""
-        return End(address, UNKNOWN_ZONE) if isinstance(self.holder(address), Stranger) else self.end(address)
+    def end_of_before(self, address: IPAddress, start: float | None) -> End:
+        """Of a flow that began at `start`, before anybody looked: unknown where its address may have been another's.
+
+        So it is where no pod has a pod's address for certain now, and where the pod that has it was only started after
+        the flow, or in the same second.
+        """
+        holder = self.holder(address)
+        since = holder.started if isinstance(holder, Pod) else None
+        before_pod = since is not None and start is not None and start < since + 1
+        return End(address, UNKNOWN_ZONE) if before_pod or isinstance(holder, Stranger) else self.end(address)
 
     def _end(self, address: IPAddress) -> End:
         if not self.known:

@@ -27,3 +27,20 @@ def test_a_static_pod_that_is_not_on_its_nodes_network_counts_for_nothing():
 def test_every_other_pod_keeps_its_addresses(pod):
     assert len(decode.pod(pod).item.addresses) == 2
     assert not decode.pod(pod).problems
+
+
+@pytest.mark.parametrize(
+    ("text", "started"),
+    [
+        ("2023-11-14T22:13:20Z", 1_700_000_000),
+        (None, None),
+        ("yesterday", None),
+        ("0001-01-01T00:00:00", None),
+        ("99999-01-01T00:00:00Z", None),
+        (5, None),
+    ],
+)
+def test_when_a_pod_was_taken_on_is_known_where_its_status_says_a_time(text, started):
+    status = {"phase": "Running", "startTime": text}
+    made = decode.pod({"metadata": {"name": "a", "namespace": "x", "uid": "1"}, "status": status})
+    assert (made.item.started, made.problems) == (started, ())

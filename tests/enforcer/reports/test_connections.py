@@ -1,6 +1,7 @@
 """Connections from their beginning to their end, from messages that a test makes."""
 
 import json
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -277,3 +278,28 @@ def test_one_that_ends_before_anybody_is_known_says_so(connections):
     assert zones(record) == ("zonebridge.io/unknown", "zonebridge.io/unknown")
     assert record["source"]["address"] == CLIENT
     assert "pod" not in record["source"]
+
+
+@pytest.mark.parametrize(
+    ("started", "begun_at", "zone"),
+    [
+        (1_700_000_000, 1_699_999_990.0, "zonebridge.io/unknown"),
+        (1_700_000_000, 1_700_000_000.9, "zonebridge.io/unknown"),  # startTime has whole seconds
+        (1_700_000_000, 1_700_000_001.0, "data"),
+        (1_700_000_000, None, "data"),
+        (None, 1_699_999_990.0, "data"),
+    ],
+)
+@pytest.mark.parametrize("known_when_found", [True, False])
+def test_a_pod_that_began_after_a_connection_that_was_found_is_not_the_one_that_had_it(
+    connections, started, begun_at, zone, known_when_found
+):
+    later = replace(HELD[ip_address(SERVER)], started=started)
+    names = Names((HELD | {ip_address(SERVER): later}).get, Zoning(), "panorama", 7, ("team",))
+    (found,) = living(1)
+    at_start = names if known_when_found else NAMELESS
+    connections.counted(connections.count_anew(), [found._replace(start=begun_at)], at_start, NOW)
+    times = () if begun_at is None else (begun_at, begun_at + 5)
+    (record,) = take(connections, ended(1, times=times), names=names)
+    assert zones(record) == ("web", zone)
+    assert record["destination"].get("pod") == (None if "/" in zone else "db")
