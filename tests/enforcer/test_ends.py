@@ -409,7 +409,7 @@ def test_the_program_conntrack_reads_the_same(world, enforced):
         eyes.wait()
         eyes.stdout.close()
         world.lab.withdraw(service)
-    assert len(seen) == 4
+    assert len(seen) == 4, [(each.original, each.sent, each.received) for each in seen.values()]
     for which, ours in seen.items():
         assert described(theirs[which]) == (ours.original, ours.reply, ours.sent, ours.received, ours.mark)
 
