@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from socket import socket
+from sys import byteorder
 
 from enforcer.errors import KernelError
 from enforcer.kernel.uplinks import Link, links_of
@@ -105,7 +106,7 @@ def _disciplines(channel: socket) -> Iterator[tuple[int, str]]:
             return
         kind = attributes(answer.body, _DISCIPLINE_HEADER).get(_DISCIPLINE_KIND, b"").rstrip(b"\0").decode()
         if answer.kind == _NEW_DISCIPLINE and kind in _AT_INGRESS:
-            yield int.from_bytes(answer.body[4:8], "little"), kind
+            yield int.from_bytes(answer.body[4:8], byteorder), kind
 
 
 def _ingress(channel: socket) -> Iterator[str]:
@@ -120,6 +121,6 @@ def _ingress(channel: socket) -> Iterator[str]:
         devices = hook.get(_DEVICES, b"")
         at = 0
         while at + 4 <= len(devices):
-            length = max(4, int.from_bytes(devices[at : at + 2], "little"))
+            length = max(4, int.from_bytes(devices[at : at + 2], byteorder))
             yield devices[at + 4 : at + length].rstrip(b"\0").decode()
             at += (length + 3) & ~3
