@@ -54,6 +54,10 @@ class _Side:
     nodes: Names
 
 
+_Ends = tuple[tuple[Workload, ...], tuple[Workload, ...]]
+"""Workloads of pods, and the end without a name."""
+
+
 class _Projector:
     def __init__(self, residents: Sequence[Resident], zoning: Zoning) -> None:
         inside = [pod for pod in residents if pod.zone != ISOLATED]
@@ -62,7 +66,9 @@ class _Projector:
         self._outside = _outside(zoning)
         self._zones = sorted(self._groups.keys() | self._outside.keys())
         self._pods = len(inside)
-        self._sides: dict[_Side, tuple[tuple[Workload, ...], tuple[Workload, ...]]] = {}
+        self._sides: dict[_Side, _Ends] = {}
+        # Pieces that several pairs of zones share are one object: what they ask isn't compared again for each pair.
+        self._of_box: dict[tuple[str, int, bool], _Ends] = {}
 
     def projection(self, flows: Difference) -> Projection:
         changes = (
@@ -77,14 +83,21 @@ class _Projector:
     def _changes(self, from_zone: str, to_zone: str, piece: Piece) -> Iterator[WorkloadChange]:
         """One end at least is a pod: nobody enforces what passes between two others."""
         box = piece.box
-        pods, hosts = self._concerned(_source(from_zone, box))
-        to_pods, to_hosts = self._concerned(_destination(to_zone, box))
+        pods, hosts = self._end(from_zone, box, begins=True)
+        to_pods, to_hosts = self._end(to_zone, box, begins=False)
         for sources, destinations in ((pods, (*to_pods, *to_hosts)), (hosts, to_pods)):
             if sources and destinations:
                 yield WorkloadChange(from_zone, to_zone, sources, destinations, piece)
 
-    def _concerned(self, side: _Side) -> tuple[tuple[Workload, ...], tuple[Workload, ...]]:
-        """Workloads of pods, and the end without a name."""
+    def _end(self, zone: str, box: Box, *, begins: bool) -> _Ends:
+        """The boxes outlive this object, so that each has an identity of its own."""
+        key = zone, id(box), begins
+        known = self._of_box.get(key)
+        if known is None:
+            known = self._of_box[key] = self._concerned((_source if begins else _destination)(zone, box))
+        return known
+
+    def _concerned(self, side: _Side) -> _Ends:
         if side not in self._sides:
             groups = self._groups.get(side.zone, ()) if NO_NODE in side.kinds else ()
             self._sides[side] = (

@@ -27,7 +27,7 @@ from typing import Any
 from tests.apiserver.gobuild import cache_root
 
 ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "config" / "image"
+RECIPE = Path("config", "image")
 SITE = "opt/zonebridge"
 # Of the interpreter: what no service uses, and what it compiles for options that nobody gives.
 NOT_NEEDED = (
@@ -84,7 +84,7 @@ class Image:
 
 def product(tag: str, folder: Path, source: Path = ROOT) -> Path:
     """The product's image, as an archive in this folder, from this tree or another."""
-    layers = dependencies(), _wheel(folder, source)
+    layers = dependencies(source), _wheel(folder, source)
     return Image(tag, layers, {"Env": environment()}).write(folder / "zonebridge.image.tar")
 
 
@@ -100,9 +100,10 @@ def program(path: Path, tag: str, folder: Path) -> Path:
 # -- the lower layer
 
 
-def dependencies() -> Path:
-    """The layer that is kept, made now where it isn't there yet."""
-    recipe = "".join(path.read_text() for path in (Path(__file__), *sorted(RECIPE.iterdir())))
+def dependencies(source: Path = ROOT) -> Path:
+    """The layer that is kept, made now where it isn't there yet, as a tree's own recipe says."""
+    files = sorted((source / RECIPE).iterdir())
+    recipe = "".join(path.read_text() for path in (Path(__file__), *files))
     digest = hashlib.sha256(f"{recipe}{sys.version}".encode()).hexdigest()[:12]
     layer = cache_root() / "cluster" / f"image-{digest}.tar"
     if not layer.exists():
@@ -110,7 +111,7 @@ def dependencies() -> Path:
         with tempfile.TemporaryDirectory(dir=layer.parent, prefix=".image-") as folder:
             root = Path(folder) / "root"
             _lay_python(root)
-            _installer().install_requirements(root / SITE)
+            _installer(source).install_requirements(root / SITE)
             _lay_libraries(root)
             _pack(root, Path(folder) / "layer.tar").rename(layer)
     return layer
@@ -118,13 +119,13 @@ def dependencies() -> Path:
 
 def environment() -> list[str]:
     """What the Containerfile sets."""
-    (words,) = re.findall(r"^ENV (.+)$", (RECIPE / "Containerfile").read_text(), re.MULTILINE)
+    (words,) = re.findall(r"^ENV (.+)$", (ROOT / RECIPE / "Containerfile").read_text(), re.MULTILINE)
     return str(words).split()
 
 
-def _installer() -> ModuleType:
+def _installer(source: Path = ROOT) -> ModuleType:
     """config/image/install.py, which is no module of ours: it runs where nothing of ours is installed."""
-    spec = importlib.util.spec_from_file_location("image_install", RECIPE / "install.py")
+    spec = importlib.util.spec_from_file_location("image_install", source / RECIPE / "install.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -254,6 +254,16 @@ def overlap(left: Box, right: Box) -> bool:
     return True
 
 
+def covers(wide: Box, narrow: Box) -> bool:
+    """Whether a box has all flows of another one."""
+    for theirs, mine, whole in zip(_properties(wide), _properties(narrow), _WHOLE, strict=True):
+        if theirs is whole or mine is theirs:
+            continue
+        if mine is whole or mine - theirs:
+            return False
+    return True
+
+
 def _properties(box: Box) -> tuple[Any, ...]:
     """All have `&`, `|`, `-` and a truth value, each with its own kind."""
     return box
@@ -282,21 +292,36 @@ def buckets(boxes: Iterable[Box]) -> frozenset[int]:
     return frozenset(lying)
 
 
+def common(box: Box, other: Box) -> Box | None:
+    """The flows of both."""
+    if not overlap(box, other):
+        return None
+    return Box._make(
+        mine if theirs is whole or mine is theirs else theirs if mine is whole else mine & theirs
+        for mine, theirs, whole in zip(_properties(box), _properties(other), _WHOLE, strict=True)
+    )
+
+
+def narrowness(box: Box) -> int:
+    """How many properties a box asks for: what is subtracted from wide ones first falls apart less."""
+    return sum(mine is not whole for mine, whole in zip(box, _WHOLE, strict=True))
+
+
 def split(box: Box, other: Box) -> tuple[Box | None, list[Box]]:
     """What of a box is in the other one, and the rest of it, in disjoint boxes."""
     if not overlap(box, other):
         return None, [box]
-    common: list[Any] = []
+    shared: list[Any] = []
     rest: list[Box] = []
     for at, (mine, theirs) in enumerate(zip(_properties(box), _properties(other), strict=True)):
         if mine is theirs or theirs is _WHOLE[at] or mine == theirs:
-            common.append(mine)
+            shared.append(mine)
             continue
         outside = mine - theirs
         if outside:
-            rest.append(Box._make((*common, outside, *box[at + 1 :])))
-        common.append(mine & theirs)
-    return Box(*common), rest
+            rest.append(Box._make((*shared, outside, *box[at + 1 :])))
+        shared.append(mine & theirs)
+    return Box._make(shared), rest
 
 
 def without(boxes: Iterable[Box], others: Iterable[Box]) -> list[Box]:

@@ -21,13 +21,15 @@ from functools import cached_property
 from zones.difference.alignment import ChangedRule, align
 from zones.difference.boxes import (
     Box,
+    common,
     disjoint,
     merged,
+    narrowness,
     of_infrastructure,
     overlap,
-    split,
     without,
 )
+from zones.difference.encounters import Encounters
 from zones.difference.moments import Moment, moments_of
 from zones.difference.sides import Judgement, Side, bits, has, mask_of, union_of
 from zones.policy import InfrastructureRule, Policy, Verdict
@@ -117,8 +119,21 @@ def difference(old: Policy, new: Policy, at: datetime, halt: Callable[[], None] 
 
 _Changed = tuple[int, int]
 """The changed rules of the old and of the new policy that concern two zones, a bit a rule."""
-_Where = tuple[_Changed, list[Box], Verdict]
-"""Those, the flows that they may have changed, and what the old policy's last rule says."""
+_Places = tuple[int, ...]
+_Asked = tuple[bool, int, _Places, _Places, int, Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """The flows that some changed rules may have changed, in disjoint boxes.
+
+    `old` and `new`: the rules of either side that share flows with those, a bit a rule.
+    """
+
+    number: int
+    old: int
+    new: int
+    boxes: tuple[Box, ...]
 
 
 class _Comparison:
@@ -137,8 +152,10 @@ class _Comparison:
         self._changed = changed
         whenever = frozenset(range(len(told_apart)))
         self._infrastructure = [(rule, of_infrastructure(rule, whenever)) for rule in infrastructure]
-        self._worked: dict[tuple[bool, int, int, int, _Changed], tuple[Piece, ...]] = {}
-        self._regions: dict[_Changed, tuple[int, int, list[Box]]] = {}
+        self._earlier = {old: Encounters(old, old), new: Encounters(new, new)}
+        self._others = {old: Encounters(old, new), new: Encounters(new, old)}
+        self._worked: dict[_Asked, tuple[Piece, ...]] = {}
+        self._regions: dict[_Changed, _Region] = {}
         self._relevant = [self._overlapping(rule) for rule in changed]
         self._changed_old = mask_of(rule.old for rule in changed)
         self._changed_new = mask_of(rule.new for rule in changed)
@@ -179,26 +196,23 @@ class _Comparison:
         A flow of which both say what the old last rule says can't change, and is never looked at: after an any-to-any
         deny that is nearly everything. So the rules that say otherwise are gone through, on either side.
         """
-        changed = old & self._changed_old, new & self._changed_new
-        relevant_old, relevant_new, region = self._concerned(*changed)
+        region = self._concerned(old & self._changed_old, new & self._changed_new)
         usual = self._old.judgement(old.bit_length() - 1).verdict
         pieces: list[Piece] = []
-        for side, concerned, relevant in ((self._old, old, relevant_old), (self._new, new, relevant_new)):
-            other, others = (self._new, new) if side is self._old else (self._old, old)
+        for side, concerned, others, relevant in (
+            (self._old, old, new, region.old),
+            (self._new, new, old, region.new),
+        ):
             for place in bits(concerned & relevant & ~side.saying(usual)):
                 self._halt()
-                lying = side.buckets(place)
-                earlier = side.near(lying) & concerned & ((1 << place) - 1)
-                pieces += self._first_matched(
-                    side, place, earlier, other.near(lying) & others, (changed, region, usual)
-                )
+                earlier, covered = self._earlier[side].until_covered(place, concerned & ((1 << place) - 1))
+                if not covered:
+                    judges, _ = self._others[side].until_covered(place, others)
+                    pieces += self._first_matched(side, place, earlier, judges, (region, usual))
         return tuple(pieces)
 
-    def _concerned(self, old: int, new: int) -> tuple[int, int, list[Box]]:
-        """The old and the new rules that share flows with changed ones, and what those may change, in disjoint boxes.
-
-        `old` and `new`: the changed rules of both policies that concern two zones.
-        """
+    def _concerned(self, old: int, new: int) -> _Region:
+        """What may change where these changed rules of both policies concern two zones."""
         key = old, new
         if key not in self._regions:
             concerned = [
@@ -206,10 +220,12 @@ class _Comparison:
                 for rule, relevant in zip(self._changed, self._relevant, strict=True)
                 if has(old, rule.old) or has(new, rule.new)
             ]
-            self._regions[key] = (
+            boxes = [box for rule, _ in concerned for box in self._region(rule, old, new)]
+            self._regions[key] = _Region(
+                len(self._regions),
                 union_of(of_old for _, (of_old, _) in concerned),
                 union_of(of_new for _, (_, of_new) in concerned),
-                disjoint(box for rule, _ in concerned for box in self._region(rule, old, new)),
+                tuple(disjoint(sorted(boxes, key=narrowness))),
             )
         return self._regions[key]
 
@@ -221,17 +237,19 @@ class _Comparison:
             return [*without(before, after), *without(after, before)]
         return [*before, *after]
 
-    def _first_matched(self, side: Side, place: int, earlier: int, others: int, where: _Where) -> tuple[Piece, ...]:
+    def _first_matched(
+        self, side: Side, place: int, earlier: _Places, others: _Places, where: tuple[_Region, Verdict]
+    ) -> tuple[Piece, ...]:
         """What changes of the flows whose first match is a rule of one side, by the rules of the other side."""
-        key = side is self._old, place, earlier, others, where[0]
+        region, usual = where
+        key = side is self._old, place, earlier, others, region.number, usual
         if key not in self._worked:
-            _, region, usual = where
-            common = (part for box in disjoint(side.boxes(place)) for each in region if (part := split(box, each)[0]))
-            own = without(common, (box for before in bits(earlier) for box in side.boxes(before)))
+            own = [part for box in side.boxes(place) for each in region.boxes if (part := common(box, each))]
+            own = without(disjoint(own), (box for before in earlier for box in side.boxes(before)))
             self._worked[key] = tuple(self._changes(side, place, own, others, usual))
         return self._worked[key]
 
-    def _changes(self, side: Side, place: int, own: list[Box], others: int, usual: Verdict) -> Iterator[Piece]:
+    def _changes(self, side: Side, place: int, own: list[Box], others: _Places, usual: Verdict) -> Iterator[Piece]:
         other = self._new if side is self._old else self._old
         verdict = side.judgement(place).verdict
         by_rule: dict[int, list[Box]] = {}

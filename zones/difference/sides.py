@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from zones.difference.boxes import EVERYWHERE, Box, buckets, of_entry, of_infrastructure, overlap, split
 from zones.difference.moments import Moment
@@ -33,7 +34,7 @@ class Side:
         self._consulted = len(own) + len(consulted(policy.entries))
         self.rules: tuple[Entry | InfrastructureRule, ...] = (*own, *policy.entries, *_CLOSING)
         self._told_apart = told_apart
-        self._whenever = frozenset(range(len(told_apart)))
+        self._whenever = _every(len(told_apart))
         self._active: dict[Schedule | None, frozenset[int]] = {None: self._whenever}
         self._boxes = tuple(map(self._boxes_of, self.rules))
         self._lying = tuple(map(buckets, self._boxes))
@@ -137,10 +138,10 @@ class Side:
                 mask |= 1 << place
         return mask
 
-    def judged(self, boxes: Sequence[Box], concerned: int) -> Iterator[tuple[Box, int]]:
-        """Boxes taken apart by the first rule that matches, of those concerned. Raises ValueError."""
+    def judged(self, boxes: Sequence[Box], places: Iterable[int]) -> Iterator[tuple[Box, int]]:
+        """Boxes taken apart by the first rule that matches, of those at ascending places. Raises ValueError."""
         left = list(boxes)
-        for place in bits(concerned):
+        for place in places:
             for mine in self.boxes(place):
                 later: list[Box] = []
                 for box in left:
@@ -165,6 +166,12 @@ _CLOSING = (
 def _counts(rule: Entry | InfrastructureRule, from_zone: str, to_zone: str) -> bool:
     """Whether a rule counts for the zone quarantine at all: an allow has to name it."""
     return is_open(rule, from_zone, to_zone) if isinstance(rule, Entry) else rule.serves_isolated
+
+
+@cache
+def _every(count: int) -> frozenset[int]:
+    """All moments; one and the same object each time, as equal properties are fastest to compare by identity."""
+    return frozenset(range(count))
 
 
 def _zones_of(entry: Entry) -> frozenset[str]:
