@@ -223,7 +223,7 @@ def link_of(body: bytes) -> Link | None:
         lower, peer = 0, lower
         namespace = int.from_bytes(held[_LOWER_ELSEWHERE][:4], byteorder, signed=True)
     xdp = any(attributes(held.get(_XDP, b""), 0).get(_XDP_ATTACHED, b""))
-    loopback, master = int.from_bytes(body[2:4], byteorder) == _LOOPBACK, _number(held.get(_MASTER))
+    loopback, master = _number(body[2:4]) == _LOOPBACK, _number(held.get(_MASTER))
     hardware, index = held.get(_HARDWARE, b""), _number(body[4:8])
     return Link(index, name, kind, master, lower, loopback, xdp, peer, namespace, hardware) if name else None
 
@@ -235,7 +235,7 @@ def _ways(channel: socket) -> Iterator[Way]:
 
 def _of_route(body: bytes) -> Iterator[Way]:
     """The ways of a route of any table; none of one that isn't of the usual kind."""
-    family, length, kind, flags = body[0], body[1], body[7], int.from_bytes(body[8:12], byteorder)
+    family, length, kind, flags = body[0], body[1], body[7], _number(body[8:12])
     if family not in {AF_INET, AF_INET6} or kind != _UNICAST or flags & _CLONED:
         return
     held = attributes(body, _ROUTE_HEADER)
@@ -245,7 +245,7 @@ def _of_route(body: bytes) -> Iterator[Way]:
     hops = held.get(_MULTIPATH, b"")
     at = 0
     while at + 8 <= len(hops):  # length, flags, weight, link; then attributes
-        size = int.from_bytes(hops[at : at + 2], byteorder)
+        size = _number(hops[at : at + 2])
         if not 8 <= size <= len(hops) - at:  # noqa: PLR2004 - a hop's own header
             return
         hop = attributes(hops[at : at + size], 8)
@@ -261,7 +261,7 @@ def _network(family: int, destination: bytes, length: int) -> IPNetwork:
 
 def _gateway(family: int, held: dict[int, bytes]) -> IPAddress | None:
     via = held.get(_VIA, b"")
-    family, value = (int.from_bytes(via[:2], byteorder), via[2:]) if via else (family, held.get(_GATEWAY, b""))
+    family, value = (_number(via[:2]), via[2:]) if via else (family, held.get(_GATEWAY, b""))
     if family == AF_INET and len(value) == 4:  # noqa: PLR2004 - an address
         return IPv4Address(value)
     return IPv6Address(value) if family == AF_INET6 and len(value) == 16 else None  # noqa: PLR2004 - an address
