@@ -14,7 +14,12 @@ CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset i
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
 
-.PHONY: generate release images setup demo test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-commit bench-siem bench-evidence bench-tier soak soak-bridge soak-siem test-kernel
+.PHONY: generate release images setup demo quick test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-commit bench-siem bench-evidence bench-tier soak soak-bridge soak-siem test-kernel
+
+# One worker for each core, at most four: each has a kube-apiserver, a browser and a PostgreSQL where its tests want one.
+PYTEST := $(BIN)/python -m pytest -q
+WORKERS ?= -n auto --maxprocesses=4 --dist loadfile
+PURE := not kernel and not apiserver and not chart and not registry and not cluster
 
 setup: $(VENV)/.ready
 
@@ -40,7 +45,7 @@ demo: setup
 test: packages-test setup check
 	-$(BIN)/python -m tests.realkube build
 	-$(BIN)/python -m tests.chart.programs
-	$(AS_ROOT) $(BIN)/python -m pytest -q
+	$(AS_ROOT) $(PYTEST) $(WORKERS)
 
 # A whole Kubernetes cluster in namespaces, with the product installed on it: real root, and Go once.
 test-cluster: packages-cluster setup
@@ -48,13 +53,18 @@ test-cluster: packages-cluster setup
 	$(BIN)/python -m pytest -q -m cluster --durations=15 tests/cluster
 
 test-long: packages-test setup
-	HYPOTHESIS_PROFILE=long $(AS_ROOT) $(BIN)/python -m pytest -q
+	HYPOTHESIS_PROFILE=long $(AS_ROOT) $(PYTEST) $(WORKERS)
 
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# While one works: lint, types, and the tests that need nothing but the processor. Within a minute, no root.
+quick: check
+	HYPOTHESIS_PROFILE=quick $(PYTEST) -m "$(PURE)" tests/zones \
+	  tests/enforcer/rules tests/enforcer/siem tests/enforcer/reports tests/enforcer/wire
 
 format: setup
 	$(BIN)/ruff check --fix .

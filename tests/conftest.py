@@ -28,8 +28,11 @@ CHANGES = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config):
-    """No test may touch the machine: neither its rules nor the state of an agent that may run on it."""
-    config.stash[MACHINE] = Machine.leave()
+    """No test may touch the machine: neither its rules nor the state of an agent that may run on it.
+
+    A run with workers runs no test itself: it stays, starts them from there, and looks at the machine at the end.
+    """
+    config.stash[MACHINE] = Machine.leave() if config.getoption("dist", "no") == "no" else Machine.stay()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -40,6 +43,8 @@ def pytest_runtest_protocol(item):
 
 
 def pytest_sessionfinish(session):
+    if hasattr(session.config, "workerinput"):
+        return
     changes = session.config.stash[CHANGES] = session.config.stash[MACHINE].changed()
     if changes:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -78,8 +83,9 @@ def blame():
     gc.collect()
 
 
-# Property tests: HYPOTHESIS_PROFILE=long draws twenty times as many examples. A machine may be slow, never a failure.
-for profile, examples in (("default", 100), ("long", 2000)):
+# Property tests: HYPOTHESIS_PROFILE=long draws twenty times as many examples, quick a tenth. A machine may be slow, never
+# a failure.
+for profile, examples in (("quick", 10), ("default", 100), ("long", 2000)):
     settings.register_profile(
         profile,
         max_examples=examples,

@@ -44,6 +44,13 @@ class Machine:
             subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         return machine
 
+    @classmethod
+    def stay(cls, state: Path = STATE) -> Machine:
+        """For a run whose tests other processes run: they leave, each for a network of its own."""
+        machine = cls(Netns("the machine", os.open(OWN, os.O_RDONLY)), None, state)
+        machine.before = machine.condition()
+        return machine
+
     @contextmanager
     def at_home(self) -> Iterator[None]:
         """For what needs the machine's network, such as a package registry."""

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("config/**/*.md")])
@@ -47,3 +48,12 @@ def test_the_files_that_the_architecture_names_are_there():
 def in_a_package(path):
     """`reports/intake.py` after its package was named once: under the enforcer or the bridge."""
     return any((ROOT / top / path).exists() for top in ("bridge", "enforcer"))
+
+
+def test_the_workflow_runs_targets_that_are_there():
+    makefile = (ROOT / "Makefile").read_text()
+    workflow = yaml.safe_load((ROOT / ".github/workflows/checks.yaml").read_text())
+    commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    targets = {command.rpartition("make ")[2] for command in commands}
+    assert targets == {"quick", "test", "release"}
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)

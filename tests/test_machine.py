@@ -64,16 +64,18 @@ from tests.conftest import MACHINE
 from pathlib import Path
 
 def pytest_configure(config):
-    config.stash[MACHINE] = Machine.leave(Path("state").absolute())
+    start = Machine.leave if config.getoption("dist", "no") == "no" else Machine.stay
+    config.stash[MACHINE] = start(Path("state").absolute())
 """
 
 
 @pytest.mark.kernel
 @pytest.mark.parametrize(("body", "code"), [("pass", 0), ("__import__('os').mkdir('state')", 1)])
-def test_a_run_that_touched_the_machine_has_failed(pytester, body, code):
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["itself", "by a worker"])
+def test_a_run_that_touched_the_machine_has_failed(pytester, body, code, workers):
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(f"def test_it():\n    {body}\n")
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-o", f"pythonpath={ROOT}")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-o", f"pythonpath={ROOT}", *workers)
     assert done.ret == code
     assert done.parseoutcomes() == {"passed": 1}
     assert ("the machine was touched" in done.stdout.str()) == bool(code)

@@ -41,6 +41,12 @@ def shop(guarded):
     return guarded
 
 
+def without_quarantines(shop):
+    with shop.client() as admin:
+        for each in admin.get("/apis/zonebridge.io/v1alpha1/quarantines").json()["items"]:
+            admin.delete(f"/apis/zonebridge.io/v1alpha1/quarantines/{each['metadata']['name']}")
+
+
 @pytest.fixture
 def run(shop, capsys, monkeypatch):
     """The command's exit code and what it prints, as one of the two."""
@@ -52,10 +58,9 @@ def run(shop, capsys, monkeypatch):
             cli.main()
         return ended.value.code or 0, "".join(capsys.readouterr())
 
+    without_quarantines(shop)  # another file's, which this server served before
     yield called
-    with shop.client() as admin:
-        for each in admin.get("/apis/zonebridge.io/v1alpha1/quarantines").json()["items"]:
-            admin.delete(f"/apis/zonebridge.io/v1alpha1/quarantines/{each['metadata']['name']}")
+    without_quarantines(shop)
 
 
 def added(run, *arguments):

@@ -161,12 +161,13 @@ async def put_back(people, change, name):
         tier, parts = await cluster.tier(name), await cluster.parts(name)
         try:
             return native.parse(tier, parts), sorted(parts), tier["status"].get("nodes")
-        except (TypeError, native.TierError):
+        except (TypeError, KeyError, native.TierError):  # it is gone, or its status is still to come
             return None
 
     try:
         await sync.once()
         before = await shown()
+        assert before is not None
         tasks += [asyncio.create_task(work) for work in (guard.watch(), guard.repair(lambda outcome: None))]
         await asyncio.to_thread(change.act, people, name)
         async with asyncio.timeout(60):

@@ -164,7 +164,7 @@ def test_plug_ins_that_pass_by(name):
     only(dataplane, changed(daemonsets=Listed([named(name, "kube-system")])), "failed", "past the hooks")
 
 
-@pytest.mark.parametrize("name", set(dataplane.ROUTED) - {"calico-node"})
+@pytest.mark.parametrize("name", sorted(set(dataplane.ROUTED) - {"calico-node"}))
 def test_plug_ins_that_route(name):
     assert statuses(dataplane, changed(daemonsets=Listed([named(name, "kube-system")])))[0][0] == "ok"
 

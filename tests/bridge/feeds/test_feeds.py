@@ -141,6 +141,7 @@ def test_a_list_may_be_packed_once(packing, content):
         ("gzip", gzip.compress(LIST)[:-9], "ends in the middle"),
         ("gzip", b"no gzip", "can't be unpacked"),
     ],
+    ids=["twice", "unknown", "not packed, too large", "two members", "cut off", "not packed"],
 )
 def test_a_list_packed_into_next_to_nothing_fills_no_memory(packing, content, why):
     feeds = fetcher(sent(packing, content))
