@@ -1,6 +1,6 @@
 """The bridge's own alerts: told when trouble begins or changes, and once when it ends. It never stops a pass for long.
 
-`bridge.sync` raises and clears them; a sink carries them out (the log, a Kubernetes Event, the SIEM).
+`bridge.tier.sync` raises and clears them; a sink carries them out (the log, a Kubernetes Event, the SIEM).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Protocol
 
 import structlog
 
-from bridge.cluster import TierCluster
 from bridge.errors import ClusterError
+from bridge.tier.cluster import TierCluster
 
 _log = structlog.get_logger()
 # An event that the API server doesn't take must not keep a changed tier from being put back.

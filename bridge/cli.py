@@ -18,25 +18,11 @@ from typing import Annotated
 
 import typer
 
-from bridge import (
-    cli_cluster,
-    cli_history,
-    cli_preview,
-    cli_quarantine,
-    cli_serve,
-    cli_usage,
-    flow_questions,
-    garbage,
-    inquiry,
-    logs,
-    offline,
-    overview,
-    pages,
-    report_table,
-)
-from bridge.advice import situation_json, situation_lines
-from bridge.apiserver import Access
-from bridge.cli_options import (
+from bridge import garbage_collection, logs, pages
+from bridge.commands import cluster, history, overview, quarantine, usage
+from bridge.commands import preview as preview_command
+from bridge.commands import serve as serve_command
+from bridge.commands.options import (
     DeviceGroup,
     Flat,
     PanoramaConfig,
@@ -47,17 +33,22 @@ from bridge.cli_options import (
     Shape,
     supplement_of,
 )
+from bridge.commands.output import json_text, printable, table_text
+from bridge.compilation import offline, report_table
+from bridge.compilation.report import refusal_lines
 from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
-from bridge.explain import explanation_json, explanation_lines
+from bridge.explain import answer as inquiry
+from bridge.explain import flow_list
+from bridge.explain.advice import situation_json, situation_lines
+from bridge.explain.flow_options import Question
+from bridge.explain.trace import explanation_json, explanation_lines
+from bridge.kube.client import Access
 from bridge.metrics import Metrics
-from bridge.output import json_text, printable, table_text
-from bridge.question import Question
-from bridge.report import refusal_lines
 from bridge.service import Work, one_at_a_time, run_once, serve, shipping
-from bridge.settings import Settings, host_and_port
-from bridge.settings_file import Purpose, load
-from bridge.wiring import door, works
-from bridge.wiring_siem import siem_sink
+from bridge.settings.file import Purpose, load
+from bridge.settings.models import Settings, host_and_port
+from bridge.wiring.clusters import door, works
+from bridge.wiring.siem import siem_sink
 from zones.compile import Compiled
 from zones.net import AddressSet
 from zones.zone import Zoning
@@ -68,17 +59,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Makes a Kubernetes cluster one more Panorama device group.",
 )
-app.command()(cli_cluster.check)
-app.command()(cli_preview.preview)
-app.command()(cli_serve.serve)
-app.command()(cli_usage.usage)
-app.command("flush-nodes")(cli_cluster.flush_nodes)
-app.command()(cli_history.history)
-app.command()(cli_history.show)
-app.command()(cli_history.diff)
-app.command("verify-chain")(cli_history.verify_chain)
-app.command()(cli_history.rollback)
-app.add_typer(cli_quarantine.app, name="quarantine")
+app.command()(cluster.check)
+app.command()(preview_command.preview)
+app.command()(serve_command.serve)
+app.command()(usage.usage)
+app.command("flush-nodes")(cluster.flush_nodes)
+app.command()(history.history)
+app.command()(history.show)
+app.command()(history.diff)
+app.command("verify-chain")(history.verify_chain)
+app.command()(history.rollback)
+app.add_typer(quarantine.app, name="quarantine")
 
 
 class CompileOutput(StrEnum):
@@ -99,7 +90,7 @@ class Only(StrEnum):
 
 def main() -> None:
     """The console script."""
-    garbage.look_rarely()
+    garbage_collection.look_rarely()
     try:
         app()
     except BridgeError as error:
@@ -140,7 +131,7 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
 def _evidence(settings: Settings, each: Sequence[Work]) -> AbstractAsyncContextManager[None]:
     if settings.evidence is None:
         return nullcontext()
-    from bridge.wiring_evidence import evidence_kept  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.wiring.evidence import evidence_kept  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
     return evidence_kept(settings.evidence, each)
 
@@ -272,7 +263,7 @@ def _answer_flows(path: Path, compiled: Compiled, zoning: Zoning, services: Addr
     if compiled.policy is None:
         raise RevisionRefusedError("InexpressibleDeny", *refusal_lines(compiled))
     code = ExitCode.DONE
-    for answer in flow_questions.answers(offline.read_text(path, "--flows"), compiled.policy, zoning, services):
+    for answer in flow_list.answers(offline.read_text(path, "--flows"), compiled.policy, zoning, services):
         typer.echo(json.dumps(answer, ensure_ascii=False))
         if "error" in answer:
             code = max(code, ExitCode.TROUBLE if "needs" in answer else ExitCode.BAD_INPUT)

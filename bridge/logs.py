@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-from bridge.settings import LogFormat
+from bridge.settings.models import LogFormat
 
 
 def configure(level: str, form: LogFormat) -> None:

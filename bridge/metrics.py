@@ -1,4 +1,4 @@
-"""The bridge's figures for Prometheus, in a registry of their own. `bridge.service` counts, `bridge.health` serves."""
+"""The bridge's figures for Prometheus, in a registry of their own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bridge.errors import ManagerError
-from bridge.outcome import Outcome
 from bridge.population import Figures
 from bridge.registration import Figures as Registered
+from bridge.tier.outcome import Outcome
 from zones.problems import Status
 
 _PASS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)

@@ -1,6 +1,6 @@
 """Asking for a quarantine in a cluster, and ending one, as whoever the kubeconfig says; and the budget for that.
 
-Enforcers read the objects themselves. `bridge.cli_quarantine` asks; admission says who may.
+Enforcers read the objects themselves. `bridge.commands.quarantine` asks; admission says who may.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from bridge.apiserver import METADATA, ApiServer
 from bridge.errors import ClusterRefusedError, InputError
+from bridge.kube.client import METADATA, ApiServer
 from zones import decode
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 from zones.tiers import quarantines
 from zones.tiers.native import API_VERSION
 from zones.tiers.quarantines import EXEMPT, Quarantine

@@ -17,10 +17,10 @@ import structlog
 
 from bridge.alerts import AlertKind, Alerts
 from bridge.errors import BridgeError, ClusterError, ManagerError, ManagerRefusedError, RegistrationBlockedError
-from bridge.kubeservices import Selectors, Services
+from bridge.explain.services import Selectors, Services
+from bridge.kube.watch import Change
 from bridge.population import Member, Population
-from bridge.sync import RunBlocking
-from bridge.watching import Change
+from bridge.tier.sync import RunBlocking
 
 _log = structlog.get_logger()
 FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0

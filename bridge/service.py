@@ -22,22 +22,22 @@ import structlog
 
 from bridge.errors import BridgeError, ClusterError, ClusterUnreachableError, RevisionRefusedError
 from bridge.feeds import Feeds
-from bridge.guard import Guard
-from bridge.health import serving
 from bridge.history.followup import FollowUp
-from bridge.leadership import Leadership, LeadershipLostError
+from bridge.kube.watch import pause
+from bridge.listeners.health import serving
+from bridge.listeners.preview import Answer, previews
+from bridge.listeners.wakeup import Door, listening
 from bridge.metrics import Metrics
-from bridge.outcome import Outcome
+from bridge.nodes.startup_taint import Untaint
 from bridge.population import Figures, Publishing
-from bridge.preview_door import Answer, previews
-from bridge.previewing import Previewing
-from bridge.reach import PATIENCE, Reach
+from bridge.preview.follow import Previewing
 from bridge.registration import Registration
 from bridge.siem import SiemSink
-from bridge.sync import RunBlocking, Sync
-from bridge.untaint import Untaint
-from bridge.wakeup import Door, listening
-from bridge.watching import pause
+from bridge.tier.lease import Leadership, LeadershipLostError
+from bridge.tier.outcome import Outcome
+from bridge.tier.reachability import PATIENCE, Reach
+from bridge.tier.sync import RunBlocking, Sync
+from bridge.tier.watcher import Guard
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()

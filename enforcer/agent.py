@@ -12,14 +12,14 @@ from pathlib import Path
 
 import structlog
 
-from enforcer import assembly, logs, thrift
-from enforcer.cluster import lastgood
+from enforcer import logs, memory, wiring
+from enforcer.cluster import last_good
 from enforcer.errors import EnforcerError, SettingsError
-from enforcer.kernel import restore
 from enforcer.kernel.reconcile import Action, Applied, Reconciler
 from enforcer.kernel.stance import Stance
+from enforcer.restart import restore
 from enforcer.service import STATUS_FILE, until_signal
-from enforcer.settings import Settings, load
+from enforcer.settings.models import Settings, load
 
 _DESCRIPTORS = 65_536
 _log = structlog.get_logger()
@@ -31,7 +31,7 @@ def run(config: Path | None, environment: Mapping[str, str], *, restored: bool) 
     logs.configure(settings.log.level, settings.log.format)
     if restored:
         _log.info("the kernel had no rules of ours; the last good ones are in force again")
-    thrift.begin()
+    memory.begin()
     _allow_descriptors()
     asyncio.run(_run(settings, environment))
 
@@ -39,9 +39,9 @@ def run(config: Path | None, environment: Mapping[str, str], *, restored: bool) 
 def bring_back(config: Path | None, environment: Mapping[str, str]) -> str:
     """What is in force from now on, in a line. Raises an EnforcerError where what was saved is of no use."""
     settings = _settings(config, environment)
-    kernel = assembly.kernel(settings)
+    kernel = wiring.kernel(settings)
     try:
-        applied = kernel.restore(assembly.known(settings))
+        applied = kernel.restore(wiring.known(settings))
         told = _told(kernel, applied)
     finally:
         kernel.stop()
@@ -53,12 +53,12 @@ def bring_back(config: Path | None, environment: Mapping[str, str]) -> str:
 def flush(config: Path | None, environment: Mapping[str, str]) -> None:
     """Nothing is enforced on this node afterwards, nor by the next agent, until there is a tier."""
     settings = load(config, environment)
-    kernel = assembly.kernel(settings)
+    kernel = wiring.kernel(settings)
     try:
         kernel.flush()
     finally:
         kernel.stop()
-    for name in (lastgood.FILE, STATUS_FILE):
+    for name in (last_good.FILE, STATUS_FILE):
         try:
             (settings.state_dir / name).unlink(missing_ok=True)
         except OSError as error:
@@ -74,7 +74,7 @@ def _allow_descriptors() -> None:
 
 
 async def _run(settings: Settings, environment: Mapping[str, str]) -> None:
-    await until_signal(await assembly.assemble(settings, environment))
+    await until_signal(await wiring.assemble(settings, environment))
 
 
 def _settings(config: Path | None, environment: Mapping[str, str]) -> Settings:

@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from enforcer.errors import EnforcerError, ExitCode, InputError
-from enforcer.kernel import restore as start
+from enforcer.restart import restore as start
 from enforcer.rules.options import Mode
 
 app = typer.Typer(
@@ -72,7 +72,7 @@ def render(
     mode: Annotated[Mode, typer.Option(help="enforce or observe.")] = Mode.ENFORCE,
 ) -> None:
     """Print the nftables rules of the live cluster's tier, or of files."""
-    from enforcer import rendering
+    from enforcer import render as rendering
 
     if tier is None:
         typer.echo(rendering.of_cluster(config, os.environ, node))
@@ -87,15 +87,16 @@ def show_status(
     state_dir: Annotated[Path | None, typer.Option(help="Where the agent keeps its state.")] = None,
 ) -> None:
     """What the agent on this node does. Ends with 1 where something is wrong."""
-    from enforcer import settings, statustable
     from enforcer.service import STATUS_FILE
+    from enforcer.settings import models
+    from enforcer.status import table
 
-    directory = state_dir or settings.load(config, os.environ).state_dir
-    told, why = statustable.read(directory / STATUS_FILE)
+    directory = state_dir or models.load(config, os.environ).state_dir
+    told, why = table.read(directory / STATUS_FILE)
     if output is Output.JSON:
         typer.echo(json.dumps(told | {"healthy": not why, "reason": why}, indent=2, ensure_ascii=False))
     else:
-        statustable.show(told, why)
+        table.show(told, why)
     if why:
         raise typer.Exit(ExitCode.TROUBLE)
 
@@ -109,10 +110,11 @@ def check(
 
     Before and after the installation; nothing is changed. Ends with 1 where something is wrong or can't be looked at.
     """
-    from enforcer import nodecheck, settings
+    from enforcer import node_check
+    from enforcer.settings import models
     from zones import findings
 
-    looked = nodecheck.look(settings.load(config, os.environ), os.environ)
+    looked = node_check.look(models.load(config, os.environ), os.environ)
     good = findings.good(looked)
     if output is Output.JSON:
         typer.echo(json.dumps({"good": good, "findings": [each.json() for each in looked]}, indent=2))

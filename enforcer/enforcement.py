@@ -18,18 +18,18 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from enforcer.cluster import lastgood, quarantines
+from enforcer.backoff import Patience
+from enforcer.cluster import last_good, quarantines
 from enforcer.cluster.tier import Judgement, Revision, Standing, judge
 from enforcer.cluster.view import TierText, View
-from enforcer.durations import Durations
 from enforcer.errors import StateError
-from enforcer.kernel.bridgeguard import NOBODY, Stations
+from enforcer.kernel.bridge_table import NOBODY, Stations
 from enforcer.kernel.reconcile import Applied
 from enforcer.kernel.stance import Answer, Stance
-from enforcer.patience import Patience
-from enforcer.rules.feed import Feed
+from enforcer.rules.members.address_delta import Feed
 from enforcer.rules.options import Mode
 from enforcer.rules.ruleset import Terminal
+from enforcer.status.histogram import Durations
 from zones.canonical import Json
 from zones.net import AddressSet
 from zones.policy import Policy
@@ -142,7 +142,7 @@ class Enforcement:
             restored = await self._blocking(lambda: self.kernel.restore(known))
         self._note(restored)
         try:
-            self.held = await self._blocking(lambda: lastgood.load(self.state_dir, self.tier))
+            self.held = await self._blocking(lambda: last_good.load(self.state_dir, self.tier))
             before = await self._blocking(lambda: quarantines.load(self.view.quarantines, self.state_dir, self.boot))
             self.view.known_before(before)
         except StateError as error:
@@ -328,7 +328,7 @@ class Enforcement:
                 await asyncio.to_thread(quarantines.save, self.state_dir, content)
             while self._unsaved is not None:
                 written = self._unsaved
-                await asyncio.to_thread(lastgood.save, self.state_dir, *written)
+                await asyncio.to_thread(last_good.save, self.state_dir, *written)
                 self._unsaved = None if self._unsaved is written else self._unsaved
         except OSError as error:
             self.view.quarantines.changed = True

@@ -7,7 +7,7 @@ import sys
 
 import structlog
 
-from enforcer.settings import LogFormat
+from enforcer.settings.models import LogFormat
 
 
 def configure(level: str, form: LogFormat) -> None:

@@ -17,20 +17,20 @@ from datetime import UTC, datetime
 
 import structlog
 
-from enforcer import figures, metrics, probes
-from enforcer.cluster.renewal import Renewal
+from enforcer.backoff import Patience
+from enforcer.cluster.bridge_liveness import Renewal
 from enforcer.cluster.tier import Revision
 from enforcer.cluster.view import Kind
 from enforcer.errors import EnforcerError
-from enforcer.losses import Losses
-from enforcer.nodereport import NodeReport
-from enforcer.patience import Patience
-from enforcer.probes import Answer
-from enforcer.reports.flows import Names
-from enforcer.section import host_and_port
-from enforcer.serviceparts import Parts
-from enforcer.statefile import write_atomically
-from enforcer.survey import Survey
+from enforcer.flows.flows import Names
+from enforcer.service_parts import Parts
+from enforcer.settings.section import host_and_port
+from enforcer.state_file import write_atomically
+from enforcer.status import gauges, health_server, metrics
+from enforcer.status.health_server import Answer
+from enforcer.status.loss_alerts import Losses
+from enforcer.status.node_state import NodeReport
+from enforcer.status.survey import Survey
 from zones.net import AddressSet
 from zones.zone import Zoning
 
@@ -143,7 +143,7 @@ class Service:
             self.parts.reporter.conditions(self.survey.conditions(), now)
             if time.monotonic() - surveyed >= _SURVEY:
                 surveyed = time.monotonic()
-                self.survey.take(await figures.ages(self.parts.outbox, datetime.now(UTC)))
+                self.survey.take(await gauges.ages(self.parts.outbox, datetime.now(UTC)))
                 await self._save_status()
             await asyncio.sleep(_TICK)
 
@@ -166,7 +166,7 @@ class Service:
             "/readyz": self._ready,
         }
         try:
-            return await probes.serve(host, port, paths)
+            return await health_server.serve(host, port, paths)
         except OSError as error:
             problem = f"metrics can't be served on {host}:{port}: {error.strerror or error}"
             self.survey.serve_problem = problem

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridge.explain import missing_options
+from bridge.compilation.report import refusal_lines
+from bridge.compilation.report_table import report_lines
+from bridge.explain.flow_options import Question, as_infrastructure_sees_it, between, flow_of
+from bridge.explain.trace import missing_options
 from bridge.managers.panorama import read_file
-from bridge.question import Question, as_infrastructure_sees_it, between, flow_of
-from bridge.report import refusal_lines
-from bridge.report_table import report_lines
-from bridge.settings import Settings
-from bridge.wiring import options, read_options
+from bridge.settings.models import Settings
+from bridge.wiring.clusters import options, read_options
 from zones import canonical
 from zones.compile import compile_policy
 from zones.net import ANY_ADDRESS, AddressSet, parse_address

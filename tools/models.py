@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from bridge.settings import Settings as BridgeSettings
+from bridge.settings.models import Settings as BridgeSettings
 from enforcer.senders import destinations
-from enforcer.settings import Settings as EnforcerSettings
+from enforcer.settings.models import Settings as EnforcerSettings
 
 Schema = dict[str, Any]
 MODELS: Mapping[str, type[BaseModel]] = {"bridge": BridgeSettings, "enforcer": EnforcerSettings}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from zones.net import ANY_ADDRESS, NO_ADDRESS, TCP, UDP, AddressSet, union
 from zones.options import AppIdSide
 from zones.policy import ANY_TRAFFIC, Traffic
+from zones.rule_wording import PROVIDED, hollow_text, traffic_text
 from zones.rules import (
     L4,
     Action,
@@ -20,7 +21,6 @@ from zones.rules import (
     Unresolved,
 )
 from zones.schedule import Schedule
-from zones.wording import PROVIDED, hollow_text, traffic_text
 from zones.workload import in_namespace
 
 

@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 from sys import intern
 from typing import Any
 
-from zones.inventory import Node, Pod
+from zones.addresses.inventory import Node, Pod
 from zones.net import IPAddress, IPNetwork
 from zones.workload import workload_name
 from zones.zone import allowed_zones

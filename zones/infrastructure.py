@@ -1,7 +1,7 @@
 """The rules that keep the API server and the bridge itself within reach, whatever the rulebase says. Pure.
 
-`usual_infrastructure` in `zones.policy` has those that every cluster needs; `bridge.infrastructure` knows the addresses
-and the ports. Why they are as wide as they are: `docs/decisions/0026-who-reaches-the-api-server.md`.
+`usual_infrastructure` in `zones.policy` has those that every cluster needs; `bridge.tier.infrastructure` knows the
+addresses and the ports. Why they are as wide as they are: `docs/decisions/0026-who-reaches-the-api-server.md`.
 """
 
 from __future__ import annotations

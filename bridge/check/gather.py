@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bridge.apiserver import ApiServer
 from bridge.check.snapshot import Access, Json, Listed, Names, Snapshot
 from bridge.errors import ClusterError
+from bridge.kube.client import ApiServer
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 OURS = "/apis/zonebridge.io/v1alpha1"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from bridge.check.snapshot import Json, Snapshot, labels, names
-from bridge.untaint import TAINT
+from bridge.nodes.startup_taint import TAINT
 from zones.findings import Finding, Group, some
 
 GROUP = Group("Nodes")

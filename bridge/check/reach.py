@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 from bridge.check.snapshot import Reached, Snapshot
 from bridge.errors import BridgeError, SettingsError
-from bridge.managers.panorama.api import PanoramaApi
 from bridge.managers.panorama.manager import PanoramaManager
-from bridge.settings import HecDestination, Settings, SyslogDestination
-from bridge.wiring import panorama_access, read_options
-from bridge.wiring_siem import sender
+from bridge.managers.panorama.session.api import PanoramaApi
+from bridge.settings.models import HecDestination, Settings, SyslogDestination
+from bridge.wiring.clusters import panorama_access, read_options
+from bridge.wiring.siem import sender
 from zones.findings import Finding, Group
 
 GROUP = Group("Panorama and SIEM")

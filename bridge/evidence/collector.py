@@ -23,7 +23,7 @@ from aiohttp import web
 from bridge.errors import SecretError
 from bridge.evidence.database import EvidenceError
 from bridge.evidence.store import Store, Told
-from bridge.listeners import listening_on
+from bridge.listeners.connections import listening_on
 from zones.seen import COUNTING, SEEN, SeenRecordError, counting_of, seen_of
 
 MAX_BODY, MAX_RECORDS, MAX_WAITING = 4 * 2**20, 10_000, 100_000

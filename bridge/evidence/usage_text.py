@@ -1,4 +1,4 @@
-"""What rules are used for, as a table, JSON or CSV. Pure; `bridge.cli_usage` prints it."""
+"""What rules are used for, as a table, JSON or CSV. Pure; `bridge.commands.usage` prints it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge.commands.output import csv_text, printable, table_text
 from bridge.evidence.usage import RuleUsage, Usage
-from bridge.output import csv_text, printable, table_text
 from zones.canonical import origin_json
 from zones.rules import Origin
 

@@ -1,6 +1,6 @@
 """Keeps the feeds that rules draw on: fetches each when it is due, keeps the last good content, says when one changed.
 
-It opens no connection itself and compiles nothing; `bridge.service` runs it, `bridge.sync` reads it.
+It opens no connection itself and compiles nothing; `bridge.service` runs it, `bridge.tier.sync` reads it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from bridge.errors import ClusterError, InputError
 from bridge.history.ledger import Ledger
 from bridge.history.revision import Recorded, RevisionError, part_names, policy_of, recorded_of
-from bridge.plan import Part
+from bridge.tier.plan import Part
 from zones.policy import Policy
 from zones.tiers.native import ADDRESS_SET, POLICY_CHUNK
 

@@ -17,7 +17,7 @@ import structlog
 from bridge.errors import ClusterRefusedError
 from bridge.history.ledger import Ledger, Retention
 from bridge.history.revision import REVISION, Reasons, RevisionError, object_name, recorded_of, revision_object
-from bridge.plan import Part
+from bridge.tier.plan import Part
 from zones.policy import Policy
 
 Json = dict[str, Any]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from bridge.compilation.recompile import Reading
+from bridge.compilation.report import origin_json
 from bridge.history.revision import Reasons, Recorded
-from bridge.reading import Reading
-from bridge.report import origin_json
-from bridge.status import camel, rule_counts
+from bridge.tier.status import camel, rule_counts
 from zones.policy import InfrastructureRule
 from zones.problems import RuleReport, Status
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from bridge.compilation.report import ENFORCED, refusal_lines, status_text, verdict_line
+from bridge.compilation.report_table import footnotes, why
+from bridge.compilation.shadows import shadowed_allows
 from bridge.pages.parts import Cell, Column, Figure, Headline, Page, Row, Table, Tone
 from bridge.pages.policy_matrix import PolicyMatrix, entry_of
 from bridge.pages.wording import ends_text, entry_traffic_text, infrastructure_texts, pairing_text
-from bridge.report import ENFORCED, refusal_lines, status_text, verdict_line
-from bridge.report_table import footnotes, why
-from bridge.shadows import shadowed_allows
 from zones.compile import Compiled
 from zones.policy import Entry, Policy
 from zones.problems import RuleReport, Status

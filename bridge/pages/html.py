@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from bridge.output import printable
+from bridge.commands.output import printable
 from bridge.pages import drawing
 from bridge.pages.parts import Json, Mark, Matrix, Page, Table
 

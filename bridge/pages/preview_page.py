@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bridge.compilation.report import refusal_lines
 from bridge.pages.changed_pairs import changed_cells
 from bridge.pages.compile_page import infrastructure_table
 from bridge.pages.parts import Figure, Headline, Page, Tone
@@ -12,7 +13,6 @@ from bridge.pages.preview_tables import preview_tables
 from bridge.preview.gate import counted
 from bridge.preview.model import Preview
 from bridge.preview.table import editor_lines, headline_text
-from bridge.report import refusal_lines
 
 SUBTITLE = "What a candidate configuration changes in the cluster, before it is committed"
 

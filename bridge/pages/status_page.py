@@ -13,7 +13,7 @@ COLUMNS = (
 
 
 def status_page(clusters: Sequence[Json], links: Mapping[str, str] | None = None) -> Page:
-    """Of the values of `bridge.overview.overview`. `links`: where each cluster's own page is."""
+    """Of the values of `bridge.commands.overview.overview`. `links`: where each cluster's own page is."""
     ready = sum(value["ready"] for value in clusters)
     rows = [_row(value, (links or {}).get(value["cluster"], "")) for value in clusters]
     if ready == len(clusters):

@@ -9,8 +9,8 @@ from bridge.pages.zone_pairs import natural
 from bridge.preview import wording
 from zones.net import ALL_PORTS, ANY_ADDRESS, AddressSet, Ranges
 from zones.policy import Entry, InfrastructureRule, Peer, Traffic
+from zones.rule_wording import traffic_text
 from zones.rules import L4, RuleType
-from zones.wording import traffic_text
 
 MOST_PREFIXES = 4
 MOST_ZONES = 6

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 from zones.tiers import slices
 
 Json = dict[str, Any]

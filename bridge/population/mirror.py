@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import structlog
 
 from bridge.errors import ClusterError, ClusterUnreachableError
-from bridge.plan import Part
-from bridge.watching import Change, Listed
+from bridge.kube.watch import Change, Listed
+from bridge.tier.plan import Part
 from zones.canonical import digest
 
 Json = dict[str, Any]

@@ -15,16 +15,16 @@ from typing import Any
 import structlog
 
 from bridge.alerts import AlertKind, Alerts
-from bridge.apiserver import ApiServer
-from bridge.cluster import ZONE, Cluster
 from bridge.errors import ClusterError, ClusterRefusedError, ClusterUnreachableError
-from bridge.plan import Part
+from bridge.kube.client import ApiServer
+from bridge.kube.watch import Change, Changed, Listed, Source, follow, pause
 from bridge.population.assignment import Assignment
 from bridge.population.census import Census
 from bridge.population.mirror import Mirror
 from bridge.population.picture import Kind, Population
 from bridge.population.spoken import Spoken
-from bridge.watching import Change, Changed, Listed, Source, follow, pause
+from bridge.tier.cluster import ZONE, Cluster
+from bridge.tier.plan import Part
 from zones.tiers import slices
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
 from zones.zone import Zoning

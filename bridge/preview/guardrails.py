@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from bridge.errors import InputError
-from bridge.guardrail import GuardRail, parse_traffic
+from bridge.guard_rail import GuardRail, parse_traffic
 from bridge.preview.model import Violation
 from zones.difference import AllowedFlows, Box, moments_of, of_traffic, without
 from zones.policy import Policy

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from bridge.compilation.report import origin_json, refusal_lines
 from bridge.managers import Editor
 from bridge.preview.gate import counted
 from bridge.preview.model import (
@@ -21,7 +22,6 @@ from bridge.preview.model import (
     WorkloadChange,
 )
 from bridge.preview.wording import traffic_text
-from bridge.report import origin_json, refusal_lines
 from zones.difference import (
     EVERY_ICMP_TYPE,
     EVERY_NAME,
@@ -35,7 +35,7 @@ from zones.difference import (
 )
 from zones.net import ALL_PORTS, protocol_name
 from zones.problems import RuleReport
-from zones.wording import l4_text
+from zones.rule_wording import l4_text
 
 Json = dict[str, Any]
 

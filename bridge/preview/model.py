@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bridge.guardrail import GuardRail
+from bridge.guard_rail import GuardRail
 from bridge.managers import Editor
 from zones.compile import Compiled
 from zones.difference import Box, Change, Difference, Piece

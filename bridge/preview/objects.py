@@ -12,8 +12,8 @@ from itertools import chain
 
 from bridge.preview.model import ObjectChange
 from zones.net import NO_ADDRESS, AddressSet, union
+from zones.rule_wording import l4_text
 from zones.rules import AddressObject, Application, Origin, Rule, Rulebase, Service, Unresolved
-from zones.wording import l4_text
 
 ADDRESS, SERVICE, APPLICATION = "address", "service", "application"
 _Named = AddressObject | Service | Application

@@ -16,7 +16,7 @@ from typing import Any
 
 from bridge.errors import InputError
 from zones import decode
-from zones.inventory import FINISHED_PHASES, Pod
+from zones.addresses.inventory import FINISHED_PHASES, Pod
 from zones.net import IPAddress
 from zones.workload import normalise
 from zones.zone import ISOLATED, Zoning, allowed_zones

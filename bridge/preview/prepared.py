@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from bridge.guardrail import GuardRail
+from bridge.compilation.report import refusal_lines
+from bridge.guard_rail import GuardRail
 from bridge.managers import Editor
 from bridge.preview.comparison import compared
 from bridge.preview.gate import counted
@@ -18,7 +19,6 @@ from bridge.preview.json_form import preview_json
 from bridge.preview.model import Configuration, Preview
 from bridge.preview.population import Resident
 from bridge.preview.workloads import projected
-from bridge.report import refusal_lines
 from zones.compile import Compiled, Options, compile_policy
 from zones.net import AddressSet
 from zones.policy import InfrastructureRule

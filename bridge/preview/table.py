@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bridge.output import printable, table_text
+from bridge.commands.output import printable, table_text
+from bridge.compilation.report import refusal_lines
 from bridge.preview.gate import counted
 from bridge.preview.model import (
     ObjectChange,
@@ -18,7 +19,6 @@ from bridge.preview.model import (
     WorkloadChange,
 )
 from bridge.preview.wording import ANY_OTHER_ZONE, destination_text, source_text, traffic_text, when_text
-from bridge.report import refusal_lines
 from zones.difference import Moment, Piece, ZoneChange
 from zones.net import protocol_name
 from zones.problems import RuleReport

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from zones.difference import EVERY_ICMP_TYPE, EVERY_NAME, EVERY_PROTOCOL, Box, Moment, Names
 from zones.net import ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, AddressSet, protocol_name
+from zones.rule_wording import l4_text
 from zones.rules import L4
-from zones.wording import l4_text
 
 ANY_OTHER_ZONE = "any other zone"
 _MOST_PREFIXES = 5

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from enforcer.cluster.kubeclient import client, config
+from enforcer.cluster.kube_client import client, config
 from enforcer.errors import ClusterError, InputError
 from enforcer.sockets import Sockets
 from zones.canonical import Json

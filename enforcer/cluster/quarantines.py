@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from math import inf
 from pathlib import Path
 
-from enforcer import statefile
+from enforcer import state_file
 from zones.subjects import NOBODY, Subjects
 from zones.tiers.quarantines import Quarantine
 
@@ -108,12 +108,12 @@ class Quarantines:
 
 def load(quarantines: Quarantines, directory: Path, boot: str) -> tuple[str, ...]:
     """The names of those that were known before. Raises StateError."""
-    return quarantines.restore(statefile.read(directory / FILE), boot)
+    return quarantines.restore(state_file.read(directory / FILE), boot)
 
 
 def save(directory: Path, content: bytes) -> None:
     """Raises OSError."""
-    statefile.write_atomically(directory / FILE, content)
+    state_file.write_atomically(directory / FILE, content)
 
 
 def _age(quarantine: Quarantine, server_time: float | None) -> float:

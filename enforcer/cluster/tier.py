@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from enforcer.cluster.parts import Parts
+from enforcer.cluster.tier_parts import Parts
 from zones.canonical import Json
 from zones.policy import Policy
 from zones.tiers import native

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from enforcer.cluster.nodeslices import NodeSlices
-from enforcer.cluster.ownslices import OwnSlices
-from enforcer.cluster.parts import Parts
+from enforcer.cluster.node_slices import NodeSlices
+from enforcer.cluster.own_slices import OwnSlices
 from enforcer.cluster.quarantines import Quarantines
+from enforcer.cluster.tier_parts import Parts
 from zones import decode
+from zones.addresses.index import Holders
+from zones.addresses.inventory import Inventory, Node, Pod
 from zones.canonical import Json
 from zones.decode import Decoded, Namespace
-from zones.holders import Holders
-from zones.inventory import Inventory, Node, Pod
 from zones.net import IPAddress, IPNetwork
 from zones.subjects import NOBODY, Subjects, mark_of
 from zones.tiers import quarantines, slices

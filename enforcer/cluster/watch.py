@@ -19,10 +19,10 @@ from typing import Any
 import aiohttp
 import structlog
 
+from enforcer.backoff import Patience
 from enforcer.cluster.connection import Connection, Request
 from enforcer.cluster.view import Change, Changed, Kind, Listed
 from enforcer.errors import ClusterError, ClusterMissingError, ClusterRefusedError, ExpiredError, TooLongError
-from enforcer.patience import Patience
 from zones.canonical import Json
 from zones.tiers.native import API_VERSION
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from sys import byteorder
 
-from enforcer.wire import expressions
-from enforcer.wire.datatypes import VERDICT, Layout, layout
-from enforcer.wire.messages import ATTRIBUTE, attribute, attributes, number
+from enforcer.netlink import expressions
+from enforcer.netlink.datatypes import VERDICT, Layout, layout
+from enforcer.netlink.messages import ATTRIBUTE, attribute, attributes, number
 
 _ELEMENT, _KEY, _DATA, _FLAGS, _USERDATA, _KEY_END, _VALUE = 1, 1, 2, 3, 6, 10, 1
 _INTERVAL_END, _CATCH_ALL = number(_FLAGS, 1), number(_FLAGS, 2)

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from enforcer.errors import KernelError, LoadError
-from enforcer.kernel import elements, portrait
-from enforcer.kernel.portrait import Key, Portrait
+from enforcer.kernel import elements, table_digest
+from enforcer.kernel.table_digest import Key, Portrait
 from enforcer.kernel.transaction import DORMANT, Transaction
-from enforcer.wire.messages import (
+from enforcer.netlink.messages import (
     DUMP,
     ERROR,
     INET,
@@ -28,7 +28,7 @@ from enforcer.wire.messages import (
     netfilter,
     text,
 )
-from enforcer.wire.netlink import INTERRUPTED, NETFILTER, RECEIVE, answers, error_code, open_socket, refuse, send
+from enforcer.netlink.sockets import INTERRUPTED, NETFILTER, RECEIVE, answers, error_code, open_socket, refuse, send
 
 _GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS, _GET_OBJECT, _GET_FLOWTABLE = (
     NFTABLES << 8 | kind for kind in (1, 4, 7, 10, 13, 19, 23)
@@ -123,9 +123,9 @@ class Nftables:
         found = self.objects(table)
         if found is None:
             return None
-        rules = portrait.rules_digests(self._dump(_GET_RULE, text(1, table)), table)
-        there = {key[1] for key in found if key[0] in portrait.SETS}
-        held = {each: portrait.tally(self.elements(table, each)) for each in elements_of if each in there}
+        rules = table_digest.rules_digests(self._dump(_GET_RULE, text(1, table)), table)
+        there = {key[1] for key in found if key[0] in table_digest.SETS}
+        held = {each: table_digest.tally(self.elements(table, each)) for each in elements_of if each in there}
         return Portrait(found, rules, held)
 
     def objects(self, table: str) -> dict[Key, int] | None:
@@ -139,7 +139,7 @@ class Nftables:
             "counter": self._dump(_GET_OBJECT, own),
             "flowtable": self._dump(_GET_FLOWTABLE, own),
         }
-        return portrait.objects(table, flags, dumps)
+        return table_digest.objects(table, flags, dumps)
 
     def named_objects(self, table: str, chains: Iterable[str], sets: Iterable[str]) -> dict[Key, int]:
         """Of these chains and sets, those that are there: cheaper than all objects where they are few."""
@@ -148,20 +148,20 @@ class Nftables:
             "chain": [self._ask(_GET_CHAIN, own, text(3, each)) for each in chains],
             "set": [self._ask(_GET_SET, own, text(2, each)) for each in sets],
         }
-        return portrait.objects(table, None, {kind: filter(None, bodies) for kind, bodies in asked.items()})
+        return table_digest.objects(table, None, {kind: filter(None, bodies) for kind, bodies in asked.items()})
 
     def rules_digests(self, table: str, chains: Iterable[str]) -> dict[str, int]:
         """Of the rules of these chains, but for those without any."""
         own, found = text(1, table), dict[str, int]()
         for each in chains:
-            found |= portrait.rules_digests(self._dump(_GET_RULE, own, text(2, each)), table)
+            found |= table_digest.rules_digests(self._dump(_GET_RULE, own, text(2, each)), table)
         return found
 
     def element(self, table: str, name: str, key: bytes) -> bytes | None:
         """The record of a set's element; None where it has none of this key."""
         wanted = attribute(3, elements.record(elements.key(key)))
         body = self._ask(_GET_ELEMENTS, text(1, table), text(2, name), wanted)
-        return None if body is None else next(portrait.records([body]), None)
+        return None if body is None else next(table_digest.records([body]), None)
 
     def elements(self, table: str, name: str) -> list[bytes]:
         """The messages that tell a set's elements."""
@@ -170,14 +170,14 @@ class Nftables:
     def counters(self, table: str) -> dict[str, list[Counted]]:
         """The counters of the rules of each chain that has any, in order, by the chain's name."""
         found: dict[str, list[Counted]] = {}
-        for chain, rule in portrait.rules(self._dump(_GET_RULE, text(1, table)), table):
-            for each in portrait.counted(rule):
+        for chain, rule in table_digest.rules(self._dump(_GET_RULE, text(1, table)), table):
+            for each in table_digest.counted(rule):
                 found.setdefault(chain, []).append(each)
         return found
 
     def named_counters(self, table: str) -> dict[str, Counted]:
         """Those that are no rule's. Costs microseconds."""
-        return dict(portrait.named_counters(self._dump(_GET_OBJECT, text(1, table))))
+        return dict(table_digest.named_counters(self._dump(_GET_OBJECT, text(1, table))))
 
     def handle(self, table: str) -> int | None:
         """Another one for each table that ever was; None where there is none."""

@@ -11,28 +11,30 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from enforcer import thrift
+from enforcer import memory
 from enforcer.errors import EnforcerError, KernelError, LoadError, StateError
-from enforcer.kernel import kernelfit, saved, snapshot
-from enforcer.kernel.bridgeguard import NOBODY, BridgeGuard, Stations
-from enforcer.kernel.inspection import Drift
-from enforcer.kernel.keeping import Keeping
-from enforcer.kernel.kerneltable import HOOKED, KernelTable
-from enforcer.kernel.snapshot import Snapshot
+from enforcer.kernel.bridge_table import NOBODY, BridgeGuard, Stations
+from enforcer.kernel.drift import Drift
 from enforcer.kernel.stance import Answer, Choice, Stance, choose
-from enforcer.kernel.uplinks import Neighbours, Uplinks
-from enforcer.rules import bridged, strangers
-from enforcer.rules.feed import Feed
-from enforcer.rules.members import Membership, Place
+from enforcer.kernel.table import HOOKED, KernelTable
+from enforcer.netlink import sockets
+from enforcer.node import feature_probe
+from enforcer.node.uplinks import Neighbours, Uplinks
+from enforcer.restart import saved, snapshot
+from enforcer.restart.schedule import Keeping
+from enforcer.restart.snapshot import Snapshot
+from enforcer.rules.chains import bridge_table
+from enforcer.rules.chains.lockdown import deny_all, deny_unknown_pods
+from enforcer.rules.members.address_delta import Feed
+from enforcer.rules.members.address_index import Residents
+from enforcer.rules.members.set_membership import Membership, Place
+from enforcer.rules.members.zone_ids import ZoneKey
 from enforcer.rules.options import Failure, Mode, Options
-from enforcer.rules.residents import Residents
 from enforcer.rules.ruleset import TABLE, Plan, Ruleset, lockdown
 from enforcer.rules.table import Chain, Table
-from enforcer.rules.zoneids import ZoneKey
-from enforcer.wire import netlink
+from zones.addresses.packed_pods import address_of
 from zones.net import AddressSet, IPAddress
 from zones.policy import Policy
-from zones.remote import address_of
 
 _OTHER_SETTINGS = (
     "the last rules were made with other settings (mode, enforcement, nflog, connectionMark); "
@@ -82,7 +84,7 @@ class Reconciler:
         by_node: bool = False,
         uplinks: tuple[str, ...] = (),
     ) -> None:
-        self._lock = netlink.NodeLock()
+        self._lock = sockets.NodeLock()
         self._options = options or Options()
         self._table = KernelTable(TABLE, self._options.marks)
         self._residents = Residents(node_name)
@@ -91,7 +93,7 @@ class Reconciler:
         self._by_node = by_node and self._options.mode is Mode.ENFORCE
         self._state_dir = state_dir
         self._keeping = None if state_dir is None else Keeping(state_dir)
-        self._local_addresses = netlink.LocalAddresses()
+        self._local_addresses = sockets.LocalAddresses()
         self._own_addresses: tuple[IPAddress, ...] = ()
         self._address_problem = ""
         self._uplinks = Uplinks(uplinks)
@@ -144,7 +146,7 @@ class Reconciler:
         try:
             self._look_for_uplinks()
             drift = _both(self._table.audit(self._places), self._guard.audit())
-            with thrift.undisturbed():
+            with memory.undisturbed():
                 action = self._converge(policy, now, revision, answer, drifted=drift is not None)
         except (KernelError, OSError) as error:
             return Applied(self._revision, Action.NONE, self._in_force, drift, (*_why(error), *self._problems()))
@@ -267,9 +269,9 @@ class Reconciler:
     def _ruleset(self, policy: Policy, stance: Stance, plan: Plan) -> Ruleset:
         rules = plan.ruleset(self._residents.zones(plan.members.zoning), self._networks, self._uplinks.names())
         if policy is _LOCKDOWN and not self._networks:
-            rules = strangers.shut(rules, self._options)
+            rules = deny_all(rules, self._options)
         chains = {**rules.table.chains, stance.marker: Chain()}
-        terminals = {**bridged.terminals_of(self._options), **rules.terminals}
+        terminals = {**bridge_table.terminals_of(self._options), **rules.terminals}
         return replace(rules, table=replace(rules.table, chains=chains), terminals=terminals)
 
     def _look_for_uplinks(self) -> None:
@@ -351,7 +353,7 @@ class Reconciler:
         if self._in_force is None or self._told is None:
             return None
         members = self._residents.all(self._told, but_own_pods=True)
-        kept = strangers.cut_off(self._in_force, self._told, self._options)
+        kept = deny_unknown_pods(self._in_force, self._told, self._options)
         frames = self._guard.without_pods(self._options)
         return saved.Saved(self._revision, kept.table, members, dict(kept.terminals), self._options, frames)
 
@@ -377,7 +379,7 @@ def _discard(state_dir: Path) -> None:
 
 def _why(error: EnforcerError | OSError) -> tuple[str, ...]:
     """Where the kernel refuses rules, what it lacks is worth knowing."""
-    lacking = kernelfit.lacking() if isinstance(error, LoadError) else ""
+    lacking = feature_probe.lacking() if isinstance(error, LoadError) else ""
     return tuple(filter(None, (_said(error), lacking)))
 
 

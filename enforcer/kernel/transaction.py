@@ -1,6 +1,6 @@
 """One nftables transaction as bytes: commands in order, each with the words that name it where it is refused. Pure.
 
-The kernel takes all of it or nothing. `enforcer.wire.netlink` sends it.
+The kernel takes all of it or nothing. `enforcer.netlink.sockets` sends it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from itertools import accumulate
 from sys import byteorder
 
 from enforcer.kernel import elements
-from enforcer.rules.table import Chain, NamedSet, Table
-from enforcer.wire.assemble import content
-from enforcer.wire.datatypes import Layout, padded
-from enforcer.wire.messages import (
+from enforcer.netlink.assemble import content
+from enforcer.netlink.datatypes import Layout, padded
+from enforcer.netlink.messages import (
     APPEND,
     CREATE,
     INET,
@@ -28,6 +27,7 @@ from enforcer.wire.messages import (
     number,
     text,
 )
+from enforcer.rules.table import Chain, NamedSet, Table
 
 (
     _NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE,

@@ -1,7 +1,6 @@
 """What the SIEM must hear about: the kinds of alerts, how severe each is, and one alert as a record. Pure.
 
-`enforcer.reports.denials` and `enforcer.conditions` make them; `enforcer.reports.alerttable` says which are told, and
-when.
+`enforcer.reports.denials` and `enforcer.status.problems` make them; `enforcer.reports.alert_table` says which are sent.
 """
 
 from __future__ import annotations

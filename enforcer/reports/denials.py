@@ -1,6 +1,6 @@
 """What an alert about denied packets says, one by one or many in one, and which packets are the same alert. Pure.
 
-`enforcer.reports.alerttable` asks. A rule that denies to or from an external dynamic list makes a `blocklist-hit` of
+`enforcer.reports.alert_table` asks. A rule that denies to or from an external dynamic list makes a `blocklist-hit` of
 it.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+from enforcer.flows.flows import End, Named, described, origin_json
 from enforcer.reports.alerts import SEVERITIES, Alert, AlertKind, Severity
-from enforcer.reports.flows import End, Named, described, origin_json
 from enforcer.reports.records import Json, present
-from enforcer.rules.terminals import SPOOFED
+from enforcer.rules.chains.verdict_chains import SPOOFED
 from zones.canonical import blocklists_json
 from zones.net import protocol_name
 from zones.policy import Blocklists

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from enforcer.flows.flow_table import FlowTable
+from enforcer.flows.flows import Named, Names, name, read
+from enforcer.netlink.nflog import Packet
+from enforcer.reports.alert_table import AlertTable
 from enforcer.reports.alerts import Alert, AlertKind, Condition
-from enforcer.reports.alerttable import AlertTable
-from enforcer.reports.flows import Named, Names, name, read
-from enforcer.reports.flowtable import FlowTable
 from enforcer.reports.records import Json, Record, Stamp
 from enforcer.rules.ruleset import Terminal
-from enforcer.wire.nflog import Packet
 from zones.policy import Verdict
 
 _SLICE = 500

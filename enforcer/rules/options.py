@@ -1,4 +1,4 @@
-"""What the node's settings say of its rules. Values only; `enforcer.assembly` fills them in."""
+"""What the node's settings say of its rules. Values only; `enforcer.wiring` fills them in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from enforcer.rules.generations import Marks
+from enforcer.rules.connmark import Marks
 from zones.zone import QUARANTINE
 
 

@@ -11,18 +11,19 @@ from datetime import datetime
 from functools import cached_property
 from itertools import repeat
 
-from enforcer.rules import frame, inuse, links
+from enforcer.rules import references
+from enforcer.rules.chains import base_chains, link_checks
+from enforcer.rules.chains.pair_chains import PairChains
+from enforcer.rules.chains.verdict_chains import LIVE, LOGGED, UNLOGGED, Terminal, Terminals
+from enforcer.rules.connmark import PHASES, Marks
 from enforcer.rules.family import Family, address_text, family_of, span_texts
-from enforcer.rules.generations import PHASES, Marks
-from enforcer.rules.inuse import InUse
-from enforcer.rules.matching import Sets
-from enforcer.rules.members import ADDRESSES, NETWORKS, SELVES, Membership, ThisMachine, zone_value
+from enforcer.rules.match import Sets
+from enforcer.rules.members.set_membership import ADDRESSES, NETWORKS, SELVES, Membership, ThisMachine, zone_value
+from enforcer.rules.members.zone_ids import ZoneKey, zone_ids
 from enforcer.rules.options import Mode, Options
-from enforcer.rules.pairchains import PairChains
+from enforcer.rules.references import InUse
 from enforcer.rules.table import NamedSet, Table
-from enforcer.rules.terminals import LIVE, LOGGED, UNLOGGED, Terminal, Terminals
-from enforcer.rules.zoneids import ZoneKey, zone_ids
-from zones.inventory import Inventory, Node
+from zones.addresses.inventory import Inventory, Node
 from zones.net import ANY_ADDRESS, AddressSet, union
 from zones.policy import Blocklists, Entry, InfrastructureRule, Peer, Policy, Verdict
 from zones.quarantine import closed
@@ -85,9 +86,9 @@ class Plan:
         self.pairs = PairChains(entries, self._sets, self._terminals, self._options.observes)
         if before is not None:
             self.pairs.avoid(before.pairs)
-        self._frame = frame.chains(self._options, policy.infrastructure, self._sets, self._terminals)
+        self._frame = base_chains.chains(self._options, policy.infrastructure, self._sets, self._terminals)
         for family in Family:
-            self._frame |= frame.police(family, policy.infrastructure, self._sets, self._terminals)
+            self._frame |= base_chains.police(family, policy.infrastructure, self._sets, self._terminals)
         self._ids: dict[ZoneKey, str] = {}
         self._is_new = False
         self.next_change = _next_change(policy, now)
@@ -122,8 +123,8 @@ class Plan:
         networks, nodes = _network_zones(zoning, pod_networks), ZoneKey(zoning.nodes, of_pods=False)
         self._name({*networks, nodes}, zones)
         sets = (
-            frame.sets(self._options)
-            | links.sets(uplinks, AddressSet.of(zoning.link_local))
+            base_chains.sets(self._options)
+            | link_checks.sets(uplinks, AddressSet.of(zoning.link_local))
             | self.pairs.maps(self._ids)
         )
         for family in Family:
@@ -131,9 +132,9 @@ class Plan:
         sets["bystanders"] = NamedSet("ifname . ifname : verdict", self.pairs.bystanders("accept"))
         by_zone = {family.named("elsewhere"): self.pairs.elsewhere(family) for family in Family}
         for family in Family:
-            name, asked = family.named(frame.TO_NODE), (self._sets, self._terminals)
+            name, asked = family.named(base_chains.TO_NODE), (self._sets, self._terminals)
             if name not in self._frame:
-                self._frame[name] = frame.to_node(family, infrastructure, *asked, self._ids[nodes])
+                self._frame[name] = base_chains.to_node(family, infrastructure, *asked, self._ids[nodes])
                 self._hold([name])
         self._settle()
         chains = {**self._frame, **by_zone, **self._in_use.chains}
@@ -143,7 +144,7 @@ class Plan:
     def _hold(self, names: Iterable[str]) -> None:
         """What chains that always stand lead to."""
         for name in names:
-            self._in_use.hold(inuse.named_by(self._frame[name]))
+            self._in_use.hold(references.named_by(self._frame[name]))
 
     def _settle(self) -> None:
         gone = self._in_use.settle()
@@ -214,7 +215,7 @@ def build(
 
 
 def _first_generation(marks: Marks) -> dict[str, str]:
-    return frame.live(marks, marks.first(PHASES[0]))
+    return base_chains.live(marks, marks.first(PHASES[0]))
 
 
 def _next_change(policy: Policy, now: datetime) -> datetime | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from enforcer.wire.messages import RawRule
+from enforcer.netlink.messages import RawRule
 
 _COMMENT_LENGTH = 100  # nftables holds 127 bytes
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ._/:,>=@+~()#-]")

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from enforcer.reports.alerts import AlertKind
-from enforcer.section import MIB, Name, Seconds, Section, host_and_port
+from enforcer.settings.section import MIB, Name, Seconds, Section, host_and_port
 from enforcer.siem.formats import FORMATS, FormatName
 from enforcer.siem.syslog import Framing
 from zones.seen import COUNTING, SEEN

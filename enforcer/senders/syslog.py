@@ -19,9 +19,9 @@ from contextlib import suppress
 from itertools import count
 from sys import byteorder
 
-from enforcer.section import host_and_port
 from enforcer.senders import tls
 from enforcer.senders.destinations import SyslogSettings
+from enforcer.settings.section import host_and_port
 from enforcer.siem import syslog
 from enforcer.siem.formats import FORMATS, fitting
 from enforcer.siem.outcome import Accepted, Arrival, Gone, Outcome, Retry

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 
 import structlog
 
+from enforcer.backoff import Patience
 from enforcer.errors import SpoolError
-from enforcer.patience import Patience
 from enforcer.reports.records import kind_of
 from enforcer.senders.destinations import Records
 from enforcer.shipping.outbox import Outbox

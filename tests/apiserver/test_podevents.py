@@ -6,8 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer.cluster import podevents
-from enforcer.cluster.podevents import PodEvents
+from enforcer.cluster import pod_events
+from enforcer.cluster.pod_events import PodEvents
 from enforcer.cluster.watch import Cluster
 from enforcer.errors import ClusterRefusedError
 from tests.apiserver.installed import namespace, pod
@@ -27,7 +27,7 @@ def web(guarded):
         account = {"metadata": {"name": "default"}}
         admin.post(f"/api/v1/namespaces/{PLACE}/serviceaccounts", json=account).raise_for_status()
         made = admin.post(f"/api/v1/namespaces/{PLACE}/pods", json=pod("web-0")).raise_for_status().json()
-    return podevents.Pod(made["metadata"]["uid"], PLACE, "web-0", "n1", "Running", WEB.addresses, {}, "web")
+    return pod_events.Pod(made["metadata"]["uid"], PLACE, "web-0", "n1", "Running", WEB.addresses, {}, "web")
 
 
 def post(guarded, *events):
@@ -71,7 +71,7 @@ def test_kubectl_describe_shows_why_and_how_often(guarded, web):
 
 def lasting(table, web, reason, note):
     for _ in range(2):
-        table.states([(web, podevents.Told(reason, "Zone", note))], 1_795_260_148.0)
+        table.states([(web, pod_events.Told(reason, "Zone", note))], 1_795_260_148.0)
     return table.due()
 
 

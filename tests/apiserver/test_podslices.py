@@ -9,7 +9,7 @@ import yaml
 from tests.apiserver.installed import ENFORCER_NAMESPACE, namespace, pod
 from tests.bridge.population.stage import becomes
 from tests.enforcer.cluster.lightagent import Machine, agent
-from zones.inventory import Stranger
+from zones.addresses.inventory import Stranger
 
 pytestmark = pytest.mark.apiserver
 

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from bridge.apiserver import ApiServer
-from bridge.cluster import Cluster
 from bridge.history.ledger import Ledger
 from bridge.history.revision import part_names, policy_of, recorded_of
 from bridge.history.verification import breaks
-from bridge.plan import Part
+from bridge.kube.client import ApiServer
+from bridge.tier.cluster import Cluster
+from bridge.tier.plan import Part
 from mocks.kubernetes import KubernetesServer
 from tests.bridge.processes import install
 from tests.bridge.running import CRDS, Judge, access, hang_up, made

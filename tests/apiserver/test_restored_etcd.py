@@ -5,11 +5,11 @@ from contextlib import aclosing
 
 import pytest
 
-from bridge.apiserver import Access, ApiServer
-from bridge.watching import Listed, Source, follow
+from bridge.kube.client import Access, ApiServer
+from bridge.kube.watch import Listed, Source, follow
+from enforcer.backoff import Patience
 from enforcer.cluster.view import Kind, View
 from enforcer.cluster.watch import Cluster
-from enforcer.patience import Patience
 from tests.apiserver.restorable import Restorable
 from tests.enforcer.smallcluster import eventually
 from zones.zone import ENTITLEMENT_ANNOTATION

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.untaint import TAINT
+from bridge.nodes.startup_taint import TAINT
 from tests.apiserver.installed import API_SERVER_SLICES, api_server_slice, pod
 from tests.apiserver.tamper.people import workload
 from tests.apiserver.test_admission import admin, grant, make, merge, somebody, wait_for

@@ -11,13 +11,13 @@ from ipaddress import ip_address
 import pytest
 
 from bridge.alerts import AlertKind, Alerts
-from bridge.apiserver import Access, ApiServer
-from bridge.cluster import Cluster
 from bridge.feeds import Feeds
-from bridge.guard import Guard
-from bridge.sync import Sync, Target
-from enforcer import conditions
+from bridge.kube.client import Access, ApiServer
+from bridge.tier.cluster import Cluster
+from bridge.tier.sync import Sync, Target
+from bridge.tier.watcher import Guard
 from enforcer.reports.alerts import AlertKind as NodeAlert
+from enforcer.status import problems
 from tests.apiserver.installed import BRIDGE, CONFIG, operators_rights
 from tests.apiserver.tamper import history, installation, quarantined, surroundings, tier, zoned
 from tests.apiserver.tamper.aftermath import CHANGES, ISOLATED_CHANGES, NO_EFFECT_CHANGES, PUT_BACK_CHANGES
@@ -27,7 +27,7 @@ from tests.bridge.world import FakeManager, RecordingSink, rule, run_here
 from tests.enforcer import frame_attempts, wire_attempts
 from tests.realkube import RealKube
 from zones import decode
-from zones.inventory import Inventory
+from zones.addresses.inventory import Inventory
 from zones.net import AddressSet
 from zones.policy import Policy
 from zones.rules import Addresses, AddressObject
@@ -205,7 +205,7 @@ def lost_zone(inventory):
     address = ip_address("10.1.1.7")
     (pod,) = (pod for pod in inventory.pods.values() if address in pod.addresses)
     assert inventory.directory().endpoint(address, Zoning()).zone == ISOLATED
-    (condition,) = conditions.of_zones(Policy(Zoning(), (), ()), [pod])
+    (condition,) = problems.of_zones(Policy(Zoning(), (), ()), [pod])
     assert condition.kind is NodeAlert.ZONE_CLAIMED
 
 
@@ -214,7 +214,7 @@ def claimed_address(inventory):
     (liar,) = (pod for pod in inventory.pods.values() if pod.name == "liar")
     assert address in liar.addresses
     assert inventory.directory().holder(address).name == "victim"
-    (condition,) = conditions.of_places([(address, liar)], "n1")
+    (condition,) = problems.of_places([(address, liar)], "n1")
     assert condition.kind is NodeAlert.ADDRESS_MISPLACED
 
 

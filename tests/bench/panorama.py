@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from bridge import garbage
+from bridge import garbage_collection
 from bridge.managers.panorama import Access, PanoramaApi, PanoramaManager
 from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
 from zones.compile import compile_policy
@@ -88,7 +88,7 @@ def panorama(path: Path) -> Iterator[tuple[str, Path]]:
 
 def one_pass(host: str, ca_file: str) -> None:
     """What the sync service does for a changed configuration; prints its figures as one JSON object."""
-    garbage.look_rarely()
+    garbage_collection.look_rarely()
     manager = _manager(host, Path(ca_file))
     manager.version()
     marks = [time.perf_counter()]

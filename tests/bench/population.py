@@ -19,16 +19,16 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from bridge.apiserver import Access, ApiServer
+from bridge.kube.client import Access, ApiServer
+from bridge.kube.watch import Changed as BridgeChanged
+from bridge.kube.watch import Listed as BridgeListed
 from bridge.population import Population, Publishing, Terms
 from bridge.population.assignment import Assignment
 from bridge.population.picture import Kind as BridgeKind
-from bridge.watching import Changed as BridgeChanged
-from bridge.watching import Listed as BridgeListed
 from enforcer.cluster.view import Changed, Kind, Listed, View, selectors
 from enforcer.cluster.watch import PAGE_OF_OURS, Cluster
 from mocks.kubernetes import KubernetesServer
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 from zones.net import IPNetwork, parse_address
 from zones.tiers import slices
 from zones.zone import ENTITLEMENT_ANNOTATION, Zoning

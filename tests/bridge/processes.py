@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import yaml
 
-from bridge import offline
-from bridge.settings_file import Purpose, load
+from bridge.compilation import offline
+from bridge.settings.file import Purpose, load
 from mocks.panorama import Panorama, PanoramaServer
 from tests.bridge.running import CRDS
 from tests.panorama_xml import config_text, rule, rulebase

@@ -9,17 +9,17 @@ from pathlib import Path
 import structlog
 
 from bridge.alerts import Alerts
-from bridge.apiserver import Access, ApiServer
-from bridge.cluster import Cluster
 from bridge.errors import ClusterError
 from bridge.feeds import Feeds
 from bridge.feeds.fetch import FeedError
-from bridge.guard import Guard
-from bridge.leadership import Leadership, Terms
+from bridge.kube.client import Access, ApiServer
+from bridge.kube.watch import Listed
 from bridge.metrics import Metrics
 from bridge.service import Work, run_until
-from bridge.sync import Sync, Target
-from bridge.watching import Listed
+from bridge.tier.cluster import Cluster
+from bridge.tier.lease import Leadership, Terms
+from bridge.tier.sync import Sync, Target
+from bridge.tier.watcher import Guard
 from tests.bridge.world import RecordingSink, run_here
 from zones.tiers import native
 from zones.zone import Zoning
@@ -36,7 +36,7 @@ def access(kubeconfig, timeout=10.0):
 
 
 def made(kubeconfig, manager, tier, sinks=(), *, watched=True, timeout=10.0, interval_lease=(8.0, 0.5), **target):
-    """One cluster's work, as bridge.wiring makes it, but for the manager."""
+    """One cluster's work, as bridge.wiring.clusters makes it, but for the manager."""
     cluster = Cluster(ApiServer(access(kubeconfig, timeout)), ApiServer(access(kubeconfig, timeout)))
     feeds = Feeds(no_feed, lambda: None)
     sync = Sync(

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from bridge.advice import EGRESS, INGRESS, selecting
+from bridge.explain.advice import EGRESS, INGRESS, selecting
 from mocks.kubernetes import KubernetesServer
 from mocks.panorama import Panorama, PanoramaServer
 from tests.bridge.test_cli import CRDS

@@ -18,10 +18,10 @@ from aiohttp import web
 
 from bridge.errors import ManagerRefusedError, ManagerUnreachableError
 from bridge.managers.panorama import Access, PanoramaApi, PanoramaManager
-from bridge.managers.panorama.document import MAX_BYTES
-from bridge.managers.panorama.transport import Limits
-from bridge.outcome import Result
-from bridge.plan import Guards
+from bridge.managers.panorama.rulebase.document import MAX_BYTES
+from bridge.managers.panorama.session.transport import Limits
+from bridge.tier.outcome import Result
+from bridge.tier.plan import Guards
 from mocks.panorama import Panorama, make_app
 from mocks.panorama.server import described
 from mocks.serving import Authority, Fault, Faults, Server

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.apiserver import Access, ApiServer
-from bridge.cluster import Cluster
 from bridge.errors import ClusterConflictError, ClusterRefusedError, ClusterUnreachableError
-from bridge.plan import Part
+from bridge.kube.client import Access, ApiServer
+from bridge.tier.cluster import Cluster
+from bridge.tier.plan import Part
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
 from tests.bridge.test_plan import policy_of

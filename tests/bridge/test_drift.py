@@ -6,11 +6,11 @@ import copy
 import pytest
 
 from bridge.alerts import Severity
-from bridge.drift import Left, What, after, changed_fields, differences
 from bridge.errors import ClusterRefusedError, ClusterUnreachableError, ManagerUnreachableError
-from bridge.fights import AT_ONCE, LONGEST_WAIT, QUIET, Fights, waiting
-from bridge.outcome import Result
-from bridge.plan import Guards, Live, Plan
+from bridge.tier.drift import Left, What, after, changed_fields, differences
+from bridge.tier.outcome import Result
+from bridge.tier.plan import Guards, Live, Plan
+from bridge.tier.repair_backoff import AT_ONCE, LONGEST_WAIT, QUIET, Fights, waiting
 from tests.bridge.world import World, inexpressible, many, rule, rulebase
 from zones.compile import compile_policy
 from zones.tiers import native

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 
 from bridge.errors import InputError, RevisionRefusedError, UndecidedError
-from bridge.explain import explain, explain_policy, explanation_json, explanation_lines
-from bridge.inquiry import from_configuration
-from bridge.pods import endpoint, versions
-from bridge.question import Question, flow_of, instant
-from enforcer.rules.terminals import SERVICE_END
+from bridge.explain.answer import from_configuration
+from bridge.explain.flow_options import Question, flow_of, instant
+from bridge.explain.pod_end import endpoint, versions
+from bridge.explain.trace import explain, explain_policy, explanation_json, explanation_lines
+from enforcer.rules.chains.verdict_chains import SERVICE_END
 from tests.bridge.world import inexpressible, rule, rulebase, workload
 from tests.strategies import flows, policies
 from zones.compile import compile_policy

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from bridge.errors import InputError
-from bridge.flow_questions import Judge, answers, flows_in
+from bridge.explain.flow_list import Judge, answers, flows_in
 from tests.bridge.world import rule, rulebase, workload
 from tests.strategies import flows, policies
 from zones.compile import compile_policy

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from aiohttp import web
 
-from bridge.apiserver import Access, ApiServer
 from bridge.feeds.fetch import Fetcher, Limits
+from bridge.kube.client import Access, ApiServer
+from bridge.kube.watch import Listed, Source, follow
 from bridge.siem.senders import HecSender, SyslogSender
-from bridge.watching import Listed, Source, follow
 from mocks.kubernetes import KubernetesServer
 from mocks.lab import unavailable
 from mocks.siem import Siem, SyslogServer
@@ -36,7 +36,7 @@ def lossy(monkeypatch):
 
 
 def test_a_watch_is_left_by_the_kernels_word_alone(monkeypatch):
-    monkeypatch.setattr("bridge.apiserver.SILENCE_SECONDS", 600)
+    monkeypatch.setattr("bridge.kube.client.SILENCE_SECONDS", 600)
 
     async def lose(server):
         await reached(lambda: server.watches == 1)

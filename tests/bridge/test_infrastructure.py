@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from bridge.errors import ClusterUnreachableError, ManagerUnreachableError
-from bridge.infrastructure import LiveInfrastructure, OwnPod, Wanted, ends_of, own_pod
-from bridge.settings import Settings
-from bridge.wiring_infrastructure import bridge_needs, own_standing
+from bridge.settings.models import Settings
+from bridge.tier.infrastructure import LiveInfrastructure, OwnPod, Wanted, ends_of, own_pod
+from bridge.wiring.infrastructure import bridge_needs, own_standing
 from tests.bridge.world import World, rule
 from zones.infrastructure import ApiServerEnds, BridgeNeeds
 from zones.net import AddressSet, Ranges

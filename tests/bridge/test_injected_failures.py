@@ -12,7 +12,8 @@ import time
 import pytest
 import structlog
 
-from bridge import apiserver, service, watching
+from bridge import service
+from bridge.kube import client, watch
 from mocks.kubernetes import KubernetesServer
 from mocks.kubernetes.calls import Call
 from tests.bridge.running import CRDS, Bridge
@@ -26,11 +27,11 @@ LASTING = [rule(f"rule {number}") for number in range(6)]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(apiserver, "_SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(client, "_SLOW_SECONDS", 0.2)
     monkeypatch.setattr(service, "FIRST_RETRY", 0.05)
     monkeypatch.setattr(service, "LONGEST_RETRY", 0.2)
-    monkeypatch.setattr(watching, "FIRST_RETRY", 0.02)
-    monkeypatch.setattr(watching, "LONGEST_RETRY", 0.1)
+    monkeypatch.setattr(watch, "FIRST_RETRY", 0.02)
+    monkeypatch.setattr(watch, "LONGEST_RETRY", 0.1)
 
 
 class World:

@@ -29,8 +29,9 @@ from tenacity import wait_none
 
 from bridge import registration, service
 from bridge.feeds import Feeds, Fetcher, Limits, fetch, keeper
-from bridge.managers.panorama import api, registration_devicegroup
-from bridge.settings_file import Purpose, load
+from bridge.managers.panorama.registration import device_group
+from bridge.managers.panorama.session import api
+from bridge.settings.file import Purpose, load
 from mocks.kubernetes.calls import Call
 from mocks.panorama import Panorama, PanoramaServer
 from mocks.serving import Fault, Faults, Server
@@ -69,7 +70,7 @@ def impatient(monkeypatch):
     for module in (api, fetch):
         monkeypatch.setattr(module, "wait_random_exponential", lambda **_: wait_none())
     monkeypatch.setattr(registration, "LONGEST_REST", 0.1)
-    monkeypatch.setattr(registration_devicegroup, "JOB_POLL", 0.05)
+    monkeypatch.setattr(device_group, "JOB_POLL", 0.05)
     monkeypatch.setattr(keeper, "RETRY", 0.1)
     monkeypatch.setattr(keeper, "next_due", lambda _, after: after + timedelta(seconds=0.1))
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import ClusterConflictError, ClusterUnreachableError
-from bridge.leadership import Leadership, LeadershipLostError, Terms, claim
-from bridge.settings import LeaseSettings
+from bridge.settings.models import LeaseSettings
+from bridge.tier.lease import Leadership, LeadershipLostError, Terms, claim
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

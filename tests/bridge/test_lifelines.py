@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from bridge.errors import ManagerUnreachableError
-from bridge.infrastructure import LiveInfrastructure, Wanted
-from bridge.lifelines import Dns, Lifelines, Target
+from bridge.tier.infrastructure import LiveInfrastructure, Wanted
+from bridge.tier.lifelines import Dns, Lifelines, Target
 from tests.bridge.test_infrastructure import OWN, OWNERS, FakeCluster, slice_of
 from tests.bridge.world import World, rule
 from zones.infrastructure import BridgeNeeds, bridge_rules

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.nodes import Fault, Late, Nodes, about_json, text
+from bridge.nodes.enforcement import Fault, Late, Nodes, about_json, text
 from tests.bridge.world import Clock
 
 NOW = (7, "seven")

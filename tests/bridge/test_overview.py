@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.nodes import Fault, Late
-from bridge.outcome import Outcome, Result, conditions
-from bridge.overview import COLUMNS, NOTHING_YET, overview, row
-from bridge.settings import ClusterSettings
-from bridge.status import Sight, status_json
+from bridge.commands.overview import COLUMNS, NOTHING_YET, overview, row
+from bridge.nodes.enforcement import Fault, Late
+from bridge.settings.models import ClusterSettings
+from bridge.tier.outcome import Outcome, Result, conditions
+from bridge.tier.status import Sight, status_json
 from mocks.kubernetes import KubernetesServer
 from tests.enforcer import smallcluster as world
 

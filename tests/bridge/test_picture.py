@@ -3,9 +3,9 @@
 import asyncio
 import copy
 
-from bridge.picture import KINDS, NODE_STATE, Picture
-from bridge.plan import Part
-from bridge.watching import Changed, Listed
+from bridge.kube.watch import Changed, Listed
+from bridge.tier.cache import KINDS, NODE_STATE, Picture
+from bridge.tier.plan import Part
 from tests.bridge.world import World, many
 from zones.tiers.native import POLICY_CHUNK
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from bridge.errors import RevisionRefusedError
-from bridge.plan import Guards, Live, Part, plan
+from bridge.tier.plan import Guards, Live, Part, plan
 from tests.bridge.world import many, rule, rulebase
 from tests.strategies import policies
 from zones.compile import compile_policy

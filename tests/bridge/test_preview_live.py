@@ -6,7 +6,7 @@ from xml.etree.ElementTree import fromstring
 import pytest
 import yaml
 
-from bridge.managers.panorama.pending import Pending
+from bridge.managers.panorama.session.pending import Pending
 from mocks.kubernetes import KubernetesServer
 from mocks.panorama import Panorama, PanoramaServer
 from tests.panorama_xml import config_text, rule, rulebase

@@ -11,20 +11,20 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from bridge import worker
 from bridge.alerts import Alerts, Severity
+from bridge.compilation import worker_process
+from bridge.compilation.recompile import Reading, Target
 from bridge.errors import ManagerUnreachableError
-from bridge.guardrail import GuardRail
+from bridge.guard_rail import GuardRail
+from bridge.listeners.preview import previews
+from bridge.listeners.wakeup import Door
 from bridge.managers import Editor
+from bridge.preview.follow import READ_AGAIN, Previewing, Sources
 from bridge.preview.population import Resident
 from bridge.preview.prepared import prepare
-from bridge.preview_door import previews
-from bridge.previewing import READ_AGAIN, Previewing, Sources
-from bridge.reading import Reading, Target
 from bridge.service import answer_of
 from bridge.siem.record import Records
 from bridge.siem.sink import SiemSink
-from bridge.wakeup import Door
 from tests.bridge.world import RecordingSink, inexpressible, rule, rulebase
 from zones.compile import compile_policy
 from zones.zone import Zoning
@@ -236,12 +236,12 @@ def dies(code):
 
 @in_a_loop
 async def test_a_worker_is_bounded_and_its_end_is_told():
-    assert await asyncio.to_thread(worker.run, eats, 2**20, worker.Bounds()) == 2**20
+    assert await asyncio.to_thread(worker_process.run, eats, 2**20, worker_process.Bounds()) == 2**20
     for call, given, bounds, what in (
-        (fails, 0, worker.Bounds(), "unexpected ValueError: no"),
-        (eats, 2**30, worker.Bounds(memory=256 * 2**20), "more than 256 MiB"),
-        (dies, 3, worker.Bounds(), "ended without a result"),
-        (time.sleep, 60, worker.Bounds(seconds=0.1), "more than 0.1 s"),
+        (fails, 0, worker_process.Bounds(), "unexpected ValueError: no"),
+        (eats, 2**30, worker_process.Bounds(memory=256 * 2**20), "more than 256 MiB"),
+        (dies, 3, worker_process.Bounds(), "ended without a result"),
+        (time.sleep, 60, worker_process.Bounds(seconds=0.1), "more than 0.1 s"),
     ):
-        with pytest.raises(worker.WorkerError, match=what):
-            await asyncio.to_thread(worker.run, call, given, bounds)
+        with pytest.raises(worker_process.WorkerError, match=what):
+            await asyncio.to_thread(worker_process.run, call, given, bounds)

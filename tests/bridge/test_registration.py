@@ -8,15 +8,15 @@ import yaml
 
 from bridge.alerts import AlertKind, Alerts
 from bridge.errors import ClusterRefusedError, ManagerRefusedError, ManagerUnreachableError, RegistrationBlockedError
+from bridge.kube.watch import Changed, Listed
 from bridge.metrics import Metrics
 from bridge.population import Population
 from bridge.population.picture import Kind
 from bridge.registration import Registration, Rhythm, Watched, pause
 from bridge.service import one_at_a_time, run_until, shipping
-from bridge.settings_file import Purpose, load
-from bridge.watching import Changed, Listed
-from bridge.wiring import works
-from bridge.wiring_siem import siem_sink
+from bridge.settings.file import Purpose, load
+from bridge.wiring.clusters import works
+from bridge.wiring.siem import siem_sink
 from mocks.kubernetes import KubernetesServer
 from mocks.panorama import Panorama, PanoramaServer
 from tests.bridge.test_cluster import CRDS

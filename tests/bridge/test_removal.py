@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from bridge.apiserver import Access, ApiServer
 from bridge.errors import RemovalError
-from bridge.removal import FLUSH, flush_nodes, progress_of
+from bridge.kube.client import Access, ApiServer
+from bridge.nodes.flush import FLUSH, flush_nodes, progress_of
 from tests.apiserver.installed import ENFORCER_NAMESPACE
 
 DAEMON_SETS = f"/apis/apps/v1/namespaces/{ENFORCER_NAMESPACE}/daemonsets/zone-enforcer"

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from bridge.compilation.report import refusal_lines, report_json, verdict_line
+from bridge.compilation.report_table import report_csv, report_lines
+from bridge.compilation.shadows import Shadow, shadowed_allows
 from bridge.errors import RevisionRefusedError
 from bridge.pages import compile_page, page_html
-from bridge.report import refusal_lines, report_json, verdict_line
-from bridge.report_table import report_csv, report_lines
-from bridge.shadows import Shadow, shadowed_allows
 from tests.bridge.world import inexpressible, rule, rulebase
 from zones.compile import DenyByPorts, Options, compile_policy
 from zones.net import TCP, UDP, AddressSet, parse_ports

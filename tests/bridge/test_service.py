@@ -8,10 +8,10 @@ import pytest
 import structlog
 
 from bridge.errors import ClusterUnreachableError, ManagerUnreachableError
-from bridge.health import serving
-from bridge.leadership import Leadership, Terms
+from bridge.listeners.health import serving
 from bridge.metrics import Metrics
 from bridge.service import Work, delay, one_at_a_time, run_once, run_until, unready
+from bridge.tier.lease import Leadership, Terms
 from tests.bridge.test_leadership import FakeLease
 from tests.bridge.world import World, inexpressible, rule
 
@@ -180,7 +180,7 @@ def test_health_and_metrics_over_http():
 
 def test_a_log_line_of_a_pass_is_json_without_secrets(capsys):
     from bridge.logs import configure  # noqa: PLC0415
-    from bridge.settings import LogFormat  # noqa: PLC0415
+    from bridge.settings.models import LogFormat  # noqa: PLC0415
 
     try:
         configure("info", LogFormat.JSON)

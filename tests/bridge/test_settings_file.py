@@ -6,8 +6,8 @@ from ipaddress import ip_network
 import pytest
 
 from bridge.errors import ExitCode, SettingsError
-from bridge.settings_file import Purpose, load
-from bridge.wiring import read_options
+from bridge.settings.file import Purpose, load
+from bridge.wiring.clusters import read_options
 from zones.compile import AppIdSide, OnInexpressibleDeny
 
 WHOLE = """

@@ -13,8 +13,8 @@ from bridge.errors import (
     ManagerUnreachableError,
     UnknownDeviceGroupError,
 )
-from bridge.outcome import Result
-from bridge.plan import Guards
+from bridge.tier.outcome import Result
+from bridge.tier.plan import Guards
 from tests.bridge.world import Killed, World, inexpressible, many, rule
 from zones.net import AddressSet
 from zones.rules import Action, Addresses, AddressObject, Feed, FeedKind

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from bridge.errors import ClusterUnreachableError
+from bridge.kube.watch import Changed, Listed
+from bridge.nodes.startup_taint import TAINT, Untaint, is_ready
 from bridge.population.picture import Kind, Population
-from bridge.untaint import TAINT, Untaint, is_ready
-from bridge.watching import Changed, Listed
 from zones.zone import Zoning
 
 REGISTERED = "2027-01-15T08:00:00Z"

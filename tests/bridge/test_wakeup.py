@@ -5,8 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from bridge.credentials import read_secret
-from bridge.wakeup import Door, listening
+from bridge.listeners.wakeup import Door, listening
+from bridge.settings.credentials import read_secret
 
 TOKEN = "a-long-secret"
 

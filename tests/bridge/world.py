@@ -5,15 +5,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bridge.alerts import Alerts
+from bridge.compilation.recompile import nothing_more
 from bridge.errors import ClusterConflictError
 from bridge.feeds import Feeds
 from bridge.feeds.fetch import Content, FeedError
 from bridge.history.revision import REVISION
-from bridge.lifelines import never_cut_off
 from bridge.managers import Commit, Provenance
-from bridge.plan import Part
-from bridge.reading import nothing_more
-from bridge.sync import Sync, Target
+from bridge.tier.lifelines import never_cut_off
+from bridge.tier.plan import Part
+from bridge.tier.sync import Sync, Target
 from zones.net import TCP, AddressSet, Ranges
 from zones.rules import L4, Action, Application, Applications, Log, Origin, Rule, Rulebase, RuleType
 from zones.tiers import native

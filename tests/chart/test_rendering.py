@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridge.settings_file import Purpose
-from bridge.settings_file import load as load_bridge
-from enforcer.settings import load as load_enforcer
+from bridge.settings.file import Purpose
+from bridge.settings.file import load as load_bridge
+from enforcer.settings.models import load as load_enforcer
 from tests.apiserver.installed import BRIDGE_NAMESPACE, CONFIG, ENFORCER_NAMESPACE
 from tests.chart.conftest import built
 from tests.chart.helm import CHART, REQUIRED, HelmError, named, settings

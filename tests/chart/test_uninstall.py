@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from bridge.removal import CONTAINER, DAEMON_SET
+from bridge.nodes.flush import CONTAINER, DAEMON_SET
 from tests.apiserver.installed import BRIDGE_NAMESPACE, ENFORCER_NAMESPACE
 from tests.chart.helm import named
 

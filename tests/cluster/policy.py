@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bridge.offline import compile_file, known_infrastructure
-from bridge.settings import Settings
+from bridge.compilation.offline import compile_file, known_infrastructure
+from bridge.settings.models import Settings
 from tests.cluster.addresses import CONTROL_PLANE, OUTSIDE
 from tests.panorama_xml import config_text, entry, rule, rulebase, section
 from zones.policy import Policy

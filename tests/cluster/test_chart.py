@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bridge.untaint import TAINT
+from bridge.nodes.startup_taint import TAINT
 from mocks.lab import Outcome, measure
 from mocks.lab.probe import Probe
 from tests.apiserver.programs import Unavailable

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 
-from bridge.apiserver import Access, ApiServer
-from bridge.cluster import Cluster
 from bridge.errors import ClusterConflictError, ClusterRefusedError
+from bridge.kube.client import Access, ApiServer
+from bridge.tier.cluster import Cluster
 from tests.apiserver.installed import CONFIG
 from tests.strategies import policies
 from zones.infrastructure import ApiServerEnds, api_server_rules

@@ -11,17 +11,17 @@ import pytest
 import yaml
 
 from bridge.alerts import Alerts, EventSink
-from bridge.apiserver import Access, ApiServer
 from bridge.check import installation
-from bridge.cluster import Cluster
 from bridge.errors import ClusterRefusedError
 from bridge.feeds import Feeds
-from bridge.infrastructure import LiveInfrastructure, Wanted
-from bridge.leadership import Leadership
-from bridge.leadership import Terms as LeaseTerms
+from bridge.kube.client import Access, ApiServer
 from bridge.population import Publishing, Terms
-from bridge.settings_file import Purpose, load
-from bridge.sync import Sync, Target
+from bridge.settings.file import Purpose, load
+from bridge.tier.cluster import Cluster
+from bridge.tier.infrastructure import LiveInfrastructure, Wanted
+from bridge.tier.lease import Leadership
+from bridge.tier.lease import Terms as LeaseTerms
+from bridge.tier.sync import Sync, Target
 from tests.apiserver.installed import (
     API_SERVER_SLICES,
     BRIDGE,

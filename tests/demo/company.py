@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from bridge.managers.panorama import read_file
-from bridge.settings import Settings
-from bridge.settings_file import Purpose, load
+from bridge.settings.file import Purpose, load
+from bridge.settings.models import Settings
 from zones.workload import workload_name
 from zones.zone import ANY_ZONE, ENTITLEMENT_ANNOTATION
 

@@ -14,7 +14,7 @@ from itertools import count
 
 from enforcer.rules.ruleset import Options
 from tests.enforcer.world import Enforced
-from zones.inventory import Inventory, Node, Pod
+from zones.addresses.inventory import Inventory, Node, Pod
 from zones.net import TCP, UDP, AddressSet, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType

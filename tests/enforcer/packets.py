@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from itertools import count
 
-from enforcer.wire import nflog
+from enforcer.netlink import nflog
 from mocks.lab.netns import owning_as
 from zones.net import ICMP, ICMP6, TCP, UDP
 

@@ -15,11 +15,11 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from enforcer import assembly, logs, service
+from enforcer import logs, service, wiring
+from enforcer.backoff import Patience
 from enforcer.cluster.watch import Cluster
-from enforcer.patience import Patience
-from enforcer.settings import load
-from enforcer.wire.messages import attribute
+from enforcer.netlink.messages import attribute
+from enforcer.settings.models import load
 from tests.enforcer.test_service import FakeKernel, FakeLog
 
 TALLY = struct.Struct("=5Q")
@@ -90,7 +90,7 @@ class Tally:
 async def main(settings_file, tally_file, life, count, rate):
     settings = load(Path(settings_file), os.environ)
     logs.configure("warning", settings.log.format)
-    outbox, flood, tally = assembly.open_outbox(settings), Flood(life, count, rate), Tally(Path(tally_file))
+    outbox, flood, tally = wiring.open_outbox(settings), Flood(life, count, rate), Tally(Path(tally_file))
     take, accepted = outbox.put, 0
 
     def note():
@@ -106,7 +106,7 @@ async def main(settings_file, tally_file, life, count, rate):
     outbox.put = put
     cluster = await Cluster.connect(settings.kubeconfig)
     service._SURVEY = 0.5
-    agent = assembly.service(settings, os.environ, outbox, cluster, FakeKernel())
+    agent = wiring.service(settings, os.environ, outbox, cluster, FakeKernel())
     agent.parts.log.packets, agent.parts.ends, agent.parts.event_writer = lambda: flood, None, None
     for delivery in agent.parts.deliveries:
         delivery.patience = Patience(0.05, 1.0)

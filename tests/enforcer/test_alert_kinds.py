@@ -7,7 +7,7 @@ import pytest
 
 from enforcer.cluster.view import Kind
 from enforcer.reports.alerts import SEVERITIES, AlertKind, Severity
-from enforcer.rules.terminals import Terminal
+from enforcer.rules.chains.verdict_chains import Terminal
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
 from tests.enforcer import smallcluster as world
@@ -152,7 +152,7 @@ class Limited:
 
 
 async def log_limited(stage):
-    """As `enforcer.reports.logaudit` finds it in the rules' counters."""
+    """As `enforcer.flows.log_audit` finds it in the rules' counters."""
     await in_force(stage)
     stage.service.parts.log.audit = Limited(stage.service.parts.log.audit)
     yield {"subject": "interzone-default", "count": 12}
@@ -257,7 +257,7 @@ def test_an_api_server_that_takes_no_events_holds_up_nothing(scene, kubernetes):
 
 
 def test_a_node_says_now_and_then_that_it_is_there(scene, monkeypatch):
-    monkeypatch.setattr("enforcer.nodereport._HEARTBEAT", 0.0)
+    monkeypatch.setattr("enforcer.status.node_state._HEARTBEAT", 0.0)
 
     async def scenario(stage):
         await in_force(stage)

@@ -5,17 +5,17 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer.kernel import saved, snapshot
-from enforcer.reports import flows
-from enforcer.reports.alerttable import AlertTable
+from enforcer.flows import flows
+from enforcer.netlink.nflog import Packet
+from enforcer.reports.alert_table import AlertTable
+from enforcer.restart import saved, snapshot
+from enforcer.rules.members.address_index import Moves
 from enforcer.rules.options import Options
-from enforcer.rules.residents import Moves
 from enforcer.rules.ruleset import build
-from enforcer.wire.nflog import Packet
 from tests.enforcer import smallcluster as world
 from tests.enforcer.reports.test_flows import NAMES, stamp
+from zones.addresses.inventory import Inventory
 from zones.compile import compile_policy
-from zones.inventory import Inventory
 from zones.net import AddressSet
 from zones.policy import Blocklists
 from zones.rules import (

@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from enforcer.wire import nflog
+from enforcer.netlink import nflog
 from mocks.lab import Lab, Outcome, Probe, measure, unavailable
 from tests.enforcer import packets
 from tests.enforcer.kinds import KINDS, NETWORKS, NOBODY, Scene

@@ -11,9 +11,9 @@ import pytest
 from enforcer.errors import KernelError, LoadError
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.transaction import Transaction, own, whole
+from enforcer.netlink import nflog
+from enforcer.netlink.sockets import NflogSocket
 from enforcer.rules.table import Chain
-from enforcer.wire import nflog
-from enforcer.wire.netlink import NflogSocket
 from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import policy
 from tests.enforcer.test_ruleset import CASES, OBSERVED, rendered, ruleset

@@ -14,15 +14,15 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from enforcer.kernel import ctevents
-from enforcer.kernel.ctevents import ConnectionEvents
-from enforcer.reports.connections import Connections, beginning
-from enforcer.reports.flows import Names
+from enforcer.flows.connections import Connections, beginning
+from enforcer.flows.flows import Names
+from enforcer.kernel import conntrack_events
+from enforcer.kernel.conntrack_events import ConnectionEvents
+from enforcer.netlink import conntrack
+from enforcer.netlink.messages import ACK, REQUEST, attribute, netfilter, number
+from enforcer.netlink.sockets import NETFILTER, open_socket
 from enforcer.reports.records import Stamp
-from enforcer.rules.generations import Marks
-from enforcer.wire import conntrack
-from enforcer.wire.messages import ACK, REQUEST, attribute, netfilter, number
-from enforcer.wire.netlink import NETFILTER, open_socket
+from enforcer.rules.connmark import Marks
 from tests.enforcer import packets
 from tests.enforcer.test_enforcement import INFRASTRUCTURE, INTERZONE, entry
 from tests.enforcer.world import OPTIONS
@@ -46,7 +46,7 @@ def age(node):
     """As if the connections that live had been silent for long."""
     original, timeout, update = 1, 7, conntrack.SUBSYSTEM
     with node.netns.inside(), closing(open_socket(NETFILTER)) as channel:
-        for told in list(ctevents.alive()):
+        for told in list(conntrack_events.alive()):
             family = 2 if conntrack.connection(told).original.source.version == 4 else 10
             which = attribute(original | 0x8000, told.held[original])
             channel.send(netfilter(update, REQUEST | ACK, 1, family, 0, which, number(timeout, 1)))
@@ -67,8 +67,8 @@ def node(world):
     for kind in ("tcp_timeout_time_wait", "tcp_timeout_close", "icmp_timeout", "icmpv6_timeout"):
         set_timeout(world.n1, kind, 1)
     with world.inside():
-        assert ctevents.has_labels()
-        assert ctevents.account() == {"acct": True, "timestamp": True, "events": True}
+        assert conntrack_events.has_labels()
+        assert conntrack_events.account() == {"acct": True, "timestamp": True, "events": True}
     return world.n1
 
 
@@ -90,7 +90,7 @@ class Heard:
         self.names = Names(directory.holder, Zoning.of({}), "panorama", 7, ())
         with world.inside():
             self.source = ConnectionEvents(options.get("marks", MARKS), options.get("buffer", 16 * 2**20))
-            remembered = ctevents.remembered()
+            remembered = conntrack_events.remembered()
         self.connections = Connections(
             options.get("marks", MARKS), options.get("capacity", 10_000), remembered=remembered
         )
@@ -113,7 +113,7 @@ class Heard:
     def alive(self):
         """Who lives. To be asked makes the kernel look, and forget whose time is over."""
         with self.world.inside():
-            return [found for told in ctevents.alive() if (found := beginning(told)) is not None]
+            return [found for told in conntrack_events.alive() if (found := beginning(told)) is not None]
 
     def until(self, many, seconds=40):
         deadline = time.monotonic() + seconds

@@ -8,8 +8,8 @@ from ipaddress import ip_network
 
 import pytest
 
+from enforcer.netlink import nflog
 from enforcer.rules.ruleset import Mode
-from enforcer.wire import nflog
 from mocks.lab import Outcome, Probe, measure
 from tests.enforcer.world import NOW, OPTIONS
 from zones.net import TCP, UDP, parse_ports

@@ -13,11 +13,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer.kernel.bridgeports import BridgePorts, matched
-from enforcer.reports.logcounters import LogCounters
+from enforcer.flows.log_counters import LogCounters
+from enforcer.netlink import nflog
+from enforcer.netlink.messages import BRIDGE
+from enforcer.node.bridge_ports import BridgePorts, matched
 from enforcer.rules.options import Mode
-from enforcer.wire import nflog
-from enforcer.wire.messages import BRIDGE
 from mocks.lab import Lab, Outcome, Probe, measure, unavailable
 from tests.enforcer import frames
 from tests.enforcer.frames import (
@@ -551,7 +551,7 @@ def test_a_pod_that_takes_anothers_address_never_gets_its_port(world):
 def test_net_admin_is_enough_to_see_whose_port_it_is(world):
     wanted = ip_address(world.machines["p0"].ip)
     script = (
-        "import sys; from ipaddress import ip_address; from enforcer.kernel.bridgeports import BridgePorts\n"
+        "import sys; from ipaddress import ip_address; from enforcer.node.bridge_ports import BridgePorts\n"
         f"seen = BridgePorts().look({{'p0': frozenset([ip_address('{wanted}')])}}, ('eth0',), (), ())\n"
         "print(seen.around.stations[0].port)"
     )

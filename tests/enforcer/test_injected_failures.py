@@ -10,10 +10,11 @@ import os
 
 import pytest
 
-from enforcer import nodereport, service
-from enforcer.cluster import eventwriter, slicewriter, watch
-from enforcer.patience import Patience
-from enforcer.settings import PodEventSettings
+from enforcer import service
+from enforcer.backoff import Patience
+from enforcer.cluster import event_writer, slice_writer, watch
+from enforcer.settings.models import PodEventSettings
+from enforcer.status import node_state
 from mocks.kubernetes import ApiError
 from mocks.kubernetes.calls import Call
 from mocks.siem import Siem, Token
@@ -97,14 +98,14 @@ class World:
 def impatient(monkeypatch):
     for name, value in (("_BRIEF_SECONDS", 0.02), ("_STEADY_SECONDS", 0.3), ("_SLOW_SECONDS", 0.2)):
         monkeypatch.setattr(watch, name, value)
-    monkeypatch.setattr(eventwriter, "_LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(slicewriter, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(event_writer, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(slice_writer, "_LOOK_SECONDS", 0.02)
 
 
 def test_a_failure_that_lasts_is_in_the_status_within_ten_seconds(monkeypatch):
     monkeypatch.undo()
     assert max(watch._BRIEF_SECONDS, watch._SLOW_SECONDS) + service._SURVEY <= 10
-    assert nodereport._TICK <= service._SURVEY
+    assert node_state._TICK <= service._SURVEY
 
 
 def chosen(calls, number):

@@ -9,15 +9,15 @@ from itertools import count
 
 import pytest
 
-from enforcer.rules import logrates
-from enforcer.rules.generations import Marks
+from enforcer.netlink import nflog
+from enforcer.rules import log_limits
+from enforcer.rules.connmark import Marks
 from enforcer.rules.ruleset import lockdown
-from enforcer.wire import nflog
 from mocks.lab import Lab, Outcome, Probe, measure, unavailable
 from tests.enforcer import frames
 from tests.enforcer.frames import frame, ip, ip_kind, mac
 from tests.enforcer.world import NOW, OPTIONS, WholeFeeds, World
-from zones.inventory import Inventory
+from zones.addresses.inventory import Inventory
 from zones.policy import Entry, Policy, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType
 from zones.zone import Zoning
@@ -344,7 +344,7 @@ def test_a_flood_from_forged_addresses_hides_only_what_else_is_forged_behind_its
 
 
 def test_a_host_with_more_addresses_than_there_is_room_for_hides_nobody_else(world, records, monkeypatch):
-    monkeypatch.setattr(logrates, "_MANY_OTHERS", 32)
+    monkeypatch.setattr(log_limits, "_MANY_OTHERS", 32)
     p2, outside = world.machines["p2"], world.machines["outside"]
     with world.enforcing(replace(OPTIONS, log_rate=1, log_burst=50)) as node:
         applied = node.enforce(policy(), known(world))

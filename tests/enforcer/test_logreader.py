@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from enforcer.logreader import LogReader
-from enforcer.reports.flows import UNKNOWN_ZONE, Names
-from enforcer.wire import nflog
+from enforcer.flows.flows import UNKNOWN_ZONE, Names
+from enforcer.netlink import nflog
+from enforcer.nflog_reader import LogReader
 from tests.enforcer.reports.test_flows import NAMES
 from tests.enforcer.smallcluster import eventually
 from tests.enforcer.test_service import FakeLog, denied
@@ -18,7 +18,7 @@ NAMELESS = Names({}.get, Zoning(), known=False)
 
 @pytest.mark.parametrize(("seconds", "becomes_known"), [(60.0, True), (0.1, False)])
 def test_nobody_is_named_before_everything_was_listed(monkeypatch, seconds, becomes_known):
-    monkeypatch.setattr("enforcer.logreader._NAMES_SECONDS", seconds)
+    monkeypatch.setattr("enforcer.nflog_reader._NAMES_SECONDS", seconds)
     monkeypatch.setattr(nflog, "parse", lambda packet: packet)
     current, told, log = [NAMELESS], [], FakeLog()
 

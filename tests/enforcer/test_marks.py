@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from enforcer.kernel.sweep import Sweeper
-from enforcer.rules.generations import PHASES, Marks
-from enforcer.rules.terminals import SPOOFED
-from enforcer.wire.netlink import open_socket
+from enforcer.kernel.mark_sweeper import Sweeper
+from enforcer.netlink.sockets import open_socket
+from enforcer.rules.chains.verdict_chains import SPOOFED
+from enforcer.rules.connmark import PHASES, Marks
 from tests.enforcer.test_enforcement import BOTH_WAYS, entry, logged, policy
 from tests.enforcer.world import NOW, OPTIONS
 from zones.net import TCP, parse_ports
@@ -150,7 +150,7 @@ def test_sweeping_needs_one_socket_however_often(world, monkeypatch):
     """To close one would hold up every change of nftables for a grace period of the kernel."""
     opened = []
     monkeypatch.setattr(
-        "enforcer.kernel.sweep.open_socket", lambda protocol: opened.append(protocol) or open_socket(protocol)
+        "enforcer.kernel.mark_sweeper.open_socket", lambda protocol: opened.append(protocol) or open_socket(protocol)
     )
     with world.inside(), closing(Sweeper()) as sweep:
         assert [sweep(Marks(), phase) for phase in PHASES] == [0] * len(PHASES)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from enforcer import metrics
-from enforcer.durations import Durations
-from enforcer.metrics import FIGURES, Type
+from enforcer.status import metrics
+from enforcer.status.histogram import Durations
+from enforcer.status.metrics import FIGURES, Type
 from tests.enforcer.test_cli import STATUS
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from enforcer import nodecheck
+from enforcer import node_check
 from enforcer.cli import app
 from mocks.lab import Lab, unavailable
 from mocks.siem import Siem
@@ -99,13 +99,13 @@ def test_wrong_settings_end_with_2(world):
 def test_a_full_connection_table_and_one_without_counters(tmp_path):
     for name, content in (("count", "950"), ("max", "1000"), ("acct", "0"), ("timestamp", "1")):
         (tmp_path / f"nf_conntrack_{name}").write_text(f"{content}\n")
-    found = list(nodecheck._conntrack(tmp_path))
+    found = list(node_check._conntrack(tmp_path))
     assert [each.status for each in found] == ["warning", "warning"]
     assert "950 of 1000" in found[0].what
     assert "nf_conntrack_acct" in found[1].what
 
 
 def test_no_connection_tracking(tmp_path):
-    (found,) = nodecheck._conntrack(tmp_path)
+    (found,) = node_check._conntrack(tmp_path)
     assert found.status == "failed"
     assert "nf_conntrack" in found.do

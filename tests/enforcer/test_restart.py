@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from enforcer.kernel import snapshot
+from enforcer.restart import snapshot
 from tests.enforcer import smallcluster as cluster
 from tests.enforcer.stream import Stream
 from tests.enforcer.test_agent import Stage

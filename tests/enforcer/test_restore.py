@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.kernel import restore, snapshot
 from enforcer.kernel.reconcile import Action
 from enforcer.kernel.stance import Stance
+from enforcer.netlink import sockets
+from enforcer.restart import restore, snapshot
 from enforcer.rules.options import Failure, Mode
 from enforcer.rules.ruleset import Options
-from enforcer.wire import netlink
 from mocks.lab import Outcome
 from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import BOTH_WAYS, outcomes, policy
@@ -99,10 +99,10 @@ class TestFirst:
     def test_a_table_that_stands_is_not_touched(self, node):
         node.world.n1.nft(f"insert rule inet {TABLE} police counter")
         with node.world.inside():
-            before = netlink.generation()
+            before = sockets.generation()
         assert not node.first()
         with node.world.inside():
-            assert netlink.generation() == before
+            assert sockets.generation() == before
 
     @pytest.mark.parametrize(
         "deed",
@@ -145,7 +145,7 @@ class TestFirst:
     def test_beside_another_agent_nothing_is_done(self, node):
         node.forget()
         with node.world.inside():
-            other = netlink.NodeLock()
+            other = sockets.NodeLock()
         assert not node.first()
         other.release()
         assert node.first()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from enforcer.rules.members.zone_ids import ZoneKey
 from enforcer.rules.ruleset import Mode, Options, Plan, build, lockdown
 from enforcer.rules.table import diff, remark
-from enforcer.rules.zoneids import ZoneKey
-from zones.inventory import Inventory, Node, Pod
+from zones.addresses.inventory import Inventory, Node, Pod
 from zones.net import ICMP, TCP, UDP, AddressSet, parse_ports
 from zones.policy import Entry, InfrastructureRule, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType

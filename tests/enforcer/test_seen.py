@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from enforcer.kernel import ctevents
-from enforcer.kernel.ctevents import Conntrack
-from enforcer.reports.flows import Names
-from enforcer.reports.seentable import SeenTable
+from enforcer.flows.flows import Names
+from enforcer.flows.seen_table import SeenTable
+from enforcer.kernel import conntrack_events
+from enforcer.kernel.conntrack_events import Conntrack
 from tests.enforcer.test_ends import FAMILIES, MARKS, TOLD, UNTOLD, Heard, age, ask, inventory, node, policy, talk
 from zones.net import TCP, UDP
 from zones.zone import Zoning
@@ -42,7 +42,7 @@ def hear(world, table, source, names, many):
     while sum(row.connections for row in table._rows.values()) < many:
         assert time.monotonic() < deadline, table._rows
         with world.inside():
-            list(ctevents.alive())  # to be asked makes the kernel look, and forget whose time is over
+            list(conntrack_events.alive())  # to be asked makes the kernel look, and forget whose time is over
         for told in source.read():
             table.ended(told, names, time.time())
         time.sleep(0.02)
@@ -74,7 +74,7 @@ def test_who_lives_is_found_by_asking(world, counted):
     table, _, _, names = counted
     ask(world, "p0", world.machines["p1"].ip)
     with world.inside():
-        living = list(ctevents.alive())
+        living = list(conntrack_events.alive())
     table.look()
     table.alive(living, names, time.time())
     (flow,) = table.take(time.time())[0]

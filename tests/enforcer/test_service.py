@@ -14,24 +14,24 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from enforcer import assembly
-from enforcer.cluster import lastgood
+from enforcer import wiring
+from enforcer.backoff import Patience
+from enforcer.cluster import last_good
 from enforcer.cluster.view import Kind
 from enforcer.cluster.watch import Cluster
 from enforcer.enforcement import Pace
 from enforcer.errors import EnforcerError, SpoolUnusableError
+from enforcer.flows.log_audit import LogAudit
+from enforcer.flows.loss_ledger import Reading
 from enforcer.kernel.reconcile import Action, Applied, Drift
 from enforcer.kernel.stance import Answer, Stance
-from enforcer.patience import Patience
-from enforcer.reports.ledger import Reading
-from enforcer.reports.logaudit import LogAudit
+from enforcer.netlink import nflog
+from enforcer.netlink.nflog import Packet
 from enforcer.rules.options import Mode
 from enforcer.rules.ruleset import Terminal
 from enforcer.service import Service
-from enforcer.settings import EnforcementSettings, load
+from enforcer.settings.models import EnforcementSettings, load
 from enforcer.shipping.outbox import Outbox
-from enforcer.wire import nflog
-from enforcer.wire.nflog import Packet
 from mocks.kubernetes import ApiError, KubernetesServer
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
@@ -39,7 +39,7 @@ from mocks.siem import Siem
 from tests.enforcer import smallcluster as world
 from tests.enforcer.clocks import Clock
 from tests.enforcer.smallcluster import eventually
-from zones.inventory import Node, Pod
+from zones.addresses.inventory import Node, Pod
 from zones.policy import Verdict
 from zones.rules import Log
 
@@ -206,13 +206,13 @@ async def running(settings, kubernetes, siem, monkeypatch):
     """An agent between its start and its clean end."""
     monkeypatch.setattr("enforcer.service._TICK", 0.02)
     monkeypatch.setattr("enforcer.service._SURVEY", 0.02)
-    monkeypatch.setattr("enforcer.nodereport._TICK", 0.02)
+    monkeypatch.setattr("enforcer.status.node_state._TICK", 0.02)
     monkeypatch.setattr(nflog, "parse", lambda packet: packet)
-    outbox = assembly.open_outbox(settings)
+    outbox = wiring.open_outbox(settings)
     cluster = await Cluster.connect(settings.kubeconfig)
     cluster._patience = Patience(0.01, 0.05)
     kernel, log = FakeKernel(), FakeLog()
-    service = assembly.service(settings, {"TOKEN": SECRET}, outbox, cluster, kernel)
+    service = wiring.service(settings, {"TOKEN": SECRET}, outbox, cluster, kernel)
     service.parts.log.packets = lambda: log
     service.patience = Patience(0.01, 0.05)
     for delivery in service.parts.deliveries:
@@ -449,7 +449,7 @@ def test_an_older_revision_is_never_applied_even_after_a_restart(scene, settings
         assert {revision for _, _, revision in stage.kernel.passes} == {5}
 
     scene(first)
-    assert lastgood.load(settings.state_dir, world.TIER).number == 5
+    assert last_good.load(settings.state_dir, world.TIER).number == 5
     scene(second)
 
 
@@ -520,7 +520,7 @@ def test_conditions_begin_and_end(scene):
 
 
 def test_a_bridge_that_is_gone_is_told_and_one_that_is_back_too(scene, settings, monkeypatch):
-    monkeypatch.setattr("enforcer.survey._RENEWALS", 1)
+    monkeypatch.setattr("enforcer.status.survey._RENEWALS", 1)
     settings = settings.model_copy(update={"alerts": settings.alerts.model_copy(update={"stale_seconds": 1.0})})
 
     async def scenario(stage):
@@ -628,7 +628,7 @@ def test_a_bridge_that_hides_what_pods_send_each_other_is_told_everywhere(scene,
         asked.append({str(address) for address in addresses})
         return list(told)
 
-    monkeypatch.setattr("enforcer.kernel.bridges.problems", problems)
+    monkeypatch.setattr("enforcer.node.bridge_netfilter.problems", problems)
 
     async def case(stage):
         (alert,) = await eventually(lambda: stage.alerts("node-problem"))
@@ -690,7 +690,7 @@ def test_numbers_rise_over_a_restart_before_which_the_clock_was_set_back(scene, 
 
     scene(scenario)
     now = time.time_ns
-    monkeypatch.setattr("enforcer.assembly.time.time_ns", lambda: now() - 6 * 3600 * 10**9)
+    monkeypatch.setattr("enforcer.wiring.time.time_ns", lambda: now() - 6 * 3600 * 10**9)
     scene(scenario)
     assert sequences[1] > sequences[0]
 
@@ -726,9 +726,9 @@ class Steady(Patience):
 
 
 def test_two_agents_do_not_share_a_state_directory(settings):
-    outbox = assembly.open_outbox(settings)
+    outbox = wiring.open_outbox(settings)
     with pytest.raises(SpoolUnusableError, match="another process"):
-        assembly.open_outbox(settings)
+        wiring.open_outbox(settings)
     asyncio.run(outbox.close())
 
 

@@ -8,11 +8,11 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from enforcer import settings as node_settings
-from enforcer.assembly import options
-from enforcer.reports.flows import SERVICE_ZONE, Names, name, read
+from enforcer.flows.flows import SERVICE_ZONE, Names, name, read
+from enforcer.netlink import nflog
 from enforcer.rules.options import Mode, Options
-from enforcer.wire import nflog
+from enforcer.settings import models as node_settings
+from enforcer.wiring import options
 from mocks.lab import Lab, Outcome, Probe, measure, unavailable
 from mocks.lab.addresses import Place
 from mocks.lab.services import Service, load

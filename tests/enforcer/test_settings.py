@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from enforcer import assembly, settingsfile
+from enforcer import wiring
 from enforcer.errors import ExitCode, SettingsError
 from enforcer.rules.options import Options
 from enforcer.rules.ruleset import Mode
-from enforcer.section import host_and_port
-from enforcer.settings import load
+from enforcer.settings import file
+from enforcer.settings.models import load
+from enforcer.settings.section import host_and_port
 
 
 @pytest.fixture
@@ -159,9 +160,9 @@ def test_the_connection_mark_may_be_nobodys(written):
 )
 def test_what_a_restart_reads_plainly_is_what_the_whole_reading_makes_of_it(written, content, environment, plain):
     path = written({"cluster": "prod", **content})
-    found = Options.plainly(settingsfile.given(path, environment, {"mode", "nflog", "connection_mark"}))
+    found = Options.plainly(file.given(path, environment, {"mode", "nflog", "connection_mark"}))
     assert (found is not None) is plain
-    assert found in {None, assembly.options(load(path, environment))}
+    assert found in {None, wiring.options(load(path, environment))}
 
 
 def test_an_environment_that_is_no_yaml_is_a_fault(written):

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from enforcer.kernel.reconcile import Action
-from enforcer.wire.netlink import local_addresses
+from enforcer.netlink.sockets import local_addresses
 from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import entry, policy
 from tests.enforcer.test_verdicts import inventories, policies

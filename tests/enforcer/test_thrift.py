@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from enforcer import thrift
+from enforcer import memory
 
 
 class Ring:
@@ -27,10 +27,10 @@ def as_it_was():
 @pytest.mark.parametrize("enabled", [True, False])
 def test_whoever_looked_for_garbage_does_so_again_whatever_happened(enabled):
     (gc.enable if enabled else gc.disable)()
-    with thrift.undisturbed():
+    with memory.undisturbed():
         assert not gc.isenabled()
     assert gc.isenabled() is enabled
-    with pytest.raises(ValueError, match="refused"), thrift.undisturbed():
+    with pytest.raises(ValueError, match="refused"), memory.undisturbed():
         raise ValueError("refused")
     assert gc.isenabled() is enabled
 
@@ -39,8 +39,8 @@ def test_whoever_looked_for_garbage_does_so_again_whatever_happened(enabled):
 def test_what_was_set_aside_is_garbage_when_nobody_needs_it_any_more():
     ring = Ring()
     gone = weakref.ref(ring)
-    thrift.give_back()
+    memory.give_back()
     del ring
     assert gone() is not None
-    thrift.give_back()
+    memory.give_back()
     assert gone() is None

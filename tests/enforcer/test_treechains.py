@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.rules.clause import Clause, Spaces
 from enforcer.rules.family import Family
-from enforcer.rules.matching import Sets, of_entry
-from enforcer.rules.members import Membership, Place, Profile
+from enforcer.rules.match import Sets, of_entry
+from enforcer.rules.members.set_membership import Membership, Place, Profile
+from enforcer.rules.members.zone_ids import ZoneKey
 from enforcer.rules.table import Chain, Table
-from enforcer.rules.tree import Forest
-from enforcer.rules.treechains import TreeChains
-from enforcer.rules.treesplits import best_split
-from enforcer.rules.zoneids import ZoneKey
+from enforcer.rules.tree.chains import TreeChains
+from enforcer.rules.tree.clause import Clause, Spaces
+from enforcer.rules.tree.splits import best_split
+from enforcer.rules.tree.tree import Forest
 from zones.net import ICMP, TCP, UDP, AddressSet, Ranges, parse_ports
 from zones.policy import Entry, Traffic, Verdict
 from zones.rules import Origin

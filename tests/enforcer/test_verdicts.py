@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.enforcer import packets
 from tests.enforcer import world as worlds
-from zones.inventory import Stranger
+from zones.addresses.inventory import Stranger
 from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, SCTP, TCP, UDP, AddressSet, Ranges
 from zones.policy import ANYONE, Entry, InfrastructureRule, Peer, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType

@@ -7,10 +7,10 @@ from ipaddress import ip_address
 import pytest
 
 from enforcer.cluster.view import Kind, Listed, View
-from enforcer.wire import netlink
+from enforcer.netlink import sockets
 from mocks.lab import Lab, Outcome, Probe, measure, overlay, unavailable
 from tests.enforcer.world import World
-from zones.inventory import Node
+from zones.addresses.inventory import Node
 from zones.policy import Entry, Policy, Verdict, usual_infrastructure
 from zones.rules import Log, Origin
 from zones.zone import Zoning
@@ -93,7 +93,7 @@ def with_tunnels(inventory, world):
         view = View("panorama", node=machine.name)
         view.fold(Listed(Kind.NODES, [raw_node(each) for each in inventory.nodes.values()]))
         with machine.netns.inside():
-            nodes[machine.name] = replace(node, tunnels=view.tunnel_ends(netlink.local_addresses()))
+            nodes[machine.name] = replace(node, tunnels=view.tunnel_ends(sockets.local_addresses()))
     return replace(inventory, nodes=nodes)
 
 

@@ -11,11 +11,11 @@ from ipaddress import ip_address, ip_network
 from itertools import count
 
 from enforcer.kernel.reconcile import Reconciler
-from enforcer.rules.feed import Feed
+from enforcer.netlink.sockets import NflogSocket
+from enforcer.rules.members.address_delta import Feed
 from enforcer.rules.ruleset import Options
-from enforcer.wire.netlink import NflogSocket
 from mocks.lab import Lab
-from zones.inventory import Inventory, Node, Pod
+from zones.addresses.inventory import Inventory, Node, Pod
 from zones.zone import ANY_ZONE
 
 PORTS = (80, 443, 53)

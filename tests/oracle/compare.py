@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from bridge.errors import ConfigurationFileError
-from bridge.managers.panorama.rulebase import ReadOptions, read_scope
-from bridge.managers.panorama.tree import Ancestry, scope_of
+from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope
+from bridge.managers.panorama.rulebase.tree import Ancestry, scope_of
 from tests.oracle.naive import Naive
 from tests.oracle.names import UnknownHierarchyError
 from tests.oracle.shrink import pretty, shrink

@@ -8,14 +8,15 @@ import panos.objects
 import panos.policies
 import pytest
 
-from bridge.managers.panorama import filters, rules
-from bridge.managers.panorama.addresses import Addresses
-from bridge.managers.panorama.applications import ApplicationObjects
-from bridge.managers.panorama.feeds import LIST_KINDS
-from bridge.managers.panorama.rulebase import ReadOptions, read_scope
-from bridge.managers.panorama.services import ServiceObjects
-from bridge.managers.panorama.shapes import SHAPES
-from bridge.managers.panorama.tree import OBJECT_KINDS, scope_of
+from bridge.managers.panorama.objects import application_filters
+from bridge.managers.panorama.objects.addresses import Addresses
+from bridge.managers.panorama.objects.applications import ApplicationObjects
+from bridge.managers.panorama.objects.feeds import LIST_KINDS
+from bridge.managers.panorama.objects.services import ServiceObjects
+from bridge.managers.panorama.rulebase import rules
+from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope
+from bridge.managers.panorama.rulebase.shapes import SHAPES
+from bridge.managers.panorama.rulebase.tree import OBJECT_KINDS, scope_of
 from mocks.panorama.apps import predefined
 from tests.oracle import naive, names
 from tests.oracle.generate import case
@@ -86,9 +87,11 @@ def test_the_tables_of_parser_and_oracle_are_the_witnesss():
     assert {*naive.LISTS, *naive.NO_EFFECT} <= effects("rule", "read") | effects("rule", "silent")
     assert set(OBJECT_KINDS) <= set(OBJECTS)
     assert {*names.ADDRESS_KINDS, *names.SERVICE_KINDS, *names.APPLICATION_KINDS} <= set(OBJECTS)
-    assert {*filters.LISTS, *filters.CHARACTERISTICS, "tagging", "exclude"} == effects("application-filter", "read")
-    assert filters.OTHERS.keys() == effects("application-filter", "problem")
-    assert {*filters.LISTS, *filters.CHARACTERISTICS.values()} <= effects("application", "read")
+    assert {*application_filters.LISTS, *application_filters.CHARACTERISTICS, "tagging", "exclude"} == effects(
+        "application-filter", "read"
+    )
+    assert application_filters.OTHERS.keys() == effects("application-filter", "problem")
+    assert {*application_filters.LISTS, *application_filters.CHARACTERISTICS.values()} <= effects("application", "read")
     assert {f"type/{kind}" for kind in LIST_KINDS} <= TABLE["external-list"].keys()
 
 

@@ -6,9 +6,9 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zones.holders import Holders
-from zones.inventory import Inventory, Node, Pod, Stranger, endpoint
-from zones.remote import address_of
+from zones.addresses.index import Holders
+from zones.addresses.inventory import Inventory, Node, Pod, Stranger, endpoint
+from zones.addresses.packed_pods import address_of
 from zones.subjects import NOBODY, Subjects, mark_of
 from zones.zone import Zoning
 

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address, ip_network
 
-from zones.inventory import Inventory, Node, Pod, Stranger
+from zones.addresses.inventory import Inventory, Node, Pod, Stranger
 from zones.zone import ISOLATED, Entitlement, Zoning
 
 ADDRESS = ip_address("10.244.1.2")

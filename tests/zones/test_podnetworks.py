@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zones.podnetworks import WIDEST, doubts
+from zones.addresses.pod_networks import WIDEST, doubts
 
 NETWORKS = [ip_network(each) for each in (
     "10.0.0.0/8", "10.0.0.0/12", "10.1.0.0/16", "10.1.0.0/24", "10.1.0.0/25", "10.1.0.128/25", "10.1.1.0/24", "10.2.0.0/16",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from tests.strategies import INTERZONE, INTRAZONE, flows, policies
-from zones.inventory import Pod, endpoint
+from zones.addresses.inventory import Pod, endpoint
 from zones.net import TCP
 from zones.policy import QUARANTINED, Entry, Policy, Verdict, usual_infrastructure
 from zones.quarantine import closed

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.cluster.parts import Parts
+from enforcer.cluster.tier_parts import Parts
 from tests.enforcer import smallcluster
 from tests.strategies import policies
 from zones.net import AddressSet, Ranges

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 from zones.tiers import slices
 
 KEY = "zonebridge.io/zone"

@@ -12,8 +12,8 @@ from ipaddress import ip_address
 from sys import intern
 from typing import Any, TypeGuard
 
+from zones.addresses.inventory import Pod
 from zones.canonical import Json, digest
-from zones.inventory import Pod
 from zones.net import IPAddress
 from zones.tiers.native import API_VERSION, TIER_LABEL
 

@@ -1,7 +1,7 @@
 """Panorama: what its configuration means for a device group, from a file or from its API."""
 
-from bridge.managers.panorama.api import Access, PanoramaApi
 from bridge.managers.panorama.manager import PanoramaManager
-from bridge.managers.panorama.rulebase import ReadOptions, read_file
+from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_file
+from bridge.managers.panorama.session.api import Access, PanoramaApi
 
 __all__ = ["Access", "PanoramaApi", "PanoramaManager", "ReadOptions", "read_file"]

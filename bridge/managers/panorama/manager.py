@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from xml.etree.ElementTree import Element
 
 from bridge.errors import ManagerAnswerError, ManagerError, ManagerRefusedError
-from bridge.managers.panorama.api import PanoramaApi
-from bridge.managers.panorama.applications import ApplicationObjects
-from bridge.managers.panorama.content_reader import ContentReader
-from bridge.managers.panorama.document import members, text_of
-from bridge.managers.panorama.pending import Pending
-from bridge.managers.panorama.rereading import Rereader
-from bridge.managers.panorama.rulebase import ReadOptions, read_scope
-from bridge.managers.panorama.tagfilter import FilterError, words
-from bridge.managers.panorama.tree import DEVICE, SHARED, Level, Scope, unknown_device_group
+from bridge.managers.panorama.objects.applications import ApplicationObjects
+from bridge.managers.panorama.objects.content_reader import ContentReader
+from bridge.managers.panorama.objects.tag_filter import FilterError, words
+from bridge.managers.panorama.rulebase.document import members, text_of
+from bridge.managers.panorama.rulebase.rereading import Rereader
+from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope
+from bridge.managers.panorama.rulebase.tree import DEVICE, SHARED, Level, Scope, unknown_device_group
+from bridge.managers.panorama.session.api import PanoramaApi
+from bridge.managers.panorama.session.pending import Pending
 from bridge.managers.provenance import Commit, Provenance
 from zones.canonical import digest
 from zones.rules import Rulebase

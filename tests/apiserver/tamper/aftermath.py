@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 import httpx
 
-from bridge.pods import endpoint
+from bridge.explain.pod_end import endpoint
 from tests.apiserver.installed import namespace, pod
 from tests.apiserver.tamper.attempt import APPLY, MERGE, OURS
 from tests.apiserver.tamper.people import (

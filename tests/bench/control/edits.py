@@ -28,7 +28,7 @@ from tests.bench.enforcer import scale
 from tests.bench.enforcer.stages import percentiles
 from tests.bench.figures import Figure
 from tests.enforcer import smallcluster as cluster
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 from zones.policy import Policy
 from zones.tiers import native, slices
 

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
-from enforcer import thrift
+from enforcer import memory
 from enforcer.cluster.tier import Revision
 from enforcer.cluster.view import Changed, Kind, View
 from enforcer.enforcement import judged
-from enforcer.kernel.kerneltable import KernelTable
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.reconcile import Reconciler
+from enforcer.kernel.table import KernelTable
 from mocks.lab import Lab
 from mocks.lab.machines import Node
 from tests.bench.control import tiers
@@ -44,7 +44,7 @@ _INSIDE = {  # stages of the pass, by what does them
 
 
 def figures() -> Iterator[Figure]:
-    thrift.begin()
+    memory.begin()
     with Lab("rev") as lab:
         node = lab.node(scale.NODE)
         for name, edited in tiers.SCENES.items():

@@ -23,17 +23,17 @@ from pathlib import Path
 from statistics import median
 
 from enforcer.kernel import elements
+from enforcer.netlink.messages import ERROR, INET, NFTABLES, REQUEST, attribute, netfilter, text
+from enforcer.netlink.sockets import NETFILTER, answers, open_socket
 from enforcer.rules.ruleset import TABLE
-from enforcer.wire.messages import ERROR, INET, NFTABLES, REQUEST, attribute, netfilter, text
-from enforcer.wire.netlink import NETFILTER, answers, open_socket
 from mocks.kubernetes import KubernetesServer
 from mocks.lab import Lab
 from tests.bench.enforcer import scale
 from tests.bench.enforcer.stages import STEPS, Trace, percentiles
 from tests.bench.figures import Figure
 from tests.enforcer import smallcluster as cluster
+from zones.addresses.inventory import Pod
 from zones.canonical import Json
-from zones.inventory import Pod
 from zones.tiers import native, slices
 
 RULES, ADDRESSES = 10_000, 150_000

@@ -13,25 +13,25 @@ from functools import partial
 from ipaddress import IPv4Address, ip_network
 
 from enforcer.kernel.reconcile import Reconciler
-from enforcer.rules import bridged
-from enforcer.rules.feed import Feed
+from enforcer.netlink.messages import ACK, BRIDGE, INET, NFTABLES, REQUEST, messages, netfilter, number, text
+from enforcer.rules.chains import bridge_table
+from enforcer.rules.members.address_delta import Feed
 from enforcer.rules.ruleset import TABLE
-from enforcer.wire.messages import ACK, BRIDGE, INET, NFTABLES, REQUEST, messages, netfilter, number, text
 from mocks.lab import Lab
 from mocks.lab.machines import Node, Pod
 from tests.bench.enforcer.turns import compared, costs
 from tests.bench.enforcer.wire import BATCH, MAC, NOW, Burst, Wire, udp_frame
 from tests.bench.figures import Figure
 from tests.enforcer.frames import mac, octets
-from zones import inventory
+from zones.addresses import inventory
 from zones.policy import Entry, Policy, Verdict, usual_infrastructure
 from zones.rules import Origin
 from zones.zone import ANY_ZONE, Zoning
 
 ROUNDS, LATER_ROUNDS, CONNECTIONS = 40, 2000, 5_000
 BARE, AGAIN, RULES, BOTH = "bare", "again", "rules", "rules and ports"
-_AWAKE = {BARE: (), AGAIN: (), RULES: (TABLE,), BOTH: (TABLE, bridged.TABLE)}
-_FAMILIES = {TABLE: INET, bridged.TABLE: BRIDGE}
+_AWAKE = {BARE: (), AGAIN: (), RULES: (TABLE,), BOTH: (TABLE, bridge_table.TABLE)}
+_FAMILIES = {TABLE: INET, bridge_table.TABLE: BRIDGE}
 _BEGIN, _END, _ASLEEP = 16, 17, 1
 _SINK = "table ip sink { chain everything { type filter hook prerouting priority -300; policy drop; }; }"
 

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 
-from enforcer import thrift
+from enforcer import memory
 from enforcer.kernel.nft import Commands, Nftables
 from enforcer.kernel.reconcile import Applied, Reconciler
-from enforcer.rules.feed import Feed
+from enforcer.rules.members.address_delta import Feed
 from mocks.lab import Lab
 from mocks.lab.machines import Node
 from tests.bench.enforcer import scale
@@ -46,7 +46,7 @@ _NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def figures() -> Iterator[Figure]:
-    thrift.begin()  # as the agent does
+    memory.begin()  # as the agent does
     with Lab("ctl") as lab, tempfile.TemporaryDirectory() as directory:
         node = lab.node(scale.NODE)
         yield from _whole(node, Path(directory))

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, ip_network
 
 from tests.bench.enforcer import scale
 from tests.bench.enforcer.wire import Burst, udp_frame
-from zones.inventory import Holder
+from zones.addresses.inventory import Holder
 from zones.net import ANY_ADDRESS, ICMP, TCP, UDP, AddressSet, IPAddress, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Origin

@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 
 from enforcer.kernel.reconcile import Applied, Reconciler
-from enforcer.rules.feed import Feed
+from enforcer.rules.members.address_delta import Feed
 from mocks.lab import Lab
 from mocks.lab.machines import Pod
 from tests.bench.enforcer import scale
 from tests.bench.figures import Figure
-from zones.inventory import Holder
+from zones.addresses.inventory import Holder
 from zones.net import UDP, AddressSet, IPAddress, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict
 from zones.rules import Origin, RuleType

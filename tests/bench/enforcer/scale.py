@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from ipaddress import IPv4Address, IPv4Network
 
-from enforcer.rules.feed import Feed
-from zones.inventory import Holder, Node, Pod
+from enforcer.rules.members.address_delta import Feed
+from zones.addresses.inventory import Holder, Node, Pod
 from zones.net import TCP, AddressSet, IPAddress, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType

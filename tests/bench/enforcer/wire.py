@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from enforcer.kernel.reconcile import Reconciler
+from enforcer.netlink.messages import ACK, INET, NFTABLES, REQUEST, messages, netfilter, number, text
 from enforcer.rules.ruleset import TABLE
-from enforcer.wire.messages import ACK, INET, NFTABLES, REQUEST, messages, netfilter, number, text
 from mocks.lab.netns import Netns, libc
 from tests.bench.enforcer import scale
-from zones.inventory import Holder
+from zones.addresses.inventory import Holder
 from zones.net import IPAddress
 from zones.policy import Policy
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from enforcer.wire.messages import ACK, REQUEST, netfilter
+from enforcer.netlink.messages import ACK, REQUEST, netfilter
 from tests.bench.enforcer.wire import BATCH, Burst
 from tests.bench.figures import Figure
 from tests.bench.siem import flood

@@ -27,7 +27,7 @@ from mocks.lab.netns import Netns
 from tests.bench.enforcer import scale
 from tests.bench.enforcer.wire import MAC
 from tests.enforcer import smallcluster as cluster
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 from zones.tiers import native, slices
 
 PODS_A_NODE, RULES, PORT = 100, 100, 62_000

@@ -18,11 +18,14 @@ from pathlib import Path
 
 import trustme
 
-from enforcer.reports.alerttable import AlertTable
-from enforcer.reports.flows import Names, name, read
-from enforcer.reports.flowtable import FlowTable
+from enforcer.flows.flow_table import FlowTable
+from enforcer.flows.flows import Names, name, read
+from enforcer.netlink import nflog
+from enforcer.netlink.messages import attribute, message, messages
+from enforcer.netlink.nflog import Packet
+from enforcer.reports.alert_table import AlertTable
 from enforcer.reports.records import Stamp
-from enforcer.rules.terminals import Terminal
+from enforcer.rules.chains.verdict_chains import Terminal
 from enforcer.senders.destinations import FileSettings, HecSettings, SyslogSettings
 from enforcer.senders.file import FileSender
 from enforcer.senders.hec import HecSender
@@ -32,14 +35,11 @@ from enforcer.shipping.spool import Spool
 from enforcer.siem import hec
 from enforcer.siem.formats import FORMATS, FormatName, fitting
 from enforcer.siem.outcome import Accepted, Delivered
-from enforcer.wire import nflog
-from enforcer.wire.messages import attribute, message, messages
-from enforcer.wire.nflog import Packet
 from tests.bench.enforcer import scale
 from tests.bench.figures import Figure
 from tests.bench.siem import flood
 from tests.bench.siem.stage import PORT
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 from zones.policy import Verdict
 from zones.rules import Log, Origin
 from zones.zone import Zoning

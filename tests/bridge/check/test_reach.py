@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.check import reach
-from bridge.settings import Settings
+from bridge.settings.models import Settings
 from mocks.panorama import Panorama, PanoramaServer
 from mocks.siem import Siem
 from tests.panorama_xml import config_text, rule, rulebase

@@ -12,10 +12,10 @@ import httpx
 import pytest
 import trustme
 
-from bridge.credentials import read_secret
 from bridge.evidence import collector
 from bridge.evidence.collector import CollectorDoor, collecting
 from bridge.evidence.database import EvidenceError
+from bridge.settings.credentials import read_secret
 from enforcer.reports.records import Stamp, encoded
 from enforcer.senders.destinations import HecSettings
 from enforcer.senders.hec import HecSender

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from bridge.apiserver import ApiServer
-from bridge.cluster import Cluster
-from bridge.plan import Part
+from bridge.kube.client import ApiServer
+from bridge.tier.cluster import Cluster
+from bridge.tier.plan import Part
 from mocks.kubernetes import KubernetesServer
 from tests.bridge.running import CRDS, access, hang_up, made
 from tests.bridge.world import FakeManager, rule

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from bridge.alerts import Alerts
 from bridge.history.followup import FollowUp
-from bridge.settings import HistorySettings
+from bridge.settings.models import HistorySettings
 from bridge.siem import Records
 from bridge.siem.hec import Envelope, event
 from bridge.siem.syslog import frame

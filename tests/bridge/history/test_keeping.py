@@ -9,7 +9,7 @@ from bridge.errors import ManagerUnreachableError
 from bridge.history.ledger import Retention
 from bridge.history.revision import part_names, policy_of
 from bridge.history.verification import breaks
-from bridge.outcome import Result
+from bridge.tier.outcome import Result
 from tests.bridge.world import Killed, World, many, rule
 from zones.policy import InfrastructureRule
 

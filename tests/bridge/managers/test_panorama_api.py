@@ -14,7 +14,7 @@ from bridge.errors import (
 )
 from bridge.managers import Commit, Provenance
 from bridge.managers.panorama import Access, PanoramaApi, PanoramaManager
-from bridge.managers.panorama.transport import Limits
+from bridge.managers.panorama.session.transport import Limits
 from mocks.panorama import Panorama, PanoramaServer
 from mocks.serving import Fault
 from tests.panorama_xml import config_text, entry, members, rule, rulebase, section

@@ -5,8 +5,8 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from bridge.errors import ConfigurationFileError, UnknownDeviceGroupError
-from bridge.managers.panorama.rulebase import ReadOptions, read_scope
-from bridge.managers.panorama.tree import FROM_THE_FILE, Ancestry, scope_of
+from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope
+from bridge.managers.panorama.rulebase.tree import FROM_THE_FILE, Ancestry, scope_of
 from tests.panorama_xml import config, entry, members, rule, rulebase, section
 from zones.compile import compile_policy
 from zones.net import TCP, AddressSet, parse_address

@@ -16,12 +16,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.compilation.report import report_json
 from bridge.errors import BridgeError
 from bridge.feeds.due import next_due
 from bridge.managers.panorama import ReadOptions, read_file
-from bridge.managers.panorama.document import DocumentError, parse
-from bridge.managers.panorama.tagfilter import parse_filter
-from bridge.report import report_json
+from bridge.managers.panorama.objects.tag_filter import parse_filter
+from bridge.managers.panorama.rulebase.document import DocumentError, parse
 from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
 from zones.compile import OnInexpressibleDeny, Options, compile_policy
 from zones.problems import Status

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from bridge.errors import ConfigurationFileError, UnknownDeviceGroupError
 from bridge.managers.panorama import ReadOptions, read_file
-from bridge.managers.panorama.addresses import Addresses
-from bridge.managers.panorama.applications import ApplicationObjects
-from bridge.managers.panorama.document import DocumentError, parse
-from bridge.managers.panorama.rulebase import read_scope
-from bridge.managers.panorama.services import ServiceObjects
-from bridge.managers.panorama.tagfilter import FilterError, parse_filter
-from bridge.managers.panorama.tree import scope_of
+from bridge.managers.panorama.objects.addresses import Addresses
+from bridge.managers.panorama.objects.applications import ApplicationObjects
+from bridge.managers.panorama.objects.services import ServiceObjects
+from bridge.managers.panorama.objects.tag_filter import FilterError, parse_filter
+from bridge.managers.panorama.rulebase.document import DocumentError, parse
+from bridge.managers.panorama.rulebase.rulebase import read_scope
+from bridge.managers.panorama.rulebase.tree import scope_of
 from tests.panorama_xml import config, config_text, entry, members, rule, rulebase, section
 from zones.net import ICMP, TCP, UDP, AddressSet, parse_address, parse_ports
 from zones.rules import L4, Action, FeedKind, Log, RuleType, ServiceChoice, Target

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import ConfigurationFileError
-from bridge.managers.panorama import document, read_file
-from bridge.managers.panorama.content import read_content
+from bridge.managers.panorama import read_file
+from bridge.managers.panorama.objects.content import read_content
+from bridge.managers.panorama.rulebase import document
 from tests.panorama_xml import config_text, entry, rule, rulebase, section
 
 GOOD = config_text(groups={"k8s": rulebase("pre", rule("open"))}).encode()

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import BridgeError
-from bridge.managers.panorama.rereading import Rereader
-from bridge.managers.panorama.rulebase import ReadOptions, read_scope
-from bridge.managers.panorama.tree import Ancestry, scope_of
+from bridge.managers.panorama.rulebase.rereading import Rereader
+from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope
+from bridge.managers.panorama.rulebase.tree import Ancestry, scope_of
 from tests.oracle.generate import case
 from tests.panorama_xml import config, entry, members, rule, rulebase, section
 from zones.compile import Options, compile_policy

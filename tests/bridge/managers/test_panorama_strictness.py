@@ -3,11 +3,11 @@
 import pytest
 
 from bridge.errors import ManagerAnswerError
-from bridge.managers.panorama.addresses import Addresses
-from bridge.managers.panorama.applications import ApplicationObjects
 from bridge.managers.panorama.manager import HIERARCHY, PanoramaManager
-from bridge.managers.panorama.rulebase import ReadOptions, read_scope
-from bridge.managers.panorama.tree import scope_of
+from bridge.managers.panorama.objects.addresses import Addresses
+from bridge.managers.panorama.objects.applications import ApplicationObjects
+from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope
+from bridge.managers.panorama.rulebase.tree import scope_of
 from tests.panorama_xml import config, entry, members, rule, rulebase, section
 from zones.rules import Unresolved
 

@@ -7,8 +7,8 @@ from xml.etree.ElementTree import parse
 
 import pytest
 
+from bridge.compilation.report_table import report_lines
 from bridge.managers.panorama import read_file
-from bridge.report_table import report_lines
 from tests.exports import each_export
 from tests.witness.elements import strangers
 from zones.compile import compile_policy

@@ -8,12 +8,12 @@ from panos.panorama import Panorama as Client
 from panos.userid import UserId
 
 from bridge.errors import ManagerAnswerError, ManagerRefusedError, ManagerUnreachableError, RegistrationBlockedError
-from bridge.kubeservices import Selectors
+from bridge.explain.services import Selectors
 from bridge.managers.panorama import PanoramaApi, PanoramaManager
-from bridge.managers.panorama.registration import PanoramaRegistrar
-from bridge.managers.panorama.registration_addresses import Terms
-from bridge.managers.panorama.registration_steps import Wanted
-from bridge.managers.panorama.registration_tags import Naming
+from bridge.managers.panorama.registration.addresses import Terms
+from bridge.managers.panorama.registration.cluster import PanoramaRegistrar
+from bridge.managers.panorama.registration.steps import Wanted
+from bridge.managers.panorama.registration.tags import Naming
 from mocks.panorama import Panorama, PanoramaServer, configuring, groups
 from mocks.panorama.operations import OPERATIONS
 from mocks.panorama.replies import result

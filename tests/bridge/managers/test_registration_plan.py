@@ -7,13 +7,13 @@ from xml.etree.ElementTree import fromstring
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.kubeservices import Selectors, Services
-from bridge.managers.panorama.registration_messages import not_taken, registered, uid_message
-from bridge.managers.panorama.registration_plan import Message, Verb, after, fitting, plan, refresh
-from bridge.managers.panorama.registration_tags import LONGEST_TAG, Naming, fit, mappings
+from bridge.explain.services import Selectors, Services
+from bridge.kube.watch import Changed, Listed
+from bridge.managers.panorama.registration.messages import not_taken, registered, uid_message
+from bridge.managers.panorama.registration.plan import Message, Verb, after, fitting, plan, refresh
+from bridge.managers.panorama.registration.tags import LONGEST_TAG, Naming, fit, mappings
 from bridge.population import Member
-from bridge.watching import Changed, Listed
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 
 NAMING = Naming("prod", ("app.kubernetes.io/name", "tier"))
 

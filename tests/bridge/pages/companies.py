@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from bridge import offline
+from bridge.compilation import offline
 from bridge.preview import Configuration, compared
-from bridge.settings_file import Purpose, load
+from bridge.settings.file import Purpose, load
 from tests.bridge.world import START, rule, rulebase
 from zones.compile import compile_policy
 from zones.net import AddressSet

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from bridge.alerts import Alerts
-from bridge.apiserver import Access, ApiServer
+from bridge.kube.client import Access, ApiServer
 from bridge.population import Publishing, Terms
 from zones.zone import ENTITLEMENT_ANNOTATION, Zoning
 

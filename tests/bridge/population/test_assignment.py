@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.population.assignment import Assignment
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 from zones.tiers import slices
 
 KEY = "zonebridge.io/zone"

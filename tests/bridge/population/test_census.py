@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.population.census import Census, object_name
 from bridge.population.picture import Member, Move
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 
 MEMBERS = st.builds(
     lambda zone, node, namespace, isolated: Member(

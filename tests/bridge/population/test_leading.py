@@ -5,10 +5,10 @@ import asyncio
 import structlog
 
 from bridge.errors import ClusterRefusedError
-from bridge.leadership import Leadership, Terms
 from bridge.metrics import Metrics
 from bridge.population import Figures
 from bridge.service import Work
+from bridge.tier.lease import Leadership, Terms
 from tests.bridge.test_leadership import FakeLease
 from tests.bridge.test_service import nothing, run_until_reached
 from tests.bridge.world import World, rule

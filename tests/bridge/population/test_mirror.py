@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import ClusterRefusedError, ClusterUnreachableError
+from bridge.kube.watch import Changed, Listed
 from bridge.population.mirror import Mirror
-from bridge.watching import Changed, Listed
 
 NAMES = "ab"
 

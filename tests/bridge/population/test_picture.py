@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bridge.kube.watch import Changed, Listed
 from bridge.population import Population
 from bridge.population.picture import Kind
-from bridge.watching import Changed, Listed
 from tests.enforcer import smallcluster as world
 from zones.zone import ENTITLEMENT_ANNOTATION, ISOLATED, Zoning
 

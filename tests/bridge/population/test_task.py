@@ -8,8 +8,8 @@ import pytest
 import structlog
 
 from bridge.alerts import AlertKind
-from bridge.apiserver import Access, ApiServer
 from bridge.errors import ClusterRefusedError
+from bridge.kube.client import Access, ApiServer
 from bridge.population import Publishing, Terms
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault

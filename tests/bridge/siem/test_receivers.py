@@ -7,8 +7,8 @@ import pytest
 from bridge.alerts import Alert, AlertKind
 from bridge.errors import SettingsError
 from bridge.service import shipping
-from bridge.settings import SiemSettings
-from bridge.wiring_siem import siem_sink
+from bridge.settings.models import SiemSettings
+from bridge.wiring.siem import siem_sink
 from tests.enforcer.siem.receivers.daemons import receiver
 
 HOSTILE = 'rule "a" \\ says ]\nnew line, ü %d {'

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.alerts import Alert, AlertKind
-from bridge.nodes import Fault, Late, about_json, text
+from bridge.nodes.enforcement import Fault, Late, about_json, text
 from bridge.siem import Records
 from bridge.siem.record import name, severity
 

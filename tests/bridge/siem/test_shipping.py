@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.alerts import Alert, AlertKind, Alerts, Severity
-from bridge.credentials import read_secret, secret
 from bridge.errors import ManagerRefusedError, SecretError
-from bridge.reach import Reach
 from bridge.service import shipping
+from bridge.settings.credentials import read_secret, secret
 from bridge.siem import Records, Shipper, SiemSink
 from bridge.siem.hec import Envelope
 from bridge.siem.outcome import Delivered, Later
 from bridge.siem.senders import HecSender, SyslogSender
 from bridge.siem.shipper import Fate
 from bridge.siem.syslog import Framing, frame
+from bridge.tier.reachability import Reach
 from mocks.serving import Fault
 from mocks.siem import Siem, SyslogServer
 from mocks.siem.rfc5424 import parse

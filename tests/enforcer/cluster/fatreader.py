@@ -8,8 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from bridge import watching
-from bridge.apiserver import Access, ApiServer
+from bridge.kube import watch
+from bridge.kube.client import Access, ApiServer
 from bridge.population import picture
 from enforcer.cluster import view
 from enforcer.cluster.watch import Cluster
@@ -37,7 +37,7 @@ async def as_agent(kubeconfig):
 async def as_bridge(kubeconfig):
     api, seen, pods = ApiServer(Access("c", kubeconfig)), picture.Population(Zoning()), 0
     try:
-        async for change in watching.follow(api, watching.Source(picture.Kind.PODS.value, "pods")):
+        async for change in watch.follow(api, watch.Source(picture.Kind.PODS.value, "pods")):
             seen.fold(picture.Kind.PODS, change)
             pods += len(change.objects)
             if change.last:

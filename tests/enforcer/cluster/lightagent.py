@@ -4,11 +4,11 @@ import asyncio
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
-from enforcer.cluster.slicewriter import SliceWriter
+from enforcer.backoff import Patience
+from enforcer.cluster.slice_writer import SliceWriter
 from enforcer.cluster.view import Kind, View, selectors
 from enforcer.cluster.watch import Cluster
-from enforcer.patience import Patience
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 
 TIER = "panorama"
 KEY = "zonebridge.io/zone"

@@ -5,9 +5,9 @@ from ipaddress import ip_address, ip_network
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enforcer.cluster.nodeslices import NodeSlices
-from zones.holders import Holders
-from zones.inventory import Node, Pod, Stranger
+from enforcer.cluster.node_slices import NodeSlices
+from zones.addresses.index import Holders
+from zones.addresses.inventory import Node, Pod, Stranger
 from zones.tiers.slices import PodSlice
 
 KEY = "zonebridge.io/zone"

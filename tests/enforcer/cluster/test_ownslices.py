@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer.cluster.ownslices import OwnSlices, Terms
-from zones.inventory import Pod
+from enforcer.cluster.own_slices import OwnSlices, Terms
+from zones.addresses.inventory import Pod
 from zones.tiers import slices
 
 KEY = "zonebridge.io/zone"

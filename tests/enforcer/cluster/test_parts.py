@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from enforcer.cluster.parts import Parts
+from enforcer.cluster.tier_parts import Parts
 
 
 def test_only_what_is_asked_for_is_read():

@@ -6,18 +6,18 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer.cluster import podevents
-from enforcer.cluster.eventwriter import EventWriter
-from enforcer.cluster.podevents import PodEvents, Told
+from enforcer.backoff import Patience
+from enforcer.cluster import pod_events
+from enforcer.cluster.event_writer import EventWriter
+from enforcer.cluster.pod_events import PodEvents, Told
 from enforcer.errors import ClusterError, ClusterRefusedError
-from enforcer.patience import Patience
-from enforcer.reports.flows import Names, name, read
-from enforcer.rules.terminals import SPOOFED, Terminal
+from enforcer.flows.flows import Names, name, read
+from enforcer.rules.chains.verdict_chains import SPOOFED, Terminal
 from tests.enforcer import smallcluster as world
 from tests.enforcer.clocks import Clock
 from tests.enforcer.reports.test_flows import packet
 from tests.enforcer.smallcluster import eventually
-from zones.inventory import Pod
+from zones.addresses.inventory import Pod
 from zones.policy import Verdict
 from zones.rules import NO_LOG, Log, Origin
 from zones.zone import Zoning
@@ -63,7 +63,7 @@ class Events(PodEvents):
 
 
 def events(holders=HOLDERS, **limits):
-    return Events(holders, podevents.Limits(**limits))
+    return Events(holders, pod_events.Limits(**limits))
 
 
 def written(table, now):
@@ -130,7 +130,7 @@ def test_what_happens_again_is_one_event_with_a_count_and_seldom_written():
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
 def test_events_are_written_as_ever_while_the_machine_s_time_is_set(step):
     clock, found = Clock(), []
-    table = PodEvents("n1", HOLDERS.get, podevents.Limits(), clock)
+    table = PodEvents("n1", HOLDERS.get, pod_events.Limits(), clock)
     for second in range(500):
         clock.now = float(second)
         wall = 1_795_260_148.0 + second + (step if second >= 10 else 0.0)
@@ -239,7 +239,7 @@ def test_why_a_pod_is_cut_off_is_told_while_it_lasts():
     policy = world.policy(80)
     cut_off = pod("cut", "10.1.0.40", "db", allowed=frozenset({"web"}))
     odd = pod("odd", "10.1.0.41", "nowhere")
-    states = list(podevents.of_zones(policy, [WEB, cut_off, odd]))
+    states = list(pod_events.of_zones(policy, [WEB, cut_off, odd]))
     assert [(who.uid, told.reason) for who, told in states] == [("cut", "ZoneNotEntitled"), ("odd", "ZoneUnknown")]
     table, found = events(), []
     for second in range(0, 3000, 5):
@@ -259,7 +259,7 @@ def test_what_was_so_for_a_moment_is_not_told():
 
 
 def test_an_address_that_is_not_trusted_is_told_to_its_pod():
-    ((who, told),) = podevents.of_places([(ip_address("10.9.0.1"), WEB)], "n1")
+    ((who, told),) = pod_events.of_places([(ip_address("10.9.0.1"), WEB)], "n1")
     assert (who, told.reason) == (WEB, "ZoneAddressNotTrusted")
 
 

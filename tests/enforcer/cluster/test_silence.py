@@ -12,9 +12,9 @@ import pytest
 import yaml
 from kubernetes.aio.config import incluster_config
 
+from enforcer.backoff import Patience
 from enforcer.cluster.view import Kind, Listed, View, selectors
 from enforcer.cluster.watch import Cluster
-from enforcer.patience import Patience
 from mocks.kubernetes import KubernetesServer
 from tests.enforcer import smallcluster as world
 from tests.enforcer.smallcluster import eventually

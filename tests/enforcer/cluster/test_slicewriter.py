@@ -10,7 +10,7 @@ from mocks.serving import Fault
 from tests.bridge.population.stage import CRDS, MERGE, OURS, Stage, becomes
 from tests.enforcer.cluster.lightagent import KEY, Machine, agent
 from tests.realkube import RealKube
-from zones.inventory import Stranger
+from zones.addresses.inventory import Stranger
 
 
 @pytest.fixture(scope="module")

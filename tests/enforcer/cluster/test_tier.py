@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.cluster import lastgood
+from enforcer.cluster import last_good
 from enforcer.cluster.tier import Standing, judge
 from enforcer.errors import StateError
 from tests.enforcer import smallcluster as world
@@ -101,29 +101,29 @@ def test_no_changed_letter_of_a_tier_is_ever_applied(data):
 
 def test_the_last_good_revision_survives_a_restart(tmp_path):
     pointer, parts = objects(7, 80)
-    lastgood.save(tmp_path, pointer, parts | {"another": {}})
-    assert lastgood.load(tmp_path, world.TIER) == held(7, 80)
-    assert lastgood.load(tmp_path, "another") is None
+    last_good.save(tmp_path, pointer, parts | {"another": {}})
+    assert last_good.load(tmp_path, world.TIER) == held(7, 80)
+    assert last_good.load(tmp_path, "another") is None
 
 
 def test_a_last_good_file_is_one_object_however_it_is_laid_out(tmp_path):
-    lastgood.save(tmp_path, *objects(7, 80))
+    last_good.save(tmp_path, *objects(7, 80))
     (file,) = tmp_path.iterdir()
     whole = json.loads(file.read_bytes())
     assert (whole["tier"], whole["parts"]) == objects(7, 80)
     file.write_text(json.dumps(whole))
-    assert lastgood.load(tmp_path, world.TIER) == held(7, 80)
+    assert last_good.load(tmp_path, world.TIER) == held(7, 80)
 
 
 def test_a_last_good_file_that_is_cut_off_is_never_another_revision(tmp_path):
-    lastgood.save(tmp_path, *objects(7, 80))
+    last_good.save(tmp_path, *objects(7, 80))
     (file,) = tmp_path.iterdir()
     content = file.read_bytes()
     for end in range(0, len(content), 7):
         file.write_bytes(content[:end])
-        assert lastgood.load(tmp_path, world.TIER) in {None, held(7, 80)}
+        assert last_good.load(tmp_path, world.TIER) in {None, held(7, 80)}
     file.write_bytes(content[: len(content) // 2])
-    assert lastgood.load(tmp_path, world.TIER) is None
+    assert last_good.load(tmp_path, world.TIER) is None
 
 
 def test_the_same_revision_again_is_the_object_that_is_held():
@@ -132,19 +132,19 @@ def test_the_same_revision_again_is_the_object_that_is_held():
 
 
 def test_a_last_good_file_that_others_may_write_is_refused(tmp_path):
-    lastgood.save(tmp_path, *objects(7, 80))
+    last_good.save(tmp_path, *objects(7, 80))
     (file,) = tmp_path.iterdir()
     file.chmod(0o606)
     with pytest.raises(StateError, match="others than its owner may write it"):
-        lastgood.load(tmp_path, world.TIER)
+        last_good.load(tmp_path, world.TIER)
 
 
 def test_a_damaged_last_good_file_is_no_revision(tmp_path):
     pointer, parts = objects(7, 80)
-    lastgood.save(tmp_path, pointer, parts)
+    last_good.save(tmp_path, pointer, parts)
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text().replace("allow-web", "allow-all"))
-    assert lastgood.load(tmp_path, world.TIER) is None
+    assert last_good.load(tmp_path, world.TIER) is None
     file.write_text("{")
-    assert lastgood.load(tmp_path, world.TIER) is None
-    assert lastgood.load(tmp_path / "none", world.TIER) is None
+    assert last_good.load(tmp_path, world.TIER) is None
+    assert last_good.load(tmp_path / "none", world.TIER) is None

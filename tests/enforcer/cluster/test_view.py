@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from enforcer.cluster.view import Changed, Kind, Listed, View
 from tests.enforcer import smallcluster as world
 from zones import decode
-from zones.inventory import Stranger
-from zones.remote import address_of
+from zones.addresses.inventory import Stranger
+from zones.addresses.packed_pods import address_of
 from zones.tiers import slices
 from zones.tiers.native import TIER_LABEL
 

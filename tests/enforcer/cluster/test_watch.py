@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from enforcer.backoff import Patience
 from enforcer.cluster.view import Kind, View, selectors
 from enforcer.cluster.watch import Cluster
 from enforcer.errors import ClusterError, ClusterRefusedError, InputError
-from enforcer.patience import Patience
 from mocks.kubernetes import KubernetesServer
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault

@@ -4,9 +4,9 @@ from contextlib import closing
 
 import pytest
 
-from enforcer.kernel.announcements import TableChanges
 from enforcer.kernel.nft import Nftables
-from enforcer.kernel.portrait import ELEMENTS, RULES
+from enforcer.kernel.nft_monitor import TableChanges
+from enforcer.kernel.table_digest import ELEMENTS, RULES
 from enforcer.kernel.transaction import Transaction
 from enforcer.rules.table import Chain, NamedSet
 
@@ -66,7 +66,7 @@ def test_an_edit_between_our_own_changes_is_told(world, kernel, changes):
 
 
 def test_of_too_many_announcements_it_is_known_that_some_are_missing(world, kernel, changes, monkeypatch):
-    monkeypatch.setattr("enforcer.kernel.announcements._MOST", 2)
+    monkeypatch.setattr("enforcer.kernel.nft_monitor._MOST", 2)
     world.n1.nft(f"add element inet {NAME} them {{ 10.0.0.1, 10.0.0.2, 10.0.0.3 }}")
     changes.read()
     assert changes.overrun

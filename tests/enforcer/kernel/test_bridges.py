@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer.kernel import bridges
+from enforcer.node import bridge_netfilter
 from mocks.lab import Lab, unavailable
 
 pytestmark = pytest.mark.kernel
@@ -41,7 +41,7 @@ def told(node):
     """As the service asks: in the node's network."""
     addresses = [ip_address(text) for pod in node.pods.values() for text in (pod.ip, pod.ip6)]
     with node.netns.inside():
-        return bridges.problems(addresses)
+        return bridge_netfilter.problems(addresses)
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def test_a_bridge_may_have_settings_of_its_own(bridged):
 
 
 def test_without_the_module_it_is_to_be_loaded(bridged, tmp_path, monkeypatch):
-    monkeypatch.setattr(bridges, "_SETTINGS", tmp_path)
+    monkeypatch.setattr(bridge_netfilter, "_SETTINGS", tmp_path)
     assert all("load the kernel module br_netfilter" in each for each in told(bridged))
     assert len(told(bridged)) == 2
 
@@ -92,8 +92,8 @@ def test_routed_pods_meet_the_rules_in_any_case(routed):
 
 def test_a_bridge_without_pods_concerns_nobody(bridged):
     with hidden(bridged), bridged.netns.inside():
-        assert bridges.problems([]) == []
-        assert bridges.problems([ip_address("203.0.113.77")]) == []
+        assert bridge_netfilter.problems([]) == []
+        assert bridge_netfilter.problems([ip_address("203.0.113.77")]) == []
 
 
 def told_name(node):

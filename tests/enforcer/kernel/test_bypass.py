@@ -2,9 +2,9 @@
 
 import pytest
 
-from enforcer.kernel import bypass
-from enforcer.kernel.uplinks import Link
-from enforcer.wire.messages import NFTABLES, attribute, message
+from enforcer.netlink.messages import NFTABLES, attribute, message
+from enforcer.node import bypass
+from enforcer.node.uplinks import Link
 from mocks.lab import Lab, Outcome, Probe, measure, unavailable
 from mocks.lab.wiring import configure
 

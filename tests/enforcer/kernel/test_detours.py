@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from enforcer.kernel import detours
+from enforcer.node import source_routing
 from mocks.lab import Lab, unavailable
 from tests.enforcer import frames
 from tests.enforcer.test_every_packet import POLICY, ZONES
@@ -28,25 +28,25 @@ def kernel(tmp_path):
 
 @pytest.mark.parametrize(("family", "what"), [("ipv4", "IPv4 source routes"), ("ipv6", "segment routing")])
 def test_it_takes_the_setting_of_all_and_of_a_pods_link(kernel, tmp_path, family, what):
-    assert detours.problems({"eth0"}, tmp_path) == []
+    assert source_routing.problems({"eth0"}, tmp_path) == []
     for link in ("default", "lo", "eth0", "pod1"):
         kernel(family, link, 1)  # as they are by themselves, where `all` is 0
-    assert detours.problems({"eth0"}, tmp_path) == []
+    assert source_routing.problems({"eth0"}, tmp_path) == []
     kernel(family, "all", 1)
-    (problem,) = detours.problems({"eth0"}, tmp_path)
+    (problem,) = source_routing.problems({"eth0"}, tmp_path)
     assert problem == (
         f"1 links of pods (such as pod1) take {what}: what a pod may send to this node it may have sent on to anybody, "
         f"past the rules; set net.{family}.conf.all.{WAYS[family]}=0"
     )
     kernel(family, "pod1", 0)
-    assert detours.problems({"eth0"}, tmp_path) == []
+    assert source_routing.problems({"eth0"}, tmp_path) == []
 
 
 def test_what_cannot_be_read_is_no_problem(tmp_path):
-    assert detours.problems((), tmp_path / "nowhere") == []
+    assert source_routing.problems((), tmp_path / "nowhere") == []
     (tmp_path / "ipv4/conf/all").mkdir(parents=True)
     (tmp_path / "ipv4/conf/all/accept_source_route").write_text("?")
-    assert detours.problems((), tmp_path) == []
+    assert source_routing.problems((), tmp_path) == []
 
 
 @pytest.mark.kernel
@@ -70,11 +70,11 @@ def test_a_node_that_takes_source_routes_tells_so():
                 return bool(frames.hears({"corp": at_corp}, mark))
 
             with node.inside():
-                assert detours.problems({"lo", "eth0"}) == []
+                assert source_routing.problems({"lo", "eth0"}) == []
             assert not arrives(b"<closed>")
             for link in ("all", "pod2"):
                 world.n1.netns.write_sysctl(f"net/ipv4/conf/{link}/accept_source_route", 1)
             with node.inside():
-                (problem,) = detours.problems({"lo", "eth0"})
+                (problem,) = source_routing.problems({"lo", "eth0"})
             assert "source routes" in problem
             assert arrives(b"<opened>")

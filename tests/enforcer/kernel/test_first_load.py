@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from enforcer.kernel.kerneltable import KernelTable
+from enforcer.kernel.table import KernelTable
 from tests.enforcer.stream import Stream
 from tests.enforcer.test_enforcement import entry, policy
 from tests.enforcer.world import NOW

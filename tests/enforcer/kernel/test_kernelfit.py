@@ -3,12 +3,12 @@
 import pytest
 
 from enforcer.errors import KernelError, LockedError, PrivilegeError, UnfitError
-from enforcer.kernel.kernelfit import FEATURES, lacking
 from enforcer.kernel.reconcile import Action
+from enforcer.netlink import sockets
+from enforcer.netlink.messages import RawRule, expression
+from enforcer.netlink.sockets import NodeLock
+from enforcer.node.feature_probe import FEATURES, lacking
 from enforcer.rules.table import Chain, Table
-from enforcer.wire import netlink
-from enforcer.wire.messages import RawRule, expression
-from enforcer.wire.netlink import NodeLock
 from tests.enforcer.test_enforcement import BOTH_WAYS, policy
 from tests.enforcer.world import NOW
 
@@ -19,9 +19,9 @@ FROM_THE_FUTURE = Table("zonebridge-trial", {}, {"trial": Chain(raw=(RawRule((ex
 class TestKernel:
     def test_this_one_has_everything_and_isnt_changed_by_being_asked(self, world):
         with world.inside():
-            before = netlink.generation()
+            before = sockets.generation()
             assert lacking() == ""
-            assert netlink.generation() == before
+            assert sockets.generation() == before
             assert "trial" not in world.n1.run(["nft", "list", "tables"]).stdout
 
     def test_what_is_missing_is_named(self, world):
@@ -47,18 +47,18 @@ class TestWithout:
         def missing(_):
             raise KernelError("asking for the generation of the tables: Invalid argument")
 
-        monkeypatch.setattr("enforcer.kernel.kernelfit.Nftables.generation", missing)
+        monkeypatch.setattr("enforcer.node.feature_probe.Nftables.generation", missing)
         assert "lacks of nftables: nftables itself (nf_tables)" in lacking()
 
     def test_rights_nothing_is_said_of_the_kernel(self, monkeypatch):
         def refused(_):
             raise PrivilegeError("not permitted")
 
-        monkeypatch.setattr("enforcer.kernel.kernelfit.Nftables.generation", refused)
+        monkeypatch.setattr("enforcer.node.feature_probe.Nftables.generation", refused)
         assert lacking() == ""
 
     def test_nflog_that_is_said_and_no_other_agent_suspected(self, monkeypatch):
-        monkeypatch.setattr("enforcer.wire.netlink._errors", lambda _: iter([22]))
+        monkeypatch.setattr("enforcer.netlink.sockets._errors", lambda _: iter([22]))
         with pytest.raises(UnfitError, match="nfnetlink_log") as caught:
             NodeLock()
         assert not isinstance(caught.value, LockedError)

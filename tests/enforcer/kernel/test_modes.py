@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from enforcer.kernel import snapshot
 from enforcer.kernel.reconcile import Action
 from enforcer.kernel.stance import Answer, Stance
+from enforcer.restart import snapshot
 from enforcer.rules.options import Mode, Options
 from mocks.lab import Outcome
 from tests.enforcer.test_enforcement import BOTH_WAYS, entry, logged, outcomes, policy

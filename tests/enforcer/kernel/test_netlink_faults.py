@@ -13,8 +13,8 @@ import pytest
 
 from enforcer.errors import KernelError
 from enforcer.kernel.reconcile import Action
-from enforcer.wire import netlink
-from enforcer.wire.messages import DONE, ERROR, attribute, message
+from enforcer.netlink import sockets
+from enforcer.netlink.messages import DONE, ERROR, attribute, message
 from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import BOTH_WAYS, entry, policy
 from tests.enforcer.world import NOW
@@ -65,7 +65,7 @@ class Faults:
 
 
 class NetlinkModule:
-    """The socket module with another class of sockets, for `enforcer.wire.netlink` alone."""
+    """The socket module with another class of sockets, for `enforcer.netlink.sockets` alone."""
 
     def __init__(self, kind):
         self.socket = kind
@@ -95,7 +95,7 @@ def faults(monkeypatch):
             made.call("option")
             return super().setsockopt(*arguments)
 
-    monkeypatch.setattr(netlink, "socket", NetlinkModule(Socket))
+    monkeypatch.setattr(sockets, "socket", NetlinkModule(Socket))
     return made
 
 
@@ -191,18 +191,18 @@ def address(last, flags=0):
 
 
 END = message(DONE, 0, 1, bytes(4))
-CUT_SHORT = message(DONE, netlink.INTERRUPTED, 1, bytes(4))
+CUT_SHORT = message(DONE, sockets.INTERRUPTED, 1, bytes(4))
 
 
 def asked(monkeypatch, *datagrams):
-    monkeypatch.setattr(netlink, "open_socket", lambda *_: Channel(*datagrams))
-    return list(map(str, netlink.local_addresses()))
+    monkeypatch.setattr(sockets, "open_socket", lambda *_: Channel(*datagrams))
+    return list(map(str, sockets.local_addresses()))
 
 
 def test_a_list_of_addresses_that_a_change_cut_short_is_asked_for_again(monkeypatch):
     cut, whole = address(1) + CUT_SHORT, address(1) + address(2) + END
     assert asked(monkeypatch, cut, whole) == ["192.0.2.1", "192.0.2.2"]
-    assert asked(monkeypatch, address(1, netlink.INTERRUPTED) + END, whole) == ["192.0.2.1", "192.0.2.2"]
+    assert asked(monkeypatch, address(1, sockets.INTERRUPTED) + END, whole) == ["192.0.2.1", "192.0.2.2"]
     with pytest.raises(KernelError, match="change all the time"):
         asked(monkeypatch, *[cut] * 100)
 
@@ -216,7 +216,7 @@ def test_a_list_of_addresses_that_ends_with_an_error_is_no_list(monkeypatch, kin
 
 def test_addresses_that_could_not_be_read_are_asked_for_again(world, faults):
     with world.inside():
-        known = netlink.LocalAddresses()
+        known = sockets.LocalAddresses()
         before = known()
         with changed(world, "address"):
             faults.arm(2, REFUSALS)  # after what was announced was read

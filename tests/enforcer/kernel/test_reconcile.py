@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 import pytest
 
 from enforcer.errors import LockedError
-from enforcer.kernel import snapshot
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.reconcile import Action, Reconciler
-from enforcer.kernel.saved import Keeper
 from enforcer.kernel.stance import Answer
 from enforcer.kernel.transaction import Transaction
+from enforcer.netlink import sockets
+from enforcer.restart import snapshot
+from enforcer.restart.saved import Keeper
 from enforcer.rules.options import Failure
 from enforcer.rules.ruleset import TABLE as NAME
-from enforcer.wire import netlink
 from mocks.lab import Outcome
 from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import BOTH_WAYS, entry, outcomes, policy
@@ -52,10 +52,10 @@ def test_the_first_pass_loads_and_the_next_leaves_the_kernel_alone(world, reconc
     rules = policy(*BOTH_WAYS)
     assert reconciler.apply(rules, inventory, NOW, revision=7).action is Action.FIRST_LOAD
     assert reconciler.apply(rules, inventory, NOW, revision=7).action is Action.NONE  # looks at all elements
-    before = netlink.generation()
+    before = sockets.generation()
     again = reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=8)
     assert (again.action, again.revision, again.problems, again.drift) == (Action.NONE, 8, (), None)
-    assert netlink.generation() == before
+    assert sockets.generation() == before
 
 
 def test_a_pod_comes_and_goes_by_elements_alone(world, reconciler, inventory):
@@ -315,7 +315,7 @@ def test_flush_removes_the_table_and_nothing_else(world, inventory, tmp_path):
 def test_rules_are_saved_at_once_and_pods_later(world, inventory, tmp_path, monkeypatch):
     """Gathering everybody takes a while; what others did to the kernel is no reason for it."""
     kept = []
-    monkeypatch.setattr("enforcer.kernel.keeping.RESTS", 0.0)
+    monkeypatch.setattr("enforcer.restart.schedule.RESTS", 0.0)
     monkeypatch.setattr(Keeper, "keep", lambda self, what, *, thorough: kept.append((what.revision, thorough)))
     rules, more = policy(*BOTH_WAYS), inventory.with_pod(world.pod("p3", "data"))
     with world.reconciler(state_dir=tmp_path) as reconciler:
@@ -326,7 +326,7 @@ def test_rules_are_saved_at_once_and_pods_later(world, inventory, tmp_path, monk
         assert kept == [(1, True)]
         reconciler.apply(rules, more, NOW, revision=2)
         assert kept == [(1, True), (2, False)]
-        monkeypatch.setattr("enforcer.kernel.keeping.SAVE_EVERY", 0.0)
+        monkeypatch.setattr("enforcer.restart.schedule.SAVE_EVERY", 0.0)
         for _ in range(2):
             reconciler.apply(rules, inventory, NOW, revision=2)
         assert kept == [(1, True), (2, False), (2, False)]
@@ -334,7 +334,7 @@ def test_rules_are_saved_at_once_and_pods_later(world, inventory, tmp_path, monk
 
 def test_revisions_in_a_row_are_saved_when_they_rest(world, inventory, tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr("enforcer.kernel.keeping.RESTS", 0.0)
+    monkeypatch.setattr("enforcer.restart.schedule.RESTS", 0.0)
     monkeypatch.setattr(Keeper, "keep", lambda self, what, *, thorough: kept.append(what.revision))
     with world.reconciler(state_dir=tmp_path) as reconciler:
         for number in range(1, 5):
@@ -394,7 +394,7 @@ def test_what_was_missed_is_found_by_a_look_at_everything(world, reconciler, inv
     rules = policy(*BOTH_WAYS)
     reconciler.apply(rules, inventory, NOW)
     before = listed(world)
-    monkeypatch.setattr("enforcer.kernel.announcements._MOST", 0)
+    monkeypatch.setattr("enforcer.kernel.nft_monitor._MOST", 0)
     world.n1.nft(f"delete element {TABLE} addresses4 {{ 10.244.1.2 }}\nflush chain {TABLE} police4")
     looked.clear()
     applied = reconciler.apply(rules, inventory, NOW)

@@ -5,11 +5,11 @@ import os
 
 import pytest
 
-from enforcer import statefile
+from enforcer import state_file
 from enforcer.errors import StateError
-from enforcer.kernel import snapshot
-from enforcer.kernel.snapshot import FILE, Snapshot
-from enforcer.rules.generations import Marks
+from enforcer.restart import snapshot
+from enforcer.restart.snapshot import FILE, Snapshot
+from enforcer.rules.connmark import Marks
 from enforcer.rules.options import Mode, Options
 
 OPTIONS = Options(Mode.OBSERVE, 7, 8, 9, Marks(0xFF00))
@@ -55,7 +55,7 @@ def test_any_damage_is_seen(tmp_path, held):
 )
 def test_what_another_version_wrote_is_not_guessed_at(tmp_path, head):
     body = json.dumps(head).encode() + b"\n"
-    statefile.write_atomically(tmp_path / FILE, snapshot._digest(body) + b"\n", body)
+    state_file.write_atomically(tmp_path / FILE, snapshot._digest(body) + b"\n", body)
     with pytest.raises(StateError, match="another version"):
         snapshot.read(tmp_path)
 

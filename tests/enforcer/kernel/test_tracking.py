@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.kernel.tracking import Tracking
+from enforcer.node.conntrack_capacity import Tracking
 
 NAMES = "entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop icmp_error"
 PROCESSOR = (

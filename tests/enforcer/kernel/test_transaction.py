@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.kernel import elements, transaction
+from enforcer.netlink.messages import attributes, messages
 from enforcer.rules.table import NamedSet, Table
-from enforcer.wire.messages import attributes, messages
 
 MOST = 65_535  # bytes in an attribute
 tails = st.sampled_from(["", ' : 0x00000000 . "web"', ' comment "x" : 0x00000000 . "net/corp"'])

@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from enforcer.kernel.uplinks import Link, Neighbours, Uplinks, Way, found
+from enforcer.node.uplinks import Link, Neighbours, Uplinks, Way, found
 from mocks.lab import Lab, unavailable
 from mocks.lab.wiring import configure
 from zones.net import AddressSet

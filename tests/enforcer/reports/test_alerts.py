@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer import conditions
 from enforcer.cluster.tier import Judgement, Standing
+from enforcer.flows.flows import name, read
+from enforcer.netlink.nflog import Frame
+from enforcer.reports.alert_table import AlertTable, Limits
 from enforcer.reports.alerts import SEVERITIES, AlertKind, Condition, Severity, State
-from enforcer.reports.alerttable import AlertTable, Limits
-from enforcer.reports.flows import name, read
-from enforcer.rules.terminals import SPOOFED, Terminal
+from enforcer.rules.chains.verdict_chains import SPOOFED, Terminal
 from enforcer.shipping.delivery import Progress
-from enforcer.wire.nflog import Frame
+from enforcer.status import problems
 from tests.enforcer import smallcluster as world
 from tests.enforcer.clocks import Clock
 from tests.enforcer.reports.test_flows import NAMES, TERMINALS, named, packet, stamp
-from zones.inventory import Node, Pod
-from zones.podnetworks import Doubt
+from zones.addresses.inventory import Node, Pod
+from zones.addresses.pod_networks import Doubt
 from zones.policy import Blocklists
 
 
@@ -318,7 +318,7 @@ def test_a_condition_is_told_when_it_begins_changes_and_ends_and_now_and_then():
 
 def test_the_standings_of_a_tier():
     def found(standing, why="because"):
-        return [(each.kind, each.severity) for each in conditions.of_tier("t", Judgement(None, standing, why))]
+        return [(each.kind, each.severity) for each in problems.of_tier("t", Judgement(None, standing, why))]
 
     assert found(Standing.TAMPERED) == [(AlertKind.TIER_TAMPERED, None)]
     assert found(Standing.REFUSED) == [(AlertKind.TIER_REFUSED, None)]
@@ -328,10 +328,10 @@ def test_the_standings_of_a_tier():
 
 def test_silence_of_the_api_server():
     heard = {"pods": 0.0, "nodes": 90.0}
-    assert list(conditions.of_sync(heard, 100.0, 200)) == []
-    (condition,) = conditions.of_sync(heard, 100.0, 50)
+    assert list(problems.of_sync(heard, 100.0, 200)) == []
+    (condition,) = problems.of_sync(heard, 100.0, 50)
     assert "of pods for" in condition.message
-    assert condition == next(conditions.of_sync(heard, 101.0, 50))
+    assert condition == next(problems.of_sync(heard, 101.0, 50))
 
 
 def test_zones_that_panorama_does_not_know():
@@ -347,8 +347,8 @@ def test_zones_that_panorama_does_not_know():
         pod("5", "odd", "lab"),
         pod("6", "default"),
     ]
-    assert [each.subject for each in conditions.of_zones(world.policy(80), pods)] == ["lab/odd", "shop/odd"]
-    assert list(conditions.of_zones(replace(world.policy(80), known_zones=frozenset()), pods)) == []
+    assert [each.subject for each in problems.of_zones(world.policy(80), pods)] == ["lab/odd", "shop/odd"]
+    assert list(problems.of_zones(replace(world.policy(80), known_zones=frozenset()), pods)) == []
 
 
 def test_a_zone_claimed_without_right_is_told_as_that_alone():
@@ -359,27 +359,27 @@ def test_a_zone_claimed_without_right_is_told_as_that_alone():
     web = frozenset({"web"})
     pods = [pod("1", "db", web), pod("2", "db", web), pod("3", "odd", web), pod("4", "web", web)]
     pods.append(pod("5", "gone", web, phase="Succeeded"))
-    found = list(conditions.of_zones(world.policy(80), pods))
+    found = list(problems.of_zones(world.policy(80), pods))
     assert [(each.kind, each.subject) for each in found] == [
         (AlertKind.ZONE_CLAIMED, "shop/db"),
         (AlertKind.ZONE_CLAIMED, "shop/odd"),
     ]
     assert found[0].alert(1.0, State.RAISED).severity is Severity.HIGH
-    (strict,) = conditions.of_zones(world.policy(80), [pod("1", "web", None)])
+    (strict,) = problems.of_zones(world.policy(80), [pod("1", "web", None)])
     assert "isn't entitled" in strict.message
 
 
 def test_addresses_and_destinations():
     pods = tuple(Pod(name, "shop", name, "n1", "Running", (), {}) for name in "ba")
-    (disputed,) = conditions.of_addresses([(ip_address("10.1.0.1"), pods)], "n1")
-    assert list(conditions.of_addresses([(ip_address("10.1.0.1"), pods)], "n2")) == []
-    (misplaced,) = conditions.of_places([(ip_address("10.9.0.1"), pods[0])], "n1")
+    (disputed,) = problems.of_addresses([(ip_address("10.1.0.1"), pods)], "n1")
+    assert list(problems.of_addresses([(ip_address("10.1.0.1"), pods)], "n2")) == []
+    (misplaced,) = problems.of_places([(ip_address("10.9.0.1"), pods[0])], "n1")
     assert (misplaced.kind, misplaced.subject) == (AlertKind.ADDRESS_MISPLACED, "shop/b/10.9.0.1")
-    (intruder,) = conditions.of_intruders([(ip_address("10.1.0.7"), Node("n9", ()))], "n1")
-    (overlap,) = conditions.of_networks([Doubt(ip_network("10.1.0.0/24"), ("n9",))], "n1")
+    (intruder,) = problems.of_intruders([(ip_address("10.1.0.7"), Node("n9", ()))], "n1")
+    (overlap,) = problems.of_networks([Doubt(ip_network("10.1.0.0/24"), ("n9",))], "n1")
     assert (overlap.kind, overlap.subject) == (AlertKind.NETWORK_DISPUTED, "n1/10.1.0.0/24")
     assert "10.1.0.0/24 overlaps a pod network of n9" in overlap.message
     assert (intruder.kind, intruder.subject) == (AlertKind.ADDRESS_MISPLACED, "n9/10.1.0.7")
     assert "shop/a, shop/b" in disputed.message
-    (held,) = conditions.of_destinations([Progress("a", trouble="away"), Progress("b", trouble="token", held=True)])
+    (held,) = problems.of_destinations([Progress("a", trouble="away"), Progress("b", trouble="token", held=True)])
     assert held.subject == "b"

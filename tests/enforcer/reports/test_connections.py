@@ -6,15 +6,15 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer.reports.connections import Connections, beginning
-from enforcer.reports.flows import Names
+from enforcer.flows.connections import Connections, beginning
+from enforcer.flows.flows import Names
+from enforcer.netlink.conntrack import Event, TcpState, Told
+from enforcer.netlink.messages import attribute, nested, number
 from enforcer.reports.records import Stamp
-from enforcer.rules.generations import REVOKED, Marks
-from enforcer.rules.terminals import Terminal
-from enforcer.wire.conntrack import Event, TcpState, Told
-from enforcer.wire.messages import attribute, nested, number
+from enforcer.rules.chains.verdict_chains import Terminal
+from enforcer.rules.connmark import REVOKED, Marks
 from tests.enforcer.wire.test_conntrack import counters, ports, way
-from zones.inventory import Pod, Stranger
+from zones.addresses.inventory import Pod, Stranger
 from zones.net import TCP, UDP
 from zones.policy import Verdict
 from zones.rules import Log, Origin

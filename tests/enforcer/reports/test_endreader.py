@@ -9,8 +9,8 @@ from functools import wraps
 import pytest
 
 from enforcer.errors import KernelError
-from enforcer.reports.connections import Connections
-from enforcer.reports.endreader import EndReader
+from enforcer.flows.connections import Connections
+from enforcer.flows.end_reader import EndReader
 from tests.enforcer.reports.test_connections import MARKS, NAMES, QUIET, RULE, STAMP, begun, ended
 from tests.enforcer.smallcluster import eventually
 

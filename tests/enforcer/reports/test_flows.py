@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.reports.flows import Names, described, name, read
-from enforcer.reports.flowtable import FlowTable
+from enforcer.flows.flow_table import FlowTable
+from enforcer.flows.flows import Names, described, name, read
+from enforcer.netlink.nflog import Packet
 from enforcer.reports.records import Stamp, timestamp
 from enforcer.rules.ruleset import Terminal
-from enforcer.wire.nflog import Packet
 from tests.enforcer.clocks import Clock
 from tests.enforcer.smallcluster import ALLOW_WEB, DENY_ALL
-from zones.inventory import Node, Pod, Stranger
+from zones.addresses.inventory import Node, Pod, Stranger
 from zones.policy import Verdict
 from zones.rules import Log
 from zones.zone import Zoning

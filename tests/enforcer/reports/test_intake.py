@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from enforcer.reports.intake import Intake
+from enforcer.flows.log_queue import Intake
 
 
 class Kernel:

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.errors import LoadError
-from enforcer.reports.ledger import Ledger, Reading
-from enforcer.reports.logaudit import LogAudit
-from enforcer.reports.logcounters import LogCounters
+from enforcer.flows.log_audit import LogAudit
+from enforcer.flows.log_counters import LogCounters
+from enforcer.flows.loss_ledger import Ledger, Reading
+from enforcer.netlink.sockets import NflogSocket
 from enforcer.rules.ruleset import TABLE
-from enforcer.wire.netlink import NflogSocket
 from tests.enforcer.test_enforcement import INTERZONE, entry, policy
 from tests.enforcer.world import GROUP, OPTIONS
 from zones.policy import Verdict

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from enforcer.reports.alerttable import AlertTable, Limits
-from enforcer.reports.flowtable import FlowTable
+from enforcer.flows.flow_table import FlowTable
+from enforcer.reports.alert_table import AlertTable, Limits
 from enforcer.reports.reporter import Reporter
 from tests.enforcer.clocks import Clock
 from tests.enforcer.reports.test_flows import NAMES, TERMINALS, packet, stamp

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from enforcer.errors import KernelError
+from enforcer.flows.seen_reader import SeenReader
+from enforcer.flows.seen_table import SeenTable
 from enforcer.reports.records import encoded
-from enforcer.reports.seenreader import SeenReader
-from enforcer.reports.seentable import SeenTable
 from tests.enforcer.reports.test_connections import MARKS, NAMES, STAMP
 from tests.enforcer.reports.test_endreader import Kernel, in_a_loop
 from tests.enforcer.reports.test_seentable import POLICY, alive, denied, over

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.reports.attribution import Attribution
-from enforcer.reports.departed import Departed
-from enforcer.reports.flows import End, Named, Names, Seen
-from enforcer.reports.seentable import SeenTable
-from enforcer.rules.generations import REVOKED, Marks
-from enforcer.rules.terminals import Terminal
-from enforcer.wire.conntrack import Event, Way
+from enforcer.flows.attribution import Attribution
+from enforcer.flows.departed_owners import Departed
+from enforcer.flows.flows import End, Named, Names, Seen
+from enforcer.flows.seen_table import SeenTable
+from enforcer.netlink.conntrack import Event, Way
+from enforcer.rules.chains.verdict_chains import Terminal
+from enforcer.rules.connmark import REVOKED, Marks
 from tests.enforcer.reports.test_connections import HELD, MARKS, NAMES, SERVER, begun, ended, pod
 from tests.enforcer.wire.test_conntrack import ports, way
+from zones.addresses.packed_pods import key_of
 from zones.net import TCP, UDP, AddressSet, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict
-from zones.remote import key_of
 from zones.rules import NO_LOG, Origin
 from zones.schedule import Schedule, Weekly
 from zones.seen import SeenEnd

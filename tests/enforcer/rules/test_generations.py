@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.errors import KernelError
-from enforcer.kernel.numbering import Numbering
-from enforcer.rules.generations import ALL_BITS, LEAST_BITS, PHASES, STALE, UNJUDGED, Marks
+from enforcer.kernel.mark_epochs import Numbering
+from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, PHASES, STALE, UNJUDGED, Marks
 
 masks = st.integers(1, ALL_BITS).filter(lambda mask: LEAST_BITS <= mask.bit_count() <= 10)
 

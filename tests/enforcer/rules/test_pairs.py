@@ -5,8 +5,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.rules.edits import Edit, edits
-from enforcer.rules.pairs import bits, concerned, pair_masks
+from enforcer.rules.entry_edits import Edit, edits
+from enforcer.rules.zone_pairs import bits, concerned, pair_masks
 from tests.strategies import ZONES, entries
 from zones.policy import Entry, Verdict
 from zones.rules import Origin

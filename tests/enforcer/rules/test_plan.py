@@ -8,10 +8,10 @@ from ipaddress import ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enforcer.rules.members.zone_ids import ZoneKey
 from enforcer.rules.options import Mode, Options
 from enforcer.rules.ruleset import Plan
 from enforcer.rules.table import diff
-from enforcer.rules.zoneids import ZoneKey
 from tests.enforcer.sametable import meaning
 from tests.strategies import INTERZONE, INTRAZONE, ZONES, entries
 from zones.net import ANY_ADDRESS, TCP, AddressSet, Ranges

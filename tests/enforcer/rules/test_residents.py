@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.rules.family import Family
-from enforcer.rules.feed import Feed
-from enforcer.rules.matching import Sets
-from enforcer.rules.members import Membership
-from enforcer.rules.residents import Residents
-from enforcer.rules.zoneids import ZoneKey
-from zones.inventory import Node, Pod, Stranger
+from enforcer.rules.match import Sets
+from enforcer.rules.members.address_delta import Feed
+from enforcer.rules.members.address_index import Residents
+from enforcer.rules.members.set_membership import Membership
+from enforcer.rules.members.zone_ids import ZoneKey
+from zones.addresses.inventory import Node, Pod, Stranger
+from zones.addresses.packed_pods import key_of
 from zones.net import AddressSet
 from zones.policy import Peer
-from zones.remote import key_of
 from zones.zone import ISOLATED, Zoning
 
 NETWORKS = AddressSet.of([ip_network("10.0.0.0/8")])

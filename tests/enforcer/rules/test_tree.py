@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer.rules.clause import Clause, Dimension, Spaces
-from enforcer.rules.tree import DEPTH, LEAF, Forest, Jump, Node, Select, Test
+from enforcer.rules.tree.clause import Clause, Dimension, Spaces
+from enforcer.rules.tree.tree import DEPTH, LEAF, Forest, Jump, Node, Select, Test
 from zones.net import ICMP, SCTP, TCP, UDP, Ranges
 
 Test.__test__ = False

@@ -5,7 +5,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from enforcer.rules.zoneids import ID_LENGTH, ZoneKey, zone_ids
+from enforcer.rules.members.zone_ids import ID_LENGTH, ZoneKey, zone_ids
 
 names = st.one_of(st.text(max_size=70), st.from_regex(r"[a-z0-9.-]{1,63}", fullmatch=True))
 keys = st.builds(ZoneKey, names, st.booleans())
@@ -38,7 +38,7 @@ def test_later_names_take_nothing_from_earlier_ones(some, more):
 
 
 def test_a_taken_id_is_salted_away(monkeypatch):
-    monkeypatch.setattr("enforcer.rules.zoneids.sha256", lambda data: _Constant(data[:1]))
+    monkeypatch.setattr("enforcer.rules.members.zone_ids.sha256", lambda data: _Constant(data[:1]))
     long, other = ZoneKey("a" * 20, of_pods=True), ZoneKey("a" * 21, of_pods=True)
     ids = zone_ids([long, other])
     assert ids[long] != ids[other]

@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 from enforcer.errors import SettingsError
 from enforcer.senders.destinations import chosen
-from enforcer.settings import load
+from enforcer.settings.models import load
 from tests.enforcer.test_cli import call
 
 

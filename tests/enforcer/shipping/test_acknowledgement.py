@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer import conditions
-from enforcer.patience import Patience
+from enforcer.backoff import Patience
 from enforcer.senders.acks import Acks
 from enforcer.senders.destinations import HecSettings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
 from enforcer.shipping.spool import Spool
 from enforcer.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Refused, Retry
+from enforcer.status import problems
 from mocks.siem import HecServer, Token
 from mocks.siem.acks import Acks as IssuedAcks
 from tests.enforcer.balancer import Balancer
@@ -118,7 +118,7 @@ def test_what_is_sent_again_and_again_is_an_alert_and_seldom(tmp_path, monkeypat
             outbox.put(records(0, 10))
             await eventually(lambda: delivery.progress.held)
             assert "none of them is known to have arrived" in delivery.progress.trouble
-            (condition,) = conditions.of_destinations([delivery.progress])
+            (condition,) = problems.of_destinations([delivery.progress])
             assert condition.kind == "destination-trouble"
             await eventually(lambda: len(pauses) >= 7)
             assert pauses[6] > 20
@@ -135,8 +135,8 @@ def test_a_destination_that_takes_nothing_for_long_is_an_alert_too(tmp_path, mon
             outbox.put(records(0, 1))
             await eventually(lambda: delivery.progress.trouble)
             since = delivery.progress.since
-            assert list(conditions.of_destinations([delivery.progress], since + 299, 300)) == []
-            (condition,) = conditions.of_destinations([delivery.progress], since + 301, 300)
+            assert list(problems.of_destinations([delivery.progress], since + 299, 300)) == []
+            (condition,) = problems.of_destinations([delivery.progress], since + 301, 300)
             assert "has taken nothing for more than 300 s" in condition.message
 
     asyncio.run(run())

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from enforcer.patience import Patience
+from enforcer.backoff import Patience
 from enforcer.senders.destinations import FileSettings, HecSettings, Records, SyslogSettings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox

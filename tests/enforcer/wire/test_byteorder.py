@@ -8,8 +8,8 @@ from socket import AF_INET
 import pytest
 
 import enforcer
-from enforcer.kernel import uplinks
-from enforcer.wire.messages import attribute
+from enforcer.netlink.messages import attribute
+from enforcer.node import uplinks
 
 SOURCES = sorted(Path(enforcer.__file__).parent.rglob("*.py"))
 INDEX, MASTER, LOWER, NAMESPACE, LINK = 3, 7, 9, 2, 12

@@ -6,9 +6,9 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.wire import conntrack
-from enforcer.wire.conntrack import Connection, Counted, Event, TcpState, Way, any_way, connection, told
-from enforcer.wire.messages import attribute, message, nested, number
+from enforcer.netlink import conntrack
+from enforcer.netlink.conntrack import Connection, Counted, Event, TcpState, Way, any_way, connection, told
+from enforcer.netlink.messages import attribute, message, nested, number
 from zones.net import ICMP, ICMP6, SCTP, TCP, UDP
 
 NEW, DELETE, CREATED = 0x100, 0x102, 0x400

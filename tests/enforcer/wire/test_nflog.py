@@ -6,8 +6,8 @@ from ipaddress import ip_address
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from enforcer.wire.messages import attribute
-from enforcer.wire.nflog import Packet, any_packet, parse
+from enforcer.netlink.messages import attribute
+from enforcer.netlink.nflog import Packet, any_packet, parse
 from zones.net import ARP, ETHERTYPES, ICMP, ICMP6, TCP, UDP, protocol_name
 
 HEADER = bytes(4)

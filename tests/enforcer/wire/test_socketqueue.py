@@ -4,7 +4,7 @@ import os
 import socket
 import struct
 
-from enforcer.wire.socketqueue import waiting_bytes
+from enforcer.netlink.socket_queue import waiting_bytes
 
 # A request for all network interfaces: RTM_GETLINK, to be answered by a dump.
 _GET_LINKS = struct.pack("=IHHIIB15x", 32, 18, 0x301, 1, 0, 0)

@@ -1,0 +1,176 @@
+"""Commands on a cluster's history: `history`, `show`, `diff`, `verify-chain`, and `rollback`, which doesn't exist."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bridge.commands.cluster import Context, Kubeconfig
+from bridge.commands.options import Shape
+from bridge.commands.output import json_text
+from bridge.errors import ExitCode, InputError
+from bridge.explain.answer import where_we_are
+from bridge.explain.flow_options import instant
+from bridge.history.archive import Archive
+from bridge.history.comparison import as_preview
+from bridge.history.text import (
+    history_json,
+    history_lines,
+    show_json,
+    show_lines,
+    verified_json,
+    verified_lines,
+)
+from bridge.history.verification import Break, Checkpoint, breaks
+from bridge.kube.client import Access, ApiServer
+from bridge.preview import Preview, preview_json, preview_lines
+from bridge.tier.cluster import Cluster
+
+Json = dict[str, Any]
+MOST_ROWS = 50
+_CHECKPOINT = re.compile(r"([0-9]{1,19})=([0-9a-f]{64})")
+Tier = Annotated[str, typer.Option(help="The Tier.")]
+Output = Annotated[Shape, typer.Option("--output", "-o")]
+Number = Annotated[int, typer.Argument(min=1, metavar="REVISION", show_default=False)]
+Most = Annotated[int, typer.Option(help="Rows of each table.", min=1)]
+WAY_BACK = (
+    "there is no rollback: the bridge would publish again what Panorama says. The way back is Panorama: revert to the "
+    "configuration of that time there, or undo the change, and commit"
+)
+
+
+def history(
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Also records that never came into force.")] = False,
+    tier: Tier = "panorama",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    output: Output = Shape.TEXT,
+) -> None:
+    """Say which revisions were in force, since when, by whose commit, and what each of them changed."""
+    archive = asyncio.run(_archive(_access(kubeconfig, context), tier))
+    _print(output, history_json(archive, every=every), history_lines(archive, every=every))
+
+
+def show(
+    revision: Annotated[int | None, typer.Argument(min=1, metavar="[REVISION]", show_default=False)] = None,
+    *,
+    at: Annotated[str | None, typer.Option(help="What was in force then, as RFC 3339.", metavar="TIME")] = None,
+    tier: Tier = "panorama",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    output: Output = Shape.TEXT,
+) -> None:
+    """Show one revision: where it comes from, what it changed, and its rules."""
+    if (revision is None) == (at is None):
+        raise InputError("show: give either a revision or --at TIME")
+    raw, archive = asyncio.run(_one(_access(kubeconfig, context), tier, revision, None if at is None else instant(at)))
+    _print(output, show_json(raw, archive.parts), show_lines(raw, archive.parts))
+
+
+def diff(
+    before: Number,
+    after: Number,
+    *,
+    tier: Tier = "panorama",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    most: Most = MOST_ROWS,
+    output: Output = Shape.TEXT,
+) -> None:
+    """Say which flows the second revision judges otherwise than the first, as a preview would have said it. Exact."""
+    preview = asyncio.run(_difference(_access(kubeconfig, context), tier, before, after))
+    _print(output, preview_json(preview), preview_lines(preview, most))
+
+
+def verify_chain(
+    *,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(help="A checkpoint of the SIEM that must be in the chain; repeatable.", metavar="REVISION=CHAIN"),
+    ] = None,
+    tier: Tier = "panorama",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    output: Output = Shape.TEXT,
+) -> None:
+    """Say whether the history is what was recorded, or where it isn't. Ends with 1 where it is broken."""
+    checkpoints = [_checkpoint(text) for text in expect or ()]
+    archive, found = asyncio.run(_verified(_access(kubeconfig, context), tier, checkpoints))
+    _print(output, verified_json(archive, found), verified_lines(archive, found))
+    if found or not archive.raws:
+        raise typer.Exit(ExitCode.TROUBLE)
+
+
+def rollback(
+    revision: Number,
+    *,
+    tier: Tier = "panorama",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    most: Most = MOST_ROWS,
+) -> None:
+    """Not there: the way back is Panorama. Says what going back to a revision there would change."""
+    preview = asyncio.run(_difference(_access(kubeconfig, context), tier, None, revision))
+    typer.echo(f"Going back to revision {revision} in Panorama would change:")
+    typer.echo("\n".join(preview_lines(preview, most)))
+    raise InputError(f"rollback: {WAY_BACK}")
+
+
+def _access(kubeconfig: Path | None, context: str | None) -> Access:
+    return Access("live", where_we_are(kubeconfig, os.environ), context)
+
+
+def _print(output: Shape, value: object, lines: Iterable[str]) -> None:
+    typer.echo(json_text(value) if output is Shape.JSON else "\n".join(lines))
+
+
+def _checkpoint(text: str) -> Checkpoint:
+    found = _CHECKPOINT.fullmatch(text)
+    if found is None:
+        raise InputError(f"--expect '{text}': write REVISION=CHAIN, a chain digest of 64 hexadecimal digits")
+    return Checkpoint(int(found[1]), found[2])
+
+
+@asynccontextmanager
+async def _opened(access: Access, tier: str) -> AsyncIterator[Archive]:
+    cluster = Cluster(ApiServer(access))
+    try:
+        yield await Archive.read(cluster, tier)
+    finally:
+        await cluster.close()
+
+
+async def _archive(access: Access, tier: str) -> Archive:
+    async with _opened(access, tier) as archive:
+        return archive
+
+
+async def _one(access: Access, tier: str, revision: int | None, at: datetime | None) -> tuple[Json, Archive]:
+    async with _opened(access, tier) as archive:
+        number = revision if revision is not None else archive.at(at or datetime.now(UTC)).revision
+        await archive.policy(number)
+        return archive.raw(number), archive
+
+
+async def _difference(access: Access, tier: str, before: int | None, after: int) -> Preview:
+    """`before` None: what is in force."""
+    async with _opened(access, tier) as archive:
+        if before is None:
+            before = archive.in_force[0].revision if archive.in_force else 0
+        old, new = await archive.policy(before), await archive.policy(after)
+    return as_preview(old, new, datetime.now(UTC))
+
+
+async def _verified(access: Access, tier: str, expected: list[Checkpoint]) -> tuple[Archive, tuple[Break, ...]]:
+    async with _opened(access, tier) as archive:
+        parts = await archive.fetch(archive.raws)
+        return archive, breaks(archive.raws, parts, archive.tier, expected)

@@ -1,0 +1,197 @@
+"""`zonebridge preview`: what would change, before anybody commits it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge import pages
+from bridge.commands.options import Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
+from bridge.commands.output import json_text, printable
+from bridge.compilation import offline
+from bridge.errors import ExitCode, InputError
+from bridge.explain.flow_options import instant
+from bridge.kube.client import Access
+from bridge.preview import (
+    ALWAYS,
+    Configuration,
+    Preview,
+    compared,
+    condition,
+    effect,
+    failures,
+    moves,
+    preview_json,
+    preview_lines,
+    projected,
+    violations,
+)
+from bridge.preview.candidate import cluster_named, from_panorama, live_pods
+from bridge.preview.guardrails import read_matrix
+from bridge.preview.population import Resident, listed
+from bridge.preview.seen import read_records
+from bridge.settings.file import Purpose, load
+from bridge.settings.models import ClusterSettings, Settings
+from bridge.wiring.clusters import cluster_access
+
+MOST_ROWS = 50
+
+
+class Output(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    HTML = "html"
+
+
+def preview(
+    *,
+    running: Annotated[Path | None, typer.Option(help="Offline: the configuration in force.", metavar="FILE")] = None,
+    candidate: Annotated[Path | None, typer.Option(help="Offline: the one to be committed.", metavar="FILE")] = None,
+    device_group: Annotated[str | None, typer.Option(help="Offline: the device group.", metavar="NAME")] = None,
+    config: SettingsFile = None,
+    cluster: Annotated[str | None, typer.Option(help="Live: which of the settings' clusters.", metavar="NAME")] = None,
+    prefixes: Prefixes = None,
+    predefined: Predefined = None,
+    parent: Parents = None,
+    flat: Flat = False,
+    kubeconfig: Annotated[Path | None, typer.Option(help="The cluster whose pods count.", metavar="FILE")] = None,
+    context: Annotated[str | None, typer.Option(help="The kubeconfig's context.")] = None,
+    pods: Annotated[
+        Path | None, typer.Option(help="The pods: `kubectl get pods -A -o json`, or a list.", metavar="FILE")
+    ] = None,
+    pods_then: Annotated[
+        Path | None, typer.Option(help="The pods as they will be, to tell which change their zone.", metavar="FILE")
+    ] = None,
+    seen: Annotated[
+        Path | None, typer.Option(help="What was seen: records of the enforcers, JSON lines.", metavar="FILE")
+    ] = None,
+    guardrails: Annotated[
+        Path | None, typer.Option(help="Zones that nothing may be allowed between: a matrix, CSV.", metavar="FILE")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="From when on, as RFC 3339; now.", metavar="TIME")] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="End with 1 where it has any-denied, new-allow, new-allow-from=ZONE or guardrail; repeatable.",
+            metavar="WHAT",
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option(help="Rows of each table.", min=1)] = MOST_ROWS,
+    output: Annotated[Output, typer.Option("--output", "-o")] = Output.TABLE,
+) -> None:
+    """Say which flows a candidate configuration would judge otherwise, and by which rules. Exact.
+
+    Live, with the bridge's settings: Panorama's candidate, and the pods of the cluster. Offline: two exported files.
+    A candidate that would be refused ends with 1, and so does one that would deny what was seen.
+    """
+    conditions = (*ALWAYS, *map(condition, fail_on or ()))
+    if context is not None and kubeconfig is None:
+        raise InputError("preview: --context goes with --kubeconfig")
+    instant_at = datetime.now(UTC) if at is None else instant(at)
+    offline_options = {"--running": running, "--candidate": candidate, "--device-group": device_group}
+    where = None if kubeconfig is None else Access("live", kubeconfig, context)
+    if any(value is not None for value in offline_options.values()):
+        missing = [name for name, value in offline_options.items() if value is None]
+        if running is None or candidate is None or device_group is None:
+            raise InputError(f"preview: of two files {' and '.join(missing)} is missing")
+        if cluster is not None:
+            raise InputError(
+                "preview: --cluster is for a live Panorama; --device-group says which part of files counts"
+            )
+        settings = load(config, os.environ, Purpose.OFFLINE)
+        supplement = supplement_of(prefixes, predefined, parent, flat=flat)
+        result = _of_files((running, candidate), device_group, settings, supplement, instant_at)
+    else:
+        if prefixes or predefined or parent or flat:
+            raise InputError("preview: --prefixes, --predefined, --parent and --flat are for files")
+        settings = load(config, os.environ, Purpose.SERVICE)
+        chosen = cluster_named(settings, cluster)
+        result = _of_panorama(settings, chosen, instant_at)
+        where = where or cluster_access(chosen)
+    result = _with_pods(result, settings, _pods(pods, where, settings), pods_then)
+    result = _with_seen(result, settings, seen)
+    result = _with_violations(result, settings, guardrails)
+    _print(result, output, most)
+    reasons = failures(result, conditions)
+    for reason in reasons:
+        typer.echo(f"zonebridge: {reason}", err=True)
+    if reasons:
+        raise typer.Exit(ExitCode.TROUBLE)
+
+
+def _of_files(
+    paths: tuple[Path, Path],
+    device_group: str,
+    settings: Settings,
+    supplement: offline.Supplement,
+    at: datetime,
+) -> Preview:
+    infrastructure = offline.known_infrastructure(settings)
+    sides = []
+    for path in paths:
+        rulebase = offline.rulebase_in_file(path, device_group, settings, supplement)
+        compiled = offline.compile_rulebase(rulebase, device_group, settings, infrastructure, supplement)
+        sides.append(Configuration(rulebase, compiled))
+    return compared(sides[0], sides[1], at, supplement.feeds)
+
+
+def _of_panorama(settings: Settings, cluster: ClusterSettings, at: datetime) -> Preview:
+    if settings.panorama is None:
+        raise InputError("preview: the settings have no panorama; give them with -c, or --running and --candidate")
+    material = asyncio.run(from_panorama(settings, settings.panorama, cluster))
+    for name, trouble in sorted(material.unknown.items()):
+        typer.echo(f"zonebridge: depends on '{name}', whose content isn't known: {printable(trouble)}", err=True)
+    return compared(material.running, material.candidate, at, material.feeds)
+
+
+def _pods(listing: Path | None, where: Access | None, settings: Settings) -> tuple[Resident, ...] | None:
+    zoning = settings.zones.zoning()
+    if listing is not None:
+        return listed(offline.read_text(listing, "--pods"), zoning, "--pods")
+    return None if where is None else asyncio.run(live_pods(where, zoning))
+
+
+def _with_pods(result: Preview, settings: Settings, there: tuple[Resident, ...] | None, then: Path | None) -> Preview:
+    if there is None:
+        if then is not None:
+            raise InputError(
+                "preview: --pods-then needs the pods as they are: --pods, --kubeconfig, or a live Panorama"
+            )
+        return result
+    zoning = settings.zones.zoning()
+    coming = there if then is None else listed(offline.read_text(then, "--pods-then"), zoning, "--pods-then")
+    if result.flows is None:
+        return result
+    return replace(result, projection=replace(projected(result.flows, coming, zoning), moves=moves(there, coming)))
+
+
+def _with_seen(result: Preview, settings: Settings, seen: Path | None) -> Preview:
+    if seen is None:
+        return result
+    records = read_records(offline.lines_of(seen, "--seen"), settings.zones.nodes, "--seen")
+    return result if result.flows is None else replace(result, seen=effect(result.flows, records))
+
+
+def _with_violations(result: Preview, settings: Settings, matrix: Path | None) -> Preview:
+    rails = tuple(each.rail() for each in settings.guardrails)
+    if matrix is not None:
+        rails += read_matrix(offline.read_text(matrix, "--guardrails"), "--guardrails")
+    policies = result.running.compiled.policy, result.candidate.compiled.policy
+    return replace(result, violations=violations(rails, *policies, result.at))
+
+
+def _print(result: Preview, output: Output, most: int) -> None:
+    match output:
+        case Output.JSON:
+            typer.echo(json_text(preview_json(result)))
+        case Output.HTML:
+            typer.echo(pages.page_html(pages.preview_page(result)), nl=False)
+        case Output.TABLE:
+            typer.echo("\n".join(preview_lines(result, most)))

@@ -1,0 +1,160 @@
+"""`zonebridge quarantine`: cut a pod or a workload off in a live cluster, and let it out; by `bridge.quarantine`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from bridge.commands.cluster import Context, Kubeconfig
+from bridge.commands.options import Shape
+from bridge.commands.output import json_text, table_text
+from bridge.errors import InputError
+from bridge.explain import answer
+from bridge.kube.client import Access, ApiServer
+from bridge.quarantine import Budget, Quarantines, Subject, is_over, state_of
+from zones.tiers.quarantines import Quarantine, seconds_of
+
+_Result = TypeVar("_Result")
+_COLUMNS = ("NAME", "STATE", "SUBJECT", "LEFT", "REQUESTED BY", "REASON")
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", show_default=False)]
+
+app = typer.Typer(no_args_is_help=True, help="Cut a pod or a workload off, and let it out. docs/quarantine.md")
+
+
+@app.command()
+def add(
+    subject: Annotated[str, typer.Argument(metavar="pod/NS/NAME|workload/NS/NAME")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why; it is in the records.")],
+    lasting: Annotated[str, typer.Option("--for", help="90s, 30m, 4h; up to 168h.")] = "4h",
+    reference: Annotated[str, typer.Option(help="A ticket, an incident.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="It is told of, and nobody is cut off.")] = False,
+    workload_budget: Annotated[
+        int, typer.Option(min=0, max=100, help="Percent of a workload's pods without an approval.")
+    ] = Budget().workload,
+    cluster_budget: Annotated[
+        int, typer.Option(min=0, max=100, help="Percent of the cluster's pods without an approval.")
+    ] = Budget().cluster,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+) -> None:
+    """Cut a pod off, by its uid, or all pods of a workload. Beyond the budget it waits for somebody else's approval."""
+    seconds = seconds_of(lasting)
+    if seconds is None:
+        raise InputError(f"--for: '{lasting}' is no duration such as 30m or 4h, of up to seven days (168h)")
+    if not reason.strip():
+        raise InputError("--reason: say why, for those who read the records")
+    named = Subject.parse(subject)
+    asked = Quarantine(
+        "", "", named.namespace, reason=reason, reference=reference, duration=lasting, seconds=seconds, dry_run=dry_run
+    )
+    budget = Budget(workload_budget, cluster_budget)
+    made = _ask(kubeconfig, context, lambda cluster: cluster.add(named, asked, time.time()), budget)
+    if output is Shape.JSON:
+        typer.echo(json_text(_json(made, time.time())))
+    elif made.held:
+        typer.echo(f"{made.name} waits for an approval: {made.held}\nzonebridge quarantine approve {made.name}")
+    else:
+        typer.echo(f"{made.name}: {made.subject} is {'watched' if made.dry_run else 'cut off'} for {made.duration}")
+
+
+@app.command("list")
+def list_(
+    *,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+) -> None:
+    """Say which quarantines there are, and what each does at this moment."""
+    found, now = _ask(kubeconfig, context, lambda cluster: cluster.all()), time.time()
+    if output is Shape.JSON:
+        typer.echo(json_text([_json(each, now) for each in found]))
+    else:
+        typer.echo(table_text(_COLUMNS, [_row(each, now) for each in found]))
+
+
+@app.command()
+def release(
+    names: Names = None,
+    *,
+    over: Annotated[bool, typer.Option("--over", help="Those whose time is over.")] = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Let pods out at once, by deleting their quarantines."""
+    if bool(names) == over:
+        raise InputError("quarantine release: give names, or --over")
+
+    async def work(cluster: Quarantines) -> list[str]:
+        chosen = names or [each.name for each in await cluster.all() if is_over(each, time.time())]
+        for name in chosen:
+            await cluster.release(name)
+            typer.echo(f"{name}: released")
+        return chosen
+
+    _ask(kubeconfig, context, work)
+
+
+@app.command()
+def approve(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    *,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Let a quarantine that is beyond the budget come into force; not for who asked for it."""
+    _ask(kubeconfig, context, lambda cluster: cluster.approve(name))
+    typer.echo(f"{name}: approved")
+
+
+def _ask(
+    kubeconfig: Kubeconfig,
+    context: Context,
+    work: Callable[[Quarantines], Awaitable[_Result]],
+    budget: Budget | None = None,
+) -> _Result:
+    async def asked() -> _Result:
+        server = ApiServer(Access("live", answer.where_we_are(kubeconfig, os.environ), context))
+        try:
+            return await work(Quarantines(server, budget))
+        finally:
+            await server.close()
+
+    return asyncio.run(asked())
+
+
+def _row(each: Quarantine, now: float) -> tuple[str, ...]:
+    left = 0 if each.created is None else max(0, int(each.created + each.seconds - now))
+    return (
+        each.name,
+        state_of(each, now),
+        each.subject,
+        f"{left // 3600}h{left % 3600 // 60:02}m",
+        each.requested_by,
+        f"{each.reason} (held: {each.held})" if each.waits else each.reason,
+    )
+
+
+def _json(each: Quarantine, now: float) -> dict[str, object]:
+    return {
+        "name": each.name,
+        "state": state_of(each, now),
+        "namespace": each.namespace,
+        "pod": each.pod,
+        "uid": each.pod_uid,
+        "workload": each.workload,
+        "reason": each.reason,
+        "reference": each.reference,
+        "requestedBy": each.requested_by,
+        "source": each.source,
+        "duration": each.duration,
+        "created": each.created,
+        "held": each.held,
+        "approvedBy": each.approved_by,
+    }

@@ -1,0 +1,109 @@
+"""`zonebridge serve`: the clusters as pages, read-only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge import logs, pages
+from bridge.commands import overview
+from bridge.commands.options import SettingsFile
+from bridge.errors import InputError
+from bridge.explain import answer
+from bridge.kube.client import ApiServer
+from bridge.listeners.status_pages import Gate, cluster_path, serving_pages
+from bridge.pages.parts import Headline, Page, Tone
+from bridge.settings.credentials import read_secret
+from bridge.settings.file import Purpose, load
+from bridge.settings.models import ClusterSettings, Settings, host_and_port
+from bridge.tier.cluster import Cluster
+from bridge.wiring.clusters import cluster_access, server_tls
+
+LEAST_CHARACTERS = 16
+
+
+def serve(
+    *,
+    token_file: Annotated[
+        Path, typer.Option(help=f"What callers must know, {LEAST_CHARACTERS} characters or more.", metavar="FILE")
+    ],
+    config: SettingsFile = None,
+    address: Annotated[str, typer.Option(help="Where to listen.", metavar="HOST:PORT")] = "127.0.0.1:9470",
+    cert_file: Annotated[Path | None, typer.Option(help="TLS: certificate chain.", metavar="FILE")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="TLS: private key.", metavar="FILE")] = None,
+) -> None:
+    """Show the clusters of the settings as pages, read-only: their status, and the zones and rules that are in force.
+
+    In a browser the token is the password, of any user; for programs it is a bearer token.
+    """
+    gate = _gate(address, token_file, cert_file, key_file)
+    settings = load(config, os.environ, Purpose.SERVICE)
+    logs.configure(settings.log.level, settings.log.format)
+    asyncio.run(_serve(gate, settings))
+
+
+def _gate(address: str, token_file: Path, cert_file: Path | None, key_file: Path | None) -> Gate:
+    """Raises InputError, SecretError."""
+    if (cert_file is None) != (key_file is None):
+        raise InputError("serve: --cert-file and --key-file belong together")
+    try:
+        place = host_and_port(address)
+    except ValueError as error:
+        raise InputError(f"--address '{address}': {error}") from error
+    try:
+        tls = server_tls(cert_file, key_file)
+    except OSError as error:
+        raise InputError(f"serve: --cert-file and --key-file can't be used: {error}") from error
+    if tls is None and not _is_loopback(place[0]):
+        raise InputError(
+            f"serve: on {place[0]} the token would be sent in clear text; give --cert-file and --key-file, or "
+            "listen on 127.0.0.1 and reach it by `kubectl port-forward` or ssh"
+        )
+    if len(read_secret(token_file)) < LEAST_CHARACTERS:
+        raise InputError(f"--token-file '{token_file}': a token has at least {LEAST_CHARACTERS} characters")
+    return Gate(place, lambda: read_secret(token_file), tls)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _serve(gate: Gate, settings: Settings) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    links = {each.name: cluster_path(each.name) for each in settings.clusters}
+
+    async def status() -> Page:
+        return pages.status_page(await overview.overview(settings.clusters), links)
+
+    clusters = {each.name: _page_of(each) for each in settings.clusters}
+    async with serving_pages(gate, status, clusters) as port:
+        scheme = "http" if gate.tls is None else "https"
+        host = f"[{gate.address[0]}]" if ":" in gate.address[0] else gate.address[0]
+        typer.echo(f"serving {scheme}://{host}:{port}/")
+        await stop.wait()
+
+
+def _page_of(settings: ClusterSettings) -> Callable[[], Awaitable[Page]]:
+    async def page() -> Page:
+        cluster = Cluster(ApiServer(cluster_access(settings)))
+        try:
+            policy = await answer.live_policy(cluster, settings.tier)
+        finally:
+            await cluster.close()
+        subtitle = f"What is in force there for the device group {settings.device_group}"
+        headline = Headline(f"Tier {settings.tier}: {len(policy.entries)} rules", Tone.PLAIN)
+        return await asyncio.to_thread(pages.policy_page, policy, f"Cluster {settings.name}", subtitle, headline, "/")
+
+    return page

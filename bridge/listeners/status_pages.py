@@ -1,0 +1,121 @@
+"""Pages for people who know a token: the status of all clusters, and the zones and rules that are in force in each.
+
+Read-only: GET alone. A page is made anew at most every few seconds, one at a time, however many ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import structlog
+from aiohttp import web
+
+from bridge.errors import ClusterError, SecretError
+from bridge.listeners.authorization import knows_as_bearer, knows_as_password
+from bridge.listeners.connections import listening_on
+from bridge.pages import page_html
+from bridge.pages.parts import Page
+
+KEPT_SECONDS = 5.0
+# The page has its own policy; only a header can forbid frames.
+HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_log = structlog.get_logger()
+MakePage = Callable[[], Awaitable[Page]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Where to listen, and what a caller must know. `token` is read anew for each call, as files are rotated."""
+
+    address: tuple[str, int]
+    token: Callable[[], str]
+    tls: ssl.SSLContext | None = None
+
+
+def cluster_path(name: str) -> str:
+    return f"/clusters/{quote(name, safe='')}"
+
+
+@asynccontextmanager
+async def serving_pages(gate: Gate, status: MakePage, clusters: Mapping[str, MakePage]) -> AsyncIterator[int]:
+    """Serve `/` and each cluster's page, by its name, until left; yields the port."""
+    app = web.Application(middlewares=[_guarded(gate.token)])
+    kept = {"": _Kept(status)} | {name: _Kept(make) for name, make in clusters.items()}
+
+    async def show_status(_: web.Request) -> web.Response:
+        return await _answer(kept[""])
+
+    async def show_cluster(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in clusters:
+            return web.Response(status=404, text="there is no cluster of that name; / has them all\n")
+        return await _answer(kept[name])
+
+    app.add_routes([web.get("/", show_status), web.get("/clusters/{name}", show_cluster)])
+    async with listening_on(app, gate.address, gate.tls) as port:
+        yield port
+
+
+class _Kept:
+    """A page's text, made anew where it is older than some seconds."""
+
+    def __init__(self, make: MakePage) -> None:
+        self._make = make
+        self._making = asyncio.Lock()
+        self._text = ""
+        self._until = 0.0
+
+    async def text(self) -> str:
+        """Raises ClusterError."""
+        async with self._making:
+            if time.monotonic() >= self._until:
+                page = await self._make()
+                self._text = await asyncio.to_thread(page_html, page)
+                self._until = time.monotonic() + KEPT_SECONDS
+            return self._text
+
+
+async def _answer(kept: _Kept) -> web.Response:
+    try:
+        return web.Response(text=await kept.text(), content_type="text/html")
+    except ClusterError as error:
+        return web.Response(status=503, text=f"{error}\n")
+
+
+def _guarded(token: Callable[[], str]) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Nobody gets anything without the token, not even the word that a page is missing."""
+
+    @web.middleware
+    async def guarded(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            wanted = token()
+        except SecretError as error:
+            _log.error("no page can be served", why=str(error))
+            return web.Response(status=503, text="the token can't be read\n", headers=HEADERS)
+        given = request.headers.get("Authorization", "")
+        if not (knows_as_bearer(given, wanted) or knows_as_password(given, wanted)):
+            if given:
+                _log.warning("page refused", peer=request.remote, why="the token is wrong")
+            asks = HEADERS | {"WWW-Authenticate": 'Basic realm="zonebridge", charset="UTF-8"'}
+            return web.Response(status=401, text="the token is the password, of any user\n", headers=asks)
+        try:
+            answer = await handler(request)
+        except web.HTTPException as error:
+            answer = web.Response(status=error.status, text=f"{error.reason}\n")
+        answer.headers.update(HEADERS)
+        return answer
+
+    return guarded

@@ -1,0 +1,1 @@
+"""Panorama's objects: addresses, services, applications, schedules, lists, tags."""

@@ -1,0 +1,1 @@
+"""A cluster's registration in Panorama: its device group, its pods' addresses and their tags."""

@@ -1,0 +1,45 @@
+"""User-ID messages: addresses and tags to XML, and what of them Panorama says that it did not take. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from bridge.managers.panorama.registration.plan import Message, Verb
+
+# Said of what is as wanted already.
+_HARMLESS = ("already exists, ignore", "does not exist, ignore unreg")
+
+
+def uid_message(message: Message, timeout: timedelta | None) -> str:
+    """The XML of one call. With a timeout, what is registered ends by itself unless it is said again."""
+    root = Element("uid-message")
+    SubElement(root, "version").text = "2.0"
+    SubElement(root, "type").text = "update"
+    verb = SubElement(SubElement(root, "payload"), message.verb)
+    seconds = (
+        {} if timeout is None or message.verb is Verb.UNREGISTER else {"timeout": f"{timeout.total_seconds():.0f}"}
+    )
+    for ip, tags in message.entries.items():
+        holder = SubElement(SubElement(verb, "entry", {"ip": ip}), "tag")
+        for tag in sorted(tags):
+            SubElement(holder, "member", seconds).text = tag
+    return tostring(root, encoding="unicode")
+
+
+def not_taken(answer: Element) -> Iterator[str]:
+    """What Panorama refused of a message, one clause each."""
+    for entry in answer.iterfind(".//uid-response/payload/*/entry"):
+        why = entry.get("message") or ""
+        if why and not why.endswith(_HARMLESS):
+            yield f"{entry.get('ip')}: {why}"
+
+
+def registered(page: Element) -> dict[str, frozenset[str]]:
+    """A page of `show object registered-ip`."""
+    return {
+        ip: frozenset(member.text or "" for member in entry.iterfind("tag/member"))
+        for entry in page.iterfind("entry")
+        if (ip := entry.get("ip"))
+    }

@@ -1,0 +1,264 @@
+"""The configuration tree: Shared and the device groups, and what a name means seen from one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
+
+from bridge.errors import ConfigurationFileError, UnknownDeviceGroupError
+from bridge.managers.panorama.rulebase.document import entries, text_of
+
+SHARED = "Shared"
+DEVICE = "devices/entry[@name='localhost.localdomain']"
+OBJECT_KINDS = (
+    "address",
+    "address-group",
+    "external-list",
+    "region",
+    "service",
+    "service-group",
+    "application",
+    "application-group",
+    "application-filter",
+    "schedule",
+    "application-status",
+    "application-tag",
+    "tag",
+)
+KIND_WORDS = {
+    "address": "an address",
+    "address-group": "an address group",
+    "external-list": "an external dynamic list",
+    "region": "a region",
+    "service": "a service",
+    "service-group": "a service group",
+    "application": "an application",
+    "application-group": "an application group",
+    "application-filter": "an application filter",
+}
+FIRST_WITH_HIERARCHIES = 7
+
+
+@dataclass(frozen=True)
+class Level:
+    """Shared, or one device group: its element (several where an export was merged by hand) and its name."""
+
+    name: str
+    elements: tuple[Element, ...]
+
+    @cached_property
+    def objects(self) -> dict[str, dict[str, Element]]:
+        """Kind -> name -> entry. Of two entries of a name the first stands."""
+        found: dict[str, dict[str, Element]] = {kind: {} for kind in OBJECT_KINDS}
+        for element in self.elements:
+            for kind in OBJECT_KINDS:
+                for name, entry in entries(element, kind):
+                    found[kind].setdefault(name, entry)
+        return found
+
+    def rules(self, rulebase: str) -> Iterator[Element]:
+        """The security rules of the pre or the post rulebase, in order."""
+        for element in self.elements:
+            for rules in element.findall(f"{rulebase}-rulebase/security/rules"):
+                yield from rules.findall("entry")
+
+    def default_rule(self, name: str) -> Element | None:
+        """This level's override of `intrazone-default` or `interzone-default`."""
+        for element in self.elements:
+            for found, entry in entries(element, "post-rulebase/default-security-rules/rules"):
+                if found == name:
+                    return entry
+        return None
+
+
+class Definition(NamedTuple):
+    """What a name stands for as one kind of object, and at which level it does."""
+
+    kind: str
+    level: str
+    entry: Element
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a device group sees. `levels` run from the device group up to Shared.
+
+    Of one kind, the nearest definition of a name wins, or the farthest where `ancestors_win` (Panorama's own setting of
+    that name). A name of two kinds has two definitions, wherever they are: which one PAN-OS takes is not documented.
+    """
+
+    levels: tuple[Level, ...]
+    predefined: Element | None = None
+    ancestors_win: bool = False
+    zones: frozenset[str] = frozenset()
+
+    @property
+    def device_group(self) -> str:
+        return self.levels[0].name
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[tuple[str, dict[str, Element]]]]:
+        """Kind -> the levels that have objects of it, the winning one first, each with these objects by name."""
+        levels = self.levels[::-1] if self.ancestors_win else self.levels
+        return {
+            kind: [(level.name, objects) for level in levels if (objects := level.objects[kind])]
+            for kind in OBJECT_KINDS
+        }
+
+    def objects(self, kind: str) -> Mapping[str, Definition]:
+        """Every object of a kind that the device group sees, by name."""
+        winning: dict[str, Definition] = {}
+        for level, objects in self._by_kind[kind]:
+            for name, entry in objects.items():
+                winning.setdefault(name, Definition(kind, level, entry))
+        return winning
+
+    def object(self, name: str, kind: str) -> Definition | None:
+        """What a name stands for as one kind of object."""
+        for level, objects in self._by_kind[kind]:
+            entry = objects.get(name)
+            if entry is not None:
+                return Definition(kind, level, entry)
+        return None
+
+    def definitions(self, name: str, kinds: Iterable[str]) -> tuple[Definition, ...]:
+        """What a name stands for among these kinds: nothing, one object, or several where it is ambiguous."""
+        return tuple([found for kind in kinds if (found := self.object(name, kind)) is not None])
+
+
+def ambiguous(definitions: Iterable[Definition]) -> str:
+    """Why a name of several kinds stands for nothing, as a clause."""
+    places = " and ".join(f"{KIND_WORDS[each.kind]} ({each.level})" for each in definitions)
+    return f"is both {places}, and which of them a firewall takes is not documented; rename one"
+
+
+def walk(name: str, members_of: Callable[[str], tuple[str, ...]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """A name and every name below it with its members, each once, in order; a leaf has none. A circle adds nothing."""
+    seen = {name}
+    waiting = [name]
+    while waiting:
+        each = waiting.pop()
+        below = members_of(each)
+        yield each, below
+        fresh = dict.fromkeys(member for member in below if member not in seen)
+        seen.update(fresh)
+        waiting.extend(reversed(fresh))
+
+
+def flatten(name: str, members_of: Callable[[str], tuple[str, ...]]) -> Iterator[str]:
+    """The leaves below a name, each once, in order."""
+    return (each for each, below in walk(name, members_of) if not below)
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """What a site says of a hierarchy that the configuration doesn't hold: parents by name, or that there is none."""
+
+    parents: Mapping[str, str] = field(default_factory=dict)
+    flat: bool = False
+
+
+FROM_THE_FILE = Ancestry()
+
+
+def scope_of(
+    config: Element, device_group: str, *, ancestors_win: bool = False, ancestry: Ancestry = FROM_THE_FILE
+) -> Scope:
+    """The scope of a device group in a whole configuration.
+
+    Raises UnknownDeviceGroupError, and ConfigurationFileError where its ancestors can't be known.
+    """
+    groups = _device_groups(config)
+    if device_group not in groups:
+        raise unknown_device_group(device_group, groups)
+    chain = _chain(device_group, _parents(config, ancestry, groups), groups)
+    shared = Level(SHARED, tuple(config.findall("shared")))
+    return Scope(
+        levels=(*(Level(name, tuple(groups[name])) for name in chain), shared),
+        predefined=config.find("predefined"),
+        ancestors_win=ancestors_win,
+        zones=frozenset(_template_zones(config)),
+    )
+
+
+def unknown_device_group(name: str, there: Iterable[str]) -> UnknownDeviceGroupError:
+    """The error for a device group that the configuration doesn't have, with those that come near."""
+    known = sorted(there)
+    if name.lower() == SHARED.lower():
+        return UnknownDeviceGroupError(
+            f"looking up device group '{name}': Shared is no device group; what it holds applies to all of them: "
+            f"give one of them{': ' + _quoted(known[:5]) if known else ''}"
+        )
+    near = get_close_matches(name, known, n=3, cutoff=0.4) or known[:5]
+    hint = f"did you mean {_quoted(near)}?" if near else "it has no device group at all"
+    return UnknownDeviceGroupError(f"looking up device group '{name}': the configuration has none of that name; {hint}")
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names)
+
+
+def _device_groups(config: Element) -> dict[str, list[Element]]:
+    groups: dict[str, list[Element]] = {}
+    for name, entry in entries(config, "devices/entry/device-group"):
+        groups.setdefault(name, []).append(entry)
+    return groups
+
+
+def _parents(config: Element, ancestry: Ancestry, groups: Collection[str]) -> dict[str, str]:
+    """Device group -> parent (Shared at the top), as far as it is known: Panorama's read-only part first."""
+    known: dict[str, str] = {}
+    for name, entry in entries(config, "readonly/devices/entry/device-group"):
+        parent = text_of(entry, "parent-dg") or SHARED
+        if known.setdefault(name, parent) != parent:
+            raise ConfigurationFileError(
+                f"looking up the ancestors of device group '{name}': the configuration says that it is under "
+                f"'{known[name]}' and under '{parent}'; export it again"
+            )
+    for name, parent in ancestry.parents.items():
+        if name not in groups:
+            raise unknown_device_group(name, groups)
+        if known.setdefault(name, parent) != parent:
+            raise ConfigurationFileError(
+                f"looking up the ancestors of device group '{name}': --parent says '{parent}', the configuration says "
+                f"'{known[name]}'; leave --parent out"
+            )
+    if ancestry.flat or len(groups) == 1 or _before_hierarchies(config):
+        return dict.fromkeys(groups, SHARED) | known
+    return known
+
+
+def _before_hierarchies(config: Element) -> bool:
+    """Whether it is of a release in which device groups had no parents: before 7.0."""
+    major = (config.get("version") or "").partition(".")[0]
+    return major.isascii() and major.isdigit() and int(major[:3]) < FIRST_WITH_HIERARCHIES
+
+
+def _chain(device_group: str, parents: dict[str, str], groups: Collection[str]) -> list[str]:
+    """A device group and its ancestors, nearest first, without Shared."""
+    chain = [device_group]
+    while (parent := parents.get(chain[-1])) != SHARED:
+        what = f"looking up the ancestors of device group '{device_group}'"
+        if parent is None:
+            raise ConfigurationFileError(
+                f"{what}: the configuration doesn't say what '{chain[-1]}' is under: its <readonly> part, which holds "
+                f"the hierarchy, is missing or cut; export it whole, or say it with --parent '{chain[-1]}=PARENT' "
+                "(Shared where it has none), or with --flat if no device group is under another"
+            )
+        if parent in chain or parent not in groups:
+            raise UnknownDeviceGroupError(
+                f"{what}: the parent '{parent}' of '{chain[-1]}' is not there or goes in a circle; export the whole "
+                "configuration again"
+            )
+        chain.append(parent)
+    return chain
+
+
+def _template_zones(config: Element) -> Iterator[str]:
+    for kind in ("template", "template-stack"):
+        for name, _ in entries(config, f"devices/entry/{kind}/entry/config/devices/entry/vsys/entry/zone"):
+            yield name

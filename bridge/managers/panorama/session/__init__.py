@@ -1,0 +1,1 @@
+"""The session with Panorama's XML API: commands, transport, and waiting changes."""

@@ -1,0 +1,88 @@
+"""What a live Panorama has committed and what it has as its candidate, compiled, and a live cluster's pods.
+
+It brings the material of a preview together for the command; `bridge.preview` compares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bridge.compilation import offline
+from bridge.errors import InputError
+from bridge.kube.client import Access, ApiServer
+from bridge.managers.panorama.manager import PanoramaManager
+from bridge.managers.panorama.session.api import PanoramaApi
+from bridge.preview.model import Configuration
+from bridge.preview.population import Resident, residents
+from bridge.settings.models import ClusterSettings, PanoramaSettings, Settings
+from bridge.tier.cluster import Cluster
+from bridge.wiring.clusters import feeds_of, options, panorama_access, read_options
+from zones.compile import compile_policy
+from zones.net import AddressSet
+from zones.rules import FeedKind, Rulebase
+from zones.zone import Zoning
+
+SAME_VERSION_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Both configurations. `feeds`: the content of FQDNs and lists; `unknown`: why some have none, by name."""
+
+    running: Configuration
+    candidate: Configuration
+    feeds: Mapping[str, AddressSet]
+    unknown: Mapping[str, str]
+
+
+def cluster_named(settings: Settings, name: str | None) -> ClusterSettings:
+    """The cluster of that name, or the only one. Raises InputError."""
+    names = ", ".join(each.name for each in settings.clusters)
+    if name is None:
+        if len(settings.clusters) > 1:
+            raise InputError(f"preview: the settings have several clusters; say which with --cluster: {names}")
+        return settings.clusters[0]
+    for each in settings.clusters:
+        if each.name == name:
+            return each
+    raise InputError(f"preview: --cluster '{name}' is not in the settings, which have {names}")
+
+
+async def from_panorama(settings: Settings, panorama: PanoramaSettings, cluster: ClusterSettings) -> Material:
+    """Ask for both, and fetch once what their rules draw on. Raises ManagerError, UnknownDeviceGroupError."""
+    manager = PanoramaManager(PanoramaApi(panorama_access(panorama)), cluster.device_group, read_options(settings))
+    pending = await asyncio.to_thread(manager.pending)
+    version = await asyncio.to_thread(manager.version)
+    running = await asyncio.to_thread(manager.rulebase)
+    candidate = running if pending is None else await asyncio.to_thread(manager.candidate)
+    feeds, close = feeds_of(settings.feeds, lambda: None)
+    try:
+        wanted = dict.fromkeys(
+            feed for each in (running, candidate) for feed in each.feeds if feed.kind is not FeedKind.PROVIDED
+        )
+        await feeds.want(list(wanted))
+        contents, unknown = feeds.contents(), feeds.troubles()
+    finally:
+        await close()
+        manager.close()
+
+    def compiled(rulebase: Rulebase, state: str) -> Configuration:
+        infrastructure = offline.known_infrastructure(settings)
+        how = options(settings, cluster)
+        result = compile_policy(rulebase, settings.zones.zoning(), how, infrastructure, contents)
+        return Configuration(rulebase, result, state, () if pending is None else pending.editors)
+
+    before = compiled(running, version)
+    after = compiled(candidate, version if pending is None else f"{version}+{pending.version}")
+    return Material(before, after, contents, unknown)
+
+
+async def live_pods(access: Access, zoning: Zoning) -> tuple[Resident, ...]:
+    """The pods of a cluster. Raises ClusterError."""
+    cluster = Cluster(ApiServer(access))
+    try:
+        return tuple(residents(await cluster.pods_and_namespaces(), zoning))
+    finally:
+        await cluster.close()

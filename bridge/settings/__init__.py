@@ -1,0 +1,1 @@
+"""The settings file of the bridge: its models, how it is read, and secrets."""

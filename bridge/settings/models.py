@@ -1,0 +1,611 @@
+"""What a site settles: the models of the bridge's one settings file, camelCase in YAML.
+
+They hold and check values only; `bridge.settings.file` reads the file and the environment, `bridge.cli` asks for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import timedelta
+from enum import StrEnum
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    PlainValidator,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from bridge.guard_rail import GuardRail, parse_traffic
+from zones.compile import AppIdSide, DenyByPorts, OnInexpressibleDeny
+from zones.infrastructure import ApiServerEnds, api_server_rules
+from zones.net import AddressSet, IPNetwork, Ranges
+from zones.policy import InfrastructureRule, usual_infrastructure
+from zones.workload import normalise
+from zones.zone import QUARANTINE, Entitlement, Zoning
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_IN_TAGS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+
+
+def duration(value: object) -> timedelta:
+    """`90`, `90s`, `1m30s`, `90d` as a timedelta. Raises ValueError."""
+    try:
+        if isinstance(value, timedelta):
+            return value
+        if isinstance(value, str) and _DURATION.fullmatch(value):
+            parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value)
+            return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            return timedelta(seconds=float(value))
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(f"'{value}' is no duration; write 90s, 5m or 1h30m")
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """`127.0.0.1:9469` or `[::1]:9469`. Raises ValueError."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):(\d{1,5})", address)
+    if found is None or not int(found[3]) < 2**16:
+        raise ValueError("must be HOST:PORT, an IPv6 address in brackets")
+    return found[1] or found[2], int(found[3])
+
+
+def _address(address: str) -> str:
+    host_and_port(address)
+    return address
+
+
+def _prefix(value: object) -> IPNetwork:
+    try:
+        return ip_network(str(value))
+    except ValueError as error:
+        raise ValueError(f"{error}; write a prefix like 10.0.0.0/8 or 2001:db8::/32") from None
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration), Field(gt=timedelta(0))]
+TagTimeout = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(minutes=1), le=timedelta(days=30))]
+Address = Annotated[str, AfterValidator(_address)]
+Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
+# A Tier's name starts the names of its parts, which end in a dash and 32 digits.
+TierName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)]
+LabelKey = Annotated[
+    str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=317)
+]
+Text = Annotated[str, Field(min_length=1, max_length=253)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
+    )
+
+
+class PanoramaSettings(_Section):
+    """One Panorama, or its HA peers. The secret is in a file, or in ZONEBRIDGE_PANORAMA__API_KEY or __PASSWORD."""
+
+    hosts: Annotated[tuple[Text, ...], Field(min_length=1)]
+    api_key_file: Path | None = None
+    api_key: SecretStr | None = None
+    username: Text | None = None
+    password_file: Path | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+    verify: bool = True
+    timeout: Duration = timedelta(seconds=15)
+    deadline: Duration = timedelta(minutes=5)
+    poll_interval: Duration = timedelta(seconds=10)
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        keys = [self.api_key_file, self.api_key]
+        passwords = [self.password_file, self.password]
+        given = sum(secret is not None for secret in keys + passwords)
+        if given != 1:
+            raise ValueError("give exactly one of apiKeyFile, passwordFile (with username), or their environment form")
+        if (self.username is None) != all(secret is None for secret in passwords):
+            raise ValueError("username and passwordFile belong together")
+        return self
+
+
+class ClusterSettings(_Section):
+    """One cluster, which is one device group. `zones` are the zones this cluster has; without them every zone counts.
+
+    `serial` is the identity that answers a rule's target.
+    """
+
+    name: Text
+    device_group: Text
+    kubeconfig: Path | None = None
+    context: Text | None = None
+    in_cluster: bool = False
+    tier: TierName = "panorama"
+    serial: Text | None = None
+    zones: tuple[Text, ...] | None = None
+    namespace: TierName = "zonebridge-system"
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if (self.kubeconfig is None) != self.in_cluster:
+            raise ValueError("give either kubeconfig or inCluster: true")
+        if self.context is not None and self.kubeconfig is None:
+            raise ValueError("context goes with kubeconfig")
+        return self
+
+
+class ZoneSettings(_Section):
+    """How the members of a zone are known. `entitlement`: what namespaces without the annotation may use."""
+
+    label_key: LabelKey = "zonebridge.io/zone"
+    default: Text = "default"
+    nodes: Text = "nodes"
+    outside: Text = "outside"
+    networks: dict[Text, tuple[Prefix, ...]] = Field(default_factory=dict)
+    entitlement: Entitlement = Entitlement.STRICT
+
+    @field_validator("default", "nodes", "outside")
+    @classmethod
+    def _not_reserved(cls, zone: str) -> str:
+        if zone == QUARANTINE:
+            raise ValueError(f"the zone '{zone}' is for pods that a Quarantine names; choose another one")
+        return zone
+
+    @field_validator("networks")
+    @classmethod
+    def _none_reserved(cls, networks: dict[str, tuple[Prefix, ...]]) -> dict[str, tuple[Prefix, ...]]:
+        if QUARANTINE in networks:
+            raise ValueError(f"no prefix is in the zone '{QUARANTINE}', which is for pods that a Quarantine names")
+        return networks
+
+    @field_validator("networks")
+    @classmethod
+    def _one_zone_each(cls, networks: dict[str, tuple[Prefix, ...]]) -> dict[str, tuple[Prefix, ...]]:
+        counted = Counter(prefix for prefixes in networks.values() for prefix in set(prefixes))
+        twice = [str(prefix) for prefix, times in counted.items() if times > 1]
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is in more than one zone")
+        return networks
+
+    def zoning(self) -> Zoning:
+        return Zoning.of(
+            {zone: list(prefixes) for zone, prefixes in self.networks.items()},
+            entitlement=self.entitlement,
+            label_key=self.label_key,
+            default=self.default,
+            nodes=self.nodes,
+            outside=self.outside,
+        )
+
+
+class AppIdSettings(_Section):
+    """`side`: which end of a flow a custom application names. `deny_by_ports`: what denies of predefined ones do."""
+
+    side: AppIdSide = AppIdSide.DESTINATION
+    deny_by_ports: DenyByPorts = DenyByPorts.APPLY
+
+
+class ObjectSettings(_Section):
+    """`ancestors_win`: Panorama's setting that an ancestor's object takes precedence.
+
+    `wildcard_top_down`: the firewalls' Wildcard Top Down Match Mode.
+    """
+
+    ancestors_win: bool = False
+    wildcard_top_down: bool = False
+
+
+class FeedSettings(_Section):
+    """How FQDNs are resolved and external lists fetched. `nameservers`: instead of the machine's own.
+
+    `provided`: where the site has what Palo Alto Networks gives to firewalls only, by name: a URL or a file.
+    """
+
+    nameservers: tuple[IPvAnyAddress, ...] = ()
+    ca_file: Path | None = None
+    timeout: Duration = timedelta(seconds=10)
+    max_bytes: Annotated[ByteSize, Field(ge=1024)] = ByteSize(32 * 2**20)
+    max_entries: Annotated[int, Field(ge=1)] = 150_000
+    max_names: Annotated[int, Field(ge=1)] = 1_000
+    provided: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("provided")
+    @classmethod
+    def _locations(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, location in value.items():
+            if not (name.startswith("panw-") and name.endswith("-list")):
+                raise ValueError(f"'{name}' is none of Palo Alto Networks' lists; they are called panw-…-list")
+            if not location.startswith(("https://", "http://", "/")):
+                raise ValueError(f"{name}: '{location}' is neither a URL nor the path of a file from the root")
+        return value
+
+
+class DnsSettings(_Section):
+    namespaces: tuple[Text, ...] = ("kube-system",)
+    workloads: tuple[Text, ...] = ("coredns", "kube-dns", "node-local-dns")
+
+
+class ApiServerSettings(_Section):
+    """The rules `infrastructure/api-server` and `from-api-server`. `false` is `{enabled: false}`.
+
+    `addresses`: besides those that the cluster tells. `webhook_namespaces`: where the API server reaches pods; anywhere
+    without it.
+    """
+
+    enabled: bool = True
+    addresses: tuple[Prefix, ...] = ()
+    ports: tuple[Port, ...] = ()
+    webhook_namespaces: tuple[Text, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_or_off(cls, value: object) -> object:
+        return {"enabled": value} if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _with_ports(self) -> Self:
+        if self.addresses and not self.ports:
+            raise ValueError("addresses need ports: where the API server listens, as ports: [6443]")
+        return self
+
+    def ends(self) -> ApiServerEnds:
+        """What is known of the API server without asking the cluster."""
+        return ApiServerEnds(AddressSet.of(self.addresses), Ranges.of((port, port) for port in self.ports))
+
+    def rules(self) -> tuple[InfrastructureRule, ...]:
+        """The rules that follow from the settings alone, as offline commands show them."""
+        namespaces = None if self.webhook_namespaces is None else frozenset(self.webhook_namespaces)
+        return api_server_rules(self.ends(), namespaces) if self.enabled else ()
+
+
+class OwnWorkloadSettings(_Section):
+    """Which pods are the bridge, where it can't tell by its own pod."""
+
+    namespace: Text | None = None
+    workload: Text | None = None
+
+
+class InfrastructureSettings(_Section):
+    """What a cluster can't live without. `enabled: false` leaves even probes, DNS and the bridge to the rulebase."""
+
+    enabled: bool = True
+    system_namespaces: tuple[Text, ...] = ("kube-system",)
+    system_workloads: tuple[Text, ...] = ("konnectivity-agent",)
+    dns: DnsSettings = DnsSettings()
+    api_server: ApiServerSettings = ApiServerSettings()
+    bridge: OwnWorkloadSettings = OwnWorkloadSettings()
+
+    def rules(self) -> tuple[InfrastructureRule, ...]:
+        if not self.enabled:
+            return ()
+        return usual_infrastructure(
+            frozenset(self.system_namespaces),
+            frozenset(self.dns.namespaces),
+            frozenset(map(normalise, self.dns.workloads)),
+            frozenset(map(normalise, self.system_workloads)),
+        )
+
+
+class PopulationSettings(_Section):
+    """What enforcers are told of other nodes' pods besides zone and workload: the labels that their records carry."""
+
+    labels: Annotated[tuple[LabelKey, ...], Field(max_length=16)] = ()
+
+
+class RegistrationSettings(_Section):
+    """What the bridge may write to Panorama; without `enabled`, nothing.
+
+    `username` is the administrator that it writes as. Without a secret of its own it uses that of `panorama`.
+    """
+
+    enabled: bool = False
+    username: Text | None = None
+    api_key_file: Path | None = None
+    api_key: SecretStr | None = None
+    password_file: Path | None = None
+    password: SecretStr | None = None
+    device_group: bool = True
+    parent: Text | None = None
+    tags: bool = True
+    addresses: bool = True
+    services: bool = True
+    labels: Annotated[tuple[LabelKey, ...], Field(max_length=16)] = ("app.kubernetes.io/name", "app")
+    timeout: TagTimeout | None = None
+    max_addresses: Annotated[int, Field(ge=1, le=500_000)] = 500_000
+    resync: Duration = timedelta(minutes=5)
+
+    @model_validator(mode="after")
+    def _as_somebody(self) -> Self:
+        if self.enabled and self.username is None:
+            raise ValueError("username is missing; it says which administrator's changes are committed, and no others'")
+        if sum(each is not None for each in (self.api_key_file, self.api_key, self.password_file, self.password)) > 1:
+            raise ValueError("give at most one of apiKeyFile, passwordFile, or their environment form")
+        return self
+
+
+class GuardSettings(_Section):
+    """What is too reckless to publish: no rule at all, more than this share of the rules gone at once, no way out.
+
+    `allow_cut_off`: whether a revision may cut off the bridge itself.
+    """
+
+    max_deleted_share: Share = 0.5
+    allow_empty: bool = False
+    allow_cut_off: bool = False
+
+
+class GuardRailSettings(_Section):
+    """What must never be allowed between two zones. `allow`: `never`, or the traffic that may be, as `[tcp/443]`."""
+
+    from_zone: Text = Field(alias="from")
+    to_zone: Text = Field(alias="to")
+    allow: Literal["never"] | tuple[Text, ...] = "never"
+
+    @field_validator("allow")
+    @classmethod
+    def _readable(cls, value: Literal["never"] | tuple[str, ...]) -> Literal["never"] | tuple[str, ...]:
+        for text in () if value == "never" else value:
+            parse_traffic(text)
+        return value
+
+    def rail(self) -> GuardRail:
+        traffic = () if self.allow == "never" else tuple(map(parse_traffic, self.allow))
+        return GuardRail(self.from_zone, self.to_zone, traffic)
+
+
+class HistorySettings(_Section):
+    """Which revisions stay: so many at most, and for so long after another one took their place (None: for ever).
+
+    `link`: where the site shows a revision, for alerts.
+    """
+
+    keep: Annotated[int, Field(ge=2, le=1_000)] = 100
+    max_age: Duration | None = None
+    link: Annotated[str, Field(max_length=1024)] | None = None
+
+    @field_validator("link")
+    @classmethod
+    def _an_address_with_places(cls, link: str | None) -> str | None:
+        if link is None:
+            return None
+        places = set(re.findall(r"\{([^{}]*)\}", link))
+        bare = re.sub(r"\{[^{}]*\}", "", link)
+        if not re.match(r"https?://[^/\s]", link) or "{" in bare or "}" in bare or " " in link:
+            raise ValueError("must be an address like https://example.com/{cluster}/{tier}/{revision}")
+        if not places <= {"cluster", "tier", "revision"}:
+            unknown = min(places - {"cluster", "tier", "revision"})
+            raise ValueError(f"'{{{unknown}}}' is no place; there are {{cluster}}, {{tier}} and {{revision}}")
+        return link
+
+
+class _Destination(_Section):
+    """`cert_file` and `key_file`: what we show to a receiver that asks for a certificate."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    timeout: Duration = timedelta(seconds=10)
+
+    @model_validator(mode="after")
+    def _key_of_a_certificate(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("keyFile is the key of a certificate: give certFile too")
+        return self
+
+
+class HecDestination(_Destination):
+    """A Splunk HTTP Event Collector."""
+
+    type: Literal["hec"]
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/.*)?$")]
+    token_file: Path
+    index: Text | None = None
+    source: Text = "zonebridge"
+    sourcetype: Text = "zonebridge:alert"
+
+
+class SyslogDestination(_Destination):
+    """A syslog receiver, RFC 5424 over TLS, or over plain TCP where `tls` is false.
+
+    `framing`: `newline` for receivers that read lines (Fluent Bit, Logstash, OpenTelemetry's default).
+    """
+
+    type: Literal["syslog"]
+    address: Address
+    framing: Literal["octet-counted", "newline"] = "octet-counted"
+    tls: bool = True
+    server_name: Text | None = None
+    facility: Annotated[int, Field(ge=0, le=23)] = 16
+
+
+class SiemSettings(_Section):
+    """Where the bridge's own alerts go (tier tampered with, revision refused, sync stale …).
+
+    `queue`: how many may wait for a destination.
+    """
+
+    log: bool = True
+    kubernetes_events: bool = True
+    destinations: tuple[Annotated[HecDestination | SyslogDestination, Field(discriminator="type")], ...] = ()
+    queue: Annotated[int, Field(ge=1)] = 1_000
+
+    @field_validator("destinations")
+    @classmethod
+    def _names_once(
+        cls, destinations: tuple[HecDestination | SyslogDestination, ...]
+    ) -> tuple[HecDestination | SyslogDestination, ...]:
+        twice = [name for name, times in Counter(each.name for each in destinations).items() if times > 1]
+        if twice:
+            raise ValueError(f"'{twice[0]}' is the name of more than one destination")
+        return destinations
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogSettings(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: LogFormat = LogFormat.JSON
+
+
+class ServingSettings(_Section):
+    """Where /healthz, /readyz and /metrics are served; null serves none."""
+
+    address: Address | None = "0.0.0.0:9468"
+
+
+class _ListenerSettings(_Section):
+    """Where others call, with a token. Without a certificate something before us ends TLS."""
+
+    address: Address
+    token_file: Path
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _a_pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("certFile and keyFile belong together")
+        return self
+
+
+class PreviewSettings(_ListenerSettings):
+    """Where /preview is served, and how often it is looked whether Panorama's candidate differs."""
+
+    interval: Duration = timedelta(minutes=1)
+
+
+class WakeUpSettings(_ListenerSettings):
+    """Where Panorama's HTTP log forwarding may say 'look now'. Without a certificate something before us ends TLS."""
+
+
+class CollectorSettings(_ListenerSettings):
+    """Where nodes tell what they saw. Without a certificate something before us ends TLS."""
+
+
+class EvidenceSettings(_Section):
+    """The database of what was seen. `url`: `sqlite:////FILE`, or `postgresql://USER@HOST/NAME`.
+
+    `retention`: how long days are kept.
+    """
+
+    url: Annotated[str, Field(pattern=r"^(sqlite:///|postgresql://).+$")]
+    password_file: Path | None = None
+    retention: Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(days=1))] = timedelta(days=400)
+    collector: CollectorSettings | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, url: str) -> str:
+        if urlsplit(url).password is not None:
+            raise ValueError("a secret must not stand in this file; put it in a file and name that as passwordFile")
+        return url
+
+
+class StartupTaint(StrEnum):
+    """What the bridge does with zonebridge.io/agent-not-ready on a node whose enforcer is ready."""
+
+    LEAVE = "leave"
+    REMOVE = "remove"
+
+
+class LeaseSettings(_Section):
+    """How two bridges agree on one. `duration`: how long the other waits after the leader's last sign.
+
+    `renew_deadline`: how long a leader goes on that can't renew; two thirds of the duration unless given.
+    """
+
+    duration: Duration = timedelta(seconds=15)
+    renew_deadline: Duration | None = None
+    renew: Duration = timedelta(seconds=2)
+
+    @property
+    def deadline(self) -> timedelta:
+        return self.duration * 2 / 3 if self.renew_deadline is None else self.renew_deadline
+
+    @model_validator(mode="after")
+    def _renewed_in_time(self) -> Self:
+        if self.deadline >= self.duration:
+            raise ValueError("renewDeadline must be less than duration: a leader has to stop before another begins")
+        if self.renew * 4 > self.deadline * 3:
+            raise ValueError("renew must be at most three quarters of renewDeadline, half of duration without one")
+        return self
+
+
+class Settings(_Section):
+    """Everything. `panorama` and `clusters` are only missing where a command works offline."""
+
+    panorama: PanoramaSettings | None = None
+    clusters: tuple[ClusterSettings, ...] = ()
+    zones: ZoneSettings = ZoneSettings()
+    app_id: AppIdSettings = AppIdSettings()
+    inexpressible_deny: OnInexpressibleDeny = OnInexpressibleDeny.REFUSE
+    objects: ObjectSettings = ObjectSettings()
+    time_zone: str = "UTC"
+    feeds: FeedSettings = FeedSettings()
+    infrastructure: InfrastructureSettings = InfrastructureSettings()
+    population: PopulationSettings = PopulationSettings()
+    registration: RegistrationSettings = RegistrationSettings()
+    guards: GuardSettings = GuardSettings()
+    guardrails: tuple[GuardRailSettings, ...] = ()
+    history: HistorySettings = HistorySettings()
+    stale_after: Duration = timedelta(minutes=10)
+    siem: SiemSettings = SiemSettings()
+    serving: ServingSettings = ServingSettings()
+    wake_up: WakeUpSettings | None = None
+    preview: PreviewSettings | None = None
+    evidence: EvidenceSettings | None = None
+    lease: LeaseSettings = LeaseSettings()
+    startup_taint: StartupTaint = StartupTaint.LEAVE
+    log: LogSettings = LogSettings()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"'{name}' is no time zone; write one like Europe/Berlin") from None
+        return name
+
+    @field_validator("clusters")
+    @classmethod
+    def _names_once(cls, clusters: tuple[ClusterSettings, ...]) -> tuple[ClusterSettings, ...]:
+        twice = [name for name, times in Counter(cluster.name for cluster in clusters).items() if times > 1]
+        if twice:
+            raise ValueError(f"'{twice[0]}' is the name of more than one cluster")
+        return clusters
+
+    @model_validator(mode="after")
+    def _names_fit_tags(self) -> Self:
+        tagged = self.registration.enabled and self.registration.addresses
+        for at, cluster in enumerate(self.clusters):
+            if tagged and not _IN_TAGS.fullmatch(cluster.name):
+                raise ValueError(
+                    f"clusters[{at}].name: with registration '{cluster.name}' becomes a part of tags in Panorama; use "
+                    "letters, digits, '-' and '_' only, 40 at most"
+                )
+        return self
+
+    def cluster_of(self, device_group: str) -> ClusterSettings | None:
+        """The first cluster of a device group."""
+        return next((cluster for cluster in self.clusters if cluster.device_group == device_group), None)

@@ -1,0 +1,317 @@
+"""The one door to a cluster: list what is ours, apply, prune, status, events, lease. It decides nothing.
+
+`bridge.tier.sync` and `bridge.tier.lease` call it; failures are `bridge.errors.ClusterError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from bridge.errors import ClusterRefusedError, ClusterUnreachableError
+from bridge.explain import services as kubeservices
+from bridge.history.revision import HISTORY_LABEL, REVISION, object_name
+from bridge.history.revision import PLURAL as REVISIONS
+from bridge.kube.client import APPLY, METADATA, ApiServer, GoneError
+from bridge.kube.watch import Change, Source, follow
+from bridge.tier.cache import NODE_STATE
+from bridge.tier.plan import Part
+from zones.tiers import quarantines, slices
+from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
+from zones.zone import allowed_zones
+
+Json = dict[str, Any]
+FIELD_MANAGER = "zonebridge"
+MERGE = "application/merge-patch+json"
+NODE_STATES = "nodestates"
+ZONE = "Zone"
+_ALL_PLURALS = {**PLURALS, slices.POD_SLICE: slices.PLURAL, ZONE: "zones", REVISION: REVISIONS}
+PAGE, LONG_PAGE = "100", "500"
+PAGE_OF_REVISIONS = "20"  # each may be as long as a Tier
+LIST_TRIES = 3
+_ROOT, _CORE = f"/apis/{API_VERSION}", "/api/v1"
+_API_SERVER_SLICE = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
+# An event about a cluster-scoped object may only stand in this namespace.
+_EVENT_NAMESPACE = "default"
+
+
+class TierCluster(Protocol):
+    """What a sync pass needs of a cluster."""
+
+    async def tier(self, name: str) -> Json | None: ...
+    async def parts(self, tier: str) -> dict[str, Json]: ...
+    async def node_states(self) -> list[Json]: ...
+    async def apply(self, wanted: Json) -> Json: ...
+    async def create(self, part: Json) -> Json: ...
+    async def delete(self, part: Part) -> Json | None: ...
+    async def release(self, part: Part) -> None: ...
+    async def retire(self, part: Part, tier: str) -> Json | None: ...
+    async def revisions(self, tier: str) -> list[Json]: ...
+    async def kept_parts(self, tier: str) -> list[Part]: ...
+    async def write_status(self, tier: str, status: Json) -> Json: ...
+    async def record(self, tier: str, reason: str, message: str, *, warning: bool) -> None: ...
+
+
+class LeaseCluster(Protocol):
+    """What leadership needs of a cluster."""
+
+    async def lease(self, namespace: str, name: str) -> Json | None: ...
+    async def write_lease(self, lease: Json) -> Json: ...
+
+
+class Cluster:
+    """A real cluster. Implements both protocols. `watches`: connections of their own, as they break at other times."""
+
+    def __init__(self, api: ApiServer, watches: ApiServer | None = None) -> None:
+        self._api = api
+        self._watches = watches or api
+
+    @property
+    def name(self) -> str:
+        return self._api.name
+
+    async def close(self) -> None:
+        await self._api.close()
+        await self._watches.close()
+
+    async def tier(self, name: str) -> Json | None:
+        return await self._api.get(_path(TIER, name), f"Tier '{name}'")
+
+    async def parts(self, tier: str) -> dict[str, Json]:
+        """Every chunk and address set that carries the tier's label, by name."""
+        query = {"labelSelector": f"{TIER_LABEL}={tier}"}
+        found: dict[str, Json] = {}
+        for kind in PLURALS:
+            if kind != TIER:
+                for each in await self._list(PLURALS[kind], query):
+                    found[each["metadata"]["name"]] = each | {"apiVersion": API_VERSION, "kind": kind}
+        return found
+
+    def follow(self, kind: str, tier: str) -> AsyncGenerator[Change]:
+        """Every change of one kind, for ever: of the tier's own objects, or of all nodes' states."""
+        query = {TIER: {"fieldSelector": f"metadata.name={tier}"}, NODE_STATE: {}}.get(
+            kind, {"labelSelector": f"{TIER_LABEL}={tier}"}
+        )
+        plural = NODE_STATES if kind == NODE_STATE else PLURALS[kind]
+        return follow(self._watches, Source(f"{_ROOT}/{plural}", plural, query))
+
+    def services(self) -> AsyncGenerator[Change]:
+        """Every change of a Service, for ever."""
+        return follow(self._watches, Source(kubeservices.PATH, "services"))
+
+    async def node_states(self) -> list[Json]:
+        return await self._list(NODE_STATES, {})
+
+    async def api_server_endpoints(self) -> Json | None:
+        """The one EndpointSlice that the API server itself keeps: others of its Service may be anybody's."""
+        return await self._api.get(_API_SERVER_SLICE, "EndpointSlice default/kubernetes")
+
+    async def control_plane_nodes(self) -> list[Json]:
+        """The nodes of the control plane, by a label that no kubelet may set; none where it runs elsewhere."""
+        query = {"labelSelector": "node-role.kubernetes.io/control-plane", "limit": "100"}
+        answer = await self._api.get("/api/v1/nodes", "the control plane's nodes", query)
+        return list((answer or {}).get("items", ()))
+
+    async def node(self, name: str) -> Json | None:
+        return await self._api.get(f"/api/v1/nodes/{name}", f"node {name}")
+
+    async def node_state(self, name: str) -> Json | None:
+        return await self._api.get(f"{_ROOT}/{NODE_STATES}/{name}", f"NodeState '{name}'")
+
+    async def leave_taints(self, name: str, version: str, taints: list[Json]) -> None:
+        """These taints alone stay on a node, if that is still of this version."""
+        body = {"metadata": {"resourceVersion": version}, "spec": {"taints": taints or None}}
+        doing = f"removing the startup taint of node {name}"
+        await self._api.call("PATCH", f"/api/v1/nodes/{name}", doing, body=body, content_type=MERGE)
+
+    async def allowed_zones(self, namespace: str) -> frozenset[str] | None:
+        """The zones that a namespace's annotation lists; None without one."""
+        found = await self._api.get(f"/api/v1/namespaces/{namespace}", f"namespace {namespace}")
+        return allowed_zones((found or {}).get("metadata", {}).get("annotations") or {})
+
+    async def pod(self, namespace: str, name: str) -> Json | None:
+        return await self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}", f"pod {namespace}/{name}")
+
+    async def quarantines(self) -> list[Json]:
+        """All of the cluster's; none where they may not be read, as by most people, or where the kind isn't there."""
+        try:
+            return await self._list(quarantines.PLURAL, {})
+        except ClusterRefusedError:
+            return []
+
+    async def pods_at(self, address: str) -> list[Json]:
+        """The pods of all namespaces that have an address, whatever became of them."""
+        return await self._list("pods", {"fieldSelector": f"status.podIP={address}"}, page=LONG_PAGE, root=_CORE)
+
+    async def nodes(self) -> list[Json]:
+        return await self._list("nodes", {}, page=LONG_PAGE, root=_CORE)
+
+    async def network_policies(self, namespace: str) -> list[Json]:
+        """Those of a namespace."""
+        root = f"/apis/networking.k8s.io/v1/namespaces/{namespace}"
+        return await self._list("networkpolicies", {}, page=LONG_PAGE, root=root)
+
+    async def pods_and_namespaces(self) -> list[Json]:
+        """All of the cluster's, each with its kind."""
+        pods = await self._list("pods", {}, page=LONG_PAGE, root=_CORE)
+        namespaces = await self._list("namespaces", {}, page=LONG_PAGE, root=_CORE)
+        return [each | {"kind": "Pod"} for each in pods] + [each | {"kind": "Namespace"} for each in namespaces]
+
+    async def apply(self, wanted: Json) -> Json:
+        """Server-side apply. Where `wanted` carries a resourceVersion, only onto that one."""
+        kind, name = wanted["kind"], wanted["metadata"]["name"]
+        return await self._apply(_path(kind, name), wanted, f"applying {kind} '{name}'")
+
+    async def create(self, part: Json) -> Json:
+        """A new part; cheaper for the API server than an apply. ClusterConflictError: there is one of this name."""
+        kind, name = part["kind"], part["metadata"]["name"]
+        doing = f"creating {kind} '{name}'"
+        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        made = await self._api.call("POST", f"{_ROOT}/{_ALL_PLURALS[kind]}", doing, body=part, query=query)
+        if made is None:
+            raise ClusterRefusedError(
+                f"{doing} in cluster '{self.name}': the kind is not known; install the custom resource definitions"
+            )
+        return made
+
+    async def delete(self, part: Part) -> Json | None:
+        """What is left of it, where something keeps it from going. Gone is gone, whoever deleted it."""
+        answer = await self._api.call("DELETE", _path(part.kind, part.name), f"deleting {part.kind} '{part.name}'")
+        return None if answer is None or answer.get("kind") == "Status" else answer
+
+    async def retire(self, part: Part, tier: str) -> Json | None:
+        """Keep a part for the history alone: enforcers follow the tier's label. None where it is gone."""
+        body = {"metadata": {"labels": {TIER_LABEL: None, HISTORY_LABEL: tier}}}
+        doing = f"keeping {part.kind} '{part.name}' for the history"
+        return await self._api.call("PATCH", _path(part.kind, part.name), doing, body=body, content_type=MERGE)
+
+    async def kept_parts(self, tier: str) -> list[Part]:
+        """The parts that are of the history alone."""
+        query = {"labelSelector": f"{HISTORY_LABEL}={tier},!{TIER_LABEL}"}
+        return [
+            Part(kind, item["metadata"]["name"])
+            for kind, plural in PLURALS.items()
+            if kind != TIER
+            for item in await self._list(plural, query, metadata_only=True)
+        ]
+
+    async def part(self, part: Part) -> Json | None:
+        """One part, whatever it is of."""
+        raw = await self._api.get(_path(part.kind, part.name), f"{part.kind} '{part.name}'")
+        return None if raw is None else raw | {"kind": part.kind}
+
+    async def revisions(self, tier: str) -> list[Json]:
+        """Every Revision of a tier, in no order."""
+        return await self._list(REVISIONS, {"labelSelector": f"{TIER_LABEL}={tier}"}, page=PAGE_OF_REVISIONS)
+
+    async def revision(self, tier: str, number: int) -> Json | None:
+        name = object_name(tier, number)
+        return await self._api.get(_path(REVISION, name), f"Revision '{name}'")
+
+    async def release(self, part: Part) -> None:
+        """Take away what others let hold an object, or let it go with."""
+        body = {"metadata": {"finalizers": None, "ownerReferences": None}}
+        await self._api.call(
+            "PATCH", _path(part.kind, part.name), f"releasing {part.kind} '{part.name}'", body=body, content_type=MERGE
+        )
+
+    async def write_status(self, tier: str, status: Json) -> Json:
+        """The status as the API server has stored it."""
+        wanted = {"apiVersion": API_VERSION, "kind": TIER, "metadata": {"name": tier}, "status": status}
+        stored = await self._apply(f"{_path(TIER, tier)}/status", wanted, f"writing the status of Tier '{tier}'")
+        told: Json = stored.get("status", {})
+        return told
+
+    async def apply_status(self, wanted: Json) -> Json:
+        """The status alone, of an object that is there."""
+        kind, name = wanted["kind"], wanted["metadata"]["name"]
+        return await self._apply(f"{_path(kind, name)}/status", wanted, f"writing the status of {kind} '{name}'")
+
+    async def record(self, tier: str, reason: str, message: str, *, warning: bool) -> None:
+        """A Kubernetes Event about the Tier."""
+        event = _event(tier, reason, message, warning=warning)
+        path = f"/api/v1/namespaces/{_EVENT_NAMESPACE}/events"
+        await self._api.call("POST", path, f"recording the event {reason}", body=event)
+
+    async def lease(self, namespace: str, name: str) -> Json | None:
+        return await self._api.get(f"{_leases(namespace)}/{name}", f"Lease {namespace}/{name}")
+
+    async def write_lease(self, lease: Json) -> Json:
+        """Create it, or replace exactly the version that was read."""
+        metadata = lease["metadata"]
+        exists = "resourceVersion" in metadata
+        path = f"{_leases(metadata['namespace'])}{'/' + metadata['name'] if exists else ''}"
+        doing = f"writing Lease {metadata['namespace']}/{metadata['name']}"
+        written = await self._api.call("PUT" if exists else "POST", path, doing, body=lease)
+        if written is None:
+            raise ClusterRefusedError(f"{doing} in cluster '{self.name}': there is no such namespace; create it")
+        return written
+
+    async def _apply(self, path: str, wanted: Json, doing: str) -> Json:
+        query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
+        applied = await self._api.call("PATCH", path, doing, body=wanted, query=query, content_type=APPLY)
+        if applied is None:
+            raise ClusterRefusedError(
+                f"{doing} in cluster '{self.name}': the kind or object is not there; install the custom resource "
+                "definitions"
+            )
+        return applied
+
+    async def _list(
+        self, plural: str, query: dict[str, str], *, page: str = PAGE, metadata_only: bool = False, root: str = _ROOT
+    ) -> list[Json]:
+        """A whole list, page by page; begun again where it expires in between."""
+        for _ in range(LIST_TRIES):
+            try:
+                pages = self._pages(f"{root}/{plural}", plural, query | {"limit": page}, metadata_only=metadata_only)
+                return [item async for item in pages]
+            except GoneError:
+                continue
+        raise ClusterUnreachableError(f"listing {plural} in cluster '{self.name}': it expired {LIST_TRIES} times")
+
+    async def _pages(
+        self, path: str, plural: str, query: dict[str, str], *, metadata_only: bool
+    ) -> AsyncIterator[Json]:
+        more = ""
+        while True:
+            page = query | ({"continue": more} if more else {})
+            if metadata_only:
+                answer = await self._api.call("GET", path, f"reading {plural}", query=page, accept=METADATA)
+            else:
+                answer = await self._api.get(path, plural, page)
+            if answer is None:
+                raise ClusterRefusedError(
+                    f"listing {plural} in cluster '{self.name}': the kind is not known; install the custom resource "
+                    "definitions"
+                )
+            for item in answer.get("items") or ():
+                yield item
+            more = answer.get("metadata", {}).get("continue", "")
+            if not more:
+                return
+
+
+def _path(kind: str, name: str) -> str:
+    return f"{_ROOT}/{_ALL_PLURALS[kind]}/{name}"
+
+
+def _leases(namespace: str) -> str:
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+
+def _event(tier: str, reason: str, message: str, *, warning: bool) -> Json:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{tier}-", "namespace": _EVENT_NAMESPACE},
+        "involvedObject": {"apiVersion": API_VERSION, "kind": TIER, "name": tier},
+        "reason": reason,
+        "message": message[:1024],
+        "type": "Warning" if warning else "Normal",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+        "source": {"component": FIELD_MANAGER},
+    }

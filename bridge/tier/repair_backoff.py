@@ -1,0 +1,146 @@
+"""How soon what others change is put back: at once, and ever later while somebody goes on changing the same object.
+
+No I/O. `bridge.tier.sync` asks it before it writes, and tells in the alert how often it has come to that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from bridge.tier.drift import Drift, What
+
+AT_ONCE = 3
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+QUIET = 300.0
+NAMED = 3
+TOLD = 20
+MOST = 10_000
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Fight:
+    """One object: how often others changed it, and when it may be written. `open`: it is as others want it."""
+
+    since: float
+    last: float
+    times: int = 0
+    not_before: float = 0.0
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A change that wasn't there before: the how many-eth of its object, over how long, and what is waited first."""
+
+    drift: Drift
+    times: int
+    seconds: float
+    wait: float
+
+
+class Fights:
+    """The objects that others changed lately."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._fights: dict[Key, _Fight] = {}
+
+    @property
+    def held(self) -> int:
+        """How many objects are left as others want them, for now."""
+        return sum(fight.open and fight.not_before > self._clock() for fight in self._fights.values())
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing was changed by others for long."""
+        now = self._clock()
+        for key in [key for key, fight in self._fights.items() if not fight.open and now - fight.last > QUIET]:
+            del self._fights[key]
+        return not self._fights
+
+    def seen(self, drifts: Iterable[Drift]) -> tuple[Round, ...]:
+        """Those that are new; what is still as it was seen before is no news, however it was changed meanwhile."""
+        groups: dict[Key, list[Drift]] = {}
+        for drift in drifts:
+            groups.setdefault(_key_of(drift), []).append(drift)
+        for key in self._fights.keys() - groups.keys():
+            self._fights[key].open = False
+        return tuple(round_ for key, group in groups.items() for round_ in self._rounds(key, group))
+
+    def may(self, kind: str, name: str) -> bool:
+        """Whether a part or the Tier may be written now."""
+        return self._free(self._fights.get((kind, name)))
+
+    def may_remove_stranger(self, kind: str) -> bool:
+        return self._free(self._fights.get((kind, "")))
+
+    def settled(self) -> None:
+        """What may be written was written."""
+        for fight in self._fights.values():
+            if self._free(fight):
+                fight.open = False
+
+    def wait(self) -> float | None:
+        """Seconds until the next object that is held back may be written."""
+        waits = [fight.not_before - self._clock() for fight in self._fights.values() if fight.open]
+        return max(min(waits), 0.0) if waits else None
+
+    def _free(self, fight: _Fight | None) -> bool:
+        return fight is None or fight.not_before <= self._clock()
+
+    def _rounds(self, key: Key, group: list[Drift]) -> Iterable[Round]:
+        now = self._clock()
+        if key not in self._fights and len(self._fights) >= MOST:
+            del self._fights[min(self._fights, key=lambda each: self._fights[each].last)]
+        fight = self._fights.setdefault(key, _Fight(now, now))
+        if fight.open:
+            return ()
+        fight.open, fight.last, fight.times = True, now, fight.times + 1
+        wait = waiting(fight.times)
+        fight.not_before = now + wait
+        return [Round(drift, fight.times, now - fight.since, wait) for drift in group]
+
+
+def waiting(times: int) -> float:
+    """Seconds to wait before an object is put back for so many-eth time."""
+    return 0.0 if times <= AT_ONCE else min(FIRST_WAIT * 2.0 ** min(times - AT_ONCE - 1, 16), LONGEST_WAIT)
+
+
+def text(rounds: Sequence[Round]) -> str:
+    """For people: what was done, how often it has come to that, and what happens now."""
+    named = "; ".join(str(each.drift) for each in rounds[:NAMED])
+    more = f"; and {len(rounds) - NAMED} more" if len(rounds) > NAMED else ""
+    worst = max(rounds, key=lambda each: each.times)
+    if worst.wait:
+        return (
+            f"{named}{more}. It is being fought over: {worst.times} times in {worst.seconds:.0f} s; it is put back in "
+            f"{worst.wait:.0f} s. End whatever writes it"
+        )
+    return f"{named}{more}. It is put back"
+
+
+def about_json(rounds: Sequence[Round]) -> dict[str, object]:
+    """For programs."""
+    return {"count": len(rounds), "changes": [_round_json(each) for each in rounds[:TOLD]]}
+
+
+def _round_json(told: Round) -> dict[str, object]:
+    drift = told.drift
+    return {
+        "kind": drift.kind,
+        "name": drift.name,
+        "what": drift.what.value,
+        "fields": list(drift.fields[:TOLD]),
+        "by": [{"manager": hand.manager, "operation": hand.operation, "time": hand.time} for hand in drift.hands],
+        "times": told.times,
+        "wait": round(told.wait, 1),
+    }
+
+
+def _key_of(drift: Drift) -> Key:
+    """Objects that are none of ours count together: each may have a name of its own."""
+    return drift.kind, "" if drift.what is What.ADDED else drift.name

@@ -1,0 +1,290 @@
+"""From settings to the things they describe: the manager's door, each cluster's door, target and standing.
+
+Only `bridge.cli` calls it; nothing here connects yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import dns.asyncresolver
+import httpx
+
+from bridge.alerts import Alerts, EventSink, LogSink, Sink
+from bridge.errors import SettingsError
+from bridge.feeds import Feeds, Fetcher
+from bridge.feeds import Limits as FeedLimits
+from bridge.feeds.fetch import FILE
+from bridge.history.followup import FollowUp
+from bridge.history.ledger import Retention
+from bridge.kube.client import Access as ClusterAccess
+from bridge.kube.client import ApiServer
+from bridge.listeners.wakeup import Door
+from bridge.managers.panorama.manager import PanoramaManager
+from bridge.managers.panorama.rulebase.rulebase import ReadOptions
+from bridge.managers.panorama.session.api import Access, PanoramaApi
+from bridge.managers.panorama.session.transport import Limits
+from bridge.nodes.startup_taint import Untaint
+from bridge.population import Publishing
+from bridge.population import Terms as PopulationTerms
+from bridge.preview.follow import Previewing, Sources, residents_of
+from bridge.registration import Registration, Watched
+from bridge.service import Work
+from bridge.settings.credentials import read_secret, secret
+from bridge.settings.models import (
+    ClusterSettings,
+    FeedSettings,
+    PanoramaSettings,
+    PreviewSettings,
+    RegistrationSettings,
+    Settings,
+    StartupTaint,
+    WakeUpSettings,
+    host_and_port,
+)
+from bridge.tier.cluster import Cluster
+from bridge.tier.lease import Leadership, Terms
+from bridge.tier.plan import Guards
+from bridge.tier.reachability import Reach
+from bridge.tier.sync import RunBlocking, Sync, Target
+from bridge.tier.watcher import Guard
+from bridge.wiring.infrastructure import own_standing
+from bridge.wiring.registration import panorama_registrar, registration_api, registration_rhythm
+from zones.compile import Options
+from zones.net import IPAddress
+
+
+def works(settings: Settings, run_blocking: RunBlocking, siem: Sink | None = None) -> Iterator[Work]:
+    """One for each cluster; all ask the same Panorama through one door."""
+    if settings.panorama is None:
+        raise ValueError("the service needs a Panorama; load the settings for it")
+    access = panorama_access(settings.panorama)
+    api, shared = PanoramaApi(access), _Shared(run_blocking, registration_api(settings, access), siem)
+    for each in settings.clusters:
+        manager = PanoramaManager(api, each.device_group, read_options(settings))
+        yield _work(settings, each, manager, shared)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What all clusters' works have in common. `writing` is Panorama's door for writing, where the site opts in."""
+
+    run_blocking: RunBlocking
+    writing: PanoramaApi | None
+    siem: Sink | None
+
+
+def _work(settings: Settings, each: ClusterSettings, manager: PanoramaManager, shared: _Shared) -> Work:
+    cluster = Cluster(ApiServer(cluster_access(each)), ApiServer(cluster_access(each)))
+    alerts = Alerts(each.name, each.tier, tuple(_sinks(settings, cluster, shared.siem)))
+    trigger = asyncio.Event()
+    feeds, close_feeds = feeds_of(settings.feeds, trigger.set)
+
+    population = Publishing(ApiServer(cluster_access(each)), _population(settings, each), alerts)
+    watched = Watched(lambda: population.population, cluster.services)
+
+    async def close() -> None:
+        await close_feeds()
+        await population.close()
+        await cluster.close()
+
+    def node_at(address: IPAddress) -> str | None:
+        return population.population.node_at(address)
+
+    standing = own_standing(settings, each, cluster, node_at)
+    sync = Sync(
+        target(settings, each),
+        manager,
+        cluster,
+        alerts,
+        feeds,
+        run_blocking=shared.run_blocking,
+        present=lambda: population.population.nodes,
+        infrastructure=standing.infrastructure,
+        cut_off=standing.cut_off,
+        retention=Retention(settings.history.keep, settings.history.max_age),
+    )
+    return Work(
+        cluster=each.name,
+        sync=sync,
+        guard=Guard(sync, lambda kind: cluster.follow(kind, each.tier)),
+        leadership=Leadership(cluster, _terms(settings, each)),
+        feeds=feeds,
+        population=population,
+        registration=_registration(settings.registration, each, watched, alerts, shared),
+        reach=Reach(alerts),
+        untaint=_untaint(settings, each, cluster, lambda: population.population.tainted),
+        previewing=None
+        if settings.preview is None
+        else Previewing(
+            Sources(
+                target=target(settings, each),
+                manager=manager,
+                reading=lambda: sync.reading,
+                feeds=feeds,
+                residents=lambda: residents_of(population.population),
+                run_blocking=shared.run_blocking,
+                rails=tuple(rail.rail() for rail in settings.guardrails),
+            ),
+            alerts,
+            settings.preview.interval.total_seconds(),
+        ),
+        follow_up=FollowUp(cluster, each.tier, sync.history, alerts),
+        close=close,
+        trigger=trigger,
+    )
+
+
+def _registration(
+    given: RegistrationSettings, each: ClusterSettings, watched: Watched, alerts: Alerts, shared: _Shared
+) -> Registration | None:
+    if shared.writing is None:
+        return None
+    return Registration(
+        panorama_registrar(given, each, shared.writing),
+        watched if given.addresses and given.services else replace(watched, services=None),
+        alerts,
+        shared.run_blocking,
+        rhythm=registration_rhythm(given),
+    )
+
+
+def door(settings: WakeUpSettings | PreviewSettings, section: str) -> Door:
+    """Raises SettingsError, which names the section, on a certificate that can't be used."""
+    try:
+        tls = server_tls(settings.cert_file, settings.key_file)
+    except OSError as error:
+        raise SettingsError(section, (f"certFile and keyFile can't be used: {error}",)) from error
+    return Door(host_and_port(settings.address), lambda: read_secret(settings.token_file), tls)
+
+
+def server_tls(cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext | None:
+    """None without a certificate. Raises OSError, of which ssl.SSLError is one, where both can't be used."""
+    if cert_file is None:
+        return None
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(cert_file, key_file)
+    return tls
+
+
+def feeds_of(settings: FeedSettings, changed: Callable[[], None]) -> tuple[Feeds, Callable[[], Awaitable[None]]]:
+    """FQDNs and lists of one cluster, and what lets go of their connections."""
+    client = _list_client(settings)
+    return Feeds(Fetcher(client, _resolver(settings), _limits(settings)).fetch, changed), client.aclose
+
+
+def _list_client(settings: FeedSettings) -> httpx.AsyncClient:
+    """For external lists: TLS verified, a few redirects followed."""
+    tls = ssl.create_default_context(cafile=None if settings.ca_file is None else str(settings.ca_file))
+    timeout = settings.timeout.total_seconds()
+    return httpx.AsyncClient(verify=tls, timeout=timeout, follow_redirects=True, max_redirects=3)
+
+
+def _resolver(settings: FeedSettings) -> dns.asyncresolver.Resolver:
+    """The site's name servers, or the machine's own."""
+    if not settings.nameservers:
+        return dns.asyncresolver.Resolver()
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers = [str(server) for server in settings.nameservers]
+    return resolver
+
+
+def _limits(settings: FeedSettings) -> FeedLimits:
+    return FeedLimits(
+        size=settings.max_bytes,
+        entries=settings.max_entries,
+        names=settings.max_names,
+        timeout=settings.timeout.total_seconds(),
+    )
+
+
+def target(settings: Settings, each: ClusterSettings) -> Target:
+    guards = Guards(settings.guards.max_deleted_share, settings.guards.allow_empty)
+    return Target(
+        cluster=each.name,
+        tier=each.tier,
+        device_group=each.device_group,
+        zoning=settings.zones.zoning(),
+        options=options(settings, each),
+        infrastructure=settings.infrastructure.rules(),
+        guards=guards,
+        stale_after=settings.stale_after,
+    )
+
+
+def options(settings: Settings, each: ClusterSettings | None) -> Options:
+    """How rules are compiled for a cluster, or for none in particular."""
+    zones = each.zones if each else None
+    return Options(
+        serial=each.serial if each else None,
+        cluster_zones=None if zones is None else frozenset(zones),
+        app_id_side=settings.app_id.side,
+        inexpressible_deny=settings.inexpressible_deny,
+        deny_by_ports=settings.app_id.deny_by_ports,
+    )
+
+
+def read_options(settings: Settings) -> ReadOptions:
+    given = settings.feeds.provided
+    return ReadOptions(
+        ancestors_win=settings.objects.ancestors_win,
+        wildcard_top_down=settings.objects.wildcard_top_down,
+        time_zone=settings.time_zone,
+        provided={name: f"{FILE}{where}" if where.startswith("/") else where for name, where in given.items()},
+    )
+
+
+def _untaint(
+    settings: Settings, each: ClusterSettings, cluster: Cluster, tainted: Callable[[], Collection[str]]
+) -> Untaint | None:
+    return Untaint(cluster, each.tier, tainted) if settings.startup_taint is StartupTaint.REMOVE else None
+
+
+def panorama_access(settings: PanoramaSettings) -> Access:
+    key = secret(settings.api_key, settings.api_key_file)
+    return Access(
+        hosts=settings.hosts,
+        api_key=key,
+        username=settings.username,
+        password=secret(settings.password, settings.password_file),
+        ca_file=settings.ca_file,
+        verify=settings.verify,
+        limits=Limits(
+            timeout=max(round(settings.timeout.total_seconds()), 1), deadline=settings.deadline.total_seconds()
+        ),
+    )
+
+
+def cluster_access(each: ClusterSettings) -> ClusterAccess:
+    return ClusterAccess(each.name, each.kubeconfig, each.context)
+
+
+def _sinks(settings: Settings, cluster: Cluster, siem: Sink | None) -> Iterator[Sink]:
+    """The cluster itself comes last: it may be what is in trouble."""
+    if settings.siem.log:
+        yield LogSink()
+    if siem is not None:
+        yield siem
+    if settings.siem.kubernetes_events:
+        yield EventSink(cluster)
+
+
+def _population(settings: Settings, each: ClusterSettings) -> PopulationTerms:
+    return PopulationTerms(each.tier, settings.zones.zoning(), settings.population.labels)
+
+
+def _terms(settings: Settings, each: ClusterSettings) -> Terms:
+    return Terms(
+        namespace=each.namespace,
+        name=f"zonebridge-{each.tier}",
+        identity=f"{socket.gethostname()}_{os.getpid()}",
+        duration=settings.lease.duration.total_seconds(),
+        renew=settings.lease.renew.total_seconds(),
+        renew_deadline=settings.lease.deadline.total_seconds(),
+    )

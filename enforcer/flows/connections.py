@@ -1,0 +1,254 @@
+"""Connections whose rule logs their end: remembered from their beginning, told when they are over. Pure.
+
+What a record says of zones, names and rule is as it was when the connection began. Of one that was found living, by an
+agent that has just started, the rule alone is certain: an address that nobody is known to have now may have been a
+pod's then. `enforcer.flows.end_reader` feeds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from enforcer.flows.flows import UNKNOWN_ZONE, End, Moment, Named, Names, Seen, circumstances
+from enforcer.netlink.conntrack import Connection, Event, TcpState, Told, Way, connection
+from enforcer.reports.records import Stamp, text, timestamp
+from enforcer.rules import connlabel
+from enforcer.rules.chains.verdict_chains import Terminal
+from enforcer.rules.connmark import REVOKED, Marks
+from zones.net import TCP, IPAddress
+
+_MOST_KINDS, _MOST_RULES = 1 << 14, 1 << 15
+
+
+class Beginning(NamedTuple):
+    """A connection that lives, as the kernel tells of it. `start`: epoch seconds, where the kernel noted it."""
+
+    key: int
+    rule: str
+    source: IPAddress
+    destination: IPAddress
+    start: float | None = None
+
+
+class Begun(NamedTuple):
+    """What was so when a connection began. One for all that are alike, as there may be hundreds of thousands.
+
+    `revision` is 0 where nobody saw it begin.
+    """
+
+    rule: str
+    source: End
+    destination: End
+    tier: str
+    revision: int
+
+
+def beginning(told: Told) -> Beginning | None:
+    """None where it has no label, and so ends unnoticed."""
+    found = connection(told) if told.label else None
+    if found is None:
+        return None
+    return Beginning(told.key, connlabel.rule(told.label), found.original.source, found.reply.source, found.start)
+
+
+_FINISHED = frozenset({TcpState.FIN_WAIT, TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.TIME_WAIT})
+
+
+@dataclass(slots=True)
+class Connections:
+    """At most `capacity` at a time: the oldest is forgotten for the newest. `lost` counts those.
+
+    `timed`: the kernel says when connections begin and end. `remembered`: the seconds for which it remembers a closed
+    TCP connection, by its state.
+    """
+
+    marks: Marks
+    capacity: int = 1 << 18
+    timed: bool = True
+    remembered: Mapping[int, float] = field(default_factory=dict)
+    lost: int = 0
+    unattributed: int = 0
+    _living: dict[int, Begun] = field(default_factory=dict)
+    _since: dict[int, float] = field(default_factory=dict)
+    _kinds: dict[Begun, Begun] = field(default_factory=dict)
+    _rules: dict[str, Terminal] = field(default_factory=dict)
+    _written: dict[tuple[object, ...], str] = field(default_factory=dict)
+    _meanwhile: set[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._living)
+
+    def learn(self, terminals: Mapping[str, Terminal]) -> None:
+        """The rules in force. Those that are gone are remembered: their connections may last."""
+        for rule, terminal in terminals.items():
+            if terminal.log.end:
+                self._rules.pop(rule, None)
+                self._rules[rule] = terminal
+        while len(self._rules) > max(_MOST_RULES, len(terminals)):
+            del self._rules[next(iter(self._rules))]
+
+    def take(self, messages: Iterable[Told], names: Names, stamp: Stamp, now: float) -> Iterator[bytes]:
+        """The records of those that are over, as the spool holds them."""
+        for told in messages:
+            if self._meanwhile is not None:
+                self._meanwhile.add(told.key)
+            if told.event is Event.ENDED:
+                begun, since = self._living.pop(told.key, None), self._since.pop(told.key, now)
+                if begun is not None:
+                    yield from self._ended(told, _named_by_now(told, begun, names), since, stamp, now)
+            elif (found := beginning(told)) is not None:
+                self._remember(found.key, _as_of_now(found, names))
+                if not self.timed:
+                    self._since[told.key] = now
+
+    def forget(self) -> None:
+        """Nobody wants to hear of them any more."""
+        self._living.clear()
+        self._since.clear()
+        self._kinds.clear()
+
+    # Those that were not heard of
+
+    def count_anew(self) -> frozenset[int]:
+        """Before the kernel is asked who lives: who is known to, so far."""
+        self._meanwhile = set()
+        return frozenset(self._living)
+
+    def counted(self, before: Collection[int], living: Iterable[Beginning], names: Names, now: float) -> None:
+        """What the kernel said at `now`, in epoch seconds."""
+        meanwhile, self._meanwhile = self._meanwhile or set(), None
+        found = {each.key: each for each in living if each.key not in meanwhile}
+        for key in before:
+            if key not in found and key not in meanwhile:
+                self._forget(key)
+        for key, each in found.items():
+            if key not in self._living:
+                self._remember(key, _as_of_before(each, names))
+                if each.start is None:
+                    self._since[key] = now
+
+    def _remember(self, key: int, begun: Begun) -> None:
+        if len(self._kinds) >= _MOST_KINDS:
+            self._kinds.clear()
+        if len(self._living) >= self.capacity:
+            self._forget(next(iter(self._living)))
+            self.lost += 1
+        self._living[key] = self._kinds.setdefault(begun, begun)
+
+    def _forget(self, key: int) -> None:
+        self._living.pop(key, None)
+        self._since.pop(key, None)
+
+    # Records
+
+    def _ended(self, told: Told, begun: Begun, since: float, stamp: Stamp, now: float) -> Iterator[bytes]:
+        terminal, found = self._rules.get(begun.rule), connection(told)
+        if terminal is None or found is None:
+            self.unattributed += 1
+            return
+        there, back = found.original, found.reply
+        source = begun.source.text(there.source_port)[:-1] + _translated(there, back)
+        destination = begun.destination.text(back.source_port)[:-1] + _translated(back, there)
+        start = found.start or since
+        end = max(start, self._last_packet(told, found, now))
+        yield (
+            f'{stamp.begun("flow", timestamp(start))},"source":{source}}},"destination":{destination}}}'
+            f',{self._circumstances(begun, terminal, found)},"end":"{timestamp(end)}","moment":"{Moment.END.value}"'
+            f',"reason":"{self._reason(told, found)}"{_traffic(found)}}}'
+        ).encode()
+
+    def _circumstances(self, begun: Begun, terminal: Terminal, found: Connection) -> str:
+        """All but the ends and the numbers, written: few differ at a time."""
+        there = found.original
+        key = begun.rule, begun.tier, begun.revision, there.protocol, there.icmp_type
+        written = self._written.get(key)
+        if written is None:
+            if len(self._written) >= _MOST_KINDS:
+                self._written.clear()
+            written = self._written[key] = text(circumstances(_named(begun, terminal, found)))[1:-1]
+        return written
+
+    def _last_packet(self, told: Told, found: Connection, now: float) -> float:
+        """The kernel tells when it gave a connection up; where that closed, it is known how long it waited before."""
+        over = found.stop or now
+        closed = found.original.protocol == TCP and not told.by_program
+        return over - self.remembered.get(found.state or 0, 0.0) if closed else over
+
+    def _reason(self, told: Told, found: Connection) -> str:
+        """In PAN-OS's words, as far as the kernel tells."""
+        if self.marks.mask and self.marks.number(found.mark) == REVOKED:
+            return "policy-deny"
+        if told.by_program:
+            return "unknown"
+        return _of_tcp(found) if found.original.protocol == TCP else "aged-out"
+
+
+def _as_of_now(found: Beginning, names: Names) -> Begun:
+    ends = names.end(found.source), names.end(found.destination)
+    return Begun(found.rule, *ends, names.tier, names.revision)
+
+
+def _as_of_before(found: Beginning, names: Names) -> Begun:
+    """It began before it was heard of: who has which address now need not be who had it then.
+
+    10.244.2.4 was a pod's that is gone. Nobody has it now, which is no reason to say that it was outside; or another
+    pod has it, which is no reason to say that it was that one's.
+    """
+    ends = names.end_of_before(found.source, found.start), names.end_of_before(found.destination, found.start)
+    return Begun(found.rule, *ends, names.tier, 0)
+
+
+def _named_by_now(told: Told, begun: Begun, names: Names) -> Begun:
+    """A connection that was found before everything was listed has names at its end, where there are any by then."""
+    if begun.source.zone != UNKNOWN_ZONE or not names.known:
+        return begun
+    over = connection(told)
+    start = None if over is None else over.start
+    found = Beginning(told.key, begun.rule, begun.source.address, begun.destination.address, start)
+    return _as_of_before(found, names)
+
+
+def _of_tcp(found: Connection) -> str:
+    if found.state is None:
+        return "unknown"
+    if found.state == TcpState.CLOSE:
+        return _reset(found)
+    return "tcp-fin" if found.state in _FINISHED else "aged-out"
+
+
+def _reset(found: Connection) -> str:
+    """Whose it was is only certain where one side sent nothing else."""
+    if found.received is not None and found.received.packets == 0:
+        return "tcp-rst-from-client"
+    if found.sent is not None and found.sent.packets == 1:
+        return "tcp-rst-from-server"
+    return "tcp-rst"
+
+
+def _named(begun: Begun, terminal: Terminal, found: Connection) -> Named:
+    there, back = found.original, found.reply
+    ends = there.source, back.source
+    seen = Seen(0.0, 0, terminal, None, begun.rule, *ends, there.protocol, icmp_type=there.icmp_type)
+    return Named(seen, begun.source, there.source_port, begun.destination, back.source_port, begun.tier, begun.revision)
+
+
+def _translated(way: Way, seen: Way) -> str:
+    """By what the other end knows an end, where that is something else: an end's own way, and the way to it."""
+    if (way.source, way.source_port) == (seen.destination, seen.port):
+        return ""
+    port = "" if seen.port is None else f',"natPort":{seen.port}'
+    return f',"natAddress":"{seen.destination}"{port}'
+
+
+def _traffic(found: Connection) -> str:
+    """Nothing where the kernel didn't count."""
+    sent, received = found.sent, found.received
+    if sent is None or received is None:
+        return ""
+    return (
+        f',"packets":{sent.packets + received.packets},"bytes":{sent.octets + received.octets}'
+        f',"sent":{{"packets":{sent.packets},"bytes":{sent.octets}}}'
+        f',"received":{{"packets":{received.packets},"bytes":{received.octets}}}'
+    )

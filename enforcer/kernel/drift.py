@@ -1,0 +1,126 @@
+"""What others did to our table: it looks at what their edits name, and at everything only where that isn't known.
+
+Changes nothing. `enforcer.kernel.table` asks, and puts it right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from enforcer.kernel import table_change, table_digest
+from enforcer.kernel.nft import Nftables
+from enforcer.kernel.nft_monitor import Edit
+from enforcer.kernel.table_change import Stray
+from enforcer.kernel.table_digest import ELEMENTS, RULES, SETS, Key, Portrait, Tally, differences, unequal
+from enforcer.rules.chains.verdict_chains import LIVE
+from enforcer.rules.members.set_membership import Place
+from enforcer.rules.table import NamedSet, Table
+
+FEW = 500  # questions one by one; of more, everything is looked at in one
+UNKNOWN = -1  # no digest is that
+_MENDABLE = frozenset({ELEMENTS, RULES})
+_REMOVABLE = SETS | {"chain"}
+Places = Callable[[bytes], Iterable[Place]]
+"""Where the kernel was told that an address is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What somebody else changed in our table, and who, where known. It is put back, or `problems` say why not."""
+
+    what: tuple[str, ...]
+    who: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """What others did: `whole` is made anew or removed, `strays` are put back one by one."""
+
+    whole: frozenset[Key] = frozenset()
+    strays: tuple[Stray, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.whole or self.strays)
+
+    def __or__(self, other: Torn) -> Torn:
+        return Torn(self.whole | other.whole, tuple(dict.fromkeys((*self.strays, *other.strays))))
+
+    def told(self) -> tuple[str, ...]:
+        return tuple(map(table_digest.told, sorted(self.whole | {(ELEMENTS, each.set) for each in self.strays})))
+
+
+@dataclass(slots=True)
+class Known:
+    """The table as we last made or verified it, at a generation of all tables."""
+
+    table: Table
+    generation: int
+    tally: Tally
+    objects: dict[Key, int] = field(default_factory=dict)
+    rules: dict[str, int] = field(default_factory=dict)
+    torn: Torn = Torn()
+
+    def mends(self, key: Key) -> bool:
+        """Whether this can be put right without loading all: rules and elements, and what isn't ours."""
+        return key[0] in _MENDABLE or (key[0] in _REMOVABLE and key not in self.objects)
+
+
+def of_everything(kernel: Nftables, known: Known) -> Torn | None:
+    """The whole table, element by element. None where others were at work meanwhile: it must be looked at again."""
+    before = kernel.generation()
+    found = kernel.look(known.table.name, elements_of=tuple(_with_elements_of_ours(known.table)))
+    if kernel.generation() != before and found is not None:
+        return None
+    known.generation = before
+    return Torn(frozenset(differences(Portrait(known.objects, known.rules, known.tally.sums), found)))
+
+
+def _with_elements_of_ours(table: Table) -> Iterator[str]:
+    return (name for name, each in table.sets.items() if not each.forgets)
+
+
+def of_edits(kernel: Nftables, known: Known, edits: list[Edit], places: Places) -> Torn:
+    """What the edits name. What is edited meanwhile is heard of in the next pass."""
+    keys: frozenset[Key] = frozenset().union(*(each.keys for each in edits))
+    torn = _objects(kernel, known, keys)
+    if any(kind == "table" for kind, _ in torn):
+        return Torn(frozenset(torn))
+    torn.update(_rules(kernel, known, [name for kind, name in keys if kind == RULES]))
+    strays: list[Stray] = []
+    ours = set(_with_elements_of_ours(known.table))
+    for name in (name for kind, name in keys if kind == ELEMENTS and name in ours):
+        touched = frozenset[bytes]().union(*(each.elements.get(name, frozenset()) for each in edits))
+        if _is_of_addresses(known.table.sets[name], name) and len(touched) <= FEW:
+            strays += _strays(kernel, known, name, touched, places)
+        elif table_digest.tally(kernel.elements(known.table.name, name)) != known.tally.sums.get(name, (0, 0)):
+            torn.add((ELEMENTS, name))
+    return Torn(frozenset(torn), tuple(strays))
+
+
+def _objects(kernel: Nftables, known: Known, keys: Iterable[Key]) -> set[Key]:
+    if all(kind in _MENDABLE for kind, _ in keys):
+        return set()
+    found = kernel.objects(known.table.name)
+    return {("table", "")} if found is None else unequal(known.objects, found)
+
+
+def _rules(kernel: Nftables, known: Known, chains: Iterable[str]) -> Iterator[Key]:
+    ours = [name for name in chains if ("chain", name) in known.objects]
+    found = kernel.rules_digests(known.table.name, ours)
+    return ((RULES, name) for name in ours if found.get(name) != known.rules.get(name))
+
+
+def _strays(kernel: Nftables, known: Known, name: str, touched: Iterable[bytes], places: Places) -> Iterator[Stray]:
+    """The elements of a set of addresses that aren't as they should be."""
+    type_ = known.table.sets[name].type
+    for key in touched:
+        found = kernel.element(known.table.name, name, key)
+        rightful = next(table_change.of_address(type_, name, key, places), None)
+        if found != rightful:
+            yield Stray(name, found, rightful)
+
+
+def _is_of_addresses(declared: NamedSet, name: str) -> bool:
+    """Whether all that it holds is told by who has an address; one by one, such sets are looked at cheaply."""
+    return not declared.interval and not declared.elements and name != LIVE

@@ -1,0 +1,98 @@
+"""Takes old numbers from the marks of connections before those numbers are used again, by conntrack's netlink.
+
+Whose number was taken is judged again at its next packet: at worst that is work for nothing.
+`enforcer.kernel.mark_epochs` calls it.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+from enforcer.netlink.messages import DUMP, ERROR, REQUEST, Message, attribute, attributes, messages, netfilter, number
+from enforcer.netlink.sockets import NETFILTER, PATIENCE, RECEIVE, answers, error_code, open_socket, refuse
+from enforcer.rules.connmark import PHASES, REVOKED, STALE, UNJUDGED, Marks
+
+_CONNTRACK = 1 << 8
+_NEW, _GET = _CONNTRACK, _CONNTRACK | 1
+_ORIGINAL, _MARK, _ZONE, _MARK_MASK = 1, 8, 18, 21
+_AT_ONCE = 400  # answers of so many fit any receive buffer
+_GONE = frozenset({errno.ENOENT})
+
+
+class Sweeper:
+    """Keeps its socket: to close one holds up everybody's changes of nftables for a grace period of the kernel."""
+
+    def __init__(self) -> None:
+        self._held: socket.socket | None = None
+
+    def __call__(self, marks: Marks, phase: int) -> int:
+        """No connection has a number of this phase afterwards, but those that get one meanwhile. How many had."""
+        taken = 0
+        try:
+            chosen = marks.bits(marks.first(phase)), marks.phase_bits
+            while found := list(_holding(self._channel, *chosen)):
+                _set_all(self._channel, marks, found, STALE)
+                taken += len(found)
+        except BaseException:
+            self.close()  # answers may be under way
+            raise
+        return taken
+
+    def clear(self, marks: Marks) -> None:
+        """Take our bits from every connection, for good: once no table gives any."""
+        if not marks.mask:
+            return
+        numbered = [(marks.bits(marks.first(phase)), marks.phase_bits) for phase in PHASES]
+        for chosen in (*numbered, *((marks.bits(each), marks.mask) for each in (STALE, REVOKED))):
+            _set_all(self._channel, marks, list(_holding(self._channel, *chosen)), UNJUDGED)
+
+    def close(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    @property
+    def _channel(self) -> socket.socket:
+        if self._held is None:
+            self._held = open_socket(NETFILTER)
+        return self._held
+
+
+def _holding(channel: socket.socket, value: int, mask: int) -> Iterator[Message]:
+    """The connections whose mark has this value in these bits; the kernel chooses them."""
+    chosen = number(_MARK, value), number(_MARK_MASK, mask)
+    channel.settimeout(PATIENCE)
+    channel.send(netfilter(_GET, REQUEST | DUMP, 1, 0, 0, *chosen))
+    for each in answers(channel):
+        if each.kind == ERROR:
+            refuse(error_code(each), "listing the connections with old marks")
+        if each.done:
+            return
+        yield each
+
+
+def _set_all(channel: socket.socket, marks: Marks, connections: list[Message], value: int) -> None:
+    for at in range(0, len(connections), _AT_ONCE):
+        _set(channel, marks, connections[at : at + _AT_ONCE], value)
+
+
+def _set(channel: socket.socket, marks: Marks, connections: list[Message], value: int) -> None:
+    channel.send(b"".join(_with_number(marks, value, at, each) for at, each in enumerate(connections, 1)))
+    channel.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            for each in messages(channel.recv(RECEIVE)):
+                if each.kind == ERROR and (code := error_code(each)) and code not in _GONE:
+                    refuse(code, "taking an old mark from a connection")
+
+
+def _with_number(marks: Marks, value: int, sequence: int, connection: Message) -> bytes:
+    """The kernel finds it by its original direction and its zone."""
+    held = attributes(connection.body)
+    zone = [attribute(_ZONE, held[_ZONE])] if _ZONE in held else []
+    which = attribute(_ORIGINAL | 0x8000, held[_ORIGINAL])
+    wanted = number(_MARK, marks.bits(value)), number(_MARK_MASK, marks.mask)
+    return netfilter(_NEW, REQUEST, sequence, connection.body[0], 0, which, *zone, *wanted)

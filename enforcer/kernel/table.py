@@ -1,0 +1,395 @@
+"""Our table in the kernel: loaded whole, changed in one transaction, watched for what others do to it.
+
+Knows nothing of policies. Every change begins a new number of accepted connections. `enforcer.kernel.reconcile` calls
+it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+
+import structlog
+
+from enforcer.errors import KernelError, LoadError
+from enforcer.kernel import drift, elements, nft, table_change, table_digest, transaction
+from enforcer.kernel.drift import FEW, UNKNOWN, Drift, Known, Places, Torn
+from enforcer.kernel.mark_epochs import Numbering
+from enforcer.kernel.nft_monitor import Edit, TableChanges
+from enforcer.kernel.stance import MARKED, Stance
+from enforcer.kernel.table_digest import ELEMENTS, RULES, Key, Tally
+from enforcer.kernel.transaction import Transaction
+from enforcer.netlink.datatypes import TYPES
+from enforcer.netlink.messages import INET
+from enforcer.restart.snapshot import Snapshot
+from enforcer.rules.chains import base_chains
+from enforcer.rules.chains.verdict_chains import KNOWN, LIVE, STAMP
+from enforcer.rules.connmark import Marks
+from enforcer.rules.members.address_index import Moves
+from enforcer.rules.table import Chain, Change, Table, diff
+
+_PATIENCE = 0.1  # seconds for an announcement that is under way
+HOOKED = "forward", "input", "output"
+_LARGE = 20_000  # elements that are more than the socket of announcements holds
+_log = structlog.get_logger()
+
+
+class KernelTable:
+    """The table of this name. Nothing of it is known before `load` or after `distrust`."""
+
+    def __init__(self, name: str, marks: Marks, family: int = INET) -> None:
+        self._name = name
+        self._family = family
+        self._marks = marks
+        self._nft = nft.Nftables(family)
+        self._changes = TableChanges(name, self._nft.port, family)
+        self._overheard: list[Edit] = []
+        self._numbering = Numbering(marks)
+        self._known: Known | None = None
+
+    @property
+    def known(self) -> bool:
+        return self._known is not None
+
+    @property
+    def problem(self) -> str:
+        return self._numbering.problem
+
+    def fileno(self) -> int:
+        """Readable when anybody changed any table."""
+        return self._changes.fileno()
+
+    def counters(self) -> dict[str, list[nft.Counted]]:
+        """Of the rules of each chain, in order."""
+        return self._nft.counters(self._name)
+
+    def exists(self) -> bool:
+        return self._nft.flags(self._name) is not None
+
+    def stands(self, hooked: Iterable[str] = ()) -> bool:
+        """Whether it is there and awake, and packets come to these chains."""
+        return self._nft.stands(self._name, hooked)
+
+    def stance(self, hooked: Iterable[str] = HOOKED) -> Stance:
+        """What stands there, by its marker. A table of ours without one is another version's, and of a tier."""
+        if not self.stands(hooked):
+            return Stance.NOTHING
+        marks = self._nft.named_objects(self._name, [each.marker for each in MARKED], ())
+        return next((each for each in MARKED if ("chain", each.marker) in marks), Stance.ENFORCED)
+
+    def delete(self) -> None:
+        self._known = None
+        with closing(nft.Nftables(self._family)) as fresh:
+            fresh.delete(self._name)
+
+    def forget_connections(self) -> None:
+        """No connection has a mark of ours afterwards; for once the table is deleted. Raises KernelError."""
+        self._numbering.forget()
+
+    def distrust(self) -> None:
+        """Load it whole in the next pass."""
+        self._known = None
+
+    def close(self) -> None:
+        self._nft.close()
+        self._changes.close()
+        self._numbering.close()
+
+    # What others do
+
+    def audit(self, places: Places) -> Drift | None:
+        """Whether the table is as we left it. Only what somebody touched is looked at; all, where that isn't known."""
+        known = self._known
+        if known is None:
+            return None
+        try:
+            return self._audited(known, places)
+        except BaseException:
+            self._changes.overrun = True  # what was heard by then is forgotten: look at everything
+            raise
+
+    def _audited(self, known: Known, places: Places) -> Drift | None:
+        now = self._nft.generation()
+        edits = self._only_ours() if now == known.generation else self._heard(now)
+        overheard, self._overheard = self._overheard, []
+        if edits is None:
+            found = drift.of_everything(self._nft, known)
+            self._changes.overrun = found is None
+            torn = found or Torn()
+        else:
+            known.generation = max(now, self._changes.seen)
+            torn = drift.of_edits(self._nft, known, [*overheard, *edits], places)
+        known.torn |= torn  # what a pass that failed left
+        if not known.torn:
+            return None
+        if not all(map(known.mends, known.torn.whole)):
+            self.distrust()
+        return Drift(known.torn.told(), tuple(dict.fromkeys(each.who for each in (*overheard, *(edits or ())))))
+
+    def _only_ours(self) -> list[Edit] | None:
+        """Where nobody else did anything, announcements that were lost just now were our own."""
+        if self._changes.overrun:
+            return None
+        edits = self._changes.read()
+        self._changes.overrun = False
+        return edits
+
+    def _heard(self, now: int) -> list[Edit] | None:
+        """What others did to the table up to a generation; None where that can't be told: all is looked at then."""
+        edits: list[Edit] = []
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            edits += self._changes.read()
+            if self._changes.overrun:
+                return None
+            if self._changes.seen >= now:
+                return edits
+            if time.monotonic() > deadline:
+                self._changes.overrun = True
+                return None
+            time.sleep(0.001)
+
+    # What we do
+
+    def load(self, table: Table, moves: Moves) -> None:
+        """The whole table, in place of whatever there is."""
+        there = self._nft.objects(self._name)
+        self._numbering.avoid(() if there is None else self._numbers())
+        number = self._numbering.following()
+        numbered = _numbered(table, self._marks, number)
+        self._known, self._overheard, self._changes.overrun = None, [], False  # all of that goes
+        if there is None:
+            generation, tally = self._loaded(numbered, moves)
+        else:
+            generation, tally = self._adopted(numbered, moves, there) or self._replaced(numbered, moves)
+        self._numbering.taken(number)
+        known = Known(table, generation, tally)
+        self._remember(known)
+        self._known = known
+
+    def _loaded(self, table: Table, moves: Moves) -> tuple[int, Tally]:
+        """From nothing: no packet comes to rules before their sets are filled, so that none is lost that may pass.
+
+        In the kernel, ranges hold only some time after the rules of the same transaction do.
+        """
+        first = {name: chain for name, chain in table.chains.items() if chain.hook}
+        asleep = {name: Chain(hook=chain.hook) for name, chain in first.items()}
+        generation, tally = self._whole(
+            Transaction(self._name, self._family), replace(table, chains={**table.chains, **asleep}), moves
+        )
+        made = Transaction(self._name, self._family)
+        for name, chain in first.items():
+            made.add_rules(name, chain)
+        return self._commit(made, generation, large=False), tally
+
+    def _replaced(self, table: Table, moves: Moves) -> tuple[int, Tally]:
+        """In one transaction; for a moment more is denied than the rules say."""
+        made = Transaction(self._name, self._family)
+        made.delete_table()
+        return self._whole(made, table, moves)
+
+    def _whole(self, made: Transaction, table: Table, moves: Moves) -> tuple[int, Tally]:
+        tally = Tally()
+        own, members = transaction.own(table), _members(table, moves)
+        transaction.whole(made, table, tally.counted(own), tally.counted(members))
+        return self._commit(made, self._nft.generation(), large=True), tally
+
+    def _adopted(self, table: Table, moves: Moves, there: Mapping[Key, int]) -> tuple[int, Tally] | None:
+        """Over what a former agent left, so that no packet comes to rules before their sets are filled.
+
+        None where the kernel doesn't take it.
+        """
+        change = table_change.adoption(table, there)
+        if change is None:
+            return None
+        made = Transaction(self._name, self._family)
+        table_change.declare(made, table, change)
+        table_change.write(made, table, change, moves)
+        try:
+            generation = self._commit(made, self._make_ready(change, self._nft.generation()), large=True)
+        except LoadError as error:
+            _log.warning("a former agent's table is replaced as a whole", why=str(error))
+            return None
+        tally = Tally()
+        for name, records in itertools.chain(transaction.own(table), _members(table, moves)):
+            tally.add(name, records)
+        return generation, tally
+
+    def restore(self, held: Snapshot) -> None:
+        """What was saved, in place of whatever there is. It stays unknown: the next pass loads what is then right."""
+        self._commit(held, self._nft.generation(), large=True)
+
+    def begin_numbers(self) -> None:
+        """A table that was restored knows no accepted connections: they get a number from now on."""
+        if not self._marks.mask or any(True for _ in self._numbers()):
+            return
+        self._numbering.avoid(())
+        number = self._numbering.following()
+        made = Transaction(self._name, self._family)
+        self._renumber(made, number)
+        self._commit(made, self._nft.generation(), large=False)
+        self._numbering.taken(number)
+
+    def change(self, table: Table, moves: Moves, everybody: Callable[[], Moves]) -> Change | None:
+        """To another table, whose sets hold others; what is torn is mended. None where nothing had to be done."""
+        known = self._known
+        if known is None:
+            raise KernelError("the table is not known; it must be loaded whole")
+        change = Change(self._name) if table is known.table else diff(known.table, table)
+        if not change and not moves and not known.torn:
+            known.table = table
+            return None
+        try:
+            self._change(known, table, change, moves, everybody)
+        except LoadError:
+            if change.new_chains or change.new_sets or known.torn:
+                self.distrust()  # what was made ready stands about
+            raise
+        except BaseException:
+            self.distrust()  # nobody knows how far it came
+            raise
+        return change
+
+    def _change(self, known: Known, table: Table, change: Change, moves: Moves, everybody: Callable[[], Moves]) -> None:
+        torn = known.torn
+        change, moves = table_change.without(change, moves, [name for kind, name in torn.whole if kind == ELEMENTS])
+        number = self._numbering.following()
+        made = Transaction(self._name, self._family)
+        early = table_change.must_be_ready(change)
+        if early:
+            known.generation = self._make_ready(change, known.generation)
+        fresh = 0 if early else table_change.write_new(made, change)
+        table_change.put_back(made, torn.strays)
+        many = fresh + table_change.write(made, table, change, moves)
+        if torn.whole:
+            many = _LARGE + 1
+            table_change.mend(made, known.tally, table, torn.whole, everybody)
+        self._renumber(made, number)
+        known.generation = self._commit(made, known.generation, large=many > _LARGE)
+        self._numbering.taken(number)
+        table_change.count(known.tally, known.table, table, change, moves)
+        known.tally.sums.pop(LIVE, None)
+        if LIVE in table.sets:
+            known.tally.add(LIVE, self._live_records(number))
+        known.table = table
+        known.torn = Torn()
+        self._learn(known, change, (name for kind, name in torn.whole if kind == RULES))
+
+    def _make_ready(self, change: Change, before: int) -> int:
+        """What is new, before anything leads there, in a transaction of its own.
+
+        A packet that is under way at the moment of a change follows the old rules, but looks up the new elements: it
+        would come to chains that are still empty for it.
+        """
+        if not change.new_chains and not change.new_sets:
+            return before
+        made = Transaction(self._name, self._family)
+        many = table_change.write_new(made, change)
+        return self._commit(made, before, large=many > _LARGE)
+
+    def _renumber(self, made: Transaction, number: int | None) -> None:
+        if not self._marks.mask:
+            return
+        for name, chain in base_chains.numbered(self._marks, number).items():
+            made.flush_chain(name)
+            made.add_rules(name, chain)
+        made.flush_set(LIVE)
+        made.add_elements(LIVE, self._live_records(number))
+
+    def _live_records(self, number: int | None) -> list[bytes]:
+        return list(elements.records("mark", base_chains.live(self._marks, number), interval=False))
+
+    def _commit(self, made: nft.Commands, before: int, *, large: bool) -> int:
+        """The generation up to which all is known afterwards."""
+        missed = self._changes.overrun
+        if large:
+            self._changes.deaf()
+        try:
+            self._nft.commit(made)
+        finally:
+            after = self._nft.generation()
+            ours = after == before + 1
+            if large:
+                self._changes.caught_up(after)
+                self._changes.overrun = missed or not ours
+        return after if ours else before
+
+    def _learn(self, known: Known, change: Change, mended: Iterable[str]) -> None:
+        """What the kernel's own dump of what we made looks like, to compare with later."""
+        filled = {*change.new_chains, *change.refilled_chains, *mended, STAMP, KNOWN}
+        if len(filled) + len(change.new_sets) > FEW:
+            self._remember(known)
+            return
+        for chain in change.gone_chains:
+            known.objects.pop(("chain", chain), None)
+            known.rules.pop(chain, None)
+        for name, keyword in change.gone_sets.items():
+            known.objects.pop((keyword, name), None)
+        known.objects |= self._nft.named_objects(self._name, change.new_chains, change.new_sets)
+        for chain in filled:
+            known.rules.pop(chain, None)
+        known.rules |= self._nft.rules_digests(self._name, filled)
+        self._unlearn(known, change, filled)
+
+    def _unlearn(self, known: Known, change: Change, filled: set[str]) -> None:
+        """What others touched since our change is not taken for ours: the next audit hears of it."""
+        now = self._nft.generation()
+        if now == known.generation:
+            return
+        edits = self._heard(now)
+        touched = {key for each in edits or () for key in each.keys}
+        for name in filled:
+            if edits is None or (RULES, name) in touched:
+                known.rules[name] = UNKNOWN
+        for name in change.new_chains:
+            if edits is None or ("chain", name) in touched:
+                known.objects["chain", name] = UNKNOWN
+        for name, each in change.new_sets.items():
+            if edits is None or ("set", name) in touched:
+                known.objects[each.keyword, name] = UNKNOWN
+        if edits:
+            self._overheard += edits
+        elif edits is not None:
+            known.generation = max(now, self._changes.seen)
+
+    def _remember(self, known: Known) -> None:
+        """All of it."""
+        found = self._nft.look(self._name)
+        self._verify(known)
+        if found is not None:
+            known.objects, known.rules = dict(found.objects), dict(found.rules)
+
+    def _verify(self, known: Known) -> None:
+        """That what was looked at is our own work. Raises KernelError, and knows nothing then, where it may not be."""
+        now = self._nft.generation()
+        if known.generation == now:
+            return
+        edits = self._heard(now)
+        if edits is None or edits:
+            self.distrust()
+            raise KernelError("the rules were changed by somebody else while they were loaded; trying again")
+        known.generation = max(now, self._changes.seen)
+
+    def _numbers(self) -> Iterator[int]:
+        """The numbers that a table of a former agent gives."""
+        for record in table_digest.records(self._nft.elements(self._name, LIVE)):
+            key = elements.key_of(record)
+            if len(key) == TYPES["mark"].length:
+                yield self._marks.number(int.from_bytes(key, sys.byteorder))
+
+
+def _members(table: Table, moves: Moves) -> Iterator[tuple[str, list[bytes]]]:
+    return ((place.set, records) for place, records in table_change.members(table, moves))
+
+
+def _numbered(table: Table, marks: Marks, number: int | None) -> Table:
+    if LIVE not in table.sets:
+        return table  # one that knows nothing of connections
+    live = replace(table.sets[LIVE], elements=base_chains.live(marks, number))
+    return replace(
+        table, sets={**table.sets, LIVE: live}, chains={**table.chains, **base_chains.numbered(marks, number)}
+    )

@@ -1,0 +1,231 @@
+"""From one table to another as one transaction, and what its sets hold then. Pure.
+
+`enforcer.kernel.table` has it sent, and keeps the tally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from enforcer.kernel import elements, transaction
+from enforcer.kernel.elements import element_type
+from enforcer.kernel.table_digest import ELEMENTS, RULES, SETS, Key, Tally
+from enforcer.kernel.transaction import Transaction
+from enforcer.rules.members.address_index import Moves
+from enforcer.rules.members.set_membership import Place
+from enforcer.rules.table import Change, ElementChange, NamedSet, Table
+from zones.addresses.packed_pods import packed
+
+
+def members(table: Table, moves: Moves) -> Iterator[tuple[Place, list[bytes]]]:
+    """The records of those who come, by place."""
+    for place, keys in moves.come.items():
+        yield place, records(table.sets[place.set].type, place.tail, keys)
+
+
+def records(type_: str, tail: str, keys: list[int]) -> list[bytes]:
+    """Of many addresses with the same tail; without one they are enough to delete."""
+    kind = element_type(type_)
+    times = len(kind.key.fields)
+    found = packed(keys, kind.key.length // times)
+    return elements.keyed((each * times for each in found), kind.key.length, kind.tail(tail))
+
+
+def of_address(type_: str, name: str, key: bytes, places: Callable[[bytes], Iterable[Place]]) -> Iterator[bytes]:
+    """The record of a key in a set, where the set is among the places of its address; in a set of pairs, both alike."""
+    kind = element_type(type_)
+    times = len(kind.key.fields)
+    address = key[: len(key) // times]
+    for place in places(address) if key == address * times else ():
+        if place.set == name:
+            yield from elements.keyed([key], len(key), kind.tail(place.tail))
+
+
+def adoption(table: Table, there: Mapping[Key, int]) -> Change | None:
+    """From what stands in the kernel under this table's name to this table: only names are believed.
+
+    None where packets don't come to it, or it holds what can't be made ours: it must be loaded from nothing.
+    """
+    chains = {name for kind, name in there if kind == "chain"}
+    sets = {name: kind for kind, name in there if kind in SETS}
+    kept = {name for name, each in table.sets.items() if sets.get(name) == each.keyword}
+    others = {key for key in there if key[0] != "chain" and key[0] not in SETS}
+    if others != {("table", table.name), *(("counter", name) for name in table.counters)}:
+        return None
+    is_awake = there["table", table.name] == hash(0)
+    hooked = {name for name, each in table.chains.items() if each.hook}
+    if not is_awake or not hooked <= chains or sets.keys() & table.sets.keys() != kept:
+        return None
+    return Change(
+        table.name,
+        new_sets={name: each for name, each in table.sets.items() if name not in kept},
+        gone_sets={name: kind for name, kind in sets.items() if name not in table.sets},
+        new_chains={name: each for name, each in table.chains.items() if name not in chains},
+        refilled_chains={name: each for name, each in table.chains.items() if name in chains},
+        gone_chains=tuple(chains - table.chains.keys()),
+        elements={
+            name: ElementChange(table.sets[name].keyword, added=table.sets[name].elements, flush=True) for name in kept
+        },
+    )
+
+
+def declare(made: Transaction, table: Table, change: Change) -> None:
+    """What stands and shall stay: the kernel refuses one that is declared in another way."""
+    for name in change.elements:
+        made.add_set(name, table.sets[name])
+    for name, chain in change.refilled_chains.items():
+        made.add_chain(name, chain)
+
+
+def must_be_ready(change: Change) -> bool:
+    """Whether what is new must stand before the rest changes, lest packets that are under way find it empty.
+
+    Such a packet follows the old rules, but sees the new elements of a map that it comes to: where these lead to new
+    chains, it must find their rules. And new ranges hold only some time after the rules that ask for them.
+    """
+    if any(each.interval and each.elements for each in change.new_sets.values()):
+        return True
+    tails = {tail for each in change.elements.values() for tail in each.added.values()}
+    return not change.new_chains.keys().isdisjoint(tail.rpartition(" ")[2] for tail in tails)
+
+
+def write_new(made: Transaction, change: Change) -> int:
+    """What is new, whole, before anything leads there. How many elements."""
+    for name, declared in change.new_sets.items():
+        made.add_set(name, declared)
+    for name, chain in change.new_chains.items():
+        made.add_chain(name, chain)
+    for name, declared in change.new_sets.items():
+        transaction.fill(made, name, declared)
+    for name, chain in change.new_chains.items():
+        made.add_rules(name, chain)
+    return sum(len(declared.elements) for declared in change.new_sets.values())
+
+
+def write(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
+    """The rest, in an order in which nothing is still named when it goes. How many elements."""
+    for name in (*change.refilled_chains, *change.gone_chains):
+        made.flush_chain(name)
+    gone = _take_out(made, new, change, moves)
+    for name, chain in change.refilled_chains.items():
+        made.add_rules(name, chain)
+    come = _put_in(made, new, change, moves)
+    # Maps lead to chains: as long as one is there, the kernel keeps the chain. Whatever named the map is empty by now.
+    for name in change.gone_sets:
+        made.delete_set(name)
+    for name in change.gone_chains:
+        made.delete_chain(name)
+    return gone + come
+
+
+def _take_out(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
+    many = 0
+    for name, each in change.elements.items():
+        if each.flush:
+            made.flush_set(name)
+        made.delete_elements(name, _keys(new.sets[name], each.gone))
+        many += len(each.gone)
+    for place, keys in moves.gone.items():
+        if place.set in new.sets:
+            made.delete_elements(place.set, records(new.sets[place.set].type, "", keys))
+            many += len(keys)
+    return many
+
+
+def _put_in(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
+    many = 0
+    for name, each in change.elements.items():
+        declared = new.sets[name]
+        made.add_elements(name, elements.records(declared.type, each.added, interval=declared.interval))
+        many += len(each.added)
+    for place, found in members(new, moves):
+        made.add_elements(place.set, found)
+        many += len(moves.come[place])
+    return many
+
+
+def _keys(declared: NamedSet, keys: tuple[str, ...]) -> Iterator[bytes]:
+    """Records that are enough to delete: of the keys alone."""
+    of_keys = declared.type.partition(" : ")[0]
+    return elements.records(of_keys, dict.fromkeys(keys, ""), interval=False)
+
+
+def count(tally: Tally, old: Table, new: Table, change: Change, moves: Moves) -> None:
+    """What the kernel's sets hold after a change."""
+    for name in change.gone_sets:
+        tally.sums.pop(name, None)
+    for name, declared in change.new_sets.items():
+        tally.add(name, elements.records(declared.type, declared.elements, interval=declared.interval))
+    for name, elements_ in change.elements.items():
+        declared = new.sets[name]
+        if elements_.flush:
+            tally.sums.pop(name, None)
+        before = {key: old.sets[name].elements[key] for key in elements_.gone}
+        tally.remove(name, elements.records(declared.type, before, interval=declared.interval))
+        tally.add(name, elements.records(declared.type, elements_.added, interval=declared.interval))
+    for place, keys in moves.gone.items():
+        if place.set in new.sets:
+            tally.remove(place.set, records(new.sets[place.set].type, place.tail, keys))
+    for place, keys in moves.come.items():
+        tally.add(place.set, records(new.sets[place.set].type, place.tail, keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """An element that isn't as it should be: the record that stands there, and the one that should."""
+
+    set: str
+    found: bytes | None
+    rightful: bytes | None
+
+
+def put_back(made: Transaction, strays: Iterable[Stray]) -> None:
+    for each in strays:
+        if each.found is not None:
+            made.delete_elements(each.set, [elements.record(elements.key(elements.key_of(each.found)))])
+        if each.rightful is not None:
+            made.add_elements(each.set, [each.rightful])
+
+
+def mend(made: Transaction, tally: Tally, table: Table, torn: Collection[Key], everybody: Callable[[], Moves]) -> None:
+    """Rules and elements as they should be, whatever is there. Ours must be there; chains and sets of others go."""
+    for name in (name for kind, name in torn if kind == RULES and name in table.chains):
+        made.flush_chain(name)
+        made.add_rules(name, table.chains[name])
+    held = everybody() if any(kind == ELEMENTS for kind, _ in torn) else Moves()
+    for name in (name for kind, name in torn if kind == ELEMENTS and name in table.sets):
+        made.flush_set(name)
+        tally.sums.pop(name, None)
+        for found in _of_set(table, name, held):
+            records_ = list(found)
+            made.add_elements(name, records_)
+            tally.add(name, records_)
+    _remove(made, torn)
+
+
+def _remove(made: Transaction, torn: Collection[Key]) -> None:
+    """Chains and sets of others: first what may name another, then all."""
+    chains = [name for kind, name in torn if kind == "chain"]
+    for name in chains:
+        made.flush_chain(name)
+    for name in (name for kind, name in torn if kind in SETS):
+        made.delete_set(name)
+    for name in chains:
+        made.delete_chain(name)
+
+
+def _of_set(table: Table, name: str, everybody: Moves) -> Iterator[Iterable[bytes]]:
+    declared = table.sets[name]
+    yield elements.records(declared.type, declared.elements, interval=declared.interval)
+    for place, keys in everybody.come.items():
+        if place.set == name:
+            yield records(declared.type, place.tail, keys)
+
+
+def without(change: Change, moves: Moves, sets: Collection[str]) -> tuple[Change, Moves]:
+    """What concerns other sets than these."""
+    others = {name: each for name, each in change.elements.items() if name not in sets}
+    gone = {place: keys for place, keys in moves.gone.items() if place.set not in sets}
+    come = {place: keys for place, keys in moves.come.items() if place.set not in sets}
+    return replace(change, elements=others), Moves(gone, come)

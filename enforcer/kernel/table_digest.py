@@ -1,0 +1,190 @@
+"""What our table looks like in the kernel's dumps, so that a foreign change is seen, and where. Pure.
+
+Digests only: of objects as a fresh dump after our own change has them, of elements as we sent them. Counters and what
+else moves by itself is left out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from enforcer.netlink.messages import attribute, attributes
+
+_GENERIC = 4  # family and version of a message, before its attributes
+_NAME = {"chain": 3, "set": 2, "counter": 2, "flowtable": 2}
+_STABLE = {
+    "chain": (4, 5, 7, 10),  # hook, policy, type, flags
+    "set": (3, 4, 5, 6, 7, 9, 11, 12),  # flags, types, lengths, description, timeouts
+    "counter": (3,),
+    "flowtable": (3,),
+}
+_MAP_FLAG = 8
+_COUNTER = attribute(1, b"counter\0")
+_IS_COUNTER = (1).to_bytes(4, "big")
+_WORD = 4
+
+ELEMENTS, RULES = "elements", "rules"
+SETS = frozenset({"set", "map"})
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """`objects`: by keyword and name. `rules`: by chain. `elements`: count and sum of digests, by set."""
+
+    objects: Mapping[tuple[str, str], int] = field(hash=False)
+    rules: Mapping[str, int] = field(hash=False)
+    elements: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The elements of sets, as count and sum of their records' digests, kept up to date change by change."""
+
+    sums: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def counted(self, sets: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[tuple[str, list[bytes]]]:
+        """The same records by set, added as they pass."""
+        for name, records in sets:
+            held = list(records)
+            self.add(name, held)
+            yield name, held
+
+    def add(self, name: str, records: Iterable[bytes]) -> None:
+        count, total = self.sums.get(name, (0, 0))
+        digests = list(map(hash, records))
+        self.sums[name] = count + len(digests), total + sum(digests)
+
+    def remove(self, name: str, records: Iterable[bytes]) -> None:
+        count, total = self.sums.get(name, (0, 0))
+        digests = list(map(hash, records))
+        self.sums[name] = count - len(digests), total - sum(digests)
+
+
+def objects(table: str, flags: int | None, dumps: Mapping[str, Iterable[bytes]]) -> dict[Key, int]:
+    """From the bodies of messages by kind: the table's flags, if given, and all objects but rules and elements."""
+    found: dict[Key, int] = {} if flags is None else {("table", table): hash(flags)}
+    own = table.encode() + b"\0"
+    for kind, bodies in dumps.items():
+        for held in map(attributes, bodies):
+            if held.get(1) == own:
+                name = _keyword(kind, held), _text(held[_NAME[kind]])
+                found[name] = hash(tuple(held.get(at) for at in _STABLE[kind]))
+    return found
+
+
+def rules_digests(bodies: Iterable[bytes], table: str) -> dict[str, int]:
+    """The rules in the bodies of a dump, in order, by chain."""
+    found: dict[str, int] = {}
+    for chain, rule in rules(bodies, table):
+        found[chain] = hash((found.get(chain), _still(rule)))
+    return found
+
+
+def _keyword(kind: str, held: Mapping[int, bytes]) -> str:
+    if kind != "set":
+        return kind
+    return "map" if int.from_bytes(held.get(3, b""), "big") & _MAP_FLAG else "set"
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode("utf-8", "replace")
+
+
+def rules(bodies: Iterable[bytes], table: str) -> Iterator[tuple[str, bytes]]:
+    """The chain and the rest of each rule in the bodies of a dump, in order."""
+    own = table.encode() + b"\0"
+    first = _GENERIC + _WORD
+    start = first + len(own) + -len(own) % _WORD
+    for body in bodies:
+        if body[first : first + len(own)] == own:
+            length = int.from_bytes(body[start : start + 2], sys.byteorder)
+            yield _text(body[start + _WORD : start + length]), body[start + length + -length % _WORD :]
+
+
+def counted(rule: bytes) -> Iterator[tuple[int, int]]:
+    """Packets and bytes of a rule's counters."""
+    at = rule.find(_COUNTER)
+    while at >= 0:
+        values = at + len(_COUNTER)
+        length = int.from_bytes(rule[values : values + 2], sys.byteorder)
+        yield _packets_and_bytes(attributes(rule[values : values + length]))
+        at = rule.find(_COUNTER, values + length)
+
+
+def named_counters(bodies: Iterable[bytes]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Packets and bytes of the counters in a dump of objects, by name."""
+    for held in map(attributes, bodies):
+        if held.get(3) == _IS_COUNTER:
+            yield _text(held.get(2, b"")), _packets_and_bytes(attributes(held.get(4, b""), 0))
+
+
+def _packets_and_bytes(held: Mapping[int, bytes]) -> tuple[int, int]:
+    return int.from_bytes(held.get(2, b""), "big"), int.from_bytes(held.get(1, b""), "big")
+
+
+def _still(rule: bytes) -> bytes:
+    """Without the values of counters."""
+    at = rule.find(_COUNTER)
+    while at >= 0:
+        values = at + len(_COUNTER)
+        length = int.from_bytes(rule[values : values + 2], sys.byteorder)
+        rule = rule[:values] + bytes(length) + rule[values + length :]
+        at = rule.find(_COUNTER, values + length)
+    return rule
+
+
+def tally(bodies: Iterable[bytes]) -> tuple[int, int]:
+    """Count and sum of the elements in messages of a dump of one set."""
+    digests = list(map(hash, records(bodies)))
+    return len(digests), sum(digests)
+
+
+def records(bodies: Iterable[bytes]) -> Iterator[bytes]:
+    """The elements of a dump, one by one."""
+    for body in bodies:
+        held = attributes(body).get(3, b"")
+        at, end = 0, len(held)
+        while at + _WORD <= end:
+            length = int.from_bytes(held[at : at + 2], sys.byteorder)
+            if not _WORD <= length <= end - at:
+                break
+            size = (length + 3) & ~3
+            yield held[at : at + size]
+            at += size
+
+
+def differences(expected: Portrait, found: Portrait | None) -> list[Key]:
+    """What somebody else changed: objects by keyword and name; rules and elements of those that are as they were."""
+    if found is None:
+        return [("table", "")]
+    changed = unequal(expected.objects, found.objects)
+    there = {name for keyword, name in expected.objects.keys() & found.objects.keys() if keyword == "chain"}
+    changed |= {(RULES, name) for name in unequal(expected.rules, found.rules) & there}
+    both = found.elements.keys() & expected.elements.keys()
+    changed |= {(ELEMENTS, name) for name in both if expected.elements[name] != found.elements[name]}
+    return sorted(changed)
+
+
+def told(key: Key) -> str:
+    """In nft's words."""
+    match key:
+        case ("table", ""):
+            return "the table was deleted"
+        case (word, name) if word == ELEMENTS:
+            return f"the elements of {name}"
+        case (word, name) if word == RULES:
+            return f"chain {name}"
+        case (word, name):
+            return f"{word} {name}"
+
+
+_Key = TypeVar("_Key")
+
+
+def unequal(one: Mapping[_Key, int], other: Mapping[_Key, int]) -> set[_Key]:
+    """What is in only one of them, or another in either."""
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}

@@ -1,0 +1,1 @@
+"""The table's chains, from the hooks to the verdicts."""

@@ -1,0 +1,1 @@
+"""Which address is in which set of the table, and what of that changed."""

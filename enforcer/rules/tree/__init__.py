@@ -1,0 +1,1 @@
+"""First match over many clauses as a tree of lookups."""

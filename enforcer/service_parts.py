@@ -1,0 +1,51 @@
+"""Everything that the service runs, and what it wants of the cluster. `enforcer.wiring` makes it, or a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from enforcer.cluster.event_writer import EventWriter
+from enforcer.cluster.slice_writer import SliceWriter
+from enforcer.cluster.view import Change, Kind, View
+from enforcer.enforcement import Enforcement
+from enforcer.flows.end_reader import EndReader
+from enforcer.flows.seen_reader import SeenReader
+from enforcer.nflog_reader import LogReader
+from enforcer.reports.records import Json
+from enforcer.reports.reporter import Reporter
+from enforcer.settings.models import Settings
+from enforcer.shipping.delivery import Delivery
+from enforcer.shipping.outbox import Outbox
+from zones.net import IPAddress
+
+
+class Cluster(Protocol):
+    """What `enforcer.cluster.watch` offers. `problem`: what the API server isn't heard of, and why."""
+
+    @property
+    def problem(self) -> str: ...
+
+    def changes(self, kind: Kind, heard: Callable[[], None]) -> AsyncIterator[Change]: ...
+
+    async def report(self, node: str, status: Json) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Parts:
+    settings: Settings
+    view: View
+    enforcement: Enforcement
+    cluster: Cluster
+    log: LogReader
+    reporter: Reporter
+    outbox: Outbox
+    deliveries: tuple[Delivery, ...] = ()
+    event_writer: EventWriter | None = None
+    unseen: Callable[[Iterable[IPAddress]], list[str]] = lambda _: []
+    ends: EndReader | None = None
+    seen: SeenReader | None = None
+    slice_writer: SliceWriter | None = None

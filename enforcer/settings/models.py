@@ -1,0 +1,242 @@
+"""What the node's administrator settles: a YAML file with camelCase keys, and ZONEBRIDGE_* over it.
+
+Only `enforcer.cli` loads it. All faults are told at once, each with its path; secrets are named here, never held.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    ByteSize,
+    Field,
+    IPvAnyNetwork,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from enforcer.errors import SettingsError
+from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, Marks
+from enforcer.rules.options import Failure, Mode
+from enforcer.senders import destinations
+from enforcer.senders.destinations import DestinationSettings, Records
+from enforcer.settings import file
+from enforcer.settings.section import MIB, Name, Seconds, Section, host_and_port
+from enforcer.shipping.spool import Drop
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class SpoolSettings(Section):
+    """`dir` defaults to `<stateDir>/spool`. `sync_seconds`: how often what was written is forced to the disk.
+
+    `drop`: which records go above `max_bytes`, those that wait longest or the latest.
+    """
+
+    dir: Path | None = None
+    max_bytes: Annotated[ByteSize, Field(ge=MIB)] = ByteSize(1024 * MIB)
+    segment_bytes: Annotated[ByteSize, Field(ge=64 * 1024)] = ByteSize(8 * MIB)
+    sync_seconds: Seconds = 0.5
+    drop: Drop = Drop.OLDEST
+
+    @model_validator(mode="after")
+    def _several_segments(self) -> Self:
+        if self.segment_bytes * 2 > self.max_bytes:
+            raise ValueError("segmentBytes must be at most half of maxBytes")
+        return self
+
+
+class FlowSettings(Section):
+    """Packets of one connection and rule within `window_seconds` are one flow record.
+
+    Of at most `max_connections` at a time the end is told, where the rule wants that.
+    """
+
+    window_seconds: Seconds = 5.0
+    max_entries: Annotated[int, Field(ge=1)] = 50_000
+    max_connections: Annotated[int, Field(ge=1)] = 262_144
+    labels: tuple[str, ...] = ()
+
+
+class AlertSettings(Section):
+    """A repeated alert is counted for `window_seconds`; `stale_seconds` without the API server is worth an alert.
+
+    Denied flows have at most `max_entries` alerts of their own at a time, and `per_source` for one rule and source.
+    `per_second` and `burst` bound all alerts of the node.
+    """
+
+    window_seconds: Seconds = 60.0
+    max_entries: Annotated[int, Field(ge=1)] = 10_000
+    per_source: Annotated[int, Field(ge=1)] = 20
+    per_second: Annotated[float, Field(gt=0)] = 20.0
+    burst: Annotated[int, Field(ge=10)] = 200
+    stale_seconds: Seconds = 300.0
+
+
+class SeenSettings(Section):
+    """What is counted where a destination has `records: seen`: connections by their ends and rule.
+
+    Told each `window_seconds`, in at most twice `max_rows` rows.
+    """
+
+    window_seconds: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    max_rows: Annotated[int, Field(ge=100, le=100_000)] = 2_000
+
+
+class PodEventSettings(Section):
+    """Kubernetes Events on this node's pods: why a connection was refused. `rules`: whether they name the rule.
+
+    `per_minute`: written Events of the node; `per_pod`: different denials that one pod is told at a time.
+    """
+
+    enabled: bool = True
+    rules: bool = True
+    per_minute: Annotated[int, Field(ge=1, le=600)] = 30
+    per_pod: Annotated[int, Field(ge=1, le=100)] = 5
+
+
+class EnforcementSettings(Section):
+    """Where `mode: enforce` holds, step by step: on nodes with all of these labels, for zones that are named here.
+
+    Absent: on every node, for every zone. Elsewhere what would be denied is only logged.
+    """
+
+    node_selector: dict[str, str] | None = None
+    zones: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _not_nothing(self) -> Self:
+        if self.node_selector == {} or self.zones == ():
+            raise ValueError("an empty nodeSelector or list of zones enforces nothing; say mode: observe for that")
+        return self
+
+
+class MetricsSettings(Section):
+    """Where metrics and health are served; no address, no server."""
+
+    address: str | None = None
+
+    @field_validator("address")
+    @classmethod
+    def _host_and_port(cls, address: str | None) -> str | None:
+        if address is not None:
+            host_and_port(address)
+        return address
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: LogFormat = LogFormat.JSON
+
+
+class NflogSettings(Section):
+    """The NFLOG group that this enforcer alone reads, and what holds floods off: the kernel's limit, then the buffer.
+
+    `rate` and `burst` are records a second for each source; a `rate` of 0 is no limit.
+    """
+
+    group: Annotated[int, Field(ge=1, le=65535)] = 9470
+    rate: Annotated[int, Field(ge=0)] = 1000
+    burst: Annotated[int, Field(ge=1)] = 10_000
+    buffer_bytes: Annotated[ByteSize, Field(ge=64 * 1024)] = ByteSize(16 * MIB)
+
+
+class LoopSettings(Section):
+    """The kernel is written at most every `min_seconds`, and looked over at least every `max_seconds`.
+
+    Looking over where nothing has changed costs microseconds; what somebody else changed is put back by then.
+    """
+
+    min_seconds: Annotated[float, Field(ge=0)] = 0.02
+    max_seconds: Seconds = 2.0
+
+
+class Settings(Section):
+    """Everything. `tier` is the Tier to follow; `kubeconfig` absent is the pod's own service account.
+
+    `pod_networks`: the prefixes that pods get addresses from where the nodes' podCIDRs don't tell.
+    `service_networks`: the prefixes that Services get addresses from.
+    `uplinks`: the links behind which there are no pods of this node, by name or pattern; none: they are found.
+    `connection_mark`: the bits of the connection mark that are ours; 0: no bit is, and every packet is judged.
+    """
+
+    cluster: Name
+    tier: Name = "panorama"
+    node_name: Name
+    kubeconfig: Path | None = None
+    pod_networks: tuple[IPvAnyNetwork, ...] = ()
+    service_networks: tuple[IPvAnyNetwork, ...] = ()
+    uplinks: tuple[Annotated[str, Field(pattern=r'^[^\s/"]{1,15}$')], ...] = ()
+    connection_mark: int = Marks().mask
+    mode: Mode = Mode.ENFORCE
+    enforcement: EnforcementSettings = EnforcementSettings()
+    failure: Failure = Failure.CLOSED
+    state_dir: Path = file.STATE_DIR
+    spool: SpoolSettings = SpoolSettings()
+    flows: FlowSettings = FlowSettings()
+    seen: SeenSettings = SeenSettings()
+    alerts: AlertSettings = AlertSettings()
+    pod_events: PodEventSettings = PodEventSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+    nflog: NflogSettings = NflogSettings()
+    reconcile: LoopSettings = LoopSettings()
+    destinations: tuple[DestinationSettings, ...] = ()
+
+    @field_validator("connection_mark")
+    @classmethod
+    def _enough_bits(cls, mask: int) -> int:
+        if not 0 <= mask <= ALL_BITS or (mask and mask.bit_count() < LEAST_BITS):
+            raise ValueError(f"must be 0, or {LEAST_BITS} bits or more of 32, such as 0xff000000")
+        return mask
+
+    @property
+    def counts_seen(self) -> bool:
+        """Whether anybody wants to know what was seen."""
+        return any(each.records is Records.SEEN for each in self.destinations)
+
+    @property
+    def spool_dir(self) -> Path:
+        return self.spool.dir or self.state_dir / "spool"
+
+
+def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
+    """The settings of a file with the environment over it. Raises SettingsError with every fault."""
+    where = "the environment" if path is None else str(path)
+    given = file.given(path, environment, Settings.model_fields)
+    given.setdefault("nodeName", environment.get("NODE_NAME") or socket.gethostname())
+    found = tuple(destinations.faults(given.get("destinations", ()), environment))
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError(where, (*_faults(error), *found)) from error
+    if found:
+        raise SettingsError(where, found)
+    return settings
+
+
+def _faults(error: ValidationError) -> Iterable[str]:
+    for each in error.errors(include_url=False, include_input=False):
+        path = _path(each["loc"])
+        message = each["msg"].removeprefix("Value error, ")
+        message = "is not a setting" if each["type"] == "extra_forbidden" else message
+        yield f"{path}: {message}" if path else message
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """`destinations[0].url`; a union's own tag, which pydantic puts after the index, is no key of the file."""
+    text = ""
+    for at, part in enumerate(location):
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif at == 0 or not (isinstance(location[at - 1], int) and part in destinations.TYPES):
+            text += f".{part}" if text else part
+    return text

@@ -1,0 +1,1 @@
+"""What this node is doing and what is wrong on it: problems, metrics, NodeState, health."""

@@ -1,0 +1,1 @@
+"""Who has an address: pods, nodes and pod networks."""
