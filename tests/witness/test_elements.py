@@ -24,11 +24,11 @@ from tests.panorama_xml import config, config_text, entry, members, rule, ruleba
 from tests.witness.elements import NAMES, OBJECTS, TABLE, paths_in, strangers, unknown_below
 
 ROOT = Path(__file__).parents[2]
-READERS = (
-    "addresses", "applications", "content", "content_reader", "default_ports", "feeds", "filters", "rulebase", "rules",
-    "schedules", "services", "shapes", "tree",
-)  # fmt: skip
-CODE = [ROOT / f"bridge/managers/panorama/{name}.py" for name in READERS]
+READERS = {
+    "objects": ("addresses", "application_filters", "applications", "content", "content_reader", "default_ports", "feeds", "schedules", "services"),
+    "rulebase": ("rulebase", "rules", "shapes", "tree"),
+}  # fmt: skip
+CODE = [ROOT / f"bridge/managers/panorama/{room}/{name}.py" for room, files in READERS.items() for name in files]
 CODE += [ROOT / f"tests/oracle/{name}.py" for name in ("flows", "generate", "naive", "names")]
 CONFIGURATIONS = [
     *sorted((ROOT / "tests/golden").glob("*/panorama.xml")),
