@@ -39,10 +39,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
     found = [*_plugins(daemon_sets), *_cilium(daemon_sets, snapshot), *_calico(daemon_sets, snapshot)]
     yield from found
     if not found:
-        yield GROUP.unknown(
-            "no network plug-in that is known here runs as a DaemonSet",
-            "find out whether it forwards pods' packets in the kernel (routes, veths, a bridge), and observe first",
-        )
+        yield _unknown_plugin(snapshot)
 
 
 def _nodes(nodes: Listed) -> Iterator[Finding]:
@@ -72,6 +69,24 @@ def _nodes(nodes: Listed) -> Iterator[Finding]:
             f"{some(without)}: the node names no podCIDR",
             "name the pods' prefixes in enforcer.settings.podNetworks, so that foreign addresses are known as such",
         )
+
+
+def _unknown_plugin(snapshot: Snapshot) -> Finding:
+    """Enforcers look for signs of other data planes on their nodes; before them nobody has looked."""
+    what = "no network plug-in that is known here runs as a DaemonSet"
+    states = {each["metadata"]["name"]: each.get("status") for each in snapshot.of("nodestates").items}
+    reported = [states.get(name) for name in names(snapshot.of("nodes").items)]
+    if reported and all(status and not status.get("problems") for status in reported):
+        return GROUP.warning(
+            f"{what}; the enforcers of all {len(reported)} nodes see no sign of one that passes by the hooks",
+            "before enforce, try a connection that a rule denies between two pods of one node and between two nodes: "
+            "while the nodes observe, the SIEM must be told of both",
+        )
+    return GROUP.unknown(
+        what,
+        "install with enforcer.settings.mode: observe, which denies nothing, and check again: the enforcers look on "
+        "each node for what passes by the hooks (zone-enforcer check)",
+    )
 
 
 def _plugins(daemon_sets: Listed) -> Iterator[Finding]:

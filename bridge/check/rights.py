@@ -23,7 +23,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
                 "ask with the right to create reviews of access",
             )
         if not refused and not unasked:
-            yield GROUP.ok(f"{who} may do all {len(asked)} things that it must")
+            yield GROUP.ok(f"{who} may {some(each.may for each in asked)}: all that is needed")
 
 
 def _grant(who: str) -> str:

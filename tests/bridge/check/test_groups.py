@@ -209,8 +209,29 @@ def test_calicos_data_plane(felix, operator, status):
     assert [each[0] for each in statuses(dataplane, snapshot)] == [status]
 
 
-def test_a_plug_in_that_nobody_knows():
-    only(dataplane, changed(daemonsets=Listed([named("mine", "kube-system")])), "unknown", "no network plug-in")
+UNKNOWN_PLUGIN = {"daemonsets": Listed([named("mine", "kube-system")])}
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        Listed(),
+        REFUSED,
+        Listed([named("n1", status={"mode": "observe"})]),
+        Listed([named("n1", status={"mode": "observe"}), named("n2")]),
+        Listed([named("n1", status={}), named("n2", status={"problems": ["a flowtable takes packets"]})]),
+    ],
+    ids=["before the installation", "refused", "one node is silent", "one has said nothing", "one sees another"],
+)
+def test_a_plug_in_that_nobody_knows_and_no_enforcer_has_looked_at(states):
+    snapshot = changed(**UNKNOWN_PLUGIN, nodestates=states)
+    only(dataplane, snapshot, "unknown", "no network plug-in")
+    (found,) = (each for each in dataplane.check(snapshot) if each.do)
+    assert "mode: observe" in found.do
+
+
+def test_a_plug_in_that_nobody_knows_where_enforcers_see_nothing_wrong():
+    only(dataplane, changed(**UNKNOWN_PLUGIN), "warning", "the enforcers of all 2 nodes see no sign")
 
 
 def test_nodes_without_a_pod_network():
@@ -292,6 +313,9 @@ def test_rights():
     refused = (Access("the bridge", "create tiers", False), Access("the bridge", "watch pods", True))
     only(rights, replace(HEALTHY, access=refused), "failed", "the bridge may not create tiers")
     only(rights, replace(HEALTHY, access=(Access("you", "create namespaces", None),)), "unknown", "could not be asked")
+    allowed = tuple(Access("you", may, True) for may in ("create namespaces", "watch pods"))
+    told = [("ok", "you may create namespaces, watch pods: all that is needed")]
+    assert statuses(rights, replace(HEALTHY, access=allowed)) == told
 
 
 @pytest.mark.parametrize(
