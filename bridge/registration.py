@@ -6,7 +6,6 @@ Only where a site opts in, `bridge.service` runs it while this bridge leads. Tro
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
@@ -21,6 +20,7 @@ from bridge.explain.services import Selectors, Services
 from bridge.kube.watch import Change
 from bridge.population import Member, Population
 from bridge.tier.sync import RunBlocking
+from zones.runtime.backoff import Backoff
 
 _log = structlog.get_logger()
 FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0
@@ -178,8 +178,7 @@ def pause(failures: int, least: float) -> float:
     """Seconds to the next look; after failures ever longer, half of it left to chance."""
     if not failures:
         return least
-    longest = min(FIRST_RETRY * 2.0 ** min(failures - 1, 16), LONGEST_RETRY)
-    return max(longest * (0.5 + random.random() / 2), least)  # noqa: S311 - spread, not secrecy
+    return Backoff(FIRST_RETRY, LONGEST_RETRY).seconds(failures - 1, least)
 
 
 def _advice(problem: BridgeError) -> str:

@@ -38,6 +38,7 @@ from bridge.tier.outcome import Outcome
 from bridge.tier.reachability import PATIENCE, Reach
 from bridge.tier.sync import RunBlocking, Sync
 from bridge.tier.watcher import Guard
+from zones.runtime.backoff import Backoff
 
 _T = TypeVar("_T")
 _log = structlog.get_logger()
@@ -227,8 +228,7 @@ def delay(failures: int, interval: float, retry_after: float | None, spread: flo
     """Seconds to the next pass; `spread` (0 to 1) keeps many bridges and clusters from asking at the same moment."""
     if not failures:
         return interval * (0.9 + 0.2 * spread)
-    longest: float = min(FIRST_RETRY * 2.0 ** min(failures - 1, 16), max(LONGEST_RETRY, interval))
-    return max(longest * (0.5 + 0.5 * spread), retry_after or 0.0)
+    return Backoff(FIRST_RETRY, max(LONGEST_RETRY, interval)).seconds(failures - 1, retry_after, spread)
 
 
 async def _passes(work: Work, interval: float, metrics: Metrics) -> None:

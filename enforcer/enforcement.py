@@ -18,7 +18,6 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from enforcer.backoff import Patience
 from enforcer.cluster import last_good, quarantines
 from enforcer.cluster.tier import Judgement, Revision, Standing, judge
 from enforcer.cluster.view import TierText, View
@@ -33,6 +32,7 @@ from enforcer.status.histogram import Durations
 from zones.canonical import Json
 from zones.net import AddressSet
 from zones.policy import Policy
+from zones.runtime.backoff import Backoff
 from zones.tiers.reading import Reader
 
 _log = structlog.get_logger()
@@ -73,7 +73,7 @@ class Pace:
     least: float = 0.02
     longest: float = 2.0
     at_once: int = 10
-    after_failure: Patience = field(default_factory=lambda: Patience(0.5, 30.0))
+    after_failure: Backoff = field(default_factory=lambda: Backoff(0.5, 30.0))
     unheard: float = 10.0
 
 
@@ -357,7 +357,7 @@ class Enforcement:
 
     def _patience(self) -> float:
         if self.failures:
-            return self.pace.after_failure.wait(self.failures - 1)
+            return self.pace.after_failure.seconds(self.failures - 1)
         longest = min(self.pace.longest, self.view.quarantines.next_end())
         change = None if self.applied is None or self.applied.ruleset is None else self.applied.ruleset.next_change
         if change is None:

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 
 import structlog
 
-from enforcer.backoff import Patience
 from enforcer.cluster.bridge_liveness import Renewal
 from enforcer.cluster.tier import Revision
 from enforcer.cluster.view import Kind
@@ -32,6 +31,7 @@ from enforcer.status.loss_alerts import Losses
 from enforcer.status.node_state import NodeReport
 from enforcer.status.survey import Survey
 from zones.net import AddressSet
+from zones.runtime.backoff import Backoff
 from zones.zone import Zoning
 
 STATUS_FILE = "status.json"
@@ -43,7 +43,7 @@ _log = structlog.get_logger()
 @dataclass(slots=True)
 class Service:
     parts: Parts
-    patience: Patience = field(default_factory=lambda: Patience(1.0, 60.0))
+    backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 60.0))
     losses: Losses = field(init=False)
     survey: Survey = field(init=False)
     _heard: dict[str, float] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Service:
 
     def _tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
         parts = self.parts
-        report = NodeReport(parts, self.survey.standing, self.patience)
+        report = NodeReport(parts, self.survey.standing, self.backoff)
         self.survey.report_problem = lambda: report.problem
         tasks: dict[str, Callable[[], Awaitable[None]]] = {"enforce": parts.enforcement.run}
         tasks |= {f"watch {kind.name.lower()}": lambda kind=kind: self._watch(kind) for kind in Kind}  # type: ignore[misc]
@@ -98,9 +98,9 @@ class Service:
                 _log.error("task ended and is started again", task=name, why=str(error))
             except Exception:  # noqa: BLE001 - a defect in one task must not stop the others
                 _log.exception("task failed and is started again", task=name)
-            if time.monotonic() - begun > self.patience.longest:  # it did well for a while: this is another trouble
+            if time.monotonic() - begun > self.backoff.longest:  # it did well for a while: this is another trouble
                 failures = 0
-            await asyncio.sleep(self.patience.wait(failures))
+            await asyncio.sleep(self.backoff.seconds(failures))
             failures += 1
 
     async def _watch(self, kind: Kind) -> None:

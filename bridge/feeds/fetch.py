@@ -13,12 +13,13 @@ import dns.asyncresolver
 import dns.exception
 import dns.resolver
 import httpx
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from bridge.feeds import lists
-from bridge.sockets import watched
 from zones.net import AddressSet, union
 from zones.rules import Feed, FeedKind
+from zones.runtime.backoff import Backoff
+from zones.runtime.sockets import watched
 
 AT_ONCE = 20
 _GZIP, _GZIP_OR_ZLIB = frozenset({"gzip", "x-gzip", "deflate"}), 47
@@ -117,7 +118,7 @@ class Fetcher:
             return await asyncio.to_thread(self._read, Path(feed.location.removeprefix(FILE)))
         async for attempt in AsyncRetrying(
             stop=stop_after_attempt(3),
-            wait=wait_random_exponential(multiplier=0.2, max=3),
+            wait=Backoff(0.2, 3.0),
             retry=retry_if_exception_type(FeedUnreachableError),
             reraise=True,
         ):

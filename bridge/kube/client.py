@@ -25,7 +25,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from bridge.errors import ClusterConflictError, ClusterError, ClusterRefusedError, ClusterUnreachableError
-from bridge.sockets import Sockets
+from zones.runtime.sockets import Sockets
 
 Json = dict[str, Any]
 JSON = "application/json"

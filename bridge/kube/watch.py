@@ -19,6 +19,7 @@ import structlog
 
 from bridge.errors import ClusterError, ClusterRefusedError, ClusterUnreachableError
 from bridge.kube.client import LONGEST, ApiServer, GoneError, TooLongError
+from zones.runtime.backoff import Backoff
 
 Json = dict[str, Any]
 PAGE, PAGE_BYTES = 500, 8 * 2**20
@@ -103,9 +104,8 @@ async def follow(api: ApiServer, source: Source) -> AsyncGenerator[Change]:
 
 def pause(failures: int, error: ClusterError | None = None) -> float:
     """Seconds to wait after so many failures, half of them left to chance; never less than the server wished for."""
-    longest = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 16))
-    wished = (error.retry_after or 0.0) if isinstance(error, ClusterUnreachableError) else 0.0
-    return max(longest * (0.5 + random.random() / 2), wished)  # noqa: S311 - spread, not secrecy
+    wished = error.retry_after if isinstance(error, ClusterUnreachableError) else None
+    return Backoff(FIRST_RETRY, LONGEST_RETRY).seconds(failures, wished)
 
 
 async def _is_void(api: ApiServer, source: Source, version: str, list_at: float, *, doubtful: bool) -> bool:

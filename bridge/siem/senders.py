@@ -20,7 +20,7 @@ import httpx
 from bridge.errors import SecretError
 from bridge.siem import hec, syslog
 from bridge.siem.outcome import Delivered, Later, Outcome
-from bridge.sockets import keep_alive, watched
+from zones.runtime.sockets import keep_alive, watched
 
 Json = dict[str, Any]
 _FLUSH_SECONDS = 0.01

@@ -14,10 +14,11 @@ from enum import StrEnum
 from typing import Any
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
 from bridge.siem.outcome import Delivered, Later, Outcome
 from bridge.siem.senders import Sender
+from zones.runtime.backoff import Backoff
 
 Json = dict[str, Any]
 _log = structlog.get_logger()
@@ -49,7 +50,7 @@ class Shipper:
         self._sender = sender
         self._count = count
         self._capacity = capacity
-        self._spread = wait_random_exponential(multiplier=first, max=longest)
+        self._backoff = Backoff(first, longest)
         self._queue: deque[Json] = deque()
         self._some, self._stopping = asyncio.Event(), asyncio.Event()
         self._lost: Counter[str] = Counter()
@@ -135,7 +136,7 @@ class Shipper:
 
     def _wait(self, state: RetryCallState) -> float:
         outcome = state.outcome.result() if state.outcome is not None else None
-        return max(self._spread(state), outcome.after if isinstance(outcome, Later) else 0.0)
+        return max(self._backoff(state), outcome.after if isinstance(outcome, Later) else 0.0)
 
     def _told(self, state: RetryCallState) -> None:
         """In the log, once for each kind of trouble: the SIEM itself can't hear of it."""

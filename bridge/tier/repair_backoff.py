@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bridge.tier.drift import Drift, What
+from zones.runtime.backoff import Backoff
 
 AT_ONCE = 3
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
@@ -107,7 +108,7 @@ class Fights:
 
 def waiting(times: int) -> float:
     """Seconds to wait before an object is put back for so many-eth time."""
-    return 0.0 if times <= AT_ONCE else min(FIRST_WAIT * 2.0 ** min(times - AT_ONCE - 1, 16), LONGEST_WAIT)
+    return 0.0 if times <= AT_ONCE else Backoff(FIRST_WAIT, LONGEST_WAIT).ceiling(times - AT_ONCE - 1)
 
 
 def text(rounds: Sequence[Round]) -> str:

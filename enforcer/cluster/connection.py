@@ -18,8 +18,8 @@ import aiohttp
 
 from enforcer.cluster.kube_client import client, config
 from enforcer.errors import ClusterError, InputError
-from enforcer.sockets import Sockets
 from zones.canonical import Json
+from zones.runtime.sockets import Sockets
 
 _UNAUTHORIZED = 401
 _NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError, config.ConfigException)

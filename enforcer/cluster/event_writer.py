@@ -11,10 +11,10 @@ from typing import Protocol
 
 import structlog
 
-from enforcer.backoff import Patience
 from enforcer.cluster.pod_events import PodEvents, Series
 from enforcer.errors import ClusterError, ClusterRefusedError
 from enforcer.reports.records import Json
+from zones.runtime.backoff import Backoff
 
 _LOOK_SECONDS = 1.0
 _log = structlog.get_logger()
@@ -32,7 +32,7 @@ class EventWriter:
 
     events: PodEvents
     board: Board
-    patience: Patience = field(default_factory=lambda: Patience(1.0, 300.0))
+    backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 300.0))
     written: int = 0
     failed: int = 0
     problem: str = ""
@@ -47,7 +47,7 @@ class EventWriter:
                     failures, self.problem = 0, ""
             except ClusterError as error:
                 self._complain(error)
-                await asyncio.sleep(self.patience.wait(failures, error.retry_after))
+                await asyncio.sleep(self.backoff.seconds(failures, error.retry_after))
                 failures += 1
             await asyncio.sleep(_LOOK_SECONDS)
 

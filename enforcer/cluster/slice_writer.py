@@ -13,12 +13,12 @@ from typing import Protocol
 
 import structlog
 
-from enforcer.backoff import Patience
 from enforcer.cluster.own_slices import Terms
 from enforcer.cluster.view import View
 from enforcer.errors import ClusterError, EnforcerError
 from zones.canonical import Json
 from zones.net import IPAddress
+from zones.runtime.backoff import Backoff
 
 # The machine's addresses, the labels and the Node are looked at so often; pods and slices are told of.
 _LOOK_SECONDS, _PAUSE = 1.0, 0.1
@@ -52,7 +52,7 @@ class SliceWriter:
     door: Door
     labels: Callable[[], tuple[str, ...]]
     machine: Machine
-    patience: Patience = field(default_factory=lambda: Patience(0.5, 30.0))
+    backoff: Backoff = field(default_factory=lambda: Backoff(0.5, 30.0))
     writes: int = 0
     problem: str = ""
     _due: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,9 +81,9 @@ class SliceWriter:
                 failures, self.problem = 0, ""
             except ClusterError as error:
                 self._complain(error)
-                await asyncio.sleep(self.patience.wait(failures, error.retry_after))
+                await asyncio.sleep(self.backoff.seconds(failures, error.retry_after))
                 failures += 1
-            await asyncio.sleep(self.patience.wait(self._repeated) if self._repeated >= _UNDONE else _PAUSE)
+            await asyncio.sleep(self.backoff.seconds(self._repeated) if self._repeated >= _UNDONE else _PAUSE)
 
     async def _write(self, *, stirred: bool) -> None:
         terms = await self._terms()

@@ -19,11 +19,11 @@ from typing import Any
 import aiohttp
 import structlog
 
-from enforcer.backoff import Patience
 from enforcer.cluster.connection import Connection, Request
 from enforcer.cluster.view import Change, Changed, Kind, Listed
 from enforcer.errors import ClusterError, ClusterMissingError, ClusterRefusedError, ExpiredError, TooLongError
 from zones.canonical import Json
+from zones.runtime.backoff import Backoff
 from zones.tiers.native import API_VERSION
 
 # A page is held whole, and objects of ours are long; whoever may make pods may make long ones.
@@ -91,11 +91,11 @@ class Cluster:
     """A connection to one API server."""
 
     def __init__(
-        self, connection: Connection, chosen: Mapping[Kind, Mapping[str, str]], patience: Patience | None = None
+        self, connection: Connection, chosen: Mapping[Kind, Mapping[str, str]], backoff: Backoff | None = None
     ) -> None:
         self._connection = connection
         self._chosen = chosen
-        self._patience = patience or Patience(0.2, 30.0)
+        self._backoff = backoff or Backoff(0.2, 30.0)
         self._places: dict[Kind, _Place] = {}
         self._asked: dict[int, tuple[float, Request]] = {}
 
@@ -152,7 +152,7 @@ class Cluster:
                 if isinstance(error, ClusterRefusedError) and kind in _MAY_BE_MISSING and not place.listed:
                     heard()
                     yield Listed(kind, (), problem=f"{_MAY_BE_MISSING[kind]}: {error}")
-            await asyncio.sleep(self._patience.wait(place.failures, wished))
+            await asyncio.sleep(self._backoff.seconds(place.failures, wished))
             place.failures += 1
 
     async def _follow(self, kind: Kind, place: _Place) -> AsyncGenerator[Change | None]:

@@ -25,7 +25,7 @@ from enforcer.settings.section import host_and_port
 from enforcer.siem import syslog
 from enforcer.siem.formats import FORMATS, fitting
 from enforcer.siem.outcome import Accepted, Arrival, Gone, Outcome, Retry
-from enforcer.sockets import keep_alive
+from zones.runtime.sockets import keep_alive
 
 _FLUSH_INTERVAL = 0.005
 _ESTABLISHED, _IN_FLIGHT = 1, 64

@@ -13,7 +13,7 @@ from typing import Any, Self
 import httpx
 
 from enforcer.siem.outcome import Hold, Retry
-from enforcer.sockets import watched
+from zones.runtime.sockets import watched
 
 
 def context(ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""One destination's delivery: spool -> sender -> acknowledge, with patience. It never drops a record of its own will.
+"""One destination's delivery: spool -> sender -> acknowledge, with a back-off. It never drops a record of its own will.
 
 Where a receiver confirms later, more is sent meanwhile; what it doesn't confirm in time is sent again. Whatever becomes
 of a batch, the position in the spool moves in one place, and never past a batch that isn't known to have arrived. A
@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 
 import structlog
 
-from enforcer.backoff import Patience
 from enforcer.errors import SpoolError
 from enforcer.reports.records import kind_of
 from enforcer.senders.destinations import Records
@@ -27,6 +26,7 @@ from enforcer.shipping.ship import Confirming, Sender
 from enforcer.shipping.spool import Stored
 from enforcer.shipping.underway import Batch, UnderWay
 from enforcer.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Outcome, Refused, Retry, Split
+from zones.runtime.backoff import Backoff
 
 _SMALL = 50
 _TOO_OFTEN = 3
@@ -69,7 +69,7 @@ class Delivery:
     records: Records = Records.ALL
     batch: int = 1000
     batch_bytes: int = 1 << 20
-    patience: Patience = field(default_factory=Patience)
+    backoff: Backoff = field(default_factory=Backoff)
     pause: Callable[[float], Any] = asyncio.sleep
     progress: Progress = field(init=False)
     _limit: int = field(init=False)
@@ -153,7 +153,7 @@ class Delivery:
 
     async def _slow_down(self, outcome: Accepted | Delivered) -> None:
         if outcome.slow_down:
-            await self.pause(self.patience.first)
+            await self.pause(self.backoff.first)
 
     async def _confirm(self) -> None:
         """Ask for what is under way, now and then. What isn't confirmed in time is sent again."""
@@ -221,7 +221,7 @@ class Delivery:
         self._trouble(outcome.why, held=held)
         self.progress.retries += 1
         after = outcome.after if isinstance(outcome, Retry) else None
-        await self.pause(self.patience.wait(self.progress.failures, after))
+        await self.pause(self.backoff.seconds(self.progress.failures, after))
         self.progress.failures += 1
 
     def _trouble(self, why: str, *, held: bool = False) -> None:

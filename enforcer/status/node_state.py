@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 import structlog
 
-from enforcer.backoff import Patience
 from enforcer.errors import ClusterError
 from enforcer.reports.records import Json
 from enforcer.service_parts import Parts
 from enforcer.status import status
+from zones.runtime.backoff import Backoff
 
 _TICK, _HEARTBEAT = 1.0, 300.0
 _log = structlog.get_logger()
@@ -30,7 +30,7 @@ class NodeReport:
 
     parts: Parts
     standing: Callable[[], Json]
-    patience: Patience
+    backoff: Backoff
     problem: str = ""
     _told: Json | None = None
     _told_at: float = 0.0
@@ -59,5 +59,5 @@ class NodeReport:
             if problem != self.problem:
                 _log.warning("node state not written", why=str(error))
             self.problem = problem
-            await asyncio.sleep(self.patience.wait(self._failures, error.retry_after))
+            await asyncio.sleep(self.backoff.seconds(self._failures, error.retry_after))
             self._failures += 1

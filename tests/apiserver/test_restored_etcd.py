@@ -7,11 +7,11 @@ import pytest
 
 from bridge.kube.client import Access, ApiServer
 from bridge.kube.watch import Listed, Source, follow
-from enforcer.backoff import Patience
 from enforcer.cluster.view import Kind, View
 from enforcer.cluster.watch import Cluster
 from tests.apiserver.restorable import Restorable
 from tests.enforcer.smallcluster import eventually
+from zones.runtime.backoff import Backoff
 from zones.zone import ENTITLEMENT_ANNOTATION
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
@@ -49,7 +49,7 @@ def test_what_is_true_after_a_restore_is_known_within_seconds(kube):
 
     async def agent():
         cluster = await Cluster.connect(kube.kubeconfig)
-        cluster._patience = Patience(0.1, 1.0)
+        cluster._backoff = Backoff(0.1, 1.0)
         try:
             async with aclosing(cluster.changes(Kind.NAMESPACES)) as changes:
                 async for change in changes:

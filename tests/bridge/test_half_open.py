@@ -30,7 +30,7 @@ def lossy(monkeypatch):
     reason = unavailable()
     if reason is not None:
         pytest.fail(reason)
-    quick(monkeypatch, "bridge.sockets")
+    quick(monkeypatch, "zones.runtime.sockets")
     with apart():
         yield
 

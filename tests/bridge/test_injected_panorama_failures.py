@@ -68,7 +68,7 @@ def impatient(monkeypatch):
         monkeypatch.setattr(module, "FIRST_RETRY", 0.05)
         monkeypatch.setattr(module, "LONGEST_RETRY", 0.2)
     for module in (api, fetch):
-        monkeypatch.setattr(module, "wait_random_exponential", lambda **_: wait_none())
+        monkeypatch.setattr(module, "Backoff", lambda *_: wait_none())
     monkeypatch.setattr(registration, "LONGEST_REST", 0.1)
     monkeypatch.setattr(device_group, "JOB_POLL", 0.05)
     monkeypatch.setattr(keeper, "RETRY", 0.1)

@@ -16,11 +16,11 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from enforcer import logs, service, wiring
-from enforcer.backoff import Patience
 from enforcer.cluster.watch import Cluster
 from enforcer.netlink.messages import attribute
 from enforcer.settings.models import load
 from tests.enforcer.test_service import FakeKernel, FakeLog
+from zones.runtime.backoff import Backoff
 
 TALLY = struct.Struct("=5Q")
 _HEAD = bytes(4) + attribute(10, b"zb:7:o\0")
@@ -109,7 +109,7 @@ async def main(settings_file, tally_file, life, count, rate):
     agent = wiring.service(settings, os.environ, outbox, cluster, FakeKernel())
     agent.parts.log.packets, agent.parts.ends, agent.parts.event_writer = lambda: flood, None, None
     for delivery in agent.parts.deliveries:
-        delivery.patience = Patience(0.05, 1.0)
+        delivery.backoff = Backoff(0.05, 1.0)
 
     async def watch():
         began = False

@@ -20,7 +20,7 @@ def lossy(monkeypatch):
     reason = unavailable()
     if reason is not None:
         pytest.fail(reason)
-    quick(monkeypatch, "enforcer.sockets")
+    quick(monkeypatch, "zones.runtime.sockets")
     with apart():
         yield
 

@@ -11,7 +11,6 @@ import os
 import pytest
 
 from enforcer import service
-from enforcer.backoff import Patience
 from enforcer.cluster import event_writer, slice_writer, watch
 from enforcer.settings.models import PodEventSettings
 from enforcer.status import node_state
@@ -22,9 +21,10 @@ from tests.enforcer import smallcluster as world
 from tests.enforcer.smallcluster import eventually
 from tests.enforcer.test_service import SECRET, denied, kubernetes, running, settings, siem  # noqa: F401 - fixtures
 from tests.saboteur import KINDS, Saboteur
+from zones.runtime.backoff import Backoff
 from zones.tiers import slices
 
-QUICK = Patience(0.01, 0.05)
+QUICK = Backoff(0.01, 0.05)
 
 
 def harmless(call, kind):
@@ -122,7 +122,7 @@ def test_every_call_to_the_api_server_may_fail(settings, kubernetes, siem, monke
         talkative = settings.model_copy(update={"pod_events": PodEventSettings(per_minute=600, per_pod=100)})
         async with running(talkative, kubernetes, siem, monkeypatch) as stage:
             parts = stage.service.parts
-            parts.event_writer.patience = parts.slice_writer.patience = QUICK
+            parts.event_writer.backoff = parts.slice_writer.backoff = QUICK
             saboteur, around = Saboteur(kubernetes.faults), World(stage)
             for _ in range(3):
                 around.stir()

@@ -15,7 +15,6 @@ import httpx
 import pytest
 
 from enforcer import wiring
-from enforcer.backoff import Patience
 from enforcer.cluster import last_good
 from enforcer.cluster.view import Kind
 from enforcer.cluster.watch import Cluster
@@ -42,6 +41,7 @@ from tests.enforcer.smallcluster import eventually
 from zones.addresses.inventory import Node, Pod
 from zones.policy import Verdict
 from zones.rules import Log
+from zones.runtime.backoff import Backoff
 
 SECRET = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"
 
@@ -210,13 +210,13 @@ async def running(settings, kubernetes, siem, monkeypatch):
     monkeypatch.setattr(nflog, "parse", lambda packet: packet)
     outbox = wiring.open_outbox(settings)
     cluster = await Cluster.connect(settings.kubeconfig)
-    cluster._patience = Patience(0.01, 0.05)
+    cluster._backoff = Backoff(0.01, 0.05)
     kernel, log = FakeKernel(), FakeLog()
     service = wiring.service(settings, {"TOKEN": SECRET}, outbox, cluster, kernel)
     service.parts.log.packets = lambda: log
-    service.patience = Patience(0.01, 0.05)
+    service.backoff = Backoff(0.01, 0.05)
     for delivery in service.parts.deliveries:
-        delivery.patience = Patience(0.01, 0.05)
+        delivery.backoff = Backoff(0.01, 0.05)
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
     try:
@@ -491,7 +491,7 @@ def test_what_somebody_did_to_the_kernel_is_told(scene):
 
 def test_what_the_kernel_refuses_is_told_and_tried_again(scene):
     async def scenario(stage):
-        stage.service.parts.enforcement.pace = Pace(0.01, 60.0, Patience(0.02, 0.05))
+        stage.service.parts.enforcement.pace = Pace(0.01, 60.0, Backoff(0.02, 0.05))
         stage.kernel.problems = ("nft refused",)
         world.publish(stage.kubernetes, world.tier(1))
         await eventually(lambda: stage.alerts("node-problem"))
@@ -711,17 +711,17 @@ def test_a_task_that_did_well_for_a_while_is_started_again_as_if_it_had_never_fa
     monkeypatch.setattr("enforcer.service.time", SimpleNamespace(monotonic=clock))
     monkeypatch.setattr("enforcer.service.asyncio", SimpleNamespace(sleep=pause))
     with suppress(asyncio.CancelledError):
-        asyncio.run(Service._supervised(SimpleNamespace(patience=Steady()), "work", work))
+        asyncio.run(Service._supervised(SimpleNamespace(backoff=Steady()), "work", work))
     assert pauses == waits
 
 
-class Steady(Patience):
+class Steady(Backoff):
     """Leaves nothing to chance."""
 
     def __init__(self):
         super().__init__(1.0, 8.0)
 
-    def wait(self, failures, at_least=None):
+    def seconds(self, failures, at_least=None, spread=None):
         return min(self.longest, self.first * 2.0**failures)
 
 

@@ -4,11 +4,11 @@ import asyncio
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
-from enforcer.backoff import Patience
 from enforcer.cluster.slice_writer import SliceWriter
 from enforcer.cluster.view import Kind, View, selectors
 from enforcer.cluster.watch import Cluster
 from zones.addresses.inventory import Pod
+from zones.runtime.backoff import Backoff
 
 TIER = "panorama"
 KEY = "zonebridge.io/zone"
@@ -34,7 +34,7 @@ class LightAgent:
         self.view = View(TIER, node=node)
         self.told = asyncio.Event()
         self.cluster = cluster
-        self.writer = SliceWriter(self.view, cluster, lambda: (KEY, *labels), machine, Patience(0.05, 0.2))
+        self.writer = SliceWriter(self.view, cluster, lambda: (KEY, *labels), machine, Backoff(0.05, 0.2))
 
     async def follow(self, kind):
         async for change in self.cluster.changes(kind):
@@ -53,7 +53,7 @@ class LightAgent:
 async def agent(kubeconfig, node, machine=None, labels=(), *, speaks=True):
     """An agent for the block; one that doesn't speak only listens."""
     cluster = await Cluster.connect(kubeconfig, selectors(node, TIER))
-    cluster._patience = Patience(0.01, 0.1)
+    cluster._backoff = Backoff(0.01, 0.1)
     made = LightAgent(node, cluster, machine or Machine(), labels)
     tasks = [asyncio.create_task(made.follow(kind)) for kind in Kind]
     tasks += [asyncio.create_task(made.writer.run())] if speaks else []

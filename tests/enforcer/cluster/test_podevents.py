@@ -6,7 +6,6 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer.backoff import Patience
 from enforcer.cluster import pod_events
 from enforcer.cluster.event_writer import EventWriter
 from enforcer.cluster.pod_events import PodEvents, Told
@@ -20,6 +19,7 @@ from tests.enforcer.smallcluster import eventually
 from zones.addresses.inventory import Pod
 from zones.policy import Verdict
 from zones.rules import NO_LOG, Log, Origin
+from zones.runtime.backoff import Backoff
 from zones.zone import Zoning
 
 
@@ -284,7 +284,7 @@ def test_trouble_is_waited_out_and_a_refusal_is_not_asked_again(trouble, arrives
         board, table = Board(trouble, trouble), events()
         for _ in range(2):
             table.states([(WEB, Told("A", "Zone", "a"))], 0.0)
-        writer = EventWriter(table, board, Patience(0.001, 0.001))
+        writer = EventWriter(table, board, Backoff(0.001, 0.001))
         task = asyncio.create_task(writer.run())
         await eventually(lambda: table.waiting == 0)
         task.cancel()

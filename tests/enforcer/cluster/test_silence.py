@@ -12,13 +12,13 @@ import pytest
 import yaml
 from kubernetes.aio.config import incluster_config
 
-from enforcer.backoff import Patience
 from enforcer.cluster.view import Kind, Listed, View, selectors
 from enforcer.cluster.watch import Cluster
 from mocks.kubernetes import KubernetesServer
 from tests.enforcer import smallcluster as world
 from tests.enforcer.smallcluster import eventually
 from tests.relay import Relay, through
+from zones.runtime.backoff import Backoff
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def server():
 async def following(kubeconfig, kind=Kind.PODS):
     """A view that follows one kind, and the connection that it follows by."""
     cluster = await Cluster.connect(kubeconfig, selectors("n1", world.TIER))
-    cluster._patience = Patience(0.01, 0.05)
+    cluster._backoff = Backoff(0.01, 0.05)
     view = View(world.TIER, node="n1")
 
     async def follow():

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from enforcer.backoff import Patience
 from enforcer.cluster.view import Kind, View, selectors
 from enforcer.cluster.watch import Cluster
 from enforcer.errors import ClusterError, ClusterRefusedError, InputError
@@ -15,6 +14,7 @@ from mocks.serving import Fault
 from tests.enforcer import smallcluster as world
 from tests.enforcer.smallcluster import eventually
 from zones import decode
+from zones.runtime.backoff import Backoff
 from zones.tiers import slices
 
 
@@ -29,7 +29,7 @@ def server():
 async def following(server, *kinds):
     """A view that follows the server."""
     cluster = await Cluster.connect(server.kubeconfig, selectors("n1", world.TIER))
-    cluster._patience = Patience(0.01, 0.05)
+    cluster._backoff = Backoff(0.01, 0.05)
     view = View(world.TIER, node="n1")
 
     async def follow(kind):

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.backoff import Patience
 from enforcer.senders.acks import Acks
 from enforcer.senders.destinations import HecSettings
 from enforcer.shipping.delivery import Delivery
@@ -21,6 +20,7 @@ from mocks.siem import HecServer, Token
 from mocks.siem.acks import Acks as IssuedAcks
 from tests.enforcer.balancer import Balancer
 from tests.enforcer.shipping.test_delivery import SECRET, delivering, eventually, records
+from zones.runtime.backoff import Backoff
 
 
 class Scripted:
@@ -52,7 +52,7 @@ async def scripted(directory, sender, monkeypatch, **more):
     monkeypatch.setattr(Delivery, "ask_seconds", 0.01)
     outbox = Outbox(Spool.open(directory / "spool", ["siem"], 1 << 26, 1 << 20), sync_seconds=0.05)
     aside = directory / "refused.jsonl"
-    delivery = Delivery("siem", outbox, sender, aside, batch=10, patience=Patience(0.01, 0.05), **more)
+    delivery = Delivery("siem", outbox, sender, aside, batch=10, backoff=Backoff(0.01, 0.05), **more)
     tasks = [asyncio.create_task(outbox.write()), asyncio.create_task(delivery.deliver())]
     try:
         yield outbox, delivery
@@ -114,7 +114,7 @@ def test_what_is_sent_again_and_again_is_an_alert_and_seldom(tmp_path, monkeypat
 
     async def run():
         async with scripted(tmp_path, sender, monkeypatch, pause=pause) as (outbox, delivery):
-            delivery.patience = Patience(1.0, 60.0)
+            delivery.backoff = Backoff(1.0, 60.0)
             outbox.put(records(0, 10))
             await eventually(lambda: delivery.progress.held)
             assert "none of them is known to have arrived" in delivery.progress.trouble

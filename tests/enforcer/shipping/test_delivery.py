@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from enforcer.backoff import Patience
 from enforcer.senders.destinations import FileSettings, HecSettings, Records, SyslogSettings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
@@ -19,6 +18,7 @@ from mocks.serving import Fault
 from mocks.siem import HecServer, Siem, SyslogServer, Token, issue
 from tests.enforcer import smallcluster as cluster
 from tests.enforcer.siem.cases import CASES, flow
+from zones.runtime.backoff import Backoff
 
 SECRET = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"
 ENVIRONMENT = {"TOKEN": SECRET}
@@ -68,7 +68,7 @@ async def delivering(directory, settings, environment=ENVIRONMENT, *, outlived=0
     transport = sender(settings, environment)
     transport.outlived = outlived  # what a syslog connection has to stand
     aside = directory / "refused.jsonl"
-    delivery = Delivery("siem", outbox, transport, aside, settings.records, patience=Patience(0.01, 0.05), **more)
+    delivery = Delivery("siem", outbox, transport, aside, settings.records, backoff=Backoff(0.01, 0.05), **more)
     tasks = [asyncio.create_task(outbox.write()), asyncio.create_task(delivery.deliver())]
     try:
         yield outbox, delivery
@@ -461,7 +461,7 @@ def test_who_is_away_holds_up_nobody_else(siem, tmp_path):
         outbox = Outbox(Spool.open(tmp_path / "spool", ["splunk", "file"], 1 << 26, 1 << 20))
         senders = [sender(each, ENVIRONMENT) for each in settings]
         deliveries = [
-            Delivery(each.name, outbox, transport, tmp_path / each.name, patience=Patience(0.01, 0.05))
+            Delivery(each.name, outbox, transport, tmp_path / each.name, backoff=Backoff(0.01, 0.05))
             for each, transport in zip(settings, senders, strict=True)
         ]
         tasks = [asyncio.create_task(work) for work in (outbox.write(), *(each.deliver() for each in deliveries))]

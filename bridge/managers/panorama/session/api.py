@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element
 
 import pan.xapi
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from bridge.errors import ManagerAnswerError, ManagerError, ManagerRefusedError, ManagerUnreachableError
 from bridge.managers.panorama.session.transport import AnswerError, Limits, VerifiedPanorama, tls_context
+from zones.runtime.backoff import Backoff
 
 HA_STATE = "<show><high-availability><state/></high-availability></show>"
 _HTTP_CODE = re.compile(r"URLError: code: (\d+)")
@@ -114,7 +115,7 @@ class PanoramaApi:
     def _call(self, what: str, call: Callable[[pan.xapi.PanXapi], None]) -> Element | None:
         for attempt in Retrying(
             stop=stop_after_attempt(self._access.attempts),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
+            wait=Backoff(0.2, 5.0),
             retry=retry_if_exception_type(ManagerUnreachableError),
             reraise=True,
         ):
