@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from bridge import garbage_collection, logs, pages
+from bridge import garbage_collection, pages
 from bridge.commands import cluster, history, overview, quarantine, usage
 from bridge.commands import preview as preview_command
 from bridge.commands import serve as serve_command
@@ -51,6 +51,7 @@ from bridge.wiring.clusters import door, works
 from bridge.wiring.siem import siem_sink
 from zones.compile import Compiled
 from zones.net import AddressSet
+from zones.runtime import logs
 from zones.zone import Zoning
 
 app = typer.Typer(

@@ -11,25 +11,23 @@ import random
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from bridge.errors import BridgeError, ClusterError, ClusterUnreachableError, RevisionRefusedError
 from bridge.feeds import Feeds
 from bridge.history.followup import FollowUp
-from bridge.kube.watch import pause
-from bridge.listeners.health import serving
 from bridge.listeners.preview import Answer, previews
 from bridge.listeners.wakeup import Door, listening
 from bridge.metrics import Metrics
 from bridge.nodes.startup_taint import Untaint
-from bridge.population import Figures, Publishing
+from bridge.population import Publishing
 from bridge.preview.follow import Previewing
 from bridge.registration import Registration
 from bridge.siem import SiemSink
@@ -39,8 +37,11 @@ from bridge.tier.reachability import PATIENCE, Reach
 from bridge.tier.sync import RunBlocking, Sync
 from bridge.tier.watcher import Guard
 from zones.runtime.backoff import Backoff
+from zones.runtime.health import serving
+from zones.runtime.supervise import supervised
 
 _T = TypeVar("_T")
+Task = Callable[[], Coroutine[Any, Any, None]]
 _log = structlog.get_logger()
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 120.0
@@ -147,45 +148,12 @@ def _look_again(works: Sequence[Work]) -> None:
 
 async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float, metrics: Metrics) -> None:
     """All clusters' tasks until `stop`, then give the leases back."""
-    tasks = [asyncio.create_task(work.leadership.keep(), name=f"lease {work.cluster}") for work in works]
-    tasks += [asyncio.create_task(work.feeds.run(), name=f"feeds {work.cluster}") for work in works]
+    ends: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
     for work in works:
-        if work.guard is not None:
-            tasks.append(asyncio.create_task(_watch(work, work.guard), name=f"watch {work.cluster}"))
-            tasks.append(asyncio.create_task(_repair(work, work.guard, metrics), name=f"repair {work.cluster}"))
-    tasks += [asyncio.create_task(_passes(work, interval, metrics), name=f"passes {work.cluster}") for work in works]
-    tasks += [
-        asyncio.create_task(_populate(work, work.population, metrics), name=f"population {work.cluster}")
-        for work in works
-        if work.population is not None
-    ]
-    tasks += [
-        asyncio.create_task(_register(work, work.registration, metrics), name=f"registration {work.cluster}")
-        for work in works
-        if work.registration is not None
-    ]
-    tasks += [
-        asyncio.create_task(_reached(work, work.reach), name=f"reach {work.cluster}")
-        for work in works
-        if work.reach is not None
-    ]
-    tasks += [
-        asyncio.create_task(_untaint(work, work.untaint), name=f"startup taints {work.cluster}")
-        for work in works
-        if work.untaint is not None
-    ]
-    tasks += [
-        asyncio.create_task(_preview(work, work.previewing), name=f"preview {work.cluster}")
-        for work in works
-        if work.previewing is not None
-    ]
-    tasks += [
-        asyncio.create_task(_follow_up(work, work.follow_up), name=f"history {work.cluster}")
-        for work in works
-        if work.follow_up is not None
-    ]
-    tasks += [asyncio.create_task(_introduce(work), name=f"introduction {work.cluster}") for work in works]
-    ends = [asyncio.create_task(stop.wait()), *tasks]
+        ends += [
+            asyncio.create_task(_of_cluster(work, run), name=f"{name} {work.cluster}")
+            for name, run in _tasks(work, interval, metrics).items()
+        ]
     try:
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -195,6 +163,58 @@ async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float,
             task.cancel()
         await asyncio.gather(*ends, return_exceptions=True)
         await asyncio.gather(*map(_let_go, works))
+
+
+async def _of_cluster(work: Work, run: Task) -> None:
+    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
+        await run()
+
+
+def _tasks(work: Work, interval: float, metrics: Metrics) -> dict[str, Task]:
+    """One cluster's tasks by name. Those that are supervised end neither the process nor each other by a defect."""
+    tasks: dict[str, Task] = {
+        "lease": work.leadership.keep,
+        "feeds": work.feeds.run,
+        "passes": partial(_passes, work, interval, metrics),
+        "introduction": partial(_introduce, work),
+    }
+
+    def supervise(name: str, event: str, run: Task, backoff: Backoff | None = None) -> None:
+        backoff = backoff or Backoff(FIRST_RETRY, LONGEST_RETRY)
+        tasks[name] = partial(supervised, name, run, backoff, ClusterError, event=event)
+
+    if (guard := work.guard) is not None:
+        repair = _leading(work, partial(_repair, work, guard, metrics), FIRST_RETRY)
+        supervise("watch", "tier not watched", guard.watch)
+        supervise("repair", "tier not looked after", repair)
+    if (population := work.population) is not None:
+        publish = _leading(work, lambda: population.run(partial(metrics.populated, work.cluster)), FIRST_RETRY)
+        supervise("population", "population not published", publish, Backoff(0.2, 30.0))
+    if (registration := work.registration) is not None:
+        register = _leading(work, lambda: registration.run(partial(metrics.registered, work.cluster)), FIRST_RETRY)
+        supervise("registration", "cluster not registered", register)
+    if (reach := work.reach) is not None:
+        tasks["reach"] = partial(_reached, work, reach)
+    if (untaint := work.untaint) is not None:
+        supervise("startup taints", "startup taints stay", _leading(work, untaint.look, FIRST_RETRY))
+    if (previewing := work.previewing) is not None:
+        supervise("preview", "candidate not looked at", _leading(work, previewing.look, previewing.interval))
+    if (follow_up := work.follow_up) is not None:
+        supervise("history", "history not looked after", _leading(work, follow_up.run, FIRST_RETRY))
+    return tasks
+
+
+def _leading(work: Work, run: Task, every: float) -> Task:
+    """Again and again while this bridge leads, with so many seconds between; stopped where another one does."""
+
+    async def rounds() -> None:
+        while True:
+            await work.leadership.wait()
+            with suppress(LeadershipLostError):
+                await work.leadership.during(run())
+                await asyncio.sleep(every)
+
+    return rounds
 
 
 async def run_once(works: Sequence[Work], metrics: Metrics) -> bool:
@@ -251,83 +271,25 @@ async def _passes(work: Work, interval: float, metrics: Metrics) -> None:
 async def _introduce(work: Work) -> None:
     """Ask the manager once, leading or not: a pod that it refuses must not take another's place."""
     failures = 0
-    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
-        while True:
-            await asyncio.sleep(delay(failures, FIRST_RETRY, None, random.random()))  # noqa: S311
-            if not work.sync.accepted and not work.leadership.leading:
-                problem = str(await work.sync.introduce() or "")
-                if problem and problem != work.unanswered:
-                    _log.warning("not ready: the manager has not answered yet", error=problem)
-                work.unanswered = problem
-                failures += 1
-
-
-async def _watch(work: Work, guard: Guard) -> None:
-    """Know the cluster, leading or not."""
-    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
-        while True:
-            try:
-                await guard.watch()
-            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
-                _log.exception("tier not watched")
-            await asyncio.sleep(LONGEST_RETRY)
+    while True:
+        await asyncio.sleep(delay(failures, FIRST_RETRY, None, random.random()))  # noqa: S311
+        if not work.sync.accepted and not work.leadership.leading:
+            problem = str(await work.sync.introduce() or "")
+            if problem and problem != work.unanswered:
+                _log.warning("not ready: the manager has not answered yet", error=problem)
+            work.unanswered = problem
+            failures += 1
 
 
 async def _repair(work: Work, guard: Guard, metrics: Metrics) -> None:
-    """Put back what others change while we lead."""
+    """Put back what others change."""
 
-    def told(outcome: Outcome) -> None:
+    def repaired(outcome: Outcome) -> None:
         metrics.repaired(work.cluster, outcome)
         _log.info("repaired", revision=outcome.revision, changed=dict(outcome.drifts), held_back=outcome.fought)
 
-    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
-        while True:
-            await work.leadership.wait()
-            work.sync.lead(work.leadership.term)
-            try:
-                await work.leadership.during(guard.repair(told))
-            except LeadershipLostError:
-                continue
-            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
-                _log.exception("tier not looked after")
-            await asyncio.sleep(FIRST_RETRY)
-
-
-async def _populate(work: Work, population: Publishing, metrics: Metrics) -> None:
-    """Publish who is where while we lead; what ends it for one cluster concerns no other."""
-
-    def told(figures: Figures) -> None:
-        metrics.populated(work.cluster, figures)
-
-    failures = 0
-    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
-        while True:
-            await work.leadership.wait()
-            started = time.monotonic()
-            try:
-                await work.leadership.during(population.run(told))
-            except LeadershipLostError:
-                continue
-            except ClusterError as error:
-                _log.warning("population not published", error=str(error))
-            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
-                _log.exception("population not published")
-            failures = 1 if time.monotonic() - started > LONGEST_RETRY else failures + 1
-            await asyncio.sleep(pause(failures))
-
-
-async def _register(work: Work, registration: Registration, metrics: Metrics) -> None:
-    """Keep the cluster registered at its manager while we lead. Its trouble is told; only a defect ends it."""
-    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
-        while True:
-            await work.leadership.wait()
-            try:
-                await work.leadership.during(registration.run(partial(metrics.registered, work.cluster)))
-            except LeadershipLostError:
-                continue
-            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
-                _log.exception("cluster not registered")
-                await asyncio.sleep(LONGEST_RETRY)
+    work.sync.lead(work.leadership.term)
+    await guard.repair(repaired)
 
 
 async def _reached(work: Work, reach: Reach) -> None:
@@ -335,42 +297,6 @@ async def _reached(work: Work, reach: Reach) -> None:
     while True:
         await asyncio.sleep(FIRST_RETRY)
         await reach.look(work.leadership.trouble or (work.trouble if work.leadership.leading else ""))
-
-
-async def _preview(work: Work, previewing: Previewing) -> None:
-    """Look at the candidate while we lead; a defect of it must not end the sync."""
-    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
-        while True:
-            await work.leadership.wait()
-            try:
-                await work.leadership.during(previewing.look())
-            except LeadershipLostError:
-                continue
-            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
-                _log.exception("candidate not looked at")
-            await asyncio.sleep(previewing.interval)
-
-
-async def _follow_up(work: Work, follow_up: FollowUp) -> None:
-    """Work out and verify what was published, while we lead."""
-    with structlog.contextvars.bound_contextvars(cluster=work.cluster):
-        while True:
-            await work.leadership.wait()
-            try:
-                await work.leadership.during(follow_up.run())
-            except LeadershipLostError:
-                continue
-            except Exception:  # noqa: BLE001 - one cluster's bug must not end the others
-                _log.exception("history not looked after")
-                await asyncio.sleep(LONGEST_RETRY)
-
-
-async def _untaint(work: Work, untaint: Untaint) -> None:
-    while True:
-        await work.leadership.wait()
-        with suppress(LeadershipLostError):
-            await work.leadership.during(untaint.look())
-        await asyncio.sleep(FIRST_RETRY)
 
 
 @asynccontextmanager
@@ -428,7 +354,7 @@ async def _one_pass(work: Work, metrics: Metrics) -> BridgeError | None:
 
 def _say(outcome: Outcome) -> None:
     say = _log.info if outcome.problem is None else _log.warning
-    more = {} if outcome.problem is None else {"problem": str(outcome.problem)}
+    more = {} if outcome.problem is None else {"error": str(outcome.problem)}
     say("pass", result=outcome.result, revision=outcome.revision, stale=outcome.stale, **more)
 
 

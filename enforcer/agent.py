@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from enforcer import logs, memory, wiring
+from enforcer import memory, wiring
 from enforcer.cluster import last_good
 from enforcer.errors import EnforcerError, SettingsError
 from enforcer.kernel.reconcile import Action, Applied, Reconciler
@@ -20,6 +20,7 @@ from enforcer.kernel.stance import Stance
 from enforcer.restart import restore
 from enforcer.service import STATUS_FILE, until_signal
 from enforcer.settings.models import Settings, load
+from zones.runtime import logs
 
 _DESCRIPTORS = 65_536
 _log = structlog.get_logger()

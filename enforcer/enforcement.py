@@ -146,7 +146,7 @@ class Enforcement:
             before = await self._blocking(lambda: quarantines.load(self.view.quarantines, self.state_dir, self.boot))
             self.view.known_before(before)
         except StateError as error:
-            _log.error("what held before is not known", why=str(error))
+            _log.error("what held before is not known", error=str(error))
 
     def heard(self) -> None:
         """Something has changed that the kernel is to follow."""
@@ -310,7 +310,7 @@ class Enforcement:
         tier, parts, self.judgement = await self._blocking(lambda: judged(self.held, text, self._reader))
         self._judged, self._read = generation, text
         if self.judgement.why:
-            _log.warning("tier", standing=self.judgement.standing.value, why=self.judgement.why)
+            _log.warning("tier", standing=self.judgement.standing.value, reason=self.judgement.why)
         before, self.held = self.held, self.judgement.revision
         changed = self.held is not None and not _identical(before, self.held)
         return (tier, parts) if changed and tier is not None else None
@@ -332,7 +332,7 @@ class Enforcement:
                 self._unsaved = None if self._unsaved is written else self._unsaved
         except OSError as error:
             self.view.quarantines.changed = True
-            _log.error("what holds was not saved", why=str(error) or type(error).__name__)
+            _log.error("what holds was not saved", error=str(error) or type(error).__name__)
         finally:
             self._saving = None
 

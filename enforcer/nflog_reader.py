@@ -67,7 +67,7 @@ class LogReader:
             self.source = source = self.packets()
         except (EnforcerError, OSError) as error:
             if not self.problem:
-                _log.error("the kernel's log can't be read", why=str(error))
+                _log.error("the kernel's log can't be read", error=str(error))
             self.problem = f"the kernel's log can't be read, so nothing is reported of flows: {error}"
             return
         self.problem = ""

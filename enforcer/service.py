@@ -9,11 +9,12 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -25,13 +26,14 @@ from enforcer.flows.flows import Names
 from enforcer.service_parts import Parts
 from enforcer.settings.section import host_and_port
 from enforcer.state_file import write_atomically
-from enforcer.status import gauges, health_server, metrics
-from enforcer.status.health_server import Answer
+from enforcer.status import gauges, metrics
 from enforcer.status.loss_alerts import Losses
 from enforcer.status.node_state import NodeReport
 from enforcer.status.survey import Survey
 from zones.net import AddressSet
+from zones.runtime import health
 from zones.runtime.backoff import Backoff
+from zones.runtime.supervise import supervised
 from zones.zone import Zoning
 
 STATUS_FILE = "status.json"
@@ -65,7 +67,10 @@ class Service:
         await self.parts.enforcement.begin()
         self.survey.take({})
         server = await self._serve()
-        tasks = [asyncio.create_task(self._supervised(name, work), name=name) for name, work in self._tasks().items()]
+        tasks = [
+            asyncio.create_task(supervised(name, work, self.backoff, EnforcerError), name=name)
+            for name, work in self._tasks().items()
+        ]
         _log.info("running", node=self.parts.settings.node_name, tier=self.parts.enforcement.tier)
         try:
             await stop.wait()
@@ -77,7 +82,7 @@ class Service:
         report = NodeReport(parts, self.survey.standing, self.backoff)
         self.survey.report_problem = lambda: report.problem
         tasks: dict[str, Callable[[], Awaitable[None]]] = {"enforce": parts.enforcement.run}
-        tasks |= {f"watch {kind.name.lower()}": lambda kind=kind: self._watch(kind) for kind in Kind}  # type: ignore[misc]
+        tasks |= {f"watch {kind.name.lower()}": partial(self._watch, kind) for kind in Kind}
         tasks |= {"log": lambda: parts.log.run(self._names), "tell": self._tell}
         tasks |= {"write": parts.outbox.write, "report": report.run}
         tasks |= {"events": parts.event_writer.run} if parts.event_writer is not None else {}
@@ -87,21 +92,6 @@ class Service:
         if (seen := parts.seen) is not None:
             tasks["seen"] = lambda: seen.run(self._names)
         return tasks | {f"ship {delivery.name}": delivery.deliver for delivery in parts.deliveries}
-
-    async def _supervised(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        failures = 0
-        while True:
-            begun = time.monotonic()
-            try:
-                await work()
-            except EnforcerError as error:
-                _log.error("task ended and is started again", task=name, why=str(error))
-            except Exception:  # noqa: BLE001 - a defect in one task must not stop the others
-                _log.exception("task failed and is started again", task=name)
-            if time.monotonic() - begun > self.backoff.longest:  # it did well for a while: this is another trouble
-                failures = 0
-            await asyncio.sleep(self.backoff.seconds(failures))
-            failures += 1
 
     async def _watch(self, kind: Kind) -> None:
         name = kind.name.lower()
@@ -152,31 +142,26 @@ class Service:
         try:
             await asyncio.to_thread(write_atomically, path, json.dumps(self.survey.status).encode(), mode=_READABLE)
         except OSError as error:
-            _log.warning("status not saved", file=str(path), why=error.strerror)
+            _log.warning("status not saved", file=str(path), error=error.strerror)
 
     async def _serve(self) -> asyncio.Server | None:
         if self.parts.settings.metrics.address is None:
             return None
         host, port = host_and_port(self.parts.settings.metrics.address)
-        paths: Mapping[str, Callable[[], Answer]] = {
-            "/metrics": lambda: Answer(
-                ok=True, body=metrics.rendered(lambda: self.survey.status), content_type="text/plain; version=0.0.4"
-            ),
-            "/healthz": lambda: Answer(ok=True, body=b"ok\n"),
-            "/readyz": self._ready,
-        }
+
+        def unready() -> tuple[str, ...]:
+            """Where a rollout ought to stop: a tier that this version can't read, a kernel that refuses its rules."""
+            reason = self.parts.enforcement.unready
+            return (reason,) if reason else ()
+
+        paths = health.paths_of(unready, lambda: metrics.rendered(lambda: self.survey.status), ready="ready")
         try:
-            return await health_server.serve(host, port, paths)
+            return await health.serve(host, port, paths)
         except OSError as error:
             problem = f"metrics can't be served on {host}:{port}: {error.strerror or error}"
             self.survey.serve_problem = problem
-            _log.error("metrics not served", why=problem)
+            _log.error("metrics not served", error=problem)
             return None
-
-    def _ready(self) -> Answer:
-        """Not where a rollout ought to stop: a tier that this version can't read, a kernel that refuses its rules."""
-        why = self.parts.enforcement.unready
-        return Answer(ok=not why, body=f"{why or 'ready'}\n".encode())
 
     async def _close(self, tasks: list[asyncio.Task[None]], server: asyncio.Server | None) -> None:
         """What waits in memory goes to the spool; what the spool holds is sent after the next start."""

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from bridge import logs, pages
+from bridge import pages
 from bridge.commands import overview
 from bridge.commands.options import SettingsFile
 from bridge.errors import InputError
@@ -25,6 +25,7 @@ from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings, host_and_port
 from bridge.tier.cluster import Cluster
 from bridge.wiring.clusters import cluster_access, server_tls
+from zones.runtime import logs
 
 LEAST_CHARACTERS = 16
 

@@ -131,7 +131,7 @@ class Collector:
             return _reply(408, _BUSY, "the request took too long")
         except _UnfitError as error:
             self.refused += 1
-            _log.warning("record of what was seen refused", peer=request.remote, why=str(error))
+            _log.warning("record of what was seen refused", peer=request.remote, error=str(error))
             return _reply(400, _INVALID, f"Invalid data format: {error}", number=error.number)
         if not told:
             return _reply(400, _NO_DATA, "No data")
@@ -143,7 +143,7 @@ class Collector:
         self._arrived.set()
         failed = await batch.done
         if failed is not None:
-            _log.error("what nodes saw is not kept", why=str(failed))
+            _log.error("what nodes saw is not kept", error=str(failed))
             return _reply(503, _INTERNAL, "Internal server error")
         return _reply(200, _SUCCESS, "Success")
 
@@ -154,7 +154,7 @@ class Collector:
         try:
             token = self.token()
         except SecretError as error:
-            _log.error("what nodes saw can't be taken", why=str(error))
+            _log.error("what nodes saw can't be taken", error=str(error))
             return _reply(503, _BUSY, "Server is busy")
         if not token or not hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode()):
             _log.warning("what was seen refused: the token is wrong", peer=request.remote)

@@ -69,7 +69,7 @@ async def _keep(store: Store, terms: Terms, stop: asyncio.Event) -> None:
                 pruned = clock()
                 _log.info("evidence database pruned", rows=gone)
         except EvidenceError as error:
-            _log.error("evidence database in trouble", why=str(error))
+            _log.error("evidence database in trouble", error=str(error))
             wait = _AGAIN_SECONDS
         except Exception:  # noqa: BLE001 - the sync must not end with it
             _log.exception("evidence not kept")

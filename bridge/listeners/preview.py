@@ -43,7 +43,7 @@ def _handler(
         try:
             token = door.token()
         except SecretError as error:
-            _log.error("previews can't be served", why=str(error))
+            _log.error("previews can't be served", error=str(error))
             return web.Response(status=503, text="the token can't be read\n")
         if not knows_as_bearer(request.headers.get("Authorization", ""), token):
             _log.warning("preview refused", peer=request.remote)

@@ -103,12 +103,12 @@ def _guarded(token: Callable[[], str]) -> Callable[..., Awaitable[web.StreamResp
         try:
             wanted = token()
         except SecretError as error:
-            _log.error("no page can be served", why=str(error))
+            _log.error("no page can be served", error=str(error))
             return web.Response(status=503, text="the token can't be read\n", headers=HEADERS)
         given = request.headers.get("Authorization", "")
         if not (knows_as_bearer(given, wanted) or knows_as_password(given, wanted)):
             if given:
-                _log.warning("page refused", peer=request.remote, why="the token is wrong")
+                _log.warning("page refused", peer=request.remote, error="the token is wrong")
             asks = HEADERS | {"WWW-Authenticate": 'Basic realm="zonebridge", charset="UTF-8"'}
             return web.Response(status=401, text="the token is the password, of any user\n", headers=asks)
         try:

@@ -70,7 +70,7 @@ async def listening(door: Door, look: Callable[[], None], least: float = LEAST_S
         try:
             token = door.token()
         except SecretError as error:
-            _log.error("wake-up not possible", why=str(error))
+            _log.error("wake-up not possible", error=str(error))
             return web.Response(status=503, text="the token can't be read\n")
         if not knows_as_bearer(request.headers.get("Authorization", ""), token):
             _log.warning("wake-up refused", peer=request.remote)

@@ -35,6 +35,7 @@ from zones.compile import AppIdSide, DenyByPorts, OnInexpressibleDeny
 from zones.infrastructure import ApiServerEnds, api_server_rules
 from zones.net import AddressSet, IPNetwork, Ranges
 from zones.policy import InfrastructureRule, usual_infrastructure
+from zones.runtime.logs import LogFormat
 from zones.workload import normalise
 from zones.zone import QUARANTINE, Entitlement, Zoning
 
@@ -455,11 +456,6 @@ class SiemSettings(_Section):
         if twice:
             raise ValueError(f"'{twice[0]}' is the name of more than one destination")
         return destinations
-
-
-class LogFormat(StrEnum):
-    JSON = "json"
-    CONSOLE = "console"
 
 
 class LogSettings(_Section):

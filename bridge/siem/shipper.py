@@ -111,7 +111,7 @@ class Shipper:
             self._queue.popleft()
         self._count(self.name, Fate.SENT if isinstance(outcome, Delivered) else Fate.REFUSED)
         if not isinstance(outcome, Delivered):
-            _log.error("alert refused by the SIEM", destination=self.name, why=outcome.why, id=record["id"])
+            _log.error("alert refused by the SIEM", destination=self.name, error=outcome.why, id=record["id"])
         elif self._troubles:
             self._troubles.clear()
             _log.info("destination works again", destination=self.name)
@@ -143,4 +143,4 @@ class Shipper:
         outcome = state.outcome.result() if state.outcome is not None else None
         if isinstance(outcome, Later) and outcome.why not in self._troubles:
             self._troubles.add(outcome.why)
-            _log.warning("destination in trouble", destination=self.name, why=outcome.why)
+            _log.warning("destination in trouble", destination=self.name, error=outcome.why)

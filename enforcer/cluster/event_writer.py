@@ -67,5 +67,5 @@ class EventWriter:
         self.failed += 1
         problem = f"pods are not told why they are denied: {error}"
         if problem != self.problem:
-            _log.warning("event of a pod not written", why=str(error))
+            _log.warning("event of a pod not written", error=str(error))
         self.problem = problem

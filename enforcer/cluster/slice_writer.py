@@ -108,7 +108,7 @@ class SliceWriter:
         try:
             local = await asyncio.to_thread(self.machine)
         except EnforcerError as error:
-            _log.warning("the machine's addresses could not be read", why=str(error))
+            _log.warning("the machine's addresses could not be read", error=str(error))
             return None if self._told is None else Terms(owner, self.labels(), self._told.addresses)
         return Terms(owner, self.labels(), self.view.tunnel_ends(local))
 
@@ -116,5 +116,5 @@ class SliceWriter:
         """Once for each kind of trouble."""
         problem = f"other nodes are not told of this node's pods: {error}"
         if problem != self.problem:
-            _log.warning("pod slices not written", why=str(error))
+            _log.warning("pod slices not written", error=str(error))
         self.problem = problem

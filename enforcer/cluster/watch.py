@@ -140,13 +140,13 @@ class Cluster:
                         if change is not None:
                             yield change
             except ExpiredError as error:
-                _log.info("listing again", kind=kind.name.lower(), why=str(error))
+                _log.info("listing again", kind=kind.name.lower(), error=str(error))
                 if place.version is None or place.failures >= _OFTEN:
                     place.fails(str(error))
                 place.version = None
             except ClusterError as error:
                 if str(error) != place.trouble:
-                    _log.warning("watch interrupted", kind=kind.name.lower(), why=str(error))
+                    _log.warning("watch interrupted", kind=kind.name.lower(), error=str(error))
                 place.fails(str(error))
                 place.doubtful, wished = True, error.retry_after
                 if isinstance(error, ClusterRefusedError) and kind in _MAY_BE_MISSING and not place.listed:

@@ -124,7 +124,7 @@ class EndReader:
             return None
         finally:
             if self.problem not in {before, ""}:
-                _log.error("ends of connections", why=self.problem)
+                _log.error("ends of connections", error=self.problem)
 
     async def _attend(self, source: Source, names: Callable[[], Names], failed: asyncio.Future[None]) -> None:
         """While ends are wanted. Who lived before we listened, or while something was dropped, is asked for."""
@@ -143,7 +143,7 @@ class EndReader:
         try:
             living = await asyncio.to_thread(self._living)
         except (EnforcerError, OSError) as error:
-            _log.error("the connections that live can't be listed", why=str(error))
+            _log.error("the connections that live can't be listed", error=str(error))
             before, living = frozenset(), []
         self.connections.counted(before, living, names(), time.time())
 

@@ -74,7 +74,7 @@ class LogAudit:
         try:
             found = await asyncio.to_thread(self.counters.held_back)
         except EnforcerError as error:
-            _log.warning("the rules' counters can't be read", why=str(error))
+            _log.warning("the rules' counters can't be read", error=str(error))
             return []
         before = self._by_rule if reading.table == self._told[0] else found if reading.table == self._former else {}
         self._told, self._by_rule = (reading.table, reading.unlogged), found

@@ -81,7 +81,7 @@ class SeenReader:
             self.problem = "accepted connections are not counted; set net.netfilter.nf_conntrack_events to 1"
         except (EnforcerError, OSError) as error:
             self.problem = f"accepted connections are not counted: {error}"
-        _log.error("what was seen", why=self.problem)
+        _log.error("what was seen", error=self.problem)
         return None
 
     async def _one_window(self, source: Source | None, names: Callable[[], Names]) -> None:
@@ -118,7 +118,7 @@ class SeenReader:
         try:
             living = await asyncio.to_thread(lambda: list(self.kernel.all_alive()))
         except (EnforcerError, OSError) as error:
-            _log.error("the connections that live can't be listed", why=str(error))
+            _log.error("the connections that live can't be listed", error=str(error))
             self.table.look_away()
             return
         self.table.alive(living, names(), time.time())
@@ -131,4 +131,4 @@ class SeenReader:
             for told in source.read():
                 self.table.ended(told, names(), now)
         except EnforcerError as error:
-            _log.error("ends of connections not read", why=str(error))
+            _log.error("ends of connections not read", error=str(error))

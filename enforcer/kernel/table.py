@@ -212,7 +212,7 @@ class KernelTable:
         try:
             generation = self._commit(made, self._make_ready(change, self._nft.generation()), large=True)
         except LoadError as error:
-            _log.warning("a former agent's table is replaced as a whole", why=str(error))
+            _log.warning("a former agent's table is replaced as a whole", error=str(error))
             return None
         tally = Tally()
         for name, records in itertools.chain(transaction.own(table), _members(table, moves)):

@@ -95,7 +95,7 @@ class HecSender:
         if receipt is not None:
             return Accepted(receipt, slow_down=outcome.slow_down)
         if self._acks.spread:
-            _log.warning("each batch has a channel of its own from now on", url=self._base, why=_SPREAD)
+            _log.warning("each batch has a channel of its own from now on", url=self._base, reason=_SPREAD)
         return Gone(_SPREAD)
 
     async def confirmed(self, receipts: Collection[int]) -> tuple[set[int], Outcome | None]:

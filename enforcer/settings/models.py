@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -28,11 +27,7 @@ from enforcer.senders.destinations import DestinationSettings, Records
 from enforcer.settings import file
 from enforcer.settings.section import MIB, Name, Seconds, Section, host_and_port
 from enforcer.shipping.spool import Drop
-
-
-class LogFormat(StrEnum):
-    JSON = "json"
-    CONSOLE = "console"
+from zones.runtime.logs import LogFormat
 
 
 class SpoolSettings(Section):

@@ -214,7 +214,7 @@ class Delivery:
             self.progress.refused += 1
         if refused:
             why = next(iter(refused.values()))
-            _log.error("records refused and set aside", destination=self.name, why=why, file=str(self.aside))
+            _log.error("records refused and set aside", destination=self.name, error=why, file=str(self.aside))
 
     async def _wait(self, outcome: Retry | Hold) -> None:
         held = isinstance(outcome, Hold)
@@ -226,7 +226,7 @@ class Delivery:
 
     def _trouble(self, why: str, *, held: bool = False) -> None:
         if why != self.progress.trouble:
-            _log.warning("destination in trouble", destination=self.name, why=why, held=held)
+            _log.warning("destination in trouble", destination=self.name, error=why, held=held)
         self.progress.trouble, self.progress.held = why, held
         self.progress.since = self.progress.since or time.monotonic()
 
@@ -255,4 +255,4 @@ def set_aside(path: Path, payload: bytes, why: str) -> None:
         with path.open("ab") as file:
             file.write(line)
     except OSError as error:
-        _log.error("refused record not kept", file=str(path), why=error.strerror)
+        _log.error("refused record not kept", file=str(path), error=error.strerror)

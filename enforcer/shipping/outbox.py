@@ -97,7 +97,7 @@ class Outbox:
             self._spool.append([encoded(record) for record in batch])
         except SpoolError as error:
             self.lost_on_disk += len(batch)
-            _log.error("records lost", why=str(error), records=len(batch))
+            _log.error("records lost", error=str(error), records=len(batch))
         else:
             self.written += len(batch)
 
@@ -106,7 +106,7 @@ class Outbox:
         try:
             await self._on_disk(self._spool.sync)
         except SpoolError as error:
-            _log.error("spool not synced", why=str(error))
+            _log.error("spool not synced", error=str(error))
 
     async def read(
         self, destination: str, max_records: int, max_bytes: int = 1 << 20, after: Stored | None = None

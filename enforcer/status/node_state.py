@@ -57,7 +57,7 @@ class NodeReport:
         except ClusterError as error:
             problem = f"the NodeState can't be written: {error}"
             if problem != self.problem:
-                _log.warning("node state not written", why=str(error))
+                _log.warning("node state not written", error=str(error))
             self.problem = problem
             await asyncio.sleep(self.backoff.seconds(self._failures, error.retry_after))
             self._failures += 1

@@ -5,8 +5,8 @@ import asyncio
 from aiohttp import web
 
 from bridge.listeners.connections import listening_on
-from bridge.listeners.health import serving
 from bridge.metrics import Metrics
+from zones.runtime.health import serving
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 

@@ -8,12 +8,12 @@ import pytest
 import structlog
 
 from bridge.errors import ClusterUnreachableError, ManagerUnreachableError
-from bridge.listeners.health import serving
 from bridge.metrics import Metrics
 from bridge.service import Work, delay, one_at_a_time, run_once, run_until, unready
 from bridge.tier.lease import Leadership, Terms
 from tests.bridge.test_leadership import FakeLease
 from tests.bridge.world import World, inexpressible, rule
+from zones.runtime.health import serving
 
 
 async def nothing():
@@ -179,8 +179,7 @@ def test_health_and_metrics_over_http():
 
 
 def test_a_log_line_of_a_pass_is_json_without_secrets(capsys):
-    from bridge.logs import configure  # noqa: PLC0415
-    from bridge.settings.models import LogFormat  # noqa: PLC0415
+    from zones.runtime.logs import LogFormat, configure  # noqa: PLC0415
 
     try:
         configure("info", LogFormat.JSON)

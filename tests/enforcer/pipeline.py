@@ -15,11 +15,12 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from enforcer import logs, service, wiring
+from enforcer import service, wiring
 from enforcer.cluster.watch import Cluster
 from enforcer.netlink.messages import attribute
 from enforcer.settings.models import load
 from tests.enforcer.test_service import FakeKernel, FakeLog
+from zones.runtime import logs
 from zones.runtime.backoff import Backoff
 
 TALLY = struct.Struct("=5Q")

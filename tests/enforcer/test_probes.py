@@ -5,8 +5,8 @@ import resource
 
 import pytest
 
-from enforcer.status import health_server
-from enforcer.status.health_server import Answer
+from zones.runtime import health
+from zones.runtime.health import Answer
 
 PATHS = {"/healthz": lambda: Answer(ok=True, body=b"ok\n"), "/readyz": lambda: Answer(ok=False, body=b"not yet\n")}
 MANY = 1500
@@ -22,7 +22,7 @@ async def asked(port, path="/healthz"):
 
 def serving(scenario):
     async def run():
-        server = await health_server.serve("127.0.0.1", 0, PATHS)
+        server = await health.serve("127.0.0.1", 0, PATHS)
         async with server:
             await scenario(server.sockets[0].getsockname()[1])
 
@@ -62,7 +62,7 @@ def test_idle_connections_keep_nobody_out():
 
 
 def test_who_says_nothing_is_hung_up(monkeypatch):
-    monkeypatch.setattr(health_server, "_SECONDS", 0.05)
+    monkeypatch.setattr(health, "_SECONDS", 0.05)
 
     async def scenario(port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

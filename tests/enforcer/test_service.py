@@ -28,7 +28,6 @@ from enforcer.netlink import nflog
 from enforcer.netlink.nflog import Packet
 from enforcer.rules.options import Mode
 from enforcer.rules.ruleset import Terminal
-from enforcer.service import Service
 from enforcer.settings.models import EnforcementSettings, load
 from enforcer.shipping.outbox import Outbox
 from mocks.kubernetes import ApiError, KubernetesServer
@@ -42,6 +41,7 @@ from zones.addresses.inventory import Node, Pod
 from zones.policy import Verdict
 from zones.rules import Log
 from zones.runtime.backoff import Backoff
+from zones.runtime.supervise import supervised
 
 SECRET = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"
 
@@ -708,10 +708,10 @@ def test_a_task_that_did_well_for_a_while_is_started_again_as_if_it_had_never_fa
         if len(pauses) == len(waits):
             raise asyncio.CancelledError
 
-    monkeypatch.setattr("enforcer.service.time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr("enforcer.service.asyncio", SimpleNamespace(sleep=pause))
+    monkeypatch.setattr("zones.runtime.supervise.time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr("zones.runtime.supervise.asyncio", SimpleNamespace(sleep=pause))
     with suppress(asyncio.CancelledError):
-        asyncio.run(Service._supervised(SimpleNamespace(backoff=Steady()), "work", work))
+        asyncio.run(supervised("work", work, Steady(), EnforcerError))
     assert pauses == waits
 
 

@@ -198,7 +198,7 @@ def test_trouble_is_waited_out_and_nothing_is_lost(siem, spoil):
     with structlog.testing.capture_logs() as logs:
         asyncio.run(run())
     assert [event.event["message"] for event in siem.hec.events] == ["first", "second"]
-    told = [each["why"] for each in logs if each["event"] == "destination in trouble"]
+    told = [each["error"] for each in logs if each["event"] == "destination in trouble"]
     assert len(told) == len(set(told)), "each kind of trouble is told once"
     assert TOKEN not in json.dumps(logs)
     assert any(each["event"] == "destination works again" for each in logs)

@@ -1,14 +1,13 @@
-"""Metrics and health over HTTP: /metrics, /healthz, /readyz. It reads nothing but the request line and answers once.
-
-`enforcer.service` starts it where the settings give an address.
-"""
+"""Metrics and health over HTTP: /metrics, /healthz, /readyz. It reads nothing but the request line and answers once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LONGEST = 8192
 _SECONDS = 5
 _MOST = 64  # connections at a time; who comes when all are taken takes the place of the one that has waited longest
@@ -24,6 +23,32 @@ class Answer:
 
 
 Paths = Mapping[str, Callable[[], Answer]]
+
+
+def paths_of(unready: Callable[[], Sequence[str]], metrics: Callable[[], bytes], *, ready: str = "ok") -> Paths:
+    """`unready`: why this process is of no use, nothing where it is. `ready`: what /readyz says then."""
+
+    def readyz() -> Answer:
+        reasons = unready()
+        return Answer(ok=not reasons, body="".join(f"{line}\n" for line in reasons or (ready,)).encode())
+
+    return {
+        "/healthz": lambda: Answer(ok=True, body=b"ok\n"),
+        "/readyz": readyz,
+        "/metrics": lambda: Answer(ok=True, body=metrics(), content_type=METRICS_TYPE),
+    }
+
+
+@asynccontextmanager
+async def serving(
+    address: tuple[str, int], unready: Callable[[], Sequence[str]], metrics: Callable[[], bytes]
+) -> AsyncIterator[int]:
+    """Serve until left; yields the port."""
+    server = await serve(*address, paths_of(unready, metrics))
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
 
 
 async def serve(host: str, port: int, paths: Paths) -> asyncio.Server:

@@ -1,20 +1,31 @@
-"""The bridge's own log: JSON lines or console text on standard error. Called once, by `bridge.cli`."""
+"""The log of either program: JSON lines or console text on standard error.
+
+A line is an event in plain words, and what it is about by name. `error` says what went wrong, `reason` why something
+is as it is; no other word stands for either.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from enum import StrEnum
 
 import structlog
 
-from bridge.settings.models import LogFormat
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
 
 
 def configure(level: str, form: LogFormat) -> None:
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(sort_keys=True)
     exceptions: structlog.typing.Processor = structlog.processors.format_exc_info
     if form is LogFormat.CONSOLE:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # the other one prints variables, secrets among them
+        )
         exceptions = structlog.stdlib.ExtraAdder()  # the console renderer prints exceptions itself
     structlog.configure(
         processors=[
