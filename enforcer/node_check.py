@@ -19,10 +19,10 @@ from enforcer.node import bridge_netfilter, bypass, feature_probe, source_routin
 from enforcer.node.uplinks import Neighbours, Uplinks
 from enforcer.service import STATUS_FILE
 from enforcer.settings.models import Settings
-from enforcer.shipping.ship import sender
 from enforcer.status import table
 from zones.findings import Finding, Group
 from zones.net import AddressSet
+from zones.siem.sender import sender
 
 OLDEST_KERNEL = (5, 13)
 KERNEL, PASSED_BY, AGENT, CLOCK, DISK, SIEM = map(

@@ -24,7 +24,6 @@ from enforcer.cluster.view import Kind
 from enforcer.errors import EnforcerError
 from enforcer.flows.flows import Names
 from enforcer.service_parts import Parts
-from enforcer.settings.section import host_and_port
 from enforcer.state_file import write_atomically
 from enforcer.status import gauges, metrics
 from enforcer.status.loss_alerts import Losses
@@ -34,6 +33,7 @@ from zones.net import AddressSet
 from zones.runtime import health
 from zones.runtime.backoff import Backoff
 from zones.runtime.supervise import supervised
+from zones.runtime.types import host_and_port
 from zones.zone import Zoning
 
 STATUS_FILE = "status.json"

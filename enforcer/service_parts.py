@@ -13,12 +13,12 @@ from enforcer.enforcement import Enforcement
 from enforcer.flows.end_reader import EndReader
 from enforcer.flows.seen_reader import SeenReader
 from enforcer.nflog_reader import LogReader
-from enforcer.reports.records import Json
 from enforcer.reports.reporter import Reporter
 from enforcer.settings.models import Settings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
 from zones.net import IPAddress
+from zones.siem.records import Json
 
 
 class Cluster(Protocol):

@@ -33,8 +33,6 @@ from enforcer.nflog_reader import LogReader
 from enforcer.node import bridge_netfilter, bypass, source_routing
 from enforcer.node.conntrack_capacity import Tracking
 from enforcer.reports.alert_table import AlertTable, Limits
-from enforcer.reports.alerts import AlertKind
-from enforcer.reports.records import Stamp, first_number
 from enforcer.reports.reporter import Reporter
 from enforcer.rules.chains import bridge_table
 from enforcer.rules.connmark import Marks
@@ -46,9 +44,11 @@ from enforcer.service_parts import Parts
 from enforcer.settings.models import AlertSettings, Settings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
-from enforcer.shipping.ship import appetite, sender
 from enforcer.shipping.spool import Spool
 from zones.net import AddressSet
+from zones.siem.alerts import AlertKind
+from zones.siem.records import Stamp, first_number
+from zones.siem.sender import appetite, sender
 from zones.zone import Zoning
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

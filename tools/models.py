@@ -10,8 +10,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from bridge.settings.models import Settings as BridgeSettings
-from enforcer.senders import destinations
 from enforcer.settings.models import Settings as EnforcerSettings
+from zones.siem import destinations
 
 Schema = dict[str, Any]
 MODELS: Mapping[str, type[BaseModel]] = {"bridge": BridgeSettings, "enforcer": EnforcerSettings}

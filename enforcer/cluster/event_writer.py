@@ -13,8 +13,8 @@ import structlog
 
 from enforcer.cluster.pod_events import PodEvents, Series
 from enforcer.errors import ClusterError, ClusterRefusedError
-from enforcer.reports.records import Json
 from zones.runtime.backoff import Backoff
+from zones.siem.records import Json
 
 _LOOK_SECONDS = 1.0
 _log = structlog.get_logger()

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from enforcer.cluster.view import View
 from enforcer.flows.flows import End, Named
 from enforcer.reports.rate_budget import Budget
-from enforcer.reports.records import Json, timestamp
 from enforcer.rules.chains.verdict_chains import BY_PACKET
 from zones.addresses.inventory import Holder, Pod
 from zones.net import IPAddress, protocol_name
 from zones.policy import Policy
+from zones.siem.records import Json, timestamp
 
 CONTROLLER = "zonebridge.io/zone-enforcer"
 DENIED, WOULD_DENY = "ZoneDenied", "ZoneWouldDeny"

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from enforcer.flows.flows import UNKNOWN_ZONE, End, Moment, Named, Names, Seen, circumstances
 from enforcer.netlink.conntrack import Connection, Event, TcpState, Told, Way, connection
-from enforcer.reports.records import Stamp, text, timestamp
 from enforcer.rules import connlabel
 from enforcer.rules.chains.verdict_chains import Terminal
 from enforcer.rules.connmark import REVOKED, Marks
 from zones.net import TCP, IPAddress
+from zones.siem.records import Stamp, text, timestamp
 
 _MOST_KINDS, _MOST_RULES = 1 << 14, 1 << 15
 

@@ -17,8 +17,8 @@ from enforcer.errors import EnforcerError
 from enforcer.flows.connections import Beginning, Connections, beginning
 from enforcer.flows.flows import Names
 from enforcer.netlink.conntrack import Told
-from enforcer.reports.records import Record, Stamp
 from enforcer.rules.chains.verdict_chains import Terminal
+from zones.siem.records import Record, Stamp
 
 _PAUSE = 60  # ticks
 _log = structlog.get_logger()

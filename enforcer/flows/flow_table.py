@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from enforcer.flows.flows import Named, circumstances
-from enforcer.reports.records import Stamp, text, timestamp
+from zones.siem.records import Stamp, text, timestamp
 
 _MOST_KINDS = 4096
 

@@ -12,13 +12,13 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from enforcer.netlink.nflog import Packet
-from enforcer.reports.records import Json, present, text
 from enforcer.rules.ruleset import Terminal
 from zones.addresses.inventory import Holder, Pod, Stranger, endpoint
 from zones.canonical import blocklists_json
 from zones.net import NO_ADDRESS, AddressSet, IPAddress, protocol_name
 from zones.policy import Blocklists, Verdict
 from zones.rules import Origin
+from zones.siem.records import Json, present, text
 from zones.zone import Zoning
 
 UNKNOWN_ZONE = "zonebridge.io/unknown"

@@ -18,9 +18,9 @@ from enforcer.flows.end_reader import Source
 from enforcer.flows.flows import Names
 from enforcer.flows.seen_table import SeenTable
 from enforcer.netlink.conntrack import Told
-from enforcer.reports.records import Json, Record, Stamp
 from zones.policy import Policy
 from zones.seen import COUNTING, SEEN
+from zones.siem.records import Json, Record, Stamp
 
 _log = structlog.get_logger()
 

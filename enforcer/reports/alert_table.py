@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 
 from enforcer.flows.flows import Named
 from enforcer.reports import denials
-from enforcer.reports.alerts import SEVERITIES, Alert, AlertKind, Condition, State
 from enforcer.reports.rate_budget import Budget
+from zones.siem.alerts import SEVERITIES, Alert, AlertKind, Condition, State
 
 _Key = TypeVar("_Key", bound=Hashable)
 # The share of the budget that each kind of telling leaves to those that follow: what tells more in one has more.

@@ -10,12 +10,12 @@ from collections.abc import Hashable
 from typing import Any
 
 from enforcer.flows.flows import End, Named, described, origin_json
-from enforcer.reports.alerts import SEVERITIES, Alert, AlertKind, Severity
-from enforcer.reports.records import Json, present
 from enforcer.rules.chains.verdict_chains import SPOOFED
 from zones.canonical import blocklists_json
 from zones.net import protocol_name
 from zones.policy import Blocklists
+from zones.siem.alerts import SEVERITIES, Alert, AlertKind, Severity
+from zones.siem.records import Json, present
 
 _OBSERVED = {AlertKind.DENIED_FLOW: Severity.LOW, AlertKind.BLOCKLIST_HIT: Severity.MEDIUM}
 

@@ -13,10 +13,10 @@ from enforcer.flows.flow_table import FlowTable
 from enforcer.flows.flows import Named, Names, name, read
 from enforcer.netlink.nflog import Packet
 from enforcer.reports.alert_table import AlertTable
-from enforcer.reports.alerts import Alert, AlertKind, Condition
-from enforcer.reports.records import Json, Record, Stamp
 from enforcer.rules.ruleset import Terminal
 from zones.policy import Verdict
+from zones.siem.alerts import Alert, AlertKind, Condition
+from zones.siem.records import Json, Record, Stamp
 
 _SLICE = 500
 

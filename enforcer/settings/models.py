@@ -22,12 +22,12 @@ from pydantic import (
 from enforcer.errors import SettingsError
 from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, Marks
 from enforcer.rules.options import Failure, Mode
-from enforcer.senders import destinations
-from enforcer.senders.destinations import DestinationSettings, Records
 from enforcer.settings import file
-from enforcer.settings.section import MIB, Name, Seconds, Section, host_and_port
 from enforcer.shipping.spool import Drop
 from zones.runtime.logs import LogFormat
+from zones.runtime.types import MIB, Name, Seconds, Section, host_and_port
+from zones.siem import destinations
+from zones.siem.destinations import DestinationSettings, Records
 
 
 class SpoolSettings(Section):

@@ -19,14 +19,14 @@ from typing import Any, ClassVar
 import structlog
 
 from enforcer.errors import SpoolError
-from enforcer.reports.records import kind_of
-from enforcer.senders.destinations import Records
 from enforcer.shipping.outbox import Outbox
-from enforcer.shipping.ship import Confirming, Sender
 from enforcer.shipping.spool import Stored
 from enforcer.shipping.underway import Batch, UnderWay
-from enforcer.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Outcome, Refused, Retry, Split
 from zones.runtime.backoff import Backoff
+from zones.siem.destinations import Records
+from zones.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Outcome, Refused, Retry, Split
+from zones.siem.records import kind_of
+from zones.siem.sender import Confirming, Sender
 
 _SMALL = 50
 _TOO_OFTEN = 3

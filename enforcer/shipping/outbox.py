@@ -15,8 +15,8 @@ from typing import TypeVar
 import structlog
 
 from enforcer.errors import SpoolError
-from enforcer.reports.records import Record, encoded
 from enforcer.shipping.spool import Spool, Stored
+from zones.siem.records import Record, encoded
 
 _Result = TypeVar("_Result")
 _BATCH = 1000

@@ -13,9 +13,9 @@ from enforcer.enforcement import Enforcement
 from enforcer.flows.connections import Connections
 from enforcer.flows.log_queue import Intake
 from enforcer.netlink.socket_queue import waiting_bytes
-from enforcer.reports.records import Json
 from enforcer.reports.reporter import Reporter
 from enforcer.shipping.outbox import Outbox
+from zones.siem.records import Json
 
 
 class LogSource(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from enforcer.reports.alerts import AlertKind
 from enforcer.service_parts import Parts
+from zones.siem.alerts import AlertKind
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from enforcer.reports.records import Json
+from zones.siem.records import Json
 
 PREFIX = "zonebridge_enforcer_"
 

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 import structlog
 
 from enforcer.errors import ClusterError
-from enforcer.reports.records import Json
 from enforcer.service_parts import Parts
 from enforcer.status import status
 from zones.runtime.backoff import Backoff
+from zones.siem.records import Json
 
 _TICK, _HEARTBEAT = 1.0, 300.0
 _log = structlog.get_logger()

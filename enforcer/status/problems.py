@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 
 from enforcer.cluster.tier import Judgement, Standing
-from enforcer.reports.alerts import AlertKind, Condition, Severity
 from enforcer.shipping.delivery import Progress
 from zones.addresses.inventory import FINISHED_PHASES, Node, Pod
 from zones.addresses.pod_networks import Doubt
 from zones.net import IPAddress
 from zones.policy import Policy
+from zones.siem.alerts import AlertKind, Condition, Severity
 from zones.tiers.quarantines import Quarantine
 
 _STANDINGS = {

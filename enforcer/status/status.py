@@ -8,10 +8,10 @@ from dataclasses import asdict
 from datetime import datetime
 
 from enforcer.enforcement import Enforcement
-from enforcer.reports.records import Json
 from enforcer.reports.reporter import Counts
 from enforcer.shipping.delivery import Progress
 from zones.addresses.index import Holders
+from zones.siem.records import Json
 from zones.zone import Zoning
 
 # What the NodeState's definition allows, and some room.

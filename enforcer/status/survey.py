@@ -15,12 +15,12 @@ from enforcer.cluster import pod_events
 from enforcer.cluster.bridge_liveness import Renewal
 from enforcer.cluster.tier import Standing
 from enforcer.cluster.view import Kind, View
-from enforcer.reports.alerts import Condition
-from enforcer.reports.records import Json
 from enforcer.rules.options import Mode
 from enforcer.service_parts import Parts
 from enforcer.status import gauges, problems, status
 from zones.policy import Policy
+from zones.siem.alerts import Condition
+from zones.siem.records import Json
 
 # A bridge may be replaced, and Panorama restarted, before every node says that nobody is at work: times `staleSeconds`.
 _RENEWALS = 3

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from enforcer.errors import EnforcerError
-from enforcer.reports.records import Json
 from enforcer.status import status
+from zones.siem.records import Json
 
 _STALE_SECONDS = 60.0
 

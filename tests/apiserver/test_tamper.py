@@ -16,7 +16,6 @@ from bridge.kube.client import Access, ApiServer
 from bridge.tier.cluster import Cluster
 from bridge.tier.sync import Sync, Target
 from bridge.tier.watcher import Guard
-from enforcer.reports.alerts import AlertKind as NodeAlert
 from enforcer.status import problems
 from tests.apiserver.installed import BRIDGE, CONFIG, operators_rights
 from tests.apiserver.tamper import history, installation, quarantined, surroundings, tier, zoned
@@ -31,6 +30,7 @@ from zones.addresses.inventory import Inventory
 from zones.net import AddressSet
 from zones.policy import Policy
 from zones.rules import Addresses, AddressObject
+from zones.siem.alerts import AlertKind as NodeAlert
 from zones.tiers import native
 from zones.zone import ISOLATED, Zoning
 

@@ -20,12 +20,12 @@ from sqlalchemy import text
 from bridge.evidence.collector import records_of
 from bridge.evidence.database import Database
 from bridge.evidence.store import Store, Told
-from enforcer.reports.records import Stamp
 from tests.bench.figures import BUILD, Figure
 from tests.postgresql import Postgresql
 from zones.policy import Verdict
 from zones.rules import Origin
 from zones.seen import Counting, SeenEnd, SeenFlow, SeenKey
+from zones.siem.records import Stamp
 
 NODES, ROWS, WINDOW = 5_000, 500, timedelta(minutes=5)
 WORKLOADS, PEERS, RULES = 5_000, 10, 2_000

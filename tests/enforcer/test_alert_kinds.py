@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from enforcer.cluster.view import Kind
-from enforcer.reports.alerts import SEVERITIES, AlertKind, Severity
 from enforcer.rules.chains.verdict_chains import Terminal
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
@@ -15,6 +14,7 @@ from tests.enforcer import test_service as agent
 from tests.enforcer.smallcluster import eventually
 from zones.policy import Blocklists, Verdict
 from zones.rules import NO_LOG, Origin
+from zones.siem.alerts import SEVERITIES, AlertKind, Severity
 from zones.tiers import native
 
 # The whole agent and what stands around it.

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from enforcer.senders.destinations import FileSettings
 from tests.enforcer import disks
 from tests.enforcer import smallcluster as cluster
 from tests.enforcer.shipping.test_delivery import delivering, records
 from tests.enforcer.test_agent import PORT, Stage
+from zones.siem.destinations import FileSettings
 
 pytestmark = pytest.mark.kernel
 

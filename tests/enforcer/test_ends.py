@@ -21,7 +21,6 @@ from enforcer.kernel.conntrack_events import ConnectionEvents
 from enforcer.netlink import conntrack
 from enforcer.netlink.messages import ACK, REQUEST, attribute, netfilter, number
 from enforcer.netlink.sockets import NETFILTER, open_socket
-from enforcer.reports.records import Stamp
 from enforcer.rules.connmark import Marks
 from tests.enforcer import packets
 from tests.enforcer.test_enforcement import INFRASTRUCTURE, INTERZONE, entry
@@ -29,6 +28,7 @@ from tests.enforcer.world import OPTIONS
 from zones.net import ICMP, ICMP6, TCP, UDP
 from zones.policy import Policy, Verdict
 from zones.rules import Log
+from zones.siem.records import Stamp
 from zones.zone import Zoning
 
 pytestmark = pytest.mark.kernel

@@ -10,7 +10,7 @@ from enforcer.rules.options import Options
 from enforcer.rules.ruleset import Mode
 from enforcer.settings import file
 from enforcer.settings.models import load
-from enforcer.settings.section import host_and_port
+from zones.runtime.types import host_and_port
 
 
 @pytest.fixture

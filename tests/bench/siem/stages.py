@@ -24,17 +24,8 @@ from enforcer.netlink import nflog
 from enforcer.netlink.messages import attribute, message, messages
 from enforcer.netlink.nflog import Packet
 from enforcer.reports.alert_table import AlertTable
-from enforcer.reports.records import Stamp
 from enforcer.rules.chains.verdict_chains import Terminal
-from enforcer.senders.destinations import FileSettings, HecSettings, SyslogSettings
-from enforcer.senders.file import FileSender
-from enforcer.senders.hec import HecSender
-from enforcer.senders.syslog import SyslogSender
-from enforcer.shipping.ship import Sender, appetite
 from enforcer.shipping.spool import Spool
-from enforcer.siem import hec
-from enforcer.siem.formats import FORMATS, FormatName, fitting
-from enforcer.siem.outcome import Accepted, Delivered
 from tests.bench.enforcer import scale
 from tests.bench.figures import Figure
 from tests.bench.siem import flood
@@ -42,6 +33,15 @@ from tests.bench.siem.stage import PORT
 from zones.addresses.inventory import Pod
 from zones.policy import Verdict
 from zones.rules import Log, Origin
+from zones.siem.destinations import FileSettings, HecSettings, SyslogSettings
+from zones.siem.formats.registry import FORMATS, FormatName, fitting
+from zones.siem.outcome import Accepted, Delivered
+from zones.siem.protocols import hec
+from zones.siem.records import Stamp
+from zones.siem.sender import Sender, appetite
+from zones.siem.transports.file import FileSender
+from zones.siem.transports.hec import HecSender
+from zones.siem.transports.syslog import SyslogSender
 from zones.zone import Zoning
 
 MANY, SOME, ROUNDS, BATCH = 20_000, 4_000, 3, 1000

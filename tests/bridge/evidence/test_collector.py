@@ -16,11 +16,11 @@ from bridge.evidence import collector
 from bridge.evidence.collector import CollectorDoor, collecting
 from bridge.evidence.database import EvidenceError
 from bridge.settings.credentials import read_secret
-from enforcer.reports.records import Stamp, encoded
-from enforcer.senders.destinations import HecSettings
-from enforcer.senders.hec import HecSender
-from enforcer.siem.outcome import Delivered, Hold, Refused, Retry
 from tests.bridge.evidence.rows import counting, flow
+from zones.siem.destinations import HecSettings
+from zones.siem.outcome import Delivered, Hold, Refused, Retry
+from zones.siem.records import Stamp, encoded
+from zones.siem.transports.hec import HecSender
 
 TOKEN = "a-long-secret"
 STAMP = Stamp("prod", "n1", "boot", 1)

@@ -9,7 +9,7 @@ from bridge.errors import SettingsError
 from bridge.service import shipping
 from bridge.settings.models import SiemSettings
 from bridge.wiring.siem import siem_sink
-from tests.enforcer.siem.receivers.daemons import receiver
+from tests.zones.siem.receivers.daemons import receiver
 
 HOSTILE = 'rule "a" \\ says ]\nnew line, ü %d {'
 

@@ -11,7 +11,6 @@ from enforcer.cluster.tier import Judgement, Standing
 from enforcer.flows.flows import name, read
 from enforcer.netlink.nflog import Frame
 from enforcer.reports.alert_table import AlertTable, Limits
-from enforcer.reports.alerts import SEVERITIES, AlertKind, Condition, Severity, State
 from enforcer.rules.chains.verdict_chains import SPOOFED, Terminal
 from enforcer.shipping.delivery import Progress
 from enforcer.status import problems
@@ -21,6 +20,7 @@ from tests.enforcer.reports.test_flows import NAMES, TERMINALS, named, packet, s
 from zones.addresses.inventory import Node, Pod
 from zones.addresses.pod_networks import Doubt
 from zones.policy import Blocklists
+from zones.siem.alerts import SEVERITIES, AlertKind, Condition, Severity, State
 
 
 class Alerts(AlertTable):

@@ -10,7 +10,6 @@ from enforcer.flows.connections import Connections, beginning
 from enforcer.flows.flows import Names
 from enforcer.netlink.conntrack import Event, TcpState, Told
 from enforcer.netlink.messages import attribute, nested, number
-from enforcer.reports.records import Stamp
 from enforcer.rules.chains.verdict_chains import Terminal
 from enforcer.rules.connmark import REVOKED, Marks
 from tests.enforcer.wire.test_conntrack import counters, ports, way
@@ -18,6 +17,7 @@ from zones.addresses.inventory import Pod, Stranger
 from zones.net import TCP, UDP
 from zones.policy import Verdict
 from zones.rules import Log, Origin
+from zones.siem.records import Stamp
 from zones.zone import ANY_ZONE, Zoning
 
 RULE = Terminal(Origin("web to data", "uuid-1", "pre", "dg"), Verdict.ALLOW, Log(end=True, profile="siem"))

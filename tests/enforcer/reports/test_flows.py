@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from enforcer.flows.flow_table import FlowTable
 from enforcer.flows.flows import Names, described, name, read
 from enforcer.netlink.nflog import Packet
-from enforcer.reports.records import Stamp, timestamp
 from enforcer.rules.ruleset import Terminal
 from tests.enforcer.clocks import Clock
 from tests.enforcer.smallcluster import ALLOW_WEB, DENY_ALL
 from zones.addresses.inventory import Node, Pod, Stranger
 from zones.policy import Verdict
 from zones.rules import Log
+from zones.siem.records import Stamp, timestamp
 from zones.zone import Zoning
 
 WEB = Pod(

@@ -11,12 +11,12 @@ import pytest
 from enforcer.errors import KernelError
 from enforcer.flows.seen_reader import SeenReader
 from enforcer.flows.seen_table import SeenTable
-from enforcer.reports.records import encoded
 from tests.enforcer.reports.test_connections import MARKS, NAMES, STAMP
 from tests.enforcer.reports.test_endreader import Kernel, in_a_loop
 from tests.enforcer.reports.test_seentable import POLICY, alive, denied, over
 from tests.enforcer.smallcluster import eventually
 from zones.seen import counting_of, seen_of
+from zones.siem.records import encoded
 
 
 class SeenKernel(Kernel):

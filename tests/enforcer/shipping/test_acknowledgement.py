@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.senders.acks import Acks
-from enforcer.senders.destinations import HecSettings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
 from enforcer.shipping.spool import Spool
-from enforcer.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Refused, Retry
 from enforcer.status import problems
 from mocks.siem import HecServer, Token
 from mocks.siem.acks import Acks as IssuedAcks
 from tests.enforcer.balancer import Balancer
 from tests.enforcer.shipping.test_delivery import SECRET, delivering, eventually, records
 from zones.runtime.backoff import Backoff
+from zones.siem.destinations import HecSettings
+from zones.siem.outcome import Accepted, Arrival, Delivered, Gone, Hold, Refused, Retry
+from zones.siem.transports.acks import Acks
 
 
 class Scripted:

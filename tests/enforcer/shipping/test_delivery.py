@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from enforcer.senders.destinations import FileSettings, HecSettings, Records, SyslogSettings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
-from enforcer.shipping.ship import sender
 from enforcer.shipping.spool import Spool
-from enforcer.siem.formats import FORMATS, FormatName
 from mocks.serving import Fault
 from mocks.siem import HecServer, Siem, SyslogServer, Token, issue
 from tests.enforcer import smallcluster as cluster
-from tests.enforcer.siem.cases import CASES, flow
+from tests.zones.siem.cases import CASES, flow
 from zones.runtime.backoff import Backoff
+from zones.siem.destinations import FileSettings, HecSettings, Records, SyslogSettings
+from zones.siem.formats.registry import FORMATS, FormatName
+from zones.siem.sender import sender
 
 SECRET = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"
 ENVIRONMENT = {"TOKEN": SECRET}

@@ -1,4 +1,4 @@
-"""The log store refuses what the real one would. That signatures are the SDK's, tests/enforcer/siem/test_sigv4.py shows."""
+"""The log store refuses what the real one would. That signatures are the SDK's, tests/zones/siem/test_sigv4.py shows."""
 
 import ssl
 
