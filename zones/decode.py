@@ -72,7 +72,7 @@ def pod(raw: Json) -> Decoded:
         host_network=bool(spec.get("hostNetwork")),
         terminating=bool(metadata.get("deletionTimestamp")),
         stopped=bool(metadata.get("deletionTimestamp")) and _has_stopped(status),
-        started=_epoch(status.get("startTime")),
+        started=epoch_seconds(status.get("startTime")),
     )
     return Decoded(item, problems)
 
@@ -109,7 +109,7 @@ def _has_stopped(status: Json) -> bool:
     return bool(main) and all("terminated" in each for each in main) and not any("running" in each for each in others)
 
 
-def _epoch(text: object) -> int | None:
+def epoch_seconds(text: object) -> int | None:
     """None where there is no time yet, or none that can be read: who wrote the status may be hostile."""
     try:
         return int(datetime.fromisoformat(text).timestamp()) if isinstance(text, str) else None

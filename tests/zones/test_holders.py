@@ -439,3 +439,15 @@ def test_who_comes_after_a_pod_in_quarantine_is_free_unless_the_workload_is_name
     assert holders.of(ip_address("10.1.2.1")).quarantined
     holders.quarantine(NOBODY)
     assert not holders.of(ip_address("10.1.2.1")).quarantined
+
+
+def test_pods_that_are_alike_but_for_their_start_keep_it_and_stay_alike():
+    """It is what tells a pod from the one before it with its name and address; a hundred thousand must not each be a kind."""
+    first, second = (
+        replace(pod(name, "n2", [f"10.1.2.{n}"]), started=1_700_000_000 + n) for n, name in enumerate("ab", 1)
+    )
+    holders = filled(*(_named(each, "cart") for each in (first, second)))
+    assert [count for _, count in holders.kinds()] == [2]
+    assert [holders.of(ip_address(f"10.1.2.{n}")).started for n in (1, 2)] == [1_700_000_001, 1_700_000_002]
+    holders.replace_slice("s", "n2", [replace(first, started=1_700_000_009), replace(second, started=None)])
+    assert [holders.of(ip_address(f"10.1.2.{n}")).started for n in (1, 2)] == [1_700_000_009, None]

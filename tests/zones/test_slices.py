@@ -1,5 +1,6 @@
 """PodSlices between bridge and enforcer: what is rendered is read again, and nothing else makes the reader fail."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -19,7 +20,11 @@ def pods(draw, node="n1"):
     uid, namespace, name, workload = (draw(NAMES) for _ in range(4))
     labels = draw(st.dictionaries(st.sampled_from([KEY, "app", "other"]), NAMES))
     addresses = tuple(draw(st.lists(ADDRESSES, max_size=3, unique=True)))
-    return Pod(uid, namespace, name, node, "Running", addresses, labels, workload, terminating=draw(st.booleans()))
+    started = draw(st.none() | st.integers(1, 2**32 - 1))
+    terminating = draw(st.booleans())
+    return Pod(
+        uid, namespace, name, node, "Running", addresses, labels, workload, terminating=terminating, started=started
+    )
 
 
 @given(st.lists(pods(), max_size=20, unique_by=lambda pod: pod.uid), st.sets(ADDRESSES, max_size=3))
@@ -30,9 +35,26 @@ def test_what_is_rendered_is_read_again(held, own):
     assert set(found.addresses) == own
     kept = {pod.uid: {key: pod.labels[key] for key in (KEY, "app") if key in pod.labels} for pod in held}
     assert {pod.uid: pod.labels for pod in found.pods} == kept
-    assert {pod.uid: (pod.namespace, pod.name, pod.addresses, pod.workload, pod.terminating) for pod in found.pods} == {
-        pod.uid: (pod.namespace, pod.name, pod.addresses, pod.workload, pod.terminating) for pod in held
+    assert {pod.uid: replace(pod, labels={}) for pod in found.pods} == {
+        pod.uid: replace(pod, labels={}) for pod in held
     }
+
+
+@pytest.mark.parametrize("started", [-62_135_596_800, -1, 0, 2**32, 253_402_300_799])
+def test_a_start_that_no_reader_keeps_is_not_told(started):
+    """A pod's status may say anything, and the API server refuses a slice with a time that is none."""
+    assert "startTime" not in slices.entry(Pod("u", "shop", "p", "n1", "Running", (), {}, started=started), [KEY])
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday", "", 1_700_000_000, None, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", {}]
+)
+def test_a_start_that_makes_no_sense_costs_the_pod_nothing(text):
+    raw = slices.render("panorama", "panorama-x-0", "n1", [Pod("u", "shop", "p", "n1", "Running", (), {}, "w")], [KEY])
+    raw["spec"]["pods"][0]["startTime"] = text
+    found = slices.parse(raw)
+    assert found.problems == ()
+    assert [pod.started for pod in found.pods] == [None]
 
 
 @given(st.lists(pods(), max_size=8, unique_by=lambda pod: pod.uid), st.randoms())

@@ -24,7 +24,7 @@ class Pod:
     `workload` is the normalised name that App-IDs match; `allowed` the zones that the annotation of its namespace
     lists, None without one. `terminating`: it is being deleted; `stopped`: that, and no container of it runs any more.
     `quarantined`: a Quarantine that is in force names it. `started`: when its kubelet took it on, before it had an
-    address, in whole epoch seconds; None of other nodes' pods, of which PodSlices don't tell it.
+    address, in whole epoch seconds of its node's clock; None where nobody has told it.
     """
 
     uid: str

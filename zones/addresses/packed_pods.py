@@ -6,6 +6,7 @@ A slice's pods are packed into columns, and made anew when one is asked for; wha
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
@@ -59,7 +60,9 @@ class Likenesses:
         key, held = _likeness(pod), self._held.setdefault(pod.namespace, {})
         alike = held.get(key)
         if alike is None:
-            alike = held[key] = Alike(replace(pod, uid="", name="", node="", addresses=(), allowed=allowed))
+            alike = held[key] = Alike(
+                replace(pod, uid="", name="", node="", addresses=(), started=None, allowed=allowed)
+            )
         alike.count += 1
         return alike
 
@@ -82,10 +85,10 @@ class Likenesses:
 class Block:
     """The pods of one slice. `keys` are their addresses, `rows` says for each which pod's it is.
 
-    Of uids it keeps the marks alone.
+    Of uids it keeps the marks alone. A start is four octets, 0 where it isn't known.
     """
 
-    __slots__ = ("_alike", "_keys", "_marks", "_names", "_rows", "name", "node")
+    __slots__ = ("_alike", "_keys", "_marks", "_names", "_rows", "_starts", "name", "node")
 
     def __init__(self, name: str, node: str) -> None:
         self.name = name
@@ -95,6 +98,7 @@ class Block:
         self._marks = b""
         self._keys: tuple[int, ...] = ()
         self._rows = b""
+        self._starts = array("I")
 
     @property
     def keys(self) -> tuple[int, ...]:
@@ -112,6 +116,7 @@ class Block:
         self._marks = b"".join(mark_of(pod.uid) for pod in pods)
         self._keys = tuple(key_of(address) for pod in pods for address in pod.addresses)
         self._rows = bytes(row for row, pod in enumerate(pods) for _ in pod.addresses)
+        self._starts = array("I", (pod.started or 0 for pod in pods))
 
     def contents(self) -> Mapping[int, list[tuple[str, Alike]]]:
         """Who claims each address."""
@@ -138,7 +143,8 @@ class Block:
     def pod(self, row: int) -> Pod:
         """The whole pod, but for its uid."""
         mine = tuple(address_of(key) for key, at in zip(self._keys, self._rows, strict=True) if at == row)
-        return replace(self._alike[row].pod, name=self._names.split("\n")[row], node=self.node, addresses=mine)
+        name, started = self._names.split("\n")[row], self._starts[row] or None
+        return replace(self._alike[row].pod, name=name, node=self.node, addresses=mine, started=started)
 
     def pods(self) -> Iterator[Pod]:
         return map(self.pod, range(len(self._alike)))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from sys import intern
 from typing import Any, TypeGuard
 
 from zones.addresses.inventory import Pod
 from zones.canonical import Json, digest
+from zones.decode import epoch_seconds
 from zones.net import IPAddress
 from zones.tiers.native import API_VERSION, TIER_LABEL
 
@@ -102,7 +104,13 @@ def entry(pod: Pod, labels: Sequence[str]) -> Json:
         "workload": pod.workload,
         "addresses": [str(address) for address in pod.addresses],
     }
-    return told | ({"labels": kept} if kept else {}) | ({"terminating": True} if pod.terminating else {})
+    if kept:
+        told["labels"] = kept
+    if pod.terminating:
+        told["terminating"] = True
+    if pod.started is not None and _is_start(pod.started):
+        told["startTime"] = f"{datetime.fromtimestamp(pod.started, UTC):%Y-%m-%dT%H:%M:%S}Z"
+    return told
 
 
 def parse(raw: Mapping[str, Any]) -> PodSlice:
@@ -157,7 +165,19 @@ def _pod(told: object, node: str) -> Pod | str:
         labels={intern(key): intern(value) for key, value in labels.items()},
         workload=intern(workload),
         terminating=told.get("terminating") is True,
+        started=_started(told.get("startTime")),
     )
+
+
+def _started(text: object) -> int | None:
+    """None where it isn't told, or can't be read: a pod keeps its zone all the same."""
+    started = epoch_seconds(text)
+    return started if started is not None and _is_start(started) else None
+
+
+def _is_start(seconds: int) -> bool:
+    """Readers keep it in four octets, and 0 for none: until 2106."""
+    return 0 < seconds < 2**32
 
 
 def _own_addresses(texts: object) -> tuple[tuple[IPAddress, ...], tuple[str, ...]]:

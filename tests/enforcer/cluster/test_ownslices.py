@@ -121,6 +121,18 @@ def test_who_starts_over_slices_that_are_there_writes_only_what_differs():
     assert server.writes == ["2.n1"]
 
 
+def test_an_api_server_whose_definition_has_no_start_yet_is_written_to_once():
+    """It drops what it doesn't know; the watch then tells what it has kept."""
+    server, own, pods = Server(), OwnSlices("panorama", "n1"), [pod(1, started=1_700_000_000)]
+    server.write(own, pods)
+    (kept,) = server.objects.values()
+    del kept["spec"]["pods"][0]["startTime"]
+    for _ in range(3):
+        own.saw(kept)
+        server.write(own, pods)
+    assert server.writes == ["0.n1"]
+
+
 def test_pods_that_hold_no_address_are_not_told_and_an_empty_node_still_speaks():
     server, own = Server(), OwnSlices("panorama", "n1")
     none = [pod(1, phase="Succeeded"), pod(2, host_network=True), pod(3, addresses=()), pod(4, stopped=True)]

@@ -6,18 +6,21 @@ from ipaddress import ip_address
 
 import pytest
 
+from enforcer.cluster.view import Changed, Kind, Listed, View
 from enforcer.flows.connections import Connections, beginning
 from enforcer.flows.flows import Names
 from enforcer.netlink.conntrack import Event, TcpState, Told
 from enforcer.netlink.messages import attribute, nested, number
 from enforcer.rules.chains.verdict_chains import Terminal
 from enforcer.rules.connmark import REVOKED, Marks
+from tests.enforcer import smallcluster
 from tests.enforcer.wire.test_conntrack import counters, ports, way
 from zones.addresses.inventory import Pod, Stranger
 from zones.net import TCP, UDP
 from zones.policy import Verdict
 from zones.rules import Log, Origin
 from zones.siem.records import Stamp
+from zones.tiers import slices
 from zones.zone import ANY_ZONE, Zoning
 
 RULE = Terminal(Origin("web to data", "uuid-1", "pre", "dg"), Verdict.ALLOW, Log(end=True, profile="siem"))
@@ -302,4 +305,26 @@ def test_a_pod_that_began_after_a_connection_that_was_found_is_not_the_one_that_
     times = () if begun_at is None else (begun_at, begun_at + 5)
     (record,) = take(connections, ended(1, times=times), names=names)
     assert zones(record) == ("web", zone)
+    assert record["destination"].get("pod") == (None if "/" in zone else "db")
+
+
+@pytest.mark.parametrize(("begun_at", "zone"), [(1_699_999_990.0, "zonebridge.io/unknown"), (1_700_000_010.0, "data")])
+def test_a_pod_of_another_node_that_began_later_is_not_the_one_that_had_it_either(connections, begun_at, zone):
+    """As its node's PodSlice tells it, from the object on."""
+    view = View("panorama", node="n1")
+    namespace = {"metadata": {"name": "shop", "uid": "s", "annotations": {"zonebridge.io/zones": "*"}}}
+    nodes = [smallcluster.node("n1", "192.0.2.1", "10.0.1.0/24"), smallcluster.node("n2", "192.0.2.2", "10.0.0.0/24")]
+    view.fold(Listed(Kind.NAMESPACES, [namespace]))
+    view.fold(
+        Listed(
+            Kind.NODES, [each | {"metadata": each["metadata"] | {"uid": each["metadata"]["name"]}} for each in nodes]
+        )
+    )
+    later = replace(pod("db", SERVER, "data"), node="n2", started=1_700_000_000)
+    view.fold(Changed(Kind.SLICES, slices.render("panorama", "0.n2", "n2", [later], ["zonebridge.io/zone"])))
+    names = Names(view.holders.of, Zoning(), "panorama", 7, ())
+    (found,) = living(1)
+    connections.counted(connections.count_anew(), [found._replace(start=begun_at)], names, NOW)
+    (record,) = take(connections, ended(1, times=(begun_at, begun_at + 5)), names=names)
+    assert record["destination"]["zone"] == zone
     assert record["destination"].get("pod") == (None if "/" in zone else "db")
