@@ -42,7 +42,8 @@ from bridge.explain import flow_list
 from bridge.explain.advice import situation_json, situation_lines
 from bridge.explain.flow_options import Question
 from bridge.explain.trace import explanation_json, explanation_lines
-from bridge.kube.client import Access
+from bridge.kube.client import Access, ApiServer
+from bridge.kube.reader import ClusterReader
 from bridge.metrics import Metrics
 from bridge.service import Work, one_at_a_time, run_once, serve, shipping
 from bridge.settings.file import Purpose, load
@@ -232,9 +233,8 @@ def explain(
     if source_pod is not None:
         access = Access("live", kubeconfig or inquiry.usual_kubeconfig(os.environ), context)
         services = offline.prefixes(service_networks or (), "--service-network")
-        live = asyncio.run(
-            inquiry.from_cluster(inquiry.Where(access, tier), source_pod, destination_pod, asked, services)
-        )
+        reader = ClusterReader(ApiServer(access))
+        live = asyncio.run(inquiry.from_cluster(reader, tier, source_pod, destination_pod, asked, services=services))
         typer.echo(_situation_text(live, output))
         return
     if panorama_config is None or device_group is None:

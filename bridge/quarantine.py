@@ -8,20 +8,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from urllib.parse import quote
 
 from bridge.errors import ClusterRefusedError, InputError
-from bridge.kube.client import METADATA, ApiServer
+from bridge.kube.api import MERGE, METADATA, Api, Json
 from zones import decode
 from zones.addresses.inventory import Pod
 from zones.tiers import quarantines
 from zones.tiers.native import API_VERSION
 from zones.tiers.quarantines import EXEMPT, Quarantine
 
-Json = dict[str, Any]
 _ROOT = f"/apis/{API_VERSION}/{quarantines.PLURAL}"
-_MERGE = "application/merge-patch+json"
 _PAGE = "500"
 IN_FORCE = "in force"
 
@@ -66,7 +63,7 @@ class Subject:
 class Quarantines:
     """Of one cluster."""
 
-    def __init__(self, server: ApiServer, budget: Budget | None = None) -> None:
+    def __init__(self, server: Api, budget: Budget | None = None) -> None:
         self._server = server
         self._budget = budget or Budget()
 
@@ -106,7 +103,7 @@ class Quarantines:
         if not found.waits:
             raise InputError(f"Quarantine '{name}' waits for no approval")
         body = {"spec": {"approvedBy": await self._who()}}
-        await self._server.call("PATCH", _path(name), f"approving '{name}'", body=body, content_type=_MERGE)
+        await self._server.call("PATCH", _path(name), f"approving '{name}'", body=body, content_type=MERGE)
 
     async def _beyond(self, made: Quarantine, pods: Sequence[Pod], now: float) -> str:
         others = [each for each in await self.all() if each.cuts and not is_over(each, now)]

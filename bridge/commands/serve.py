@@ -18,12 +18,12 @@ from bridge.commands.options import SettingsFile
 from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.kube.client import ApiServer
+from bridge.kube.reader import ClusterReader
 from bridge.listeners.status_pages import Gate, cluster_path, serving_pages
 from bridge.pages.parts import Headline, Page, Tone
 from bridge.settings.credentials import read_secret
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings, host_and_port
-from bridge.tier.cluster import Cluster
 from bridge.wiring.clusters import cluster_access, server_tls
 from zones.runtime import logs
 
@@ -98,7 +98,7 @@ async def _serve(gate: Gate, settings: Settings) -> None:
 
 def _page_of(settings: ClusterSettings) -> Callable[[], Awaitable[Page]]:
     async def page() -> Page:
-        cluster = Cluster(ApiServer(cluster_access(settings)))
+        cluster = ClusterReader(ApiServer(cluster_access(settings)))
         try:
             policy = await answer.live_policy(cluster, settings.tier)
         finally:

@@ -21,6 +21,8 @@ from bridge.evidence.seen import Seen
 from bridge.evidence.seen_file import read_seen
 from bridge.evidence.usage_text import usage_csv, usage_json, usage_lines
 from bridge.explain import answer
+from bridge.kube.client import ApiServer
+from bridge.kube.reader import ClusterReader
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings, duration
 from bridge.wiring.clusters import cluster_access
@@ -122,7 +124,15 @@ def _compiled(settings: Settings, path: Path, device_group: str | None, suppleme
 def _live(chosen: ClusterSettings | None) -> Policy:
     if chosen is None:
         raise InputError("usage: give --panorama-config, or settings (-c) that name the cluster")
-    return asyncio.run(answer.policy_of(answer.Where(cluster_access(chosen), chosen.tier)))
+    return asyncio.run(_policy_of(chosen))
+
+
+async def _policy_of(chosen: ClusterSettings) -> Policy:
+    cluster = ClusterReader(ApiServer(cluster_access(chosen)))
+    try:
+        return await answer.live_policy(cluster, chosen.tier)
+    finally:
+        await cluster.close()
 
 
 def _from_database(

@@ -17,9 +17,8 @@ from bridge.explain.advice import EGRESS, INGRESS, End, advice, selecting
 from bridge.explain.flow_options import Question, as_infrastructure_sees_it, between, flow_of
 from bridge.explain.pod_end import endpoint, versions
 from bridge.explain.trace import Explanation, explain, explain_policy, missing_options, untranslated
-from bridge.kube.client import Access, ApiServer
+from bridge.kube.reader import ClusterReader
 from bridge.quarantine import IN_FORCE, names, state_of
-from bridge.tier.cluster import Cluster
 from zones.addresses.inventory import FINISHED_PHASES
 from zones.compile import Compiled
 from zones.net import NO_ADDRESS, AddressSet, IPAddress, parse_address
@@ -28,14 +27,6 @@ from zones.tiers import native, quarantines
 from zones.tiers.quarantines import Quarantine
 from zones.verdict import Endpoint, UndeterminedError
 from zones.zone import Zoning
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """A live tier."""
-
-    access: Access
-    tier: str
 
 
 def usual_kubeconfig(environment: Mapping[str, str]) -> Path:
@@ -73,18 +64,24 @@ class Situation:
 
 
 async def from_cluster(
-    where: Where, source: str, destination: str | None, question: Question, services: AddressSet = NO_ADDRESS
+    cluster: ClusterReader,
+    tier: str,
+    source: str,
+    destination: str | None,
+    question: Question,
+    *,
+    services: AddressSet = NO_ADDRESS,
 ) -> Situation:
     """From a pod to another or to an address, now unless the question says when.
 
-    `services`: what Services get addresses from. Raises ClusterError, UndecidedError, InputError.
+    It closes the cluster. `services`: what Services get addresses from. Raises ClusterError, UndecidedError,
+    InputError.
     """
     to_address = _address(destination or "")
     for name in (source, *((destination or "",) if to_address is None else ())):
         _pod_name(name)
-    cluster = Cluster(ApiServer(where.access))
     try:
-        policy = await live_policy(cluster, where.tier)
+        policy = await live_policy(cluster, tier)
         held = [each for each in map(quarantines.parse, await cluster.quarantines()) if isinstance(each, Quarantine)]
         in_force = [each for each in held if state_of(each, time.time()) == IN_FORCE]
         first = await _pod_facts(cluster, source, EGRESS)
@@ -114,7 +111,7 @@ class _PodFacts:
     policies: tuple[str, ...] | None
 
 
-async def _end_at(cluster: Cluster, address: IPAddress, policy: Policy, held: Sequence[Quarantine]) -> End:
+async def _end_at(cluster: ClusterReader, address: IPAddress, policy: Policy, held: Sequence[Quarantine]) -> End:
     """Who has an address: a pod, a node, or somebody outside."""
     name = str(address)
     holders = [
@@ -139,7 +136,7 @@ def _node_addresses(node: Json) -> frozenset[str]:
     return frozenset(each.get("address", "") for each in (node.get("status") or {}).get("addresses") or ())
 
 
-async def _pod_facts(cluster: Cluster, text: str, direction: str) -> _PodFacts:
+async def _pod_facts(cluster: ClusterReader, text: str, direction: str) -> _PodFacts:
     namespace, name = _pod_name(text)
     pod = await _pod(cluster, namespace, name)
     allowed = await cluster.allowed_zones(namespace)
@@ -168,16 +165,7 @@ def _address(text: str) -> IPAddress | None:
         return None
 
 
-async def policy_of(where: Where) -> Policy:
-    """What a live tier says. Raises ClusterError."""
-    cluster = Cluster(ApiServer(where.access))
-    try:
-        return await live_policy(cluster, where.tier)
-    finally:
-        await cluster.close()
-
-
-async def live_policy(cluster: Cluster, name: str) -> Policy:
+async def live_policy(cluster: ClusterReader, name: str) -> Policy:
     """The policy of a tier that is in force. Raises ClusterError."""
     tier = await cluster.tier(name)
     if tier is None:
@@ -188,7 +176,7 @@ async def live_policy(cluster: Cluster, name: str) -> Policy:
         raise ClusterError(f"reading Tier '{name}': {error}; the bridge puts it right at its next pass") from error
 
 
-async def _pod(cluster: Cluster, namespace: str, name: str) -> Json:
+async def _pod(cluster: ClusterReader, namespace: str, name: str) -> Json:
     pod = await cluster.pod(namespace, name)
     if pod is None:
         raise InputError(f"explain: there is no pod '{name}' in namespace '{namespace}'")

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -25,10 +24,9 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from bridge.errors import ClusterConflictError, ClusterError, ClusterRefusedError, ClusterUnreachableError
+from bridge.kube.api import JSON, LONGEST, METADATA, GoneError, Json, TooLongError, status_message
 from zones.runtime.sockets import Sockets
 
-Json = dict[str, Any]
-JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 _EXCERPT = 300
 WATCH_SECONDS = (240, 480)
@@ -39,9 +37,6 @@ _log = structlog.get_logger()
 # Bookmarks come every minute, but none of kinds of which nothing has changed since the API server began: after so much
 # silence the connection may be dead, whatever it looks like.
 SILENCE_SECONDS = 90
-# No answer and no event is longer: an object has 3 MB at most.
-LONGEST = 32 * 2**20
-METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
 # The API server asks for patience (429) or can't serve now; a proxy before it may time out (408).
 _LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
 # A server-side apply of a field that the definition doesn't have is answered with 500, although it never gets better.
@@ -96,14 +91,6 @@ class _Connection:
         if self.retired and not self.users:
             await self.client.close()
             await self.sockets.end()
-
-
-class GoneError(ClusterError):
-    """410: the changes since that version can't be had; it must be listed again."""
-
-
-class TooLongError(ClusterError):
-    """An answer of more octets than we may hold: ask for less."""
 
 
 class ApiServer:
@@ -313,7 +300,7 @@ def _object(doing: str, text: bytes) -> Json:
 
 
 def _blame(doing: str, status: int, headers: Mapping[str, str], text: bytes) -> ClusterError:
-    said = f"{doing}: {status}: {_message(text)}"
+    said = f"{doing}: {status}: {status_message(text)}"
     if status == HTTPStatus.CONFLICT:
         return ClusterConflictError(f"{said}; it is read again")
     if status == HTTPStatus.GONE:
@@ -323,15 +310,6 @@ def _blame(doing: str, status: int, headers: Mapping[str, str], text: bytes) -> 
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return ClusterRefusedError(f"{said}; grant the bridge the rights of config/deploy, or renew its credentials")
     return ClusterRefusedError(f"{said}; install the custom resource definitions of this version")
-
-
-def _message(text: bytes) -> str:
-    """A Status object's own message, or the start of whatever came."""
-    try:
-        message = json.loads(text)["message"]
-    except (ValueError, KeyError, TypeError):
-        message = text.decode(errors="replace")
-    return " ".join(str(message).split())[:_EXCERPT]
 
 
 def _seconds(text: str | None) -> float | None:

@@ -13,15 +13,14 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
 from bridge.errors import ClusterError, ClusterRefusedError, ClusterUnreachableError
-from bridge.kube.client import LONGEST, ApiServer, GoneError, TooLongError
+from bridge.kube.api import LONGEST, GoneError, Json, TooLongError
+from bridge.kube.client import ApiServer
 from zones.runtime.backoff import Backoff
 
-Json = dict[str, Any]
 PAGE, PAGE_BYTES = 500, 8 * 2**20
 # Whatever was missed for a reason that nobody thought of is known again after so long.
 LIST_AGAIN_SECONDS = (6 * 3600, 12 * 3600)

@@ -5,32 +5,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
-from bridge.errors import ClusterRefusedError, ClusterUnreachableError
+from bridge.errors import ClusterRefusedError
 from bridge.explain import services as kubeservices
 from bridge.history.revision import HISTORY_LABEL, REVISION, object_name
 from bridge.history.revision import PLURAL as REVISIONS
-from bridge.kube.client import APPLY, METADATA, ApiServer, GoneError
+from bridge.kube.api import MERGE, Json
+from bridge.kube.client import APPLY, ApiServer
+from bridge.kube.reader import CORE, LONG_PAGE, NODE_STATES, ROOT, ZONES, ClusterReader
 from bridge.kube.watch import Change, Source, follow
 from bridge.tier.cache import NODE_STATE
 from bridge.tier.plan import Part
-from zones.tiers import quarantines, slices
+from zones.tiers import slices
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
-from zones.zone import allowed_zones
 
-Json = dict[str, Any]
 FIELD_MANAGER = "zonebridge"
-MERGE = "application/merge-patch+json"
-NODE_STATES = "nodestates"
 ZONE = "Zone"
-_ALL_PLURALS = {**PLURALS, slices.POD_SLICE: slices.PLURAL, ZONE: "zones", REVISION: REVISIONS}
-PAGE, LONG_PAGE = "100", "500"
+_ALL_PLURALS = {**PLURALS, slices.POD_SLICE: slices.PLURAL, ZONE: ZONES, REVISION: REVISIONS}
 PAGE_OF_REVISIONS = "20"  # each may be as long as a Tier
-LIST_TRIES = 3
-_ROOT, _CORE = f"/apis/{API_VERSION}", "/api/v1"
 _API_SERVER_SLICE = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
 # An event about a cluster-scoped object may only stand in this namespace.
 _EVENT_NAMESPACE = "default"
@@ -60,33 +55,16 @@ class LeaseCluster(Protocol):
     async def write_lease(self, lease: Json) -> Json: ...
 
 
-class Cluster:
+class Cluster(ClusterReader):
     """A real cluster. Implements both protocols. `watches`: connections of their own, as they break at other times."""
 
     def __init__(self, api: ApiServer, watches: ApiServer | None = None) -> None:
-        self._api = api
+        super().__init__(api)
         self._watches = watches or api
 
-    @property
-    def name(self) -> str:
-        return self._api.name
-
     async def close(self) -> None:
-        await self._api.close()
+        await super().close()
         await self._watches.close()
-
-    async def tier(self, name: str) -> Json | None:
-        return await self._api.get(_path(TIER, name), f"Tier '{name}'")
-
-    async def parts(self, tier: str) -> dict[str, Json]:
-        """Every chunk and address set that carries the tier's label, by name."""
-        query = {"labelSelector": f"{TIER_LABEL}={tier}"}
-        found: dict[str, Json] = {}
-        for kind in PLURALS:
-            if kind != TIER:
-                for each in await self._list(PLURALS[kind], query):
-                    found[each["metadata"]["name"]] = each | {"apiVersion": API_VERSION, "kind": kind}
-        return found
 
     def follow(self, kind: str, tier: str) -> AsyncGenerator[Change]:
         """Every change of one kind, for ever: of the tier's own objects, or of all nodes' states."""
@@ -94,14 +72,11 @@ class Cluster:
             kind, {"labelSelector": f"{TIER_LABEL}={tier}"}
         )
         plural = NODE_STATES if kind == NODE_STATE else PLURALS[kind]
-        return follow(self._watches, Source(f"{_ROOT}/{plural}", plural, query))
+        return follow(self._watches, Source(f"{ROOT}/{plural}", plural, query))
 
     def services(self) -> AsyncGenerator[Change]:
         """Every change of a Service, for ever."""
         return follow(self._watches, Source(kubeservices.PATH, "services"))
-
-    async def node_states(self) -> list[Json]:
-        return await self._list(NODE_STATES, {})
 
     async def api_server_endpoints(self) -> Json | None:
         """The one EndpointSlice that the API server itself keeps: others of its Service may be anybody's."""
@@ -117,7 +92,7 @@ class Cluster:
         return await self._api.get(f"/api/v1/nodes/{name}", f"node {name}")
 
     async def node_state(self, name: str) -> Json | None:
-        return await self._api.get(f"{_ROOT}/{NODE_STATES}/{name}", f"NodeState '{name}'")
+        return await self._api.get(f"{ROOT}/{NODE_STATES}/{name}", f"NodeState '{name}'")
 
     async def leave_taints(self, name: str, version: str, taints: list[Json]) -> None:
         """These taints alone stay on a node, if that is still of this version."""
@@ -125,37 +100,10 @@ class Cluster:
         doing = f"removing the startup taint of node {name}"
         await self._api.call("PATCH", f"/api/v1/nodes/{name}", doing, body=body, content_type=MERGE)
 
-    async def allowed_zones(self, namespace: str) -> frozenset[str] | None:
-        """The zones that a namespace's annotation lists; None without one."""
-        found = await self._api.get(f"/api/v1/namespaces/{namespace}", f"namespace {namespace}")
-        return allowed_zones((found or {}).get("metadata", {}).get("annotations") or {})
-
-    async def pod(self, namespace: str, name: str) -> Json | None:
-        return await self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}", f"pod {namespace}/{name}")
-
-    async def quarantines(self) -> list[Json]:
-        """All of the cluster's; none where they may not be read, as by most people, or where the kind isn't there."""
-        try:
-            return await self._list(quarantines.PLURAL, {})
-        except ClusterRefusedError:
-            return []
-
-    async def pods_at(self, address: str) -> list[Json]:
-        """The pods of all namespaces that have an address, whatever became of them."""
-        return await self._list("pods", {"fieldSelector": f"status.podIP={address}"}, page=LONG_PAGE, root=_CORE)
-
-    async def nodes(self) -> list[Json]:
-        return await self._list("nodes", {}, page=LONG_PAGE, root=_CORE)
-
-    async def network_policies(self, namespace: str) -> list[Json]:
-        """Those of a namespace."""
-        root = f"/apis/networking.k8s.io/v1/namespaces/{namespace}"
-        return await self._list("networkpolicies", {}, page=LONG_PAGE, root=root)
-
     async def pods_and_namespaces(self) -> list[Json]:
         """All of the cluster's, each with its kind."""
-        pods = await self._list("pods", {}, page=LONG_PAGE, root=_CORE)
-        namespaces = await self._list("namespaces", {}, page=LONG_PAGE, root=_CORE)
+        pods = await self._list("pods", {}, page=LONG_PAGE, root=CORE)
+        namespaces = await self._list("namespaces", {}, page=LONG_PAGE, root=CORE)
         return [each | {"kind": "Pod"} for each in pods] + [each | {"kind": "Namespace"} for each in namespaces]
 
     async def apply(self, wanted: Json) -> Json:
@@ -168,7 +116,7 @@ class Cluster:
         kind, name = part["kind"], part["metadata"]["name"]
         doing = f"creating {kind} '{name}'"
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        made = await self._api.call("POST", f"{_ROOT}/{_ALL_PLURALS[kind]}", doing, body=part, query=query)
+        made = await self._api.call("POST", f"{ROOT}/{_ALL_PLURALS[kind]}", doing, body=part, query=query)
         if made is None:
             raise ClusterRefusedError(
                 f"{doing} in cluster '{self.name}': the kind is not known; install the custom resource definitions"
@@ -258,42 +206,9 @@ class Cluster:
             )
         return applied
 
-    async def _list(
-        self, plural: str, query: dict[str, str], *, page: str = PAGE, metadata_only: bool = False, root: str = _ROOT
-    ) -> list[Json]:
-        """A whole list, page by page; begun again where it expires in between."""
-        for _ in range(LIST_TRIES):
-            try:
-                pages = self._pages(f"{root}/{plural}", plural, query | {"limit": page}, metadata_only=metadata_only)
-                return [item async for item in pages]
-            except GoneError:
-                continue
-        raise ClusterUnreachableError(f"listing {plural} in cluster '{self.name}': it expired {LIST_TRIES} times")
-
-    async def _pages(
-        self, path: str, plural: str, query: dict[str, str], *, metadata_only: bool
-    ) -> AsyncIterator[Json]:
-        more = ""
-        while True:
-            page = query | ({"continue": more} if more else {})
-            if metadata_only:
-                answer = await self._api.call("GET", path, f"reading {plural}", query=page, accept=METADATA)
-            else:
-                answer = await self._api.get(path, plural, page)
-            if answer is None:
-                raise ClusterRefusedError(
-                    f"listing {plural} in cluster '{self.name}': the kind is not known; install the custom resource "
-                    "definitions"
-                )
-            for item in answer.get("items") or ():
-                yield item
-            more = answer.get("metadata", {}).get("continue", "")
-            if not more:
-                return
-
 
 def _path(kind: str, name: str) -> str:
-    return f"{_ROOT}/{_ALL_PLURALS[kind]}/{name}"
+    return f"{ROOT}/{_ALL_PLURALS[kind]}/{name}"
 
 
 def _leases(namespace: str) -> str:
