@@ -86,7 +86,8 @@ lock:
 	uv pip compile pyproject.toml --extra postgresql --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --quiet --output-file config/image/requirements.lock
 
-# dist/: wheel, chart, bill of materials, checksums; the same bytes each time from one commit.
+# dist/: wheel, chart, kubectl plugin with its krew manifest, bill of materials, checksums; the same bytes each time from one
+# commit. RELEASE_URL: the folder that it will be published in, which the manifest names.
 release: setup
 	$(BIN)/python -m tools.release
 

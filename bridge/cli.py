@@ -1,6 +1,6 @@
 """The `zonebridge` command: settings in, exit code out. It only wires; what commands mean is elsewhere.
 
-Nothing else reads settings or the environment, or prints to standard output.
+Nothing else reads settings or the environment, or prints; `bridge.kubectl.cli` is a program of its own.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from bridge.commands.options import (
     supplement_of,
 )
 from bridge.commands.output import json_text, printable, table_text
+from bridge.commands.tier_facts import COLUMNS, row
 from bridge.compilation import offline, report_table
 from bridge.compilation.report import refusal_lines
 from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
 from bridge.explain import answer as inquiry
 from bridge.explain import flow_list
-from bridge.explain.advice import situation_json, situation_lines
 from bridge.explain.flow_options import Question
 from bridge.explain.trace import explanation_json, explanation_lines
 from bridge.kube.client import Access, ApiServer
@@ -235,7 +235,7 @@ def explain(
         services = offline.prefixes(service_networks or (), "--service-network")
         reader = ClusterReader(ApiServer(access))
         live = asyncio.run(inquiry.from_cluster(reader, tier, source_pod, destination_pod, asked, services=services))
-        typer.echo(_situation_text(live, output))
+        typer.echo(json_text(live.json()) if output is Shape.JSON else live.text())
         return
     if panorama_config is None or device_group is None:
         raise InputError(
@@ -250,13 +250,6 @@ def explain(
         raise typer.Exit(_answer_flows(flows, compiled, settings.zones.zoning(), services))
     answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning(), services)
     typer.echo(json_text(explanation_json(answer)) if output is Shape.JSON else "\n".join(explanation_lines(answer)))
-
-
-def _situation_text(live: inquiry.Situation, output: Shape) -> str:
-    ends = live.source, live.destination, live.advice
-    if output is Shape.JSON:
-        return json_text(explanation_json(live.explanation) | situation_json(*ends))
-    return "\n".join((*explanation_lines(live.explanation), *map(printable, situation_lines(*ends))))
 
 
 def _answer_flows(path: Path, compiled: Compiled, zoning: Zoning, services: AddressSet) -> ExitCode:
@@ -282,7 +275,7 @@ def status(
     if output is Shape.JSON:
         typer.echo(json_text({"clusters": values}))
     else:
-        typer.echo(table_text(overview.COLUMNS, [overview.row(value) for value in values]))
+        typer.echo(table_text(COLUMNS, map(row, values)))
     if not all(value["ready"] for value in values):
         raise typer.Exit(ExitCode.TROUBLE)
 

@@ -1,4 +1,4 @@
-"""dist/: the wheel, the chart, a bill of materials and checksums. Twice from one commit they are the same bytes."""
+"""dist/: wheel, chart, kubectl plugin, bill of materials, checksums. Twice from one commit they are the same bytes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tools import plugin
 from tools.values import CHART
 from tools.version import ROOT, version
 
@@ -26,12 +27,16 @@ PIN = re.compile(
 IGNORED = (".helmignore",)
 
 
-def release(target: Path, epoch: int) -> None:
-    """Everything that is published, made anew. `epoch`: the time that all of it bears."""
+def release(target: Path, epoch: int, url: str) -> None:
+    """Everything that is published, made anew. `epoch`: the time that all of it bears.
+
+    `url`: the folder that it will be found in.
+    """
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     _wheel(target, epoch)
     (target / f"zonebridge-{version()}.tgz").write_bytes(chart(epoch))
+    plugin.write(target, epoch, url)
     (target / f"zonebridge-{version()}.cdx.json").write_text(json.dumps(bill(), indent=2) + "\n")
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(target.iterdir())]
     (target / "SHA256SUMS").write_text("".join(sums))
@@ -114,7 +119,8 @@ def main() -> int:
         text=True,
         check=True,
     ).stdout
-    release(ROOT / "dist", int(os.environ.get("SOURCE_DATE_EPOCH") or epoch))
+    url = os.environ.get("RELEASE_URL") or f"https://releases.example.com/zonebridge/v{version()}"
+    release(ROOT / "dist", int(os.environ.get("SOURCE_DATE_EPOCH") or epoch), url)
     return 0
 
 

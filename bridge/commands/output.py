@@ -38,7 +38,7 @@ def _harmless(cell: str) -> str:
     return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
-def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns as wide as they need, the last one as long as it is."""
     table = [columns, *(tuple(map(printable, row)) for row in rows)]
     widths = [max(len(row[at]) for row in table) for at in range(len(columns) - 1)]

@@ -13,14 +13,13 @@ import typer
 from bridge.commands.cluster import Context, Kubeconfig
 from bridge.commands.options import Shape
 from bridge.commands.output import json_text, table_text
+from bridge.commands.quarantine_text import COLUMNS, outcome_text, row, to_json, wanted
 from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.kube.client import Access, ApiServer
-from bridge.quarantine import Budget, Quarantines, Subject, is_over, state_of
-from zones.tiers.quarantines import Quarantine, seconds_of
+from bridge.quarantine import Budget, Quarantines, Subject, is_over
 
 _Result = TypeVar("_Result")
-_COLUMNS = ("NAME", "STATE", "SUBJECT", "LEFT", "REQUESTED BY", "REASON")
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", show_default=False)]
 
 app = typer.Typer(no_args_is_help=True, help="Cut a pod or a workload off, and let it out. docs/quarantine.md")
@@ -45,23 +44,14 @@ def add(
     output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
 ) -> None:
     """Cut a pod off, by its uid, or all pods of a workload. Beyond the budget it waits for somebody else's approval."""
-    seconds = seconds_of(lasting)
-    if seconds is None:
-        raise InputError(f"--for: '{lasting}' is no duration such as 30m or 4h, of up to seven days (168h)")
-    if not reason.strip():
-        raise InputError("--reason: say why, for those who read the records")
     named = Subject.parse(subject)
-    asked = Quarantine(
-        "", "", named.namespace, reason=reason, reference=reference, duration=lasting, seconds=seconds, dry_run=dry_run
-    )
+    asked = wanted(named.namespace, reason, lasting, reference, dry_run=dry_run)
     budget = Budget(workload_budget, cluster_budget)
     made = _ask(kubeconfig, context, lambda cluster: cluster.add(named, asked, time.time()), budget)
     if output is Shape.JSON:
-        typer.echo(json_text(_json(made, time.time())))
-    elif made.held:
-        typer.echo(f"{made.name} waits for an approval: {made.held}\nzonebridge quarantine approve {made.name}")
+        typer.echo(json_text(to_json(made, time.time())))
     else:
-        typer.echo(f"{made.name}: {made.subject} is {'watched' if made.dry_run else 'cut off'} for {made.duration}")
+        typer.echo(outcome_text(made, "zonebridge quarantine"))
 
 
 @app.command("list")
@@ -74,9 +64,9 @@ def list_(
     """Say which quarantines there are, and what each does at this moment."""
     found, now = _ask(kubeconfig, context, lambda cluster: cluster.all()), time.time()
     if output is Shape.JSON:
-        typer.echo(json_text([_json(each, now) for each in found]))
+        typer.echo(json_text([to_json(each, now) for each in found]))
     else:
-        typer.echo(table_text(_COLUMNS, [_row(each, now) for each in found]))
+        typer.echo(table_text(COLUMNS, [row(each, now) for each in found]))
 
 
 @app.command()
@@ -127,34 +117,3 @@ def _ask(
             await server.close()
 
     return asyncio.run(asked())
-
-
-def _row(each: Quarantine, now: float) -> tuple[str, ...]:
-    left = 0 if each.created is None else max(0, int(each.created + each.seconds - now))
-    return (
-        each.name,
-        state_of(each, now),
-        each.subject,
-        f"{left // 3600}h{left % 3600 // 60:02}m",
-        each.requested_by,
-        f"{each.reason} (held: {each.held})" if each.waits else each.reason,
-    )
-
-
-def _json(each: Quarantine, now: float) -> dict[str, object]:
-    return {
-        "name": each.name,
-        "state": state_of(each, now),
-        "namespace": each.namespace,
-        "pod": each.pod,
-        "uid": each.pod_uid,
-        "workload": each.workload,
-        "reason": each.reason,
-        "reference": each.reference,
-        "requestedBy": each.requested_by,
-        "source": each.source,
-        "duration": each.duration,
-        "created": each.created,
-        "held": each.held,
-        "approvedBy": each.approved_by,
-    }

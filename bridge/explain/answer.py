@@ -11,12 +11,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bridge.commands.output import printable
 from bridge.compilation.report import Json, refusal_lines
 from bridge.errors import ClusterError, ClusterRefusedError, InputError, RevisionRefusedError, UndecidedError
-from bridge.explain.advice import EGRESS, INGRESS, End, advice, selecting
+from bridge.explain.advice import EGRESS, INGRESS, End, advice, selecting, situation_json, situation_lines
 from bridge.explain.flow_options import Question, as_infrastructure_sees_it, between, flow_of
 from bridge.explain.pod_end import endpoint, versions
-from bridge.explain.trace import Explanation, explain, explain_policy, missing_options, untranslated
+from bridge.explain.trace import (
+    Explanation,
+    explain,
+    explain_policy,
+    explanation_json,
+    explanation_lines,
+    missing_options,
+    untranslated,
+)
 from bridge.kube.reader import ClusterReader
 from bridge.quarantine import IN_FORCE, names, state_of
 from zones.addresses.inventory import FINISHED_PHASES
@@ -61,6 +70,14 @@ class Situation:
     source: End
     destination: End
     advice: tuple[str, ...]
+
+    def json(self) -> Json:
+        """The stable form. Keys are only ever added."""
+        return explanation_json(self.explanation) | situation_json(self.source, self.destination, self.advice)
+
+    def text(self) -> str:
+        told = situation_lines(self.source, self.destination, self.advice)
+        return "\n".join((*explanation_lines(self.explanation), *map(printable, told)))
 
 
 async def from_cluster(

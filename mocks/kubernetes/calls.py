@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mocks.kubernetes.catalog import Catalog
+from mocks.kubernetes.eventforms import stored_paths
 from mocks.kubernetes.managed import Manager, Scope
 from mocks.kubernetes.resources import Resource
 from mocks.kubernetes.selectors import Predicate, both, everything, field_selector, label_selector
@@ -50,9 +51,9 @@ class Call:
             chosen = both(chosen, lambda item: item["metadata"]["name"] == self.name)
         return chosen
 
-    def _known_fields(self) -> set[str]:
-        names = {"metadata.name", *self.resource.fields}
-        return names | {"metadata.namespace"} if self.resource.namespaced else names
+    def _known_fields(self) -> dict[str, str]:
+        names = ["metadata.name", *(["metadata.namespace"] if self.resource.namespaced else [])]
+        return {name: name for name in names} | stored_paths(self.resource)
 
     def updater(self) -> Manager:
         name = self.query.get("fieldManager") or self.agent.split("/")[0] or "unknown"

@@ -250,6 +250,7 @@ OTHERS = (
         plural="events",
         short_names=("ev",),
         stored_as="/events",
+        fields=_EVENT_FIELDS,
         columns=(
             Column("Last Seen", "date", ".deprecatedLastTimestamp"),
             Column("Type", "string", ".type"),

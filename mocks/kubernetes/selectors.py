@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mocks.kubernetes.status import Json, bad_request
@@ -31,10 +31,9 @@ def label_selector(text: str) -> Predicate:
     return lambda item: all(term(item["metadata"].get("labels") or {}) for term in terms)
 
 
-def field_selector(text: str, known: Iterable[str]) -> Predicate:
-    """`path=value,path!=value`, over the paths that this kind supports."""
-    supported = set(known)
-    terms = [_field_term(term.strip(), supported) for term in text.split(",") if term.strip()]
+def field_selector(text: str, known: Mapping[str, str]) -> Predicate:
+    """`path=value,path!=value`, over the paths that this kind supports -> where they are stored."""
+    terms = [_field_term(term.strip(), known) for term in text.split(",") if term.strip()]
     return lambda item: all(term(item) for term in terms)
 
 
@@ -67,14 +66,14 @@ def _within(key: str, values: set[str], *, wanted: bool) -> Callable[[dict[str, 
     return lambda labels: (key in labels and labels[key] in values) is wanted
 
 
-def _field_term(term: str, supported: set[str]) -> Predicate:
+def _field_term(term: str, supported: Mapping[str, str]) -> Predicate:
     found = _EQUAL.match(term)
     if found is None:
         raise bad_request(f"invalid selector: '{term}'; can't understand '{term}'")
     path, value, wanted = found["key"], found["value"], found["operator"] != "!="
     if path not in supported:
         raise bad_request(f"field label not supported: {path}")
-    return lambda item: (_text(lookup(item, path)) == value) is wanted
+    return lambda item: (_text(lookup(item, supported[path])) == value) is wanted
 
 
 def _text(value: Any) -> str:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bridge.commands.overview import COLUMNS, NOTHING_YET, overview, row
+from bridge.commands.overview import overview
+from bridge.commands.tier_facts import COLUMNS, NOTHING_YET, row
 from bridge.nodes.enforcement import Fault, Late
 from bridge.settings.models import ClusterSettings
 from bridge.tier.outcome import Outcome, Result, conditions

@@ -1,4 +1,4 @@
-"""Helm 3, Helm 4 and promtool: built once with Go into a cache outside the tree, at the versions that go/*/go.mod pin."""
+"""Helm 3, Helm 4, promtool and krew: built once with Go into a cache outside the tree, at the versions that go/*/go.mod pin."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MODULES = Path(__file__).parent / "go"
 PACKAGES = {
     "helm3": "helm.sh/helm/v3/cmd/helm",
     "helm4": "helm.sh/helm/v4/cmd/helm",
+    "krew": "sigs.k8s.io/krew/cmd/krew",
     "promtool": "github.com/prometheus/prometheus/cmd/promtool",
 }
 
@@ -63,7 +64,7 @@ def _build(name: str, path: Path) -> None:
 
 
 def main() -> int:
-    """`python -m tests.chart.programs` builds all three."""
+    """`python -m tests.chart.programs` builds them all."""
     for name in PACKAGES:
         found = program(name)
         if isinstance(found, Unavailable):

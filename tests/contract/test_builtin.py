@@ -75,6 +75,20 @@ def test_events_of_the_new_group_are_events_of_the_old_one(api: Api, namespace: 
     assert old["reportingComponent"] == "contract.example/tests"
 
 
+def test_events_are_selected_by_the_names_of_their_group(api: Api, namespace: str) -> None:
+    path, old = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", f"/api/v1/namespaces/{namespace}/events"
+    api.post(path, event(namespace))
+    api.post(path, event(namespace, reportingController="somebody.example/else"))
+    for root, selector, found in (
+        (path, f"reportingController=contract.example/tests,regarding.name={namespace}", 1),
+        (path, "regarding.name=other", 0),
+        (old, f"reportingComponent=contract.example/tests,involvedObject.name={namespace}", 1),
+    ):
+        assert len(api.get(root, fieldSelector=selector)["items"]) == found
+    assert "not supported" in api.get(path, 400, fieldSelector="involvedObject.name=a")["message"]
+    assert "not supported" in api.get(old, 400, fieldSelector="regarding.name=a")["message"]
+
+
 def test_times_need_their_microseconds(api: Api, namespace: str) -> None:
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     body = lease("one")
