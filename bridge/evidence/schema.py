@@ -6,6 +6,10 @@ Times are microseconds since the epoch, days are days since the epoch, both in U
     seen_key ── one row for each kind of connection      seen_day ── how often, by key and day
                                                          seen_living ── how many there are, by key and node
     rule_edit ── when a rule's content was another one for the first time
+
+    interval ── what was the case from when to when      term ── each text in it, once
+    watch ── when the bridge looked: outside of that, intervals say nothing
+    review ── who looked at which rules when, and when the next review is due
 """
 
 from __future__ import annotations
@@ -104,4 +108,52 @@ RULE_EDIT = Table(
     Column("rule", Text, primary_key=True),
     Column("at", BigInteger, primary_key=True, autoincrement=False),
     Column("digest", String(DIGEST_DIGITS), nullable=False),
+)
+
+TERM = Table(
+    "term",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True),
+    Column("digest", String(DIGEST_DIGITS), nullable=False),
+    Column("content", Text, nullable=False),
+    Index("uq_term_digest", "digest", unique=True),
+)
+
+INTERVAL = Table(
+    "interval",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True),
+    Column("cluster", ForeignKey("term.id"), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("subject", ForeignKey("term.id"), nullable=False),
+    Column("value", ForeignKey("term.id"), nullable=False),
+    _count("begin"),
+    Column("end", BigInteger),
+    Index("ix_interval_cluster_kind_begin", "cluster", "kind", "begin"),
+    Index("ix_interval_cluster_kind_end", "cluster", "kind", "end"),
+)
+
+WATCH = Table(
+    "watch",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True),
+    Column("cluster", Text, nullable=False),
+    _count("begin"),
+    _count("end"),
+    Index("ix_watch_cluster_begin", "cluster", "begin"),
+)
+
+REVIEW = Table(
+    "review",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True),
+    Column("cluster", Text, nullable=False),
+    _count("at"),
+    _count("due"),
+    Column("reviewer", Text, nullable=False),
+    Column("zones", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Index("ix_review_cluster_at", "cluster", "at"),
 )

@@ -21,7 +21,7 @@ from bridge.kube.watch import Change, Changed, Listed, Source, follow, pause
 from bridge.population.assignment import Assignment
 from bridge.population.census import Census
 from bridge.population.mirror import Mirror
-from bridge.population.picture import Kind, Population
+from bridge.population.picture import Kind, Move, Population
 from bridge.population.spoken import Spoken
 from bridge.tier.cluster import ZONE, Cluster
 from bridge.tier.plan import Part
@@ -70,12 +70,13 @@ Tell = Callable[[Figures], None]
 
 
 class Publishing:
-    """One cluster's part. `population` is who is where, as far as it has been told."""
+    """One cluster's part. `population` is who is where, as far as it has been told; `moved` hears each change."""
 
     def __init__(self, api: ApiServer, terms: Terms, alerts: Alerts | None = None) -> None:
         self._api = api
         self._terms = terms
         self._alerts = alerts or Alerts(api.name, terms.tier, ())
+        self.moved: Callable[[Move], None] = lambda _: None
         self._begin()
 
     def _begin(self) -> None:
@@ -194,6 +195,7 @@ class Publishing:
             for pod in filter(None, (before, after)):
                 self._spoken.stir(pod.node)
             self._zones.touch(*self._census.move(move))
+            self.moved(move)
         self._look()
 
     def _see_slices(self, change: Change) -> None:

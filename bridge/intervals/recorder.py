@@ -1,0 +1,144 @@
+"""Records one cluster's intervals while its bridge leads: pods as they come and go, nodes, settings, alerts.
+
+Nothing waits for it. What it can't write it says, and begins again with what is the case then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.alerts import HAPPENINGS, Alert, Checkpoint
+from bridge.intervals.fold import Event, Kind, changes
+from bridge.intervals.observe import NodeReports, Workloads, pod_value
+from bridge.intervals.store import IntervalStore
+from bridge.nodes.enforcement import states_of
+from bridge.population.picture import Move, Population
+from zones import canonical
+
+Json = dict[str, Any]
+# Beyond that many moves that could not be written yet, all pods are compared anew.
+_MOST_MOVES = 100_000
+_CENSUS = {Kind.POD, Kind.WORKLOAD}
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Where one cluster is looked at. `leading`: only then what it says is kept up to date.
+
+    `population`: who is where; `nodes`: NodeStates; `clock`: microseconds since the epoch; `steady`: seconds that
+    nobody sets.
+    """
+
+    cluster: str
+    tier: str
+    settings: str
+    leading: Callable[[], bool]
+    population: Callable[[], Population]
+    nodes: Callable[[], Collection[Json]]
+    clock: Callable[[], int]
+    steady: Callable[[], float]
+
+
+@dataclass(slots=True)
+class Recorder:
+    """One cluster's. It is an alert sink too, and is told each move of a pod."""
+
+    store: IntervalStore
+    sight: Sight
+    _events: list[Event] = field(default_factory=list)
+    _state: dict[tuple[Kind, str], str] | None = None
+    _workloads: Workloads = field(default_factory=Workloads)
+    _reports: NodeReports = field(default_factory=NodeReports)
+    _census_of: Population | None = None
+    _latest: int = 0
+
+    def moved(self, move: Move) -> None:
+        """A pod came, went, or changed: noted at once, so that one that lived for a second has its interval."""
+        if self._census_of is None or self._census_of is not self.sight.population():
+            return  # the census will have it
+        if len(self._events) >= _MOST_MOVES:
+            self._census_of = None
+            return
+        at = self._now()
+        workloads = set()
+        for member, count in ((move.before, -1), (move.after, 1)):
+            if member is not None:
+                workloads.add(self._workloads.add(member, count))
+        if move.before is not None and move.after is None:
+            self._events.append(Event(at, Kind.POD, move.before.pod.uid, None))
+        elif move.after is not None:
+            self._events.append(Event(at, Kind.POD, move.after.pod.uid, pod_value(move.after)))
+        self._events += [Event(at, Kind.WORKLOAD, name, self._workloads.value(name)) for name in sorted(workloads)]
+
+    async def send(self, alert: Alert) -> None:
+        """Part of `bridge.alerts.Sink`. What only happens has an interval of a microsecond."""
+        at = self._now()
+        value = canonical.text({"severity": alert.severity.value, "message": alert.message, "revision": alert.revision})
+        self._events.append(Event(at, Kind.ALERT, str(alert.kind), None if alert.over else value))
+        if alert.kind in HAPPENINGS:
+            self._latest = at + 1
+            self._events.append(Event(at + 1, Kind.ALERT, str(alert.kind), None))
+
+    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None:
+        """Revisions say themselves what was in force."""
+
+    async def look(self) -> None:
+        """Write what is new. Raises EvidenceError; then everything is compared anew at the next look."""
+        if not self.sight.leading() or not self.sight.population().complete:
+            self._state = self._census_of = None
+            return
+        cluster = self.sight.cluster
+        try:
+            if self._state is None:
+                self._census_of = None
+                self._state = await asyncio.to_thread(self.store.resume, cluster, self._now())
+            events = self._news(self._state)
+            if not await asyncio.to_thread(self.store.record, cluster, events, self._now()):
+                self._state = None
+        except BaseException:
+            self._state = None
+            raise
+
+    def _news(self, state: dict[tuple[Kind, str], str]) -> list[Event]:
+        """What has changed since `state`, which is brought up to date."""
+        events, self._events = self._events, []
+        population = self.sight.population()
+        if self._census_of is not population:
+            self._census_of = population
+            members = list(population.members())
+            self._workloads = Workloads(members)
+            wanted = {(Kind.POD, each.pod.uid): pod_value(each) for each in members} | self._workloads.values()
+            events = [each for each in events if each.kind not in _CENSUS]
+            events += changes(state, wanted, self._now(), _CENSUS)
+        nodes = states_of(self.sight.nodes(), self.sight.tier)
+        seen = self._reports.values(nodes, population.nodes, self.sight.steady())
+        seen[Kind.SETTINGS, "digest"] = self.sight.settings
+        events += changes(state, seen, self._now(), {Kind.NODE, Kind.SETTINGS})
+        return list(_new(events, state))
+
+    def _now(self) -> int:
+        """Never earlier than before: a clock that is set back makes no interval end before it began."""
+        self._latest = max(self._latest, self.sight.clock())
+        return self._latest
+
+
+def _new(events: list[Event], state: dict[tuple[Kind, str], str]) -> list[Event]:
+    """Those that say something new, in their order."""
+    fresh = []
+    for event in events:
+        key = event.kind, event.subject
+        if state.get(key) != event.value:
+            fresh.append(event)
+            if event.value is None:
+                del state[key]
+            else:
+                state[key] = event.value
+    return fresh
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """Of the settings that say what is enforced, as canonical JSON: secrets are none of them."""
+    return canonical.text({"digest": canonical.digest(settings)})
