@@ -135,7 +135,7 @@ def _evidence(settings: Settings, each: Sequence[Work]) -> AbstractAsyncContextM
         return nullcontext()
     from bridge.wiring.evidence import evidence_kept  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
-    return evidence_kept(settings.evidence, each)
+    return evidence_kept(settings, each)
 
 
 @app.command()

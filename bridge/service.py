@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from bridge.alerts import Alerts
 from bridge.errors import BridgeError, ClusterError, ClusterUnreachableError, RevisionRefusedError
 from bridge.feeds import Feeds
 from bridge.history.followup import FollowUp
@@ -64,6 +65,7 @@ class Work:
     untaint: Untaint | None = None
     follow_up: FollowUp | None = None
     previewing: Previewing | None = None
+    alerts: Alerts | None = None
     trouble: str = ""
     passed: bool = False
     unanswered: str = ""

@@ -212,7 +212,7 @@ class Rule:
     `conditions` narrow the rule in ways this tier can't express (user, HIP, URL category, an unknown element);
     `malformed` says what is missing or wrong in the rule itself; `notes` have no effect on the verdict.
     `number`: its place in its rulebase with the inherited rules, from 1, as Panorama shows it.
-    `from_zones`/`to_zones` None is any.
+    `from_zones`/`to_zones` None is any. `description`: why it is there, in its administrators' words.
     """
 
     origin: Origin
@@ -233,6 +233,7 @@ class Rule:
     malformed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     number: int = 0
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,9 +140,10 @@ def _from_database(
 ) -> tuple[Seen, dict[str, datetime]]:
     if settings.evidence is None or chosen is None:
         raise InputError("usage: give --seen FILE, or settings (-c) with evidence.url and the cluster")
-    from bridge.wiring.evidence import evidence_store  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.evidence.store import Store  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.wiring.evidence import evidence_database  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
-    store = evidence_store(settings.evidence)
+    store = Store(evidence_database(settings.evidence))
     try:
         return store.seen(chosen.name, begin), store.edited(chosen.name)
     finally:

@@ -6,7 +6,7 @@ Nothing waits for it: a database that is away is told, and tried again; the tier
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,8 +15,11 @@ import structlog
 
 from bridge.evidence.collector import CollectorDoor, collecting
 from bridge.evidence.database import EvidenceError
-from bridge.evidence.store import Store
+from bridge.evidence.store import Store, micros
 from bridge.evidence.usage import rule_digests
+from bridge.intervals.fold import Kind
+from bridge.intervals.recorder import Recorder
+from bridge.intervals.store import IntervalStore
 from zones.policy import Policy
 
 _LOOK_SECONDS, _AGAIN_SECONDS, _PRUNE_SECONDS = 10.0, 30.0, 3600.0
@@ -25,11 +28,17 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """`retention`: how long days are kept. `policies`: what each cluster's bridge last published or found in force."""
+    """`retention`: how long days, and intervals but those of pods, are kept.
+
+    `policies`: what each cluster's bridge last published or found in force. `recorders`: of each cluster.
+    """
 
     retention: timedelta
+    pod_retention: timedelta
     policies: Callable[[], Mapping[str, Policy]]
     door: CollectorDoor | None = None
+    intervals: IntervalStore | None = None
+    recorders: Sequence[Recorder] = ()
 
 
 @asynccontextmanager
@@ -64,8 +73,10 @@ async def _keep(store: Store, terms: Terms, stop: asyncio.Event) -> None:
                 if noted.get(cluster) is not policy:
                     await asyncio.to_thread(store.note_rules, cluster, rule_digests(policy), datetime.now(UTC))
                     noted[cluster] = policy
+            for recorder in terms.recorders:
+                await _look(recorder)
             if clock() - pruned >= _PRUNE_SECONDS:
-                gone = await asyncio.to_thread(store.prune, datetime.now(UTC) - terms.retention)
+                gone = await asyncio.to_thread(_prune, store, terms, datetime.now(UTC))
                 pruned = clock()
                 _log.info("evidence database pruned", rows=gone)
         except EvidenceError as error:
@@ -77,3 +88,21 @@ async def _keep(store: Store, terms: Terms, stop: asyncio.Event) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await stop.wait()
+
+
+async def _look(recorder: Recorder) -> None:
+    """A defect of one cluster's concerns no other. Raises EvidenceError: the database is everybody's."""
+    try:
+        await recorder.look()
+    except EvidenceError:
+        raise
+    except Exception:  # noqa: BLE001 - the others go on
+        _log.exception("intervals not recorded", cluster=recorder.sight.cluster)
+
+
+def _prune(store: Store, terms: Terms, now: datetime) -> int:
+    before = dict.fromkeys(Kind, now - terms.retention) | {Kind.POD: now - terms.pod_retention}
+    gone = store.prune(now - terms.retention)
+    if terms.intervals is not None:
+        gone += terms.intervals.prune({kind: micros(time) for kind, time in before.items()})
+    return gone

@@ -107,7 +107,7 @@ class Store:
                 fresh.append((row.id, each))
                 if isinstance(each.content, Counting):
                     counted = continued(counted, each.content)
-            values = {"sequence": latest, "heard": _micros(now), **_counting_values(counted)}
+            values = {"sequence": latest, "heard": micros(now), **_counting_values(counted)}
             connection.execute(update(NODE).where(NODE.c.id == row.id).values(values))
         return fresh, len(told) - len(fresh)
 
@@ -135,7 +135,7 @@ class Store:
         days: dict[tuple[int, int], list[int]] = {}
         living: dict[tuple[int, int], dict[str, int]] = {}
         for node, flow in flows:
-            key, first, last = numbers[flow.key], _micros(flow.first), _micros(flow.last)
+            key, first, last = numbers[flow.key], micros(flow.first), micros(flow.last)
             counted = days.setdefault((key, last // _DAY), [0, 0, first, last])
             counted[0] += flow.connections
             counted[1] += flow.octets
@@ -227,7 +227,7 @@ class Store:
                 func.max(days["last"]).label("last"),
             ).group_by(days.key)
             if since is not None:
-                wanted = wanted.where(days.day >= _micros(since) // _DAY)
+                wanted = wanted.where(days.day >= micros(since) // _DAY)
             counted = wanted.subquery()
             living = (
                 select(SEEN_LIVING.c.key, func.sum(SEEN_LIVING.c.living).label("living"))
@@ -256,7 +256,7 @@ class Store:
         with self._database.writing("noting which rules were edited") as connection:
             known = self._latest_edits(connection, cluster)
             edited = [
-                {"cluster": cluster, "rule": rule, "at": _micros(now), "digest": digest[:DIGEST_DIGITS]}
+                {"cluster": cluster, "rule": rule, "at": micros(now), "digest": digest[:DIGEST_DIGITS]}
                 for rule, digest in sorted(rules.items())
                 if rule not in known or known[rule][1] != digest[:DIGEST_DIGITS]
             ]
@@ -282,10 +282,10 @@ class Store:
 
     def prune(self, before: datetime) -> int:
         """Take away the days before a time, and what only they needed. How many rows that was. Raises EvidenceError."""
-        day, gone = _micros(before) // _DAY, 0
+        day, gone = micros(before) // _DAY, 0
         for table, old in (
             (SEEN_DAY, SEEN_DAY.c.day < day),
-            (SEEN_LIVING, SEEN_LIVING.c.at < _micros(before)),
+            (SEEN_LIVING, SEEN_LIVING.c.at < micros(before)),
         ):
             while count := self._delete_some(table, old):
                 gone += count
@@ -356,7 +356,7 @@ def _end(zone: str, namespace: str, workload: str, network: str | None) -> SeenE
 def _counting_values(counted: Counting | None) -> dict[str, int]:
     if counted is None:
         return {}
-    times = {name: _micros(getattr(counted, name)) for name in ("since", "begin", "end")}
+    times = {name: micros(getattr(counted, name)) for name in ("since", "begin", "end")}
     return times | {name: getattr(counted, name) for name in _MISSING}
 
 
@@ -366,12 +366,12 @@ def _counting(row: Row[Any]) -> Counting | None:
     return Counting(_at(row.since), _at(row.begin), _at(row.end), *(getattr(row, name) for name in _MISSING))
 
 
-def _micros(at: datetime) -> int:
+def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
-def _at(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
+def _at(number: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=number)
 
 
 def _in_parts(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -14,13 +14,19 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What an interval is about. Its subject is a pod's uid, `namespace/workload`, a node's name, an alert's kind."""
+    """What an interval is about. Its subject is a name within the kind.
+
+    A pod's uid, `namespace/workload`, a node's name, an alert's kind, `digest`, the tier's name, or what names a rule
+    (`bridge.evidence.usage.rule_key`).
+    """
 
     POD = "pod"
     WORKLOAD = "workload"
     NODE = "node"
     ALERT = "alert"
     SETTINGS = "settings"
+    TIER = "tier"
+    RULE = "rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +81,15 @@ def intervals_of(events: Iterable[Event]) -> list[Interval]:
                 closed.append(replace(before, end=event.at))
         if event.value is not None:
             open_[key] = Interval(event.kind, event.subject, event.value, event.at)
-    return sorted([*closed, *open_.values()], key=lambda each: (each.begin, each.kind, each.subject))
+    return sorted([*closed, *open_.values()], key=lambda interval: (interval.begin, interval.kind, interval.subject))
 
 
 def clipped(intervals: Iterable[Interval], begin: int, end: int) -> Iterator[Interval]:
     """What of them lies in [begin, end): so nothing that came later shows."""
-    for each in intervals:
-        first, last = max(each.begin, begin), end if each.end is None else min(each.end, end)
+    for interval in intervals:
+        first, last = max(interval.begin, begin), end if interval.end is None else min(interval.end, end)
         if first < last:
-            yield replace(each, begin=first, end=last)
+            yield replace(interval, begin=first, end=last)
 
 
 def changes(before: State, after: State, at: int, kinds: Iterable[Kind]) -> list[Event]:
@@ -93,7 +99,7 @@ def changes(before: State, after: State, at: int, kinds: Iterable[Kind]) -> list
     new = [(key, value) for key, value in after.items() if key[0] in wanted and before.get(key) != value]
     events = [Event(at, kind, subject, None) for kind, subject in gone]
     events += [Event(at, kind, subject, value) for (kind, subject), value in new]
-    return sorted(events, key=lambda each: (each.kind, each.subject))
+    return sorted(events, key=lambda event: (event.kind, event.subject))
 
 
 def gaps(known: Iterable[tuple[int, int]], begin: int, end: int) -> list[tuple[int, int]]:

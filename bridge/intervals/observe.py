@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from bridge.evidence.usage import rule_key
 from bridge.intervals.fold import Kind
 from bridge.nodes.enforcement import SILENT_AFTER
 from bridge.population.picture import Member
 from zones import canonical
+from zones.rules import Rule, Rulebase
 
 Json = dict[str, Any]
 
@@ -54,6 +56,30 @@ class Workloads:
 
     def values(self) -> dict[tuple[Kind, str], str]:
         return {(Kind.WORKLOAD, name): value for name in self._pods if (value := self.value(name)) is not None}
+
+
+class Rules:
+    """Why each rule is there, in its administrators' words: its description and its tags. Once for each rulebase."""
+
+    def __init__(self) -> None:
+        self._of: Rulebase | None = None
+        self._values: dict[tuple[Kind, str], str] = {}
+
+    def values(self, rulebase: Rulebase | None) -> dict[tuple[Kind, str], str]:
+        """None: nothing newer is known."""
+        if rulebase is not None and rulebase is not self._of:
+            rules = (*rulebase.rules, rulebase.intrazone, rulebase.interzone)
+            self._of, self._values = rulebase, {(Kind.RULE, rule_key(rule.origin)): _rule_value(rule) for rule in rules}
+        return self._values
+
+
+def _rule_value(rule: Rule) -> str:
+    about = canonical.origin_json(rule.origin)
+    if rule.description:
+        about["description"] = rule.description
+    if rule.tags:
+        about["tags"] = sorted(rule.tags)
+    return canonical.text(about)
 
 
 class NodeReports:

@@ -6,7 +6,7 @@ Nothing waits for it. What it can't write it says, and begins again with what is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from zones import canonical
 Json = dict[str, Any]
 # Beyond that many moves that could not be written yet, all pods are compared anew.
 _MOST_MOVES = 100_000
+# And so many alerts; what is on is known all the same.
+_MOST_ALERTS = 1_000
 _CENSUS = {Kind.POD, Kind.WORKLOAD}
 
 
@@ -28,16 +30,20 @@ _CENSUS = {Kind.POD, Kind.WORKLOAD}
 class Sight:
     """Where one cluster is looked at. `leading`: only then what it says is kept up to date.
 
-    `population`: who is where; `nodes`: NodeStates; `clock`: microseconds since the epoch; `steady`: seconds that
-    nobody sets.
+    `sees`: whether pods, nodes and what they report were all listed; as long as not, nobody looks.
+
+    `population`: who is where; `nodes`: NodeStates; `tier_and_rules`: what is in force and why, as values of subjects;
+    `clock`: microseconds since the epoch; `steady`: seconds that nobody sets.
     """
 
     cluster: str
     tier: str
     settings: str
     leading: Callable[[], bool]
+    sees: Callable[[], bool]
     population: Callable[[], Population]
     nodes: Callable[[], Collection[Json]]
+    tier_and_rules: Callable[[], dict[tuple[Kind, str], str]]
     clock: Callable[[], int]
     steady: Callable[[], float]
 
@@ -49,6 +55,8 @@ class Recorder:
     store: IntervalStore
     sight: Sight
     _events: list[Event] = field(default_factory=list)
+    _told: list[Event] = field(default_factory=list)
+    _alerts: dict[str, str] = field(default_factory=dict)
     _state: dict[tuple[Kind, str], str] | None = None
     _workloads: Workloads = field(default_factory=Workloads)
     _reports: NodeReports = field(default_factory=NodeReports)
@@ -74,36 +82,50 @@ class Recorder:
         self._events += [Event(at, Kind.WORKLOAD, name, self._workloads.value(name)) for name in sorted(workloads)]
 
     async def send(self, alert: Alert) -> None:
-        """Part of `bridge.alerts.Sink`. What only happens has an interval of a microsecond."""
-        at = self._now()
+        """Part of `bridge.alerts.Sink`. What only happens has an interval of a microsecond.
+
+        What is on is remembered, leading or not: after a gap, or when this bridge comes to lead, it is still on.
+        """
+        at, subject = self._now(), str(alert.kind)
         value = canonical.text({"severity": alert.severity.value, "message": alert.message, "revision": alert.revision})
-        self._events.append(Event(at, Kind.ALERT, str(alert.kind), None if alert.over else value))
+        if alert.kind not in HAPPENINGS:
+            if alert.over:
+                self._alerts.pop(subject, None)
+            else:
+                self._alerts[subject] = value
+        if not self.sight.leading() or len(self._told) >= _MOST_ALERTS:
+            return
+        self._told.append(Event(at, Kind.ALERT, subject, None if alert.over else value))
         if alert.kind in HAPPENINGS:
             self._latest = at + 1
-            self._events.append(Event(at + 1, Kind.ALERT, str(alert.kind), None))
+            self._told.append(Event(at + 1, Kind.ALERT, subject, None))
 
     async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None:
         """Revisions say themselves what was in force."""
 
     async def look(self) -> None:
         """Write what is new. Raises EvidenceError; then everything is compared anew at the next look."""
-        if not self.sight.leading() or not self.sight.population().complete:
+        if not self.sight.leading() or not self.sight.sees():
             self._state = self._census_of = None
+            if not self.sight.leading():
+                self._told.clear()
             return
-        cluster = self.sight.cluster
+        cluster, told = self.sight.cluster, list(self._told)
         try:
             if self._state is None:
                 self._census_of = None
                 self._state = await asyncio.to_thread(self.store.resume, cluster, self._now())
-            events = self._news(self._state)
+            events = self._news(self._state, told)
             if not await asyncio.to_thread(self.store.record, cluster, events, self._now()):
                 self._state = None
+                return
         except BaseException:
             self._state = None
             raise
+        del self._told[: len(told)]
 
-    def _news(self, state: dict[tuple[Kind, str], str]) -> list[Event]:
-        """What has changed since `state`, which is brought up to date."""
+    def _news(self, state: dict[tuple[Kind, str], str], told: list[Event]) -> list[Event]:
+        """What has changed since `state`, which is brought up to date. `told`: alerts, at their time."""
         events, self._events = self._events, []
         population = self.sight.population()
         if self._census_of is not population:
@@ -111,13 +133,16 @@ class Recorder:
             members = list(population.members())
             self._workloads = Workloads(members)
             wanted = {(Kind.POD, each.pod.uid): pod_value(each) for each in members} | self._workloads.values()
-            events = [each for each in events if each.kind not in _CENSUS]
-            events += changes(state, wanted, self._now(), _CENSUS)
+            events = changes(state, wanted, self._now(), _CENSUS)
         nodes = states_of(self.sight.nodes(), self.sight.tier)
         seen = self._reports.values(nodes, population.nodes, self.sight.steady())
         seen[Kind.SETTINGS, "digest"] = self.sight.settings
-        events += changes(state, seen, self._now(), {Kind.NODE, Kind.SETTINGS})
-        return list(_new(events, state))
+        seen |= self.sight.tier_and_rules()
+        known = {Kind.NODE, *(kind for kind, _ in seen)}  # of the others nothing is known yet
+        events += changes(state, seen, self._now(), known)
+        fresh = list(_new([*told, *events], state))
+        on = {(Kind.ALERT, subject): value for subject, value in self._alerts.items()}
+        return [*fresh, *_new(changes(state, on, self._now(), {Kind.ALERT}), state)]
 
     def _now(self) -> int:
         """Never earlier than before: a clock that is set back makes no interval end before it began."""
@@ -137,8 +162,3 @@ def _new(events: list[Event], state: dict[tuple[Kind, str], str]) -> list[Event]
             else:
                 state[key] = event.value
     return fresh
-
-
-def settings_digest(settings: Mapping[str, Any]) -> str:
-    """Of the settings that say what is enforced, as canonical JSON: secrets are none of them."""
-    return canonical.text({"digest": canonical.digest(settings)})

@@ -47,6 +47,17 @@ class CellCount:
     connections: int
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenInterval:
+    """A row without an end. `id`: its number."""
+
+    id: int
+    kind: Kind
+    subject: str
+    value: str
+    begin: int
+
+
 class IntervalStore:
     """`cluster` is a name of the settings everywhere."""
 
@@ -76,10 +87,9 @@ class IntervalStore:
                 return {(each.kind, each.subject): each.value for each in self._open(connection, number)}
             if last is not None:
                 still = INTERVAL.c.cluster == number, INTERVAL.c.end.is_(None)
+                # What began with the last look that was noted is not known to have lasted at all.
+                connection.execute(delete(INTERVAL).where(*still, INTERVAL.c.begin >= last[1]))
                 connection.execute(update(INTERVAL).where(*still).values(end=last[1]))
-                # What began after the last look that was noted is not known to have lasted at all.
-                empty = INTERVAL.c.cluster == number, INTERVAL.c.end < INTERVAL.c.begin
-                connection.execute(update(INTERVAL).where(*empty).values(end=INTERVAL.c.begin))
             connection.execute(insert(WATCH).values(cluster=cluster, begin=now, end=now))
             return {}
 
@@ -88,67 +98,68 @@ class IntervalStore:
 
         False: it had not looked for so long that it has to `resume`; nothing is recorded then.
         """
-        made = intervals_of(events)
         with self._writing("recording intervals") as connection:
             last = self._last_look(connection, cluster)
             if last is None or now - last[1] > GAP:
                 return False
-            number = self._number(connection, cluster)
-            ended = self._first_changes(events)
-            texts = {text for each in made for text in (each.subject, each.value)} | {key[1] for key in ended}
-            terms = self._numbers(connection, texts)
-            known = self._current(connection, number, [(kind, terms[subject]) for kind, subject in ended])
-            for (kind, subject), event in ended.items():
-                row = known.get((kind, terms[subject]))
-                if row is not None and event.at > row[1]:
-                    connection.execute(update(INTERVAL).where(INTERVAL.c.id == row[0]).values(end=event.at))
-                elif row is not None:
-                    connection.execute(delete(INTERVAL).where(INTERVAL.c.id == row[0]))
-            if made:
-                rows = [
-                    {
-                        "cluster": number,
-                        "kind": each.kind.value,
-                        "subject": terms[each.subject],
-                        "value": terms[each.value],
-                        "begin": each.begin,
-                        "end": each.end,
-                    }
-                    for each in made
-                ]
-                connection.execute(insert(INTERVAL), rows)
+            if events:
+                self._fold(connection, self._number(connection, cluster), events)
             if now > last[1]:
                 connection.execute(update(WATCH).where(WATCH.c.id == last[0]).values(end=now))
         return True
 
-    @staticmethod
-    def _first_changes(events: Iterable[Event]) -> dict[tuple[Kind, str], Event]:
-        """The event that ends whatever was open before, by subject."""
-        first: dict[tuple[Kind, str], Event] = {}
-        for event in events:
-            first.setdefault((event.kind, event.subject), event)
-        return first
-
-    def _current(
-        self, connection: Connection, cluster: int, keys: Sequence[tuple[Kind, int]]
-    ) -> dict[tuple[Kind, int], tuple[int, int]]:
-        """The open interval of each subject: its number and its beginning."""
-        found: dict[tuple[Kind, int], tuple[int, int]] = {}
-        columns = INTERVAL.c
-        for kind in Kind:
-            subjects = sorted({number for each, number in keys if each is kind})
-            if not subjects:
+    def _fold(self, connection: Connection, cluster: int, events: Sequence[Event]) -> None:
+        """What the events make of the open intervals of their subjects, as `intervals_of` says it."""
+        keys = dict.fromkeys((event.kind, event.subject) for event in events)
+        values = {event.value for event in events if event.value is not None}
+        terms = self._numbers(connection, {subject for _, subject in keys} | values)
+        current = self._current(connection, cluster, {(kind, terms[subject]): subject for kind, subject in keys})
+        before = [Event(each.begin, each.kind, each.subject, each.value) for each in current.values()]
+        new = []
+        for interval in intervals_of([*before, *events]):
+            key = interval.kind, terms[interval.subject]
+            row = current.get(key)
+            if row is not None and (row.begin, row.value) == (interval.begin, interval.value):
+                del current[key]
+                if interval.end is not None:
+                    connection.execute(update(INTERVAL).where(INTERVAL.c.id == row.id).values(end=interval.end))
                 continue
-            # Open ones are few beside those of a year; subjects are compared here, not by a list of thousands.
-            asked = select(columns.id, columns.subject, columns.begin).where(
-                columns.cluster == cluster, columns.kind == kind.value, columns.end.is_(None)
+            new.append(
+                {
+                    "cluster": cluster,
+                    "kind": interval.kind.value,
+                    "subject": terms[interval.subject],
+                    "value": terms[interval.value],
+                    "begin": interval.begin,
+                    "end": interval.end,
+                }
             )
-            if len(subjects) <= _ASKED_AT_ONCE:
-                asked = asked.where(columns.subject.in_(subjects))
-            wanted = frozenset(subjects)
-            found |= {
-                (kind, row.subject): (row.id, row.begin) for row in connection.execute(asked) if row.subject in wanted
-            }
+        for row in current.values():  # it lasted for no time at all
+            connection.execute(delete(INTERVAL).where(INTERVAL.c.id == row.id))
+        if new:
+            connection.execute(insert(INTERVAL), new)
+
+    @staticmethod
+    def _current(
+        connection: Connection, cluster: int, subjects: Mapping[tuple[Kind, int], str]
+    ) -> dict[tuple[Kind, int], _OpenInterval]:
+        """The open interval of each subject that has one."""
+        found: dict[tuple[Kind, int], _OpenInterval] = {}
+        columns, value = INTERVAL.c, TERM.alias()
+        for kind in Kind:
+            numbers = sorted(number for each, number in subjects if each is kind)
+            asked = (
+                select(columns.id, columns.subject, columns.begin, value.c.content)
+                .join(value, value.c.id == columns.value)
+                .where(columns.cluster == cluster, columns.kind == kind.value, columns.end.is_(None))
+            )
+            # Of thousands of subjects, all that are open are read: there are few beside those of a year.
+            if len(numbers) <= _ASKED_AT_ONCE:
+                asked = asked.where(columns.subject.in_(numbers))
+            for row in connection.execute(asked) if numbers else ():
+                key = kind, row.subject
+                if key in subjects:
+                    found[key] = _OpenInterval(row.id, kind, subjects[key], row.content, row.begin)
         return found
 
     # What was the case, out
@@ -176,8 +187,8 @@ class IntervalStore:
                     .where(*wanted, open_then)
                 )
                 rows = connection.execute(asked)
-                found += [Interval(kind, name, said, first, last) for name, said, first, last in rows]
-        return sorted(found, key=lambda each: (each.kind, each.subject, each.begin))
+                found += [Interval(Kind(kind), name, said, first, last) for name, said, first, last in rows]
+        return sorted(set(found), key=lambda each: (each.kind, each.subject, each.begin))
 
     def looks(self, cluster: str, begin: int, end: int) -> list[tuple[int, int]]:
         """When the bridge looked, within [begin, end], the earliest first. Raises EvidenceError."""

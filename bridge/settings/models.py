@@ -499,14 +499,15 @@ class CollectorSettings(_ListenerSettings):
 
 
 class EvidenceSettings(_Section):
-    """The database of what was seen. `url`: `sqlite:////FILE`, or `postgresql://USER@HOST/NAME`.
+    """The evidence database. `url`: `sqlite:////FILE`, or `postgresql://USER@HOST/NAME`.
 
-    `retention`: how long days are kept.
+    `retention`: how long days, and all intervals but those of pods, are kept.
     """
 
     url: Annotated[str, Field(pattern=r"^(sqlite:///|postgresql://).+$")]
     password_file: Path | None = None
     retention: Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(days=1))] = timedelta(days=400)
+    pod_retention: Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(days=1))] = timedelta(days=90)
     collector: CollectorSettings | None = None
 
     @field_validator("url")

@@ -136,6 +136,12 @@ class Sync:
         """What was last found fit to be published."""
         return None if self._vetted is None else self._vetted.policy
 
+    @property
+    def in_force(self) -> tuple[int, str] | None:
+        """Number and digest of the tier as we left it, or as it was when we came."""
+        spec = ((self._left.tier if self._left is not None else None) or {}).get("spec")
+        return None if spec is None else (int(spec["revision"]), str(spec["digest"]))
+
     async def introduce(self) -> BridgeError | None:
         """Ask the manager for its version alone, as one who doesn't lead may: what keeps us from an answer."""
         return await self._reader.introduce()

@@ -135,6 +135,7 @@ def _work(settings: Settings, each: ClusterSettings, manager: PanoramaManager, s
             alerts,
             settings.preview.interval.total_seconds(),
         ),
+        alerts=alerts,
         follow_up=FollowUp(cluster, each.tier, sync.history, alerts),
         close=close,
         trigger=trigger,

@@ -2,39 +2,101 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 
 from bridge.errors import SettingsError
 from bridge.evidence.collector import CollectorDoor
 from bridge.evidence.database import Database
 from bridge.evidence.keeping import Terms, keeping
-from bridge.evidence.store import Store
+from bridge.evidence.store import Store, micros
+from bridge.intervals.fold import Kind
+from bridge.intervals.observe import Rules
+from bridge.intervals.recorder import Recorder, Sight
+from bridge.intervals.store import IntervalStore
 from bridge.service import Work
 from bridge.settings.credentials import read_secret
-from bridge.settings.models import CollectorSettings, EvidenceSettings, host_and_port
+from bridge.settings.models import ClusterSettings, CollectorSettings, EvidenceSettings, Settings, host_and_port
 from bridge.wiring.clusters import server_tls
+from zones import canonical
 from zones.policy import Policy
 
+_ENFORCED = {
+    *("zones", "app_id", "inexpressible_deny", "objects", "time_zone"),
+    *("feeds", "infrastructure", "guards", "guardrails"),
+}
+_OF_CLUSTER = {"name", "device_group", "tier", "serial", "zones", "namespace"}
 
-def evidence_store(settings: EvidenceSettings) -> Store:
+
+def evidence_database(settings: EvidenceSettings) -> Database:
     """Raises SettingsError on an address that is none, EvidenceError, SecretError."""
     password = None if settings.password_file is None else read_secret(settings.password_file)
     try:
-        return Store(Database(settings.url, password))
+        return Database(settings.url, password)
     except ValueError as error:
         raise SettingsError("evidence.url", (str(error),)) from error
 
 
-def evidence_kept(settings: EvidenceSettings, works: Sequence[Work]) -> AbstractAsyncContextManager[None]:
+def evidence_kept(settings: Settings, works: Sequence[Work]) -> AbstractAsyncContextManager[None]:
     """The same errors; entering it raises OSError where the collector's address can't be listened on."""
+    if settings.evidence is None:
+        raise ValueError("the settings have no evidence database")
+    evidence = settings.evidence
 
     def policies() -> dict[str, Policy]:
         return {work.cluster: policy for work in works if (policy := work.sync.policy) is not None}
 
     clusters = frozenset(work.cluster for work in works)
-    door = None if settings.collector is None else _door(settings.collector, clusters)
-    return keeping(evidence_store(settings), Terms(settings.retention, policies, door))
+    door = None if evidence.collector is None else _door(evidence.collector, clusters)
+    database = evidence_database(evidence)
+    intervals = IntervalStore(database)
+    recorders = tuple(_recorder(settings, work, intervals) for work in works)
+    terms = Terms(evidence.retention, evidence.pod_retention, policies, door, intervals, recorders)
+    return keeping(Store(database), terms)
+
+
+def _recorder(settings: Settings, work: Work, store: IntervalStore) -> Recorder:
+    """It is told each move of a pod and each alert from now on."""
+    if work.population is None or work.alerts is None:
+        raise ValueError("a work without a population or alerts has no intervals")
+    population, cluster = work.population, next(each for each in settings.clusters if each.name == work.cluster)
+    rules = Rules()
+
+    def tier_and_rules() -> dict[tuple[Kind, str], str]:
+        reading = work.sync.reading
+        known = reading is not None and work.sync.policy is not None and reading.compiled.policy is work.sync.policy
+        found = dict(rules.values(reading.rulebase if known and reading is not None else None))
+        if (in_force := work.sync.in_force) is not None:
+            revision, digest = in_force
+            found[Kind.TIER, cluster.tier] = canonical.text({"revision": revision, "digest": digest})
+        return found
+
+    recorder = Recorder(
+        store,
+        Sight(
+            cluster=work.cluster,
+            tier=cluster.tier,
+            settings=canonical.text({"digest": settings_digest(settings, cluster)}),
+            leading=lambda: work.leadership.leading,
+            sees=lambda: population.population.complete and work.sync.picture.whole,
+            population=lambda: population.population,
+            nodes=work.sync.picture.nodes,
+            tier_and_rules=tier_and_rules,
+            clock=lambda: micros(datetime.now(UTC)),
+            steady=time.monotonic,
+        ),
+    )
+    population.moved = recorder.moved
+    work.alerts.sinks = (*work.alerts.sinks, recorder)
+    return recorder
+
+
+def settings_digest(settings: Settings, cluster: ClusterSettings) -> str:
+    """Of the settings that say what is enforced: nothing secret is among them."""
+    wanted = settings.model_dump(mode="json", include=_ENFORCED)
+    return canonical.digest(wanted | {"cluster": cluster.model_dump(mode="json", include=_OF_CLUSTER)})
 
 
 def _door(settings: CollectorSettings, clusters: Collection[str]) -> CollectorDoor:

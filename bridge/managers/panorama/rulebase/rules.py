@@ -110,6 +110,7 @@ class RuleReader:
             malformed=(*_malformed(children, lists, rule_type), *bad_type, *misshapen(entry, children)),
             number=number,
             notes=tuple([note for tag, note in NOTED.items() if tag in children]),
+            description=_text(children, "description") or "",
         )
 
     def would_read(self, entry: Element, rule: Rule, applications: tuple[str, ...]) -> bool:
