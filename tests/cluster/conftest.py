@@ -1,6 +1,8 @@
 """A real cluster for the tests of its kind, what is installed on it, and what every test of it needs."""
 
 import os
+from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.cluster.policy import configuration, meaning
 from tests.cluster.programs import programs
 
 TIMINGS = pytest.StashKey[dict[str, dict[str, float]]]()
+ENDS = ("source", "destination")
 FIGURES = pytest.StashKey[dict[str, str]]()
 
 
@@ -104,6 +107,31 @@ def absent(installation):
 def running(cluster):
     workloads = [each for kind in ("deployments", "statefulsets") for each in cluster.objects(kind)]
     return all(each["status"].get("readyReplicas") == each["spec"]["replicas"] for each in workloads)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure comes with what the SIEM got in its time: a connection that was lost is told there if it was denied."""
+    report = yield
+    cluster = item.funcargs.get("cluster")
+    if cluster and report.failed:
+        began = datetime.fromtimestamp(call.start, UTC).isoformat()
+        report.sections.append(("What the SIEM got meanwhile", "\n".join(received(cluster.outside, began))))
+    return report
+
+
+def received(outside, since):
+    """What was denied in force, and the alerts: equal ones once, with the first one's time and how many there were."""
+    first, counts = {}, Counter()
+    for record in outside.records():
+        if record.get("time", "") < since or record.get("verdict") == "allow" or record.get("enforced") is False:
+            continue
+        ends = [f"{end.get('pod') or end.get('zone')} {end.get('address')}" for end in map(record.get, ENDS) if end]
+        what = " -> ".join(ends), record.get("alert"), (record.get("rule") or {}).get("name"), record.get("message")
+        text = ", ".join(str(each) for each in what if each)
+        first.setdefault(text, f"{record.get('time')} {record.get('node')}")
+        counts[text] += 1
+    return [f"{first[text]}: {text} ({count})"[:300] for text, count in counts.items()][:200]
 
 
 def pytest_terminal_summary(terminalreporter, config):
