@@ -25,12 +25,12 @@ from bridge.commands import serve as serve_command
 from bridge.commands.options import (
     DeviceGroup,
     Flat,
+    OutputShape,
     PanoramaConfig,
     Parents,
     Predefined,
     Prefixes,
     SettingsFile,
-    Shape,
     supplement_of,
 )
 from bridge.commands.output import json_text, printable, table_text
@@ -40,15 +40,15 @@ from bridge.compilation.report import refusal_lines
 from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
 from bridge.explain import answer as inquiry
 from bridge.explain import flow_list
-from bridge.explain.flow_options import Question
+from bridge.explain.flow_options import FlowQuestion
 from bridge.explain.trace import explanation_json, explanation_lines
-from bridge.kube.client import Access, ApiServer
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.kube.reader import ClusterReader
 from bridge.metrics import Metrics
 from bridge.service import Work, one_at_a_time, run_once, serve, shipping
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import Settings, host_and_port
-from bridge.wiring.clusters import door, works
+from bridge.wiring.clusters import listen_address, works
 from bridge.wiring.siem import siem_sink
 from zones.compile import Compiled
 from zones.net import AddressSet
@@ -123,8 +123,8 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
             return ExitCode.DONE if await run_once(each, metrics) else ExitCode.TROUBLE
         address = settings.serving.address
         interval = settings.panorama.poll_interval.total_seconds() if settings.panorama else 0.0
-        wake_up = door(settings.wake_up, "wakeUp") if settings.wake_up else None
-        preview = door(settings.preview, "preview") if settings.preview else None
+        wake_up = listen_address(settings.wake_up, "wakeUp") if settings.wake_up else None
+        preview = listen_address(settings.preview, "preview") if settings.preview else None
         async with _evidence(settings, each):
             await serve(each, interval, host_and_port(address) if address else None, wake_up, metrics, preview=preview)
         return ExitCode.DONE
@@ -222,20 +222,20 @@ def explain(
     kubeconfig: Annotated[Path | None, typer.Option(help="Live: the cluster.", metavar="FILE")] = None,
     context: Annotated[str | None, typer.Option(help="Live: the kubeconfig's context.")] = None,
     tier: Annotated[str, typer.Option(help="Live: the Tier.")] = "panorama",
-    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+    output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
 ) -> None:
     """Say which rule decides a flow, and why no rule before it did."""
     if protocol is None and flows is None:
         raise InputError("explain: give --protocol, or many questions with --flows FILE")
-    asked = Question(
+    asked = FlowQuestion(
         protocol or "", from_zone, to_zone, source, destination, port, source_port, icmp_type, app_name, source_app, at
     )
     if source_pod is not None:
-        access = Access("live", kubeconfig or inquiry.usual_kubeconfig(os.environ), context)
+        access = ClusterAccess("live", kubeconfig or inquiry.usual_kubeconfig(os.environ), context)
         services = offline.prefixes(service_networks or (), "--service-network")
         reader = ClusterReader(ApiServer(access))
         live = asyncio.run(inquiry.from_cluster(reader, tier, source_pod, destination_pod, asked, services=services))
-        typer.echo(json_text(live.json()) if output is Shape.JSON else live.text())
+        typer.echo(json_text(live.json()) if output is OutputShape.JSON else live.text())
         return
     if panorama_config is None or device_group is None:
         raise InputError(
@@ -249,7 +249,9 @@ def explain(
     if flows is not None:
         raise typer.Exit(_answer_flows(flows, compiled, settings.zones.zoning(), services))
     answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning(), services)
-    typer.echo(json_text(explanation_json(answer)) if output is Shape.JSON else "\n".join(explanation_lines(answer)))
+    typer.echo(
+        json_text(explanation_json(answer)) if output is OutputShape.JSON else "\n".join(explanation_lines(answer))
+    )
 
 
 def _answer_flows(path: Path, compiled: Compiled, zoning: Zoning, services: AddressSet) -> ExitCode:
@@ -267,12 +269,12 @@ def _answer_flows(path: Path, compiled: Compiled, zoning: Zoning, services: Addr
 @app.command()
 def status(
     config: SettingsFile = None,
-    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+    output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
 ) -> None:
     """Say of each cluster which revision it has, how many nodes enforce it, and what is wrong."""
     settings = load(config, os.environ, Purpose.SERVICE)
     values = asyncio.run(overview.overview(settings.clusters))
-    if output is Shape.JSON:
+    if output is OutputShape.JSON:
         typer.echo(json_text({"clusters": values}))
     else:
         typer.echo(table_text(COLUMNS, map(row, values)))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bridge.errors import ManagerError
-from bridge.population import Figures
-from bridge.registration import Figures as Registered
-from bridge.tier.outcome import Outcome
-from zones.problems import Status
+from bridge.population import PopulationFigures
+from bridge.registration import RegistrationFigures as Registered
+from bridge.tier.outcome import PassOutcome
+from zones.problems import RuleStatus
 
 _PASS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -101,7 +101,7 @@ class Metrics:
     def _gauge(self, name: str, documentation: str) -> Gauge:
         return Gauge(name, documentation, ["cluster"], registry=self._registry)
 
-    def passed(self, cluster: str, outcome: Outcome, seconds: float, now: float) -> None:
+    def passed(self, cluster: str, outcome: PassOutcome, seconds: float, now: float) -> None:
         """A pass came to its end."""
         self._passes.labels(cluster, outcome.result.value).inc()
         self._seconds.labels(cluster).observe(seconds)
@@ -110,13 +110,13 @@ class Metrics:
         self._nodes.labels(cluster).set(outcome.nodes["total"])
         self._in_sync.labels(cluster).set(outcome.nodes["inSync"])
         self._late.labels(cluster).set(len(outcome.late))
-        for status in Status:
+        for status in RuleStatus:
             self._rules.labels(cluster, status.value).set(outcome.rules.get(status.name.lower(), 0))
         self.repaired(cluster, outcome)
         if outcome.problem is None:
             self._success.labels(cluster).set(now)
 
-    def repaired(self, cluster: str, outcome: Outcome) -> None:
+    def repaired(self, cluster: str, outcome: PassOutcome) -> None:
         """Others had changed the tier, and it was put back, or is held back."""
         for kind, count in outcome.drifts.items():
             self._drift.labels(cluster, kind).inc(count)
@@ -128,7 +128,7 @@ class Metrics:
         self._passes.labels(cluster, "failed").inc()
         self._seconds.labels(cluster).observe(seconds)
 
-    def populated(self, cluster: str, figures: Figures) -> None:
+    def populated(self, cluster: str, figures: PopulationFigures) -> None:
         """PodSlices or Zones were written."""
         self._pods.labels(cluster).set(figures.pods)
         self._slices.labels(cluster).set(figures.slices)

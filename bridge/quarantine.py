@@ -24,7 +24,7 @@ IN_FORCE = "in force"
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class QuarantineBudget:
     """How much may be cut off without a second person, in percent: of a workload's pods, and of the cluster's.
 
     One pod is always within it.
@@ -60,12 +60,12 @@ class Subject:
         return cls(kind, namespace, name)
 
 
-class Quarantines:
+class QuarantineClient:
     """Of one cluster."""
 
-    def __init__(self, server: Api, budget: Budget | None = None) -> None:
+    def __init__(self, server: Api, budget: QuarantineBudget | None = None) -> None:
         self._server = server
-        self._budget = budget or Budget()
+        self._budget = budget or QuarantineBudget()
 
     async def add(self, subject: Subject, asked: Quarantine, now: float) -> Quarantine:
         """Made, in the caller's name; it waits for an approval where it is beyond the budget.

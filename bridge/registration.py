@@ -57,7 +57,7 @@ class Rhythm:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class RegistrationFigures:
     """How many pods are registered, and whether all is as it should be."""
 
     pods: int
@@ -93,7 +93,7 @@ class Registration:
         self._services_trouble: ClusterError | None = None
         self._registrar.forget()
 
-    async def run(self, tell: Callable[[Figures], None] = lambda _: None) -> None:
+    async def run(self, tell: Callable[[RegistrationFigures], None] = lambda _: None) -> None:
         """Until cancelled. With nothing known: another bridge may have led meanwhile."""
         self._begin()
         async with asyncio.TaskGroup() as group:
@@ -119,7 +119,7 @@ class Registration:
                 self._services_trouble = error
             await asyncio.sleep(RETRY_SERVICES)
 
-    async def once(self, tell: Callable[[Figures], None] = lambda _: None) -> BridgeError | None:
+    async def once(self, tell: Callable[[RegistrationFigures], None] = lambda _: None) -> BridgeError | None:
         """What is due: the device group first. What went wrong stays due, and is told."""
         if self._clock() - self._compared >= self._rhythm.resync:
             self._registrar.forget()
@@ -131,7 +131,7 @@ class Registration:
         problems = [await self._group(), await self._addresses(population)]
         problem = next(filter(None, problems), None)
         await self._tell([each for each in problems if each is not None])
-        tell(Figures(len(population), good=problem is None))
+        tell(RegistrationFigures(len(population), good=problem is None))
         return problem
 
     def _addresses_wait(self, population: Population) -> bool:

@@ -24,8 +24,8 @@ from bridge.alerts import Alerts
 from bridge.errors import BridgeError, ClusterError, ClusterUnreachableError, RevisionRefusedError
 from bridge.feeds import Feeds
 from bridge.history.followup import FollowUp
-from bridge.listeners.preview import Answer, previews
-from bridge.listeners.wakeup import Door, listening
+from bridge.listeners.preview import PreviewAnswer, previews
+from bridge.listeners.wakeup import ListenAddress, listening
 from bridge.metrics import Metrics
 from bridge.nodes.startup_taint import Untaint
 from bridge.population import Publishing
@@ -33,10 +33,10 @@ from bridge.preview.follow import Previewing
 from bridge.registration import Registration
 from bridge.siem import SiemSink
 from bridge.tier.lease import Leadership, LeadershipLostError
-from bridge.tier.outcome import Outcome
-from bridge.tier.reachability import PATIENCE, Reach
+from bridge.tier.outcome import PassOutcome
+from bridge.tier.reachability import PATIENCE, ReachabilityMonitor
 from bridge.tier.sync import RunBlocking, Sync
-from bridge.tier.watcher import Guard
+from bridge.tier.watcher import TierWatcher
 from zones.runtime.backoff import Backoff
 from zones.runtime.health import serving
 from zones.runtime.supervise import supervised
@@ -57,11 +57,11 @@ class Work:
     leadership: Leadership
     feeds: Feeds
     close: Callable[[], Awaitable[None]]
-    guard: Guard | None = None
+    guard: TierWatcher | None = None
     trigger: asyncio.Event = field(default_factory=asyncio.Event)
     population: Publishing | None = None
     registration: Registration | None = None
-    reach: Reach | None = None
+    reach: ReachabilityMonitor | None = None
     untaint: Untaint | None = None
     follow_up: FollowUp | None = None
     previewing: Previewing | None = None
@@ -109,10 +109,10 @@ async def serve(
     works: Sequence[Work],
     interval: float,
     address: tuple[str, int] | None,
-    wake_up: Door | None,
+    wake_up: ListenAddress | None,
     metrics: Metrics,
     *,
-    preview: Door | None = None,
+    preview: ListenAddress | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT. `wake_up` and `preview`: where those two are served, if anywhere."""
     stop = asyncio.Event()
@@ -132,14 +132,14 @@ async def serve(
     _log.info("stopped")
 
 
-def answer_of(works: Sequence[Work], name: str | None) -> Answer | None:
+def answer_of(works: Sequence[Work], name: str | None) -> PreviewAnswer | None:
     """The preview of the cluster of that name, or of the only one; None where there is none of it."""
     named = [work for work in works if name in {None, work.cluster}]
     if len(named) != 1 or named[0].previewing is None:
         return None
     work, previewing = named[0], named[0].previewing
     if not work.leadership.leading:
-        return Answer(unavailable="this bridge doesn't lead; ask the other one")
+        return PreviewAnswer(unavailable="this bridge doesn't lead; ask the other one")
     return previewing.answer(work.cluster)
 
 
@@ -283,10 +283,10 @@ async def _introduce(work: Work) -> None:
             failures += 1
 
 
-async def _repair(work: Work, guard: Guard, metrics: Metrics) -> None:
+async def _repair(work: Work, guard: TierWatcher, metrics: Metrics) -> None:
     """Put back what others change."""
 
-    def repaired(outcome: Outcome) -> None:
+    def repaired(outcome: PassOutcome) -> None:
         metrics.repaired(work.cluster, outcome)
         _log.info("repaired", revision=outcome.revision, changed=dict(outcome.drifts), held_back=outcome.fought)
 
@@ -294,7 +294,7 @@ async def _repair(work: Work, guard: Guard, metrics: Metrics) -> None:
     await guard.repair(repaired)
 
 
-async def _reached(work: Work, reach: Reach) -> None:
+async def _reached(work: Work, reach: ReachabilityMonitor) -> None:
     """Tell of a cluster that doesn't answer us, leading or not."""
     while True:
         await asyncio.sleep(FIRST_RETRY)
@@ -354,7 +354,7 @@ async def _one_pass(work: Work, metrics: Metrics) -> BridgeError | None:
     return outcome.problem
 
 
-def _say(outcome: Outcome) -> None:
+def _say(outcome: PassOutcome) -> None:
     say = _log.info if outcome.problem is None else _log.warning
     more = {} if outcome.problem is None else {"error": str(outcome.problem)}
     say("pass", result=outcome.result, revision=outcome.revision, stale=outcome.stale, **more)

@@ -15,7 +15,7 @@ import structlog
 from enforcer import memory, wiring
 from enforcer.cluster import last_good
 from enforcer.errors import EnforcerError, SettingsError
-from enforcer.kernel.reconcile import Action, Applied, Reconciler
+from enforcer.kernel.reconcile import Applied, AppliedAction, Reconciler
 from enforcer.kernel.stance import Stance
 from enforcer.restart import restore
 from enforcer.service import STATUS_FILE, until_signal
@@ -32,7 +32,7 @@ def run(config: Path | None, environment: Mapping[str, str], *, restored: bool) 
     logs.configure(settings.log.level, settings.log.format)
     if restored:
         _log.info("the kernel had no rules of ours; the last good ones are in force again")
-    memory.begin()
+    memory.tune_allocator()
     _allow_descriptors()
     asyncio.run(_run(settings, environment))
 
@@ -90,7 +90,7 @@ def _settings(config: Path | None, environment: Mapping[str, str]) -> Settings:
 def _told(kernel: Reconciler, applied: Applied) -> str:
     if not kernel.enforces():
         return "nothing is enforced until the agent has a tier"
-    if applied.action is Action.NONE:
+    if applied.action is AppliedAction.NONE:
         return "the rules that are in the kernel stay in force"
     if applied.stance in {Stance.CLOSED, Stance.LOST}:
         return "this node's pods are cut off until the agent has a tier"

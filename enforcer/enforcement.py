@@ -19,42 +19,42 @@ from typing import Protocol, TypeVar
 import structlog
 
 from enforcer.cluster import last_good, quarantines
-from enforcer.cluster.tier import Judgement, Revision, Standing, judge
+from enforcer.cluster.tier import Revision, TierJudgement, TierStanding, judge
 from enforcer.cluster.view import TierText, View
 from enforcer.errors import StateError
-from enforcer.kernel.bridge_table import NOBODY, Stations
+from enforcer.kernel.bridge_table import NOBODY, PodsBehindPorts
 from enforcer.kernel.reconcile import Applied
-from enforcer.kernel.stance import Answer, Stance
-from enforcer.rules.members.address_delta import Feed
+from enforcer.kernel.stance import Stance, TierAnswer
+from enforcer.rules.members.address_delta import AddressDelta
 from enforcer.rules.options import Mode
-from enforcer.rules.ruleset import Terminal
+from enforcer.rules.ruleset import VerdictChain
 from enforcer.status.histogram import Durations
 from zones.canonical import Json
 from zones.net import AddressSet
 from zones.policy import Policy
 from zones.runtime.backoff import Backoff
-from zones.tiers.reading import Reader
+from zones.tiers.reading import TierReader
 
 _log = structlog.get_logger()
 _Result = TypeVar("_Result")
 _SAVE_SECONDS = 5.0
 
 
-class Kernel(Protocol):
+class KernelRules(Protocol):
     """What `enforcer.kernel.reconcile` offers; blocking, and called from one thread only."""
 
     def fileno(self) -> int: ...
 
-    def restore(self, feed: Feed | None = None) -> Applied: ...
+    def restore(self, feed: AddressDelta | None = None) -> Applied: ...
 
     def apply(
         self,
         policy: Policy | None,
-        feed: Feed,
+        feed: AddressDelta,
         now: datetime,
         *,
         revision: int | None = None,
-        answer: Answer = Answer.NO_TIER,
+        answer: TierAnswer = TierAnswer.NO_TIER,
         mode: Mode | None = None,
     ) -> Applied: ...
 
@@ -99,7 +99,7 @@ class Enforcement:
     """
 
     view: View
-    kernel: Kernel
+    kernel: KernelRules
     tier: str
     state_dir: Path
     pace: Pace = field(default_factory=Pace)
@@ -109,10 +109,10 @@ class Enforcement:
     look_again: asyncio.Event = field(default_factory=asyncio.Event)
     noted: asyncio.Event = field(default_factory=asyncio.Event)
     held: Revision | None = None
-    judgement: Judgement = field(default_factory=lambda: Judgement(None, Standing.NONE))
+    judgement: TierJudgement = field(default_factory=lambda: TierJudgement(None, TierStanding.NONE))
     applied: Applied | None = None
     applied_at: datetime | None = None
-    terminals: Mapping[str, Terminal] = field(default_factory=dict)
+    terminals: Mapping[str, VerdictChain] = field(default_factory=dict)
     passes: int = 0
     failures: int = 0
     pass_seconds: Durations = field(default_factory=Durations)
@@ -121,14 +121,14 @@ class Enforcement:
     mode: Mode = Mode.ENFORCE
     zones: frozenset[str] = frozenset()
     boot: str = ""
-    answer: Answer = Answer.WAITING
+    answer: TierAnswer = TierAnswer.WAITING
     _waiting_since: float = field(default_factory=time.monotonic)
     _pages: int = 0
     _is_followed: bool = False
     _changed_at: float | None = None
     _judged: int = -1
     _read: TierText | None = None
-    _reader: Reader = field(default_factory=Reader)
+    _reader: TierReader = field(default_factory=TierReader)
     _handed: bool = False
     _unsaved: tuple[Json, Mapping[str, Json]] | None = None
     _saving: asyncio.Task[None] | None = None
@@ -136,7 +136,7 @@ class Enforcement:
 
     async def begin(self) -> None:
         """Before anything is known of the cluster: what was in force stays, or comes back after a restart."""
-        known = Feed(pod_networks=AddressSet.of(self.view.networks))
+        known = AddressDelta(pod_networks=AddressSet.of(self.view.networks))
         restored, self.restored = self.restored, None  # it holds every rule that there was
         if restored is None:
             restored = await self._blocking(lambda: self.kernel.restore(known))
@@ -212,16 +212,16 @@ class Enforcement:
         """Before everything is listed. That lists are long is no reason to close a node; that none comes is."""
         if self.view.pages != self._pages:
             self._pages, self._waiting_since = self.view.pages, time.monotonic()
-        self.answer = Answer.SILENT if self._has_waited() else Answer.WAITING
-        if self.answer is Answer.SILENT:
+        self.answer = TierAnswer.SILENT if self._has_waited() else TierAnswer.WAITING
+        if self.answer is TierAnswer.SILENT:
             await self._apply(None, None)
 
-    def _told(self) -> Answer:
+    def _told(self) -> TierAnswer:
         """With everything listed, what that says of the tier; of one that holds it says nothing."""
-        if self.judgement.standing is Standing.NONE or self.judgement.revision is not None:
+        if self.judgement.standing is TierStanding.NONE or self.judgement.revision is not None:
             self._waiting_since = time.monotonic()
-            return Answer.NO_TIER
-        return Answer.UNREADABLE if self._has_waited() else Answer.WAITING
+            return TierAnswer.NO_TIER
+        return TierAnswer.UNREADABLE if self._has_waited() else TierAnswer.WAITING
 
     @property
     def stance(self) -> Stance | None:
@@ -234,7 +234,7 @@ class Enforcement:
         return () if self.applied is None else self.applied.uplinks
 
     @property
-    def stations(self) -> Stations:
+    def stations(self) -> PodsBehindPorts:
         """Who is behind the ports of bridges, as the last pass found them."""
         return NOBODY if self.applied is None else self.applied.stations
 
@@ -259,12 +259,12 @@ class Enforcement:
         revision, applied = self.judgement.revision, self.applied
         if not self.view.complete:
             return self.without_tier or "waiting for the API server's first lists"
-        if not self._is_followed or applied is None or self.answer is Answer.WAITING:
+        if not self._is_followed or applied is None or self.answer is TierAnswer.WAITING:
             return "waiting for the tier"
         if applied.stance is None:
             return "; ".join(applied.problems)
         if revision is None:
-            open_for_good = self.answer is Answer.NO_TIER and applied.stance is Stance.NOTHING
+            open_for_good = self.answer is TierAnswer.NO_TIER and applied.stance is Stance.NOTHING
             return "" if open_for_good else self.without_tier
         return "" if applied.revision == revision.number else f"revision {revision.number} is not in the kernel yet"
 
@@ -290,14 +290,14 @@ class Enforcement:
                     await asyncio.shield(self._saving)
         self._thread.shutdown()
 
-    def _feed(self) -> Feed:
+    def _feed(self) -> AddressDelta:
         """What has changed since the last pass; everything where it is not known how that one ended."""
         holders = self.view.holders
         whole, self._handed = not self._handed, False
         if not whole:
-            return Feed(holders.take_changed(), holders.pod_networks, whole)
+            return AddressDelta(holders.take_changed(), holders.pod_networks, whole)
         holders.forget_changed()
-        return Feed(holders.snapshot(), holders.pod_networks, whole)
+        return AddressDelta(holders.snapshot(), holders.pod_networks, whole)
 
     async def _judge(self) -> tuple[Json, Mapping[str, Json]] | None:
         """Only where the Tier or its parts changed: to read them is work. The objects of a new revision are given."""
@@ -377,12 +377,12 @@ _MEANS = {
 }
 
 
-def _without_tier(tier: str, answer: Answer, stance: Stance | None) -> str:
-    if stance is None or answer is Answer.WAITING:
+def _without_tier(tier: str, answer: TierAnswer, stance: Stance | None) -> str:
+    if stance is None or answer is TierAnswer.WAITING:
         return ""
-    if answer is Answer.SILENT:
+    if answer is TierAnswer.SILENT:
         return f"the API server has not told everything since the agent began; {_MEANS[stance]}"
-    if answer is Answer.UNREADABLE:
+    if answer is TierAnswer.UNREADABLE:
         return f"tier '{tier}' can't be used; {_MEANS[stance]}"
     if stance in {Stance.ENFORCED, Stance.OBSERVED}:
         return ""
@@ -391,7 +391,9 @@ def _without_tier(tier: str, answer: Answer, stance: Stance | None) -> str:
     return f"there is no tier '{tier}' yet; {_MEANS[stance]} until the bridge publishes one"
 
 
-def judged(held: Revision | None, text: TierText, reader: Reader) -> tuple[Json | None, Mapping[str, Json], Judgement]:
+def judged(
+    held: Revision | None, text: TierText, reader: TierReader
+) -> tuple[Json | None, Mapping[str, Json], TierJudgement]:
     """The Tier and its parts, and what to apply of them."""
     tier, parts = text.read()
     return tier, parts, judge(held, tier, parts, reader)

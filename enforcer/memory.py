@@ -16,7 +16,7 @@ _ARENA_MAX, _MMAP_THRESHOLD, _LARGE = -8, -3, 128 * 1024
 _THRESHOLDS = 50_000, 20, 20  # a policy is some hundred thousand objects, none of them in cycles
 
 
-def begin() -> None:
+def tune_allocator() -> None:
     """One arena for all threads, which take turns anyway; what is large is mapped, and so unmapped when it goes."""
     gc.set_threshold(*_THRESHOLDS)
     with suppress(OSError, AttributeError):  # another C library has no such things
@@ -26,7 +26,7 @@ def begin() -> None:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """What a change of the whole table makes stays: to look for garbage meanwhile takes a fifth of its time."""
     enabled = gc.isenabled()
     gc.disable()
@@ -43,7 +43,7 @@ def forget() -> None:
     _trim()
 
 
-def give_back() -> None:
+def trim() -> None:
     """To the system: a change of the whole table needs several times its size.
 
     What is left stays for long: nobody looks through it for garbage again, which would stop everything for that time.

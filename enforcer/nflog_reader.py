@@ -15,9 +15,9 @@ import structlog
 
 from enforcer.enforcement import Enforcement
 from enforcer.errors import EnforcerError
-from enforcer.flows.flows import Names
+from enforcer.flows.flows import FlowNames
 from enforcer.flows.log_audit import LogAudit
-from enforcer.flows.log_queue import Intake
+from enforcer.flows.log_queue import LogQueue
 from enforcer.netlink import nflog
 from enforcer.reports.reporter import Reporter
 from enforcer.shipping.outbox import Outbox
@@ -58,10 +58,10 @@ class LogReader:
     outbox: Outbox
     enforcement: Enforcement
     source: PacketSource | None = None
-    intake: Intake | None = None
+    intake: LogQueue | None = None
     problem: str = ""
 
-    async def run(self, names: Callable[[], Names]) -> None:
+    async def run(self, names: Callable[[], FlowNames]) -> None:
         """Until cancelled; returns where the log can't be had. `names` is asked for what holds now."""
         try:
             self.source = source = self.packets()
@@ -72,7 +72,7 @@ class LogReader:
             return
         self.problem = ""
         self.audit.begin()
-        self.intake = intake = Intake(source)
+        self.intake = intake = LogQueue(source)
         try:
             await self._read(intake, names)
         except asyncio.CancelledError:
@@ -84,7 +84,7 @@ class LogReader:
             self.source = self.intake = None
             source.close()
 
-    async def _read(self, intake: Intake, names: Callable[[], Names]) -> None:
+    async def _read(self, intake: LogQueue, names: Callable[[], FlowNames]) -> None:
         until = time.monotonic() + _NAMES_SECONDS
         while True:
             intake.fill()
@@ -95,7 +95,7 @@ class LogReader:
                 await intake.wait()
             await asyncio.sleep(0)
 
-    def _packets(self, intake: Intake, names: Callable[[], Names]) -> bool:
+    def _packets(self, intake: LogQueue, names: Callable[[], FlowNames]) -> bool:
         """Report some packets; False where there are none."""
         bodies = intake.take()
         packets = [packet for body in bodies if (packet := nflog.parse(body)) is not None]

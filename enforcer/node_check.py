@@ -56,7 +56,7 @@ def _kernel() -> Iterator[Finding]:
     if version is not None and (int(version[1]), int(version[2])) < OLDEST_KERNEL:
         yield KERNEL.failed(f"Linux {release} is older than 5.13", "upgrade the node's image")
     try:
-        missing = feature_probe.lacking()
+        missing = feature_probe.missing_features()
         labels = conntrack_events.has_labels()
     except PrivilegeError as error:
         yield KERNEL.unknown(f"what nftables has can't be tried: {error}", _RIGHTS)

@@ -17,7 +17,7 @@ from enforcer.cluster.view import Kind, View, selectors
 from enforcer.cluster.watch import Cluster
 from enforcer.errors import EnforcerError, InputError
 from enforcer.rules import ruleset
-from enforcer.rules.options import Mode, Options
+from enforcer.rules.options import Mode, RulesetOptions
 from enforcer.settings.models import Settings, load
 
 
@@ -32,7 +32,7 @@ def of_files(tier: Path, pods: Path | None, node: str, mode: Mode) -> str:
     names = object_files.tier_names(objects)
     if len(names) != 1:
         raise InputError(f"{tier} must hold exactly one Tier and the objects that it names; it holds {len(names)}")
-    return _rendered(object_files.view_of(objects, names[0]), node, Options(mode))
+    return _rendered(object_files.view_of(objects, names[0]), node, RulesetOptions(mode))
 
 
 async def _live(settings: Settings, node: str) -> View:
@@ -47,7 +47,7 @@ async def _live(settings: Settings, node: str) -> View:
     return view
 
 
-def _rendered(view: View, node: str, options: Options) -> str:
+def _rendered(view: View, node: str, options: RulesetOptions) -> str:
     judged = judge(None, view.tier_object(), view.parts())
     if judged.revision is None:
         raise EnforcerError(judged.why or f"there is no tier '{view.tier}'; the bridge makes it")

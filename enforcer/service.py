@@ -22,13 +22,13 @@ from enforcer.cluster.bridge_liveness import Renewal
 from enforcer.cluster.tier import Revision
 from enforcer.cluster.view import Kind
 from enforcer.errors import EnforcerError
-from enforcer.flows.flows import Names
-from enforcer.service_parts import Parts
+from enforcer.flows.flows import FlowNames
+from enforcer.service_parts import ServiceParts
 from enforcer.state_file import write_atomically
 from enforcer.status import gauges, metrics
-from enforcer.status.loss_alerts import Losses
-from enforcer.status.node_state import NodeReport
-from enforcer.status.survey import Survey
+from enforcer.status.loss_alerts import LossAlerts
+from enforcer.status.node_state import NodeStateWriter
+from enforcer.status.survey import NodeSurvey
 from zones.net import AddressSet
 from zones.runtime import health
 from zones.runtime.backoff import Backoff
@@ -44,20 +44,20 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Service:
-    parts: Parts
+    parts: ServiceParts
     backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 60.0))
-    losses: Losses = field(init=False)
-    survey: Survey = field(init=False)
+    losses: LossAlerts = field(init=False)
+    survey: NodeSurvey = field(init=False)
     _heard: dict[str, float] = field(default_factory=dict)
-    _named: tuple[Revision | None, Names] | None = None
+    _named: tuple[Revision | None, FlowNames] | None = None
     _renewal: Renewal = field(init=False)
 
     def __post_init__(self) -> None:
-        self.losses = Losses(self.parts)
+        self.losses = LossAlerts(self.parts)
         if self.parts.seen is not None:
             self.parts.seen.held_back = lambda: sum(self.losses.totals.get(each, 0) for each in ("limit", "kernel"))
         self._renewal = Renewal(self.parts.settings.tier)
-        self.survey = Survey(self.parts, self._heard, self.losses.totals, self._renewal)
+        self.survey = NodeSurvey(self.parts, self._heard, self.losses.totals, self._renewal)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set."""
@@ -79,7 +79,7 @@ class Service:
 
     def _tasks(self) -> dict[str, Callable[[], Awaitable[None]]]:
         parts = self.parts
-        report = NodeReport(parts, self.survey.standing, self.backoff)
+        report = NodeStateWriter(parts, self.survey.standing, self.backoff)
         self.survey.report_problem = lambda: report.problem
         tasks: dict[str, Callable[[], Awaitable[None]]] = {"enforce": parts.enforcement.run}
         tasks |= {f"watch {kind.name.lower()}": partial(self._watch, kind) for kind in Kind}
@@ -107,20 +107,20 @@ class Service:
             if self.parts.slice_writer is not None and (kind is Kind.PODS or self.parts.view.own_slices.changed):
                 self.parts.slice_writer.look()
 
-    def _names(self) -> Names:
+    def _names(self) -> FlowNames:
         """Made anew when the policy is another one, or what is known of pods and nodes has changed."""
         held = self.parts.enforcement.held
         if self._named is None or self._named[0] is not held:
             self._named = held, self._fresh_names()
         return self._named[1]
 
-    def _fresh_names(self) -> Names:
+    def _fresh_names(self) -> FlowNames:
         enforcement, view, settings = self.parts.enforcement, self.parts.view, self.parts.settings
         labels, services = settings.flows.labels, AddressSet.of(settings.service_networks)
         if enforcement.held is None:
-            return Names(view.holders.of, Zoning(), labels=labels, known=view.complete, services=services)
+            return FlowNames(view.holders.of, Zoning(), labels=labels, known=view.complete, services=services)
         zoning, number = enforcement.held.policy.zoning, enforcement.held.number
-        return Names(view.holders.of, zoning, enforcement.tier, number, labels, view.complete, services)
+        return FlowNames(view.holders.of, zoning, enforcement.tier, number, labels, view.complete, services)
 
     async def _tell(self) -> None:
         """Once a second what is due, what was lost, and what holds; now and then the status."""

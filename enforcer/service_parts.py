@@ -21,7 +21,7 @@ from zones.net import IPAddress
 from zones.siem.records import Json
 
 
-class Cluster(Protocol):
+class ClusterConnection(Protocol):
     """What `enforcer.cluster.watch` offers. `problem`: what the API server isn't heard of, and why."""
 
     @property
@@ -35,11 +35,11 @@ class Cluster(Protocol):
 
 
 @dataclass(slots=True)
-class Parts:
+class ServiceParts:
     settings: Settings
     view: View
     enforcement: Enforcement
-    cluster: Cluster
+    cluster: ClusterConnection
     log: LogReader
     reporter: Reporter
     outbox: Outbox

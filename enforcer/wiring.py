@@ -14,7 +14,7 @@ from enforcer.cluster.pod_events import PodEvents
 from enforcer.cluster.slice_writer import SliceWriter
 from enforcer.cluster.view import View, selectors
 from enforcer.cluster.watch import Cluster
-from enforcer.enforcement import Enforcement, Kernel, Pace
+from enforcer.enforcement import Enforcement, KernelRules, Pace
 from enforcer.flows.connections import Connections
 from enforcer.flows.departed_owners import Departed
 from enforcer.flows.end_reader import EndReader
@@ -32,15 +32,15 @@ from enforcer.netlink.sockets import NflogSocket
 from enforcer.nflog_reader import LogReader
 from enforcer.node import bridge_netfilter, bypass, source_routing
 from enforcer.node.conntrack_capacity import Tracking
-from enforcer.reports.alert_table import AlertTable, Limits
+from enforcer.reports.alert_table import AlertLimits, AlertTable
 from enforcer.reports.reporter import Reporter
 from enforcer.rules.chains import bridge_table
-from enforcer.rules.connmark import Marks
-from enforcer.rules.members.address_delta import Feed
+from enforcer.rules.connmark import ConnmarkLayout
+from enforcer.rules.members.address_delta import AddressDelta
 from enforcer.rules.options import Mode
-from enforcer.rules.ruleset import TABLE, Options
+from enforcer.rules.ruleset import TABLE, RulesetOptions
 from enforcer.service import STATUS_FILE, Service
-from enforcer.service_parts import Parts
+from enforcer.service_parts import ServiceParts
 from enforcer.settings.models import AlertSettings, Settings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
@@ -54,15 +54,15 @@ from zones.zone import Zoning
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def options(settings: Settings) -> Options:
+def options(settings: Settings) -> RulesetOptions:
     nflog = settings.nflog
     zones = settings.enforcement.zones
-    return Options(
+    return RulesetOptions(
         settings.mode,
         nflog.group,
         nflog.rate,
         nflog.burst,
-        Marks(settings.connection_mark),
+        ConnmarkLayout(settings.connection_mark),
         zones=None if zones is None else frozenset(zones),
         services=tuple(map(str, settings.service_networks)),
     )
@@ -75,8 +75,8 @@ def kernel(settings: Settings) -> Reconciler:
     return Reconciler(settings.node_name, given, settings.failure, settings.state_dir, by_node=by_node, uplinks=uplinks)
 
 
-def _limits(settings: AlertSettings) -> Limits:
-    return Limits(
+def _limits(settings: AlertSettings) -> AlertLimits:
+    return AlertLimits(
         settings.window_seconds, settings.max_entries, settings.per_source, settings.per_second, settings.burst
     )
 
@@ -116,9 +116,9 @@ def _latest_number(status_file: Path) -> int:
     return number if isinstance(number, int) else 0
 
 
-def known(settings: Settings) -> Feed:
+def known(settings: Settings) -> AddressDelta:
     """Of the cluster, before it is asked."""
-    return Feed(pod_networks=AddressSet.of(settings.pod_networks))
+    return AddressDelta(pod_networks=AddressSet.of(settings.pod_networks))
 
 
 def service(
@@ -126,14 +126,14 @@ def service(
     environment: Mapping[str, str],
     outbox: Outbox,
     cluster: Cluster,
-    rules: Kernel,
+    rules: KernelRules,
     *,
     restored: Applied | None = None,
 ) -> Service:
     view = View(settings.tier, tuple(settings.pod_networks), settings.node_name)
     told = settings.pod_events
     pod_events = PodEvents(
-        settings.node_name, view.holders.of, podevents.Limits(told.per_minute, told.per_pod, told.rules)
+        settings.node_name, view.holders.of, podevents.PodEventLimits(told.per_minute, told.per_pod, told.rules)
     )
     first = first_number(time.time_ns() // 1000, _latest_number(settings.state_dir / STATUS_FILE))
     stamp = Stamp(settings.cluster, settings.node_name, _BOOT_ID.read_text().strip(), first)
@@ -165,12 +165,12 @@ def service(
         zones=frozenset(settings.enforcement.zones or ()),
         boot=stamp.boot_id,
     )
-    marks = Marks(settings.connection_mark)
+    marks = ConnmarkLayout(settings.connection_mark)
     connections = Connections(marks, settings.flows.max_connections)
     ends = EndReader(Conntrack(marks), connections, stamp, lambda: enforcement.terminals, reporter.ended)
     tracking = Tracking()
     return Service(
-        Parts(
+        ServiceParts(
             settings=settings,
             view=view,
             enforcement=enforcement,
@@ -203,7 +203,7 @@ def service(
 
 
 def _seen_table(settings: Settings, view: View) -> SeenTable:
-    marks = Marks(settings.connection_mark)
+    marks = ConnmarkLayout(settings.connection_mark)
     table = SeenTable(settings.node_name, marks, settings.seen.max_rows, settings.flows.max_connections)
     if settings.counts_seen:
         departed = Departed()

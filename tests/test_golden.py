@@ -13,7 +13,7 @@ import yaml
 
 from bridge.compilation.report import refusal_lines
 from bridge.compilation.report_table import report_lines
-from bridge.explain.flow_options import Question, as_infrastructure_sees_it, between, flow_of
+from bridge.explain.flow_options import FlowQuestion, as_infrastructure_sees_it, between, flow_of
 from bridge.explain.trace import missing_options
 from bridge.managers.panorama import read_file
 from bridge.settings.models import Settings
@@ -103,7 +103,7 @@ def answered(policy, question):
     given = {key.replace("-", "_"): value for key, value in question.items()}
     given |= {f"{side}_zone": given.pop(side) for side in ("from", "to") if side in given}
     try:
-        flow = flow_asked(Question(**given), policy.zoning)
+        flow = flow_asked(FlowQuestion(**given), policy.zoning)
         decision = decide(policy, as_infrastructure_sees_it(flow, policy.infrastructure))
     except UndeterminedError as error:
         return {"needs": list(missing_options(error)), "rule": error.origin.name}

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import NamedTuple
 
-from zones.conditions import Conditions, Findings, LeaveOut
+from zones.conditions import Conditions, LeaveOut, RuleNotes
 from zones.net import AddressSet
-from zones.options import AppIdSide, DenyByPorts, OnInexpressibleDeny, Options
+from zones.options import AppIdSide, CompileOptions, DenyByPorts, OnInexpressibleDeny
 from zones.policy import NO_BLOCKLISTS, Blocklists, Entry, InfrastructureRule, Policy, Verdict
-from zones.problems import RuleReport, Status
+from zones.problems import RuleReport, RuleStatus
 from zones.rules import (
     Action,
     Addresses,
@@ -26,7 +26,7 @@ from zones.rules import (
     Rulebase,
     RuleType,
     ServiceChoice,
-    Target,
+    TargetFirewalls,
 )
 from zones.zone import Zoning
 
@@ -34,10 +34,10 @@ __all__ = [
     "TAG_IGNORE",
     "TAG_WIDEN",
     "AppIdSide",
+    "CompileOptions",
     "Compiled",
     "DenyByPorts",
     "OnInexpressibleDeny",
-    "Options",
     "compile_policy",
 ]
 
@@ -62,7 +62,7 @@ class FeedUse(NamedTuple):
     is_provided: bool
 
 
-class Outcome(NamedTuple):
+class RuleOutcome(NamedTuple):
     """What became of one rule, and what that depended on beside the site's options."""
 
     rule: Rule
@@ -80,8 +80,8 @@ class Compiled:
 
     policy: Policy | None
     reports: tuple[RuleReport, ...]
-    options: Options = field(default_factory=Options, repr=False, compare=False)
-    outcomes: Mapping[Origin, Outcome] = field(default_factory=dict, repr=False, compare=False)
+    options: CompileOptions = field(default_factory=CompileOptions, repr=False, compare=False)
+    outcomes: Mapping[Origin, RuleOutcome] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def refusals(self) -> tuple[RuleReport, ...]:
@@ -91,7 +91,7 @@ class Compiled:
 def compile_policy(
     rulebase: Rulebase,
     zoning: Zoning,
-    options: Options | None = None,
+    options: CompileOptions | None = None,
     infrastructure: tuple[InfrastructureRule, ...] = (),
     feeds: Mapping[str, AddressSet] | None = None,
     *,
@@ -101,7 +101,7 @@ def compile_policy(
 
     `before`, any earlier compilation, saves work and changes nothing.
     """
-    options = options or Options()
+    options = options or CompileOptions()
     lists = frozenset(feed.name for feed in rulebase.feeds if feed.kind is not FeedKind.FQDN)
     provided = frozenset(feed.name for feed in rulebase.feeds if feed.kind is FeedKind.PROVIDED)
     compiler = _Compiler(options, feeds or {}, lists, provided)
@@ -118,12 +118,12 @@ def compile_policy(
 
 @dataclass(frozen=True, slots=True)
 class _Compiler:
-    options: Options
+    options: CompileOptions
     feeds: Mapping[str, AddressSet]
     lists: frozenset[str]
     provided: frozenset[str]
 
-    def outcome(self, rule: Rule, known: Outcome | None) -> Outcome:
+    def outcome(self, rule: Rule, known: RuleOutcome | None) -> RuleOutcome:
         """What becomes of a rule: as is known of one of its name, where that is the same and so are its feeds."""
         feeds = tuple(
             [FeedUse(self.feeds.get(each), each in self.lists, each in self.provided) for each in _feeds(rule)]
@@ -132,29 +132,29 @@ class _Compiler:
             if known.rule is rule or known.rule == rule:
                 return known
             if replace(known.rule, number=rule.number) == rule:
-                return Outcome(rule, feeds, known.entry, replace(known.report, number=rule.number))
+                return RuleOutcome(rule, feeds, known.entry, replace(known.report, number=rule.number))
         entry, report = self.rule(rule)
-        return Outcome(rule, feeds, entry, report)
+        return RuleOutcome(rule, feeds, entry, report)
 
     def rule(self, rule: Rule) -> tuple[Entry | None, RuleReport]:
         reason = self._not_applicable(rule)
         if reason is not None:
-            return None, self._report(rule, Status.NOT_APPLICABLE, reason)
+            return None, self._report(rule, RuleStatus.NOT_APPLICABLE, reason)
         if rule.action is None or rule.malformed:
-            return None, self._left_out(rule, rule.malformed or ("it has no action",))
+            return None, self._skipped(rule, rule.malformed or ("it has no action",))
         refuse_ports = rule.action is not Action.ALLOW and self.options.deny_by_ports is DenyByPorts.REFUSE
-        findings = Findings(widen=self._widens(rule), refuse_ports=refuse_ports)
+        findings = RuleNotes(widen=self._widens(rule), refuse_ports=refuse_ports)
         try:
             entry = self._entry(rule, rule.action, findings)
         except LeaveOut as because:
-            return None, self._left_out(rule, tuple(because.args))
+            return None, self._skipped(rule, tuple(because.args))
         return entry, self._outcome(rule, findings)
 
     def default_rule(self, rule: Rule) -> tuple[Entry | None, RuleReport]:
         """A policy is total, so a default rule can't be left out: what can't be read of it refuses the revision."""
         if rule.action is None or rule.malformed:
             reasons = rule.malformed or ("it has no action",)
-            return None, replace(self._report(rule, Status.NOT_ENFORCED, *reasons), refuses=True)
+            return None, replace(self._report(rule, RuleStatus.NOT_ENFORCED, *reasons), refuses=True)
         return self.rule(rule)
 
     def _not_applicable(self, rule: Rule) -> str | None:
@@ -173,7 +173,7 @@ class _Compiler:
             return False
         return TAG_WIDEN in rule.tags or self.options.inexpressible_deny is OnInexpressibleDeny.WIDEN
 
-    def _entry(self, rule: Rule, action: Action, findings: Findings) -> Entry | None:
+    def _entry(self, rule: Rule, action: Action, findings: RuleNotes) -> Entry | None:
         conditions = Conditions(self.options.app_id_side, self.feeds, self.provided)
         conditions.narrowing(rule, findings)
         schedule = conditions.schedule(rule, findings)
@@ -201,7 +201,7 @@ class _Compiler:
             blocklists=NO_BLOCKLISTS if action is Action.ALLOW else self._blocklists(rule, findings),
         )
 
-    def _blocklists(self, rule: Rule, findings: Findings) -> Blocklists:
+    def _blocklists(self, rule: Rule, findings: RuleNotes) -> Blocklists:
         """A negated list is none that the rule denies to; what is widened may match without being in any."""
         sources, destinations = self._lists(rule.sources), self._lists(rule.destinations)
         sides = ((rule.sources, sources), (rule.destinations, destinations))
@@ -217,14 +217,14 @@ class _Compiler:
         """Whether it is nothing but external lists."""
         return not member.space and self.lists.issuperset(member.feeds)
 
-    def _left_out(self, rule: Rule, reasons: tuple[str, ...]) -> RuleReport:
+    def _skipped(self, rule: Rule, reasons: tuple[str, ...]) -> RuleReport:
         if rule.action is Action.ALLOW:
-            return self._report(rule, Status.NOT_ENFORCED, *reasons, notes=_tag_notes(rule))
+            return self._report(rule, RuleStatus.NOT_ENFORCED, *reasons, notes=_tag_notes(rule))
         if rule.action is not None and self.options.inexpressible_deny is OnInexpressibleDeny.IGNORE:
-            return self._report(rule, Status.NOT_ENFORCED, *reasons, "this site ignores a deny it can't express")
-        return replace(self._report(rule, Status.NOT_ENFORCED, *reasons), refuses=True)
+            return self._report(rule, RuleStatus.NOT_ENFORCED, *reasons, "this site ignores a deny it can't express")
+        return replace(self._report(rule, RuleStatus.NOT_ENFORCED, *reasons), refuses=True)
 
-    def _outcome(self, rule: Rule, findings: Findings) -> RuleReport:
+    def _outcome(self, rule: Rule, findings: RuleNotes) -> RuleReport:
         widened = [f"blocks more than written: {problem}" for problem in findings.widened]
         reasons = (*findings.missing, *widened, *findings.empty)
         reduced = tuple(dict.fromkeys(findings.at_l4))
@@ -238,10 +238,10 @@ class _Compiler:
                 + (", and on other ports nothing" if less else "")
                 for what, became in reduced
             )
-        status = Status.ENFORCED_AT_L4 if findings.at_l4 else Status.ENFORCED
-        return self._report(rule, Status.ENFORCED_IN_PART if findings.missing else status, *reasons, notes=notes)
+        status = RuleStatus.ENFORCED_AT_L4 if findings.at_l4 else RuleStatus.ENFORCED
+        return self._report(rule, RuleStatus.ENFORCED_IN_PART if findings.missing else status, *reasons, notes=notes)
 
-    def _report(self, rule: Rule, status: Status, *reasons: str, notes: tuple[str, ...] = ()) -> RuleReport:
+    def _report(self, rule: Rule, status: RuleStatus, *reasons: str, notes: tuple[str, ...] = ()) -> RuleReport:
         action = rule.action.value if rule.action else "?"
         malformed = rule.action is None or bool(rule.malformed)
         return RuleReport(
@@ -268,7 +268,7 @@ def _namespace_note(application: Application) -> str:
     return f"application '{application.name}' is workload '{application.workload}' of namespace {names} alone"
 
 
-def _targets(target: Target, serial: str | None) -> bool:
+def _targets(target: TargetFirewalls, serial: str | None) -> bool:
     return (serial in target.serials) != target.negate
 
 

@@ -29,7 +29,7 @@ class LeaveOut(Exception):  # noqa: N818 - a decision, not an error
 
 
 @dataclass(slots=True)
-class Findings:
+class RuleNotes:
     """What is learnt about one rule on the way: parts left out, and what App-IDs became.
 
     `refuse_ports`: a deny by an App-ID's ports counts as one that can't be expressed.
@@ -54,14 +54,14 @@ class Conditions:
     feeds: Mapping[str, AddressSet]
     provided: frozenset[str]
 
-    def narrowing(self, rule: Rule, findings: Findings) -> None:
+    def narrowing(self, rule: Rule, findings: RuleNotes) -> None:
         if not rule.conditions:
             return
         if not findings.widen:
             raise LeaveOut(*rule.conditions)
         findings.widened.extend(rule.conditions)
 
-    def schedule(self, rule: Rule, findings: Findings) -> Schedule | None:
+    def schedule(self, rule: Rule, findings: RuleNotes) -> Schedule | None:
         if not isinstance(rule.schedule, Unresolved):
             return rule.schedule
         why = f"schedule '{rule.schedule.name}' {rule.schedule.why}"
@@ -70,7 +70,7 @@ class Conditions:
         findings.widened.append(why)
         return None
 
-    def addresses(self, addresses: Addresses, side: str, findings: Findings) -> AddressSet:
+    def addresses(self, addresses: Addresses, side: str, findings: RuleNotes) -> AddressSet:
         if addresses.any:
             if addresses.negate:
                 findings.empty.append(f"its {side} is not any, which is nothing")
@@ -93,7 +93,7 @@ class Conditions:
             findings.empty.extend(hollow or [f"its {side} holds no address"])
         return space
 
-    def _negated_hollow(self, problems: list[str], findings: Findings) -> AddressSet:
+    def _negated_hollow(self, problems: list[str], findings: RuleNotes) -> AddressSet:
         if not findings.widen:
             raise LeaveOut(*(f"{problem}, and the list is negated" for problem in problems))
         findings.widened.extend(problems)
@@ -115,7 +115,7 @@ class Conditions:
     def _unknown_feed(self, name: str) -> str:
         return PROVIDED if name in self.provided else "has not been resolved"
 
-    def traffic(self, rule: Rule, findings: Findings) -> Iterator[Traffic]:
+    def traffic(self, rule: Rule, findings: RuleNotes) -> Iterator[Traffic]:
         services = rule.services
         explicit = None if isinstance(services, ServiceChoice) else self._services(services, findings)
         if rule.applications.any:
@@ -133,7 +133,7 @@ class Conditions:
                 yield from self._application(application, services, explicit, findings)
 
     def _any_application(
-        self, services: ServiceChoice | tuple[Service, ...], explicit: list[L4] | None, findings: Findings
+        self, services: ServiceChoice | tuple[Service, ...], explicit: list[L4] | None, findings: RuleNotes
     ) -> Iterator[Traffic]:
         if explicit is not None:
             yield from map(_traffic_of, explicit)
@@ -142,7 +142,7 @@ class Conditions:
             self._reduced("any application on its default ports", "any port", findings)
         yield Traffic()
 
-    def _unresolved_application(self, member: Unresolved, findings: Findings) -> bool:
+    def _unresolved_application(self, member: Unresolved, findings: RuleNotes) -> bool:
         """Whether the member widens to any application; otherwise it is a missing part."""
         problem = f"application '{member.name}' {member.why}"
         (findings.widened if findings.widen else findings.missing).append(problem)
@@ -153,7 +153,7 @@ class Conditions:
         application: Application,
         services: ServiceChoice | tuple[Service, ...],
         explicit: list[L4] | None,
-        findings: Findings,
+        findings: RuleNotes,
     ) -> Iterator[Traffic]:
         if application.workload is None:
             if explicit is not None or application.ports or findings.widen:
@@ -175,9 +175,9 @@ class Conditions:
             traffic = [Traffic()]
         for each in traffic:
             for workload in _workloads(application, application.workload):
-                yield from self._sided(each, workload)
+                yield from self._expand_app_side(each, workload)
 
-    def _reduced(self, what: str, became: str, findings: Findings) -> None:
+    def _reduced(self, what: str, became: str, findings: RuleNotes) -> None:
         """An App-ID became ports: more than written, which in a deny may be too much."""
         if findings.refuse_ports and not findings.widen:
             findings.missing.append(
@@ -185,7 +185,7 @@ class Conditions:
             )
         findings.at_l4.append((what, became))
 
-    def _default_ports(self, application: Application, findings: Findings) -> Iterator[Traffic]:
+    def _default_ports(self, application: Application, findings: RuleNotes) -> Iterator[Traffic]:
         yield from map(_traffic_of, application.ports)
         for member in application.unresolved:
             problem = f"application '{application.name}' {member.why}"
@@ -195,13 +195,13 @@ class Conditions:
             else:
                 findings.missing.append(problem)
 
-    def _sided(self, traffic: Traffic, workload: str) -> Iterator[Traffic]:
+    def _expand_app_side(self, traffic: Traffic, workload: str) -> Iterator[Traffic]:
         if self.app_id_side is not AppIdSide.SOURCE:
             yield replace(traffic, destination_workload=workload)
         if self.app_id_side is not AppIdSide.DESTINATION:
             yield replace(traffic, source_workload=workload)
 
-    def _services(self, services: tuple[Service, ...], findings: Findings) -> list[L4] | None:
+    def _services(self, services: tuple[Service, ...], findings: RuleNotes) -> list[L4] | None:
         """The services' alternatives; None is any, where a deny was widened."""
         problems = [f"service '{member.name}' {member.why}" for service in services for member in service.unresolved]
         if problems and findings.widen:

@@ -13,7 +13,7 @@ from typing import Any
 Json = dict[str, Any]
 
 
-class Status(StrEnum):
+class FindingStatus(StrEnum):
     """A warning is for people to judge; what failed or is unknown makes the command end with 1."""
 
     OK = "ok"
@@ -27,7 +27,7 @@ class Finding:
     """`what` was found, and what to `do` about it; the latter is empty where all is well."""
 
     group: str
-    status: Status
+    status: FindingStatus
     what: str
     do: str = ""
 
@@ -42,20 +42,20 @@ class Group:
     name: str
 
     def ok(self, what: str) -> Finding:
-        return Finding(self.name, Status.OK, what)
+        return Finding(self.name, FindingStatus.OK, what)
 
     def warning(self, what: str, do: str) -> Finding:
-        return Finding(self.name, Status.WARNING, what, do)
+        return Finding(self.name, FindingStatus.WARNING, what, do)
 
     def failed(self, what: str, do: str) -> Finding:
-        return Finding(self.name, Status.FAILED, what, do)
+        return Finding(self.name, FindingStatus.FAILED, what, do)
 
     def unknown(self, what: str, do: str) -> Finding:
-        return Finding(self.name, Status.UNKNOWN, what, do)
+        return Finding(self.name, FindingStatus.UNKNOWN, what, do)
 
 
 def good(findings: Iterable[Finding]) -> bool:
-    return not any(each.status in {Status.FAILED, Status.UNKNOWN} for each in findings)
+    return not any(each.status in {FindingStatus.FAILED, FindingStatus.UNKNOWN} for each in findings)
 
 
 def some(names: Iterable[str], most: int = 5) -> str:

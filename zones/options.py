@@ -30,7 +30,7 @@ class OnInexpressibleDeny(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class CompileOptions:
     """What a site settles for all rules.
 
     `serial`: the cluster's declared identity, which answers `target`. `cluster_zones`: the zones this cluster has;

@@ -8,7 +8,7 @@ from enum import StrEnum
 from zones.rules import Origin
 
 
-class Status(StrEnum):
+class RuleStatus(StrEnum):
     """How a manager's rule ended."""
 
     ENFORCED = "enforced"
@@ -29,7 +29,7 @@ class RuleReport:
 
     origin: Origin
     action: str
-    status: Status
+    status: RuleStatus
     reasons: tuple[str, ...] = ()
     refuses: bool = False
     malformed: bool = False
@@ -40,4 +40,4 @@ class RuleReport:
     @property
     def needs_attention(self) -> bool:
         """Whether it does something else than an administrator would read out of it."""
-        return self.refuses or (bool(self.reasons) and self.status is not Status.NOT_APPLICABLE)
+        return self.refuses or (bool(self.reasons) and self.status is not RuleStatus.NOT_APPLICABLE)

@@ -198,7 +198,7 @@ EVERY_APPLICATION = Applications(any=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TargetFirewalls:
     """The firewalls a rule is for: these serials, or all but these."""
 
     serials: frozenset[str]
@@ -226,7 +226,7 @@ class Rule:
     services: Services = ServiceChoice.ANY
     schedule: Schedule | Unresolved | None = None
     disabled: bool = False
-    target: Target | None = None
+    target: TargetFirewalls | None = None
     tags: frozenset[str] = frozenset()
     log: Log = NO_LOG
     conditions: tuple[str, ...] = ()

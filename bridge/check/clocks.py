@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from bridge.check.snapshot import Json, Snapshot
+from bridge.check.snapshot import ClusterSnapshot, Json
 from zones.findings import Finding, Group, some
 
 GROUP = Group("Clocks")
@@ -13,7 +13,7 @@ AHEAD, BEHIND = 5.0, 60.0
 SYNC = "synchronise the clocks (NTP): records bear the node's time, and schedules in rules follow it"
 
 
-def check(snapshot: Snapshot) -> Iterator[Finding]:
+def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     leases = snapshot.of("nodeleases")
     if leases.problem:
         yield GROUP.unknown(f"the nodes' Leases can't be listed: {leases.problem}", "ask with more rights")
@@ -34,7 +34,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
         yield GROUP.ok(f"the clocks of {len(ages)} nodes go with the one here")
 
 
-def _ready(snapshot: Snapshot) -> Iterator[str]:
+def _ready(snapshot: ClusterSnapshot) -> Iterator[str]:
     for node in snapshot.of("nodes").items:
         conditions: list[Json] = node.get("status", {}).get("conditions", [])
         if any(each["type"] == "Ready" and each["status"] == "True" for each in conditions):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bridge.check.snapshot import Snapshot
+from bridge.check.snapshot import ClusterSnapshot
 from zones.findings import Finding, Group
 
 GROUP = Group("Kubernetes")
@@ -13,7 +13,7 @@ OLDEST = (1, 30)
 POLICIES = "validatingadmissionpolicies"
 
 
-def check(snapshot: Snapshot) -> Iterator[Finding]:
+def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     found = re.match(r"v?(\d+)\.(\d+)", snapshot.version)
     if found is None:
         yield GROUP.unknown("the API server doesn't say its version", "check the kubeconfig and the connection")

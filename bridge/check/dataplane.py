@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bridge.check.snapshot import Json, Listed, Snapshot, labels, names
+from bridge.check.snapshot import ClusterSnapshot, Json, ListedObjects, labels, names
 from zones.findings import Finding, Group, some
 
 GROUP = Group("Data plane")
@@ -30,7 +30,7 @@ ROUTED = {
 INSTEAD = "what passes by can't be enforced here: keep the nodes in observe, or use another network plug-in's mode"
 
 
-def check(snapshot: Snapshot) -> Iterator[Finding]:
+def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     daemon_sets = snapshot.of("daemonsets")
     yield from _nodes(snapshot.of("nodes"))
     if daemon_sets.problem:
@@ -42,7 +42,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
         yield _unknown_plugin(snapshot)
 
 
-def _nodes(nodes: Listed) -> Iterator[Finding]:
+def _nodes(nodes: ListedObjects) -> Iterator[Finding]:
     if nodes.problem:
         yield GROUP.unknown(f"what kinds of nodes there are: {nodes.problem}", "ask with more rights")
         return
@@ -71,7 +71,7 @@ def _nodes(nodes: Listed) -> Iterator[Finding]:
         )
 
 
-def _unknown_plugin(snapshot: Snapshot) -> Finding:
+def _unknown_plugin(snapshot: ClusterSnapshot) -> Finding:
     """Enforcers look for signs of other data planes on their nodes; before them nobody has looked."""
     what = "no network plug-in that is known here runs as a DaemonSet"
     states = {each["metadata"]["name"]: each.get("status") for each in snapshot.of("nodestates").items}
@@ -89,7 +89,7 @@ def _unknown_plugin(snapshot: Snapshot) -> Finding:
     )
 
 
-def _plugins(daemon_sets: Listed) -> Iterator[Finding]:
+def _plugins(daemon_sets: ListedObjects) -> Iterator[Finding]:
     for name in names(daemon_sets.items):
         if name in PASS_BY:
             plugin, why = PASS_BY[name]
@@ -98,7 +98,7 @@ def _plugins(daemon_sets: Listed) -> Iterator[Finding]:
             yield GROUP.ok(f"{ROUTED[name]} routes pods' packets through the kernel")
 
 
-def _cilium(daemon_sets: Listed, snapshot: Snapshot) -> Iterator[Finding]:
+def _cilium(daemon_sets: ListedObjects, snapshot: ClusterSnapshot) -> Iterator[Finding]:
     if daemon_sets.named("cilium") is None:
         return
     listed = snapshot.of("configmaps")
@@ -129,7 +129,7 @@ def _bypasses(data: Json) -> bool:
     return replaces and data.get("enable-bpf-masquerade") == "true"
 
 
-def _calico(daemon_sets: Listed, snapshot: Snapshot) -> Iterator[Finding]:
+def _calico(daemon_sets: ListedObjects, snapshot: ClusterSnapshot) -> Iterator[Finding]:
     if daemon_sets.named("calico-node") is None:
         return
     felix, operator = snapshot.of("felixconfigurations"), snapshot.of("installations")

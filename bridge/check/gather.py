@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bridge.check.snapshot import Access, Json, Listed, Names, Snapshot
+from bridge.check.snapshot import AccessReview, ClusterSnapshot, InstallationNames, Json, ListedObjects
 from bridge.errors import ClusterError
 from bridge.kube.client import ApiServer
 
@@ -16,7 +16,7 @@ AUTHORIZATION = "/apis/authorization.k8s.io/v1"
 PAGE = "500"
 
 
-def paths(names: Names) -> dict[str, str]:
+def paths(names: InstallationNames) -> dict[str, str]:
     """What is listed, by the name that checks know it by."""
     return {
         "nodes": "/api/v1/nodes",
@@ -47,12 +47,12 @@ SELECTED = {
 }
 
 
-async def gather(server: ApiServer, names: Names, now: float) -> Snapshot:
+async def gather(server: ApiServer, names: InstallationNames, now: float) -> ClusterSnapshot:
     """Raises ClusterError where the API server doesn't even tell its version."""
     version = await server.get("/version", "the version") or {}
     asked = paths(names)
     lists = await asyncio.gather(*(_list(server, path, kind) for kind, path in asked.items()))
-    snapshot = Snapshot(
+    snapshot = ClusterSnapshot(
         names,
         now,
         str(version.get("gitVersion", "")),
@@ -62,7 +62,7 @@ async def gather(server: ApiServer, names: Names, now: float) -> Snapshot:
     return replace(snapshot, access=await _access(server, snapshot))
 
 
-async def _list(server: ApiServer, path: str, kind: str) -> Listed:
+async def _list(server: ApiServer, path: str, kind: str) -> ListedObjects:
     items: list[Json] = []
     query = {"limit": PAGE, **SELECTED.get(kind, {})}
     try:
@@ -71,25 +71,25 @@ async def _list(server: ApiServer, path: str, kind: str) -> Listed:
             items += page.get("items") or ()
             more = (page.get("metadata") or {}).get("continue")
             if not more:
-                return Listed(items)
+                return ListedObjects(items)
             query["continue"] = more
     except ClusterError as error:
-        return Listed(problem=str(error))
+        return ListedObjects(problem=str(error))
 
 
-async def _resources(server: ApiServer) -> Listed:
+async def _resources(server: ApiServer) -> ListedObjects:
     try:
         told = await server.get(ADMISSION, "the admission API") or {}
     except ClusterError as error:
-        return Listed(problem=str(error))
-    return Listed(told.get("resources") or ())
+        return ListedObjects(problem=str(error))
+    return ListedObjects(told.get("resources") or ())
 
 
-async def _access(server: ApiServer, snapshot: Snapshot) -> tuple[Access, ...]:
+async def _access(server: ApiServer, snapshot: ClusterSnapshot) -> tuple[AccessReview, ...]:
     return tuple(await asyncio.gather(*(_may(server, who, user, right) for who, user, right in _rights(snapshot))))
 
 
-def _rights(snapshot: Snapshot) -> Iterator[tuple[str, str | None, tuple[str, str, str]]]:
+def _rights(snapshot: ClusterSnapshot) -> Iterator[tuple[str, str | None, tuple[str, str, str]]]:
     """Who, as whom, and verb, group and resource of what must be allowed."""
     if not snapshot.installed:
         for resource in ("customresourcedefinitions", "clusterroles", "validatingadmissionpolicies", "namespaces"):
@@ -116,7 +116,7 @@ _GROUPS = {
 }
 
 
-async def _may(server: ApiServer, who: str, user: str | None, right: tuple[str, str, str]) -> Access:
+async def _may(server: ApiServer, who: str, user: str | None, right: tuple[str, str, str]) -> AccessReview:
     verb, group, resource = right
     may = f"{verb} {resource}"
     spec: Json = {"resourceAttributes": {"verb": verb, "group": group, "resource": resource}}
@@ -129,5 +129,5 @@ async def _may(server: ApiServer, who: str, user: str | None, right: tuple[str, 
             "POST", f"{AUTHORIZATION}/{kind}", f"asking whether {who} may {may}", body={"spec": spec}
         )
     except ClusterError:
-        return Access(who, may, None)
-    return Access(who, may, bool(answer and answer.get("status", {}).get("allowed")))
+        return AccessReview(who, may, None)
+    return AccessReview(who, may, bool(answer and answer.get("status", {}).get("allowed")))

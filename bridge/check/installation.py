@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bridge.check.snapshot import Json, Snapshot, labels, names
+from bridge.check.snapshot import ClusterSnapshot, Json, labels, names
 from zones.findings import Finding, Group, some
 
 GROUP = Group("Installation")
@@ -17,7 +17,7 @@ POLICIES = (
 REPLICAS = 2
 
 
-def check(snapshot: Snapshot) -> Iterator[Finding]:
+def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     kinds = snapshot.of("customresourcedefinitions")
     if not snapshot.installed and kinds.problem:
         yield GROUP.unknown(f"whether anything is installed: {kinds.problem}", "ask with more rights")
@@ -33,7 +33,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
     yield from _teams(snapshot)
 
 
-def _levels(snapshot: Snapshot) -> Iterator[Finding]:
+def _levels(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     namespaces = snapshot.of("namespaces")
     if namespaces.problem:
         yield GROUP.unknown(f"the namespaces can't be listed: {namespaces.problem}", "ask with more rights")
@@ -58,7 +58,7 @@ def _levels(snapshot: Snapshot) -> Iterator[Finding]:
         yield GROUP.ok("Pod Security: only the enforcers' namespace is privileged")
 
 
-def _bridge(snapshot: Snapshot) -> Iterator[Finding]:
+def _bridge(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     deployments = snapshot.of("deployments")
     found = deployments.named("zonebridge", snapshot.names.bridge)
     look = f"kubectl -n {snapshot.names.bridge} get pods, and their events and logs"
@@ -79,7 +79,7 @@ def _bridge(snapshot: Snapshot) -> Iterator[Finding]:
             yield GROUP.ok(f"all {wanted} bridges are ready")
 
 
-def _enforcers(snapshot: Snapshot) -> Iterator[Finding]:
+def _enforcers(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     daemon_sets = snapshot.of("daemonsets")
     found = daemon_sets.named("zone-enforcer", snapshot.names.enforcer)
     if daemon_sets.problem:
@@ -100,7 +100,7 @@ def _enforcers(snapshot: Snapshot) -> Iterator[Finding]:
             yield GROUP.ok(f"all {wanted} enforcers are ready")
 
 
-def _policies(snapshot: Snapshot) -> Iterator[Finding]:
+def _policies(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     policies, bindings = snapshot.of("validatingadmissionpolicies"), snapshot.of("validatingadmissionpolicybindings")
     if problem := policies.problem or bindings.problem:
         yield GROUP.unknown(f"the admission policies can't be listed: {problem}", "ask with more rights")
@@ -128,7 +128,7 @@ def _warnings(policy: Json) -> bool:
     return bool((policy.get("status") or {}).get("typeChecking", {}).get("expressionWarnings"))
 
 
-def _tier(snapshot: Snapshot) -> Iterator[Finding]:
+def _tier(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     tiers = snapshot.of("tiers")
     tier = tiers.named(snapshot.names.tier)
     if tiers.problem:
@@ -151,7 +151,7 @@ def _tier(snapshot: Snapshot) -> Iterator[Finding]:
             yield GROUP.ok(f"the Tier is at revision {tier['spec']['revision']} and well")
 
 
-def _alerts(snapshot: Snapshot) -> Iterator[Finding]:
+def _alerts(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     """What the bridge told last of each trouble, unless that it is over: without a Tier nothing else tells."""
     latest: dict[str, Json] = {}
     mine = [each for each in snapshot.of("alerts").items if each["involvedObject"].get("name") == snapshot.names.tier]
@@ -162,7 +162,7 @@ def _alerts(snapshot: Snapshot) -> Iterator[Finding]:
             yield GROUP.failed(f"the bridge says {reason}: {each.get('message', '')}", "docs/troubleshooting.md")
 
 
-def _teams(snapshot: Snapshot) -> Iterator[Finding]:
+def _teams(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     """Host-network pods are the node to every tier."""
     namespaces = snapshot.of("namespaces").items
     zoned = [each for each in namespaces if ZONES in (each["metadata"].get("annotations") or {})]

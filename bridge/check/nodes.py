@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bridge.check.snapshot import Json, Snapshot, labels, names
+from bridge.check.snapshot import ClusterSnapshot, Json, labels, names
 from bridge.nodes.startup_taint import TAINT
 from zones.findings import Finding, Group, some
 
@@ -13,7 +13,7 @@ GROUP = Group("Nodes")
 OLDEST_KERNEL = (5, 13)
 
 
-def check(snapshot: Snapshot) -> Iterator[Finding]:
+def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     nodes = snapshot.of("nodes")
     if nodes.problem:
         yield GROUP.unknown(f"the nodes can't be listed: {nodes.problem}", "ask with more rights")
@@ -42,7 +42,7 @@ def _kernel(node: Json) -> tuple[int, int] | None:
     return None if found is None else (int(found[1]), int(found[2]))
 
 
-def _states(snapshot: Snapshot, nodes: list[Json]) -> Iterator[Finding]:
+def _states(snapshot: ClusterSnapshot, nodes: list[Json]) -> Iterator[Finding]:
     states = snapshot.of("nodestates")
     if states.problem:
         yield GROUP.unknown(f"the NodeStates can't be listed: {states.problem}", "ask with more rights")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from bridge.check.snapshot import Reached, Snapshot
+from bridge.check.snapshot import ClusterSnapshot, Reached
 from bridge.errors import BridgeError, SettingsError
 from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.session.api import PanoramaApi
@@ -22,7 +22,7 @@ from zones.findings import Finding, Group
 GROUP = Group("Panorama and SIEM")
 
 
-def check(snapshot: Snapshot) -> Iterator[Finding]:
+def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     if snapshot.reached is None:
         yield GROUP.warning(
             "not asked: no settings file was named", "name the bridge's settings with -c, best from within its pod"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bridge.check.snapshot import Snapshot
+from bridge.check.snapshot import ClusterSnapshot
 from zones.findings import Finding, Group, some
 
 GROUP = Group("Rights")
 
 
-def check(snapshot: Snapshot) -> Iterator[Finding]:
+def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     for who in dict.fromkeys(each.who for each in snapshot.access):
         asked = [each for each in snapshot.access if each.who == who]
         refused = [each.may for each in asked if each.allowed is False]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bridge.check import clocks, cluster, dataplane, installation, nodes, reach, rights, services, traffic
-from bridge.check.snapshot import Snapshot
+from bridge.check.snapshot import ClusterSnapshot
 from zones.findings import Finding
 
 GROUPS = (cluster, dataplane, nodes, rights, installation, services, clocks, reach, traffic)
 
 
-def findings(snapshot: Snapshot) -> list[Finding]:
+def findings(snapshot: ClusterSnapshot) -> list[Finding]:
     return [each for group in GROUPS for each in group.check(snapshot)]

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 import yaml
 
-from bridge.check.snapshot import Json, Snapshot
+from bridge.check.snapshot import ClusterSnapshot, Json
 from zones.findings import Finding, Group, some
 from zones.net import AddressSet, IPNetwork, parse_address
 
@@ -17,7 +17,7 @@ ENFORCERS = "zone-enforcer"
 _NONE = frozenset({"", "None"})
 
 
-def check(snapshot: Snapshot) -> Iterator[Finding]:
+def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     if not snapshot.installed:
         return
     networks = _service_networks(snapshot)
@@ -53,7 +53,7 @@ def check(snapshot: Snapshot) -> Iterator[Finding]:
         yield GROUP.ok("the enforcers know the addresses of all Services")
 
 
-def _service_networks(snapshot: Snapshot) -> list[IPNetwork] | str:
+def _service_networks(snapshot: ClusterSnapshot) -> list[IPNetwork] | str:
     """What the enforcers' settings say, or why that isn't known."""
     listed = snapshot.of("enforcersettings")
     if listed.problem:
@@ -69,7 +69,7 @@ def _service_networks(snapshot: Snapshot) -> list[IPNetwork] | str:
         return f"{name} can't be read: {' '.join(str(error).split())}"
 
 
-def _mounted(snapshot: Snapshot) -> str:
+def _mounted(snapshot: ClusterSnapshot) -> str:
     """The ConfigMap that the enforcers have: kustomize ends its name with a digest, zone-enforcer-settings-7h2k."""
     enforcers = snapshot.of("daemonsets").named(ENFORCERS) or {}
     volumes = (((enforcers.get("spec") or {}).get("template") or {}).get("spec") or {}).get("volumes") or ()
@@ -77,7 +77,7 @@ def _mounted(snapshot: Snapshot) -> str:
     return next((name for name in names if name.startswith(CONFIG_MAP)), CONFIG_MAP)
 
 
-def _addresses(snapshot: Snapshot) -> list[tuple[str, str]] | str:
+def _addresses(snapshot: ClusterSnapshot) -> list[tuple[str, str]] | str:
     """Each Service's name with each of its addresses, or why they aren't known."""
     listed = snapshot.of("services")
     if listed.problem:
@@ -99,12 +99,12 @@ def _load_balancers(service: Json) -> list[str]:
     return [each["ip"] for each in told if each.get("ip")]
 
 
-def _ranges(snapshot: Snapshot) -> list[str]:
+def _ranges(snapshot: ClusterSnapshot) -> list[str]:
     """What the API server tells of itself, from Kubernetes 1.33 on."""
     return [cidr for each in snapshot.of("servicecidrs").items for cidr in (each.get("spec") or {}).get("cidrs") or ()]
 
 
-def _pod_networks(snapshot: Snapshot) -> Iterator[tuple[str, IPNetwork]]:
+def _pod_networks(snapshot: ClusterSnapshot) -> Iterator[tuple[str, IPNetwork]]:
     for each in snapshot.of("nodes").items:
         spec = each.get("spec") or {}
         for cidr in spec.get("podCIDRs") or [spec.get("podCIDR")]:

@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class InstallationNames:
     """Where the installation is."""
 
     bridge: str = "zonebridge-system"
@@ -19,7 +19,7 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedObjects:
     """Objects of a kind; or `problem`, where they could not be had. A kind that the cluster lacks has none."""
 
     items: Sequence[Json] = ()
@@ -34,7 +34,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AccessReview:
     """Whether somebody may do something; None where nobody could be asked."""
 
     who: str
@@ -52,19 +52,19 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class ClusterSnapshot:
     """A cluster at one time. `now` is in seconds since 1970, by the clock of where the command runs."""
 
-    names: Names
+    names: InstallationNames
     now: float
     version: str = ""
-    admission: Listed = Listed()
-    lists: Mapping[str, Listed] = field(default_factory=dict)
-    access: tuple[Access, ...] = ()
+    admission: ListedObjects = ListedObjects()
+    lists: Mapping[str, ListedObjects] = field(default_factory=dict)
+    access: tuple[AccessReview, ...] = ()
     reached: tuple[Reached, ...] | None = None
 
-    def of(self, kind: str) -> Listed:
-        return self.lists.get(kind, Listed(problem="it was not asked for"))
+    def of(self, kind: str) -> ListedObjects:
+        return self.lists.get(kind, ListedObjects(problem="it was not asked for"))
 
     @property
     def installed(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from bridge.check.snapshot import Snapshot
+from bridge.check.snapshot import ClusterSnapshot
 from zones.findings import Finding, Group, some
 
 GROUP = Group("What enforcing would deny")
@@ -13,7 +13,7 @@ REASON = "ZoneWouldDeny"
 MOST = 10
 
 
-def check(snapshot: Snapshot) -> Iterator[Finding]:
+def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     if not snapshot.installed:
         return
     events = snapshot.of("events")

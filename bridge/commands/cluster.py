@@ -12,19 +12,19 @@ from typing import Annotated
 import typer
 
 from bridge.check import gather, reach, run
-from bridge.check.snapshot import Names
-from bridge.commands.options import Shape
+from bridge.check.snapshot import InstallationNames
+from bridge.commands.options import OutputShape
 from bridge.commands.output import json_text
 from bridge.errors import ExitCode, InputError
 from bridge.explain import answer
-from bridge.kube.client import Access, ApiServer
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.nodes import flush
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import Settings, duration
 from zones import findings
 from zones.findings import Finding
 
-DEPLOYED = Names()
+DEPLOYED = InstallationNames()
 Kubeconfig = Annotated[Path | None, typer.Option(help="Instead of the usual one.", metavar="FILE")]
 Context = Annotated[str | None, typer.Option(help="The kubeconfig's context.")]
 
@@ -46,17 +46,17 @@ def check(
     tier: Annotated[str, typer.Option(help="The Tier.")] = DEPLOYED.tier,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
-    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+    output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
 ) -> None:
     """Say whether the cluster is fit for zonebridge, and whether the installation is as it should be.
 
     Before and after it is installed. Ends with 1 where something is wrong or could not be looked at.
     """
     settings = None if config is None else load(config, os.environ, Purpose.SERVICE)
-    access = Access("live", answer.where_we_are(kubeconfig, os.environ), context)
-    found = asyncio.run(_check(access, Names(namespace, enforcer_namespace, tier), settings))
+    access = ClusterAccess("live", answer.where_we_are(kubeconfig, os.environ), context)
+    found = asyncio.run(_check(access, InstallationNames(namespace, enforcer_namespace, tier), settings))
     good = findings.good(found)
-    if output is Shape.JSON:
+    if output is OutputShape.JSON:
         typer.echo(json_text({"good": good, "findings": [each.json() for each in found]}))
     else:
         typer.echo(findings.text(found))
@@ -64,7 +64,7 @@ def check(
         raise typer.Exit(ExitCode.TROUBLE)
 
 
-async def _check(access: Access, names: Names, settings: Settings | None) -> list[Finding]:
+async def _check(access: ClusterAccess, names: InstallationNames, settings: Settings | None) -> list[Finding]:
     server = ApiServer(access)
     try:
         snapshot = await gather.gather(server, names, time.time())
@@ -91,11 +91,11 @@ def flush_nodes(
         patience = duration(timeout).total_seconds()
     except ValueError as error:
         raise InputError(f"--timeout: {error}") from error
-    access = Access("live", answer.where_we_are(kubeconfig, os.environ), context)
+    access = ClusterAccess("live", answer.where_we_are(kubeconfig, os.environ), context)
     asyncio.run(_flush(access, namespace, patience))
 
 
-async def _flush(access: Access, namespace: str, patience: float) -> None:
+async def _flush(access: ClusterAccess, namespace: str, patience: float) -> None:
     server = ApiServer(access)
     try:
         await flush.flush_nodes(server, namespace, patience, typer.echo)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from bridge.commands.cluster import Context, Kubeconfig
-from bridge.commands.options import Shape
+from bridge.commands.options import OutputShape
 from bridge.commands.output import json_text
 from bridge.errors import ExitCode, InputError
 from bridge.explain.answer import where_we_are
@@ -29,16 +29,16 @@ from bridge.history.text import (
     verified_json,
     verified_lines,
 )
-from bridge.history.verification import Break, Checkpoint, breaks
-from bridge.kube.client import Access, ApiServer
+from bridge.history.verification import Break, SentCheckpoint, breaks
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.preview import Preview, preview_json, preview_lines
-from bridge.tier.cluster import Cluster
+from bridge.tier.cluster import TierApi
 
 Json = dict[str, Any]
 MOST_ROWS = 50
 _CHECKPOINT = re.compile(r"([0-9]{1,19})=([0-9a-f]{64})")
 Tier = Annotated[str, typer.Option(help="The Tier.")]
-Output = Annotated[Shape, typer.Option("--output", "-o")]
+Output = Annotated[OutputShape, typer.Option("--output", "-o")]
 Number = Annotated[int, typer.Argument(min=1, metavar="REVISION", show_default=False)]
 Most = Annotated[int, typer.Option(help="Rows of each table.", min=1)]
 WAY_BACK = (
@@ -53,7 +53,7 @@ def history(
     tier: Tier = "panorama",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
-    output: Output = Shape.TEXT,
+    output: Output = OutputShape.TEXT,
 ) -> None:
     """Say which revisions were in force, since when, by whose commit, and what each of them changed."""
     archive = asyncio.run(_archive(_access(kubeconfig, context), tier))
@@ -67,7 +67,7 @@ def show(
     tier: Tier = "panorama",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
-    output: Output = Shape.TEXT,
+    output: Output = OutputShape.TEXT,
 ) -> None:
     """Show one revision: where it comes from, what it changed, and its rules."""
     if (revision is None) == (at is None):
@@ -84,7 +84,7 @@ def diff(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     most: Most = MOST_ROWS,
-    output: Output = Shape.TEXT,
+    output: Output = OutputShape.TEXT,
 ) -> None:
     """Say which flows the second revision judges otherwise than the first, as a preview would have said it. Exact."""
     preview = asyncio.run(_difference(_access(kubeconfig, context), tier, before, after))
@@ -100,7 +100,7 @@ def verify_chain(
     tier: Tier = "panorama",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
-    output: Output = Shape.TEXT,
+    output: Output = OutputShape.TEXT,
 ) -> None:
     """Say whether the history is what was recorded, or where it isn't. Ends with 1 where it is broken."""
     checkpoints = [_checkpoint(text) for text in expect or ()]
@@ -125,43 +125,43 @@ def rollback(
     raise InputError(f"rollback: {WAY_BACK}")
 
 
-def _access(kubeconfig: Path | None, context: str | None) -> Access:
-    return Access("live", where_we_are(kubeconfig, os.environ), context)
+def _access(kubeconfig: Path | None, context: str | None) -> ClusterAccess:
+    return ClusterAccess("live", where_we_are(kubeconfig, os.environ), context)
 
 
-def _print(output: Shape, value: object, lines: Iterable[str]) -> None:
-    typer.echo(json_text(value) if output is Shape.JSON else "\n".join(lines))
+def _print(output: OutputShape, value: object, lines: Iterable[str]) -> None:
+    typer.echo(json_text(value) if output is OutputShape.JSON else "\n".join(lines))
 
 
-def _checkpoint(text: str) -> Checkpoint:
+def _checkpoint(text: str) -> SentCheckpoint:
     found = _CHECKPOINT.fullmatch(text)
     if found is None:
         raise InputError(f"--expect '{text}': write REVISION=CHAIN, a chain digest of 64 hexadecimal digits")
-    return Checkpoint(int(found[1]), found[2])
+    return SentCheckpoint(int(found[1]), found[2])
 
 
 @asynccontextmanager
-async def _opened(access: Access, tier: str) -> AsyncIterator[Archive]:
-    cluster = Cluster(ApiServer(access))
+async def _opened(access: ClusterAccess, tier: str) -> AsyncIterator[Archive]:
+    cluster = TierApi(ApiServer(access))
     try:
         yield await Archive.read(cluster, tier)
     finally:
         await cluster.close()
 
 
-async def _archive(access: Access, tier: str) -> Archive:
+async def _archive(access: ClusterAccess, tier: str) -> Archive:
     async with _opened(access, tier) as archive:
         return archive
 
 
-async def _one(access: Access, tier: str, revision: int | None, at: datetime | None) -> tuple[Json, Archive]:
+async def _one(access: ClusterAccess, tier: str, revision: int | None, at: datetime | None) -> tuple[Json, Archive]:
     async with _opened(access, tier) as archive:
         number = revision if revision is not None else archive.at(at or datetime.now(UTC)).revision
         await archive.policy(number)
         return archive.raw(number), archive
 
 
-async def _difference(access: Access, tier: str, before: int | None, after: int) -> Preview:
+async def _difference(access: ClusterAccess, tier: str, before: int | None, after: int) -> Preview:
     """`before` None: what is in force."""
     async with _opened(access, tier) as archive:
         if before is None:
@@ -170,7 +170,9 @@ async def _difference(access: Access, tier: str, before: int | None, after: int)
     return as_preview(old, new, datetime.now(UTC))
 
 
-async def _verified(access: Access, tier: str, expected: list[Checkpoint]) -> tuple[Archive, tuple[Break, ...]]:
+async def _verified(
+    access: ClusterAccess, tier: str, expected: list[SentCheckpoint]
+) -> tuple[Archive, tuple[Break, ...]]:
     async with _opened(access, tier) as archive:
         parts = await archive.fetch(archive.raws)
         return archive, breaks(archive.raws, parts, archive.tier, expected)

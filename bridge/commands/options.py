@@ -12,7 +12,7 @@ from bridge.compilation import offline
 from bridge.managers.panorama.objects.content import read_content
 
 
-class Shape(StrEnum):
+class OutputShape(StrEnum):
     """For people, or for programs."""
 
     TEXT = "text"

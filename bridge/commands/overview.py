@@ -13,7 +13,7 @@ from bridge.commands.tier_facts import NOTHING_YET, facts
 from bridge.errors import ClusterError
 from bridge.kube.client import ApiServer
 from bridge.settings.models import ClusterSettings
-from bridge.tier.cluster import Cluster
+from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
 
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ async def overview(clusters: Sequence[ClusterSettings]) -> list[Json]:
 
 
 async def _one(settings: ClusterSettings) -> Json:
-    cluster = Cluster(ApiServer(cluster_access(settings)))
+    cluster = TierApi(ApiServer(cluster_access(settings)))
     about = {"cluster": settings.name, "device_group": settings.device_group, "tier": settings.tier}
     try:
         tier = await cluster.tier(settings.tier)

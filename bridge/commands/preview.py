@@ -18,7 +18,7 @@ from bridge.commands.output import json_text, printable
 from bridge.compilation import offline
 from bridge.errors import ExitCode, InputError
 from bridge.explain.flow_options import instant
-from bridge.kube.client import Access
+from bridge.kube.client import ClusterAccess
 from bridge.preview import (
     ALWAYS,
     Configuration,
@@ -44,7 +44,7 @@ from bridge.wiring.clusters import cluster_access
 MOST_ROWS = 50
 
 
-class Output(StrEnum):
+class PreviewOutput(StrEnum):
     TABLE = "table"
     JSON = "json"
     HTML = "html"
@@ -84,7 +84,7 @@ def preview(
         ),
     ] = None,
     most: Annotated[int, typer.Option(help="Rows of each table.", min=1)] = MOST_ROWS,
-    output: Annotated[Output, typer.Option("--output", "-o")] = Output.TABLE,
+    output: Annotated[PreviewOutput, typer.Option("--output", "-o")] = PreviewOutput.TABLE,
 ) -> None:
     """Say which flows a candidate configuration would judge otherwise, and by which rules. Exact.
 
@@ -96,7 +96,7 @@ def preview(
         raise InputError("preview: --context goes with --kubeconfig")
     instant_at = datetime.now(UTC) if at is None else instant(at)
     offline_options = {"--running": running, "--candidate": candidate, "--device-group": device_group}
-    where = None if kubeconfig is None else Access("live", kubeconfig, context)
+    where = None if kubeconfig is None else ClusterAccess("live", kubeconfig, context)
     if any(value is not None for value in offline_options.values()):
         missing = [name for name, value in offline_options.items() if value is None]
         if running is None or candidate is None or device_group is None:
@@ -151,7 +151,7 @@ def _of_panorama(settings: Settings, cluster: ClusterSettings, at: datetime) -> 
     return compared(material.running, material.candidate, at, material.feeds)
 
 
-def _pods(listing: Path | None, where: Access | None, settings: Settings) -> tuple[Resident, ...] | None:
+def _pods(listing: Path | None, where: ClusterAccess | None, settings: Settings) -> tuple[Resident, ...] | None:
     zoning = settings.zones.zoning()
     if listing is not None:
         return listed(offline.read_text(listing, "--pods"), zoning, "--pods")
@@ -187,11 +187,11 @@ def _with_violations(result: Preview, settings: Settings, matrix: Path | None) -
     return replace(result, violations=violations(rails, *policies, result.at))
 
 
-def _print(result: Preview, output: Output, most: int) -> None:
+def _print(result: Preview, output: PreviewOutput, most: int) -> None:
     match output:
-        case Output.JSON:
+        case PreviewOutput.JSON:
             typer.echo(json_text(preview_json(result)))
-        case Output.HTML:
+        case PreviewOutput.HTML:
             typer.echo(pages.page_html(pages.preview_page(result)), nl=False)
-        case Output.TABLE:
+        case PreviewOutput.TABLE:
             typer.echo("\n".join(preview_lines(result, most)))

@@ -11,13 +11,13 @@ from typing import Annotated, TypeVar
 import typer
 
 from bridge.commands.cluster import Context, Kubeconfig
-from bridge.commands.options import Shape
+from bridge.commands.options import OutputShape
 from bridge.commands.output import json_text, table_text
 from bridge.commands.quarantine_text import COLUMNS, outcome_text, row, to_json, wanted
 from bridge.errors import InputError
 from bridge.explain import answer
-from bridge.kube.client import Access, ApiServer
-from bridge.quarantine import Budget, Quarantines, Subject, is_over
+from bridge.kube.client import ApiServer, ClusterAccess
+from bridge.quarantine import QuarantineBudget, QuarantineClient, Subject, is_over
 
 _Result = TypeVar("_Result")
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", show_default=False)]
@@ -35,20 +35,20 @@ def add(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="It is told of, and nobody is cut off.")] = False,
     workload_budget: Annotated[
         int, typer.Option(min=0, max=100, help="Percent of a workload's pods without an approval.")
-    ] = Budget().workload,
+    ] = QuarantineBudget().workload,
     cluster_budget: Annotated[
         int, typer.Option(min=0, max=100, help="Percent of the cluster's pods without an approval.")
-    ] = Budget().cluster,
+    ] = QuarantineBudget().cluster,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
-    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+    output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
 ) -> None:
     """Cut a pod off, by its uid, or all pods of a workload. Beyond the budget it waits for somebody else's approval."""
     named = Subject.parse(subject)
     asked = wanted(named.namespace, reason, lasting, reference, dry_run=dry_run)
-    budget = Budget(workload_budget, cluster_budget)
+    budget = QuarantineBudget(workload_budget, cluster_budget)
     made = _ask(kubeconfig, context, lambda cluster: cluster.add(named, asked, time.time()), budget)
-    if output is Shape.JSON:
+    if output is OutputShape.JSON:
         typer.echo(json_text(to_json(made, time.time())))
     else:
         typer.echo(outcome_text(made, "zonebridge quarantine"))
@@ -59,11 +59,11 @@ def list_(
     *,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
-    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+    output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
 ) -> None:
     """Say which quarantines there are, and what each does at this moment."""
     found, now = _ask(kubeconfig, context, lambda cluster: cluster.all()), time.time()
-    if output is Shape.JSON:
+    if output is OutputShape.JSON:
         typer.echo(json_text([to_json(each, now) for each in found]))
     else:
         typer.echo(table_text(COLUMNS, [row(each, now) for each in found]))
@@ -81,7 +81,7 @@ def release(
     if bool(names) == over:
         raise InputError("quarantine release: give names, or --over")
 
-    async def work(cluster: Quarantines) -> list[str]:
+    async def work(cluster: QuarantineClient) -> list[str]:
         chosen = names or [each.name for each in await cluster.all() if is_over(each, time.time())]
         for name in chosen:
             await cluster.release(name)
@@ -106,13 +106,13 @@ def approve(
 def _ask(
     kubeconfig: Kubeconfig,
     context: Context,
-    work: Callable[[Quarantines], Awaitable[_Result]],
-    budget: Budget | None = None,
+    work: Callable[[QuarantineClient], Awaitable[_Result]],
+    budget: QuarantineBudget | None = None,
 ) -> _Result:
     async def asked() -> _Result:
-        server = ApiServer(Access("live", answer.where_we_are(kubeconfig, os.environ), context))
+        server = ApiServer(ClusterAccess("live", answer.where_we_are(kubeconfig, os.environ), context))
         try:
-            return await work(Quarantines(server, budget))
+            return await work(QuarantineClient(server, budget))
         finally:
             await server.close()
 

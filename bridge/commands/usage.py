@@ -17,7 +17,7 @@ from bridge.compilation import offline
 from bridge.compilation.report import refusal_lines
 from bridge.errors import ExitCode, InputError, RevisionRefusedError
 from bridge.evidence import usage as usages
-from bridge.evidence.seen import Seen
+from bridge.evidence.seen import Evidence
 from bridge.evidence.seen_file import read_seen
 from bridge.evidence.usage_text import usage_csv, usage_json, usage_lines
 from bridge.explain import answer
@@ -137,7 +137,7 @@ async def _policy_of(chosen: ClusterSettings) -> Policy:
 
 def _from_database(
     settings: Settings, chosen: ClusterSettings | None, begin: datetime | None
-) -> tuple[Seen, dict[str, datetime]]:
+) -> tuple[Evidence, dict[str, datetime]]:
     if settings.evidence is None or chosen is None:
         raise InputError("usage: give --seen FILE, or settings (-c) with evidence.url and the cluster")
     from bridge.evidence.store import Store  # noqa: PLC0415 - libraries of 20 MB that others need not load

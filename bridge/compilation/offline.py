@@ -100,7 +100,7 @@ def rendered(policy: Policy, device_group: str, settings: Settings) -> Rendered:
     """The tier's objects as a first revision."""
     cluster = settings.cluster_of(device_group)
     tier = cluster.tier if cluster else "panorama"
-    return native.render(policy, tier, 1, native.Source("panorama", device_group))
+    return native.render(policy, tier, 1, native.TierSource("panorama", device_group))
 
 
 def objects(tier: Rendered) -> Iterator[Json]:

@@ -19,8 +19,8 @@ from bridge.errors import (
     UnknownDeviceGroupError,
 )
 from bridge.managers import Manager, Provenance
-from bridge.tier.plan import Guards
-from zones.compile import Compiled, Options, compile_policy
+from bridge.tier.plan import SafetyLimits
+from zones.compile import Compiled, CompileOptions, compile_policy
 from zones.net import AddressSet
 from zones.policy import InfrastructureRule
 from zones.rules import Feed, FeedKind, Rulebase
@@ -57,22 +57,22 @@ class RunBlocking(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CompileTarget:
     """What a cluster's tier is made of, from the settings. `manager` is a name for people."""
 
     cluster: str
     tier: str
     device_group: str
     zoning: Zoning
-    options: Options = field(default_factory=Options)
+    options: CompileOptions = field(default_factory=CompileOptions)
     infrastructure: tuple[InfrastructureRule, ...] = ()
-    guards: Guards = field(default_factory=Guards)
+    guards: SafetyLimits = field(default_factory=SafetyLimits)
     stale_after: timedelta = timedelta(minutes=10)
     manager: str = "panorama"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CompiledReading:
     """What the manager said last, compiled."""
 
     version: str
@@ -83,7 +83,7 @@ class Reading:
     provenance: Provenance = Provenance()  # noqa: RUF009 - frozen
 
 
-class Reader:
+class RulebaseReader:
     """The reading of one cluster's device group. `last` is the newest that could be read, `answered` when.
 
     `infrastructure` asks the cluster for the rules that only it can tell, besides those of the target.
@@ -91,7 +91,7 @@ class Reader:
 
     def __init__(
         self,
-        target: Target,
+        target: CompileTarget,
         manager: Manager,
         feeds: FeedSource,
         run_blocking: RunBlocking,
@@ -112,7 +112,7 @@ class Reader:
         """Whether the manager has ever taken this process's credentials, whatever it answered and whoever leads."""
         self.infrastructure: tuple[InfrastructureRule, ...] | None = None
         """What it is to be from now on; None before anybody was asked."""
-        self.last: Reading | None = None
+        self.last: CompiledReading | None = None
         self.answered: datetime | None = None
 
     def forget(self) -> None:
@@ -201,6 +201,6 @@ class Reader:
                 contents,
                 before=None if before is None else before.compiled,
             )
-            self.last = Reading(version, rulebase, feeds_version, compiled, infrastructure, provenance)
+            self.last = CompiledReading(version, rulebase, feeds_version, compiled, infrastructure, provenance)
         elif before.version != version:
             self.last = replace(before, version=version, provenance=provenance)

@@ -12,11 +12,11 @@ from typing import Any
 from bridge.commands.output import printable
 from bridge.compilation.shadows import Shadow, shadowed_allows
 from zones.compile import Compiled
-from zones.problems import RuleReport, Status
+from zones.problems import RuleReport, RuleStatus
 from zones.rules import Origin
 
 Json = dict[str, Any]
-ENFORCED = (Status.ENFORCED, Status.ENFORCED_AT_L4, Status.ENFORCED_IN_PART)
+ENFORCED = (RuleStatus.ENFORCED, RuleStatus.ENFORCED_AT_L4, RuleStatus.ENFORCED_IN_PART)
 NO_SHADOW = Shadow()
 
 
@@ -49,7 +49,7 @@ def summary_json(reports: Sequence[RuleReport]) -> Json:
     counted = Counter(report.status for report in reports)
     return {
         "total": len(reports),
-        **{status.name.lower(): counted[status] for status in Status},
+        **{status.name.lower(): counted[status] for status in RuleStatus},
         "refusing": sum(report.refuses for report in reports),
     }
 
@@ -88,7 +88,7 @@ def origin_json(origin: Origin) -> Json:
 def verdict_line(compiled: Compiled, device_group: str) -> str:
     """What becomes of the revision, in one sentence, and how many rules there are of each kind."""
     counted = Counter(report.status for report in compiled.reports)
-    counts = ", ".join(f"{counted[status]} {status.value}" for status in Status if counted[status])
+    counts = ", ".join(f"{counted[status]} {status.value}" for status in RuleStatus if counted[status])
     total = len(compiled.reports)
     if compiled.policy is None:
         return (
@@ -101,7 +101,7 @@ def verdict_line(compiled: Compiled, device_group: str) -> str:
 
 def left_out_lines(compiled: Compiled) -> tuple[str, ...]:
     """Which rules have no effect, and why: what explains an empty revision."""
-    without_effect = {Status.NOT_ENFORCED, Status.NOT_APPLICABLE}
+    without_effect = {RuleStatus.NOT_ENFORCED, RuleStatus.NOT_APPLICABLE}
     left_out = (report for report in compiled.reports if report.status in without_effect)
     return tuple(
         printable(f"{place(report)} is {report.status.value}: {'; '.join(report.reasons)}") for report in left_out

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from zones.compile import Compiled
 from zones.net import ANY_ADDRESS, AddressSet, Ranges
 from zones.policy import Entry, Traffic, Verdict
-from zones.problems import Status
+from zones.problems import RuleStatus
 from zones.rules import Origin, RuleType
 from zones.workload import covers as covers_workload
 
@@ -34,7 +34,7 @@ def shadowed_allows(compiled: Compiled) -> dict[Origin, Shadow]:
     """Deny that blocks more than written -> the allows after it that it takes from."""
     if compiled.policy is None:
         return {}
-    wide = {report.origin for report in compiled.reports if report.status is Status.ENFORCED_AT_L4}
+    wide = {report.origin for report in compiled.reports if report.status is RuleStatus.ENFORCED_AT_L4}
     entries = compiled.policy.entries
     found: dict[Origin, Shadow] = {}
     pairs = 0

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from bridge.errors import SecretError
 from bridge.evidence.database import EvidenceError
-from bridge.evidence.store import Store, Told
+from bridge.evidence.store import NodeRecord, Store
 from bridge.listeners.connections import listening_on
 from zones.seen import COUNTING, SEEN, SeenRecordError, counting_of, seen_of
 
@@ -36,7 +36,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class CollectorDoor:
+class CollectorAddress:
     """Where to listen and what a node must know. `token` is read anew for each request, as files are rotated."""
 
     address: tuple[str, int]
@@ -55,7 +55,7 @@ class _UnfitError(Exception):
 
 @dataclass(slots=True)
 class _Batch:
-    told: dict[str, list[Told]]
+    told: dict[str, list[NodeRecord]]
     done: asyncio.Future[EvidenceError | None]
 
     @property
@@ -97,7 +97,7 @@ class Collector:
         return some
 
     async def _write_some(self, batches: list[_Batch]) -> None:
-        together: dict[str, list[Told]] = defaultdict(list)
+        together: dict[str, list[NodeRecord]] = defaultdict(list)
         for batch in batches:
             for cluster, told in batch.told.items():
                 together[cluster] += told
@@ -137,7 +137,7 @@ class Collector:
             return _reply(400, _NO_DATA, "No data")
         return await self._kept(told)
 
-    async def _kept(self, told: dict[str, list[Told]]) -> web.Response:
+    async def _kept(self, told: dict[str, list[NodeRecord]]) -> web.Response:
         batch = _Batch(told, asyncio.get_running_loop().create_future())
         self._waiting.append(batch)
         self._arrived.set()
@@ -162,9 +162,9 @@ class Collector:
         return None
 
 
-def records_of(body: bytes, clusters: Collection[str]) -> dict[str, list[Told]]:
+def records_of(body: bytes, clusters: Collection[str]) -> dict[str, list[NodeRecord]]:
     """The records of a request, by cluster. Raises _UnfitError."""
-    found: dict[str, list[Told]] = defaultdict(list)
+    found: dict[str, list[NodeRecord]] = defaultdict(list)
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
@@ -190,16 +190,16 @@ def _known(cluster: str, clusters: Collection[str]) -> str:
     return cluster
 
 
-def _told(record: dict[str, Any]) -> Told:
+def _told(record: dict[str, Any]) -> NodeRecord:
     node, sequence, kind = record["node"], record["sequence"], record["kind"]
     if not isinstance(node, str) or not 0 < len(node) <= _MOST_NAME or "\0" in node:
         raise SeenRecordError("node must be a name")
     if type(sequence) is not int or not 0 <= sequence < _MOST_SEQUENCE:
         raise SeenRecordError("sequence must be an integer")
     if kind == SEEN:
-        return Told(node, sequence, seen_of(record))
+        return NodeRecord(node, sequence, seen_of(record))
     if kind == COUNTING:
-        return Told(node, sequence, counting_of(record))
+        return NodeRecord(node, sequence, counting_of(record))
     raise SeenRecordError("its kind is neither seen nor counting: give this destination records: seen")
 
 
@@ -215,7 +215,7 @@ def _reply(status: int, code: int, text: str, *, number: int | None = None) -> w
 
 
 @asynccontextmanager
-async def collecting(door: CollectorDoor, store: Store) -> AsyncIterator[int]:
+async def collecting(door: CollectorAddress, store: Store) -> AsyncIterator[int]:
     """Listen and keep until left; yields the port."""
     collector = Collector(store, door.clusters, door.token)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bridge.evidence.collector import CollectorDoor, collecting
+from bridge.evidence.collector import CollectorAddress, collecting
 from bridge.evidence.database import EvidenceError
 from bridge.evidence.store import Store, micros
 from bridge.evidence.usage import rule_digests
@@ -27,7 +27,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class EvidenceTerms:
     """`retention`: how long days, and intervals but those of pods, are kept.
 
     `policies`: what each cluster's bridge last published or found in force. `recorders`: of each cluster.
@@ -36,13 +36,13 @@ class Terms:
     retention: timedelta
     pod_retention: timedelta
     policies: Callable[[], Mapping[str, Policy]]
-    door: CollectorDoor | None = None
+    door: CollectorAddress | None = None
     intervals: IntervalStore | None = None
     recorders: Sequence[Recorder] = ()
 
 
 @asynccontextmanager
-async def keeping(store: Store, terms: Terms) -> AsyncIterator[None]:
+async def keeping(store: Store, terms: EvidenceTerms) -> AsyncIterator[None]:
     """Until left. Raises OSError where the address can't be listened on."""
     async with AsyncExitStack() as stack:
         if terms.door is not None:
@@ -58,7 +58,7 @@ async def keeping(store: Store, terms: Terms) -> AsyncIterator[None]:
     store.close()
 
 
-async def _keep(store: Store, terms: Terms, stop: asyncio.Event) -> None:
+async def _keep(store: Store, terms: EvidenceTerms, stop: asyncio.Event) -> None:
     ready, pruned = False, float("-inf")
     noted: dict[str, Policy] = {}
     clock = asyncio.get_running_loop().time
@@ -100,7 +100,7 @@ async def _look(recorder: Recorder) -> None:
         _log.exception("intervals not recorded", cluster=recorder.sight.cluster)
 
 
-def _prune(store: Store, terms: Terms, now: datetime) -> int:
+def _prune(store: Store, terms: EvidenceTerms, now: datetime) -> int:
     before = dict.fromkeys(Kind, now - terms.retention) | {Kind.POD: now - terms.pod_retention}
     gone = store.prune(now - terms.retention)
     if terms.intervals is not None:

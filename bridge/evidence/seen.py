@@ -13,7 +13,7 @@ from zones.seen import Counting, SeenFlow, SeenKey
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Evidence:
     """`nodes`: what each node says of its counting, by name; those that never counted are not in it."""
 
     flows: tuple[SeenFlow, ...] = ()

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import InputError
-from bridge.evidence.seen import Seen, continued, together
+from bridge.evidence.seen import Evidence, continued, together
 from zones.seen import COUNTING, SEEN, Counting, SeenFlow, SeenRecordError, counting_of, seen_of
 
 Json = dict[str, Any]
 _MOST_LINE = 1 << 16
 
 
-def read_seen(path: Path, cluster: str | None = None) -> Seen:
+def read_seen(path: Path, cluster: str | None = None) -> Evidence:
     """What the nodes of a cluster saw, or those of all clusters in the file. Raises InputError."""
     try:
         with path.open(encoding="utf-8") as file:
@@ -30,7 +30,7 @@ def read_seen(path: Path, cluster: str | None = None) -> Seen:
         raise InputError(f"--seen {path}: is not UTF-8 text") from error
 
 
-def seen_of_records(records: Iterable[tuple[str, Json]], cluster: str | None, where: str) -> Seen:
+def seen_of_records(records: Iterable[tuple[str, Json]], cluster: str | None, where: str) -> Evidence:
     """Of records, each with its place. Raises InputError."""
     ids: set[str] = set()
     rows: list[tuple[str, SeenFlow]] = []
@@ -58,7 +58,7 @@ def seen_of_records(records: Iterable[tuple[str, Json]], cluster: str | None, wh
             f"{where}: has no records of what was seen{of} ({others} others); nodes write them to a "
             "destination with records: seen"
         )
-    return Seen(together(_living_now(rows, nodes)), nodes)
+    return Evidence(together(_living_now(rows, nodes)), nodes)
 
 
 def _living_now(rows: Iterable[tuple[str, SeenFlow]], nodes: dict[str, Counting]) -> Iterator[SeenFlow]:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.evidence.database import Database
 from bridge.evidence.schema import DIGEST_DIGITS, NODE, RULE_EDIT, SEEN_DAY, SEEN_KEY, SEEN_LIVING
-from bridge.evidence.seen import Seen, continued
+from bridge.evidence.seen import Evidence, continued
 from zones import canonical
 from zones.policy import Verdict
 from zones.rules import Origin
@@ -34,7 +34,7 @@ _MISSING = ("missed", "folded", "unattributed", "held_back")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class NodeRecord:
     """One record of a node. `sequence` rises from each of its records to the next."""
 
     node: str
@@ -72,7 +72,7 @@ class Store:
 
     # Records in
 
-    def take(self, cluster: str, told: Sequence[Told], now: datetime) -> Taken:
+    def take(self, cluster: str, told: Sequence[NodeRecord], now: datetime) -> Taken:
         """Count records of a cluster's nodes. When it returns, they are on the disk. Raises EvidenceError.
 
         A node's records must come in their order; one that isn't later than the latest is taken for a repetition.
@@ -88,14 +88,14 @@ class Store:
         return Taken(len(fresh), repeated)
 
     def _fresh(
-        self, connection: Connection, cluster: str, told: Sequence[Told], now: datetime
-    ) -> tuple[list[tuple[int, Told]], int]:
+        self, connection: Connection, cluster: str, told: Sequence[NodeRecord], now: datetime
+    ) -> tuple[list[tuple[int, NodeRecord]], int]:
         """The records that were not taken before, with their node's number. Nodes stay locked until the end."""
-        by_node: dict[str, list[Told]] = defaultdict(list)
+        by_node: dict[str, list[NodeRecord]] = defaultdict(list)
         for each in told:
             by_node[each.node].append(each)
         nodes = self._nodes(connection, cluster, sorted(by_node))
-        fresh: list[tuple[int, Told]] = []
+        fresh: list[tuple[int, NodeRecord]] = []
         for name, records in sorted(by_node.items()):
             row = nodes[name]
             latest = row.sequence
@@ -129,7 +129,7 @@ class Store:
             found |= {row.name: row for row in connection.execute(asked.order_by(NODE.c.name).with_for_update())}
         return found
 
-    def _count(self, connection: Connection, cluster: str, fresh: Iterable[tuple[int, Told]]) -> None:
+    def _count(self, connection: Connection, cluster: str, fresh: Iterable[tuple[int, NodeRecord]]) -> None:
         flows = [(node, each.content) for node, each in fresh if isinstance(each.content, SeenFlow)]
         numbers = self._numbers(connection, cluster, {flow.key for _, flow in flows})
         days: dict[tuple[int, int], list[int]] = {}
@@ -210,7 +210,7 @@ class Store:
 
     # What was seen, out
 
-    def seen(self, cluster: str, since: datetime | None = None) -> Seen:
+    def seen(self, cluster: str, since: datetime | None = None) -> Evidence:
         """What was seen in a cluster, on the days from `since` on; of before nothing is said. Raises EvidenceError."""
         with self._database.reading("reading what was seen") as connection:
             nodes = {
@@ -247,7 +247,7 @@ class Store:
             flows = tuple(_flow(row) for row in connection.execute(asked))
         if since is not None:
             nodes = {name: replace(each, since=max(each.since, since)) for name, each in nodes.items()}
-        return Seen(flows, nodes)
+        return Evidence(flows, nodes)
 
     # When rules were edited
 

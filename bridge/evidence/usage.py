@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge.evidence.seen import Seen
+from bridge.evidence.seen import Evidence
 from zones import canonical
 from zones.difference.shadows import shadowed
 from zones.net import ALL_PORTS, AddressSet, Ranges, protocol_name
@@ -55,7 +55,7 @@ class Usage:
     """Of a cluster's rules, in their order; then rules that are gone. `at`: up to when it was looked at."""
 
     rules: tuple[RuleUsage, ...]
-    seen: Seen
+    seen: Evidence
     at: datetime
 
     @property
@@ -77,7 +77,7 @@ def rule_digests(policy: Policy) -> dict[str, str]:
     return {key: canonical.digest(each) for key, each in said.items()}
 
 
-def usage(policy: Policy, seen: Seen, edited: Mapping[str, datetime], at: datetime) -> Usage:
+def usage(policy: Policy, seen: Evidence, edited: Mapping[str, datetime], at: datetime) -> Usage:
     """`edited`: when each rule came to say what it says, by `rule_key`, where that is known."""
     by_rule: dict[str, list[SeenFlow]] = {}
     for flow in seen.flows:
@@ -128,7 +128,7 @@ def _by_rule(policy: Policy, takers: Mapping[int, tuple[Origin, ...]]) -> dict[s
     }
 
 
-def _of_rule(told: RuleUsage, flows: Sequence[SeenFlow], seen: Seen) -> RuleUsage:
+def _of_rule(told: RuleUsage, flows: Sequence[SeenFlow], seen: Evidence) -> RuleUsage:
     last = max((flow.last for flow in flows), default=None)
     known = [each for each in (seen.since, told.edited, last) if each is not None]
     living = any(flow.living for flow in flows)

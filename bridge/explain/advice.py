@@ -16,7 +16,7 @@ INGRESS, EGRESS = "Ingress", "Egress"
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ExplainedEnd:
     """One end as the team knows it: `pod/NS/NAME` or an address. `policies`: NetworkPolicies that select it.
 
     `policies` None: they could not be read. `allowed`: the zones that the annotation of the pod's namespace lists.
@@ -67,12 +67,16 @@ def _expression(expression: Json, labels: Mapping[str, str]) -> bool:
     return False
 
 
-def advice(explanation: Explanation, flow: Flow, source: End, destination: End, policy: Policy) -> tuple[str, ...]:
+def advice(
+    explanation: Explanation, flow: Flow, source: ExplainedEnd, destination: ExplainedEnd, policy: Policy
+) -> tuple[str, ...]:
     """What to do next, the most likely first."""
     return tuple(_advice(explanation, flow, source, destination, policy))
 
 
-def _advice(explanation: Explanation, flow: Flow, source: End, destination: End, policy: Policy) -> Iterator[str]:
+def _advice(
+    explanation: Explanation, flow: Flow, source: ExplainedEnd, destination: ExplainedEnd, policy: Policy
+) -> Iterator[str]:
     origin, ends = explanation.origin, (source, destination)
     if origin == UNTRANSLATED_SERVICE:
         yield "nobody answers behind this Service: look at its endpoints and ports (kubectl get endpointslices)"
@@ -97,7 +101,7 @@ def _advice(explanation: Explanation, flow: Flow, source: End, destination: End,
             yield f"NetworkPolicy {names} selects {end.name}: only what it allows may {direction} the pod"
 
 
-def _entitlement(end: End, policy: Policy) -> str:
+def _entitlement(end: ExplainedEnd, policy: Policy) -> str:
     may = ", ".join(sorted(end.allowed)) if end.allowed else f"'{policy.zoning.default}' alone"
     return (
         f"{end.name} claims zone '{end.claimed}', which its namespace may not use: it may use {may}. Take one of "
@@ -105,21 +109,21 @@ def _entitlement(end: End, policy: Policy) -> str:
     )
 
 
-def _label(end: End, policy: Policy) -> str:
+def _label(end: ExplainedEnd, policy: Policy) -> str:
     key = policy.zoning.label_key
     return f"{end.name} has no label {key} and is in zone '{end.endpoint.zone}': give it the label of its own zone"
 
 
-def _is_unknown(end: End, policy: Policy) -> bool:
+def _is_unknown(end: ExplainedEnd, policy: Policy) -> bool:
     named = policy.known_zones | {zone for entry in policy.entries for zone in entry.from_zones or ()}
     return bool(end.claimed) and end.labelled and end.endpoint.zone not in named
 
 
-def _unknown(end: End) -> str:
+def _unknown(end: ExplainedEnd) -> str:
     return f"no rule in Panorama knows zone '{end.endpoint.zone}' of {end.name}: look for a typing error in the label"
 
 
-def _request(explanation: Explanation, flow: Flow, source: End, destination: End) -> str:
+def _request(explanation: Explanation, flow: Flow, source: ExplainedEnd, destination: ExplainedEnd) -> str:
     port = "" if flow.port is None else f"/{flow.port}"
     app = f" of application {destination.endpoint.workload}" if destination.endpoint.workload else ""
     wanted = (
@@ -131,12 +135,12 @@ def _request(explanation: Explanation, flow: Flow, source: End, destination: End
     return f"rule '{explanation.origin.name}' ({where}) refuses it; ask the firewall team about {wanted}{app}"
 
 
-def situation_json(source: End, destination: End, advised: Iterable[str]) -> dict[str, Any]:
+def situation_json(source: ExplainedEnd, destination: ExplainedEnd, advised: Iterable[str]) -> dict[str, Any]:
     """What a live explanation has beside the decision. Keys are only ever added."""
     return {"source": _end_json(source), "destination": _end_json(destination), "advice": list(advised)}
 
 
-def _end_json(end: End) -> dict[str, Any]:
+def _end_json(end: ExplainedEnd) -> dict[str, Any]:
     at = end.endpoint
     return {
         "name": end.name,
@@ -150,7 +154,7 @@ def _end_json(end: End) -> dict[str, Any]:
     }
 
 
-def situation_lines(source: End, destination: End, advised: Iterable[str]) -> Iterator[str]:
+def situation_lines(source: ExplainedEnd, destination: ExplainedEnd, advised: Iterable[str]) -> Iterator[str]:
     """For people, after the decision."""
     for what, end in (("from", source), ("to", destination)):
         named = f", NetworkPolicies {', '.join(end.policies)}" if end.policies else ""

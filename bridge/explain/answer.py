@@ -14,8 +14,8 @@ from pathlib import Path
 from bridge.commands.output import printable
 from bridge.compilation.report import Json, refusal_lines
 from bridge.errors import ClusterError, ClusterRefusedError, InputError, RevisionRefusedError, UndecidedError
-from bridge.explain.advice import EGRESS, INGRESS, End, advice, selecting, situation_json, situation_lines
-from bridge.explain.flow_options import Question, as_infrastructure_sees_it, between, flow_of
+from bridge.explain.advice import EGRESS, INGRESS, ExplainedEnd, advice, selecting, situation_json, situation_lines
+from bridge.explain.flow_options import FlowQuestion, as_infrastructure_sees_it, between, flow_of
 from bridge.explain.pod_end import endpoint, versions
 from bridge.explain.trace import (
     Explanation,
@@ -52,7 +52,7 @@ def where_we_are(given: Path | None, environment: Mapping[str, str]) -> Path | N
 
 
 def from_configuration(
-    compiled: Compiled, question: Question, zoning: Zoning, services: AddressSet = NO_ADDRESS
+    compiled: Compiled, question: FlowQuestion, zoning: Zoning, services: AddressSet = NO_ADDRESS
 ) -> Explanation:
     """`services`: what Services get addresses from. Raises RevisionRefusedError, UndecidedError, InputError."""
     flow = flow_of(question, zoning)
@@ -67,8 +67,8 @@ class Situation:
     """A decision on a live connection, its two ends, and what the team that has one of them can do."""
 
     explanation: Explanation
-    source: End
-    destination: End
+    source: ExplainedEnd
+    destination: ExplainedEnd
     advice: tuple[str, ...]
 
     def json(self) -> Json:
@@ -85,7 +85,7 @@ async def from_cluster(
     tier: str,
     source: str,
     destination: str | None,
-    question: Question,
+    question: FlowQuestion,
     *,
     services: AddressSet = NO_ADDRESS,
 ) -> Situation:
@@ -128,7 +128,9 @@ class _PodFacts:
     policies: tuple[str, ...] | None
 
 
-async def _end_at(cluster: ClusterReader, address: IPAddress, policy: Policy, held: Sequence[Quarantine]) -> End:
+async def _end_at(
+    cluster: ClusterReader, address: IPAddress, policy: Policy, held: Sequence[Quarantine]
+) -> ExplainedEnd:
     """Who has an address: a pod, a node, or somebody outside."""
     name = str(address)
     holders = [
@@ -145,8 +147,8 @@ async def _end_at(cluster: ClusterReader, address: IPAddress, policy: Policy, he
     nodes = [node["metadata"]["name"] for node in await cluster.nodes() if name in _node_addresses(node)]
     if nodes or holders:
         node = nodes[0] if nodes else holders[0]["spec"].get("nodeName", "")
-        return End(f"node {node}", Endpoint(policy.zoning.nodes, address, "", node=node, is_node=True))
-    return End(name, Endpoint(policy.zoning.of_address(address), address, ""))
+        return ExplainedEnd(f"node {node}", Endpoint(policy.zoning.nodes, address, "", node=node, is_node=True))
+    return ExplainedEnd(name, Endpoint(policy.zoning.of_address(address), address, ""))
 
 
 def _node_addresses(node: Json) -> frozenset[str]:
@@ -165,13 +167,13 @@ async def _pod_facts(cluster: ClusterReader, text: str, direction: str) -> _PodF
     return _PodFacts(text, pod, allowed, policies)
 
 
-def _pod_end(facts: _PodFacts, policy: Policy, version: int, held: Sequence[Quarantine]) -> End:
+def _pod_end(facts: _PodFacts, policy: Policy, version: int, held: Sequence[Quarantine]) -> ExplainedEnd:
     quarantined = any(names(each, facts.pod) for each in held)
     at = endpoint(facts.pod, facts.allowed, policy.zoning, version=version, quarantined=quarantined)
     labels = facts.pod["metadata"].get("labels") or {}
     claimed = "" if at.is_node else policy.zoning.claimed(labels)
     labelled = bool(labels.get(policy.zoning.label_key))
-    return End(facts.name, at, claimed, labelled=labelled, policies=facts.policies, allowed=facts.allowed)
+    return ExplainedEnd(facts.name, at, claimed, labelled=labelled, policies=facts.policies, allowed=facts.allowed)
 
 
 def _address(text: str) -> IPAddress | None:

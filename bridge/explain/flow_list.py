@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.compilation.report import origin_json
 from bridge.errors import InputError
-from bridge.explain.flow_options import Question, as_infrastructure_sees_it, flow_of
+from bridge.explain.flow_options import FlowQuestion, as_infrastructure_sees_it, flow_of
 from bridge.explain.trace import is_untranslated, missing_options
 from zones.net import NO_ADDRESS, AddressSet
 from zones.policy import UNTRANSLATED_SERVICE, Policy, Verdict
@@ -19,7 +19,7 @@ from zones.verdict import Decision, Flow, UndeterminedError, decide
 from zones.zone import Zoning
 
 Json = dict[str, Any]
-FIELDS = frozenset(each.name for each in fields(Question))
+FIELDS = frozenset(each.name for each in fields(FlowQuestion))
 NUMBERS = frozenset({"port", "source_port", "icmp_type"})
 
 
@@ -104,7 +104,7 @@ def _json_lines(text: str) -> Iterator[tuple[int, Mapping[str, object] | str]]:
             yield number, value if isinstance(value, dict) else "it is no JSON object"
 
 
-def _question(given: Mapping[str, object] | str) -> Question:
+def _question(given: Mapping[str, object] | str) -> FlowQuestion:
     """Raises InputError."""
     if isinstance(given, str):
         raise InputError(given)
@@ -121,7 +121,7 @@ def _question(given: Mapping[str, object] | str) -> Question:
         raise InputError("it has no protocol")
     numbers = {name: _number(name, values[name]) for name in NUMBERS & values.keys()}
     words = {name: str(value).strip() for name, value in values.items() if name not in NUMBERS}
-    return Question(**words, **numbers)  # type: ignore[arg-type]
+    return FlowQuestion(**words, **numbers)  # type: ignore[arg-type]
 
 
 def _number(name: str, value: object) -> int:

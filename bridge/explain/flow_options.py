@@ -29,7 +29,7 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:)(\d\d)(\.\d+)?(Z|[+-]\d
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class FlowQuestion:
     """What the user asks about, as typed. None is 'not given'."""
 
     protocol: str
@@ -45,7 +45,7 @@ class Question:
     at: str | None = None
 
 
-def flow_of(question: Question, zoning: Zoning) -> Flow:
+def flow_of(question: FlowQuestion, zoning: Zoning) -> Flow:
     """The flow between two zones that is asked about. Raises InputError."""
     if question.from_zone is None or question.to_zone is None:
         raise InputError("explain: --from-zone and --to-zone are needed with --panorama-config")
@@ -54,7 +54,7 @@ def flow_of(question: Question, zoning: Zoning) -> Flow:
     return between(question, source, destination)
 
 
-def between(question: Question, source: Endpoint, destination: Endpoint) -> Flow:
+def between(question: FlowQuestion, source: Endpoint, destination: Endpoint) -> Flow:
     """The flow between two known ends. Raises InputError."""
     addresses = [end.address for end in (source, destination) if end.address is not None]
     if len({address.version for address in addresses}) > 1:

@@ -1,6 +1,6 @@
 """What changes without a commit: FQDNs resolved, external lists fetched, each when it is due, last good kept."""
 
-from bridge.feeds.fetch import Fetcher, Limits
+from bridge.feeds.fetch import FeedLimits, Fetcher
 from bridge.feeds.keeper import Feeds
 
-__all__ = ["Feeds", "Fetcher", "Limits"]
+__all__ = ["FeedLimits", "Feeds", "Fetcher"]

@@ -35,7 +35,7 @@ class FeedUnreachableError(FeedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FeedLimits:
     """`size` in bytes of a list, `entries` of a list, `names` of a domain list, `timeout` in seconds.
 
     A resolved name is kept for its TTL, but not less than `least_ttl` and not more than `most_ttl` seconds.
@@ -50,7 +50,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class FeedContent:
     """What a feed holds now. `ttl`: seconds it is good for, None where its schedule says; `notes` is for people."""
 
     space: AddressSet
@@ -62,14 +62,14 @@ class Fetcher:
     """Resolves and fetches. `resolver` and `client` are given, so that a site or a test can name its own."""
 
     def __init__(
-        self, client: httpx.AsyncClient, resolver: dns.asyncresolver.Resolver, limits: Limits | None = None
+        self, client: httpx.AsyncClient, resolver: dns.asyncresolver.Resolver, limits: FeedLimits | None = None
     ) -> None:
         self._client = client
         self._resolver = resolver
-        self._limits = limits or Limits()
+        self._limits = limits or FeedLimits()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
-    async def fetch(self, feed: Feed) -> Content:
+    async def fetch(self, feed: Feed) -> FeedContent:
         """The feed's content now. Raises FeedError."""
         if feed.kind is FeedKind.FQDN:
             return await self._resolve(feed.location)
@@ -83,23 +83,23 @@ class Fetcher:
         except lists.ListError as error:
             raise FeedError(f"reading the list '{feed.name}' of {feed.location}: {error}") from error
 
-    def _ip_list(self, entries: lists.Entries[AddressSet]) -> Content:
-        return Content(union(entries.held), notes=_invalid(entries.invalid))
+    def _ip_list(self, entries: lists.Entries[AddressSet]) -> FeedContent:
+        return FeedContent(union(entries.held), notes=_invalid(entries.invalid))
 
-    async def _domain_list(self, entries: lists.Entries[str]) -> Content:
+    async def _domain_list(self, entries: lists.Entries[str]) -> FeedContent:
         """Names that don't exist hold nothing; one that can't be asked for leaves the whole list as it was."""
         contents = await asyncio.gather(*(self._resolve(name, missing_is_nothing=True) for name in entries.held))
         ttl = min((content.ttl for content in contents if content.ttl), default=None)
-        return Content(union(content.space for content in contents), ttl, _invalid(entries.invalid))
+        return FeedContent(union(content.space for content in contents), ttl, _invalid(entries.invalid))
 
-    async def _resolve(self, name: str, *, missing_is_nothing: bool = False) -> Content:
+    async def _resolve(self, name: str, *, missing_is_nothing: bool = False) -> FeedContent:
         async with self._slots:
             answers = await asyncio.gather(*(self._ask(name, kind) for kind in ("A", "AAAA")))
         found = [answer for answer in answers if answer is not None]
         if not found and not missing_is_nothing:
             raise FeedError(f"resolving {name}: the DNS has no address of that name")
         space = AddressSet.of(ip_network(record.address) for answer in found for record in answer)
-        return Content(space, self._ttl(answer.rrset.ttl for answer in found if answer.rrset is not None))
+        return FeedContent(space, self._ttl(answer.rrset.ttl for answer in found if answer.rrset is not None))
 
     def _ttl(self, ttls: Iterable[int]) -> float:
         least = min(ttls, default=int(self._limits.most_ttl))

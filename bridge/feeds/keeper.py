@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from bridge.feeds.due import OF_THE_CALENDAR, next_due
-from bridge.feeds.fetch import Content, FeedError
+from bridge.feeds.fetch import FeedContent, FeedError
 from zones.net import AddressSet
 from zones.rules import Feed, FeedKind
 
@@ -28,11 +28,11 @@ _log = structlog.get_logger()
 class Fetch(Protocol):
     """What a keeper needs of the door."""
 
-    def __call__(self, feed: Feed, /) -> Awaitable[Content]: ...
+    def __call__(self, feed: Feed, /) -> Awaitable[FeedContent]: ...
 
 
 @dataclass(slots=True)
-class _Kept:
+class _KeptFeed:
     """One feed: its last good content, and when it is due again.
 
     `due` is a time of the steady clock, `scheduled` one of the calendar: whichever comes first.
@@ -40,7 +40,7 @@ class _Kept:
 
     due: float
     scheduled: datetime | None = None
-    content: Content | None = None
+    content: FeedContent | None = None
     trouble: str | None = None
 
 
@@ -62,7 +62,7 @@ class Feeds:
         self._changed = changed
         self._now = now
         self._clock = clock
-        self._kept: dict[Feed, _Kept] = {}
+        self._kept: dict[Feed, _KeptFeed] = {}
         self._wanted = asyncio.Event()
         self.version = 0
 
@@ -76,7 +76,7 @@ class Feeds:
 
     async def want(self, feeds: Sequence[Feed], seconds: float = FIRST_SECONDS) -> None:
         """Keep exactly these from now on; waits, for so long at most, until the new ones were asked for once."""
-        self._kept = {feed: self._kept.get(feed) or _Kept(self._clock()) for feed in feeds}
+        self._kept = {feed: self._kept.get(feed) or _KeptFeed(self._clock()) for feed in feeds}
         fresh = [feed for feed, kept in self._kept.items() if kept.content is None and kept.trouble is None]
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -100,7 +100,7 @@ class Feeds:
     def _seconds_left(self) -> float:
         return max(min((self._seconds(kept) for kept in self._kept.values()), default=3600.0), 0.1)
 
-    def _seconds(self, kept: _Kept) -> float:
+    def _seconds(self, kept: _KeptFeed) -> float:
         """Until this one is due."""
         left = kept.due - self._clock()
         return left if kept.scheduled is None else min(left, (kept.scheduled - self._now()).total_seconds())
@@ -124,10 +124,10 @@ class Feeds:
         kept.content, kept.trouble = content, None
         kept.due, kept.scheduled = self._next(feed, content)
 
-    def _try_again(self, kept: _Kept, trouble: str) -> None:
+    def _try_again(self, kept: _KeptFeed, trouble: str) -> None:
         kept.trouble, kept.due, kept.scheduled = trouble, self._clock() + RETRY, None
 
-    def _next(self, feed: Feed, content: Content) -> tuple[float, datetime | None]:
+    def _next(self, feed: Feed, content: FeedContent) -> tuple[float, datetime | None]:
         """By the DNS's time to live, by the list's schedule, or by whichever comes first."""
         now, steady = self._now(), self._clock()
         if feed.kind is FeedKind.FQDN and content.ttl is not None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from bridge.errors import ClusterError, InputError
-from bridge.history.ledger import Ledger
+from bridge.history.ledger import RevisionLedger
 from bridge.history.revision import Recorded, RevisionError, part_names, policy_of, recorded_of
 from bridge.tier.plan import Part
 from zones.policy import Policy
@@ -38,7 +38,7 @@ class Archive:
     cluster: ArchiveCluster
     tier: Json | None
     raws: Sequence[Json]
-    ledger: Ledger
+    ledger: RevisionLedger
     parts: dict[str, Json] = field(default_factory=dict)
 
     @classmethod
@@ -46,7 +46,7 @@ class Archive:
         """The Tier first: its record was written before it. Raises ClusterError."""
         tier = await cluster.tier(name)
         raws = sorted(await cluster.revisions(name), key=_number)
-        return cls(cluster, tier, raws, Ledger.of(_readable(raws)))
+        return cls(cluster, tier, raws, RevisionLedger.of(_readable(raws)))
 
     @property
     def in_force(self) -> tuple[Recorded, ...]:

@@ -15,9 +15,9 @@ from bridge.preview import Configuration, Preview, compared
 from bridge.preview.gate import counted
 from bridge.preview.wording import destination_text, source_text, traffic_text, when_text
 from zones.compile import Compiled
-from zones.difference import Change
+from zones.difference import RuleChangeKind
 from zones.policy import Entry, Policy
-from zones.problems import RuleReport, Status
+from zones.problems import RuleReport, RuleStatus
 from zones.rules import Action, Origin, Rule, Rulebase, RuleType
 
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ MOST_LINES, LONGEST_LINE = 20, 512
 ANY_OTHER_ZONE = "any other zone"
 
 
-class TooLongError(Exception):
+class ComparisonTimeError(Exception):
     """Comparing took longer than it may."""
 
 
@@ -40,15 +40,15 @@ def changes_json(old: Policy, new: Policy, at: datetime, seconds: float) -> Json
 
     def halt() -> None:
         if time.monotonic() > until:
-            raise TooLongError
+            raise ComparisonTimeError
 
     try:
         preview = as_preview(old, new, at, halt)
-    except TooLongError:
+    except ComparisonTimeError:
         return not_computed(f"it takes more than {seconds:g} s; zonebridge diff takes the time that it needs")
     closed, opened = counted(preview)
     rules = Counter(change.change for change in preview.rules)
-    return {f"rules{kind.value.capitalize()}": rules[kind] for kind in Change} | {
+    return {f"rules{kind.value.capitalize()}": rules[kind] for kind in RuleChangeKind} | {
         "pairsOpened": opened,
         "pairsClosed": closed,
         "lines": [line[:LONGEST_LINE] for line, _ in zip(_lines(preview), range(MOST_LINES), strict=False)],
@@ -80,7 +80,7 @@ def _configuration(policy: Policy) -> Configuration:
 
 
 def _report(entry: Entry) -> RuleReport:
-    return RuleReport(entry.origin, entry.verdict.value, Status.ENFORCED)
+    return RuleReport(entry.origin, entry.verdict.value, RuleStatus.ENFORCED)
 
 
 def _no_rules(zones: frozenset[str]) -> Rulebase:

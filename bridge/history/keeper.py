@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from bridge.errors import ClusterRefusedError
-from bridge.history.ledger import Ledger, Retention
+from bridge.history.ledger import Retention, RevisionLedger
 from bridge.history.revision import REVISION, Reasons, RevisionError, object_name, recorded_of, revision_object
 from bridge.tier.plan import Part
 from zones.policy import Policy
@@ -57,7 +57,7 @@ class History:
         self._retention = retention or Retention()
         self._now = now
         self._loaded = self._swept = False
-        self.ledger = Ledger()
+        self.ledger = RevisionLedger()
         self.published: Published | None = None
         self.news = asyncio.Event()
 
@@ -66,7 +66,7 @@ class History:
         self._loaded = self._swept = False
         self.published = None
 
-    async def load(self, tier: Json | None, *, ours: bool) -> Ledger:
+    async def load(self, tier: Json | None, *, ours: bool) -> RevisionLedger:
         """What is recorded, with what is in force: a Tier of before there was a history gets its record now.
 
         Raises ClusterError.
@@ -133,7 +133,7 @@ class History:
             self._loaded = False
             raise
 
-    def _read(self, raws: Iterable[Json]) -> Ledger:
+    def _read(self, raws: Iterable[Json]) -> RevisionLedger:
         """One that others have spoiled takes its number with it, and keeps nothing from being recorded."""
         readable, taken = [], []
         for raw in raws:
@@ -143,7 +143,7 @@ class History:
                 _log.error("revision not counted", tier=self._tier, error=str(error))
                 number = str(raw["metadata"]["name"]).rpartition("-")[2]
                 taken += [int(number)] if number.isdecimal() else []
-        return Ledger.of(readable, taken)
+        return RevisionLedger.of(readable, taken)
 
 
 def _named_by(tier: Mapping[str, Any] | None) -> frozenset[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.history.revision import Place, Recorded
+from bridge.history.revision import ChainPlace, Recorded
 from zones.tiers.native import is_whole
 
 Json = dict[str, Any]
@@ -22,14 +22,14 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class RevisionLedger:
     """The recorded revisions of one tier, the oldest first. `taken`: numbers of records that can't be read."""
 
     revisions: tuple[Recorded, ...] = ()
     taken: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, revisions: Iterable[Recorded], taken: Iterable[int] = ()) -> Ledger:
+    def of(cls, revisions: Iterable[Recorded], taken: Iterable[int] = ()) -> RevisionLedger:
         return cls(tuple(sorted(revisions, key=lambda each: each.revision)), frozenset(taken))
 
     def least(self, number: int) -> int:
@@ -52,11 +52,11 @@ class Ledger:
         """The names of all parts that kept revisions are made of."""
         return frozenset().union(*(each.parts for each in self.revisions))
 
-    def with_(self, new: Recorded) -> Ledger:
-        return Ledger((*self.revisions, new), self.taken)
+    def with_(self, new: Recorded) -> RevisionLedger:
+        return RevisionLedger((*self.revisions, new), self.taken)
 
-    def without(self, gone: Recorded) -> Ledger:
-        return Ledger(tuple(each for each in self.revisions if each is not gone), self.taken)
+    def without(self, gone: Recorded) -> RevisionLedger:
+        return RevisionLedger(tuple(each for each in self.revisions if each is not gone), self.taken)
 
     def record_of(self, tier: Json | None) -> Recorded | None:
         """The record of what a live Tier says."""
@@ -64,10 +64,10 @@ class Ledger:
         said = spec.get("revision"), spec.get("digest")
         return next((each for each in self.revisions if (each.revision, each.digest) == said), None)
 
-    def place(self, tier: Json | None) -> Place:
+    def place(self, tier: Json | None) -> ChainPlace:
         """Of the revision that comes next. Where the Tier is gone, or others wrote it, the last recorded one counts."""
         over = self.record_of(tier) or self.last
-        return Place(self.last, over.revision if over else 0)
+        return ChainPlace(self.last, over.revision if over else 0)
 
     def prepared(self, tier: Json | None) -> Recorded | None:
         """The last one, where it is above the live Tier: it was recorded, and then its Tier wasn't written."""

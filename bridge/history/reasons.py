@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from bridge.compilation.recompile import Reading
+from bridge.compilation.recompile import CompiledReading
 from bridge.compilation.report import origin_json
 from bridge.history.revision import Reasons, Recorded
 from bridge.tier.status import camel, rule_counts
 from zones.policy import InfrastructureRule
-from zones.problems import RuleReport, Status
+from zones.problems import RuleReport, RuleStatus
 
 Json = dict[str, Any]
 MOST_PROBLEMS, MOST_REASONS, LONGEST_REASON = 50, 2, 300
-_TOLD = {Status.NOT_ENFORCED, Status.ENFORCED_IN_PART}
+_TOLD = {RuleStatus.NOT_ENFORCED, RuleStatus.ENFORCED_IN_PART}
 
 
 class Cause(StrEnum):
@@ -31,7 +31,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenReading:
     """The newest reading of which the revision in force was found to be what it says."""
 
     version: str
@@ -40,21 +40,21 @@ class Seen:
     job: int
 
     @classmethod
-    def of(cls, reading: Reading) -> Seen:
+    def of(cls, reading: CompiledReading) -> SeenReading:
         return cls(reading.version, reading.feeds_version, reading.infrastructure, reading.provenance.newest_job)
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class PublishSituation:
     """`before`: the record of the live Tier, or the last one; `seen`: since this process leads. None: there is none."""
 
     before: Recorded | None
-    seen: Seen | None
-    reading: Reading | None
+    seen: SeenReading | None
+    reading: CompiledReading | None
     first: bool
 
 
-def reasons(situation: Situation, digest: str) -> Reasons:
+def reasons(situation: PublishSituation, digest: str) -> Reasons:
     """Of publishing this content over the live Tier."""
     before, seen, reading = situation.before, situation.seen, situation.reading
     if before is not None and before.digest == digest:
@@ -80,7 +80,7 @@ def reasons(situation: Situation, digest: str) -> Reasons:
     )
 
 
-def _causes(situation: Situation, reading: Reading, *, commits: bool) -> Iterator[Cause]:
+def _causes(situation: PublishSituation, reading: CompiledReading, *, commits: bool) -> Iterator[Cause]:
     seen = situation.seen
     if situation.first:
         yield Cause.FIRST

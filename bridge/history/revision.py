@@ -64,14 +64,14 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ChainPlace:
     """Where a new Revision stands: behind `previous` in the chain, and over revision `replaces` (0: none)."""
 
     previous: Recorded | None
     replaces: int
 
 
-def revision_object(pointer: Json, place: Place, reasons: Reasons, at: datetime) -> Json:
+def revision_object(pointer: Json, place: ChainPlace, reasons: Reasons, at: datetime) -> Json:
     """The Revision of a Tier that is about to be written, or is in force already."""
     tier, spec = str(pointer["metadata"]["name"]), pointer["spec"]
     previous, provenance = place.previous, reasons.provenance

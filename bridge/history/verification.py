@@ -30,7 +30,7 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class SentCheckpoint:
     """What the SIEM was sent of a revision."""
 
     revision: int
@@ -38,7 +38,7 @@ class Checkpoint:
 
 
 def breaks(
-    revisions: Sequence[Json], parts: Mapping[str, Json], tier: Json | None, checkpoints: Iterable[Checkpoint] = ()
+    revisions: Sequence[Json], parts: Mapping[str, Json], tier: Json | None, checkpoints: Iterable[SentCheckpoint] = ()
 ) -> tuple[Break, ...]:
     """Every break, that of the lowest revision first. `revisions`: all objects of one tier; `parts`: theirs by name."""
     ordered = sorted(revisions, key=_number)
@@ -120,7 +120,7 @@ def _of_links(ordered: Sequence[Json]) -> Iterator[Break]:
             yield Break(_number(ordered[0]), "it says that it is the first of all, and that there is one before it")
 
 
-def _of_checkpoints(ordered: Sequence[Json], checkpoints: Iterable[Checkpoint]) -> Iterator[Break]:
+def _of_checkpoints(ordered: Sequence[Json], checkpoints: Iterable[SentCheckpoint]) -> Iterator[Break]:
     chains = {_number(raw): (raw.get("spec") or {}).get("chain") for raw in ordered}
     for each in checkpoints:
         if each.revision not in chains:

@@ -15,7 +15,7 @@ from bridge.intervals.fold import Event, Kind, changes
 from bridge.intervals.observe import NodeReports, Workloads, pod_value
 from bridge.intervals.store import IntervalStore
 from bridge.nodes.enforcement import states_of
-from bridge.population.picture import Move, Population
+from bridge.population.picture import MemberMove, Population
 from zones import canonical
 
 Json = dict[str, Any]
@@ -63,7 +63,7 @@ class Recorder:
     _census_of: Population | None = None
     _latest: int = 0
 
-    def moved(self, move: Move) -> None:
+    def moved(self, move: MemberMove) -> None:
         """A pod came, went, or changed: noted at once, so that one that lived for a second has its interval."""
         if self._census_of is None or self._census_of is not self.sight.population():
             return  # the census will have it

@@ -44,7 +44,7 @@ _UNDECLARED = "field not declared in schema"
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ClusterAccess:
     """Where a cluster is and as whom: a kubeconfig with its context, or None for the pod's own service account."""
 
     name: str
@@ -68,7 +68,7 @@ class _Request:
 
 
 @dataclass(slots=True)
-class _Connection:
+class _SharedClient:
     """A client that requests share. One of them may give it up; it is closed when the last one has ended.
 
     Closed any earlier, it would leave a watch waiting for what never comes.
@@ -96,9 +96,9 @@ class _Connection:
 class ApiServer:
     """Requests to one cluster. The connection is made at the first one, and anew after credentials were refused."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: ClusterAccess) -> None:
         self._access = access
-        self._connection: _Connection | None = None
+        self._connection: _SharedClient | None = None
         self._opening = asyncio.Lock()
 
     @property
@@ -193,10 +193,10 @@ class ApiServer:
             slow.cancel()
             await connection.leave()
 
-    async def _connected(self) -> _Connection:
+    async def _connected(self) -> _SharedClient:
         async with self._opening:
             if self._connection is None:
-                self._connection = _Connection(await self._open())
+                self._connection = _SharedClient(await self._open())
             self._connection.users += 1
             return self._connection
 

@@ -18,7 +18,7 @@ from bridge.commands.output import json_text, printable, table_text
 from bridge.commands.quarantine_text import COLUMNS, outcome_text, row, to_json, wanted
 from bridge.errors import BridgeError, ExitCode, InputError
 from bridge.explain import answer
-from bridge.explain.flow_options import Question
+from bridge.explain.flow_options import FlowQuestion
 from bridge.kube.reader import ClusterReader
 from bridge.kubectl import answers
 from bridge.kubectl.completion import completed
@@ -35,7 +35,7 @@ from bridge.kubectl.options import (
     kubectl_options,
     parser_of,
 )
-from bridge.quarantine import Budget, Quarantines, Subject, is_over
+from bridge.quarantine import QuarantineBudget, QuarantineClient, Subject, is_over
 from zones.net import AddressSet
 
 _Result = TypeVar("_Result")
@@ -104,7 +104,7 @@ def _is_address(text: str) -> bool:
 def _explain(given: argparse.Namespace) -> int:
     source = _pod(given.source, given)
     destination = given.destination if _is_address(given.destination) else _pod(given.destination, given)
-    asked = Question(
+    asked = FlowQuestion(
         given.protocol, port=given.port, source_port=given.source_port, icmp_type=given.icmp_type, at=given.at
     )
     try:
@@ -153,15 +153,15 @@ def _add(given: argparse.Namespace) -> int:
     kind, _, name = given.subject.rpartition("/") if given.subject.count("/") == 1 else (given.subject, "", "")
     named = Subject.parse(f"{kind}/{_namespace(given)}/{name}" if name else given.subject)
     asked = wanted(named.namespace, given.reason, given.lasting, given.reference, dry_run=given.dry_run)
-    budget = Budget(given.workload_budget, given.cluster_budget)
-    made = _ask(given, lambda proxy: Quarantines(proxy, budget).add(named, asked, time.time()))
+    budget = QuarantineBudget(given.workload_budget, given.cluster_budget)
+    made = _ask(given, lambda proxy: QuarantineClient(proxy, budget).add(named, asked, time.time()))
     json = given.output == "json"
     print(json_text(to_json(made, time.time())) if json else outcome_text(made, f"{NAME} quarantine"))
     return ExitCode.DONE
 
 
 def _list(given: argparse.Namespace) -> int:
-    found, now = _ask(given, lambda proxy: Quarantines(proxy).all()), time.time()
+    found, now = _ask(given, lambda proxy: QuarantineClient(proxy).all()), time.time()
     if given.output == "json":
         print(json_text([to_json(each, now) for each in found]))
     else:
@@ -174,7 +174,7 @@ def _release(given: argparse.Namespace) -> int:
         raise InputError("quarantine release: give names, or --over")
 
     async def work(proxy: KubectlProxy) -> None:
-        quarantines = Quarantines(proxy)
+        quarantines = QuarantineClient(proxy)
         for name in given.names or [each.name for each in await quarantines.all() if is_over(each, time.time())]:
             await quarantines.release(name)
             print(f"{name}: released")
@@ -184,7 +184,7 @@ def _release(given: argparse.Namespace) -> int:
 
 
 def _approve(given: argparse.Namespace) -> int:
-    _ask(given, lambda proxy: Quarantines(proxy).approve(given.name))
+    _ask(given, lambda proxy: QuarantineClient(proxy).approve(given.name))
     print(f"{given.name}: approved")
     return ExitCode.DONE
 
@@ -255,12 +255,12 @@ QUARANTINE = Command(
                 Option(
                     ("--workload-budget",),
                     "of a workload's pods without an approval",
-                    how={**PERCENT, "default": Budget().workload},
+                    how={**PERCENT, "default": QuarantineBudget().workload},
                 ),
                 Option(
                     ("--cluster-budget",),
                     "of the cluster's pods without an approval",
-                    how={**PERCENT, "default": Budget().cluster},
+                    how={**PERCENT, "default": QuarantineBudget().cluster},
                 ),
             ),
             (("subject", {"metavar": "pod/[NAMESPACE/]NAME|workload/[NAMESPACE/]NAME"}),),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from bridge.errors import BridgeError
 from bridge.kubectl.kubectl import Kubectl, KubectlProxy
 from bridge.kubectl.options import KUBECTL, NAMESPACE, Command, chosen, names_of
-from bridge.quarantine import Quarantines
+from bridge.quarantine import QuarantineClient
 
 NO_FILES = ":4"
 _KUBECTL_NAMES = frozenset(name for option in KUBECTL for name in option.names)
@@ -81,7 +81,7 @@ async def _subjects(proxy: KubectlProxy, namespace: str, last: str) -> list[str]
 
 
 async def _quarantines(proxy: KubectlProxy, _namespace: str, _last: str) -> list[str]:
-    return [each.name for each in await Quarantines(proxy).all()]
+    return [each.name for each in await QuarantineClient(proxy).all()]
 
 
 async def _names(proxy: KubectlProxy, path: str) -> list[str]:

@@ -48,19 +48,19 @@ class _Room:
         self._inner = inner
         self._most = most
         self._idle = idle
-        self._held: dict[_Connection, asyncio.TimerHandle] = {}
+        self._held: dict[_WatchedProtocol, asyncio.TimerHandle] = {}
 
-    def connection(self) -> _Connection:
-        return _Connection(self._inner(), self)
+    def connection(self) -> _WatchedProtocol:
+        return _WatchedProtocol(self._inner(), self)
 
-    def used(self, connection: _Connection) -> None:
+    def used(self, connection: _WatchedProtocol) -> None:
         """It is new, or something came on it."""
         self.gone(connection)
         while len(self._held) >= self._most:
             next(iter(self._held)).hang_up()
         self._held[connection] = asyncio.get_running_loop().call_later(self._idle, connection.hang_up)
 
-    def gone(self, connection: _Connection) -> None:
+    def gone(self, connection: _WatchedProtocol) -> None:
         timer = self._held.pop(connection, None)
         if timer is not None:
             timer.cancel()
@@ -71,7 +71,7 @@ class _Room:
         self._held.clear()
 
 
-class _Connection(asyncio.Protocol):
+class _WatchedProtocol(asyncio.Protocol):
     """Hands everything on to the protocol within, and says that it is used."""
 
     def __init__(self, inner: asyncio.Protocol, room: _Room) -> None:

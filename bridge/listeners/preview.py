@@ -13,13 +13,13 @@ from aiohttp import web
 from bridge.errors import SecretError
 from bridge.listeners.authorization import knows_as_bearer
 from bridge.listeners.connections import listening_on
-from bridge.listeners.wakeup import Door
+from bridge.listeners.wakeup import ListenAddress
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PreviewAnswer:
     """One cluster's preview as JSON text. `tag`: changes with it; `unavailable`: why there is none."""
 
     text: str = ""
@@ -28,7 +28,7 @@ class Answer:
 
 
 @asynccontextmanager
-async def previews(door: Door, answer: Callable[[str | None], Answer | None]) -> AsyncIterator[int]:
+async def previews(door: ListenAddress, answer: Callable[[str | None], PreviewAnswer | None]) -> AsyncIterator[int]:
     """Serve until left; yields the port. `answer` is asked for a cluster by name, None where it has no such cluster."""
     app = web.Application(client_max_size=0)
     app.add_routes([web.get("/preview", _handler(door, answer))])
@@ -37,7 +37,7 @@ async def previews(door: Door, answer: Callable[[str | None], Answer | None]) ->
 
 
 def _handler(
-    door: Door, answer: Callable[[str | None], Answer | None]
+    door: ListenAddress, answer: Callable[[str | None], PreviewAnswer | None]
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def preview(request: web.Request) -> web.Response:
         try:
@@ -61,6 +61,6 @@ def _handler(
     return preview
 
 
-def nothing_pending(cluster: str, running: str) -> Answer:
+def nothing_pending(cluster: str, running: str) -> PreviewAnswer:
     """What is served while the candidate is what is committed."""
-    return Answer(json.dumps({"cluster": cluster, "pending": False}), f"{running}-")
+    return PreviewAnswer(json.dumps({"cluster": cluster, "pending": False}), f"{running}-")

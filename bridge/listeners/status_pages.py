@@ -51,7 +51,7 @@ def cluster_path(name: str) -> str:
 async def serving_pages(gate: Gate, status: MakePage, clusters: Mapping[str, MakePage]) -> AsyncIterator[int]:
     """Serve `/` and each cluster's page, by its name, until left; yields the port."""
     app = web.Application(middlewares=[_guarded(gate.token)])
-    kept = {"": _Kept(status)} | {name: _Kept(make) for name, make in clusters.items()}
+    kept = {"": _CachedPage(status)} | {name: _CachedPage(make) for name, make in clusters.items()}
 
     async def show_status(_: web.Request) -> web.Response:
         return await _answer(kept[""])
@@ -67,7 +67,7 @@ async def serving_pages(gate: Gate, status: MakePage, clusters: Mapping[str, Mak
         yield port
 
 
-class _Kept:
+class _CachedPage:
     """A page's text, made anew where it is older than some seconds."""
 
     def __init__(self, make: MakePage) -> None:
@@ -86,7 +86,7 @@ class _Kept:
             return self._text
 
 
-async def _answer(kept: _Kept) -> web.Response:
+async def _answer(kept: _CachedPage) -> web.Response:
     try:
         return web.Response(text=await kept.text(), content_type="text/html")
     except ClusterError as error:

@@ -24,7 +24,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ListenAddress:
     """Where to listen and what a caller must know. `token` is read anew for each call, as files are rotated."""
 
     address: tuple[str, int]
@@ -62,7 +62,7 @@ class Calls:
 
 
 @asynccontextmanager
-async def listening(door: Door, look: Callable[[], None], least: float = LEAST_SECONDS) -> AsyncIterator[int]:
+async def listening(door: ListenAddress, look: Callable[[], None], least: float = LEAST_SECONDS) -> AsyncIterator[int]:
     """Listen until left; yields the port. `look` is called for every call that is let in, but not too often."""
     calls = Calls(look, least)
 

@@ -24,7 +24,7 @@ _MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class FlushProgress:
     """`flushed`, `waiting`: names of nodes. `wanted`: how many nodes have an enforcer."""
 
     wanted: int
@@ -39,7 +39,7 @@ class Progress:
         return f"{len(self.flushed)} of {self.wanted} nodes have no rules any more"
 
 
-async def flush_nodes(server: ApiServer, namespace: str, patience: float, tell: Callable[[str], None]) -> Progress:
+async def flush_nodes(server: ApiServer, namespace: str, patience: float, tell: Callable[[str], None]) -> FlushProgress:
     """Until every node with an enforcer is free of rules. Raises ClusterError; RemovalError names nodes that aren't."""
     path = f"/apis/apps/v1/namespaces/{namespace}/daemonsets/{DAEMON_SET}"
     doing = f"telling the enforcers of namespace '{namespace}' to flush"
@@ -71,7 +71,7 @@ def _patch() -> Json:
     }
 
 
-async def _progress(server: ApiServer, path: str, namespace: str, generation: int) -> Progress | None:
+async def _progress(server: ApiServer, path: str, namespace: str, generation: int) -> FlushProgress | None:
     """None while the cluster has not looked at the change yet, or doesn't answer."""
     query = {"labelSelector": f"app.kubernetes.io/name={DAEMON_SET}"}
     try:
@@ -85,7 +85,7 @@ async def _progress(server: ApiServer, path: str, namespace: str, generation: in
     return progress_of(status.get("desiredNumberScheduled", 0), listed.get("items") or ())
 
 
-def progress_of(wanted: int, pods: Iterable[Json]) -> Progress:
+def progress_of(wanted: int, pods: Iterable[Json]) -> FlushProgress:
     """A node is flushed once a container with the new arguments has ended there with 0."""
     flushed: set[str] = set()
     there: set[str] = set()
@@ -97,7 +97,7 @@ def progress_of(wanted: int, pods: Iterable[Json]) -> Progress:
         arguments = tuple(pod["spec"]["containers"][0].get("args") or ())
         if arguments == FLUSH and 0 in _exit_codes(pod):
             flushed.add(node)
-    return Progress(wanted, frozenset(flushed), frozenset(there - flushed))
+    return FlushProgress(wanted, frozenset(flushed), frozenset(there - flushed))
 
 
 def _exit_codes(pod: Json) -> Iterable[int]:
@@ -107,7 +107,7 @@ def _exit_codes(pod: Json) -> Iterable[int]:
                 yield state["terminated"]["exitCode"]
 
 
-def _too_long(progress: Progress | None, patience: float) -> str:
+def _too_long(progress: FlushProgress | None, patience: float) -> str:
     if progress is None:
         return f"removing the rules: the cluster did not begin within {patience:g} s; look at its controller manager"
     names = sorted(progress.waiting)

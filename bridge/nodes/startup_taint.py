@@ -19,7 +19,7 @@ TAINT = "zonebridge.io/agent-not-ready"
 _log = structlog.get_logger()
 
 
-class Door(Protocol):
+class TaintApi(Protocol):
     """What is needed of a cluster."""
 
     async def node(self, name: str) -> Json | None: ...
@@ -31,7 +31,7 @@ class Door(Protocol):
 class Untaint:
     """One cluster's. `tainted` names the nodes that have the taint, as a watch tells."""
 
-    def __init__(self, cluster: Door, tier: str, tainted: Callable[[], Collection[str]]) -> None:
+    def __init__(self, cluster: TaintApi, tier: str, tainted: Callable[[], Collection[str]]) -> None:
         self._cluster = cluster
         self._tier = tier
         self._tainted = tainted

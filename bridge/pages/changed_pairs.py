@@ -9,7 +9,7 @@ from bridge.pages.parts import Json, Mark
 from bridge.pages.policy_matrix import PolicyMatrix
 from bridge.pages.zone_pairs import natural
 from bridge.preview.wording import ANY_OTHER_ZONE, destination_text, source_text, traffic_text, when_text
-from zones.difference import Difference, Moment, Piece
+from zones.difference import Difference, Piece, ScheduleMoment
 from zones.policy import Verdict
 
 ITSELF = "itself"
@@ -70,7 +70,7 @@ def _cells(matrix: PolicyMatrix, flows: Difference) -> Iterator[tuple[int, int, 
                 yield row, column, True, pieces
 
 
-def _piece(piece: Piece, moments: Sequence[Moment], words: dict[str, int]) -> list[int]:
+def _piece(piece: Piece, moments: Sequence[ScheduleMoment], words: dict[str, int]) -> list[int]:
     def place(text: str) -> int:
         return words.setdefault(text, len(words))
 
@@ -81,7 +81,7 @@ def _piece(piece: Piece, moments: Sequence[Moment], words: dict[str, int]) -> li
     return [*map(place, texts), *(place(rule.origin.name) for rule in piece.unless)]
 
 
-def piece_traffic_text(piece: Piece, moments: Sequence[Moment]) -> str:
+def piece_traffic_text(piece: Piece, moments: Sequence[ScheduleMoment]) -> str:
     return traffic_text(piece.box) + when_text(piece.box, moments)
 
 

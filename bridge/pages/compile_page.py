@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from bridge.compilation.report import ENFORCED, refusal_lines, status_text, verdict_line
 from bridge.compilation.report_table import footnotes, why
 from bridge.compilation.shadows import shadowed_allows
-from bridge.pages.parts import Cell, Column, Figure, Headline, Page, Row, Table, Tone
+from bridge.pages.parts import Cell, Column, Headline, Page, PageFigure, PageTable, Row, Tone
 from bridge.pages.policy_matrix import PolicyMatrix, entry_of
 from bridge.pages.wording import ends_text, entry_traffic_text, infrastructure_texts, pairing_text
 from zones.compile import Compiled
 from zones.policy import Entry, Policy
-from zones.problems import RuleReport, Status
+from zones.problems import RuleReport, RuleStatus
 from zones.rules import Origin
 
 TO_LOOK_AT = "to look at"
@@ -28,11 +28,11 @@ RULE_COLUMNS = (
     Column("Why", 18),
 )
 _TONES = {
-    Status.ENFORCED: Tone.GOOD,
-    Status.ENFORCED_AT_L4: Tone.GOOD,
-    Status.ENFORCED_IN_PART: Tone.CAUTION,
-    Status.NOT_APPLICABLE: Tone.PLAIN,
-    Status.NOT_ENFORCED: Tone.BAD,
+    RuleStatus.ENFORCED: Tone.GOOD,
+    RuleStatus.ENFORCED_AT_L4: Tone.GOOD,
+    RuleStatus.ENFORCED_IN_PART: Tone.CAUTION,
+    RuleStatus.NOT_APPLICABLE: Tone.PLAIN,
+    RuleStatus.NOT_ENFORCED: Tone.BAD,
 }
 
 
@@ -66,23 +66,23 @@ def _headline(compiled: Compiled, device_group: str) -> Headline:
     return Headline(verdict, Tone.CAUTION if attention else Tone.GOOD)
 
 
-def figures(compiled: Compiled) -> tuple[Figure, ...]:
+def figures(compiled: Compiled) -> tuple[PageFigure, ...]:
     """How many rules ended in each status."""
     counted = Counter(report.status for report in compiled.reports)
     attention = sum(report.needs_attention for report in compiled.reports)
     would = "would be " if compiled.policy is None else ""
     return (
-        Figure("rules", len(compiled.reports)),
+        PageFigure("rules", len(compiled.reports)),
         *(
-            Figure(f"{would if status in ENFORCED else ''}{status.value}", counted[status], _TONES[status])
-            for status in Status
+            PageFigure(f"{would if status in ENFORCED else ''}{status.value}", counted[status], _TONES[status])
+            for status in RuleStatus
             if counted[status]
         ),
-        Figure(TO_LOOK_AT, attention, Tone.CAUTION if attention else Tone.PLAIN),
+        PageFigure(TO_LOOK_AT, attention, Tone.CAUTION if attention else Tone.PLAIN),
     )
 
 
-def rule_table(compiled: Compiled, shown: Iterable[RuleReport], anchors: dict[Origin, str]) -> Table:
+def rule_table(compiled: Compiled, shown: Iterable[RuleReport], anchors: dict[Origin, str]) -> PageTable:
     """Rules in the order of evaluation, each with what of it is enforced."""
     entries = entry_of(compiled.policy)
     shadowed = shadowed_allows(compiled)
@@ -102,7 +102,7 @@ def rule_table(compiled: Compiled, shown: Iterable[RuleReport], anchors: dict[Or
     offered = dict.fromkeys(choice for row in rows for choice in row.choices)
     choices = sorted(offered, key=lambda choice: choice != TO_LOOK_AT)
     notes = tuple(line for line in footnotes(compiled.reports) if line)
-    return Table("rules", "Rules", RULE_COLUMNS, rows, choices, "No rule has to be looked at.", notes)
+    return PageTable("rules", "Rules", RULE_COLUMNS, rows, choices, "No rule has to be looked at.", notes)
 
 
 def _named(report: RuleReport) -> Iterator[Cell]:
@@ -121,9 +121,11 @@ def asked(entry: Entry | None) -> Iterator[Cell]:
     yield Cell(entry_traffic_text(entry))
 
 
-def infrastructure_table(policy: Policy) -> Table:
+def infrastructure_table(policy: Policy) -> PageTable:
     """What is allowed before any rule of Panorama is asked."""
     rows = [Row((Cell(rule.name), *map(Cell, infrastructure_texts(rule)))) for rule in policy.infrastructure]
     columns = (Column("Rule", 22), Column("Source", 26), Column("Destination", 26), Column("Traffic", 26))
     empty = "No infrastructure rule counts here."
-    return Table("infrastructure", "Infrastructure, allowed before all rules", columns, rows, empty=empty, folded=True)
+    return PageTable(
+        "infrastructure", "Infrastructure, allowed before all rules", columns, rows, empty=empty, folded=True
+    )

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from bridge.pages.parts import CellClass, Mark, Matrix, Neighbour, Neighbourhood, Shape
+from bridge.pages.parts import CellClass, Glyph, Mark, Matrix, Neighbour, Neighbourhood
 
 # Where counts fit into cells, and where every zone's name fits beside its row: sizes in CSS pixels.
 SIZES = ((16, 30), (32, 24), (60, 14), (120, 9))
@@ -21,13 +21,13 @@ CHARACTER = 7
 # Glyphs in a cell of 20 by 20, drawn at (0, 0) of it.
 UNIT = 20
 _GLYPHS = {
-    Shape.DOT1: "M{x} {y}m10 8a2 2 0 1 0 .01 0z",
-    Shape.DOT2: "M{x} {y}m10 7a3 3 0 1 0 .01 0z",
-    Shape.DOT3: "M{x} {y}m10 5.5a4.5 4.5 0 1 0 .01 0z",
-    Shape.DOT4: "M{x} {y}m10 4a6 6 0 1 0 .01 0z",
-    Shape.SQUARE: "M{x} {y}m5 5h10v10h-10z",
-    Shape.FRAME: "M{x} {y}m4 4h12v12h-12zm3 3v6h6v-6z",
-    Shape.CROSS: (
+    Glyph.DOT1: "M{x} {y}m10 8a2 2 0 1 0 .01 0z",
+    Glyph.DOT2: "M{x} {y}m10 7a3 3 0 1 0 .01 0z",
+    Glyph.DOT3: "M{x} {y}m10 5.5a4.5 4.5 0 1 0 .01 0z",
+    Glyph.DOT4: "M{x} {y}m10 4a6 6 0 1 0 .01 0z",
+    Glyph.SQUARE: "M{x} {y}m5 5h10v10h-10z",
+    Glyph.FRAME: "M{x} {y}m4 4h12v12h-12zm3 3v6h6v-6z",
+    Glyph.CROSS: (
         "M{x} {y}m6.5 5l3.5 3.5l3.5 -3.5l1.5 1.5l-3.5 3.5l3.5 3.5l-1.5 1.5l-3.5 -3.5l-3.5 3.5l-1.5 -1.5l3.5 -3.5"
         "l-3.5 -3.5z"
     ),
@@ -125,7 +125,7 @@ def _glyphs(matrix: Matrix, *, counted: bool) -> Iterator[Path]:
     for row, (cells, counts) in enumerate(zip(matrix.cells, matrix.counts, strict=True)):
         for column, (number, count) in enumerate(zip(cells, counts, strict=True)):
             shape = matrix.classes[number].shape
-            if shape is Shape.NONE or (counted and count) or (row, column) in matrix.marks:
+            if shape is Glyph.NONE or (counted and count) or (row, column) in matrix.marks:
                 continue
             parts.setdefault(number, []).append(_at(_GLYPHS[shape], column, row))
     for number, some in sorted(parts.items()):
@@ -134,7 +134,7 @@ def _glyphs(matrix: Matrix, *, counted: bool) -> Iterator[Path]:
 
 def glyph_of(each: CellClass) -> Markup:
     """The glyph of a class alone, for the legend."""
-    if each.shape is Shape.NONE:
+    if each.shape is Glyph.NONE:
         return Markup()
     return Markup('<path class="glyph {}" d="{}"/>').format(each.key, _at(_GLYPHS[each.shape], 0, 0))
 

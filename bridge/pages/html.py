@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from bridge.commands.output import printable
 from bridge.pages import drawing
-from bridge.pages.parts import Json, Mark, Matrix, Page, Table
+from bridge.pages.parts import Json, Mark, Matrix, Page, PageTable
 
 
 def page_html(page: Page) -> str:
@@ -47,7 +47,7 @@ def content_security_policy(style: str, scripts: Iterable[str]) -> str:
     return f"default-src 'none'; style-src '{_hash(style)}'; script-src {allowed}; base-uri 'none'; form-action 'none'"
 
 
-def _narrow_labels(table: Table) -> str:
+def _narrow_labels(table: PageTable) -> str:
     """On a narrow screen a row is a card, and each of its cells says of which column it is."""
     labels = "".join(
         f'#{table.key} td:nth-child({place})::before{{content:"{column.name}"}}'

@@ -32,7 +32,7 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class PageFigure:
     """A number with its name."""
 
     label: str
@@ -75,7 +75,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PageTable:
     """A table with a filter by text and, where there are `choices`, by these. `key` is unique on the page.
 
     `empty` is what stands there without rows, `notes` what stands beneath it.
@@ -91,7 +91,7 @@ class Table:
     folded: bool = False
 
 
-class Shape(StrEnum):
+class Glyph(StrEnum):
     """The glyph of a cell, drawn within one unit."""
 
     NONE = "none"
@@ -110,7 +110,7 @@ class CellClass:
 
     key: str
     label: str
-    shape: Shape = Shape.NONE
+    shape: Glyph = Glyph.NONE
 
 
 class Mark(StrEnum):
@@ -167,8 +167,8 @@ class Page:
     title: str
     subtitle: str
     headline: Headline
-    figures: Sequence[Figure] = ()
+    figures: Sequence[PageFigure] = ()
     matrix: Matrix | None = None
     neighbourhoods: Sequence[Neighbourhood] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[PageTable] = ()
     back: str = ""

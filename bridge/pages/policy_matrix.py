@@ -8,14 +8,14 @@ from bridge.pages.parts import (
     Cell,
     CellClass,
     Column,
+    Glyph,
     Json,
     Mark,
     Matrix,
     Neighbour,
     Neighbourhood,
+    PageTable,
     Row,
-    Shape,
-    Table,
 )
 from bridge.pages.wording import addresses_text, entry_traffic_text, listed
 from bridge.pages.zone_pairs import ANY_OTHER, OTHER, ZonePairs, matches_everything, zone_sets, zones_of
@@ -25,13 +25,13 @@ from zones.rules import Origin, RuleType
 
 CLASSES = (
     CellClass("closed", "closed"),
-    CellClass("denied", "closed by a rule", Shape.CROSS),
-    CellClass("part1", "1 rule allows something", Shape.DOT1),
-    CellClass("part2", "2 or 3 rules", Shape.DOT2),
-    CellClass("part3", "4 to 9 rules", Shape.DOT3),
-    CellClass("part4", "10 or more", Shape.DOT4),
-    CellClass("exceptions", "open but for what rules deny", Shape.FRAME),
-    CellClass("open", "open", Shape.SQUARE),
+    CellClass("denied", "closed by a rule", Glyph.CROSS),
+    CellClass("part1", "1 rule allows something", Glyph.DOT1),
+    CellClass("part2", "2 or 3 rules", Glyph.DOT2),
+    CellClass("part3", "4 to 9 rules", Glyph.DOT3),
+    CellClass("part4", "10 or more", Glyph.DOT4),
+    CellClass("exceptions", "open but for what rules deny", Glyph.FRAME),
+    CellClass("open", "open", Glyph.SQUARE),
 )
 _CLOSED, _DENIED, _PART, _EXCEPTIONS, _OPEN = 0, 1, 2, 6, 7
 _IN_PART = ("1 rule allows something, everything else is denied", "{} rules allow something, everything else is denied")
@@ -166,7 +166,7 @@ class PolicyMatrix:
         ]
         return tuple(sorted(found, key=lambda each: (each.mark is None, -each.count)))
 
-    def in_words(self) -> Table:
+    def in_words(self) -> PageTable:
         """The matrix as a table: of each zone, what is open to which others."""
         kinds = (
             ("Open to", frozenset({_OPEN})),
@@ -179,7 +179,7 @@ class PolicyMatrix:
             Row((Cell(zone), *(Cell(self._reached(place, classes)) for _, classes in kinds)))
             for place, zone in enumerate(self.zones)
         ]
-        return Table(
+        return PageTable(
             "pairs",
             "The matrix in words",
             columns,

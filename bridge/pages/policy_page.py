@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.pages.compile_page import asked, infrastructure_table
-from bridge.pages.parts import Cell, Column, Figure, Headline, Page, Row, Table, Tone
+from bridge.pages.parts import Cell, Column, Headline, Page, PageFigure, PageTable, Row, Tone
 from bridge.pages.policy_matrix import PolicyMatrix
 from zones.policy import Entry, Policy, Verdict
 
@@ -19,8 +19,8 @@ def policy_page(policy: Policy, title: str, subtitle: str, headline: Headline, b
     anchors = {entry.origin: f"rule-{place}" for place, entry in enumerate(policy.entries)}
     matrix = PolicyMatrix(policy)
     rows = [_row(entry, anchors[entry.origin]) for entry in policy.entries]
-    rules = Table("rules", "Rules in force", COLUMNS, rows, tuple(_WORDS.values()))
-    figures = Figure("rules", len(rows)), Figure("zones", len(matrix.zones) - 1 + len(matrix.folded))
+    rules = PageTable("rules", "Rules in force", COLUMNS, rows, tuple(_WORDS.values()))
+    figures = PageFigure("rules", len(rows)), PageFigure("zones", len(matrix.zones) - 1 + len(matrix.folded))
     return Page(
         title,
         subtitle,

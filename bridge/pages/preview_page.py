@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bridge.compilation.report import refusal_lines
 from bridge.pages.changed_pairs import changed_cells
 from bridge.pages.compile_page import infrastructure_table
-from bridge.pages.parts import Figure, Headline, Page, Tone
+from bridge.pages.parts import Headline, Page, PageFigure, Tone
 from bridge.pages.policy_matrix import PolicyMatrix
 from bridge.pages.preview_tables import preview_tables
 from bridge.preview.gate import counted
@@ -52,17 +52,17 @@ def _headline(preview: Preview) -> Headline:
     return Headline(headline_text(preview), tone, lines)
 
 
-def _figures(preview: Preview) -> Iterator[Figure]:
+def _figures(preview: Preview) -> Iterator[PageFigure]:
     """What was not asked for has no figure."""
     closed, opened = counted(preview)
-    yield Figure("rules change", len(preview.rules))
+    yield PageFigure("rules change", len(preview.rules))
     if preview.flows is not None:
-        yield Figure("zone pairs lose something", closed, Tone.BAD if closed else Tone.PLAIN)
-        yield Figure("zone pairs get something", opened, Tone.CAUTION if opened else Tone.PLAIN)
+        yield PageFigure("zone pairs lose something", closed, Tone.BAD if closed else Tone.PLAIN)
+        yield PageFigure("zone pairs get something", opened, Tone.CAUTION if opened else Tone.PLAIN)
     if preview.projection is not None:
-        yield Figure("pairs of workloads", sum(change.pairs for change in preview.projection.changes))
+        yield PageFigure("pairs of workloads", sum(change.pairs for change in preview.projection.changes))
     if preview.seen is not None:
         denied = sum(flow.connections for flow in preview.seen.denied)
-        yield Figure("seen connections denied", denied, Tone.BAD if denied else Tone.GOOD)
+        yield PageFigure("seen connections denied", denied, Tone.BAD if denied else Tone.GOOD)
     if preview.violations:
-        yield Figure("guard rails broken", len({each.rail for each in preview.violations}), Tone.BAD)
+        yield PageFigure("guard rails broken", len({each.rail for each in preview.violations}), Tone.BAD)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bridge.pages.changed_pairs import mark_of, piece_traffic_text, zone_groups
-from bridge.pages.parts import Cell, Column, Mark, Row, Table, Tone
+from bridge.pages.parts import Cell, Column, Mark, PageTable, Row, Tone
 from bridge.pages.wording import listed
 from bridge.preview.model import Preview, Projection, SeenEffect, Violation
 from bridge.preview.table import coverage_text, seen_end_text, workload_text
 from bridge.preview.wording import destination_text, source_text, traffic_text, when_text
-from zones.difference import Judgement, Moment, Piece
+from zones.difference import FlowJudgement, Piece, ScheduleMoment
 from zones.net import protocol_name
 from zones.policy import Verdict
 from zones.problems import RuleReport
@@ -24,7 +24,7 @@ _CHOICES = {Mark.OPENS: _OPENED, Mark.CLOSES: _CLOSED, Mark.BOTH: _CLOSED, Mark.
 _VERDICTS = (Column("Before", 13), Column("After", 13))
 
 
-def preview_tables(preview: Preview) -> Iterator[Table]:
+def preview_tables(preview: Preview) -> Iterator[PageTable]:
     """The most urgent first. What was not asked for has no table."""
     moments = () if preview.flows is None else preview.flows.moments
     if preview.violations:
@@ -42,16 +42,16 @@ def preview_tables(preview: Preview) -> Iterator[Table]:
         yield _flows(preview, moments)
 
 
-def _table(key: str, title: str, columns: Sequence[Column], rows: Sequence[Row], empty: str, *notes: str) -> Table:
+def _table(key: str, title: str, columns: Sequence[Column], rows: Sequence[Row], empty: str, *notes: str) -> PageTable:
     """With the choices that its rows have, and no more rows than a browser shows with ease."""
     shown = rows[:MOST_ROWS]
     more = len(rows) - len(shown)
     choices = dict.fromkeys(choice for row in shown for choice in row.choices)
     left_out = (f"{more} more rows are left out; -o json has them all.",) if more else ()
-    return Table(key, title, columns, shown, tuple(choices), empty, (*notes, *left_out))
+    return PageTable(key, title, columns, shown, tuple(choices), empty, (*notes, *left_out))
 
 
-def _judged(judgement: Judgement) -> Cell:
+def _judged(judgement: FlowJudgement) -> Cell:
     tone = Tone.GOOD if judgement.verdict is Verdict.ALLOW else Tone.BAD
     return Cell(judgement.verdict.value, judgement.origin.name, tone)
 
@@ -64,7 +64,7 @@ def _choice(piece: Piece) -> tuple[str]:
     return (_CHOICES[mark_of([piece])],)
 
 
-def _violations(violations: Sequence[Violation]) -> Table:
+def _violations(violations: Sequence[Violation]) -> PageTable:
     columns = (
         *(Column("Guard rail", 18), Column("Broken by", 20), Column("Source", 18), Column("Destination", 18)),
         *(Column("Traffic", 14), Column("Since", 12)),
@@ -83,7 +83,7 @@ def _violations(violations: Sequence[Violation]) -> Table:
     return _table("violations", "Guard rails that are broken", columns, rows, "None.")
 
 
-def _seen(seen: SeenEffect, moments: Sequence[Moment]) -> Table:
+def _seen(seen: SeenEffect, moments: Sequence[ScheduleMoment]) -> PageTable:
     columns = (
         *(Column("Connections", 9, number=True), Column("From", 20), Column("To", 20), Column("Traffic", 11)),
         *(Column("Last seen", 14), *_VERDICTS),
@@ -103,7 +103,7 @@ def _seen(seen: SeenEffect, moments: Sequence[Moment]) -> Table:
     return _table("seen", title, columns, rows, "None of those that were seen.", *coverage_text(seen))
 
 
-def _rules(preview: Preview) -> Table:
+def _rules(preview: Preview) -> PageTable:
     columns = (
         *(Column("Change", 8), Column("Rule", 24), Column("Before", 17), Column("After", 17)),
         Column("To look at", 34),
@@ -128,7 +128,7 @@ def _became(report: RuleReport | None) -> Cell:
     return Cell("-") if report is None else Cell(report.action, report.status.value)
 
 
-def _objects(preview: Preview) -> Table:
+def _objects(preview: Preview) -> PageTable:
     columns = (Column("Object", 24), Column("Gains", 26), Column("Loses", 26), Column("Used by", 24))
     rows = [
         Row(
@@ -146,7 +146,7 @@ def _objects(preview: Preview) -> Table:
     return _table("objects", "Objects that change", columns, rows, "None.")
 
 
-def _workloads(projection: Projection, moments: Sequence[Moment]) -> Table:
+def _workloads(projection: Projection, moments: Sequence[ScheduleMoment]) -> PageTable:
     columns = (
         *(
             Column("From", 10),
@@ -175,7 +175,7 @@ def _workloads(projection: Projection, moments: Sequence[Moment]) -> Table:
     )
 
 
-def _pods(projection: Projection) -> Table:
+def _pods(projection: Projection) -> PageTable:
     columns = (Column("Pod", 50), Column("Zone", 25), Column("New zone", 25))
     rows = [
         Row((Cell(f"{move.namespace}/{move.pod}"), Cell(move.old_zone), Cell(move.new_zone)))
@@ -184,7 +184,7 @@ def _pods(projection: Projection) -> Table:
     return _table("pods", "Pods that change their zone", columns, rows, "None.")
 
 
-def _flows(preview: Preview, moments: Sequence[Moment]) -> Table:
+def _flows(preview: Preview, moments: Sequence[ScheduleMoment]) -> PageTable:
     columns = (
         *(Column("From", 14), Column("To", 14), Column("Source", 17), Column("Destination", 17), Column("Traffic", 12)),
         *_VERDICTS,

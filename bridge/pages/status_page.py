@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bridge.pages.parts import Cell, Column, Figure, Headline, Json, Page, Row, Table, Tone
+from bridge.pages.parts import Cell, Column, Headline, Json, Page, PageFigure, PageTable, Row, Tone
 
 COLUMNS = (
     *(Column("Cluster", 14), Column("Device group", 14), Column("Tier", 10), Column("Revision", 8, number=True)),
@@ -22,11 +22,11 @@ def status_page(clusters: Sequence[Json], links: Mapping[str, str] | None = None
         headline = Headline(f"{len(clusters) - ready} of {len(clusters)} clusters are not ready", Tone.BAD)
     nodes = [value["nodes"] for value in clusters]
     figures = (
-        Figure("clusters", len(clusters)),
-        Figure("nodes", sum(each["total"] for each in nodes)),
-        Figure("nodes in sync", sum(each["inSync"] for each in nodes)),
+        PageFigure("clusters", len(clusters)),
+        PageFigure("nodes", sum(each["total"] for each in nodes)),
+        PageFigure("nodes in sync", sum(each["inSync"] for each in nodes)),
     )
-    table = Table("clusters", "Clusters", COLUMNS, rows, ("ready", "not ready"), "The settings name no cluster.")
+    table = PageTable("clusters", "Clusters", COLUMNS, rows, ("ready", "not ready"), "The settings name no cluster.")
     return Page("Status of the clusters", "As each cluster's Tier has it", headline, figures, tables=(table,))
 
 

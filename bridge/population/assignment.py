@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 @dataclass(slots=True)
-class _Slice:
+class _AssignedPods:
     node: str
     pods: dict[str, Pod] = field(default_factory=dict)
 
@@ -29,9 +29,9 @@ class Assignment:
         self._tier = tier
         self._labels = tuple(dict.fromkeys(labels))
         self._most = most
-        self._slices: dict[str, _Slice] = {}
+        self._slices: dict[str, _AssignedPods] = {}
         self._where: dict[str, str] = {}
-        self._of_node: dict[str, dict[int, _Slice]] = {}
+        self._of_node: dict[str, dict[int, _AssignedPods]] = {}
         self._hints: dict[str, tuple[str, int]] = {}
 
     def __len__(self) -> int:
@@ -96,7 +96,7 @@ class Assignment:
         number = self._number(pod)
         numbered = self._of_node.setdefault(pod.node, {})
         if number not in numbered:
-            numbered[number] = _Slice(pod.node)
+            numbered[number] = _AssignedPods(pod.node)
         name = slices.name_of(self._tier, pod.node, number)
         self._slices[name] = numbered[number]
         numbered[number].pods[pod.uid] = pod
@@ -111,5 +111,5 @@ class Assignment:
             return hinted
         return next(number for number in count() if self._has_room(numbered, number))
 
-    def _has_room(self, numbered: Mapping[int, _Slice], number: int) -> bool:
+    def _has_room(self, numbered: Mapping[int, _AssignedPods], number: int) -> bool:
         return number not in numbered or len(numbered[number].pods) < self._most

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.population.picture import Member, Move
+from bridge.population.picture import Member, MemberMove
 from zones.canonical import digest
 from zones.tiers.native import API_VERSION, TIER_LABEL
 
@@ -71,7 +71,7 @@ class Census:
         changed, self._known = self._known ^ zones, zones
         return tuple(self._renamed(zone) for zone in changed)
 
-    def move(self, move: Move) -> tuple[str, ...]:
+    def move(self, move: MemberMove) -> tuple[str, ...]:
         """A pod came, went or changed; which objects that changes."""
         changed = []
         for member, by in ((move.before, -1), (move.after, 1)):

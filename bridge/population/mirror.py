@@ -24,7 +24,7 @@ _NEWEST = 2**63
 _log = structlog.get_logger()
 
 
-class Door(Protocol):
+class ObjectApi(Protocol):
     """What it needs of a cluster."""
 
     async def apply(self, wanted: Json) -> Json: ...
@@ -33,7 +33,7 @@ class Door(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Live:
+class _LiveObject:
     version: int
     spec: str
     status: str
@@ -42,11 +42,11 @@ class _Live:
 class Mirror:
     """`wanted`: the object of a name, None where there shall be none; its status, if any, is written too."""
 
-    def __init__(self, kind: str, door: Door, wanted: Callable[[str], Json | None]) -> None:
+    def __init__(self, kind: str, door: ObjectApi, wanted: Callable[[str], Json | None]) -> None:
         self._kind = kind
         self._door = door
         self._wanted = wanted
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, _LiveObject] = {}
         self._seen: set[str] = set()
         self._dirty: set[str] = set()
         self._refused: set[str] = set()
@@ -128,7 +128,7 @@ class Mirror:
             if after.spec != live.spec:  # somebody else was in between
                 self._dirty.add(name)
 
-    async def _remove(self, name: str, live: _Live | None) -> None:
+    async def _remove(self, name: str, live: _LiveObject | None) -> None:
         if live is None:
             return
         await self._door.delete(Part(self._kind, name))
@@ -136,10 +136,10 @@ class Mirror:
         if self._live.get(name) is live:
             del self._live[name]
 
-    def _wrote(self, name: str, answer: Json) -> _Live:
+    def _wrote(self, name: str, answer: Json) -> _LiveObject:
         """What our writing made of it, unless the watch has told of something newer meanwhile."""
         self._writes += 1
-        made = _Live(_version(answer), *_digests(answer))
+        made = _LiveObject(_version(answer), *_digests(answer))
         known = self._live.get(name)
         if max(self._writing[name], known.version if known else 0) < made.version:
             self._live[name] = made
@@ -153,7 +153,7 @@ class Mirror:
         if gone:
             self._gone(name, version)
         else:
-            self._live[name] = _Live(version, *_digests(raw))
+            self._live[name] = _LiveObject(version, *_digests(raw))
             self._dirty.add(name)
 
     def _gone(self, name: str, version: int) -> None:

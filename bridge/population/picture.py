@@ -21,7 +21,7 @@ from zones.zone import ISOLATED, Zoning
 Json = dict[str, Any]
 
 
-class Kind(Enum):
+class FollowedKind(Enum):
     """What is followed, each with its path at the API server."""
 
     PODS = "/api/v1/pods"
@@ -44,17 +44,17 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class MemberMove:
     """A member as it was and as it is; None where it wasn't there or is gone."""
 
     before: Member | None
     after: Member | None
 
 
-_DECODERS: dict[Kind, Callable[[Json], Decoded]] = {
-    Kind.PODS: decode.pod,
-    Kind.NODES: decode.node,
-    Kind.NAMESPACES: decode.namespace,
+_DECODERS: dict[FollowedKind, Callable[[Json], Decoded]] = {
+    FollowedKind.PODS: decode.pod,
+    FollowedKind.NODES: decode.node,
+    FollowedKind.NAMESPACES: decode.namespace,
 }
 
 
@@ -69,11 +69,11 @@ class Population:
         self._pods: dict[str, Pod] = {}
         self._of_node: dict[str, set[str]] = {}
         self._nodes: dict[str, Node] = {}
-        self._uids: dict[tuple[Kind, str], str] = {}
+        self._uids: dict[tuple[FollowedKind, str], str] = {}
         self._allowed: dict[str, frozenset[str] | None] = {}
         self._tainted: set[str] = set()
-        self._listed: set[Kind] = set()
-        self._seen: dict[Kind, set[str]] = {kind: set() for kind in Kind}
+        self._listed: set[FollowedKind] = set()
+        self._seen: dict[FollowedKind, set[str]] = {kind: set() for kind in FollowedKind}
         self.generation = 0
         """Rises with every change of a member."""
 
@@ -83,7 +83,7 @@ class Population:
     @property
     def nodes(self) -> Collection[str] | None:
         """The nodes that there are; None before they were listed."""
-        return self._nodes.keys() if Kind.NODES in self._listed else None
+        return self._nodes.keys() if FollowedKind.NODES in self._listed else None
 
     @property
     def tainted(self) -> Collection[str]:
@@ -97,19 +97,19 @@ class Population:
     @property
     def complete(self) -> bool:
         """Whether every kind was listed once. Before that, a missing pod may only be not told yet."""
-        return len(self._listed) == len(Kind)
+        return len(self._listed) == len(FollowedKind)
 
     def members(self) -> Iterator[Member]:
         """All of them, in no order."""
         return (self._member(pod) for pod in self._pods.values() if pod.node in self._nodes)
 
-    def fold(self, kind: Kind, change: Change) -> list[Move]:
+    def fold(self, kind: FollowedKind, change: Change) -> list[MemberMove]:
         """Take in a change: what it does to the members."""
         moves = list(self._fold(kind, change))
         self.generation += len(moves)
         return moves
 
-    def _fold(self, kind: Kind, change: Change) -> Iterator[Move]:
+    def _fold(self, kind: FollowedKind, change: Change) -> Iterator[MemberMove]:
         if not isinstance(change, Listed):
             yield from self._remove(kind, change.raw) if change.gone else self._keep(kind, change.raw)
             return
@@ -124,18 +124,18 @@ class Population:
             self._seen[kind].clear()
             self._listed.add(kind)
 
-    def _known(self, kind: Kind) -> set[str]:
-        if kind is Kind.PODS:
+    def _known(self, kind: FollowedKind) -> set[str]:
+        if kind is FollowedKind.PODS:
             return set(self._pods)
-        return set(self._nodes) if kind is Kind.NODES else set(self._allowed)
+        return set(self._nodes) if kind is FollowedKind.NODES else set(self._allowed)
 
-    def _remove(self, kind: Kind, raw: Json) -> Iterator[Move]:
+    def _remove(self, kind: FollowedKind, raw: Json) -> Iterator[MemberMove]:
         """What is gone. Of an object that was made again under its name meanwhile this says nothing."""
-        if kind is Kind.PODS or self._uids.get((kind, _key(kind, raw)), "") == _uid(raw):
+        if kind is FollowedKind.PODS or self._uids.get((kind, _key(kind, raw)), "") == _uid(raw):
             yield from self._forget(kind, _key(kind, raw))
 
-    def _keep(self, kind: Kind, raw: Json) -> Iterator[Move]:
-        if kind is not Kind.PODS:  # a pod's key is its uid
+    def _keep(self, kind: FollowedKind, raw: Json) -> Iterator[MemberMove]:
+        if kind is not FollowedKind.PODS:  # a pod's key is its uid
             self._uids[kind, _key(kind, raw)] = _uid(raw)
         item = _DECODERS[kind](raw).item
         if isinstance(item, Pod):
@@ -147,18 +147,18 @@ class Population:
         else:
             yield from self._namespace(item)
 
-    def _forget(self, kind: Kind, key: str) -> Iterator[Move]:
+    def _forget(self, kind: FollowedKind, key: str) -> Iterator[MemberMove]:
         self._uids.pop((kind, key), None)
-        if kind is Kind.PODS:
+        if kind is FollowedKind.PODS:
             yield from self._pod(key, None)
-        elif kind is Kind.NODES:
+        elif kind is FollowedKind.NODES:
             self._tainted.discard(key)
             yield from self._node(key, None)
         else:
             yield from self._namespace(Namespace(key))
             self._allowed.pop(key, None)
 
-    def _pod(self, uid: str, after: Pod | None) -> Iterator[Move]:
+    def _pod(self, uid: str, after: Pod | None) -> Iterator[MemberMove]:
         before = self._pods.get(uid)
         if before == after:
             return
@@ -171,9 +171,9 @@ class Population:
             self._of_node.setdefault(after.node, set()).add(uid)
         shown = self._visible(after)
         if told or shown:
-            yield Move(told, shown)
+            yield MemberMove(told, shown)
 
-    def _node(self, name: str, after: Node | None) -> Iterator[Move]:
+    def _node(self, name: str, after: Node | None) -> Iterator[MemberMove]:
         was_there = name in self._nodes
         if after is not None:
             self._nodes[name] = after
@@ -183,9 +183,9 @@ class Population:
             return
         for uid in sorted(self._of_node.get(name, ())):
             member = self._member(self._pods[uid])
-            yield Move(None, member) if after is not None else Move(member, None)
+            yield MemberMove(None, member) if after is not None else MemberMove(member, None)
 
-    def _namespace(self, after: Namespace) -> Iterator[Move]:
+    def _namespace(self, after: Namespace) -> Iterator[MemberMove]:
         """What a namespace allows is looked at again for the pods that run already."""
         if after.allowed == self._allowed.setdefault(after.name, None):
             return
@@ -195,7 +195,7 @@ class Population:
         for each in before:
             now = self._member(each.pod)
             if now != each:
-                yield Move(each, now)
+                yield MemberMove(each, now)
 
     def _visible(self, pod: Pod | None) -> Member | None:
         return self._member(pod) if pod is not None and pod.node in self._nodes else None
@@ -205,9 +205,9 @@ class Population:
         return Member(pod, claimed, not self._zoning.entitled(claimed, self._allowed.get(pod.namespace)))
 
 
-def _key(kind: Kind, raw: Json) -> str:
+def _key(kind: FollowedKind, raw: Json) -> str:
     metadata = raw["metadata"]
-    key: str = metadata["uid"] if kind is Kind.PODS else metadata["name"]
+    key: str = metadata["uid"] if kind is FollowedKind.PODS else metadata["name"]
     return key
 
 

@@ -19,7 +19,7 @@ PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Slice:
+class _PodsEssence:
     """Its pods' essence as numbers: there may be a hundred thousand of them."""
 
     node: str
@@ -33,10 +33,10 @@ class Spoken:
         self._label_key = label_key
         self._pods_of = pods_of
         self._clock = clock
-        self._slices: dict[str, _Slice] = {}
+        self._slices: dict[str, _PodsEssence] = {}
         self._seen: set[str] = set()
         self._left_since: dict[str, float] = {}
-        self._of_node: dict[str, dict[str, _Slice]] = {}
+        self._of_node: dict[str, dict[str, _PodsEssence]] = {}
         self._wrong_since: dict[str, float] = {}
         self._overruled: set[str] = set()
         self._speaking: set[str] = set()
@@ -82,7 +82,7 @@ class Spoken:
         if not slices.is_own(raw):
             return
         told = slices.parse(raw)
-        found = _Slice(told.node, tuple(map(self._essence, told.pods)))
+        found = _PodsEssence(told.node, tuple(map(self._essence, told.pods)))
         self._slices[told.name] = self._of_node.setdefault(told.node, {})[told.name] = found
         self._unlooked.add(told.node)
 
@@ -120,7 +120,7 @@ class Spoken:
             self._overruled.add(node)
         return node not in self._overruled
 
-    def _is_right(self, node: str, told: Iterable[_Slice]) -> bool:
+    def _is_right(self, node: str, told: Iterable[_PodsEssence]) -> bool:
         said = [number for each in told for number in each.pods]
         true = {self._essence(pod) for pod in self._pods_of(node)}
         return len(said) == len(true) and set(said) == true

@@ -21,9 +21,9 @@ from bridge.kube.watch import Change, Changed, Listed, Source, follow, pause
 from bridge.population.assignment import Assignment
 from bridge.population.census import Census
 from bridge.population.mirror import Mirror
-from bridge.population.picture import Kind, Move, Population
+from bridge.population.picture import FollowedKind, MemberMove, Population
 from bridge.population.spoken import Spoken
-from bridge.tier.cluster import ZONE, Cluster
+from bridge.tier.cluster import ZONE, TierApi
 from bridge.tier.plan import Part
 from zones.tiers import slices
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
@@ -38,7 +38,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class PopulationTerms:
     """Of which tier, how zones are known, which labels slices carry besides the zone's; seconds between writes.
 
     `most`: pods in one slice. `clock`: seconds, of which only the difference counts.
@@ -54,7 +54,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class PopulationFigures:
     """How much there is, and how many objects were written just now.
 
     `overruled`: nodes for which the bridge speaks though they say something themselves.
@@ -66,22 +66,22 @@ class Figures:
     overruled: int = 0
 
 
-Tell = Callable[[Figures], None]
+Tell = Callable[[PopulationFigures], None]
 
 
 class Publishing:
     """One cluster's part. `population` is who is where, as far as it has been told; `moved` hears each change."""
 
-    def __init__(self, api: ApiServer, terms: Terms, alerts: Alerts | None = None) -> None:
+    def __init__(self, api: ApiServer, terms: PopulationTerms, alerts: Alerts | None = None) -> None:
         self._api = api
         self._terms = terms
         self._alerts = alerts or Alerts(api.name, terms.tier, ())
-        self.moved: Callable[[Move], None] = lambda _: None
+        self.moved: Callable[[MemberMove], None] = lambda _: None
         self._begin()
 
     def _begin(self) -> None:
         """With nothing known: another bridge may have led meanwhile."""
-        terms, door = self._terms, Cluster(self._api)
+        terms, door = self._terms, TierApi(self._api)
         self.population = Population(terms.zoning)
         self._assignment = Assignment(terms.tier, (terms.zoning.label_key, *terms.labels), terms.most)
         self._census = Census(terms.tier, terms.zoning.default)
@@ -108,16 +108,19 @@ class Publishing:
     async def _publish_slices(self, tell: Tell) -> None:
         """Slices, nodes and namespaces are known before the first pod is looked at, and all pods before any is told."""
         ours = Source(f"{_ROOT}/{slices.PLURAL}", "PodSlices", self._of_tier(), page=100)
-        nodes, namespaces = Source(Kind.NODES.value, "nodes", page=100), Source(Kind.NAMESPACES.value, "namespaces")
+        nodes, namespaces = (
+            Source(FollowedKind.NODES.value, "nodes", page=100),
+            Source(FollowedKind.NAMESPACES.value, "namespaces"),
+        )
         async with asyncio.TaskGroup() as group:
             listed = [
                 self._follow(group, ours, self._see_slices),
-                self._follow(group, nodes, lambda change: self._see(Kind.NODES, change)),
-                self._follow(group, namespaces, lambda change: self._see(Kind.NAMESPACES, change)),
+                self._follow(group, nodes, lambda change: self._see(FollowedKind.NODES, change)),
+                self._follow(group, namespaces, lambda change: self._see(FollowedKind.NAMESPACES, change)),
             ]
             await _all(listed)
-            pods = Source(Kind.PODS.value, "pods")
-            await self._follow(group, pods, lambda change: self._see(Kind.PODS, change)).wait()
+            pods = Source(FollowedKind.PODS.value, "pods")
+            await self._follow(group, pods, lambda change: self._see(FollowedKind.PODS, change)).wait()
             self._assignment.settle()
             self._ready.set()
             group.create_task(self._listen_to_nodes(), name="nodes")
@@ -167,7 +170,7 @@ class Publishing:
 
     async def _remove(self, name: str) -> None:
         try:
-            await Cluster(self._api).delete(Part(slices.POD_SLICE, name))
+            await TierApi(self._api).delete(Part(slices.POD_SLICE, name))
         except ClusterError as error:
             _log.warning("a slice of a node that is gone was not deleted", name=name, error=str(error))
 
@@ -188,7 +191,7 @@ class Publishing:
         group.create_task(work(), name=f"follow {source.what}")
         return listed
 
-    def _see(self, kind: Kind, change: Change) -> None:
+    def _see(self, kind: FollowedKind, change: Change) -> None:
         for move in self.population.fold(kind, change):
             before, after = (None if member is None else member.pod for member in (move.before, move.after))
             self._slices.touch(*self._assignment.change(before, after))
@@ -252,7 +255,7 @@ class Publishing:
                 if node
             )
             total, overruled = mine + len(self._spoken), len(self._spoken.overruled)
-            tell(Figures(len(self.population), total, mirror.take_writes(), overruled))
+            tell(PopulationFigures(len(self.population), total, mirror.take_writes(), overruled))
             await asyncio.sleep(every)
 
 

@@ -4,7 +4,7 @@
 """
 
 from bridge.preview.comparison import compared
-from bridge.preview.gate import ALWAYS, Condition, FailOn, condition, failures
+from bridge.preview.gate import ALWAYS, FailCondition, FailOn, condition, failures
 from bridge.preview.guardrails import violations
 from bridge.preview.json_form import preview_json
 from bridge.preview.model import Configuration, Preview
@@ -14,8 +14,8 @@ from bridge.preview.workloads import moves, projected
 
 __all__ = [
     "ALWAYS",
-    "Condition",
     "Configuration",
+    "FailCondition",
     "FailOn",
     "Preview",
     "compared",

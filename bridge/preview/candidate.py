@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from bridge.compilation import offline
 from bridge.errors import InputError
-from bridge.kube.client import Access, ApiServer
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.session.api import PanoramaApi
 from bridge.preview.model import Configuration
 from bridge.preview.population import Resident, residents
 from bridge.settings.models import ClusterSettings, PanoramaSettings, Settings
-from bridge.tier.cluster import Cluster
+from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import feeds_of, options, panorama_access, read_options
 from zones.compile import compile_policy
 from zones.net import AddressSet
@@ -79,9 +79,9 @@ async def from_panorama(settings: Settings, panorama: PanoramaSettings, cluster:
     return Material(before, after, contents, unknown)
 
 
-async def live_pods(access: Access, zoning: Zoning) -> tuple[Resident, ...]:
+async def live_pods(access: ClusterAccess, zoning: Zoning) -> tuple[Resident, ...]:
     """The pods of a cluster. Raises ClusterError."""
-    cluster = Cluster(ApiServer(access))
+    cluster = TierApi(ApiServer(access))
     try:
         return tuple(residents(await cluster.pods_and_namespaces(), zoning))
     finally:

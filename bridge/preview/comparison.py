@@ -8,7 +8,7 @@ from datetime import datetime
 from bridge.preview.model import Configuration, Preview, RuleChange
 from bridge.preview.objects import object_changes
 from zones.compile import Compiled
-from zones.difference import Change, Difference, difference
+from zones.difference import Difference, RuleChangeKind, difference
 from zones.net import AddressSet
 from zones.problems import RuleReport
 from zones.rules import Origin
@@ -45,13 +45,15 @@ def _rules(running: Compiled, candidate: Compiled, flows: Difference | None) -> 
     """By what both reports say of a rule; an edit that its report doesn't show is known by the entries alone."""
     old, new = _reports(running), _reports(candidate)
     edited = {} if flows is None else {_key(each.origin): each.change for each in flows.rules}
-    changes = [RuleChange(report.origin, Change.REMOVED, report, None) for key, report in old.items() if key not in new]
+    changes = [
+        RuleChange(report.origin, RuleChangeKind.REMOVED, report, None) for key, report in old.items() if key not in new
+    ]
     for key, report in new.items():
         before = old.get(key)
         if before is None:
-            changes.append(RuleChange(report.origin, Change.ADDED, None, report))
+            changes.append(RuleChange(report.origin, RuleChangeKind.ADDED, None, report))
         elif key in edited or _differ(before, report):
-            change = Change.MOVED if edited.get(key) is Change.MOVED else Change.EDITED
+            change = RuleChangeKind.MOVED if edited.get(key) is RuleChangeKind.MOVED else RuleChangeKind.EDITED
             changes.append(RuleChange(report.origin, change, before, report))
     return tuple(changes)
 

@@ -17,14 +17,14 @@ import structlog
 
 from bridge.alerts import AlertKind, Alerts, Severity
 from bridge.compilation import worker_process
-from bridge.compilation.recompile import FeedSource, Reading, RunBlocking, Target
+from bridge.compilation.recompile import CompiledReading, CompileTarget, FeedSource, RunBlocking
 from bridge.errors import BridgeError, UnknownDeviceGroupError
 from bridge.guard_rail import GuardRail
-from bridge.listeners.preview import Answer, nothing_pending
+from bridge.listeners.preview import PreviewAnswer, nothing_pending
 from bridge.managers import Editor
 from bridge.population.picture import Population
 from bridge.preview.population import Resident
-from bridge.preview.prepared import Prepared, Question, prepare
+from bridge.preview.prepared import ComparisonInput, Prepared, prepare
 from zones.rules import Rulebase
 
 _log = structlog.get_logger()
@@ -48,10 +48,10 @@ class CandidateManager(Protocol):
     def candidate(self) -> Rulebase: ...
 
 
-Make = Callable[[Question], Awaitable[Prepared]]
+Make = Callable[[ComparisonInput], Awaitable[Prepared]]
 
 
-async def in_a_process(question: Question) -> Prepared:
+async def in_a_process(question: ComparisonInput) -> Prepared:
     """Raises WorkerError."""
     return await asyncio.to_thread(worker_process.run, prepare, question, worker_process.Bounds())
 
@@ -67,9 +67,9 @@ def residents_of(population: Population) -> Iterator[Resident]:
 class Sources:
     """Where the material comes from: the manager, the running configuration as it was last read, feeds and pods."""
 
-    target: Target
+    target: CompileTarget
     manager: CandidateManager
-    reading: Callable[[], Reading | None]
+    reading: Callable[[], CompiledReading | None]
     feeds: FeedSource
     residents: Callable[[], Iterable[Resident]]
     run_blocking: RunBlocking
@@ -96,16 +96,16 @@ class Previewing:
     _read_at: float = 0.0
     _told: str = field(default="")
 
-    def answer(self, cluster: str) -> Answer:
+    def answer(self, cluster: str) -> PreviewAnswer:
         """What is served of it now."""
         reading = self.sources.reading()
         if self.ready is not None:
             tag = f"{self.ready.running_digest}-{self.ready.candidate_digest}"
             stale = f'"trouble": {json.dumps(self.trouble)}, ' if self.trouble else ""
             head = f'{{"cluster": {json.dumps(cluster)}, "pending": true, {stale}'
-            return Answer(head + self.ready.text.removeprefix("{"), tag)
+            return PreviewAnswer(head + self.ready.text.removeprefix("{"), tag)
         if self.trouble or not self.looked or reading is None:
-            return Answer(unavailable=self.trouble or "the candidate was not looked at yet")
+            return PreviewAnswer(unavailable=self.trouble or "the candidate was not looked at yet")
         return nothing_pending(cluster, reading.version)
 
     async def look(self) -> None:
@@ -136,7 +136,7 @@ class Previewing:
             raise BridgeError(f"the candidate has no such device group any more: {error}") from error
         target = sources.target
         prepared = await self.make(
-            Question(
+            ComparisonInput(
                 running=reading.rulebase,
                 candidate=candidate,
                 at=self.now(),

@@ -25,35 +25,35 @@ class FailOn(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class FailCondition:
     """What to fail on. `zone`: of `new-allow-from=ZONE`, where a flow begins."""
 
     kind: FailOn
     zone: str | None = None
 
 
-ALWAYS = (Condition(FailOn.REFUSED), Condition(FailOn.SEEN_DENIED))
+ALWAYS = (FailCondition(FailOn.REFUSED), FailCondition(FailOn.SEEN_DENIED))
 _FROM = "new-allow-from"
 
 
-def condition(text: str) -> Condition:
+def condition(text: str) -> FailCondition:
     """`any-denied`, `new-allow-from=untrust`. Raises InputError."""
     name, equals, zone = text.partition("=")
     if equals and name == _FROM and zone.strip():
-        return Condition(FailOn.NEW_ALLOW, zone.strip())
+        return FailCondition(FailOn.NEW_ALLOW, zone.strip())
     try:
-        return Condition(FailOn(text))
+        return FailCondition(FailOn(text))
     except ValueError:
         words = ", ".join(each.value for each in FailOn)
         raise InputError(f"--fail-on '{text}' is not known; take one of {words}, {_FROM}=ZONE") from None
 
 
-def failures(preview: Preview, conditions: Iterable[Condition]) -> tuple[str, ...]:
+def failures(preview: Preview, conditions: Iterable[FailCondition]) -> tuple[str, ...]:
     """Why the preview fails, a sentence for each condition that it meets."""
     return tuple(dict.fromkeys(why for each in conditions for why in _failures(preview, each)))
 
 
-def _failures(preview: Preview, condition: Condition) -> Iterator[str]:
+def _failures(preview: Preview, condition: FailCondition) -> Iterator[str]:
     closed, opened = counted(preview, condition.zone)
     match condition.kind:
         case FailOn.REFUSED if preview.refused:

@@ -11,12 +11,12 @@ from bridge.managers import Editor
 from bridge.preview.gate import counted
 from bridge.preview.model import (
     Configuration,
+    LoggedEnd,
+    LoggedFlow,
     ObjectChange,
     Preview,
     RuleChange,
     SeenChange,
-    SeenEnd,
-    SeenFlow,
     Violation,
     Workload,
     WorkloadChange,
@@ -27,10 +27,10 @@ from zones.difference import (
     EVERY_NAME,
     EVERY_PROTOCOL,
     Box,
-    Judgement,
-    Moment,
-    Names,
+    FlowJudgement,
+    NameSet,
     Piece,
+    ScheduleMoment,
     ZoneChange,
 )
 from zones.net import ALL_PORTS, protocol_name
@@ -142,7 +142,7 @@ def _object_json(change: ObjectChange) -> Json:
     }
 
 
-def _piece_json(change: ZoneChange, piece: Piece, moments: Sequence[Moment]) -> Json:
+def _piece_json(change: ZoneChange, piece: Piece, moments: Sequence[ScheduleMoment]) -> Json:
     return {
         "from": change.from_zone,
         "to": change.to_zone,
@@ -171,7 +171,7 @@ def _box_json(box: Box) -> Json:
     }
 
 
-def _workload_json(change: WorkloadChange, moments: Sequence[Moment]) -> Json:
+def _workload_json(change: WorkloadChange, moments: Sequence[ScheduleMoment]) -> Json:
     piece = change.piece
     return {
         "from": change.from_zone,
@@ -191,7 +191,7 @@ def _workload(workload: Workload) -> Json:
     return {"namespace": workload.namespace or None, "workload": workload.name or None, "pods": workload.pods}
 
 
-def _seen_json(change: SeenChange, moments: Sequence[Moment]) -> Json:
+def _seen_json(change: SeenChange, moments: Sequence[ScheduleMoment]) -> Json:
     flow = change.flow
     return {
         "from": _end_json(flow.source),
@@ -208,7 +208,7 @@ def _seen_json(change: SeenChange, moments: Sequence[Moment]) -> Json:
     }
 
 
-def seen_flow_json(flow: SeenFlow) -> Json:
+def seen_flow_json(flow: LoggedFlow) -> Json:
     """One flow that was seen, without what becomes of it."""
     return {
         "from": _end_json(flow.source),
@@ -219,7 +219,7 @@ def seen_flow_json(flow: SeenFlow) -> Json:
     }
 
 
-def _end_json(end: SeenEnd) -> Json:
+def _end_json(end: LoggedEnd) -> Json:
     return {
         "zone": end.zone,
         "namespace": end.namespace or None,
@@ -240,21 +240,21 @@ def _violation_json(violation: Violation) -> Json:
     }
 
 
-def _names_json(names: Names) -> Json | None:
+def _names_json(names: NameSet) -> Json | None:
     if names == EVERY_NAME:
         return None
     return {"all_but" if names.all_but else "in": sorted(names.names)}
 
 
-def _when(box: Box, moments: Sequence[Moment]) -> list[Json]:
+def _when(box: Box, moments: Sequence[ScheduleMoment]) -> list[Json]:
     return [] if len(box.moments) == len(moments) else [_moment_json(moments[at]) for at in sorted(box.moments)]
 
 
-def _moment_json(moment: Moment) -> Json:
+def _moment_json(moment: ScheduleMoment) -> Json:
     return {"active": sorted(schedule.name for schedule in moment.active), "first": moment.at.isoformat()}
 
 
-def _judgement_json(judgement: Judgement) -> Json:
+def _judgement_json(judgement: FlowJudgement) -> Json:
     return {"verdict": judgement.verdict.value, "rule": origin_json(judgement.origin)}
 
 

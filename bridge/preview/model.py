@@ -21,7 +21,7 @@ from datetime import datetime
 from bridge.guard_rail import GuardRail
 from bridge.managers import Editor
 from zones.compile import Compiled
-from zones.difference import Box, Change, Difference, Piece
+from zones.difference import Box, Difference, Piece, RuleChangeKind
 from zones.net import IPAddress
 from zones.policy import Verdict
 from zones.problems import RuleReport
@@ -43,7 +43,7 @@ class RuleChange:
     """A rule that isn't what or where it was, with what became of it before and after (None: it isn't there)."""
 
     origin: Origin
-    change: Change
+    change: RuleChangeKind
     old: RuleReport | None
     new: RuleReport | None
 
@@ -123,7 +123,7 @@ class Projection:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenEnd:
+class LoggedEnd:
     """One end of what was seen. `workload` and `namespace` "": no pod. `node`: where it is, "" if unknown."""
 
     zone: str
@@ -135,14 +135,14 @@ class SeenEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenFlow:
+class LoggedFlow:
     """Connections that were seen between two ends, with `connections` of them from `first` to `last` (aware).
 
     `protocol` is an IANA number, `port` the server's. The client's port and address are those of one of them.
     """
 
-    source: SeenEnd
-    destination: SeenEnd
+    source: LoggedEnd
+    destination: LoggedEnd
     protocol: int
     port: int | None
     icmp_type: int | None
@@ -156,7 +156,7 @@ class SeenFlow:
 class SeenChange:
     """A flow that was seen and is judged otherwise by the candidate: always, or while the piece's schedules say so."""
 
-    flow: SeenFlow
+    flow: LoggedFlow
     piece: Piece
 
     @property
@@ -180,7 +180,7 @@ class SeenEffect:
     nodes: tuple[str, ...] = ()
 
     @property
-    def denied(self) -> tuple[SeenFlow, ...]:
+    def denied(self) -> tuple[LoggedFlow, ...]:
         """What the candidate would deny and the running one allows, each flow once, most connections first."""
         flows = dict.fromkeys(change.flow for change in self.changes if change.denied)
         return tuple(sorted(flows, key=lambda flow: -flow.connections))

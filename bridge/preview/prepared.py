@@ -19,7 +19,7 @@ from bridge.preview.json_form import preview_json
 from bridge.preview.model import Configuration, Preview
 from bridge.preview.population import Resident
 from bridge.preview.workloads import projected
-from zones.compile import Compiled, Options, compile_policy
+from zones.compile import Compiled, CompileOptions, compile_policy
 from zones.net import AddressSet
 from zones.policy import InfrastructureRule
 from zones.rules import Rulebase
@@ -32,14 +32,14 @@ _MOST_REFUSALS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ComparisonInput:
     """What is to be compared, and how rules are compiled in that cluster. `versions`: of running and candidate."""
 
     running: Rulebase
     candidate: Rulebase
     at: datetime
     zoning: Zoning
-    options: Options = field(default_factory=Options)
+    options: CompileOptions = field(default_factory=CompileOptions)
     infrastructure: tuple[InfrastructureRule, ...] = ()
     feeds: Mapping[str, AddressSet] = field(default_factory=dict)
     residents: tuple[Resident, ...] = ()
@@ -67,7 +67,7 @@ class Prepared:
         return self.running_digest == self.candidate_digest
 
 
-def prepare(question: Question) -> Prepared:
+def prepare(question: ComparisonInput) -> Prepared:
     """At most 5,000 rows of each list; the JSON says how many more there are."""
     running, candidate = (
         _configuration(question, rulebase, version)
@@ -85,7 +85,7 @@ def prepare(question: Question) -> Prepared:
     return Prepared(text, _message(about), about, bad, *digests)
 
 
-def _configuration(question: Question, rulebase: Rulebase, version: str) -> Configuration:
+def _configuration(question: ComparisonInput, rulebase: Rulebase, version: str) -> Configuration:
     how = question.options, question.infrastructure, question.feeds
     return Configuration(rulebase, compile_policy(rulebase, question.zoning, *how), version)
 

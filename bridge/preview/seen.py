@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from bridge.errors import InputError
-from bridge.preview.model import SeenChange, SeenEffect, SeenEnd, SeenFlow
+from bridge.preview.model import LoggedEnd, LoggedFlow, SeenChange, SeenEffect
 from zones.difference import Difference
 from zones.net import ICMP, ICMP6, PROTOCOLS_WITH_PORTS, protocol_number
 from zones.verdict import Endpoint, Flow
@@ -23,20 +23,20 @@ from zones.workload import normalise
 Json = Mapping[str, Any]
 MOST_FLOWS = 1_000_000
 _PROTOCOL_LAST = 255
-_Key = tuple[SeenEnd, SeenEnd, int, int | None, int | None]
+_Key = tuple[LoggedEnd, LoggedEnd, int, int | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LoggedFlows:
     """What was seen. `unread`: lines that are no record of a flow that can be judged; `nodes`: those that told."""
 
-    flows: tuple[SeenFlow, ...]
+    flows: tuple[LoggedFlow, ...]
     unread: int = 0
     nodes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
-class _Counted:
+class _CountedFlow:
     source_port: int | None
     first: datetime
     last: datetime
@@ -45,31 +45,31 @@ class _Counted:
 
 
 @dataclass(slots=True)
-class _Reading:
-    flows: dict[_Key, _Counted] = field(default_factory=dict)
+class _RecordReading:
+    flows: dict[_Key, _CountedFlow] = field(default_factory=dict)
     nodes: set[str] = field(default_factory=set)
     unread: int = 0
 
 
-def read_records(lines: Iterable[str], nodes_zone: str, option: str) -> Seen:
+def read_records(lines: Iterable[str], nodes_zone: str, option: str) -> LoggedFlows:
     """The flows in JSON lines; alerts are passed over, and so are records of packets of the reply.
 
     `nodes_zone`: the zone of nodes. Raises InputError where there are too many flows to compare.
     """
-    reading = _Reading()
+    reading = _RecordReading()
     for line in lines:
         if line.strip():
             _read(line, nodes_zone, reading)
             if len(reading.flows) > MOST_FLOWS:
                 raise InputError(f"{option}: it has more than {MOST_FLOWS} different flows; give a part of it")
     flows = tuple(
-        SeenFlow(*key, max(each.starts, each.ends), each.first, each.last, each.source_port)
+        LoggedFlow(*key, max(each.starts, each.ends), each.first, each.last, each.source_port)
         for key, each in reading.flows.items()
     )
-    return Seen(flows, reading.unread, tuple(sorted(reading.nodes)))
+    return LoggedFlows(flows, reading.unread, tuple(sorted(reading.nodes)))
 
 
-def effect(flows: Difference, seen: Seen) -> SeenEffect:
+def effect(flows: Difference, seen: LoggedFlows) -> SeenEffect:
     """What the candidate does to what was seen, most connections first."""
     changes = [
         SeenChange(flow, piece)
@@ -89,16 +89,16 @@ def effect(flows: Difference, seen: Seen) -> SeenEffect:
     )
 
 
-def _flow(seen: SeenFlow) -> Flow:
+def _flow(seen: LoggedFlow) -> Flow:
     ends = _endpoint(seen.source), _endpoint(seen.destination)
     return Flow(*ends, seen.protocol, seen.port, seen.source_port, seen.icmp_type)
 
 
-def _endpoint(end: SeenEnd) -> Endpoint:
+def _endpoint(end: LoggedEnd) -> Endpoint:
     return Endpoint(end.zone, end.address, end.workload, end.namespace, end.node, is_node=end.is_node)
 
 
-def _read(line: str, nodes_zone: str, reading: _Reading) -> None:
+def _read(line: str, nodes_zone: str, reading: _RecordReading) -> None:
     try:
         record = json.loads(line)
         if record.get("kind") == "alert" or record.get("direction") == "reply":
@@ -118,7 +118,7 @@ def _read(line: str, nodes_zone: str, reading: _Reading) -> None:
         reading.nodes.add(node)
 
 
-def _record(record: Json, nodes_zone: str) -> tuple[_Key, _Counted]:
+def _record(record: Json, nodes_zone: str) -> tuple[_Key, _CountedFlow]:
     """Raises ValueError, KeyError and TypeError where it is no flow record."""
     protocol = protocol_number(str(record["protocol"]))
     if not 0 <= protocol <= _PROTOCOL_LAST:
@@ -129,12 +129,12 @@ def _record(record: Json, nodes_zone: str) -> tuple[_Key, _Counted]:
     first, last = _time(record["time"]), _time(record.get("end") or record["time"])
     ends = _end(source, nodes_zone), _end(destination, nodes_zone)
     key = *ends, protocol, int(destination["port"]) if has_ports else None, None if kind is None else int(kind)
-    return key, _Counted(int(source["port"]) if has_ports else None, first, max(first, last))
+    return key, _CountedFlow(int(source["port"]) if has_ports else None, first, max(first, last))
 
 
-def _end(end: Json, nodes_zone: str) -> SeenEnd:
+def _end(end: Json, nodes_zone: str) -> LoggedEnd:
     zone, namespace = str(end["zone"]), str(end.get("namespace") or "")
-    return SeenEnd(
+    return LoggedEnd(
         zone,
         ip_address(end["address"]),
         namespace,

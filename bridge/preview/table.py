@@ -8,18 +8,18 @@ from bridge.commands.output import printable, table_text
 from bridge.compilation.report import refusal_lines
 from bridge.preview.gate import counted
 from bridge.preview.model import (
+    LoggedEnd,
     ObjectChange,
     Preview,
     RuleChange,
     SeenChange,
     SeenEffect,
-    SeenEnd,
     Violation,
     Workload,
     WorkloadChange,
 )
 from bridge.preview.wording import ANY_OTHER_ZONE, destination_text, source_text, traffic_text, when_text
-from zones.difference import Moment, Piece, ZoneChange
+from zones.difference import Piece, ScheduleMoment, ZoneChange
 from zones.net import protocol_name
 from zones.problems import RuleReport
 
@@ -83,7 +83,7 @@ def editor_lines(preview: Preview) -> Iterator[str]:
         yield printable(f"Edited by {editor.admin}: {changes}{locks}")
 
 
-def _seen_lines(preview: Preview, moments: Sequence[Moment], most: int) -> Iterator[str]:
+def _seen_lines(preview: Preview, moments: Sequence[ScheduleMoment], most: int) -> Iterator[str]:
     seen = preview.seen
     if seen is None:
         return
@@ -108,7 +108,7 @@ def coverage_text(seen: SeenEffect) -> Iterator[str]:
         yield f"{seen.unread} lines of the records could not be read as flows"
 
 
-def _flow_lines(preview: Preview, moments: Sequence[Moment], most: int) -> Iterator[str]:
+def _flow_lines(preview: Preview, moments: Sequence[ScheduleMoment], most: int) -> Iterator[str]:
     if preview.flows is None:
         return
     zones = preview.flows.zones
@@ -132,7 +132,7 @@ def _object_row(change: ObjectChange) -> tuple[str, ...]:
     return change.name, change.kind, _few(change.gained), _few(change.lost), _few(rules)
 
 
-def _flow_row(change: ZoneChange, piece: Piece, moments: Sequence[Moment]) -> tuple[str, ...]:
+def _flow_row(change: ZoneChange, piece: Piece, moments: Sequence[ScheduleMoment]) -> tuple[str, ...]:
     return (
         change.from_zone or ANY_OTHER_ZONE,
         change.to_zone or ("itself" if change.intrazone else ANY_OTHER_ZONE),
@@ -142,7 +142,7 @@ def _flow_row(change: ZoneChange, piece: Piece, moments: Sequence[Moment]) -> tu
     )
 
 
-def _workload_row(change: WorkloadChange, moments: Sequence[Moment]) -> tuple[str, ...]:
+def _workload_row(change: WorkloadChange, moments: Sequence[ScheduleMoment]) -> tuple[str, ...]:
     box = change.piece.box
     return (
         change.from_zone,
@@ -157,7 +157,7 @@ def workload_text(workload: Workload) -> str:
     return f"{workload.namespace}/{workload.name}" if workload.is_pods else ""
 
 
-def _seen_row(change: SeenChange, moments: Sequence[Moment]) -> tuple[str, ...]:
+def _seen_row(change: SeenChange, moments: Sequence[ScheduleMoment]) -> tuple[str, ...]:
     flow = change.flow
     port = f"/{flow.port}" if flow.port is not None else ""
     _, *verdicts = _verdicts(change.piece, moments)
@@ -171,7 +171,7 @@ def _seen_row(change: SeenChange, moments: Sequence[Moment]) -> tuple[str, ...]:
     )
 
 
-def seen_end_text(end: SeenEnd) -> str:
+def seen_end_text(end: LoggedEnd) -> str:
     return f"{end.zone} {end.namespace}/{end.workload}" if end.workload else f"{end.zone} {end.address}"
 
 
@@ -186,7 +186,7 @@ def _violation_row(violation: Violation) -> tuple[str, ...]:
     )
 
 
-def _verdicts(piece: Piece, moments: Sequence[Moment]) -> tuple[str, str, str]:
+def _verdicts(piece: Piece, moments: Sequence[ScheduleMoment]) -> tuple[str, str, str]:
     return (
         traffic_text(piece.box) + when_text(piece.box, moments),
         f"{piece.old.verdict} ({piece.old.origin.name})",

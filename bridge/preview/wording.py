@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zones.difference import EVERY_ICMP_TYPE, EVERY_NAME, EVERY_PROTOCOL, Box, Moment, Names
+from zones.difference import EVERY_ICMP_TYPE, EVERY_NAME, EVERY_PROTOCOL, Box, NameSet, ScheduleMoment
 from zones.net import ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, AddressSet, protocol_name
 from zones.rule_wording import l4_text
 from zones.rules import L4
@@ -22,7 +22,7 @@ def destination_text(box: Box) -> str:
     return _end(box.destinations, box.destination_workloads, box.destination_namespaces)
 
 
-def _end(addresses: AddressSet, workloads: Names, namespaces: Names) -> str:
+def _end(addresses: AddressSet, workloads: NameSet, namespaces: NameSet) -> str:
     named = "" if workloads == EVERY_NAME else f"app {workloads}"
     placed = "" if namespaces == EVERY_NAME else f"namespace {namespaces}"
     return " ".join(filter(None, (named, placed, addresses_text(addresses)))) or "any"
@@ -54,7 +54,7 @@ def _protocol(number: int, box: Box) -> str:
     return l4_text(L4(number, box.ports, box.source_ports))
 
 
-def when_text(box: Box, moments: Sequence[Moment]) -> str:
+def when_text(box: Box, moments: Sequence[ScheduleMoment]) -> str:
     """` while night-shift`; "" for always."""
     if len(box.moments) == len(moments):
         return ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bridge.preview.model import PodMove, Projection, Workload, WorkloadChange
 from bridge.preview.population import Resident
-from zones.difference import NO_NODE, NODE, Box, Difference, Names, Piece
+from zones.difference import NO_NODE, NODE, Box, Difference, NameSet, Piece
 from zones.net import ANY_ADDRESS, NO_ADDRESS, AddressSet
 from zones.zone import ISOLATED, Zoning
 
@@ -34,7 +34,7 @@ def moves(before: Iterable[Resident], after: Iterable[Resident]) -> tuple[PodMov
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _WorkloadPods:
     """A workload with its pods. `addresses` None: of some pod they aren't known, so that it may have any."""
 
     workload: Workload
@@ -48,10 +48,10 @@ class _Side:
 
     zone: str
     addresses: AddressSet
-    workloads: Names
-    namespaces: Names
+    workloads: NameSet
+    namespaces: NameSet
     kinds: frozenset[str]
-    nodes: Names
+    nodes: NameSet
 
 
 _Ends = tuple[tuple[Workload, ...], tuple[Workload, ...]]
@@ -123,7 +123,7 @@ def _destination(zone: str, box: Box) -> _Side:
     return _Side(zone, box.destinations, *names, box.destination_kinds, box.destination_nodes)
 
 
-def _concerns(side: _Side, group: _Group) -> bool:
+def _concerns(side: _Side, group: _WorkloadPods) -> bool:
     return (
         group.workload.name in side.workloads
         and group.workload.namespace in side.namespaces
@@ -132,17 +132,17 @@ def _concerns(side: _Side, group: _Group) -> bool:
     )
 
 
-def _groups(residents: Iterable[Resident]) -> dict[str, tuple[_Group, ...]]:
+def _groups(residents: Iterable[Resident]) -> dict[str, tuple[_WorkloadPods, ...]]:
     """The workloads of each zone, by namespace and name."""
     pods: dict[tuple[str, str, str], list[Resident]] = {}
     for pod in residents:
         pods.setdefault((pod.zone, pod.namespace, pod.workload), []).append(pod)
-    zones: dict[str, list[_Group]] = {}
+    zones: dict[str, list[_WorkloadPods]] = {}
     for (zone, namespace, name), members in sorted(pods.items()):
         known = all(pod.addresses for pod in members)
         addresses = AddressSet.parse(str(each) for pod in members for each in pod.addresses) if known else None
         workload = Workload(zone, namespace, name, len(members))
-        zones.setdefault(zone, []).append(_Group(workload, addresses, frozenset(pod.node for pod in members)))
+        zones.setdefault(zone, []).append(_WorkloadPods(workload, addresses, frozenset(pod.node for pod in members)))
     return {zone: tuple(groups) for zone, groups in zones.items()}
 
 

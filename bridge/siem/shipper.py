@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 CAPACITY = 1_000
 
 
-class Fate(StrEnum):
+class DeliveryResult(StrEnum):
     """What became of a record, for the figures."""
 
     SENT = "sent"
@@ -40,7 +40,7 @@ class Shipper:
         self,
         name: str,
         sender: Sender,
-        count: Callable[[str, Fate], None] = lambda _name, _fate: None,
+        count: Callable[[str, DeliveryResult], None] = lambda _name, _fate: None,
         *,
         capacity: int = CAPACITY,
         first: float = 0.5,
@@ -69,7 +69,7 @@ class Shipper:
         """Never waits. Where there is no room the oldest goes: of what lasts, the newest word counts."""
         if len(self._queue) >= self._capacity:
             self._lost[self._queue.popleft()["cluster"]] += 1
-            self._count(self.name, Fate.DROPPED)
+            self._count(self.name, DeliveryResult.DROPPED)
         self._queue.append(record)
         self._some.set()
 
@@ -109,7 +109,7 @@ class Shipper:
             return False
         if self._queue and self._queue[0] is record:
             self._queue.popleft()
-        self._count(self.name, Fate.SENT if isinstance(outcome, Delivered) else Fate.REFUSED)
+        self._count(self.name, DeliveryResult.SENT if isinstance(outcome, Delivered) else DeliveryResult.REFUSED)
         if not isinstance(outcome, Delivered):
             _log.error("alert refused by the SIEM", destination=self.name, error=outcome.why, id=record["id"])
         elif self._troubles:

@@ -55,7 +55,7 @@ class LeaseCluster(Protocol):
     async def write_lease(self, lease: Json) -> Json: ...
 
 
-class Cluster(ClusterReader):
+class TierApi(ClusterReader):
     """A real cluster. Implements both protocols. `watches`: connections of their own, as they break at other times."""
 
     def __init__(self, api: ApiServer, watches: ApiServer | None = None) -> None:

@@ -30,7 +30,7 @@ class What(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Hand:
+class FieldOwner:
     """Who wrote, as the object's own managedFields tell; the API server's audit log has the user's name."""
 
     manager: str
@@ -42,14 +42,14 @@ class Hand:
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class ObjectDrift:
     """One object that isn't as the bridge left it."""
 
     kind: str
     name: str
     what: What
     fields: tuple[str, ...] = ()
-    hands: tuple[Hand, ...] = ()
+    hands: tuple[FieldOwner, ...] = ()
 
     @property
     def of_status_alone(self) -> bool:
@@ -66,7 +66,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class LastApplied:
     """What the bridge left behind: the Tier, every part by name, and the Tier's status.
 
     More than one status where the last write of it may have come through or not; none where it isn't known.
@@ -85,7 +85,7 @@ class Left:
         return "" if self.tier is None else str(self.tier["spec"]["digest"])
 
 
-def after(left: Left, attempts: Iterable[Plan], live: Live) -> Left:
+def with_attempts(left: LastApplied, attempts: Iterable[Plan], live: Live) -> LastApplied:
     """What the bridge left, counting in as much of what it tried as came through, although it heard nothing of it."""
     tier, parts = left.tier, dict(left.parts)
     for attempt in attempts:
@@ -97,33 +97,34 @@ def after(left: Left, attempts: Iterable[Plan], live: Live) -> Left:
                 parts.pop(gone.name, None)
         if _came_through(attempt.pointer, left, live.tier):
             tier = attempt.pointer
-    return Left(tier, parts, left.statuses)
+    return LastApplied(tier, parts, left.statuses)
 
 
-def _came_through(pointer: Json | None, left: Left, live: Json | None) -> bool:
+def _came_through(pointer: Json | None, left: LastApplied, live: Json | None) -> bool:
     if pointer is None or live is None or pointer["spec"]["revision"] <= left.revision:
         return False
     return bool(live.get("spec") == pointer["spec"])
 
 
-def differences(left: Left, live: Live) -> tuple[Drift, ...]:
+def differences(left: LastApplied, live: Live) -> tuple[ObjectDrift, ...]:
     """The Tier first, then its parts by name."""
     return (*_of_tier(left, live.tier), *_of_parts(left.parts, live.parts))
 
 
-def written_by_others(tier: Json) -> tuple[Hand, ...]:
+def written_by_others(tier: Json) -> tuple[FieldOwner, ...]:
     """Who else wrote the spec of a Tier last, while no bridge was there to see it."""
     return hands(tier, ("spec",))
 
 
-def hands(raw: Json, fields: Iterable[str]) -> tuple[Hand, ...]:
+def hands(raw: Json, fields: Iterable[str]) -> tuple[FieldOwner, ...]:
     """Who wrote these fields besides the bridge, the last one first."""
     heads = {name.split(".")[0].split("[")[0] for name in fields}
     entries = [each for each in raw["metadata"].get("managedFields", ()) if heads & _heads(each)]
     others = [each for each in entries if each.get("manager") != FIELD_MANAGER]
     newest = sorted(others, key=lambda each: str(each.get("time", "")), reverse=True)
     return tuple(
-        Hand(str(each.get("manager", "")), str(each.get("operation", "")), str(each.get("time", ""))) for each in newest
+        FieldOwner(str(each.get("manager", "")), str(each.get("operation", "")), str(each.get("time", "")))
+        for each in newest
     )
 
 
@@ -132,31 +133,31 @@ def changed_fields(before: object, after: object, path: str = "") -> tuple[str, 
     return tuple(_changed(before, after, path))
 
 
-def _of_tier(left: Left, live: Json | None) -> Iterator[Drift]:
+def _of_tier(left: LastApplied, live: Json | None) -> Iterator[ObjectDrift]:
     if left.tier is None:
         return
     name = str(left.tier["metadata"]["name"])
     if live is None:
-        yield Drift(TIER, name, What.DELETED)
+        yield ObjectDrift(TIER, name, What.DELETED)
         return
     fields = (*changed_fields(left.tier["spec"], live.get("spec"), "spec"), *_held_by(live))
     told = _lasting(live.get("status", {}))
     if left.statuses and all(_lasting(status) != told for status in left.statuses):
         fields += changed_fields(_lasting(left.statuses[0]), told, "status")
     if fields:
-        yield Drift(TIER, name, What.CHANGED, fields, hands(live, fields))
+        yield ObjectDrift(TIER, name, What.CHANGED, fields, hands(live, fields))
 
 
-def _of_parts(left: Mapping[str, Json], live: Mapping[str, Json]) -> Iterator[Drift]:
+def _of_parts(left: Mapping[str, Json], live: Mapping[str, Json]) -> Iterator[ObjectDrift]:
     for name in sorted(left.keys() | live.keys()):
         if name not in live:
-            yield Drift(left[name]["kind"], name, What.DELETED)
+            yield ObjectDrift(left[name]["kind"], name, What.DELETED)
         elif name not in left:
             found = live[name]
-            yield Drift(found["kind"], name, What.ADDED, (), hands(found, ("spec", "metadata")))
+            yield ObjectDrift(found["kind"], name, What.ADDED, (), hands(found, ("spec", "metadata")))
         elif fields := _changes_of_part(left[name], live[name]):
             found = live[name]
-            yield Drift(found["kind"], name, What.CHANGED, fields, hands(found, fields))
+            yield ObjectDrift(found["kind"], name, What.CHANGED, fields, hands(found, fields))
 
 
 def _changes_of_part(left: Json, live: Json) -> tuple[str, ...]:

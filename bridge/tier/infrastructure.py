@@ -57,7 +57,7 @@ class InfrastructureCluster(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedInfrastructure:
     """What the settings say. `api_server` None: no rules for it; `own` None: we are no pod of this cluster.
 
     `configured`: the API server's ends besides those that the cluster tells; `workload`: ours, where it is set.
@@ -74,7 +74,7 @@ class Wanted:
 class LiveInfrastructure:
     """One cluster's. What was known stays where the cluster can't tell."""
 
-    def __init__(self, cluster: InfrastructureCluster, wanted: Wanted) -> None:
+    def __init__(self, cluster: InfrastructureCluster, wanted: WantedInfrastructure) -> None:
         self._cluster = cluster
         self._wanted = wanted
         self._told: ApiServerEnds | None = None

@@ -31,7 +31,7 @@ class LeadershipLostError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class LeaseTerms:
     """Where the Lease is, who we are, and times in seconds; the usual ones are those of Kubernetes' own leaders.
 
     `duration`: how long the others bear our silence; `renew`: how often we give a sign; `renew_deadline`: how long we
@@ -58,7 +58,7 @@ class Observed:
     at: float
 
 
-def claim(lease: Json | None, terms: Terms, observed: Observed | None, clock: float, now: datetime) -> Json | None:
+def claim(lease: Json | None, terms: LeaseTerms, observed: Observed | None, clock: float, now: datetime) -> Json | None:
     """The Lease to write where we may lead; None where another bridge holds it and still gives signs."""
     spec = (lease or {}).get("spec", {})
     holder = spec.get("holderIdentity") or ""
@@ -92,7 +92,7 @@ def sign_of(lease: Json | None) -> tuple[str, str]:
 class Leadership:
     """Our standing in one cluster. `keep` must run for it to change."""
 
-    def __init__(self, cluster: LeaseCluster, terms: Terms, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cluster: LeaseCluster, terms: LeaseTerms, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
         self._terms = terms
         self._clock = clock

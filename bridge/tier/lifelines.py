@@ -42,7 +42,7 @@ class OwnCluster(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Lifeline:
     """Something that the bridge talks to: what it is to people, and where, as the settings name it."""
 
     what: str
@@ -64,7 +64,7 @@ class Lifelines:
 
     cluster: OwnCluster
     own: OwnPod
-    targets: Sequence[Target]
+    targets: Sequence[Lifeline]
     dns: Dns | None
     ends: Callable[[], Awaitable[ApiServerEnds]]
     node_at: Callable[[IPAddress], str | None]
@@ -98,7 +98,7 @@ class Lifelines:
             end = Endpoint(policy.zoning.default, None, self.dns.workload, self.dns.namespace)
             yield from _denied(policy, Flow(one, end, UDP, DNS_PORT), "the cluster's DNS")
 
-    async def _lost_target(self, policy: Policy, ours: Mapping[int, Endpoint], target: Target) -> Sequence[str]:
+    async def _lost_target(self, policy: Policy, ours: Mapping[int, Endpoint], target: Lifeline) -> Sequence[str]:
         """Lost where every address that it has is; one whose name nobody can tell is not judged."""
         lost = [
             list(

@@ -12,7 +12,7 @@ from enum import StrEnum
 from bridge.errors import BridgeError, RevisionRefusedError
 from bridge.nodes import enforcement
 from bridge.nodes.enforcement import Late
-from bridge.tier.status import Condition
+from bridge.tier.status import TierCondition
 
 
 class Result(StrEnum):
@@ -33,7 +33,7 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PassOutcome:
     """What a pass did. `problem` is what kept it from bringing the tier up to date, if anything.
 
     `drifts`: how many objects of each kind others had changed; `fought`: how many are left so for now; `late`: the
@@ -54,7 +54,7 @@ class Outcome:
     feeds: Mapping[str, str] = field(default_factory=dict)
 
 
-def conditions(outcome: Outcome) -> tuple[Condition, ...]:
+def conditions(outcome: PassOutcome) -> tuple[TierCondition, ...]:
     """The Tier's conditions. One that nothing speaks for is Unknown, never True."""
     refused = outcome.problem if isinstance(outcome.problem, RevisionRefusedError) else None
     return (
@@ -66,55 +66,57 @@ def conditions(outcome: Outcome) -> tuple[Condition, ...]:
     )
 
 
-def _compiled(refused: RevisionRefusedError | None, outcome: Outcome) -> Condition:
+def _compiled(refused: RevisionRefusedError | None, outcome: PassOutcome) -> TierCondition:
     if refused is not None:
-        return Condition("Compiled", holds=False, reason=refused.reason, message=str(refused))
+        return TierCondition("Compiled", holds=False, reason=refused.reason, message=str(refused))
     if not outcome.read:
-        return Condition("Compiled", holds=None, reason="NotRead", message=_not_read(outcome))
-    return Condition("Compiled", holds=True, reason="Accepted", message="the configuration can be expressed")
+        return TierCondition("Compiled", holds=None, reason="NotRead", message=_not_read(outcome))
+    return TierCondition("Compiled", holds=True, reason="Accepted", message="the configuration can be expressed")
 
 
-def _stale(refused: RevisionRefusedError | None, outcome: Outcome) -> Condition:
+def _stale(refused: RevisionRefusedError | None, outcome: PassOutcome) -> TierCondition:
     if outcome.stale:
-        return Condition("Stale", holds=True, reason="NoAnswer", message=str(outcome.problem))
+        return TierCondition("Stale", holds=True, reason="NoAnswer", message=str(outcome.problem))
     if outcome.problem is not None and refused is None:
         message = f"no answer for now, but not for long: {outcome.problem}"
-        return Condition("Stale", holds=False, reason="NotForLong", message=message)
-    return Condition("Stale", holds=False, reason="Answering", message="the manager answers")
+        return TierCondition("Stale", holds=False, reason="NotForLong", message=message)
+    return TierCondition("Stale", holds=False, reason="Answering", message="the manager answers")
 
 
-def _in_force(outcome: Outcome) -> Condition:
+def _in_force(outcome: PassOutcome) -> TierCondition:
     """A node that is behind has had the time before it counts as late: revisions come faster than that."""
     if outcome.late:
         message = enforcement.text(outcome.late, outcome.revision)
-        return Condition("NodesInSync", holds=False, reason="NodesOutOfSync", message=message)
+        return TierCondition("NodesInSync", holds=False, reason="NodesOutOfSync", message=message)
     if not outcome.nodes["total"]:
         message = "no node has reported on this tier: is zone-enforcer running, and does its setting tier name it?"
-        return Condition("NodesInSync", holds=None, reason="NoNodes", message=message)
-    return Condition("NodesInSync", holds=True, reason="InSync", message="no node has been behind for long")
+        return TierCondition("NodesInSync", holds=None, reason="NoNodes", message=message)
+    return TierCondition("NodesInSync", holds=True, reason="InSync", message="no node has been behind for long")
 
 
-def _fed(outcome: Outcome) -> Condition:
+def _fed(outcome: PassOutcome) -> TierCondition:
     """What was known of a feed stays; one that nothing is known of leaves its rules as any unknown name does."""
     if outcome.feeds:
         message = "; ".join(f"{name}: {why}" for name, why in sorted(outcome.feeds.items()))
-        return Condition("FeedsFresh", holds=False, reason="NoAnswer", message=message)
+        return TierCondition("FeedsFresh", holds=False, reason="NoAnswer", message=message)
     if not outcome.read:
-        return Condition("FeedsFresh", holds=None, reason="NotRead", message=_not_read(outcome))
-    return Condition("FeedsFresh", holds=True, reason="Answering", message="every feed has its newest content")
+        return TierCondition("FeedsFresh", holds=None, reason="NotRead", message=_not_read(outcome))
+    return TierCondition("FeedsFresh", holds=True, reason="Answering", message="every feed has its newest content")
 
 
-def _not_read(outcome: Outcome) -> str:
+def _not_read(outcome: PassOutcome) -> str:
     return f"this bridge has not read the manager's configuration yet: {outcome.problem}"
 
 
-def _ready(refused: RevisionRefusedError | None, outcome: Outcome) -> Condition:
+def _ready(refused: RevisionRefusedError | None, outcome: PassOutcome) -> TierCondition:
     published = f"revision {outcome.revision} is published"
     if refused is not None:
-        return Condition("Ready", holds=False, reason="RevisionRefused", message=f"{published}; a newer one is refused")
+        return TierCondition(
+            "Ready", holds=False, reason="RevisionRefused", message=f"{published}; a newer one is refused"
+        )
     if outcome.stale:
-        return Condition("Ready", holds=False, reason="SyncStale", message=f"{published}; it may be out of date")
+        return TierCondition("Ready", holds=False, reason="SyncStale", message=f"{published}; it may be out of date")
     if outcome.late and not outcome.nodes["inSync"]:
         message = f"{published}, and no node enforces it"
-        return Condition("Ready", holds=False, reason="NotEnforced", message=message)
-    return Condition("Ready", holds=True, reason="Published", message=published)
+        return TierCondition("Ready", holds=False, reason="NotEnforced", message=message)
+    return TierCondition("Ready", holds=True, reason="Published", message=published)

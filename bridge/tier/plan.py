@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.errors import RevisionRefusedError
-from bridge.history.ledger import Ledger
+from bridge.history.ledger import RevisionLedger
 from bridge.history.revision import REVISION, content_text
 from zones.policy import Policy
 from zones.rules import Origin
@@ -31,7 +31,7 @@ _ENFORCED = ("enforced", "enforcedAtL4", "enforcedInPart")
 
 
 @dataclass(frozen=True, slots=True)
-class Guards:
+class SafetyLimits:
     """What is refused: an empty rulebase, or more than this share of the live rules gone at once."""
 
     max_deleted_share: float = 0.5
@@ -52,7 +52,7 @@ class Live:
     highest_seen: int = 0
     published: int = 0
     ours: bool = True
-    recorded: Ledger = Ledger()  # noqa: RUF009 - frozen
+    recorded: RevisionLedger = RevisionLedger()  # noqa: RUF009 - frozen
 
     @property
     def revision(self) -> int:
@@ -110,7 +110,7 @@ class Plan:
         return not (self.release or self.remove or self.create or self.pointer or self.prune)
 
 
-def plan(desired: Rendered, live: Live, guards: Guards, policy: Policy, before: Policy | None = None) -> Plan:
+def plan(desired: Rendered, live: Live, guards: SafetyLimits, policy: Policy, before: Policy | None = None) -> Plan:
     """The way from live to desired, which is the rendering of `policy`. Raises RevisionRefusedError.
 
     `before` is what is known to have been published last; without it, the live tier itself must tell.
@@ -165,7 +165,7 @@ def _check_order(desired: Rendered, live: Live) -> None:
         )
 
 
-def _check_guards(policy: Policy, live: Live, guards: Guards, known: Policy | None) -> None:
+def _check_guards(policy: Policy, live: Live, guards: SafetyLimits, known: Policy | None) -> None:
     rules = _rules(policy)
     if not rules and not guards.allow_empty:
         raise RevisionRefusedError(

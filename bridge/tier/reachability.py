@@ -13,7 +13,7 @@ from bridge.alerts import AlertKind, Alerts
 PATIENCE = 15.0
 
 
-class Reach:
+class ReachabilityMonitor:
     """One cluster's. `patience`: the seconds that a hiccup may last."""
 
     def __init__(self, alerts: Alerts, clock: Callable[[], float] = time.monotonic, patience: float = PATIENCE) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from bridge.tier.drift import Drift, What
+from bridge.tier.drift import ObjectDrift, What
 from zones.runtime.backoff import Backoff
 
 AT_ONCE = 3
@@ -23,7 +23,7 @@ Key = tuple[str, str]
 
 
 @dataclass(slots=True)
-class _Fight:
+class _ObjectRepairs:
     """One object: how often others changed it, and when it may be written. `open`: it is as others want it."""
 
     since: float
@@ -34,76 +34,76 @@ class _Fight:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class RepairAttempt:
     """A change that wasn't there before: the how many-eth of its object, over how long, and what is waited first."""
 
-    drift: Drift
+    drift: ObjectDrift
     times: int
     seconds: float
     wait: float
 
 
-class Fights:
+class RepairBackoff:
     """The objects that others changed lately."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._fights: dict[Key, _Fight] = {}
+        self._objects: dict[Key, _ObjectRepairs] = {}
 
     @property
-    def held(self) -> int:
+    def held_back(self) -> int:
         """How many objects are left as others want them, for now."""
-        return sum(fight.open and fight.not_before > self._clock() for fight in self._fights.values())
+        return sum(repairs.open and repairs.not_before > self._clock() for repairs in self._objects.values())
 
     @property
-    def quiet(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether nothing was changed by others for long."""
         now = self._clock()
-        for key in [key for key, fight in self._fights.items() if not fight.open and now - fight.last > QUIET]:
-            del self._fights[key]
-        return not self._fights
+        for key in [key for key, repairs in self._objects.items() if not repairs.open and now - repairs.last > QUIET]:
+            del self._objects[key]
+        return not self._objects
 
-    def seen(self, drifts: Iterable[Drift]) -> tuple[Round, ...]:
+    def seen(self, drifts: Iterable[ObjectDrift]) -> tuple[RepairAttempt, ...]:
         """Those that are new; what is still as it was seen before is no news, however it was changed meanwhile."""
-        groups: dict[Key, list[Drift]] = {}
+        groups: dict[Key, list[ObjectDrift]] = {}
         for drift in drifts:
             groups.setdefault(_key_of(drift), []).append(drift)
-        for key in self._fights.keys() - groups.keys():
-            self._fights[key].open = False
+        for key in self._objects.keys() - groups.keys():
+            self._objects[key].open = False
         return tuple(round_ for key, group in groups.items() for round_ in self._rounds(key, group))
 
-    def may(self, kind: str, name: str) -> bool:
+    def may_write(self, kind: str, name: str) -> bool:
         """Whether a part or the Tier may be written now."""
-        return self._free(self._fights.get((kind, name)))
+        return self._free(self._objects.get((kind, name)))
 
     def may_remove_stranger(self, kind: str) -> bool:
-        return self._free(self._fights.get((kind, "")))
+        return self._free(self._objects.get((kind, "")))
 
     def settled(self) -> None:
         """What may be written was written."""
-        for fight in self._fights.values():
-            if self._free(fight):
-                fight.open = False
+        for repairs in self._objects.values():
+            if self._free(repairs):
+                repairs.open = False
 
     def wait(self) -> float | None:
         """Seconds until the next object that is held back may be written."""
-        waits = [fight.not_before - self._clock() for fight in self._fights.values() if fight.open]
+        waits = [repairs.not_before - self._clock() for repairs in self._objects.values() if repairs.open]
         return max(min(waits), 0.0) if waits else None
 
-    def _free(self, fight: _Fight | None) -> bool:
-        return fight is None or fight.not_before <= self._clock()
+    def _free(self, repairs: _ObjectRepairs | None) -> bool:
+        return repairs is None or repairs.not_before <= self._clock()
 
-    def _rounds(self, key: Key, group: list[Drift]) -> Iterable[Round]:
+    def _rounds(self, key: Key, group: list[ObjectDrift]) -> Iterable[RepairAttempt]:
         now = self._clock()
-        if key not in self._fights and len(self._fights) >= MOST:
-            del self._fights[min(self._fights, key=lambda each: self._fights[each].last)]
-        fight = self._fights.setdefault(key, _Fight(now, now))
-        if fight.open:
+        if key not in self._objects and len(self._objects) >= MOST:
+            del self._objects[min(self._objects, key=lambda each: self._objects[each].last)]
+        repairs = self._objects.setdefault(key, _ObjectRepairs(now, now))
+        if repairs.open:
             return ()
-        fight.open, fight.last, fight.times = True, now, fight.times + 1
-        wait = waiting(fight.times)
-        fight.not_before = now + wait
-        return [Round(drift, fight.times, now - fight.since, wait) for drift in group]
+        repairs.open, repairs.last, repairs.times = True, now, repairs.times + 1
+        wait = waiting(repairs.times)
+        repairs.not_before = now + wait
+        return [RepairAttempt(drift, repairs.times, now - repairs.since, wait) for drift in group]
 
 
 def waiting(times: int) -> float:
@@ -111,7 +111,7 @@ def waiting(times: int) -> float:
     return 0.0 if times <= AT_ONCE else Backoff(FIRST_WAIT, LONGEST_WAIT).ceiling(times - AT_ONCE - 1)
 
 
-def text(rounds: Sequence[Round]) -> str:
+def text(rounds: Sequence[RepairAttempt]) -> str:
     """For people: what was done, how often it has come to that, and what happens now."""
     named = "; ".join(str(each.drift) for each in rounds[:NAMED])
     more = f"; and {len(rounds) - NAMED} more" if len(rounds) > NAMED else ""
@@ -124,12 +124,12 @@ def text(rounds: Sequence[Round]) -> str:
     return f"{named}{more}. It is put back"
 
 
-def about_json(rounds: Sequence[Round]) -> dict[str, object]:
+def about_json(rounds: Sequence[RepairAttempt]) -> dict[str, object]:
     """For programs."""
     return {"count": len(rounds), "changes": [_round_json(each) for each in rounds[:TOLD]]}
 
 
-def _round_json(told: Round) -> dict[str, object]:
+def _round_json(told: RepairAttempt) -> dict[str, object]:
     drift = told.drift
     return {
         "kind": drift.kind,
@@ -142,6 +142,6 @@ def _round_json(told: Round) -> dict[str, object]:
     }
 
 
-def _key_of(drift: Drift) -> Key:
+def _key_of(drift: ObjectDrift) -> Key:
     """Objects that are none of ours count together: each may have a name of its own."""
     return drift.kind, "" if drift.what is What.ADDED else drift.name

@@ -11,18 +11,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.compilation.report import origin_json, summary_json
-from zones.problems import RuleReport, Status
+from zones.problems import RuleReport, RuleStatus
 
 Json = dict[str, Any]
 # A time that moves wakes every watcher of the Tier, so it moves rarely.
 HEARTBEAT = timedelta(seconds=60)
 MAX_PROBLEMS = 100
 MAX_MESSAGE = 4096
-_TOLD = {Status.NOT_ENFORCED, Status.ENFORCED_IN_PART}
+_TOLD = {RuleStatus.NOT_ENFORCED, RuleStatus.ENFORCED_IN_PART}
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class TierCondition:
     """One statement about the tier, as Kubernetes words it. `holds` None: nobody can tell."""
 
     kind: str
@@ -32,7 +32,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class StatusInput:
     """What a pass has seen. `version` and `reports` are of the last configuration that was read; None: not yet."""
 
     revision: int
@@ -42,10 +42,10 @@ class Sight:
     zones: int
     nodes: Sequence[Json]
     last_sync: datetime | None
-    conditions: Sequence[Condition]
+    conditions: Sequence[TierCondition]
 
 
-def status_json(sight: Sight, tier: str, before: Mapping[str, Any], now: datetime) -> Json:
+def status_json(sight: StatusInput, tier: str, before: Mapping[str, Any], now: datetime) -> Json:
     """The whole status. `before` is the live one: a condition that stays keeps the time since when it holds."""
     status: Json = {
         "revision": sight.revision,
@@ -107,7 +107,7 @@ def _rules(reports: Sequence[RuleReport] | None, before: Mapping[str, Any]) -> J
     }
 
 
-def _condition(condition: Condition, before: Mapping[str, Any], now: datetime) -> Json:
+def _condition(condition: TierCondition, before: Mapping[str, Any], now: datetime) -> Json:
     value = "Unknown" if condition.holds is None else str(condition.holds)
     same = [each for each in before.get("conditions", ()) if (each["type"], each["status"]) == (condition.kind, value)]
     return {

@@ -19,18 +19,18 @@ import structlog
 from bridge.alerts import AlertKind, Alerts, Severity
 from bridge.compilation.recompile import (
     AskInfrastructure,
+    CompiledReading,
+    CompileTarget,
     FeedSource,
-    Reader,
-    Reading,
+    RulebaseReader,
     RunBlocking,
-    Target,
     nothing_more,
 )
 from bridge.compilation.report import summary_json
 from bridge.errors import BridgeError, ManagerError, ManagerRefusedError, RevisionRefusedError
 from bridge.history.keeper import History
 from bridge.history.ledger import Retention
-from bridge.history.reasons import Seen, Situation, reasons
+from bridge.history.reasons import PublishSituation, SeenReading, reasons
 from bridge.history.revision import Reasons
 from bridge.managers import Manager
 from bridge.nodes.enforcement import Nodes, states_of, there
@@ -38,19 +38,19 @@ from bridge.nodes.enforcement import about_json as about_late
 from bridge.nodes.enforcement import text as text_of_late
 from bridge.tier.cache import Picture
 from bridge.tier.cluster import TierCluster
-from bridge.tier.drift import Left, after, differences, written_by_others
+from bridge.tier.drift import LastApplied, differences, with_attempts, written_by_others
 from bridge.tier.lifelines import AskCutOff, never_cut_off
-from bridge.tier.outcome import Outcome, Result, conditions
+from bridge.tier.outcome import PassOutcome, Result, conditions
 from bridge.tier.plan import Live, Plan
 from bridge.tier.publish import Publisher
-from bridge.tier.repair_backoff import Fights, Round, about_json, text
-from bridge.tier.status import Sight, nodes_json, parse_timestamp, says_something_new, status_json
+from bridge.tier.repair_backoff import RepairAttempt, RepairBackoff, about_json, text
+from bridge.tier.status import StatusInput, nodes_json, parse_timestamp, says_something_new, status_json
 from bridge.tier.vetting import Planned, Vetted, Vetting, bare
 from zones.policy import Policy
 from zones.tiers import native
 
 Json = dict[str, Any]
-__all__ = ["FeedSource", "RunBlocking", "Sync", "Target"]
+__all__ = ["CompileTarget", "FeedSource", "RunBlocking", "Sync"]
 _log = structlog.get_logger()
 # How long the watch may take for its first lists; after that a pass lists by itself.
 LISTED_SECONDS = 20.0
@@ -67,7 +67,7 @@ class _Cluster:
 
     live: Live
     nodes: list[Json]
-    rounds: tuple[Round, ...] = ()
+    rounds: tuple[RepairAttempt, ...] = ()
 
     @property
     def status(self) -> Json:
@@ -83,7 +83,7 @@ class Sync:
 
     def __init__(
         self,
-        target: Target,
+        target: CompileTarget,
         manager: Manager,
         cluster: TierCluster,
         alerts: Alerts,
@@ -100,7 +100,9 @@ class Sync:
     ) -> None:
         self._cut_off = cut_off
         self._target = target
-        self._reader = Reader(target, manager, feeds, run_blocking, now=now, clock=clock, infrastructure=infrastructure)
+        self._reader = RulebaseReader(
+            target, manager, feeds, run_blocking, now=now, clock=clock, infrastructure=infrastructure
+        )
         self._cluster = cluster
         self._alerts = alerts
         self._now = now
@@ -113,11 +115,11 @@ class Sync:
         self._trouble: BridgeError | None = None
         self._vetting = Vetting(target)
         self._vetted: Vetted | None = None
-        self._left: Left | None = None
-        self._seen: Seen | None = None
+        self._left: LastApplied | None = None
+        self._seen: SeenReading | None = None
         self._attempts: deque[Plan] = deque(maxlen=ATTEMPTS)
         self._term = ""
-        self._fights = Fights(clock)
+        self._repairs = RepairBackoff(clock)
         self._present = present
         self._nodes = Nodes(clock)
 
@@ -127,7 +129,7 @@ class Sync:
         return self._reader.accepted
 
     @property
-    def reading(self) -> Reading | None:
+    def reading(self) -> CompiledReading | None:
         """What the manager has committed, as it was last read."""
         return self._reader.last
 
@@ -152,7 +154,7 @@ class Sync:
         self.history.forget()
         self._vetted = self._trouble = self._left = self._seen = None
         self._attempts.clear()
-        self._fights = Fights(self._clock)
+        self._repairs = RepairBackoff(self._clock)
 
     def lead(self, term: str) -> None:
         """We lead now; in another term than before, another bridge may have written meanwhile."""
@@ -160,27 +162,27 @@ class Sync:
             self.forget()
         self._term = term
 
-    async def once(self) -> Outcome:
+    async def once(self) -> PassOutcome:
         """One pass. Raises ClusterError; trouble with the manager or the revision is in the outcome."""
         self._trouble = await self._reader.look()
         async with self._writing:
             found = await self._notice(await self._find())
             return await self._settle(found, prune=True)
 
-    async def repair(self) -> Outcome | None:
+    async def repair(self) -> PassOutcome | None:
         """Put back what others changed, without asking the manager. None where nothing was, or nothing is known yet."""
         async with self._writing:
             if self._left is None:
                 return None
             found = await self._notice(await self._find())
-            due = self._fights.wait()
+            due = self._repairs.wait()
             if not found.rounds and (due is None or due > 0):
                 return None
             return await self._settle(found, prune=False)
 
     def due(self) -> float | None:
         """Seconds until something that is held back may be put back."""
-        return self._fights.wait()
+        return self._repairs.wait()
 
     async def adopt(self) -> None:
         """Hold on to the tier that an earlier bridge left, where it is whole, until the manager answers."""
@@ -210,18 +212,18 @@ class Sync:
         """What others changed since we left it; told where it is new."""
         if self._left is None:
             return found
-        self._left = after(self._left, self._attempts, found.live)
+        self._left = with_attempts(self._left, self._attempts, found.live)
         drifts = differences(self._left, found.live)
-        rounds = self._fights.seen(drifts)
+        rounds = self._repairs.seen(drifts)
         if rounds:
             await self._tell_drift(rounds)
-        elif self._fights.quiet:
+        elif self._repairs.is_idle:
             await self._alerts.clear(AlertKind.TIER_TAMPERED, "nobody has changed the tier for a while")
         changed = any(drift.kind == native.TIER and not drift.of_status_alone for drift in drifts)
         live = replace(found.live, ours=found.live.ours and not changed)
         return replace(found, live=live, rounds=rounds)
 
-    async def _tell_drift(self, rounds: Sequence[Round]) -> None:
+    async def _tell_drift(self, rounds: Sequence[RepairAttempt]) -> None:
         worst = max(rounds, key=lambda each: each.wait)
         severity = Severity.CRITICAL if worst.wait else Severity.ERROR
         await self._alerts.tell(AlertKind.TIER_TAMPERED, text(rounds), severity, about_json(rounds))
@@ -246,9 +248,9 @@ class Sync:
         named = {*tier["spec"]["policyChunks"], *tier["spec"]["addressSets"]}
         parts = tuple(bare(part) for part_name, part in found.live.parts.items() if part_name in named)
         self._vetted = Vetted(policy, native.Rendered(bare(tier | {"kind": native.TIER}), parts))
-        self._left = Left(tier, found.live.parts)
+        self._left = LastApplied(tier, found.live.parts)
 
-    async def _settle(self, found: _Cluster, *, prune: bool) -> Outcome:
+    async def _settle(self, found: _Cluster, *, prune: bool) -> PassOutcome:
         """Bring the cluster to what is known of the manager's wishes, and tell how that went."""
         if self._vetted is None:
             await self._adopt(found)
@@ -273,7 +275,7 @@ class Sync:
         if done is None or vetted is None:
             return
         if right and reading is not None and reading.compiled.policy is vetted.policy:
-            self._seen = Seen.of(reading)
+            self._seen = SeenReading.of(reading)
         if done.pointer is not None:
             record = live.recorded.record_of(live.tier)
             known = before is not None and record is not None and before.rendered.digest == record.digest
@@ -284,7 +286,7 @@ class Sync:
     def _reasons(self, planned: Plan, live: Live) -> Reasons:
         before = live.recorded.record_of(live.tier) or live.recorded.last
         first = live.tier is None and before is None
-        return reasons(Situation(before, self._seen, self._reader.last, first), planned.digest)
+        return reasons(PublishSituation(before, self._seen, self._reader.last, first), planned.digest)
 
     async def _unless_cut_off(self, made: Planned, live: Live) -> Planned:
         """A new policy, unless it would keep this bridge from ever publishing another."""
@@ -302,7 +304,7 @@ class Sync:
         self._attempts.append(allowed)
         pointer = await self._publisher.carry_out(allowed, live, self._reasons(allowed, live))
         self._attempts[-1] = replace(allowed, remove=(), prune=())
-        self._fights.settled()
+        self._repairs.settled()
         self._left = self._leave(allowed, pointer, live)
         if pointer is not None:
             _log.info("published", cluster=self._target.cluster, tier=self._target.tier, revision=allowed.revision)
@@ -311,25 +313,25 @@ class Sync:
 
     def _allowed(self, planned: Plan, live: Live, *, prune: bool) -> Plan:
         """Without what is held back because others fight over it. A new revision is never held back."""
-        left, fights = self._left, self._fights
+        left, repairs = self._left, self._repairs
         if left is None or planned.digest != left.digest:
             return planned
-        held = planned.pointer is not None and not fights.may(native.TIER, self._target.tier)
+        held = planned.pointer is not None and not repairs.may_write(native.TIER, self._target.tier)
         return replace(
             planned,
-            release=tuple(part for part in planned.release if fights.may(part.kind, part.name)),
-            remove=tuple(part for part in planned.remove if fights.may(part.kind, part.name)),
-            create=tuple(part for part in planned.create if fights.may(part["kind"], part["metadata"]["name"])),
+            release=tuple(part for part in planned.release if repairs.may_write(part.kind, part.name)),
+            remove=tuple(part for part in planned.remove if repairs.may_write(part.kind, part.name)),
+            create=tuple(part for part in planned.create if repairs.may_write(part["kind"], part["metadata"]["name"])),
             pointer=None if held else planned.pointer,
             prune=tuple(
                 part
                 for part in planned.prune
-                if (prune if part.name in left.parts else fights.may_remove_stranger(part.kind))
+                if (prune if part.name in left.parts else repairs.may_remove_stranger(part.kind))
             ),
             revision=live.revision if held else planned.revision,
         )
 
-    def _leave(self, done: Plan, pointer: Json | None, live: Live) -> Left:
+    def _leave(self, done: Plan, pointer: Json | None, live: Live) -> LastApplied:
         """What there should be from now on."""
         left = self._left
         gone = {part.name for part in done.prune}
@@ -339,12 +341,12 @@ class Sync:
         if self._vetted is not None:
             parts |= {part["metadata"]["name"]: part for part in self._vetted.rendered.parts}
         tier = pointer or (left.tier if left is not None else live.tier)
-        return Left(tier, parts, left.statuses if left is not None else ())
+        return LastApplied(tier, parts, left.statuses if left is not None else ())
 
-    def _outcome(self, planned: Plan | None, found: _Cluster, problem: BridgeError | None) -> Outcome:
+    def _outcome(self, planned: Plan | None, found: _Cluster, problem: BridgeError | None) -> PassOutcome:
         revision, digest = _revision_of(planned, found.live)
         reports = self._reader.last.compiled.reports if self._reader.last else ()
-        return Outcome(
+        return PassOutcome(
             result=Result.of(problem, published=planned is not None and planned.pointer is not None),
             revision=revision,
             rules=summary_json(reports),
@@ -352,7 +354,7 @@ class Sync:
             stale=self._silent_for(found) > self._target.stale_after,
             problem=problem,
             drifts=Counter(each.drift.kind for each in found.rounds),
-            fought=self._fights.held,
+            fought=self._repairs.held_back,
             late=self._nodes.look(states_of(found.nodes, self._target.tier), (revision, digest), self._present()),
             read=self._reader.last is not None,
             feeds=self._reader.feed_troubles,
@@ -366,7 +368,7 @@ class Sync:
         told = parse_timestamp(found.status.get("lastSyncTime"))
         return timedelta(seconds=self._clock() - self._since) if told is None else self._now() - told
 
-    async def _tell(self, outcome: Outcome, found: _Cluster) -> None:
+    async def _tell(self, outcome: PassOutcome, found: _Cluster) -> None:
         problem = outcome.problem
         stays = "the last good tier stays" if found.live.tier else NOTHING_YET
         if isinstance(problem, RevisionRefusedError):
@@ -390,11 +392,11 @@ class Sync:
         else:
             await self._alerts.clear(AlertKind.NODE_OUT_OF_SYNC, "every node enforces what is published")
 
-    async def _write_status(self, planned: Plan | None, found: _Cluster, outcome: Outcome) -> None:
+    async def _write_status(self, planned: Plan | None, found: _Cluster, outcome: PassOutcome) -> None:
         """Where there is no Tier yet there is nothing to write on; the alert has told."""
         if planned is None and found.live.tier is None:
             return
-        if not self._fights.may(native.TIER, self._target.tier):
+        if not self._repairs.may_write(native.TIER, self._target.tier):
             return
         now = self._now()
         known = self._left.statuses[:1] if self._left is not None else ()
@@ -412,10 +414,10 @@ class Sync:
         if self._left is not None:
             self._left = replace(self._left, statuses=statuses)
 
-    def _sight(self, planned: Plan | None, found: _Cluster, outcome: Outcome) -> Sight:
+    def _sight(self, planned: Plan | None, found: _Cluster, outcome: PassOutcome) -> StatusInput:
         revision, digest = _revision_of(planned, found.live)
         reading, vetted = self._reader.last, self._vetted
-        return Sight(
+        return StatusInput(
             revision=revision,
             digest=digest,
             version=reading.version if reading else str(found.status.get("sourceVersion", "")),

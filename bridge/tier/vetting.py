@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bridge.compilation.recompile import Reading, Target
+from bridge.compilation.recompile import CompiledReading, CompileTarget
 from bridge.compilation.report import left_out_lines, refusal_lines
 from bridge.errors import RevisionRefusedError
-from bridge.tier.plan import Guards, Live, Plan, plan
+from bridge.tier.plan import Live, Plan, SafetyLimits, plan
 from zones.policy import InfrastructureRule, Policy
 from zones.tiers import native
 
 Json = dict[str, Any]
-_NO_GUARDS = Guards(max_deleted_share=1.0, allow_empty=True)
+_NO_GUARDS = SafetyLimits(max_deleted_share=1.0, allow_empty=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Planned:
 class Vetting:
     """For one cluster's target."""
 
-    target: Target
+    target: CompileTarget
 
     def plan(
         self,
         live: Live,
-        reading: Reading | None,
+        reading: CompiledReading | None,
         infrastructure: tuple[InfrastructureRule, ...] | None,
         vetted: Vetted | None,
     ) -> Planned:
@@ -72,13 +72,13 @@ class Vetting:
         except RevisionRefusedError as error:
             return Planned(None, vetted, refused or error)
 
-    def _of_reading(self, live: Live, reading: Reading, vetted: Vetted | None) -> Planned:
+    def _of_reading(self, live: Live, reading: CompiledReading, vetted: Vetted | None) -> Planned:
         policy = reading.compiled.policy
         if policy is None:
             raise RevisionRefusedError("InexpressibleDeny", *refusal_lines(reading.compiled))
         if vetted is not None and vetted.policy is policy:
             return Planned(_plan_for(vetted, live, _NO_GUARDS), vetted)
-        source = native.Source(self.target.manager, self.target.device_group, reading.version)
+        source = native.TierSource(self.target.manager, self.target.device_group, reading.version)
         before = vetted.rendered if vetted else None
         candidate = Vetted(policy, native.render(policy, self.target.tier, live.next_revision, source, before))
         try:
@@ -95,11 +95,11 @@ class Vetting:
             return vetted
         policy = replace(vetted.policy, infrastructure=infrastructure)
         said = vetted.rendered.tier["spec"]["source"]
-        source = native.Source(said["manager"], said["deviceGroup"], said["version"])
+        source = native.TierSource(said["manager"], said["deviceGroup"], said["version"])
         return Vetted(policy, native.render(policy, self.target.tier, live.next_revision, source, vetted.rendered))
 
 
-def _plan_for(vetted: Vetted, live: Live, guards: Guards, before: Policy | None = None) -> Plan:
+def _plan_for(vetted: Vetted, live: Live, guards: SafetyLimits, before: Policy | None = None) -> Plan:
     """The plan for a vetted policy at the revision that comes next."""
     tier = vetted.rendered.tier
     revision = live.revision_for(vetted.rendered.digest, tier["spec"]["source"])

@@ -16,7 +16,7 @@ import structlog
 from bridge.errors import ClusterError
 from bridge.kube.watch import Change, pause
 from bridge.tier.cache import NODE_STATE
-from bridge.tier.outcome import Outcome
+from bridge.tier.outcome import PassOutcome
 from bridge.tier.sync import Sync
 from zones.tiers.native import ADDRESS_SET, POLICY_CHUNK, TIER
 
@@ -28,7 +28,7 @@ _PATIENT = 8
 _log = structlog.get_logger()
 
 
-class Guard:
+class TierWatcher:
     """One cluster's. `follow` yields the changes of one kind, for ever."""
 
     def __init__(self, sync: Sync, follow: Callable[[str], AsyncGenerator[Change]]) -> None:
@@ -43,7 +43,7 @@ class Guard:
             for kind in KINDS:
                 group.create_task(self._watch_kind(kind))
 
-    async def repair(self, told: Callable[[Outcome], None]) -> None:
+    async def repair(self, told: Callable[[PassOutcome], None]) -> None:
         """Put back what others change, until cancelled. `told` hears of every repair."""
         failures = 0
         while True:

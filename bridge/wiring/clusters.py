@@ -18,21 +18,18 @@ import httpx
 
 from bridge.alerts import Alerts, EventSink, LogSink, Sink
 from bridge.errors import SettingsError
-from bridge.feeds import Feeds, Fetcher
-from bridge.feeds import Limits as FeedLimits
+from bridge.feeds import FeedLimits, Feeds, Fetcher
 from bridge.feeds.fetch import FILE
 from bridge.history.followup import FollowUp
 from bridge.history.ledger import Retention
-from bridge.kube.client import Access as ClusterAccess
-from bridge.kube.client import ApiServer
-from bridge.listeners.wakeup import Door
+from bridge.kube.client import ApiServer, ClusterAccess
+from bridge.listeners.wakeup import ListenAddress
 from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.rulebase.rulebase import ReadOptions
-from bridge.managers.panorama.session.api import Access, PanoramaApi
-from bridge.managers.panorama.session.transport import Limits
+from bridge.managers.panorama.session.api import PanoramaAccess, PanoramaApi
+from bridge.managers.panorama.session.transport import AnswerLimits
 from bridge.nodes.startup_taint import Untaint
-from bridge.population import Publishing
-from bridge.population import Terms as PopulationTerms
+from bridge.population import PopulationTerms, Publishing
 from bridge.preview.follow import Previewing, Sources, residents_of
 from bridge.registration import Registration, Watched
 from bridge.service import Work
@@ -48,15 +45,15 @@ from bridge.settings.models import (
     WakeUpSettings,
     host_and_port,
 )
-from bridge.tier.cluster import Cluster
-from bridge.tier.lease import Leadership, Terms
-from bridge.tier.plan import Guards
-from bridge.tier.reachability import Reach
-from bridge.tier.sync import RunBlocking, Sync, Target
-from bridge.tier.watcher import Guard
+from bridge.tier.cluster import TierApi
+from bridge.tier.lease import Leadership, LeaseTerms
+from bridge.tier.plan import SafetyLimits
+from bridge.tier.reachability import ReachabilityMonitor
+from bridge.tier.sync import CompileTarget, RunBlocking, Sync
+from bridge.tier.watcher import TierWatcher
 from bridge.wiring.infrastructure import own_standing
 from bridge.wiring.registration import panorama_registrar, registration_api, registration_rhythm
-from zones.compile import Options
+from zones.compile import CompileOptions
 from zones.net import IPAddress
 
 
@@ -81,7 +78,7 @@ class _Shared:
 
 
 def _work(settings: Settings, each: ClusterSettings, manager: PanoramaManager, shared: _Shared) -> Work:
-    cluster = Cluster(ApiServer(cluster_access(each)), ApiServer(cluster_access(each)))
+    cluster = TierApi(ApiServer(cluster_access(each)), ApiServer(cluster_access(each)))
     alerts = Alerts(each.name, each.tier, tuple(_sinks(settings, cluster, shared.siem)))
     trigger = asyncio.Event()
     feeds, close_feeds = feeds_of(settings.feeds, trigger.set)
@@ -113,12 +110,12 @@ def _work(settings: Settings, each: ClusterSettings, manager: PanoramaManager, s
     return Work(
         cluster=each.name,
         sync=sync,
-        guard=Guard(sync, lambda kind: cluster.follow(kind, each.tier)),
+        guard=TierWatcher(sync, lambda kind: cluster.follow(kind, each.tier)),
         leadership=Leadership(cluster, _terms(settings, each)),
         feeds=feeds,
         population=population,
         registration=_registration(settings.registration, each, watched, alerts, shared),
-        reach=Reach(alerts),
+        reach=ReachabilityMonitor(alerts),
         untaint=_untaint(settings, each, cluster, lambda: population.population.tainted),
         previewing=None
         if settings.preview is None
@@ -156,13 +153,13 @@ def _registration(
     )
 
 
-def door(settings: WakeUpSettings | PreviewSettings, section: str) -> Door:
+def listen_address(settings: WakeUpSettings | PreviewSettings, section: str) -> ListenAddress:
     """Raises SettingsError, which names the section, on a certificate that can't be used."""
     try:
         tls = server_tls(settings.cert_file, settings.key_file)
     except OSError as error:
         raise SettingsError(section, (f"certFile and keyFile can't be used: {error}",)) from error
-    return Door(host_and_port(settings.address), lambda: read_secret(settings.token_file), tls)
+    return ListenAddress(host_and_port(settings.address), lambda: read_secret(settings.token_file), tls)
 
 
 def server_tls(cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext | None:
@@ -205,9 +202,9 @@ def _limits(settings: FeedSettings) -> FeedLimits:
     )
 
 
-def target(settings: Settings, each: ClusterSettings) -> Target:
-    guards = Guards(settings.guards.max_deleted_share, settings.guards.allow_empty)
-    return Target(
+def target(settings: Settings, each: ClusterSettings) -> CompileTarget:
+    guards = SafetyLimits(settings.guards.max_deleted_share, settings.guards.allow_empty)
+    return CompileTarget(
         cluster=each.name,
         tier=each.tier,
         device_group=each.device_group,
@@ -219,10 +216,10 @@ def target(settings: Settings, each: ClusterSettings) -> Target:
     )
 
 
-def options(settings: Settings, each: ClusterSettings | None) -> Options:
+def options(settings: Settings, each: ClusterSettings | None) -> CompileOptions:
     """How rules are compiled for a cluster, or for none in particular."""
     zones = each.zones if each else None
-    return Options(
+    return CompileOptions(
         serial=each.serial if each else None,
         cluster_zones=None if zones is None else frozenset(zones),
         app_id_side=settings.app_id.side,
@@ -242,21 +239,21 @@ def read_options(settings: Settings) -> ReadOptions:
 
 
 def _untaint(
-    settings: Settings, each: ClusterSettings, cluster: Cluster, tainted: Callable[[], Collection[str]]
+    settings: Settings, each: ClusterSettings, cluster: TierApi, tainted: Callable[[], Collection[str]]
 ) -> Untaint | None:
     return Untaint(cluster, each.tier, tainted) if settings.startup_taint is StartupTaint.REMOVE else None
 
 
-def panorama_access(settings: PanoramaSettings) -> Access:
+def panorama_access(settings: PanoramaSettings) -> PanoramaAccess:
     key = secret(settings.api_key, settings.api_key_file)
-    return Access(
+    return PanoramaAccess(
         hosts=settings.hosts,
         api_key=key,
         username=settings.username,
         password=secret(settings.password, settings.password_file),
         ca_file=settings.ca_file,
         verify=settings.verify,
-        limits=Limits(
+        limits=AnswerLimits(
             timeout=max(round(settings.timeout.total_seconds()), 1), deadline=settings.deadline.total_seconds()
         ),
     )
@@ -266,7 +263,7 @@ def cluster_access(each: ClusterSettings) -> ClusterAccess:
     return ClusterAccess(each.name, each.kubeconfig, each.context)
 
 
-def _sinks(settings: Settings, cluster: Cluster, siem: Sink | None) -> Iterator[Sink]:
+def _sinks(settings: Settings, cluster: TierApi, siem: Sink | None) -> Iterator[Sink]:
     """The cluster itself comes last: it may be what is in trouble."""
     if settings.siem.log:
         yield LogSink()
@@ -280,8 +277,8 @@ def _population(settings: Settings, each: ClusterSettings) -> PopulationTerms:
     return PopulationTerms(each.tier, settings.zones.zoning(), settings.population.labels)
 
 
-def _terms(settings: Settings, each: ClusterSettings) -> Terms:
-    return Terms(
+def _terms(settings: Settings, each: ClusterSettings) -> LeaseTerms:
+    return LeaseTerms(
         namespace=each.namespace,
         name=f"zonebridge-{each.tier}",
         identity=f"{socket.gethostname()}_{os.getpid()}",

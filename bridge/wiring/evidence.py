@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 
 from bridge.errors import SettingsError
-from bridge.evidence.collector import CollectorDoor
+from bridge.evidence.collector import CollectorAddress
 from bridge.evidence.database import Database
-from bridge.evidence.keeping import Terms, keeping
+from bridge.evidence.keeping import EvidenceTerms, keeping
 from bridge.evidence.store import Store, micros
 from bridge.intervals.fold import Kind
 from bridge.intervals.observe import Rules
@@ -53,7 +53,7 @@ def evidence_kept(settings: Settings, works: Sequence[Work]) -> AbstractAsyncCon
     database = evidence_database(evidence)
     intervals = IntervalStore(database)
     recorders = tuple(_recorder(settings, work, intervals) for work in works)
-    terms = Terms(evidence.retention, evidence.pod_retention, policies, door, intervals, recorders)
+    terms = EvidenceTerms(evidence.retention, evidence.pod_retention, policies, door, intervals, recorders)
     return keeping(Store(database), terms)
 
 
@@ -99,9 +99,9 @@ def settings_digest(settings: Settings, cluster: ClusterSettings) -> str:
     return canonical.digest(wanted | {"cluster": cluster.model_dump(mode="json", include=_OF_CLUSTER)})
 
 
-def _door(settings: CollectorSettings, clusters: Collection[str]) -> CollectorDoor:
+def _door(settings: CollectorSettings, clusters: Collection[str]) -> CollectorAddress:
     try:
         tls = server_tls(settings.cert_file, settings.key_file)
     except OSError as error:
         raise SettingsError("evidence.collector", (f"certFile and keyFile can't be used: {error}",)) from error
-    return CollectorDoor(host_and_port(settings.address), lambda: read_secret(settings.token_file), clusters, tls)
+    return CollectorAddress(host_and_port(settings.address), lambda: read_secret(settings.token_file), clusters, tls)

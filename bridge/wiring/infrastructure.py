@@ -16,9 +16,9 @@ import yaml
 
 from bridge.compilation.recompile import AskInfrastructure, nothing_more
 from bridge.settings.models import ClusterSettings, HecDestination, InfrastructureSettings, Settings, host_and_port
-from bridge.tier.cluster import Cluster
-from bridge.tier.infrastructure import LiveInfrastructure, OwnPod, Wanted, own_pod
-from bridge.tier.lifelines import AskCutOff, Dns, Lifelines, Target, never_cut_off
+from bridge.tier.cluster import TierApi
+from bridge.tier.infrastructure import LiveInfrastructure, OwnPod, WantedInfrastructure, own_pod
+from bridge.tier.lifelines import AskCutOff, Dns, Lifeline, Lifelines, never_cut_off
 from zones.infrastructure import BridgeNeeds
 from zones.net import IPAddress, Ranges
 from zones.workload import normalise
@@ -29,7 +29,7 @@ _DEFAULT_PORTS = {"https": HTTPS, "http": 80}
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ClusterQueries:
     """What a sync asks of its own cluster: the infrastructure that only it can tell, and what may not be taken away."""
 
     infrastructure: AskInfrastructure = nothing_more
@@ -37,24 +37,24 @@ class Standing:
 
 
 def own_standing(
-    settings: Settings, each: ClusterSettings, cluster: Cluster, node_at: Callable[[IPAddress], str | None]
-) -> Standing:
+    settings: Settings, each: ClusterSettings, cluster: TierApi, node_at: Callable[[IPAddress], str | None]
+) -> ClusterQueries:
     """`node_at`: the node that has an address, where one does."""
     given = settings.infrastructure
     own = _own(given, each)
     live = LiveInfrastructure(cluster, _wanted(settings, own))
     asks = given.enabled and (given.api_server.enabled or own is not None)
     if own is None or settings.guards.allow_cut_off:
-        return Standing(live.rules if asks else nothing_more)
+        return ClusterQueries(live.rules if asks else nothing_more)
     dns = next((Dns(ns, normalise(name)) for ns in given.dns.namespaces for name in given.dns.workloads), None)
     lifelines = Lifelines(cluster, own, targets(settings), dns, live.ends, node_at)
-    return Standing(live.rules if asks else nothing_more, lifelines.cut_off)
+    return ClusterQueries(live.rules if asks else nothing_more, lifelines.cut_off)
 
 
-def _wanted(settings: Settings, own: OwnPod | None) -> Wanted:
+def _wanted(settings: Settings, own: OwnPod | None) -> WantedInfrastructure:
     given = settings.infrastructure
     namespaces = given.api_server.webhook_namespaces
-    return Wanted(
+    return WantedInfrastructure(
         configured=given.api_server.ends(),
         api_server=given.api_server.enabled,
         webhook_namespaces=None if namespaces is None else frozenset(namespaces),
@@ -93,20 +93,20 @@ def _collector_ports(settings: Settings) -> Iterator[int]:
         yield host_and_port(settings.evidence.collector.address)[1]
 
 
-def targets(settings: Settings) -> tuple[Target, ...]:
+def targets(settings: Settings) -> tuple[Lifeline, ...]:
     """Whatever has a name, besides the API server."""
     return (*_panoramas(settings), *_receivers(settings))
 
 
-def _panoramas(settings: Settings) -> Iterator[Target]:
+def _panoramas(settings: Settings) -> Iterator[Lifeline]:
     for host in settings.panorama.hosts if settings.panorama else ():
-        yield Target("Panorama", *_host_and_port(f"https://{host}"))
+        yield Lifeline("Panorama", *_host_and_port(f"https://{host}"))
 
 
-def _receivers(settings: Settings) -> Iterator[Target]:
+def _receivers(settings: Settings) -> Iterator[Lifeline]:
     for each in settings.siem.destinations:
         where = _host_and_port(each.url) if isinstance(each, HecDestination) else host_and_port(each.address)
-        yield Target(f"the SIEM destination '{each.name}'", *where)
+        yield Lifeline(f"the SIEM destination '{each.name}'", *where)
 
 
 def _api_server_ports(settings: Settings) -> Iterator[int]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bridge.managers.panorama.registration.addresses import Terms
+from bridge.managers.panorama.registration.addresses import RegistrationTerms
 from bridge.managers.panorama.registration.cluster import PanoramaRegistrar
-from bridge.managers.panorama.registration.steps import Wanted
+from bridge.managers.panorama.registration.steps import WantedGroup
 from bridge.managers.panorama.registration.tags import Naming
-from bridge.managers.panorama.session.api import Access, PanoramaApi
+from bridge.managers.panorama.session.api import PanoramaAccess, PanoramaApi
 from bridge.registration import Rhythm
 from bridge.settings.credentials import secret
 from bridge.settings.models import ClusterSettings, RegistrationSettings, Settings
@@ -23,7 +23,7 @@ _TAGS = (
 )
 
 
-def registration_api(settings: Settings, reading: Access) -> PanoramaApi | None:
+def registration_api(settings: Settings, reading: PanoramaAccess) -> PanoramaApi | None:
     """The door for writing, with rights of its own where the settings give them; None where nothing may be written."""
     given = settings.registration
     if not given.enabled:
@@ -37,7 +37,11 @@ def registration_api(settings: Settings, reading: Access) -> PanoramaApi | None:
 
 def panorama_registrar(given: RegistrationSettings, each: ClusterSettings, api: PanoramaApi) -> PanoramaRegistrar:
     wanted = _wanted(given, each) if given.device_group else None
-    terms = Terms(Naming(each.name, given.labels), given.timeout, given.max_addresses) if given.addresses else None
+    terms = (
+        RegistrationTerms(Naming(each.name, given.labels), given.timeout, given.max_addresses)
+        if given.addresses
+        else None
+    )
     return PanoramaRegistrar(api, wanted, terms)
 
 
@@ -47,8 +51,8 @@ def registration_rhythm(given: RegistrationSettings) -> Rhythm:
     return Rhythm(resync=seconds if given.timeout is None else min(seconds, given.timeout.total_seconds() / 3))
 
 
-def _wanted(given: RegistrationSettings, each: ClusterSettings) -> Wanted:
-    return Wanted(
+def _wanted(given: RegistrationSettings, each: ClusterSettings) -> WantedGroup:
+    return WantedGroup(
         name=each.device_group,
         cluster=each.name,
         admin=given.username or "",

@@ -16,11 +16,13 @@ from bridge.settings.models import HecDestination, SiemSettings, SyslogDestinati
 from bridge.siem import Records, Shipper, SiemSink
 from bridge.siem.hec import Envelope
 from bridge.siem.senders import HecSender, Sender, SyslogSender
-from bridge.siem.shipper import Fate
+from bridge.siem.shipper import DeliveryResult
 from bridge.siem.syslog import Framing
 
 
-def siem_sink(given: SiemSettings, count: Callable[[str, Fate], None], link: str | None = None) -> SiemSink | None:
+def siem_sink(
+    given: SiemSettings, count: Callable[[str, DeliveryResult], None], link: str | None = None
+) -> SiemSink | None:
     """`link`: where the site shows a revision. Raises SettingsError on an authority that can't be used."""
     if not given.destinations:
         return None

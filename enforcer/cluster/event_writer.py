@@ -20,7 +20,7 @@ _LOOK_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
-class Board(Protocol):
+class EventApi(Protocol):
     """Where Events are put up: what `enforcer.cluster.watch` offers."""
 
     async def post(self, event: Json) -> None: ...
@@ -31,7 +31,7 @@ class EventWriter:
     """`written` and `failed` count since the start. `problem`: why Events aren't written, empty where they are."""
 
     events: PodEvents
-    board: Board
+    board: EventApi
     backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 300.0))
     written: int = 0
     failed: int = 0

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from enforcer import state_file
-from enforcer.cluster.tier import Judgement, Revision, Standing, judge
-from enforcer.cluster.tier_parts import Parts
+from enforcer.cluster.tier import Revision, TierJudgement, TierStanding, judge
+from enforcer.cluster.tier_parts import TierParts
 from zones.canonical import Json
 
 FILE = "last-good.json"
@@ -31,10 +31,10 @@ def load(directory: Path, tier: str) -> Revision | None:
         found, parts = _read(content)
         if found["metadata"]["name"] != tier:
             return None
-        judged: Judgement = judge(None, found, parts)
+        judged: TierJudgement = judge(None, found, parts)
     except (ValueError, KeyError, TypeError):
         return None
-    return judged.revision if judged.standing is Standing.CURRENT else None
+    return judged.revision if judged.standing is TierStanding.CURRENT else None
 
 
 def _written(tier: Json, parts: Mapping[str, Json]) -> Iterator[bytes]:
@@ -43,7 +43,7 @@ def _written(tier: Json, parts: Mapping[str, Json]) -> Iterator[bytes]:
     yield f'{{"tier": {json.dumps(tier)},\n"parts": {{'.encode()
     for at, name in enumerate([*spec["addressSets"], *spec["policyChunks"]]):
         yield f'{"," if at else ""}\n"{name}": '.encode()
-        yield parts.line(name) if isinstance(parts, Parts) else json.dumps(parts[name]).encode()
+        yield parts.line(name) if isinstance(parts, TierParts) else json.dumps(parts[name]).encode()
     yield b"\n}}"
 
 
@@ -53,4 +53,4 @@ def _read(content: bytes) -> tuple[Json, Mapping[str, Json]]:
         held = json.loads(content)
         return held["tier"], held["parts"]
     named = (line.removesuffix(b",").partition(b": ") for line in rest.splitlines()[:-1])
-    return json.loads(head + b"}")["tier"], Parts({json.loads(name): text for name, _, text in named}, json.loads)
+    return json.loads(head + b"}")["tier"], TierParts({json.loads(name): text for name, _, text in named}, json.loads)

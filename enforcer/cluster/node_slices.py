@@ -6,14 +6,14 @@ it does, what the node says itself is set aside. `enforcer.cluster.view` folds s
 
 from __future__ import annotations
 
-from zones.addresses.index import Holders
+from zones.addresses.index import AddressOwners
 from zones.tiers.slices import PodSlice
 
 
 class NodeSlices:
     """Slices of other nodes, by name."""
 
-    def __init__(self, holders: Holders) -> None:
+    def __init__(self, holders: AddressOwners) -> None:
         self._holders = holders
         self._node_of: dict[str, str] = {}
         self._own: dict[str, set[str]] = {}

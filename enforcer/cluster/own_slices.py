@@ -23,7 +23,7 @@ _LONGEST = 253
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SliceTerms:
     """How slices are to be: the Node's uid, with which they go away; the pods' labels that they carry.
 
     `addresses`: the node's own ones inside of pod networks.
@@ -35,7 +35,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class _Live:
+class _LiveSlice:
     version: int
     content: str
 
@@ -47,7 +47,7 @@ class OwnSlices:
         self._tier = tier
         self._node = node
         self._most = most
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, _LiveSlice] = {}
         self._number_of: dict[str, int] = {}
         self.changed = True
 
@@ -58,25 +58,25 @@ class OwnSlices:
         known, version = self._live.get(name), _version(raw)
         if number is None or (known is not None and version <= known.version):
             return
-        self._live[name] = _Live(version, _content(raw))
+        self._live[name] = _LiveSlice(version, _content(raw))
         for uid in slices.uids(raw):
             self._number_of.setdefault(uid, number)
         self.changed = True
 
     def listed(self) -> None:
         """All are told of anew. Restored from a backup, they are older than what was written, by lower versions."""
-        self._live = {name: _Live(-1, live.content) for name, live in self._live.items()}
+        self._live = {name: _LiveSlice(-1, live.content) for name, live in self._live.items()}
 
     def wrote(self, body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Written as it should be, whatever the API server left out of it."""
-        self._live[body["metadata"]["name"]] = _Live(_version(answer), _content(body))
+        self._live[body["metadata"]["name"]] = _LiveSlice(_version(answer), _content(body))
 
     def lost(self, name: str) -> None:
         """It is gone."""
         if self._live.pop(name, None) is not None:
             self.changed = True
 
-    def due(self, pods: Iterable[Pod], terms: Terms) -> Iterator[tuple[str, Json | None]]:
+    def due(self, pods: Iterable[Pod], terms: SliceTerms) -> Iterator[tuple[str, Json | None]]:
         """What is to be written; None is to be deleted."""
         self.changed = False
         wanted = self._wanted(pods, terms)
@@ -86,7 +86,7 @@ class OwnSlices:
                 yield name, body
         yield from ((name, None) for name in sorted(self._live.keys() - wanted.keys()))
 
-    def _wanted(self, pods: Iterable[Pod], terms: Terms) -> dict[str, Json]:
+    def _wanted(self, pods: Iterable[Pod], terms: SliceTerms) -> dict[str, Json]:
         if len(slices.own_name(self._node, 99)) > _LONGEST:
             return {}
         numbered: dict[int, list[Pod]] = {0: []}
@@ -108,7 +108,7 @@ class OwnSlices:
             sizes[number] += 1
         return pods
 
-    def _render(self, number: int, pods: Iterable[Pod], terms: Terms) -> Json:
+    def _render(self, number: int, pods: Iterable[Pod], terms: SliceTerms) -> Json:
         name = slices.own_name(self._node, number)
         addresses = () if number else terms.addresses
         body = slices.render(self._tier, name, self._node, pods, terms.labels, addresses=addresses)

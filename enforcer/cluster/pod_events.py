@@ -13,8 +13,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from enforcer.cluster.view import View
-from enforcer.flows.flows import End, Named
-from enforcer.reports.rate_budget import Budget
+from enforcer.flows.flows import FlowEnd, NamedPacket
+from enforcer.reports.rate_budget import RateBudget
 from enforcer.rules.chains.verdict_chains import BY_PACKET
 from zones.addresses.inventory import Holder, Pod
 from zones.net import IPAddress, protocol_name
@@ -34,7 +34,7 @@ _MANY = "many"
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PodEventLimits:
     """`per_minute`: written Events of the whole node. `per_pod`: different denials that one pod is told at a time."""
 
     per_minute: float = 30.0
@@ -43,7 +43,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EventText:
     """What an Event says."""
 
     reason: str
@@ -63,7 +63,7 @@ class Series:
     pod: str
     uid: str
     address: IPAddress | None
-    told: Told
+    told: EventText
     name: str
     first: float
     last: float
@@ -108,14 +108,14 @@ class PodEvents:
         self,
         node: str,
         holder: Callable[[IPAddress], Holder | None],
-        limits: Limits | None = None,
+        limits: PodEventLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.node = node
         self._holder = holder
         self._clock = clock
-        self._limits = limits or Limits()
-        self._budget = Budget(self._limits.per_minute / 60, self._limits.per_minute)
+        self._limits = limits or PodEventLimits()
+        self._budget = RateBudget(self._limits.per_minute / 60, self._limits.per_minute)
         self._series: dict[Hashable, Series] = {}
         self._of_pod: Counter[tuple[str, str]] = Counter()
         self.suppressed = 0
@@ -128,14 +128,14 @@ class PodEvents:
         """How many Events have something that isn't written."""
         return sum(series.count > series.written for series in self._series.values())
 
-    def denied(self, named: Named) -> None:
+    def denied(self, named: NamedPacket) -> None:
         """A denied packet, to the pods of this node that it is from or to."""
         if named.source.node == self.node and named.source.pod:
             self._denied(named, named.source, named.destination, "Connect")
         if named.destination.node == self.node and named.destination.pod:
             self._denied(named, named.destination, named.source, "Accept")
 
-    def states(self, states: Iterable[tuple[Pod, Told]], now: float) -> None:
+    def states(self, states: Iterable[tuple[Pod, EventText]], now: float) -> None:
         """What holds of pods now, looked at again and again. It is told when it is seen a second time, and then again.
 
         What a pod may do is known a moment later than the pod, where its namespace is new.
@@ -169,7 +169,7 @@ class PodEvents:
     def wrote(self, series: Series, count: int) -> None:
         series.written, series.written_at = count, self._clock()
 
-    def _denied(self, named: Named, end: End, other: End, action: str) -> None:
+    def _denied(self, named: NamedPacket, end: FlowEnd, other: FlowEnd, action: str) -> None:
         seen = named.seen
         pod = end.namespace, end.pod
         key: Hashable = (pod, action, seen.rule, other.workload or other.zone, named.port, seen.protocol)
@@ -184,7 +184,7 @@ class PodEvents:
         elif seen.origin not in BY_PACKET:
             self._begin(key, end, _many(action) if many else self._told(named, end, other, action), seen.at)
 
-    def _begin(self, key: Hashable, who: Pod | End, told: Told, at: float, count: int = 1) -> None:
+    def _begin(self, key: Hashable, who: Pod | FlowEnd, told: EventText, at: float, count: int = 1) -> None:
         if len(self._series) >= MOST_SERIES:
             self.suppressed += 1
             return
@@ -195,7 +195,7 @@ class PodEvents:
         self._series[key] = Series(who.namespace, pod, uid, address, told, name, at, at, count, self._clock())
         self._of_pod[who.namespace, pod] += 1
 
-    def _told(self, named: Named, end: End, other: End, action: str) -> Told:
+    def _told(self, named: NamedPacket, end: FlowEnd, other: FlowEnd, action: str) -> EventText:
         """The other end's name is for its own namespace; its address and zone are seen by who talks to it."""
         seen = named.seen
         port = "" if named.port is None else f"/{named.port}"
@@ -205,7 +205,7 @@ class PodEvents:
         what = f"{protocol_name(seen.protocol)}{port} {'to' if action == 'Connect' else 'from'} {there}"
         did, reason = ("denied", DENIED) if seen.enforced else ("would be denied", WOULD_DENY)
         note = f"{what} {did} {by}; this pod is in zone '{end.zone}'"
-        return Told(reason, action, _note(note), warning=seen.enforced)
+        return EventText(reason, action, _note(note), warning=seen.enforced)
 
     def _is_there(self, series: Series) -> bool:
         """Whether the pod still has the address. Another one of its name is another pod."""
@@ -230,41 +230,41 @@ class PodEvents:
             del self._of_pod[pod]
 
 
-def of_pods(view: View, policy: Policy | None, node: str) -> Iterator[tuple[Pod, Told]]:
+def of_pods(view: View, policy: Policy | None, node: str) -> Iterator[tuple[Pod, EventText]]:
     """What holds of this node's pods now that their teams should know."""
-    yield from of_places(view.holders.misplaced(node), node)
+    yield from of_places(view.holders.pod_address_conflicts(node), node)
     if policy is not None:
         yield from of_zones(policy, view.own_pods())
 
 
-def of_zones(policy: Policy, pods: Iterable[Pod]) -> Iterator[tuple[Pod, Told]]:
+def of_zones(policy: Policy, pods: Iterable[Pod]) -> Iterator[tuple[Pod, EventText]]:
     """Pods of this node whose zone is not what their team thinks."""
     zoning = policy.zoning
     for pod in pods:
         if not pod.holds_addresses:
             continue
         if pod.quarantined:
-            yield pod, Told(IN_QUARANTINE, "Zone", "the security team has this pod in quarantine: it is cut off")
+            yield pod, EventText(IN_QUARANTINE, "Zone", "the security team has this pod in quarantine: it is cut off")
             continue
         zone = zoning.claimed(pod.labels)
         if not zoning.entitled(zone, pod.allowed):
             note = (
                 f"namespace '{pod.namespace}' isn't entitled to the zone '{zone}': this pod is cut off from all others"
             )
-            yield pod, Told(NOT_ENTITLED, "Zone", _note(note))
+            yield pod, EventText(NOT_ENTITLED, "Zone", _note(note))
         elif policy.known_zones and zone not in policy.known_zones and zone != zoning.default:
             note = f"no firewall rule knows the zone '{zone}': only rules for any zone allow this pod anything"
-            yield pod, Told(UNKNOWN, "Zone", _note(note))
+            yield pod, EventText(UNKNOWN, "Zone", _note(note))
 
 
-def of_places(misplaced: Iterable[tuple[IPAddress, Pod]], node: str) -> Iterator[tuple[Pod, Told]]:
+def of_places(misplaced: Iterable[tuple[IPAddress, Pod]], node: str) -> Iterator[tuple[Pod, EventText]]:
     for address, pod in misplaced:
         note = f"{address} is in no pod network of the node {node}: this pod is not trusted to have it"
-        yield pod, Told(NOT_TRUSTED, "Zone", _note(note))
+        yield pod, EventText(NOT_TRUSTED, "Zone", _note(note))
 
 
-def _many(action: str) -> Told:
-    return Told(
+def _many(action: str) -> EventText:
+    return EventText(
         DENIED, action, "more connections denied than are told one by one; the security team's log has them all"
     )
 

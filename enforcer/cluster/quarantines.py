@@ -41,7 +41,7 @@ class Term:
 
 
 @dataclass(slots=True)
-class Quarantines:
+class QuarantineTerms:
     """By name. `changed`: whether the file no longer says what is known."""
 
     clock: Callable[[], float] = since_boot
@@ -106,7 +106,7 @@ class Quarantines:
         return {name: term.quarantine.uid for name, term in self._terms.items()}
 
 
-def load(quarantines: Quarantines, directory: Path, boot: str) -> tuple[str, ...]:
+def load(quarantines: QuarantineTerms, directory: Path, boot: str) -> tuple[str, ...]:
     """The names of those that were known before. Raises StateError."""
     return quarantines.restore(state_file.read(directory / FILE), boot)
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from enforcer.cluster.own_slices import Terms
+from enforcer.cluster.own_slices import SliceTerms
 from enforcer.cluster.view import View
 from enforcer.errors import ClusterError, EnforcerError
 from zones.canonical import Json
@@ -27,7 +27,7 @@ _UNDONE = 3
 _log = structlog.get_logger()
 
 
-class Door(Protocol):
+class SliceApi(Protocol):
     """What `enforcer.cluster.watch` offers."""
 
     async def put_slice(self, name: str, body: Json | None) -> Json: ...
@@ -49,14 +49,14 @@ class SliceWriter:
     """
 
     view: View
-    door: Door
+    door: SliceApi
     labels: Callable[[], tuple[str, ...]]
     machine: Machine
     backoff: Backoff = field(default_factory=lambda: Backoff(0.5, 30.0))
     writes: int = 0
     problem: str = ""
     _due: asyncio.Event = field(default_factory=asyncio.Event)
-    _told: Terms | None = None
+    _told: SliceTerms | None = None
     _repeated: int = 0
     _last: tuple[str, Json | None] | None = None
 
@@ -100,7 +100,7 @@ class SliceWriter:
                 self.view.own_slices.wrote(body, answer)
         self._told = terms
 
-    async def _terms(self) -> Terms | None:
+    async def _terms(self) -> SliceTerms | None:
         """None before everything was listed, and without a Node: nothing is to be told of that."""
         owner = self.view.uid_of_node() if self.view.complete else ""
         if not owner:
@@ -109,8 +109,8 @@ class SliceWriter:
             local = await asyncio.to_thread(self.machine)
         except EnforcerError as error:
             _log.warning("the machine's addresses could not be read", error=str(error))
-            return None if self._told is None else Terms(owner, self.labels(), self._told.addresses)
-        return Terms(owner, self.labels(), self.view.tunnel_ends(local))
+            return None if self._told is None else SliceTerms(owner, self.labels(), self._told.addresses)
+        return SliceTerms(owner, self.labels(), self.view.tunnel_ends(local))
 
     def _complain(self, error: ClusterError) -> None:
         """Once for each kind of trouble."""

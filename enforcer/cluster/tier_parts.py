@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from zones.canonical import Json
 
 
-class Parts(Mapping[str, Json]):
+class TierParts(Mapping[str, Json]):
     """By name. `read` makes an object of a text, `plain` a line of JSON, which a text may be already."""
 
     def __init__(

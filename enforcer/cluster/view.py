@@ -14,10 +14,10 @@ from typing import Any
 
 from enforcer.cluster.node_slices import NodeSlices
 from enforcer.cluster.own_slices import OwnSlices
-from enforcer.cluster.quarantines import Quarantines
-from enforcer.cluster.tier_parts import Parts
+from enforcer.cluster.quarantines import QuarantineTerms
+from enforcer.cluster.tier_parts import TierParts
 from zones import decode
-from zones.addresses.index import Holders
+from zones.addresses.index import AddressOwners
 from zones.addresses.inventory import Inventory, Node, Pod
 from zones.canonical import Json
 from zones.decode import Decoded, Namespace
@@ -89,7 +89,7 @@ class TierText:
 
     def read(self) -> tuple[Json | None, Mapping[str, Json]]:
         """As objects; for large policies that is work."""
-        return None if self.tier is None else _read(self.tier), Parts(self.parts, _read, zlib.decompress)
+        return None if self.tier is None else _read(self.tier), TierParts(self.parts, _read, zlib.decompress)
 
 
 _DECODERS: Mapping[Kind, Callable[[Json], Decoded]] = {
@@ -118,9 +118,9 @@ class View:
     _problems: dict[tuple[Kind, str], tuple[str, ...]] = field(default_factory=dict)
     _allowed: dict[str, frozenset[str] | None] = field(default_factory=dict)
     _seen: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
-    holders: Holders = field(init=False)
+    holders: AddressOwners = field(init=False)
     own_slices: OwnSlices = field(init=False)
-    quarantines: Quarantines = field(default_factory=Quarantines)
+    quarantines: QuarantineTerms = field(default_factory=QuarantineTerms)
     _quarantined: Subjects = NOBODY
     _slices: NodeSlices = field(init=False)
     generation: int = 0
@@ -131,7 +131,7 @@ class View:
     """Of this node's Node, as it was seen last; None where it never was."""
 
     def __post_init__(self) -> None:
-        self.holders = Holders(self.networks)
+        self.holders = AddressOwners(self.networks)
         self.own_slices = OwnSlices(self.tier, self.node)
         self._slices = NodeSlices(self.holders)
 
@@ -154,7 +154,7 @@ class View:
             self._keep(change.kind, change.raw)
         if change.kind is Kind.QUARANTINES:
             self.end_quarantines()
-        stirred = self.holders.stirred or labels != self.node_labels
+        stirred = self.holders.has_changes or labels != self.node_labels
         return change.kind in _TIER_KINDS or isinstance(change, Listed) or stirred
 
     def known_before(self, names: Iterable[str]) -> None:
@@ -218,7 +218,7 @@ class View:
         return TierText(tier, {name: held[name] for name in named if name in held})
 
     def parts(self) -> Mapping[str, Json]:
-        return Parts({**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}, _read, zlib.decompress)
+        return TierParts({**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}, _read, zlib.decompress)
 
     def problems(self) -> tuple[str, ...]:
         return tuple(problem for _, found in sorted(self._problems.items(), key=str) for problem in found)
@@ -319,7 +319,7 @@ class View:
         if self._allowed.get(namespace.name) == namespace.allowed:
             return
         self._allowed[namespace.name] = namespace.allowed
-        self.holders.entitle(namespace.name, namespace.allowed)
+        self.holders.set_namespace_zones(namespace.name, namespace.allowed)
         pods = self._items[Kind.PODS]
         for uid, pod in pods.items():
             if pod.namespace == namespace.name:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from enforcer.flows.flows import End
-from enforcer.netlink.conntrack import Way
+from enforcer.flows.flows import FlowEnd
+from enforcer.netlink.conntrack import FlowTuple
 from zones.net import ALL_PORTS
 from zones.policy import Entry, Policy, Verdict
 from zones.rules import Origin
@@ -51,7 +51,9 @@ class Attribution:
         if policy is not None and (not self._judges or self._judges[0].policy is not policy):
             self._judges = (_Judge(policy), *self._judges[:1])
 
-    def rule(self, source: End, destination: End, there: Way, port: int | None, began: float) -> Origin | None:
+    def rule(
+        self, source: FlowEnd, destination: FlowEnd, there: FlowTuple, port: int | None, began: float
+    ) -> Origin | None:
         """Who accepted it, of what is known; `port` is the server's. None where no policy that is known would."""
         at = datetime.fromtimestamp(began, UTC)
         flow = Flow(
@@ -60,7 +62,7 @@ class Attribution:
         return next((found for judge in self._judges if (found := judge.accepts(flow)) is not None), None)
 
 
-def _endpoint(end: End) -> Endpoint:
+def _endpoint(end: FlowEnd) -> Endpoint:
     is_node = bool(end.node and not end.workload)
     return Endpoint(end.zone, end.address, end.workload, end.namespace, end.node, is_node)
 

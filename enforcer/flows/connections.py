@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from enforcer.flows.flows import UNKNOWN_ZONE, End, Moment, Named, Names, Seen, circumstances
-from enforcer.netlink.conntrack import Connection, Event, TcpState, Told, Way, connection
+from enforcer.flows.flows import UNKNOWN_ZONE, FlowEnd, FlowMoment, FlowNames, LoggedPacket, NamedPacket, circumstances
+from enforcer.netlink.conntrack import ConntrackEntry, ConntrackEvent, ConntrackMessage, FlowTuple, TcpState, connection
 from enforcer.rules import connlabel
-from enforcer.rules.chains.verdict_chains import Terminal
-from enforcer.rules.connmark import REVOKED, Marks
+from enforcer.rules.chains.verdict_chains import VerdictChain
+from enforcer.rules.connmark import REVOKED, ConnmarkLayout
 from zones.net import TCP, IPAddress
 from zones.siem.records import Stamp, text, timestamp
 
@@ -39,13 +39,13 @@ class Begun(NamedTuple):
     """
 
     rule: str
-    source: End
-    destination: End
+    source: FlowEnd
+    destination: FlowEnd
     tier: str
     revision: int
 
 
-def beginning(told: Told) -> Beginning | None:
+def beginning(told: ConntrackMessage) -> Beginning | None:
     """None where it has no label, and so ends unnoticed."""
     found = connection(told) if told.label else None
     if found is None:
@@ -64,7 +64,7 @@ class Connections:
     TCP connection, by its state.
     """
 
-    marks: Marks
+    marks: ConnmarkLayout
     capacity: int = 1 << 18
     timed: bool = True
     remembered: Mapping[int, float] = field(default_factory=dict)
@@ -73,14 +73,14 @@ class Connections:
     _living: dict[int, Begun] = field(default_factory=dict)
     _since: dict[int, float] = field(default_factory=dict)
     _kinds: dict[Begun, Begun] = field(default_factory=dict)
-    _rules: dict[str, Terminal] = field(default_factory=dict)
+    _rules: dict[str, VerdictChain] = field(default_factory=dict)
     _written: dict[tuple[object, ...], str] = field(default_factory=dict)
     _meanwhile: set[int] | None = None
 
     def __len__(self) -> int:
         return len(self._living)
 
-    def learn(self, terminals: Mapping[str, Terminal]) -> None:
+    def learn(self, terminals: Mapping[str, VerdictChain]) -> None:
         """The rules in force. Those that are gone are remembered: their connections may last."""
         for rule, terminal in terminals.items():
             if terminal.log.end:
@@ -89,12 +89,12 @@ class Connections:
         while len(self._rules) > max(_MOST_RULES, len(terminals)):
             del self._rules[next(iter(self._rules))]
 
-    def take(self, messages: Iterable[Told], names: Names, stamp: Stamp, now: float) -> Iterator[bytes]:
+    def take(self, messages: Iterable[ConntrackMessage], names: FlowNames, stamp: Stamp, now: float) -> Iterator[bytes]:
         """The records of those that are over, as the spool holds them."""
         for told in messages:
             if self._meanwhile is not None:
                 self._meanwhile.add(told.key)
-            if told.event is Event.ENDED:
+            if told.event is ConntrackEvent.ENDED:
                 begun, since = self._living.pop(told.key, None), self._since.pop(told.key, now)
                 if begun is not None:
                     yield from self._ended(told, _named_by_now(told, begun, names), since, stamp, now)
@@ -116,7 +116,7 @@ class Connections:
         self._meanwhile = set()
         return frozenset(self._living)
 
-    def counted(self, before: Collection[int], living: Iterable[Beginning], names: Names, now: float) -> None:
+    def counted(self, before: Collection[int], living: Iterable[Beginning], names: FlowNames, now: float) -> None:
         """What the kernel said at `now`, in epoch seconds."""
         meanwhile, self._meanwhile = self._meanwhile or set(), None
         found = {each.key: each for each in living if each.key not in meanwhile}
@@ -143,7 +143,7 @@ class Connections:
 
     # Records
 
-    def _ended(self, told: Told, begun: Begun, since: float, stamp: Stamp, now: float) -> Iterator[bytes]:
+    def _ended(self, told: ConntrackMessage, begun: Begun, since: float, stamp: Stamp, now: float) -> Iterator[bytes]:
         terminal, found = self._rules.get(begun.rule), connection(told)
         if terminal is None or found is None:
             self.unattributed += 1
@@ -155,11 +155,11 @@ class Connections:
         end = max(start, self._last_packet(told, found, now))
         yield (
             f'{stamp.begun("flow", timestamp(start))},"source":{source}}},"destination":{destination}}}'
-            f',{self._circumstances(begun, terminal, found)},"end":"{timestamp(end)}","moment":"{Moment.END.value}"'
+            f',{self._circumstances(begun, terminal, found)},"end":"{timestamp(end)}","moment":"{FlowMoment.END.value}"'
             f',"reason":"{self._reason(told, found)}"{_traffic(found)}}}'
         ).encode()
 
-    def _circumstances(self, begun: Begun, terminal: Terminal, found: Connection) -> str:
+    def _circumstances(self, begun: Begun, terminal: VerdictChain, found: ConntrackEntry) -> str:
         """All but the ends and the numbers, written: few differ at a time."""
         there = found.original
         key = begun.rule, begun.tier, begun.revision, there.protocol, there.icmp_type
@@ -170,13 +170,13 @@ class Connections:
             written = self._written[key] = text(circumstances(_named(begun, terminal, found)))[1:-1]
         return written
 
-    def _last_packet(self, told: Told, found: Connection, now: float) -> float:
+    def _last_packet(self, told: ConntrackMessage, found: ConntrackEntry, now: float) -> float:
         """The kernel tells when it gave a connection up; where that closed, it is known how long it waited before."""
         over = found.stop or now
         closed = found.original.protocol == TCP and not told.by_program
         return over - self.remembered.get(found.state or 0, 0.0) if closed else over
 
-    def _reason(self, told: Told, found: Connection) -> str:
+    def _reason(self, told: ConntrackMessage, found: ConntrackEntry) -> str:
         """In PAN-OS's words, as far as the kernel tells."""
         if self.marks.mask and self.marks.number(found.mark) == REVOKED:
             return "policy-deny"
@@ -185,12 +185,12 @@ class Connections:
         return _of_tcp(found) if found.original.protocol == TCP else "aged-out"
 
 
-def _as_of_now(found: Beginning, names: Names) -> Begun:
+def _as_of_now(found: Beginning, names: FlowNames) -> Begun:
     ends = names.end(found.source), names.end(found.destination)
     return Begun(found.rule, *ends, names.tier, names.revision)
 
 
-def _as_of_before(found: Beginning, names: Names) -> Begun:
+def _as_of_before(found: Beginning, names: FlowNames) -> Begun:
     """It began before it was heard of: who has which address now need not be who had it then.
 
     10.244.2.4 was a pod's that is gone. Nobody has it now, which is no reason to say that it was outside; or another
@@ -200,7 +200,7 @@ def _as_of_before(found: Beginning, names: Names) -> Begun:
     return Begun(found.rule, *ends, names.tier, 0)
 
 
-def _named_by_now(told: Told, begun: Begun, names: Names) -> Begun:
+def _named_by_now(told: ConntrackMessage, begun: Begun, names: FlowNames) -> Begun:
     """A connection that was found before everything was listed has names at its end, where there are any by then."""
     if begun.source.zone != UNKNOWN_ZONE or not names.known:
         return begun
@@ -210,7 +210,7 @@ def _named_by_now(told: Told, begun: Begun, names: Names) -> Begun:
     return _as_of_before(found, names)
 
 
-def _of_tcp(found: Connection) -> str:
+def _of_tcp(found: ConntrackEntry) -> str:
     if found.state is None:
         return "unknown"
     if found.state == TcpState.CLOSE:
@@ -218,7 +218,7 @@ def _of_tcp(found: Connection) -> str:
     return "tcp-fin" if found.state in _FINISHED else "aged-out"
 
 
-def _reset(found: Connection) -> str:
+def _reset(found: ConntrackEntry) -> str:
     """Whose it was is only certain where one side sent nothing else."""
     if found.received is not None and found.received.packets == 0:
         return "tcp-rst-from-client"
@@ -227,14 +227,16 @@ def _reset(found: Connection) -> str:
     return "tcp-rst"
 
 
-def _named(begun: Begun, terminal: Terminal, found: Connection) -> Named:
+def _named(begun: Begun, terminal: VerdictChain, found: ConntrackEntry) -> NamedPacket:
     there, back = found.original, found.reply
     ends = there.source, back.source
-    seen = Seen(0.0, 0, terminal, None, begun.rule, *ends, there.protocol, icmp_type=there.icmp_type)
-    return Named(seen, begun.source, there.source_port, begun.destination, back.source_port, begun.tier, begun.revision)
+    seen = LoggedPacket(0.0, 0, terminal, None, begun.rule, *ends, there.protocol, icmp_type=there.icmp_type)
+    return NamedPacket(
+        seen, begun.source, there.source_port, begun.destination, back.source_port, begun.tier, begun.revision
+    )
 
 
-def _translated(way: Way, seen: Way) -> str:
+def _translated(way: FlowTuple, seen: FlowTuple) -> str:
     """By what the other end knows an end, where that is something else: an end's own way, and the way to it."""
     if (way.source, way.source_port) == (seen.destination, seen.port):
         return ""
@@ -242,7 +244,7 @@ def _translated(way: Way, seen: Way) -> str:
     return f',"natAddress":"{seen.destination}"{port}'
 
 
-def _traffic(found: Connection) -> str:
+def _traffic(found: ConntrackEntry) -> str:
     """Nothing where the kernel didn't count."""
     sent, received = found.sent, found.received
     if sent is None or received is None:

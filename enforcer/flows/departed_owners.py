@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from enforcer.flows.flows import End, Names
+from enforcer.flows.flows import FlowEnd, FlowNames
 from zones.addresses.inventory import Pod, endpoint
 from zones.addresses.packed_pods import key_of
 from zones.net import IPAddress
@@ -29,9 +29,9 @@ class Departed:
         while len(self._pods) > self.capacity:
             self._pods.popitem(last=False)
 
-    def end(self, address: IPAddress, names: Names) -> End | None:
+    def end(self, address: IPAddress, names: FlowNames) -> FlowEnd | None:
         pod, node, at = self._pods.get(key_of(address), (None, "", 0.0))
         if pod is None or self.clock() - at > self.seconds:
             return None
         zone = endpoint(address, pod, names.zoning).zone
-        return End(address, zone, pod.namespace, pod.name, pod.workload, node)
+        return FlowEnd(address, zone, pod.namespace, pod.name, pod.workload, node)

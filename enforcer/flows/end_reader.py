@@ -15,16 +15,16 @@ import structlog
 
 from enforcer.errors import EnforcerError
 from enforcer.flows.connections import Beginning, Connections, beginning
-from enforcer.flows.flows import Names
-from enforcer.netlink.conntrack import Told
-from enforcer.rules.chains.verdict_chains import Terminal
+from enforcer.flows.flows import FlowNames
+from enforcer.netlink.conntrack import ConntrackMessage
+from enforcer.rules.chains.verdict_chains import VerdictChain
 from zones.siem.records import Record, Stamp
 
 _PAUSE = 60  # ticks
 _log = structlog.get_logger()
 
 
-class Source(Protocol):
+class ConntrackSource(Protocol):
     """What `enforcer.kernel.conntrack_events` opens."""
 
     @property
@@ -32,17 +32,17 @@ class Source(Protocol):
 
     def fileno(self) -> int: ...
 
-    def read(self) -> Iterator[Told]: ...
+    def read(self) -> Iterator[ConntrackMessage]: ...
 
     def close(self) -> None: ...
 
 
-class Kernel(Protocol):
+class EndingConnections(Protocol):
     """What `enforcer.kernel.conntrack_events` offers."""
 
-    def open(self) -> Source: ...
+    def open(self) -> ConntrackSource: ...
 
-    def alive(self) -> Iterable[Told]: ...
+    def alive(self) -> Iterable[ConntrackMessage]: ...
 
     def account(self) -> Mapping[str, bool]: ...
 
@@ -56,15 +56,15 @@ class EndReader:
     `problem`: what keeps ends untold.
     """
 
-    kernel: Kernel
+    kernel: EndingConnections
     connections: Connections
     stamp: Stamp
-    terminals: Callable[[], Mapping[str, Terminal]]
+    terminals: Callable[[], Mapping[str, VerdictChain]]
     put: Callable[[Sequence[Record], int], None]
     tick: float = 1.0
     problem: str = ""
     _dropped: int = 0
-    _learnt: Mapping[str, Terminal] | None = None
+    _learnt: Mapping[str, VerdictChain] | None = None
     _wanted: bool = False
 
     @property
@@ -72,7 +72,7 @@ class EndReader:
         """Messages that the kernel had no room for, each of which may have been an end, and ends we had no room for."""
         return self._dropped + self.connections.lost
 
-    async def run(self, names: Callable[[], Names]) -> None:
+    async def run(self, names: Callable[[], FlowNames]) -> None:
         """Until cancelled. `names` is asked for what holds now."""
         while True:
             if self._is_wanted():
@@ -89,7 +89,7 @@ class EndReader:
             self.connections.learn(terminals)
         return self._wanted
 
-    async def _listen(self, names: Callable[[], Names]) -> None:
+    async def _listen(self, names: Callable[[], FlowNames]) -> None:
         source = await self._opened()
         if source is None:
             await self._pause()
@@ -112,7 +112,7 @@ class EndReader:
                 return
             await asyncio.sleep(self.tick)
 
-    async def _opened(self) -> Source | None:
+    async def _opened(self) -> ConntrackSource | None:
         before = self.problem
         try:
             can = await asyncio.to_thread(self.kernel.account)
@@ -126,7 +126,9 @@ class EndReader:
             if self.problem not in {before, ""}:
                 _log.error("ends of connections", error=self.problem)
 
-    async def _attend(self, source: Source, names: Callable[[], Names], failed: asyncio.Future[None]) -> None:
+    async def _attend(
+        self, source: ConntrackSource, names: Callable[[], FlowNames], failed: asyncio.Future[None]
+    ) -> None:
         """While ends are wanted. Who lived before we listened, or while something was dropped, is asked for."""
         dropped = -1
         while self._is_wanted() and not failed.done():
@@ -138,7 +140,7 @@ class EndReader:
         if failed.done():
             failed.result()
 
-    async def _count_anew(self, names: Callable[[], Names]) -> None:
+    async def _count_anew(self, names: Callable[[], FlowNames]) -> None:
         before = self.connections.count_anew()
         try:
             living = await asyncio.to_thread(self._living)
@@ -150,7 +152,7 @@ class EndReader:
     def _living(self) -> list[Beginning]:
         return [found for told in self.kernel.alive() if (found := beginning(told)) is not None]
 
-    def _read(self, source: Source, names: Callable[[], Names], failed: asyncio.Future[None]) -> None:
+    def _read(self, source: ConntrackSource, names: Callable[[], FlowNames], failed: asyncio.Future[None]) -> None:
         try:
             before = self.connections.unattributed
             records = list(self.connections.take(source.read(), names(), self.stamp, time.time()))

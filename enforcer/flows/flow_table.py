@@ -10,17 +10,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from enforcer.flows.flows import Named, circumstances
+from enforcer.flows.flows import NamedPacket, circumstances
 from zones.siem.records import Stamp, text, timestamp
 
 _MOST_KINDS = 4096
 
 
 @dataclass(slots=True)
-class _Counted:
+class _OpenFlow:
     """A flow that is still being counted. `last` is epoch seconds, `begun` a time of the table's steady clock."""
 
-    first: Named
+    first: NamedPacket
     last: float
     begun: float
     packets: int
@@ -37,17 +37,17 @@ class FlowTable:
         self._window = window
         self._clock = clock
         self.capacity = capacity
-        self._flows: OrderedDict[tuple[object, ...], _Counted] = OrderedDict()
+        self._flows: OrderedDict[tuple[object, ...], _OpenFlow] = OrderedDict()
         self._kinds: dict[tuple[object, ...], str] = {}
 
     def __len__(self) -> int:
         return len(self._flows)
 
-    def __contains__(self, named: Named) -> bool:
+    def __contains__(self, named: NamedPacket) -> bool:
         """Whether a packet is of a flow that is being counted."""
         return named.key in self._flows
 
-    def add(self, named: Named, stamp: Stamp) -> bytes | None:
+    def add(self, named: NamedPacket, stamp: Stamp) -> bytes | None:
         """Count a packet. A record is given where another flow had to leave for it."""
         seen, key = named.seen, named.key
         counted = self._flows.get(key)
@@ -55,7 +55,7 @@ class FlowTable:
             counted.last, counted.packets, counted.octets = seen.at, counted.packets + 1, counted.octets + seen.length
             return None
         early = self._flows.popitem(last=False)[1] if len(self._flows) >= self.capacity else None
-        self._flows[key] = _Counted(named, seen.at, self._clock(), 1, seen.length)
+        self._flows[key] = _OpenFlow(named, seen.at, self._clock(), 1, seen.length)
         return None if early is None else self._record(early, stamp)
 
     def take(self, stamp: Stamp) -> Iterator[bytes]:
@@ -71,7 +71,7 @@ class FlowTable:
         while self._flows:
             yield self._record(self._flows.popitem(last=False)[1], stamp)
 
-    def _record(self, counted: _Counted, stamp: Stamp) -> bytes:
+    def _record(self, counted: _OpenFlow, stamp: Stamp) -> bytes:
         """`stamp.record`, `flows.described` and the counters, put together from parts that are written already."""
         named = counted.first
         began = timestamp(named.seen.at)
@@ -83,7 +83,7 @@ class FlowTable:
             f',"packets":{counted.packets},"bytes":{counted.octets}}}'
         ).encode()
 
-    def _circumstances(self, named: Named) -> str:
+    def _circumstances(self, named: NamedPacket) -> str:
         """Rules that log are few at a time."""
         seen = named.seen
         key = (seen.rule, seen.protocol, seen.icmp_type, seen.reply, named.tier, named.revision)

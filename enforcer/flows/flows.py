@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from enforcer.netlink.nflog import Packet
-from enforcer.rules.ruleset import Terminal
-from zones.addresses.inventory import Holder, Pod, Stranger, endpoint
+from enforcer.rules.ruleset import VerdictChain
+from zones.addresses.inventory import Holder, Pod, UnownedAddress, endpoint
 from zones.canonical import blocklists_json
 from zones.net import NO_ADDRESS, AddressSet, IPAddress, protocol_name
 from zones.policy import Blocklists, Verdict
@@ -31,14 +31,14 @@ _PREFIX, _AGAINST = "zb", "r"
 _MOST_ENDS = 1 << 14
 
 
-class Moment(StrEnum):
+class FlowMoment(StrEnum):
     """Which part of a flow's life a log tells of."""
 
     START = "start"
     END = "end"
 
 
-class Seen(NamedTuple):
+class LoggedPacket(NamedTuple):
     """One logged packet, and the rule that logged it. `at` is epoch seconds; `length` the packet's octets.
 
     `link` is the index of the one that it came by; of a bridge, its port. `rule` is the terminal's id. `reply`: the
@@ -47,7 +47,7 @@ class Seen(NamedTuple):
 
     at: float
     length: int
-    terminal: Terminal
+    terminal: VerdictChain
     link: int | None
     rule: str
     source: IPAddress
@@ -57,7 +57,7 @@ class Seen(NamedTuple):
     port: int | None = None
     icmp_type: int | None = None
     reply: bool = False
-    moment: Moment = Moment.START
+    moment: FlowMoment = FlowMoment.START
 
     @property
     def origin(self) -> Origin:
@@ -77,7 +77,7 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class FlowEnd:
     """Who one end of a flow is, by the names that people know it by."""
 
     address: IPAddress
@@ -112,7 +112,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class FlowNames:
     """What makes names of addresses, as of now: make another one when pods, nodes or the policy have changed.
 
     `labels` are the label keys that records carry. `known`: everything was listed once. Until then nobody is named: an
@@ -126,9 +126,9 @@ class Names:
     labels: tuple[str, ...] = ()
     known: bool = True
     services: AddressSet = NO_ADDRESS
-    _ends: dict[IPAddress, End] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _ends: dict[IPAddress, FlowEnd] = field(default_factory=dict, init=False, compare=False, repr=False)
 
-    def end(self, address: IPAddress) -> End:
+    def end(self, address: IPAddress) -> FlowEnd:
         """Remembered: the addresses that speak are few at a time."""
         found = self._ends.get(address)
         if found is None:
@@ -137,7 +137,7 @@ class Names:
             found = self._ends[address] = self._end(address)
         return found
 
-    def end_of_before(self, address: IPAddress, start: float | None) -> End:
+    def end_of_before(self, address: IPAddress, start: float | None) -> FlowEnd:
         """Of a flow that began at `start`, before anybody looked: unknown where its address may have been another's.
 
         So it is where no pod has a pod's address for certain now, and where the pod that has it was only started after
@@ -146,28 +146,28 @@ class Names:
         holder = self.holder(address)
         since = holder.started if isinstance(holder, Pod) else None
         before_pod = since is not None and start is not None and start < since + 1
-        return End(address, UNKNOWN_ZONE) if before_pod or isinstance(holder, Stranger) else self.end(address)
+        return FlowEnd(address, UNKNOWN_ZONE) if before_pod or isinstance(holder, UnownedAddress) else self.end(address)
 
-    def _end(self, address: IPAddress) -> End:
+    def _end(self, address: IPAddress) -> FlowEnd:
         if not self.known:
-            return End(address, UNKNOWN_ZONE)
+            return FlowEnd(address, UNKNOWN_ZONE)
         holder = self.holder(address)
         if holder is None and address in self.services:
-            return End(address, SERVICE_ZONE)
+            return FlowEnd(address, SERVICE_ZONE)
         told = endpoint(address, holder, self.zoning)
         if isinstance(holder, Pod):
             labels = {key: holder.labels[key] for key in self.labels if key in holder.labels}
-            return End(address, told.zone, holder.namespace, holder.name, holder.workload, holder.node, labels)
-        return End(address, told.zone, node=told.node)
+            return FlowEnd(address, told.zone, holder.namespace, holder.name, holder.workload, holder.node, labels)
+        return FlowEnd(address, told.zone, node=told.node)
 
 
-class Named(NamedTuple):
+class NamedPacket(NamedTuple):
     """A logged packet with both ends named, turned so that `source` is who began the flow."""
 
-    seen: Seen
-    source: End
+    seen: LoggedPacket
+    source: FlowEnd
     source_port: int | None
-    destination: End
+    destination: FlowEnd
     port: int | None
     tier: str
     revision: int
@@ -178,17 +178,17 @@ class Named(NamedTuple):
         return (self.revision, *self.seen[_SEEN_KEY:])
 
 
-_SEEN_KEY = Seen._fields.index("rule")
+_SEEN_KEY = LoggedPacket._fields.index("rule")
 
 
-def read(packet: Packet, terminals: Mapping[str, Terminal], at: float) -> Seen | None:
+def read(packet: Packet, terminals: Mapping[str, VerdictChain], at: float) -> LoggedPacket | None:
     """A packet in its rule's terms; None where its prefix names no rule of ours. `at`: where it has no time itself."""
     ours, _, rest = packet.prefix.partition(":")
     rule, _, direction = rest.partition(":")
     terminal = terminals.get(rule) if ours == _PREFIX else None
     if terminal is None:
         return None
-    return Seen(
+    return LoggedPacket(
         packet.timestamp or at,
         packet.length,
         terminal,
@@ -204,15 +204,15 @@ def read(packet: Packet, terminals: Mapping[str, Terminal], at: float) -> Seen |
     )
 
 
-def name(seen: Seen, names: Names) -> Named:
+def name(seen: LoggedPacket, names: FlowNames) -> NamedPacket:
     """Both ends of a packet by name."""
     source, destination = names.end(seen.source), names.end(seen.destination)
     if seen.reply:
-        return Named(seen, destination, seen.port, source, seen.source_port, names.tier, names.revision)
-    return Named(seen, source, seen.source_port, destination, seen.port, names.tier, names.revision)
+        return NamedPacket(seen, destination, seen.port, source, seen.source_port, names.tier, names.revision)
+    return NamedPacket(seen, source, seen.source_port, destination, seen.port, names.tier, names.revision)
 
 
-def described(named: Named) -> Json:
+def described(named: NamedPacket) -> Json:
     """What a flow record and an alert about a flow both say."""
     return {
         "source": named.source.json(named.source_port),
@@ -220,7 +220,7 @@ def described(named: Named) -> Json:
     } | circumstances(named)
 
 
-def circumstances(named: Named) -> Json:
+def circumstances(named: NamedPacket) -> Json:
     """All but the ends: the same for every flow of a kind under one rule and revision."""
     seen, terminal = named.seen, named.seen.terminal
     return {

@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from enforcer.errors import EnforcerError
-from enforcer.flows.loss_ledger import Ledger, Reading
+from enforcer.flows.loss_ledger import LossLedger, Reading
 
 _EVERY = 10.0  # seconds between looks at all rules
 _log = structlog.get_logger()
@@ -30,7 +30,7 @@ class Counters(Protocol):
     def close(self) -> None: ...
 
 
-class Source(Protocol):
+class LogRecords(Protocol):
     """What a source of log records offers. `ours`: records read; `lost`: known to be, by the gaps in their numbers."""
 
     ours: int
@@ -44,7 +44,7 @@ class Source(Protocol):
 class LogAudit:
     counters: Counters
     clock: Callable[[], float] = time.monotonic
-    _ledger: Ledger = field(default_factory=Ledger)
+    _ledger: LossLedger = field(default_factory=LossLedger)
     _reading: Reading | None = None
     _by_rule: dict[str, int] = field(default_factory=dict)
     _told: tuple[int, int] = (0, 0)
@@ -60,7 +60,7 @@ class LogAudit:
             if not reading.unlogged:
                 self._told = reading.table, 0
 
-    def lost(self, source: Source) -> int:
+    def lost(self, source: LogRecords) -> int:
         """Records since `begin`."""
         self._reading = self.counters.reading()
         return self._ledger.look(self._reading, source.ours, source.lost, idle=source.idle)

@@ -18,7 +18,7 @@ class Readable(Protocol):
     def read(self) -> list[bytes]: ...
 
 
-class Intake:
+class LogQueue:
     def __init__(self, source: Readable, capacity: int = 150_000) -> None:
         self._source = source
         self.capacity = capacity

@@ -18,7 +18,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(slots=True)
-class Ledger:
+class LossLedger:
     """While records come, the gaps in their numbers tell what is lost; when it is quiet, the counter tells the rest.
 
     A counter that began anew, with another table, is taken as it is at the next quiet moment.

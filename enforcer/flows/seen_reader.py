@@ -14,10 +14,10 @@ from typing import Protocol
 import structlog
 
 from enforcer.errors import EnforcerError
-from enforcer.flows.end_reader import Source
-from enforcer.flows.flows import Names
+from enforcer.flows.end_reader import ConntrackSource
+from enforcer.flows.flows import FlowNames
 from enforcer.flows.seen_table import SeenTable
-from enforcer.netlink.conntrack import Told
+from enforcer.netlink.conntrack import ConntrackMessage
 from zones.policy import Policy
 from zones.seen import COUNTING, SEEN
 from zones.siem.records import Json, Record, Stamp
@@ -25,12 +25,12 @@ from zones.siem.records import Json, Record, Stamp
 _log = structlog.get_logger()
 
 
-class Kernel(Protocol):
+class CountedConnections(Protocol):
     """What `enforcer.kernel.conntrack_events` offers."""
 
-    def open_ends(self) -> Source: ...
+    def open_ends(self) -> ConntrackSource: ...
 
-    def all_alive(self) -> Iterable[Told]: ...
+    def all_alive(self) -> Iterable[ConntrackMessage]: ...
 
     def account(self) -> Mapping[str, bool]: ...
 
@@ -42,7 +42,7 @@ class SeenReader:
     `problem`: what keeps connections from being counted.
     """
 
-    kernel: Kernel
+    kernel: CountedConnections
     table: SeenTable
     stamp: Stamp
     policy: Callable[[], Policy | None]
@@ -54,7 +54,7 @@ class SeenReader:
     _dropped: int = 0
     _held_back: int = 0
 
-    async def run(self, names: Callable[[], Names]) -> None:
+    async def run(self, names: Callable[[], FlowNames]) -> None:
         """Until cancelled. `names` is asked for what holds now."""
         self.table.start(time.time())
         self._dropped, self._held_back = 0, self.held_back()
@@ -71,7 +71,7 @@ class SeenReader:
                 self._read(source, names)
                 source.close()
 
-    async def _opened(self) -> Source | None:
+    async def _opened(self) -> ConntrackSource | None:
         """None where the kernel can't tell: denied connections are counted all the same."""
         try:
             can = await asyncio.to_thread(self.kernel.account)
@@ -84,7 +84,7 @@ class SeenReader:
         _log.error("what was seen", error=self.problem)
         return None
 
-    async def _one_window(self, source: Source | None, names: Callable[[], Names]) -> None:
+    async def _one_window(self, source: ConntrackSource | None, names: Callable[[], FlowNames]) -> None:
         loop = asyncio.get_running_loop()
         over = loop.time() + self.window
         while (left := over - loop.time()) > 0:
@@ -111,7 +111,7 @@ class SeenReader:
     def _record(self, kind: str, content: Json, at: float) -> Json:
         return self.stamp.record(kind, at) | content
 
-    async def _look(self, names: Callable[[], Names]) -> None:
+    async def _look(self, names: Callable[[], FlowNames]) -> None:
         """Who lives. Where the kernel can't be asked, those are counted when they end."""
         self.table.learn(self.policy())
         self.table.look()
@@ -123,7 +123,7 @@ class SeenReader:
             return
         self.table.alive(living, names(), time.time())
 
-    def _read(self, source: Source, names: Callable[[], Names]) -> None:
+    def _read(self, source: ConntrackSource, names: Callable[[], FlowNames]) -> None:
         """An error is the next reading's: the loop goes on calling."""
         now = time.time()
         try:

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 
 from enforcer.flows.attribution import Attribution
-from enforcer.flows.flows import End, Named, Names
-from enforcer.netlink.conntrack import Connection, Told, connection
-from enforcer.rules.connmark import REVOKED, UNJUDGED, Marks
+from enforcer.flows.flows import FlowEnd, FlowNames, NamedPacket
+from enforcer.netlink.conntrack import ConntrackEntry, ConntrackMessage, connection
+from enforcer.rules.connmark import REVOKED, UNJUDGED, ConnmarkLayout
 from zones.net import ICMP, ICMP6, IPAddress
 from zones.policy import Policy, Verdict
 from zones.seen import Counting, SeenEnd, SeenFlow, SeenKey
@@ -42,10 +42,10 @@ class SeenTable:
     """
 
     node: str
-    marks: Marks
+    marks: ConnmarkLayout
     capacity: int = 2_000
     most_living: int = 1 << 18
-    former: Callable[[IPAddress, Names], End | None] = lambda _, __: None
+    former: Callable[[IPAddress, FlowNames], FlowEnd | None] = lambda _, __: None
     since: float = 0.0
     begin: float = 0.0
     missed: int = 0
@@ -67,7 +67,7 @@ class SeenTable:
         """The policy in force. The one before it is remembered: its connections may last."""
         self._attribution.learn(policy)
 
-    def ended(self, told: Told, names: Names, now: float) -> None:
+    def ended(self, told: ConntrackMessage, names: FlowNames, now: float) -> None:
         """A connection that is over. It counts unless it was counted when it lived, or began before we did."""
         if self.marks.mask and self._number(told) == UNJUDGED:
             return
@@ -88,7 +88,7 @@ class SeenTable:
         counts = 0 if known or before else 1, octets, 0
         self._add(key, counts, max(begun, self.begin), max(found.stop or now, begun))
 
-    def denied(self, named: Named) -> None:
+    def denied(self, named: NamedPacket) -> None:
         """A connection that a rule denies, or would."""
         seen = named.seen
         key = SeenKey(
@@ -111,7 +111,7 @@ class SeenTable:
         """The kernel could not be asked: who is known to live is known on."""
         self._ended = None
 
-    def alive(self, living: Iterable[Told], names: Names, now: float) -> None:
+    def alive(self, living: Iterable[ConntrackMessage], names: FlowNames, now: float) -> None:
         """What the kernel said. Each counts once, when it is first seen to live; not those that are older than we."""
         ended, self._ended = self._ended or set(), None
         still: dict[int, SeenKey | None] = {}
@@ -144,11 +144,11 @@ class SeenTable:
         self._rows, self.begin = {}, now
         return flows, counting
 
-    def _number(self, told: Told) -> int:
+    def _number(self, told: ConntrackMessage) -> int:
         """Under which rules it was accepted. The kernel knows many connections that no rule of ours is asked about."""
         return self.marks.number(int.from_bytes(told.held.get(_MARK, b""), "big"))
 
-    def _key(self, found: Connection, names: Names, now: float) -> SeenKey | None:
+    def _key(self, found: ConntrackEntry, names: FlowNames, now: float) -> SeenKey | None:
         """None where another node counts it, or its rule isn't known, which is counted."""
         if not names.known:
             self.unattributed += 1
@@ -167,12 +167,12 @@ class SeenTable:
         ends = _end(source), _end(destination)
         return SeenKey(*ends, there.protocol, back.source_port, rule, Verdict.ALLOW, icmp_type=icmp_type)
 
-    def _named(self, address: IPAddress, names: Names) -> End:
+    def _named(self, address: IPAddress, names: FlowNames) -> FlowEnd:
         """A pod that is gone is known by what it was, for a while."""
         end = names.end(address)
         return end if end.workload or end.node else self.former(address, names) or end
 
-    def _is_ours(self, source: End, destination: End, *, translated: bool) -> bool:
+    def _is_ours(self, source: FlowEnd, destination: FlowEnd, *, translated: bool) -> bool:
         """The server's node counts; another only where that one sees another client, or there is no such node."""
         if destination.node:
             return destination.node == self.node or translated
@@ -204,7 +204,7 @@ class SeenTable:
         return row
 
 
-def _end(end: End) -> SeenEnd:
+def _end(end: FlowEnd) -> SeenEnd:
     if end.workload:
         return SeenEnd(end.zone, end.namespace, end.workload)
     return SeenEnd(end.zone) if end.node else SeenEnd(end.zone, network=ip_network(end.address))

@@ -14,18 +14,18 @@ from ipaddress import ip_address
 
 from enforcer.errors import EnforcerError, KernelError
 from enforcer.kernel import elements, nft, table_digest
-from enforcer.kernel.drift import Drift
+from enforcer.kernel.drift import TableDrift
 from enforcer.kernel.table import KernelTable
 from enforcer.netlink.messages import BRIDGE
 from enforcer.netlink.nflog import Packet
-from enforcer.node.bridge_ports import BridgePorts, Pods, Sight
-from enforcer.restart.snapshot import Snapshot
+from enforcer.node.bridge_ports import BridgePorts, Pods, PortSurvey
+from enforcer.restart.snapshot import SavedTable
 from enforcer.rules.chains import bridge_table
 from enforcer.rules.chains.bridge_table import Station, Surroundings
-from enforcer.rules.connmark import Marks
+from enforcer.rules.connmark import ConnmarkLayout
 from enforcer.rules.family import Family
-from enforcer.rules.members.address_index import Moves
-from enforcer.rules.options import Options
+from enforcer.rules.members.address_index import ElementDelta
+from enforcer.rules.options import RulesetOptions
 from enforcer.rules.table import Table
 from zones.net import ETHERTYPES, IPAddress
 
@@ -36,7 +36,7 @@ _FEW = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Stations:
+class PodsBehindPorts:
     """Who is behind the ports, for frames that name no address: by the port's index, and by hardware address.
 
     `known`, `unknown`: how many ports of bridges lead to a pod that is known, and how many don't.
@@ -59,7 +59,7 @@ class Stations:
         return packet._replace(source=source, destination=self.by_mac.get(frame.to, packet.destination))
 
 
-NOBODY = Stations()
+NOBODY = PodsBehindPorts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,15 @@ class _Asked:
     own: tuple[IPAddress, ...]
 
 
-class BridgeGuard:
+class BridgeTable:
     """`problem`: why frames are not looked at as they should be."""
 
     def __init__(self) -> None:
-        self._table = KernelTable(bridge_table.TABLE, Marks(0), BRIDGE)
+        self._table = KernelTable(bridge_table.TABLE, ConnmarkLayout(0), BRIDGE)
         self._ports = BridgePorts()
         self._asked: _Asked | None = None
-        self._sight = Sight()
-        self._wish: tuple[Options, Surroundings] | None = None
+        self._sight = PortSurvey()
+        self._wish: tuple[RulesetOptions, Surroundings] | None = None
         self._made: Table | None = None
         self._former: tuple[Station, ...] | None = None
         self._spared: frozenset[str] = frozenset()
@@ -109,20 +109,20 @@ class BridgeGuard:
         self._wish = self._made = None
         self.stations = NOBODY
 
-    def restore(self, held: Snapshot | None) -> None:
+    def restore(self, held: SavedTable | None) -> None:
         """What was saved. It stays unknown: the next pass loads what is then right, and tells what is wrong."""
         if held is not None:
             self._absent = False
             with suppress(KernelError):
                 self._table.restore(held)
 
-    def without_pods(self, options: Options) -> Table | None:
+    def without_pods(self, options: RulesetOptions) -> Table | None:
         """The table as it is before anybody is known, for a restart of the node; None where none stands."""
         if self._wish is None:
             return None
         return bridge_table.table(options, Surroundings(self._wish[1].passed))
 
-    def audit(self) -> Drift | None:
+    def audit(self) -> TableDrift | None:
         """What others changed. It is put back by `follow`."""
         self._unheard = ""
         try:
@@ -131,7 +131,7 @@ class BridgeGuard:
             self._unheard = _said(error)
             return None
 
-    def follow(self, options: Options, pods: Pods, uplinks: tuple[str, ...], own: tuple[IPAddress, ...]) -> None:
+    def follow(self, options: RulesetOptions, pods: Pods, uplinks: tuple[str, ...], own: tuple[IPAddress, ...]) -> None:
         """`pods`: of this node. Raises nothing: what fails is `problem`, and tried again."""
         try:
             self._look(_Asked(pods, uplinks, own))
@@ -164,9 +164,9 @@ class BridgeGuard:
             for each in stations
             if each.mac and each.addresses
         }
-        self.stations = Stations(by_port, by_mac, len(stations), self._sight.unknown)
+        self.stations = PodsBehindPorts(by_port, by_mac, len(stations), self._sight.unknown)
 
-    def _closed(self, sight: Sight, pods: Pods) -> Sight:
+    def _closed(self, sight: PortSurvey, pods: Pods) -> PortSurvey:
         """With the addresses that nobody may use, as several ports claim them."""
         if sight.around is None:
             return sight
@@ -174,7 +174,7 @@ class BridgeGuard:
         addresses = frozenset[IPAddress]().union(*(pods[uid] for uid in waiting))
         return replace(sight, around=replace(sight.around, disputed=addresses))
 
-    def _enforce(self, options: Options) -> None:
+    def _enforce(self, options: RulesetOptions) -> None:
         around = self._sight.around
         if around is None:
             self.remove()
@@ -183,9 +183,9 @@ class BridgeGuard:
         if self._made is None or self._wish != (options, around):
             self._made, self._wish = bridge_table.table(options, around), (options, around)
         if self._table.known:
-            self._table.change(self._made, Moves(), Moves)
+            self._table.change(self._made, ElementDelta(), ElementDelta)
         else:
-            self._table.load(self._made, Moves())
+            self._table.load(self._made, ElementDelta())
 
     def _untold(self) -> str:
         """Of pods that have been known for long, and whose port isn't."""

@@ -20,10 +20,10 @@ from typing import Self
 from enforcer.errors import KernelError, LoadError
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.transaction import Transaction
-from enforcer.netlink.conntrack import SUBSYSTEM, TcpState, Told, told
+from enforcer.netlink.conntrack import SUBSYSTEM, ConntrackMessage, TcpState, told
 from enforcer.netlink.messages import DONE, DUMP, ERROR, REQUEST, messages, netfilter
 from enforcer.netlink.sockets import NETFILTER, RECEIVE, enlarge, error_code, open_socket, refuse
-from enforcer.rules.connmark import Marks
+from enforcer.rules.connmark import ConnmarkLayout
 from enforcer.rules.table import Chain
 
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
@@ -52,7 +52,7 @@ _ALL = 0xFFFFFFFF
 class ConnectionEvents:
     """`dropped` counts, exactly, the messages that the kernel had no room for."""
 
-    def __init__(self, marks: Marks, buffer_bytes: int = _BUFFER, *, begun: bool = True) -> None:
+    def __init__(self, marks: ConnmarkLayout, buffer_bytes: int = _BUFFER, *, begun: bool = True) -> None:
         """Without `begun` of ends alone: that others begin isn't even written for us."""
         self._socket = open_socket(NETFILTER)
         try:
@@ -74,7 +74,7 @@ class ConnectionEvents:
         count: int = _MEMORY.unpack(memory)[_DROPS]
         return count
 
-    def read(self) -> Iterator[Told]:
+    def read(self) -> Iterator[ConntrackMessage]:
         """Some of what is there now, without waiting."""
         for _ in range(_MOST):
             try:
@@ -101,7 +101,7 @@ class ConnectionEvents:
 class Conntrack:
     """The connection tracker of this network namespace."""
 
-    marks: Marks
+    marks: ConnmarkLayout
     buffer_bytes: int = _BUFFER
 
     def open(self) -> ConnectionEvents:
@@ -110,10 +110,10 @@ class Conntrack:
     def open_ends(self) -> ConnectionEvents:
         return ConnectionEvents(self.marks, self.buffer_bytes, begun=False)
 
-    def alive(self) -> Iterator[Told]:
+    def alive(self) -> Iterator[ConntrackMessage]:
         return (each for each in alive() if each.label)
 
-    def all_alive(self) -> Iterator[Told]:
+    def all_alive(self) -> Iterator[ConntrackMessage]:
         return alive()
 
     def account(self) -> dict[str, bool]:
@@ -143,7 +143,7 @@ def _takes(rule: str) -> bool:
     return True
 
 
-def alive() -> Iterator[Told]:
+def alive() -> Iterator[ConntrackMessage]:
     """The connections that there are now. It takes a while where there are many."""
     with closing(open_socket(NETFILTER)) as channel:
         channel.send(netfilter(_GET, REQUEST | DUMP, 1, 0, 0))

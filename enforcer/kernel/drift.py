@@ -10,23 +10,23 @@ from dataclasses import dataclass, field
 
 from enforcer.kernel import table_change, table_digest
 from enforcer.kernel.nft import Nftables
-from enforcer.kernel.nft_monitor import Edit
-from enforcer.kernel.table_change import Stray
-from enforcer.kernel.table_digest import ELEMENTS, RULES, SETS, Key, Portrait, Tally, differences, unequal
+from enforcer.kernel.nft_monitor import ForeignChange
+from enforcer.kernel.table_change import WrongElement
+from enforcer.kernel.table_digest import ELEMENTS, RULES, SETS, Key, TableDigest, Tally, differences, unequal
 from enforcer.rules.chains.verdict_chains import LIVE
-from enforcer.rules.members.set_membership import Place
+from enforcer.rules.members.set_membership import SetEntry
 from enforcer.rules.table import NamedSet, Table
 
 FEW = 500  # questions one by one; of more, everything is looked at in one
 UNKNOWN = -1  # no digest is that
 _MENDABLE = frozenset({ELEMENTS, RULES})
 _REMOVABLE = SETS | {"chain"}
-Places = Callable[[bytes], Iterable[Place]]
+Places = Callable[[bytes], Iterable[SetEntry]]
 """Where the kernel was told that an address is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class TableDrift:
     """What somebody else changed in our table, and who, where known. It is put back, or `problems` say why not."""
 
     what: tuple[str, ...]
@@ -34,20 +34,22 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Torn:
-    """What others did: `whole` is made anew or removed, `strays` are put back one by one."""
+class Damage:
+    """What others did: `keys` are made anew or removed, `wrong_elements` are put back one by one."""
 
-    whole: frozenset[Key] = frozenset()
-    strays: tuple[Stray, ...] = ()
+    keys: frozenset[Key] = frozenset()
+    wrong_elements: tuple[WrongElement, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.whole or self.strays)
+        return bool(self.keys or self.wrong_elements)
 
-    def __or__(self, other: Torn) -> Torn:
-        return Torn(self.whole | other.whole, tuple(dict.fromkeys((*self.strays, *other.strays))))
+    def __or__(self, other: Damage) -> Damage:
+        return Damage(self.keys | other.keys, tuple(dict.fromkeys((*self.wrong_elements, *other.wrong_elements))))
 
-    def told(self) -> tuple[str, ...]:
-        return tuple(map(table_digest.told, sorted(self.whole | {(ELEMENTS, each.set) for each in self.strays})))
+    def describe(self) -> tuple[str, ...]:
+        return tuple(
+            map(table_digest.describe, sorted(self.keys | {(ELEMENTS, each.set) for each in self.wrong_elements}))
+        )
 
 
 @dataclass(slots=True)
@@ -59,43 +61,43 @@ class Known:
     tally: Tally
     objects: dict[Key, int] = field(default_factory=dict)
     rules: dict[str, int] = field(default_factory=dict)
-    torn: Torn = Torn()
+    damage: Damage = Damage()
 
     def mends(self, key: Key) -> bool:
         """Whether this can be put right without loading all: rules and elements, and what isn't ours."""
         return key[0] in _MENDABLE or (key[0] in _REMOVABLE and key not in self.objects)
 
 
-def of_everything(kernel: Nftables, known: Known) -> Torn | None:
+def of_everything(kernel: Nftables, known: Known) -> Damage | None:
     """The whole table, element by element. None where others were at work meanwhile: it must be looked at again."""
     before = kernel.generation()
     found = kernel.look(known.table.name, elements_of=tuple(_with_elements_of_ours(known.table)))
     if kernel.generation() != before and found is not None:
         return None
     known.generation = before
-    return Torn(frozenset(differences(Portrait(known.objects, known.rules, known.tally.sums), found)))
+    return Damage(frozenset(differences(TableDigest(known.objects, known.rules, known.tally.sums), found)))
 
 
 def _with_elements_of_ours(table: Table) -> Iterator[str]:
     return (name for name, each in table.sets.items() if not each.forgets)
 
 
-def of_edits(kernel: Nftables, known: Known, edits: list[Edit], places: Places) -> Torn:
+def of_edits(kernel: Nftables, known: Known, edits: list[ForeignChange], places: Places) -> Damage:
     """What the edits name. What is edited meanwhile is heard of in the next pass."""
     keys: frozenset[Key] = frozenset().union(*(each.keys for each in edits))
-    torn = _objects(kernel, known, keys)
-    if any(kind == "table" for kind, _ in torn):
-        return Torn(frozenset(torn))
-    torn.update(_rules(kernel, known, [name for kind, name in keys if kind == RULES]))
-    strays: list[Stray] = []
+    damage = _objects(kernel, known, keys)
+    if any(kind == "table" for kind, _ in damage):
+        return Damage(frozenset(damage))
+    damage.update(_rules(kernel, known, [name for kind, name in keys if kind == RULES]))
+    wrong_elements: list[WrongElement] = []
     ours = set(_with_elements_of_ours(known.table))
     for name in (name for kind, name in keys if kind == ELEMENTS and name in ours):
         touched = frozenset[bytes]().union(*(each.elements.get(name, frozenset()) for each in edits))
         if _is_of_addresses(known.table.sets[name], name) and len(touched) <= FEW:
-            strays += _strays(kernel, known, name, touched, places)
+            wrong_elements += _wrong_elements(kernel, known, name, touched, places)
         elif table_digest.tally(kernel.elements(known.table.name, name)) != known.tally.sums.get(name, (0, 0)):
-            torn.add((ELEMENTS, name))
-    return Torn(frozenset(torn), tuple(strays))
+            damage.add((ELEMENTS, name))
+    return Damage(frozenset(damage), tuple(wrong_elements))
 
 
 def _objects(kernel: Nftables, known: Known, keys: Iterable[Key]) -> set[Key]:
@@ -111,14 +113,16 @@ def _rules(kernel: Nftables, known: Known, chains: Iterable[str]) -> Iterator[Ke
     return ((RULES, name) for name in ours if found.get(name) != known.rules.get(name))
 
 
-def _strays(kernel: Nftables, known: Known, name: str, touched: Iterable[bytes], places: Places) -> Iterator[Stray]:
+def _wrong_elements(
+    kernel: Nftables, known: Known, name: str, touched: Iterable[bytes], places: Places
+) -> Iterator[WrongElement]:
     """The elements of a set of addresses that aren't as they should be."""
     type_ = known.table.sets[name].type
     for key in touched:
         found = kernel.element(known.table.name, name, key)
-        rightful = next(table_change.of_address(type_, name, key, places), None)
-        if found != rightful:
-            yield Stray(name, found, rightful)
+        expected = next(table_change.of_address(type_, name, key, places), None)
+        if found != expected:
+            yield WrongElement(name, found, expected)
 
 
 def _is_of_addresses(declared: NamedSet, name: str) -> bool:

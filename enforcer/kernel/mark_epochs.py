@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from enforcer.errors import KernelError
-from enforcer.kernel.mark_sweeper import Sweeper
-from enforcer.rules.connmark import PHASES, Marks, following
+from enforcer.kernel.mark_sweeper import MarkSweeper
+from enforcer.rules.connmark import PHASES, ConnmarkLayout, following
 
 
-class Numbering:
+class MarkEpochs:
     """The phase that comes next is swept in a thread of its own, long before it is needed.
 
     `problem`: why there is no number, though there should be.
     """
 
-    def __init__(self, marks: Marks, swept: Callable[[Marks, int], int] | None = None) -> None:
+    def __init__(self, marks: ConnmarkLayout, swept: Callable[[ConnmarkLayout, int], int] | None = None) -> None:
         self._marks = marks
-        self._sweeper = Sweeper()
+        self._sweeper = MarkSweeper()
         self._sweep = swept or self._sweeper
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sweeping")
         self._clean: tuple[int, Future[int]] | None = None

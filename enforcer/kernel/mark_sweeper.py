@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from enforcer.netlink.messages import DUMP, ERROR, REQUEST, Message, attribute, attributes, messages, netfilter, number
 from enforcer.netlink.sockets import NETFILTER, PATIENCE, RECEIVE, answers, error_code, open_socket, refuse
-from enforcer.rules.connmark import PHASES, REVOKED, STALE, UNJUDGED, Marks
+from enforcer.rules.connmark import PHASES, REVOKED, STALE, UNJUDGED, ConnmarkLayout
 
 _CONNTRACK = 1 << 8
 _NEW, _GET = _CONNTRACK, _CONNTRACK | 1
@@ -22,13 +22,13 @@ _AT_ONCE = 400  # answers of so many fit any receive buffer
 _GONE = frozenset({errno.ENOENT})
 
 
-class Sweeper:
+class MarkSweeper:
     """Keeps its socket: to close one holds up everybody's changes of nftables for a grace period of the kernel."""
 
     def __init__(self) -> None:
         self._held: socket.socket | None = None
 
-    def __call__(self, marks: Marks, phase: int) -> int:
+    def __call__(self, marks: ConnmarkLayout, phase: int) -> int:
         """No connection has a number of this phase afterwards, but those that get one meanwhile. How many had."""
         taken = 0
         try:
@@ -41,7 +41,7 @@ class Sweeper:
             raise
         return taken
 
-    def clear(self, marks: Marks) -> None:
+    def clear(self, marks: ConnmarkLayout) -> None:
         """Take our bits from every connection, for good: once no table gives any."""
         if not marks.mask:
             return
@@ -74,12 +74,12 @@ def _holding(channel: socket.socket, value: int, mask: int) -> Iterator[Message]
         yield each
 
 
-def _set_all(channel: socket.socket, marks: Marks, connections: list[Message], value: int) -> None:
+def _set_all(channel: socket.socket, marks: ConnmarkLayout, connections: list[Message], value: int) -> None:
     for at in range(0, len(connections), _AT_ONCE):
         _set(channel, marks, connections[at : at + _AT_ONCE], value)
 
 
-def _set(channel: socket.socket, marks: Marks, connections: list[Message], value: int) -> None:
+def _set(channel: socket.socket, marks: ConnmarkLayout, connections: list[Message], value: int) -> None:
     channel.send(b"".join(_with_number(marks, value, at, each) for at, each in enumerate(connections, 1)))
     channel.setblocking(False)
     with suppress(BlockingIOError):
@@ -89,7 +89,7 @@ def _set(channel: socket.socket, marks: Marks, connections: list[Message], value
                     refuse(code, "taking an old mark from a connection")
 
 
-def _with_number(marks: Marks, value: int, sequence: int, connection: Message) -> bytes:
+def _with_number(marks: ConnmarkLayout, value: int, sequence: int, connection: Message) -> bytes:
     """The kernel finds it by its original direction and its zone."""
     held = attributes(connection.body)
     zone = [attribute(_ZONE, held[_ZONE])] if _ZONE in held else []

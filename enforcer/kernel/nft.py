@@ -14,7 +14,7 @@ from typing import Protocol
 
 from enforcer.errors import KernelError, LoadError
 from enforcer.kernel import elements, table_digest
-from enforcer.kernel.table_digest import Key, Portrait
+from enforcer.kernel.table_digest import Key, TableDigest
 from enforcer.kernel.transaction import DORMANT, Transaction
 from enforcer.netlink.messages import (
     DUMP,
@@ -95,7 +95,7 @@ class Nftables:
         body = self._ask(_GET_TABLE, text(1, table))
         return None if body is None else int.from_bytes(attributes(body).get(_FLAGS, b""), "big")
 
-    def stands(self, table: str, hooked: Iterable[str]) -> bool:
+    def is_active(self, table: str, hooked: Iterable[str]) -> bool:
         """Whether there is a table that is awake, and packets come to each of these chains and find rules there."""
         flags = self.flags(table)
         return flags is not None and not flags & DORMANT and all(self._is_hooked(table, each) for each in hooked)
@@ -118,7 +118,7 @@ class Nftables:
         gone.delete_table()
         self.commit(gone)
 
-    def look(self, table: str, *, elements_of: tuple[str, ...] = ()) -> Portrait | None:
+    def look(self, table: str, *, elements_of: tuple[str, ...] = ()) -> TableDigest | None:
         """The table as it is; None where there is none. Each set of elements is a question of its own."""
         found = self.objects(table)
         if found is None:
@@ -126,7 +126,7 @@ class Nftables:
         rules = table_digest.rules_digests(self._dump(_GET_RULE, text(1, table)), table)
         there = {key[1] for key in found if key[0] in table_digest.SETS}
         held = {each: table_digest.tally(self.elements(table, each)) for each in elements_of if each in there}
-        return Portrait(found, rules, held)
+        return TableDigest(found, rules, held)
 
     def objects(self, table: str) -> dict[Key, int] | None:
         """All of a table but rules and elements; None where there is none."""

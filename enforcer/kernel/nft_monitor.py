@@ -35,7 +35,7 @@ _ABOUT: Mapping[int, tuple[str, int]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class ForeignChange:
     """What somebody else changed in our table in one transaction. `elements`: the keys of elements, by set."""
 
     who: str
@@ -43,10 +43,10 @@ class Edit:
     elements: Mapping[str, frozenset[bytes]] = field(default_factory=dict, hash=False)
 
 
-class TableChanges:
+class NftMonitor:
     """Hears of all tables' transactions, and keeps what others than `own`, a netlink port, do to this table.
 
-    `fileno` becomes readable on a change to any table. `overrun`: something was missed since `caught_up`. `seen`: the
+    `fileno` becomes readable on a change to any table. `overrun`: something was missed since `resubscribe`. `seen`: the
     last generation that was heard of.
     """
 
@@ -65,9 +65,9 @@ class TableChanges:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def read(self) -> list[Edit]:
+    def read(self) -> list[ForeignChange]:
         """What others have done to the table since the last time, without waiting."""
-        edits: list[Edit] = []
+        edits: list[ForeignChange] = []
         while True:
             try:
                 data = self._socket.recv(RECEIVE)
@@ -80,11 +80,11 @@ class TableChanges:
                 continue
             edits += self._edits(data)
 
-    def deaf(self) -> None:
-        """Hear nothing until `caught_up`: a large change of our own would overrun us."""
+    def unsubscribe(self) -> None:
+        """Hear nothing until `resubscribe`: a large change of our own would overrun us."""
         self._socket.setsockopt(_SOL_NETLINK, _DROP_MEMBERSHIP, _NFTABLES_GROUP)
 
-    def caught_up(self, generation: int) -> None:
+    def resubscribe(self, generation: int) -> None:
         """All up to this generation is known otherwise."""
         self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES_GROUP)
         self.read()
@@ -95,7 +95,7 @@ class TableChanges:
     def close(self) -> None:
         self._socket.close()
 
-    def _edits(self, data: bytes) -> Iterator[Edit]:
+    def _edits(self, data: bytes) -> Iterator[ForeignChange]:
         """A transaction's messages come first, each with its sender's port; the generation ends it and tells who."""
         named = self._name in data
         at, end = 0, len(data)
@@ -115,7 +115,7 @@ class TableChanges:
         else:
             self.overrun = True
 
-    def _ended(self, generation: Mapping[int, bytes]) -> Iterator[Edit]:
+    def _ended(self, generation: Mapping[int, bytes]) -> Iterator[ForeignChange]:
         self.seen = int.from_bytes(generation.get(_GENERATION_ID, b""), "big")
         keys: set[Key] = set()
         touched: dict[str, set[bytes]] = {}
@@ -129,7 +129,9 @@ class TableChanges:
                     touched.setdefault(name, set()).update(map(elements.key_of, table_digest.records([body])))
         self._pending.clear()
         if keys:
-            yield Edit(_who(generation), frozenset(keys), {name: frozenset(each) for name, each in touched.items()})
+            yield ForeignChange(
+                _who(generation), frozenset(keys), {name: frozenset(each) for name, each in touched.items()}
+            )
 
 
 def _who(generation: Mapping[int, bytes]) -> str:

@@ -13,24 +13,24 @@ from pathlib import Path
 
 from enforcer import memory
 from enforcer.errors import EnforcerError, KernelError, LoadError, StateError
-from enforcer.kernel.bridge_table import NOBODY, BridgeGuard, Stations
-from enforcer.kernel.drift import Drift
-from enforcer.kernel.stance import Answer, Choice, Stance, choose
+from enforcer.kernel.bridge_table import NOBODY, BridgeTable, PodsBehindPorts
+from enforcer.kernel.drift import TableDrift
+from enforcer.kernel.stance import Choice, Stance, TierAnswer, choose
 from enforcer.kernel.table import HOOKED, KernelTable
 from enforcer.netlink import sockets
 from enforcer.node import feature_probe
 from enforcer.node.uplinks import Neighbours, Uplinks
 from enforcer.restart import saved, snapshot
 from enforcer.restart.schedule import Keeping
-from enforcer.restart.snapshot import Snapshot
+from enforcer.restart.snapshot import SavedTable
 from enforcer.rules.chains import bridge_table
 from enforcer.rules.chains.lockdown import deny_all, deny_unknown_pods
-from enforcer.rules.members.address_delta import Feed
-from enforcer.rules.members.address_index import Residents
-from enforcer.rules.members.set_membership import Membership, Place
+from enforcer.rules.members.address_delta import AddressDelta
+from enforcer.rules.members.address_index import AddressIndex
+from enforcer.rules.members.set_membership import SetEntry, SetMembership
 from enforcer.rules.members.zone_ids import ZoneKey
-from enforcer.rules.options import Failure, Mode, Options
-from enforcer.rules.ruleset import TABLE, Plan, Ruleset, lockdown
+from enforcer.rules.options import Failure, Mode, RulesetOptions
+from enforcer.rules.ruleset import TABLE, Ruleset, RulesetPlan, lockdown
 from enforcer.rules.table import Chain, Table
 from zones.addresses.packed_pods import address_of
 from zones.net import AddressSet, IPAddress
@@ -42,7 +42,7 @@ _OTHER_SETTINGS = (
 )
 
 
-class Action(StrEnum):
+class AppliedAction(StrEnum):
     """What a pass did to the kernel. TAKE_OVER: a table was there that wasn't, or was no longer, as we knew it."""
 
     NONE = "nothing to do"
@@ -62,13 +62,13 @@ class Applied:
     """
 
     revision: int | None
-    action: Action
+    action: AppliedAction
     ruleset: Ruleset | None
-    drift: Drift | None = None
+    drift: TableDrift | None = None
     problems: tuple[str, ...] = ()
     stance: Stance | None = None
     uplinks: tuple[str, ...] = ()
-    stations: Stations = NOBODY
+    stations: PodsBehindPorts = NOBODY
 
 
 class Reconciler:
@@ -77,7 +77,7 @@ class Reconciler:
     def __init__(
         self,
         node_name: str,
-        options: Options | None = None,
+        options: RulesetOptions | None = None,
         failure: Failure = Failure.CLOSED,
         state_dir: Path | None = None,
         *,
@@ -85,9 +85,9 @@ class Reconciler:
         uplinks: tuple[str, ...] = (),
     ) -> None:
         self._lock = sockets.NodeLock()
-        self._options = options or Options()
+        self._options = options or RulesetOptions()
         self._table = KernelTable(TABLE, self._options.marks)
-        self._residents = Residents(node_name)
+        self._addresses = AddressIndex(node_name)
         self._node_name = node_name
         self._failure = failure
         self._by_node = by_node and self._options.mode is Mode.ENFORCE
@@ -97,13 +97,13 @@ class Reconciler:
         self._own_addresses: tuple[IPAddress, ...] = ()
         self._address_problem = ""
         self._uplinks = Uplinks(uplinks)
-        self._guard = BridgeGuard()
+        self._guard = BridgeTable()
         self._stirred = select.epoll()
         for each in (self._table.fileno(), self._uplinks.fileno(), *self._guard.filenos()):
             self._stirred.register(each, select.EPOLLIN)
         self._networks = AddressSet()
         self._wish: _Wish | None = None
-        self._told: Membership | None = None
+        self._told: SetMembership | None = None
         self._in_force: Ruleset | None = None
         self._policy: Policy | None = None
         self._revision: int | None = None
@@ -115,24 +115,24 @@ class Reconciler:
         """Readable when somebody changed any table of nftables, a link or a route: worth a pass."""
         return self._stirred.fileno()
 
-    def restore(self, feed: Feed | None = None) -> Applied:
+    def restore(self, feed: AddressDelta | None = None) -> Applied:
         """First thing at start: without a table in the kernel, load the last good state; or `choose` what fits.
 
         `feed`: what is known before anybody is asked: the networks of pods.
         """
         try:
-            return self._restore(feed or Feed())
+            return self._restore(feed or AddressDelta())
         except (KernelError, OSError) as error:
-            return Applied(self._revision, Action.NONE, None, problems=_why(error))
+            return Applied(self._revision, AppliedAction.NONE, None, problems=_why(error))
 
     def apply(
         self,
         policy: Policy | None,
-        feed: Feed,
+        feed: AddressDelta,
         now: datetime,
         *,
         revision: int | None = None,
-        answer: Answer = Answer.NO_TIER,
+        answer: TierAnswer = TierAnswer.NO_TIER,
         mode: Mode | None = None,
     ) -> Applied:
         """One pass: look, change. Without a policy, now or before, `answer` says why, and `choose` what follows.
@@ -141,15 +141,15 @@ class Reconciler:
         """
         if mode is not None:
             self._options = replace(self._options, mode=mode)
-        drift: Drift | None = None
+        drift: TableDrift | None = None
         self._take(feed)  # before anything can fail: nobody tells this again
         try:
             self._look_for_uplinks()
             drift = _both(self._table.audit(self._places), self._guard.audit())
-            with memory.undisturbed():
+            with memory.gc_paused():
                 action = self._converge(policy, now, revision, answer, drifted=drift is not None)
         except (KernelError, OSError) as error:
-            return Applied(self._revision, Action.NONE, self._in_force, drift, (*_why(error), *self._problems()))
+            return Applied(self._revision, AppliedAction.NONE, self._in_force, drift, (*_why(error), *self._problems()))
         self._save(action)
         return Applied(
             self._revision,
@@ -164,7 +164,7 @@ class Reconciler:
 
     def enforces(self) -> bool:
         """Whether there is any table of ours that packets come to. Raises KernelError."""
-        return self._table.stands()
+        return self._table.is_active()
 
     def settle(self) -> None:
         """Wait until what is in force is saved too."""
@@ -203,18 +203,18 @@ class Reconciler:
 
     # What should be
 
-    def _take(self, feed: Feed) -> None:
+    def _take(self, feed: AddressDelta) -> None:
         """Where the machine's own addresses can't be read, those that were read last hold on."""
         try:
             self._own_addresses, self._address_problem = self._local_addresses(), ""
         except (KernelError, OSError) as error:
             self._address_problem = f"{_said(error)}; a new address of this node is not known as its own until then"
-        self._residents.take(feed, self._own_addresses)
+        self._addresses.update(feed, self._own_addresses)
         self._networks = feed.pod_networks
 
     def _converge(
-        self, policy: Policy | None, now: datetime, revision: int | None, answer: Answer, *, drifted: bool
-    ) -> Action:
+        self, policy: Policy | None, now: datetime, revision: int | None, answer: TierAnswer, *, drifted: bool
+    ) -> AppliedAction:
         if policy is not None:
             action = self._enforce(policy, Stance.of_tier(self._options.mode), now, drifted=drifted)
             self._policy, self._revision = policy, revision
@@ -226,29 +226,29 @@ class Reconciler:
         self._had_tier = self._had_tier or self._stance in {Stance.ENFORCED, Stance.LOST}
         match choose(self._options.mode, self._failure, answer, self._stance, had_tier=self._had_tier):
             case Choice.LEAVE:
-                return Action.NONE
+                return AppliedAction.NONE
             case Choice.OPEN:
-                return self._remove() if self._table.exists() else Action.NONE
+                return self._remove() if self._table.exists() else AppliedAction.NONE
             case Choice.CLOSE:
                 stance = Stance.LOST if self._had_tier else Stance.CLOSED
                 return self._enforce(_LOCKDOWN, stance, now, drifted=drifted)
 
-    def _remove(self) -> Action:
+    def _remove(self) -> AppliedAction:
         """Nothing is enforced afterwards."""
         self._guard.remove()
         self._table.delete()
         self._in_force = self._told = self._revision = self._policy = self._wish = None
         self._stance = Stance.NOTHING
-        return Action.REMOVED
+        return AppliedAction.REMOVED
 
-    def _enforce(self, policy: Policy, stance: Stance, now: datetime, *, drifted: bool) -> Action:
+    def _enforce(self, policy: Policy, stance: Stance, now: datetime, *, drifted: bool) -> AppliedAction:
         wish = self._wanted(policy, stance, now)
         known = self._table.known and self._told is not None
         action = self._change(wish) if known else self._load(wish)
-        self._residents.told()
+        self._addresses.mark_applied()
         self._told, self._in_force, self._stance = wish.plan.members, wish.ruleset, stance
-        self._guard.follow(self._options, self._residents.by_pod(), self._uplinks.names(), self._own_addresses)
-        return Action.TAKE_OVER if drifted else action
+        self._guard.follow(self._options, self._addresses.by_pod(), self._uplinks.names(), self._own_addresses)
+        return AppliedAction.TAKE_OVER if drifted else action
 
     def _wanted(self, policy: Policy, stance: Stance, now: datetime) -> _Wish:
         wish = self._wish
@@ -256,7 +256,7 @@ class Reconciler:
             self._wish = None
             plan = None if wish is None else wish.plan_for(policy, stance, now)
             before = None if wish is None else wish.plan
-            plan = plan or Plan(policy, self._node_name, now, self._options, before)
+            plan = plan or RulesetPlan(policy, self._node_name, now, self._options, before)
             wish = self._wish = _Wish(policy, stance, plan, self._around, self._ruleset(policy, stance, plan))
         elif self._around != wish.around or not self._zones(policy) <= wish.plan.members.ids.keys():
             wish.around, wish.ruleset = self._around, self._ruleset(policy, stance, wish.plan)
@@ -266,8 +266,8 @@ class Reconciler:
     def _around(self) -> tuple[AddressSet, tuple[str, ...]]:
         return self._networks, self._uplinks.names()
 
-    def _ruleset(self, policy: Policy, stance: Stance, plan: Plan) -> Ruleset:
-        rules = plan.ruleset(self._residents.zones(plan.members.zoning), self._networks, self._uplinks.names())
+    def _ruleset(self, policy: Policy, stance: Stance, plan: RulesetPlan) -> Ruleset:
+        rules = plan.ruleset(self._addresses.zones(plan.members.zoning), self._networks, self._uplinks.names())
         if policy is _LOCKDOWN and not self._networks:
             rules = deny_all(rules, self._options)
         chains = {**rules.table.chains, stance.marker: Chain()}
@@ -276,34 +276,34 @@ class Reconciler:
 
     def _look_for_uplinks(self) -> None:
         if self._uplinks.stirred():
-            nodes, pods = self._residents.other_nodes(), self._residents.own_pods()
+            nodes, pods = self._addresses.other_nodes(), self._addresses.own_pods()
             around = Neighbours(frozenset(map(address_of, nodes)), frozenset(map(address_of, pods)), self._networks)
             self._uplinks.look(around)
 
     def _zones(self, policy: Policy) -> set[ZoneKey]:
-        return self._residents.zones(policy.zoning)
+        return self._addresses.zones(policy.zoning)
 
     # How to get there
 
-    def _places(self, address: bytes) -> tuple[Place, ...]:
-        return () if self._told is None else self._residents.places(address, self._told)
+    def _places(self, address: bytes) -> tuple[SetEntry, ...]:
+        return () if self._told is None else self._addresses.places(address, self._told)
 
-    def _change(self, wish: _Wish) -> Action:
+    def _change(self, wish: _Wish) -> AppliedAction:
         told = self._told or wish.plan.members
-        moves = self._residents.changed(told, wish.plan.members)
-        change = self._table.change(wish.ruleset.table, moves, lambda: self._residents.all(wish.plan.members))
+        moves = self._addresses.changed(told, wish.plan.members)
+        change = self._table.change(wish.ruleset.table, moves, lambda: self._addresses.all(wish.plan.members))
         if change is None:
-            return Action.NONE
-        return Action.SWAP if change.structural else Action.ELEMENTS
+            return AppliedAction.NONE
+        return AppliedAction.SWAP if change.structural else AppliedAction.ELEMENTS
 
-    def _load(self, wish: _Wish) -> Action:
+    def _load(self, wish: _Wish) -> AppliedAction:
         there = self._table.exists()
-        self._table.load(wish.ruleset.table, self._residents.all(wish.plan.members))
-        return Action.TAKE_OVER if there else Action.FIRST_LOAD
+        self._table.load(wish.ruleset.table, self._addresses.all(wish.plan.members))
+        return AppliedAction.TAKE_OVER if there else AppliedAction.FIRST_LOAD
 
     # Restarts
 
-    def _restore(self, feed: Feed) -> Applied:
+    def _restore(self, feed: AddressDelta) -> Applied:
         held, known = self._held()
         self._stance = self._table.stance(HOOKED if held is None else held.hooked)
         if (
@@ -318,18 +318,18 @@ class Reconciler:
             self._guard.restore(held.of_bridges())
             self._table.begin_numbers()
             self._revision, self._stance = held.revision, Stance.of_tier(self._options.mode)
-            return Applied(held.revision, Action.FIRST_LOAD, known, stance=self._stance)
+            return Applied(held.revision, AppliedAction.FIRST_LOAD, known, stance=self._stance)
         self._take(feed)
         self._look_for_uplinks()
-        action = self._converge(None, datetime.min.replace(tzinfo=UTC), None, Answer.WAITING, drifted=False)
-        if action is Action.NONE and held is not None and self._stance is not Stance.NOTHING:
+        action = self._converge(None, datetime.min.replace(tzinfo=UTC), None, TierAnswer.WAITING, drifted=False)
+        if action is AppliedAction.NONE and held is not None and self._stance is not Stance.NOTHING:
             self._revision = held.revision
             if alike:
                 self._table.begin_numbers()
             return Applied(held.revision, action, known, problems=problems, stance=self._stance)
         return Applied(None, action, self._in_force, problems=problems, stance=self._stance)
 
-    def _held(self) -> tuple[Snapshot | None, Ruleset | None]:
+    def _held(self) -> tuple[SavedTable | None, Ruleset | None]:
         """What was saved, and what its log records mean."""
         self._state_problems = ()
         try:
@@ -344,15 +344,17 @@ class Reconciler:
             return None, None
         return held, known
 
-    def _save(self, action: Action) -> None:
+    def _save(self, action: AppliedAction) -> None:
         if self._keeping is not None and self._policy is not None and self._told is not None:
-            self._keeping.passed(self._revision, self._in_force, self._what_is_in_force, rests=action is Action.NONE)
+            self._keeping.passed(
+                self._revision, self._in_force, self._what_is_in_force, rests=action is AppliedAction.NONE
+            )
 
     def _what_is_in_force(self) -> saved.Saved | None:
         """For a restart. This node's pods are left out: they will have other addresses, and others may have theirs."""
         if self._in_force is None or self._told is None:
             return None
-        members = self._residents.all(self._told, but_own_pods=True)
+        members = self._addresses.all(self._told, but_own_pods=True)
         kept = deny_unknown_pods(self._in_force, self._told, self._options)
         frames = self._guard.without_pods(self._options)
         return saved.Saved(self._revision, kept.table, members, dict(kept.terminals), self._options, frames)
@@ -363,10 +365,10 @@ class Reconciler:
         return tuple(filter(None, told))
 
 
-def _both(one: Drift | None, other: Drift | None) -> Drift | None:
+def _both(one: TableDrift | None, other: TableDrift | None) -> TableDrift | None:
     if one is None or other is None:
         return one or other
-    return Drift(one.what + other.what, tuple(dict.fromkeys(one.who + other.who)))
+    return TableDrift(one.what + other.what, tuple(dict.fromkeys(one.who + other.who)))
 
 
 def _discard(state_dir: Path) -> None:
@@ -379,7 +381,7 @@ def _discard(state_dir: Path) -> None:
 
 def _why(error: EnforcerError | OSError) -> tuple[str, ...]:
     """Where the kernel refuses rules, what it lacks is worth knowing."""
-    lacking = feature_probe.lacking() if isinstance(error, LoadError) else ""
+    lacking = feature_probe.missing_features() if isinstance(error, LoadError) else ""
     return tuple(filter(None, (_said(error), lacking)))
 
 
@@ -398,7 +400,7 @@ class _Wish:
 
     policy: Policy
     stance: Stance
-    plan: Plan
+    plan: RulesetPlan
     around: tuple[AddressSet, tuple[str, ...]]
     ruleset: Ruleset
 
@@ -412,7 +414,7 @@ class _Wish:
         change = self.plan.next_change
         return change is None or now < change
 
-    def plan_for(self, policy: Policy, stance: Stance, now: datetime) -> Plan | None:
+    def plan_for(self, policy: Policy, stance: Stance, now: datetime) -> RulesetPlan | None:
         """The plan as it goes on with another policy, or at another instant; None where it can't."""
         return self.plan if self.stance is stance and self.plan.follow(policy, now) else None
 

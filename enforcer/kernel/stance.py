@@ -35,7 +35,7 @@ class Stance(StrEnum):
 MARKED = (Stance.ENFORCED, Stance.OBSERVED, Stance.CLOSED, Stance.LOST)
 
 
-class Answer(StrEnum):
+class TierAnswer(StrEnum):
     """What the API server has told, where it isn't a tier that can be enforced.
 
     WAITING: not everything yet, for less than a patience. SILENT, UNREADABLE: the same for longer, without lists or
@@ -54,20 +54,20 @@ class Choice(StrEnum):
     OPEN = "open"
 
 
-def choose(mode: Mode, failure: Failure, answer: Answer, standing: Stance, *, had_tier: bool) -> Choice:
+def choose(mode: Mode, failure: Failure, answer: TierAnswer, standing: Stance, *, had_tier: bool) -> Choice:
     """`had_tier`: an enforced one was saved on this node, or stood in its kernel."""
     if mode is Mode.OBSERVE or failure is Failure.OPEN:
         return _open(mode, answer, standing)
     match answer:
-        case Answer.WAITING:
+        case TierAnswer.WAITING:
             return Choice.CLOSE if standing is Stance.NOTHING and had_tier else Choice.LEAVE
-        case Answer.SILENT | Answer.UNREADABLE:
+        case TierAnswer.SILENT | TierAnswer.UNREADABLE:
             return Choice.LEAVE if standing in {Stance.ENFORCED, Stance.OBSERVED} else Choice.CLOSE
-        case Answer.NO_TIER:
+        case TierAnswer.NO_TIER:
             return Choice.CLOSE if had_tier else Choice.OPEN
 
 
-def _open(mode: Mode, answer: Answer, standing: Stance) -> Choice:
+def _open(mode: Mode, answer: TierAnswer, standing: Stance) -> Choice:
     """Only rules of a tier stay, until the API server has told that there is none; those that drop, where they may."""
     fits = standing is Stance.OBSERVED or (standing is Stance.ENFORCED and mode is Mode.ENFORCE)
-    return Choice.LEAVE if fits and answer is not Answer.NO_TIER else Choice.OPEN
+    return Choice.LEAVE if fits and answer is not TierAnswer.NO_TIER else Choice.OPEN

@@ -17,20 +17,20 @@ import structlog
 
 from enforcer.errors import KernelError, LoadError
 from enforcer.kernel import drift, elements, nft, table_change, table_digest, transaction
-from enforcer.kernel.drift import FEW, UNKNOWN, Drift, Known, Places, Torn
-from enforcer.kernel.mark_epochs import Numbering
-from enforcer.kernel.nft_monitor import Edit, TableChanges
+from enforcer.kernel.drift import FEW, UNKNOWN, Damage, Known, Places, TableDrift
+from enforcer.kernel.mark_epochs import MarkEpochs
+from enforcer.kernel.nft_monitor import ForeignChange, NftMonitor
 from enforcer.kernel.stance import MARKED, Stance
 from enforcer.kernel.table_digest import ELEMENTS, RULES, Key, Tally
 from enforcer.kernel.transaction import Transaction
 from enforcer.netlink.datatypes import TYPES
 from enforcer.netlink.messages import INET
-from enforcer.restart.snapshot import Snapshot
+from enforcer.restart.snapshot import SavedTable
 from enforcer.rules.chains import base_chains
 from enforcer.rules.chains.verdict_chains import KNOWN, LIVE, STAMP
-from enforcer.rules.connmark import Marks
-from enforcer.rules.members.address_index import Moves
-from enforcer.rules.table import Chain, Change, Table, diff
+from enforcer.rules.connmark import ConnmarkLayout
+from enforcer.rules.members.address_index import ElementDelta
+from enforcer.rules.table import Chain, Table, TableChange, diff
 
 _PATIENCE = 0.1  # seconds for an announcement that is under way
 HOOKED = "forward", "input", "output"
@@ -39,16 +39,16 @@ _log = structlog.get_logger()
 
 
 class KernelTable:
-    """The table of this name. Nothing of it is known before `load` or after `distrust`."""
+    """The table of this name. Nothing of it is known before `load` or after `invalidate`."""
 
-    def __init__(self, name: str, marks: Marks, family: int = INET) -> None:
+    def __init__(self, name: str, marks: ConnmarkLayout, family: int = INET) -> None:
         self._name = name
         self._family = family
         self._marks = marks
         self._nft = nft.Nftables(family)
-        self._changes = TableChanges(name, self._nft.port, family)
-        self._overheard: list[Edit] = []
-        self._numbering = Numbering(marks)
+        self._changes = NftMonitor(name, self._nft.port, family)
+        self._overheard: list[ForeignChange] = []
+        self._numbering = MarkEpochs(marks)
         self._known: Known | None = None
 
     @property
@@ -70,13 +70,13 @@ class KernelTable:
     def exists(self) -> bool:
         return self._nft.flags(self._name) is not None
 
-    def stands(self, hooked: Iterable[str] = ()) -> bool:
+    def is_active(self, hooked: Iterable[str] = ()) -> bool:
         """Whether it is there and awake, and packets come to these chains."""
-        return self._nft.stands(self._name, hooked)
+        return self._nft.is_active(self._name, hooked)
 
     def stance(self, hooked: Iterable[str] = HOOKED) -> Stance:
         """What stands there, by its marker. A table of ours without one is another version's, and of a tier."""
-        if not self.stands(hooked):
+        if not self.is_active(hooked):
             return Stance.NOTHING
         marks = self._nft.named_objects(self._name, [each.marker for each in MARKED], ())
         return next((each for each in MARKED if ("chain", each.marker) in marks), Stance.ENFORCED)
@@ -90,7 +90,7 @@ class KernelTable:
         """No connection has a mark of ours afterwards; for once the table is deleted. Raises KernelError."""
         self._numbering.forget()
 
-    def distrust(self) -> None:
+    def invalidate(self) -> None:
         """Load it whole in the next pass."""
         self._known = None
 
@@ -101,7 +101,7 @@ class KernelTable:
 
     # What others do
 
-    def audit(self, places: Places) -> Drift | None:
+    def audit(self, places: Places) -> TableDrift | None:
         """Whether the table is as we left it. Only what somebody touched is looked at; all, where that isn't known."""
         known = self._known
         if known is None:
@@ -112,25 +112,27 @@ class KernelTable:
             self._changes.overrun = True  # what was heard by then is forgotten: look at everything
             raise
 
-    def _audited(self, known: Known, places: Places) -> Drift | None:
+    def _audited(self, known: Known, places: Places) -> TableDrift | None:
         now = self._nft.generation()
         edits = self._only_ours() if now == known.generation else self._heard(now)
         overheard, self._overheard = self._overheard, []
         if edits is None:
             found = drift.of_everything(self._nft, known)
             self._changes.overrun = found is None
-            torn = found or Torn()
+            damage = found or Damage()
         else:
             known.generation = max(now, self._changes.seen)
-            torn = drift.of_edits(self._nft, known, [*overheard, *edits], places)
-        known.torn |= torn  # what a pass that failed left
-        if not known.torn:
+            damage = drift.of_edits(self._nft, known, [*overheard, *edits], places)
+        known.damage |= damage  # what a pass that failed left
+        if not known.damage:
             return None
-        if not all(map(known.mends, known.torn.whole)):
-            self.distrust()
-        return Drift(known.torn.told(), tuple(dict.fromkeys(each.who for each in (*overheard, *(edits or ())))))
+        if not all(map(known.mends, known.damage.keys)):
+            self.invalidate()
+        return TableDrift(
+            known.damage.describe(), tuple(dict.fromkeys(each.who for each in (*overheard, *(edits or ()))))
+        )
 
-    def _only_ours(self) -> list[Edit] | None:
+    def _only_ours(self) -> list[ForeignChange] | None:
         """Where nobody else did anything, announcements that were lost just now were our own."""
         if self._changes.overrun:
             return None
@@ -138,9 +140,9 @@ class KernelTable:
         self._changes.overrun = False
         return edits
 
-    def _heard(self, now: int) -> list[Edit] | None:
+    def _heard(self, now: int) -> list[ForeignChange] | None:
         """What others did to the table up to a generation; None where that can't be told: all is looked at then."""
-        edits: list[Edit] = []
+        edits: list[ForeignChange] = []
         deadline = time.monotonic() + _PATIENCE
         while True:
             edits += self._changes.read()
@@ -155,7 +157,7 @@ class KernelTable:
 
     # What we do
 
-    def load(self, table: Table, moves: Moves) -> None:
+    def load(self, table: Table, moves: ElementDelta) -> None:
         """The whole table, in place of whatever there is."""
         there = self._nft.objects(self._name)
         self._numbering.avoid(() if there is None else self._numbers())
@@ -171,7 +173,7 @@ class KernelTable:
         self._remember(known)
         self._known = known
 
-    def _loaded(self, table: Table, moves: Moves) -> tuple[int, Tally]:
+    def _loaded(self, table: Table, moves: ElementDelta) -> tuple[int, Tally]:
         """From nothing: no packet comes to rules before their sets are filled, so that none is lost that may pass.
 
         In the kernel, ranges hold only some time after the rules of the same transaction do.
@@ -186,19 +188,19 @@ class KernelTable:
             made.add_rules(name, chain)
         return self._commit(made, generation, large=False), tally
 
-    def _replaced(self, table: Table, moves: Moves) -> tuple[int, Tally]:
+    def _replaced(self, table: Table, moves: ElementDelta) -> tuple[int, Tally]:
         """In one transaction; for a moment more is denied than the rules say."""
         made = Transaction(self._name, self._family)
         made.delete_table()
         return self._whole(made, table, moves)
 
-    def _whole(self, made: Transaction, table: Table, moves: Moves) -> tuple[int, Tally]:
+    def _whole(self, made: Transaction, table: Table, moves: ElementDelta) -> tuple[int, Tally]:
         tally = Tally()
         own, members = transaction.own(table), _members(table, moves)
-        transaction.whole(made, table, tally.counted(own), tally.counted(members))
+        transaction.write_all(made, table, tally.counted(own), tally.counted(members))
         return self._commit(made, self._nft.generation(), large=True), tally
 
-    def _adopted(self, table: Table, moves: Moves, there: Mapping[Key, int]) -> tuple[int, Tally] | None:
+    def _adopted(self, table: Table, moves: ElementDelta, there: Mapping[Key, int]) -> tuple[int, Tally] | None:
         """Over what a former agent left, so that no packet comes to rules before their sets are filled.
 
         None where the kernel doesn't take it.
@@ -219,7 +221,7 @@ class KernelTable:
             tally.add(name, records)
         return generation, tally
 
-    def restore(self, held: Snapshot) -> None:
+    def restore(self, held: SavedTable) -> None:
         """What was saved, in place of whatever there is. It stays unknown: the next pass loads what is then right."""
         self._commit(held, self._nft.generation(), large=True)
 
@@ -234,40 +236,47 @@ class KernelTable:
         self._commit(made, self._nft.generation(), large=False)
         self._numbering.taken(number)
 
-    def change(self, table: Table, moves: Moves, everybody: Callable[[], Moves]) -> Change | None:
-        """To another table, whose sets hold others; what is torn is mended. None where nothing had to be done."""
+    def change(self, table: Table, moves: ElementDelta, everybody: Callable[[], ElementDelta]) -> TableChange | None:
+        """To another table, whose sets hold others; what is damage is mended. None where nothing had to be done."""
         known = self._known
         if known is None:
             raise KernelError("the table is not known; it must be loaded whole")
-        change = Change(self._name) if table is known.table else diff(known.table, table)
-        if not change and not moves and not known.torn:
+        change = TableChange(self._name) if table is known.table else diff(known.table, table)
+        if not change and not moves and not known.damage:
             known.table = table
             return None
         try:
             self._change(known, table, change, moves, everybody)
         except LoadError:
-            if change.new_chains or change.new_sets or known.torn:
-                self.distrust()  # what was made ready stands about
+            if change.new_chains or change.new_sets or known.damage:
+                self.invalidate()  # what was made ready stands about
             raise
         except BaseException:
-            self.distrust()  # nobody knows how far it came
+            self.invalidate()  # nobody knows how far it came
             raise
         return change
 
-    def _change(self, known: Known, table: Table, change: Change, moves: Moves, everybody: Callable[[], Moves]) -> None:
-        torn = known.torn
-        change, moves = table_change.without(change, moves, [name for kind, name in torn.whole if kind == ELEMENTS])
+    def _change(
+        self,
+        known: Known,
+        table: Table,
+        change: TableChange,
+        moves: ElementDelta,
+        everybody: Callable[[], ElementDelta],
+    ) -> None:
+        damage = known.damage
+        change, moves = table_change.without(change, moves, [name for kind, name in damage.keys if kind == ELEMENTS])
         number = self._numbering.following()
         made = Transaction(self._name, self._family)
         early = table_change.must_be_ready(change)
         if early:
             known.generation = self._make_ready(change, known.generation)
         fresh = 0 if early else table_change.write_new(made, change)
-        table_change.put_back(made, torn.strays)
+        table_change.put_back(made, damage.wrong_elements)
         many = fresh + table_change.write(made, table, change, moves)
-        if torn.whole:
+        if damage.keys:
             many = _LARGE + 1
-            table_change.mend(made, known.tally, table, torn.whole, everybody)
+            table_change.mend(made, known.tally, table, damage.keys, everybody)
         self._renumber(made, number)
         known.generation = self._commit(made, known.generation, large=many > _LARGE)
         self._numbering.taken(number)
@@ -276,10 +285,10 @@ class KernelTable:
         if LIVE in table.sets:
             known.tally.add(LIVE, self._live_records(number))
         known.table = table
-        known.torn = Torn()
-        self._learn(known, change, (name for kind, name in torn.whole if kind == RULES))
+        known.damage = Damage()
+        self._learn(known, change, (name for kind, name in damage.keys if kind == RULES))
 
-    def _make_ready(self, change: Change, before: int) -> int:
+    def _make_ready(self, change: TableChange, before: int) -> int:
         """What is new, before anything leads there, in a transaction of its own.
 
         A packet that is under way at the moment of a change follows the old rules, but looks up the new elements: it
@@ -307,18 +316,18 @@ class KernelTable:
         """The generation up to which all is known afterwards."""
         missed = self._changes.overrun
         if large:
-            self._changes.deaf()
+            self._changes.unsubscribe()
         try:
             self._nft.commit(made)
         finally:
             after = self._nft.generation()
             ours = after == before + 1
             if large:
-                self._changes.caught_up(after)
+                self._changes.resubscribe(after)
                 self._changes.overrun = missed or not ours
         return after if ours else before
 
-    def _learn(self, known: Known, change: Change, mended: Iterable[str]) -> None:
+    def _learn(self, known: Known, change: TableChange, mended: Iterable[str]) -> None:
         """What the kernel's own dump of what we made looks like, to compare with later."""
         filled = {*change.new_chains, *change.refilled_chains, *mended, STAMP, KNOWN}
         if len(filled) + len(change.new_sets) > FEW:
@@ -335,7 +344,7 @@ class KernelTable:
         known.rules |= self._nft.rules_digests(self._name, filled)
         self._unlearn(known, change, filled)
 
-    def _unlearn(self, known: Known, change: Change, filled: set[str]) -> None:
+    def _unlearn(self, known: Known, change: TableChange, filled: set[str]) -> None:
         """What others touched since our change is not taken for ours: the next audit hears of it."""
         now = self._nft.generation()
         if now == known.generation:
@@ -370,7 +379,7 @@ class KernelTable:
             return
         edits = self._heard(now)
         if edits is None or edits:
-            self.distrust()
+            self.invalidate()
             raise KernelError("the rules were changed by somebody else while they were loaded; trying again")
         known.generation = max(now, self._changes.seen)
 
@@ -382,11 +391,11 @@ class KernelTable:
                 yield self._marks.number(int.from_bytes(key, sys.byteorder))
 
 
-def _members(table: Table, moves: Moves) -> Iterator[tuple[str, list[bytes]]]:
+def _members(table: Table, moves: ElementDelta) -> Iterator[tuple[str, list[bytes]]]:
     return ((place.set, records) for place, records in table_change.members(table, moves))
 
 
-def _numbered(table: Table, marks: Marks, number: int | None) -> Table:
+def _numbered(table: Table, marks: ConnmarkLayout, number: int | None) -> Table:
     if LIVE not in table.sets:
         return table  # one that knows nothing of connections
     live = replace(table.sets[LIVE], elements=base_chains.live(marks, number))

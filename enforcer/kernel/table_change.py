@@ -12,15 +12,15 @@ from enforcer.kernel import elements, transaction
 from enforcer.kernel.elements import element_type
 from enforcer.kernel.table_digest import ELEMENTS, RULES, SETS, Key, Tally
 from enforcer.kernel.transaction import Transaction
-from enforcer.rules.members.address_index import Moves
-from enforcer.rules.members.set_membership import Place
-from enforcer.rules.table import Change, ElementChange, NamedSet, Table
+from enforcer.rules.members.address_index import ElementDelta
+from enforcer.rules.members.set_membership import SetEntry
+from enforcer.rules.table import ElementChange, NamedSet, Table, TableChange
 from zones.addresses.packed_pods import packed
 
 
-def members(table: Table, moves: Moves) -> Iterator[tuple[Place, list[bytes]]]:
+def members(table: Table, moves: ElementDelta) -> Iterator[tuple[SetEntry, list[bytes]]]:
     """The records of those who come, by place."""
-    for place, keys in moves.come.items():
+    for place, keys in moves.added.items():
         yield place, records(table.sets[place.set].type, place.tail, keys)
 
 
@@ -32,7 +32,7 @@ def records(type_: str, tail: str, keys: list[int]) -> list[bytes]:
     return elements.keyed((each * times for each in found), kind.key.length, kind.tail(tail))
 
 
-def of_address(type_: str, name: str, key: bytes, places: Callable[[bytes], Iterable[Place]]) -> Iterator[bytes]:
+def of_address(type_: str, name: str, key: bytes, places: Callable[[bytes], Iterable[SetEntry]]) -> Iterator[bytes]:
     """The record of a key in a set, where the set is among the places of its address; in a set of pairs, both alike."""
     kind = element_type(type_)
     times = len(kind.key.fields)
@@ -42,7 +42,7 @@ def of_address(type_: str, name: str, key: bytes, places: Callable[[bytes], Iter
             yield from elements.keyed([key], len(key), kind.tail(place.tail))
 
 
-def adoption(table: Table, there: Mapping[Key, int]) -> Change | None:
+def adoption(table: Table, there: Mapping[Key, int]) -> TableChange | None:
     """From what stands in the kernel under this table's name to this table: only names are believed.
 
     None where packets don't come to it, or it holds what can't be made ours: it must be loaded from nothing.
@@ -57,7 +57,7 @@ def adoption(table: Table, there: Mapping[Key, int]) -> Change | None:
     hooked = {name for name, each in table.chains.items() if each.hook}
     if not is_awake or not hooked <= chains or sets.keys() & table.sets.keys() != kept:
         return None
-    return Change(
+    return TableChange(
         table.name,
         new_sets={name: each for name, each in table.sets.items() if name not in kept},
         gone_sets={name: kind for name, kind in sets.items() if name not in table.sets},
@@ -70,7 +70,7 @@ def adoption(table: Table, there: Mapping[Key, int]) -> Change | None:
     )
 
 
-def declare(made: Transaction, table: Table, change: Change) -> None:
+def declare(made: Transaction, table: Table, change: TableChange) -> None:
     """What stands and shall stay: the kernel refuses one that is declared in another way."""
     for name in change.elements:
         made.add_set(name, table.sets[name])
@@ -78,7 +78,7 @@ def declare(made: Transaction, table: Table, change: Change) -> None:
         made.add_chain(name, chain)
 
 
-def must_be_ready(change: Change) -> bool:
+def must_be_ready(change: TableChange) -> bool:
     """Whether what is new must stand before the rest changes, lest packets that are under way find it empty.
 
     Such a packet follows the old rules, but sees the new elements of a map that it comes to: where these lead to new
@@ -90,7 +90,7 @@ def must_be_ready(change: Change) -> bool:
     return not change.new_chains.keys().isdisjoint(tail.rpartition(" ")[2] for tail in tails)
 
 
-def write_new(made: Transaction, change: Change) -> int:
+def write_new(made: Transaction, change: TableChange) -> int:
     """What is new, whole, before anything leads there. How many elements."""
     for name, declared in change.new_sets.items():
         made.add_set(name, declared)
@@ -103,7 +103,7 @@ def write_new(made: Transaction, change: Change) -> int:
     return sum(len(declared.elements) for declared in change.new_sets.values())
 
 
-def write(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
+def write(made: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
     """The rest, in an order in which nothing is still named when it goes. How many elements."""
     for name in (*change.refilled_chains, *change.gone_chains):
         made.flush_chain(name)
@@ -119,21 +119,21 @@ def write(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
     return gone + come
 
 
-def _take_out(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
+def _take_out(made: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
     many = 0
     for name, each in change.elements.items():
         if each.flush:
             made.flush_set(name)
         made.delete_elements(name, _keys(new.sets[name], each.gone))
         many += len(each.gone)
-    for place, keys in moves.gone.items():
+    for place, keys in moves.removed.items():
         if place.set in new.sets:
             made.delete_elements(place.set, records(new.sets[place.set].type, "", keys))
             many += len(keys)
     return many
 
 
-def _put_in(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
+def _put_in(made: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
     many = 0
     for name, each in change.elements.items():
         declared = new.sets[name]
@@ -141,7 +141,7 @@ def _put_in(made: Transaction, new: Table, change: Change, moves: Moves) -> int:
         many += len(each.added)
     for place, found in members(new, moves):
         made.add_elements(place.set, found)
-        many += len(moves.come[place])
+        many += len(moves.added[place])
     return many
 
 
@@ -151,7 +151,7 @@ def _keys(declared: NamedSet, keys: tuple[str, ...]) -> Iterator[bytes]:
     return elements.records(of_keys, dict.fromkeys(keys, ""), interval=False)
 
 
-def count(tally: Tally, old: Table, new: Table, change: Change, moves: Moves) -> None:
+def count(tally: Tally, old: Table, new: Table, change: TableChange, moves: ElementDelta) -> None:
     """What the kernel's sets hold after a change."""
     for name in change.gone_sets:
         tally.sums.pop(name, None)
@@ -164,36 +164,38 @@ def count(tally: Tally, old: Table, new: Table, change: Change, moves: Moves) ->
         before = {key: old.sets[name].elements[key] for key in elements_.gone}
         tally.remove(name, elements.records(declared.type, before, interval=declared.interval))
         tally.add(name, elements.records(declared.type, elements_.added, interval=declared.interval))
-    for place, keys in moves.gone.items():
+    for place, keys in moves.removed.items():
         if place.set in new.sets:
             tally.remove(place.set, records(new.sets[place.set].type, place.tail, keys))
-    for place, keys in moves.come.items():
+    for place, keys in moves.added.items():
         tally.add(place.set, records(new.sets[place.set].type, place.tail, keys))
 
 
 @dataclass(frozen=True, slots=True)
-class Stray:
+class WrongElement:
     """An element that isn't as it should be: the record that stands there, and the one that should."""
 
     set: str
     found: bytes | None
-    rightful: bytes | None
+    expected: bytes | None
 
 
-def put_back(made: Transaction, strays: Iterable[Stray]) -> None:
-    for each in strays:
+def put_back(made: Transaction, wrong_elements: Iterable[WrongElement]) -> None:
+    for each in wrong_elements:
         if each.found is not None:
             made.delete_elements(each.set, [elements.record(elements.key(elements.key_of(each.found)))])
-        if each.rightful is not None:
-            made.add_elements(each.set, [each.rightful])
+        if each.expected is not None:
+            made.add_elements(each.set, [each.expected])
 
 
-def mend(made: Transaction, tally: Tally, table: Table, torn: Collection[Key], everybody: Callable[[], Moves]) -> None:
+def mend(
+    made: Transaction, tally: Tally, table: Table, torn: Collection[Key], everybody: Callable[[], ElementDelta]
+) -> None:
     """Rules and elements as they should be, whatever is there. Ours must be there; chains and sets of others go."""
     for name in (name for kind, name in torn if kind == RULES and name in table.chains):
         made.flush_chain(name)
         made.add_rules(name, table.chains[name])
-    held = everybody() if any(kind == ELEMENTS for kind, _ in torn) else Moves()
+    held = everybody() if any(kind == ELEMENTS for kind, _ in torn) else ElementDelta()
     for name in (name for kind, name in torn if kind == ELEMENTS and name in table.sets):
         made.flush_set(name)
         tally.sums.pop(name, None)
@@ -215,17 +217,17 @@ def _remove(made: Transaction, torn: Collection[Key]) -> None:
         made.delete_chain(name)
 
 
-def _of_set(table: Table, name: str, everybody: Moves) -> Iterator[Iterable[bytes]]:
+def _of_set(table: Table, name: str, everybody: ElementDelta) -> Iterator[Iterable[bytes]]:
     declared = table.sets[name]
     yield elements.records(declared.type, declared.elements, interval=declared.interval)
-    for place, keys in everybody.come.items():
+    for place, keys in everybody.added.items():
         if place.set == name:
             yield records(declared.type, place.tail, keys)
 
 
-def without(change: Change, moves: Moves, sets: Collection[str]) -> tuple[Change, Moves]:
+def without(change: TableChange, moves: ElementDelta, sets: Collection[str]) -> tuple[TableChange, ElementDelta]:
     """What concerns other sets than these."""
     others = {name: each for name, each in change.elements.items() if name not in sets}
-    gone = {place: keys for place, keys in moves.gone.items() if place.set not in sets}
-    come = {place: keys for place, keys in moves.come.items() if place.set not in sets}
-    return replace(change, elements=others), Moves(gone, come)
+    gone = {place: keys for place, keys in moves.removed.items() if place.set not in sets}
+    come = {place: keys for place, keys in moves.added.items() if place.set not in sets}
+    return replace(change, elements=others), ElementDelta(gone, come)

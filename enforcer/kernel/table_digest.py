@@ -32,7 +32,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Portrait:
+class TableDigest:
     """`objects`: by keyword and name. `rules`: by chain. `elements`: count and sum of digests, by set."""
 
     objects: Mapping[tuple[str, str], int] = field(hash=False)
@@ -157,7 +157,7 @@ def records(bodies: Iterable[bytes]) -> Iterator[bytes]:
             at += size
 
 
-def differences(expected: Portrait, found: Portrait | None) -> list[Key]:
+def differences(expected: TableDigest, found: TableDigest | None) -> list[Key]:
     """What somebody else changed: objects by keyword and name; rules and elements of those that are as they were."""
     if found is None:
         return [("table", "")]
@@ -169,7 +169,7 @@ def differences(expected: Portrait, found: Portrait | None) -> list[Key]:
     return sorted(changed)
 
 
-def told(key: Key) -> str:
+def describe(key: Key) -> str:
     """In nft's words."""
     match key:
         case ("table", ""):

@@ -236,7 +236,7 @@ def own(table: Table) -> Iterator[tuple[str, Iterator[bytes]]]:
         yield name, elements.records(each.type, each.elements, interval=each.interval)
 
 
-def whole(
+def write_all(
     into: Transaction,
     table: Table,
     filling: Iterable[tuple[str, Iterable[bytes]]],

@@ -50,24 +50,24 @@ _HEADS_V4, _HEADS_V6 = _heads(4), _heads(16)
 
 
 class TcpState(IntEnum):
-    """What `Connection.state` is of a TCP connection."""
+    """What `ConntrackEntry.state` is of a TCP connection."""
 
     SYN_SENT, SYN_RECEIVED, ESTABLISHED, FIN_WAIT, CLOSE_WAIT, LAST_ACK, TIME_WAIT, CLOSE = range(1, 9)
 
 
-class Event(Enum):
+class ConntrackEvent(Enum):
     NEW = "new"
     CHANGED = "changed"
     ENDED = "ended"
 
 
-class Told(NamedTuple):
+class ConntrackMessage(NamedTuple):
     """One message, as far as it must be read to know whether the rest matters.
 
     `key`: the same in all messages about one connection. `by_program`: somebody asked for it.
     """
 
-    event: Event
+    event: ConntrackEvent
     by_program: bool
     key: int
     held: Mapping[int, bytes]
@@ -77,7 +77,7 @@ class Told(NamedTuple):
         return self.held.get(_LABEL, b"")
 
 
-class Way(NamedTuple):
+class FlowTuple(NamedTuple):
     """A connection's ends as one direction's packets show them."""
 
     source: IPAddress
@@ -95,11 +95,11 @@ class Counted(NamedTuple):
     octets: int
 
 
-class Connection(NamedTuple):
+class ConntrackEntry(NamedTuple):
     """`reply` is the way back, before it is translated. What the kernel doesn't say is None; 0 is its usual mark."""
 
-    original: Way
-    reply: Way
+    original: FlowTuple
+    reply: FlowTuple
     status: int = 0
     mark: int = 0
     zone: int = 0
@@ -112,7 +112,7 @@ class Connection(NamedTuple):
     stop: float | None = None
 
 
-def told(data: bytes) -> Iterator[Told]:
+def told(data: bytes) -> Iterator[ConntrackMessage]:
     """The messages of a datagram that tell of connections; a damaged rest ends it."""
     at, end = 0, len(data)
     while at + _HEADER.size <= end:
@@ -120,21 +120,27 @@ def told(data: bytes) -> Iterator[Told]:
         if not _HEADER.size <= length <= end - at:
             return
         if kind in {_NEW, _DELETE}:
-            event = Event.ENDED if kind == _DELETE else Event.NEW if flags & _CREATED else Event.CHANGED
+            event = (
+                ConntrackEvent.ENDED
+                if kind == _DELETE
+                else ConntrackEvent.NEW
+                if flags & _CREATED
+                else ConntrackEvent.CHANGED
+            )
             held = attributes(data[at + _HEADER.size : at + length])
             key = hash((held.get(_ORIGINAL), held.get(_ID), held.get(_ZONE)))
-            yield Told(event, port != 0, key, held)
+            yield ConntrackMessage(event, port != 0, key, held)
         at += (length + 3) & ~3
 
 
-def connection(told: Told) -> Connection | None:
+def connection(told: ConntrackMessage) -> ConntrackEntry | None:
     """All that a message says; None where it doesn't say who talks to whom."""
     held = told.held
     original, reply = _way(held.get(_ORIGINAL, b"")), _way(held.get(_REPLY, b""))
     if original is None or reply is None:
         return None
     start, stop = _times(held.get(_TIMESTAMP, b""))
-    return Connection(
+    return ConntrackEntry(
         original,
         reply,
         _number(held.get(_STATUS)) or 0,
@@ -150,24 +156,24 @@ def connection(told: Told) -> Connection | None:
     )
 
 
-def _way(value: bytes) -> Way | None:
+def _way(value: bytes) -> FlowTuple | None:
     return _usual(value) or any_way(value)
 
 
-def _usual(value: bytes) -> Way | None:
+def _usual(value: bytes) -> FlowTuple | None:
     """In a fifth of the time that `any_way` takes, and equal to it; None for what is unusual."""
     if len(value) == _USUAL_V4.size:
         a, source, b, destination, c, protocol, d, from_port, e, port = _USUAL_V4.unpack(value)
         if (a, b, c, d, e) == _HEADS_V4 and protocol in PROTOCOLS_WITH_PORTS:
-            return Way(_v4(source), _v4(destination), protocol, from_port, port)
+            return FlowTuple(_v4(source), _v4(destination), protocol, from_port, port)
     elif len(value) == _USUAL_V6.size:
         a, source, b, destination, c, protocol, d, from_port, e, port = _USUAL_V6.unpack(value)
         if (a, b, c, d, e) == _HEADS_V6 and protocol in PROTOCOLS_WITH_PORTS:
-            return Way(_v6(source), _v6(destination), protocol, from_port, port)
+            return FlowTuple(_v6(source), _v6(destination), protocol, from_port, port)
     return None
 
 
-def any_way(value: bytes) -> Way | None:
+def any_way(value: bytes) -> FlowTuple | None:
     held = attributes(value, 0)
     ends, rest = attributes(held.get(_TUPLE_IP, b""), 0), attributes(held.get(_TUPLE_PROTOCOL, b""), 0)
     source, destination = _end(ends, 1, 3), _end(ends, 2, 4)
@@ -178,7 +184,7 @@ def any_way(value: bytes) -> Way | None:
     v6 = source.version == 6  # noqa: PLR2004 - the version
     identity, kind, code = (7, 8, 9) if v6 else (4, 5, 6)
     icmp = _number(rest.get(kind)), _number(rest.get(code)), _number(rest.get(identity))
-    return Way(source, destination, protocol, *ports, *icmp)
+    return FlowTuple(source, destination, protocol, *ports, *icmp)
 
 
 def _end(held: Mapping[int, bytes], v4: int, v6: int) -> IPAddress | None:

@@ -57,7 +57,7 @@ class _Bond:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class PortSurvey:
     """What a look saw. `unknown`: ports whose pod is not known.
 
     `unplaced`: pods that are behind a bridge, of which no port is known; `disputed`: those that several ports claim.
@@ -107,7 +107,9 @@ class BridgePorts:
         link = link_of(each.body)
         return link is not None and (link.master > 0 or link.kind == "bridge" or link.index in self._names)
 
-    def look(self, pods: Pods, uplinks: Iterable[str], own: Iterable[IPAddress], former: Iterable[Station]) -> Sight:
+    def look(
+        self, pods: Pods, uplinks: Iterable[str], own: Iterable[IPAddress], former: Iterable[Station]
+    ) -> PortSurvey:
         """`own`: this machine's addresses; `former`: what an agent before this one knew. Raises KernelError."""
         with closing(open_socket(ROUTE)) as channel:
             channel.setsockopt(_SOL_NETLINK, _STRICT, 1)
@@ -121,14 +123,14 @@ class BridgePorts:
         uplinks: frozenset[str],
         own: Iterable[IPAddress],
         former: Iterable[Station],
-    ) -> Sight:
+    ) -> PortSurvey:
         links = list(links_of(channel))
         bridges = {link.index: link for link in links if link.kind == "bridge" and link.name not in uplinks}
         ports = {link.index: link for link in links if link.master in bridges and link.name not in uplinks}
         self._names = {index: link.name for index, link in ports.items()}
         self._bonds = {index: bond for index, bond in self._bonds.items() if index in ports}
         if not any(link.namespace >= 0 for link in ports.values()):
-            return Sight()
+            return PortSurvey()
         missing = {uid: at for uid, at in pods.items() if not self._placed(uid, at)}
         missing = {uid: at for uid, at in missing.items() if any(way_out(channel, each) in bridges for each in at)}
         disputed = self._bind(channel, ports, pods, missing, former) if missing else ()
@@ -151,7 +153,7 @@ class BridgePorts:
         unknown = tuple(sorted(link.name for index, link in ports.items() if index not in known))
         placed = {bond.pod for _, bond in bound}
         unplaced = tuple(uid for uid in missing if uid not in placed)
-        return Sight(around, unknown, unplaced, disputed)
+        return PortSurvey(around, unknown, unplaced, disputed)
 
     def _holds(self, bond: _Bond, pods: Pods) -> bool:
         return not bond.evidence.isdisjoint(pods.get(bond.pod, ()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from enforcer.errors import KernelError, PrivilegeError
 from enforcer.kernel.nft import Nftables
-from enforcer.kernel.transaction import Transaction, own, whole
+from enforcer.kernel.transaction import Transaction, own, write_all
 from enforcer.rules.table import Chain, NamedSet, Table
 
 NEEDED = "Linux 5.13"  # the youngest of the features: elements that catch all
@@ -55,7 +55,7 @@ class _Trial:
         return self.made.named(sequence)
 
 
-def lacking(features: Mapping[str, Table] = FEATURES) -> str:
+def missing_features(features: Mapping[str, Table] = FEATURES) -> str:
     """In words for an administrator; nothing where all is there, or where that can't be found out."""
     try:
         with closing(Nftables()) as kernel:
@@ -76,7 +76,7 @@ def _refused(kernel: Nftables, features: Mapping[str, Table]) -> Iterator[str]:
     kernel.generation()
     for name, table in features.items():
         made = Transaction(table.name)
-        whole(made, table, own(table), ())
+        write_all(made, table, own(table), ())
         try:
             kernel.commit(_Trial(made))
         except PrivilegeError:

@@ -58,7 +58,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Route:
     """A route's way out: to which network, by which link, and through whose hands."""
 
     network: IPNetwork
@@ -80,7 +80,7 @@ class Neighbours:
     pod_networks: AddressSet = field(default_factory=AddressSet)
 
 
-def found(links: Iterable[Link], ways: Iterable[Way], around: Neighbours) -> tuple[str, ...]:
+def found(links: Iterable[Link], ways: Iterable[Route], around: Neighbours) -> tuple[str, ...]:
     """The names of the uplinks. A link by which own pods are reached is none, but where the default route leads too.
 
     Uplinks are: where default routes lead; devices and tunnels; where a gateway is that is no pod; where other nodes
@@ -96,13 +96,13 @@ def found(links: Iterable[Link], ways: Iterable[Way], around: Neighbours) -> tup
     return tuple(sorted(by_index[index].name for index in chosen if index in by_index))
 
 
-def _leads_away(way: Way, around: Neighbours) -> bool:
+def _leads_away(way: Route, around: Neighbours) -> bool:
     if way.gateway is not None:
         return way.gateway not in around.own_pods and way.gateway not in around.pod_networks
     return not way.is_single and any(node in way.network for node in around.nodes)
 
 
-def _to_pods(ways: Iterable[Way], pods: Iterable[IPAddress]) -> Iterator[int]:
+def _to_pods(ways: Iterable[Route], pods: Iterable[IPAddress]) -> Iterator[int]:
     """The links by which these are reached: of the networks that hold an address the smallest counts."""
     by_network: dict[IPNetwork, list[int]] = {}
     for way in ways:
@@ -228,12 +228,12 @@ def link_of(body: bytes) -> Link | None:
     return Link(index, name, kind, master, lower, loopback, xdp, peer, namespace, hardware) if name else None
 
 
-def _ways(channel: socket) -> Iterator[Way]:
+def _ways(channel: socket) -> Iterator[Route]:
     for body in _dump(channel, _GET_ROUTE, _ROUTE_HEADER):
         yield from _of_route(body)
 
 
-def _of_route(body: bytes) -> Iterator[Way]:
+def _of_route(body: bytes) -> Iterator[Route]:
     """The ways of a route of any table; none of one that isn't of the usual kind."""
     family, length, kind, flags = body[0], body[1], body[7], _number(body[8:12])
     if family not in {AF_INET, AF_INET6} or kind != _UNICAST or flags & _CLONED:
@@ -241,7 +241,7 @@ def _of_route(body: bytes) -> Iterator[Way]:
     held = attributes(body, _ROUTE_HEADER)
     network = _network(family, held.get(_DESTINATION, b""), length)
     if _OUT in held:
-        yield Way(network, _number(held[_OUT]), _gateway(family, held))
+        yield Route(network, _number(held[_OUT]), _gateway(family, held))
     hops = held.get(_MULTIPATH, b"")
     at = 0
     while at + 8 <= len(hops):  # length, flags, weight, link; then attributes
@@ -249,7 +249,7 @@ def _of_route(body: bytes) -> Iterator[Way]:
         if not 8 <= size <= len(hops) - at:  # noqa: PLR2004 - a hop's own header
             return
         hop = attributes(hops[at : at + size], 8)
-        yield Way(network, _number(hops[at + 4 : at + 8]), _gateway(family, hop))
+        yield Route(network, _number(hops[at + 4 : at + 8]), _gateway(family, hop))
         at += (size + 3) & ~3
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Generic, TypeVar
 
-from enforcer.flows.flows import Named
+from enforcer.flows.flows import NamedPacket
 from enforcer.reports import denials
-from enforcer.reports.rate_budget import Budget
+from enforcer.reports.rate_budget import RateBudget
 from zones.siem.alerts import SEVERITIES, Alert, AlertKind, Condition, State
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -26,7 +26,7 @@ _STORM = "more kinds of denied packets than alerts may tell apart: these have no
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AlertLimits:
     """`window`: seconds that are counted in one. `capacity`: kinds at a time; `per_source`: of these for one source.
 
     `rate` and `burst`: alerts a second, of all kinds.
@@ -110,10 +110,10 @@ def _counted(entry: _Repeated, at: float) -> Alert:
 class AlertTable:
     """All alerts of this node on their way to records. `clock` is one that nobody sets: windows and limits go by it."""
 
-    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limits = limits = limits or Limits()
+    def __init__(self, limits: AlertLimits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limits = limits = limits or AlertLimits()
         self._clock = clock
-        self._budget = Budget(limits.rate, limits.burst)
+        self._budget = RateBudget(limits.rate, limits.burst)
         self._flows: Repetitions[Hashable] = Repetitions(limits.window, limits.capacity, self._source_forgets)
         self._sources: Repetitions[Hashable] = Repetitions(limits.window, limits.capacity)
         self._zones: Repetitions[Hashable] = Repetitions(limits.window, limits.capacity)
@@ -139,7 +139,7 @@ class AlertTable:
         """How many conditions hold and were told."""
         return len(self._conditions)
 
-    def denied(self, named: Named) -> Iterator[Alert]:
+    def denied(self, named: NamedPacket) -> Iterator[Alert]:
         """A denied packet: by workloads and port; where those are too many by source, then by zones; else counted."""
         flow = denials.by_flow(named)
         if self._flows.count(flow):
@@ -152,7 +152,7 @@ class AlertTable:
         self.suppressed += 1
         return self._told_with_others(named, source)
 
-    def _told_with_others(self, named: Named, source: Hashable) -> Iterator[Alert]:
+    def _told_with_others(self, named: NamedPacket, source: Hashable) -> Iterator[Alert]:
         zones = denials.by_zones(named)
         if self._sources.count(source):
             return iter(())

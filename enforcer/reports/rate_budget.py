@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Budget:
+class RateBudget:
     """`rate` a second are added, up to `burst`. Time is the caller's, of a clock that nobody sets."""
 
     def __init__(self, rate: float, burst: float) -> None:

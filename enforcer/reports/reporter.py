@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from enforcer.flows.flow_table import FlowTable
-from enforcer.flows.flows import Named, Names, name, read
+from enforcer.flows.flows import FlowNames, NamedPacket, name, read
 from enforcer.netlink.nflog import Packet
 from enforcer.reports.alert_table import AlertTable
-from enforcer.rules.ruleset import Terminal
+from enforcer.rules.ruleset import VerdictChain
 from zones.policy import Verdict
 from zones.siem.alerts import Alert, AlertKind, Condition
 from zones.siem.records import Json, Record, Stamp
@@ -44,14 +44,14 @@ class Reporter:
         flows: FlowTable,
         alerts: AlertTable,
         put: Callable[[Iterable[Record]], None],
-        denied: Callable[[Named], None] = lambda _: None,
+        denied: Callable[[NamedPacket], None] = lambda _: None,
     ) -> None:
         self._stamp = stamp
         self.flows = flows
         self.alerts = alerts
         self._put = put
         self._denied = denied
-        self.refused: Callable[[Named], None] = lambda _: None
+        self.refused: Callable[[NamedPacket], None] = lambda _: None
         self.counts = Counts()
 
     @property
@@ -59,7 +59,9 @@ class Reporter:
         """No record has a higher number yet."""
         return self._stamp.latest()
 
-    def packets(self, packets: Iterable[Packet], terminals: Mapping[str, Terminal], names: Names, now: float) -> None:
+    def packets(
+        self, packets: Iterable[Packet], terminals: Mapping[str, VerdictChain], names: FlowNames, now: float
+    ) -> None:
         """Logged packets of one read. A prefix that names no rule belongs to a ruleset that is gone, or isn't ours."""
         records: list[Record] = []
         for packet in packets:

@@ -15,8 +15,8 @@ from enforcer.errors import EnforcerError, KernelError, SettingsError, StateErro
 from enforcer.kernel.nft import Nftables
 from enforcer.netlink.sockets import NodeLock
 from enforcer.restart import snapshot
-from enforcer.restart.snapshot import Snapshot
-from enforcer.rules.options import Options
+from enforcer.restart.snapshot import SavedTable
+from enforcer.rules.options import RulesetOptions
 from enforcer.settings import file
 
 _NAMES = frozenset({"state_dir", "mode", "nflog", "connection_mark", "enforcement", "service_networks"})
@@ -28,7 +28,7 @@ def first(config: Path | None, environment: Mapping[str, str]) -> bool:
         given = file.given(config, environment, _NAMES)
     except SettingsError:
         return False
-    wanted = Options.plainly(given)
+    wanted = RulesetOptions.plainly(given)
     return wanted is not None and _restored(given, wanted)
 
 
@@ -49,7 +49,7 @@ def as_it_was(config: Path | None, environment: Mapping[str, str]) -> bool:
     return _restored(given, None)
 
 
-def _restored(given: Mapping[str, Any], wanted: Options | None) -> bool:
+def _restored(given: Mapping[str, Any], wanted: RulesetOptions | None) -> bool:
     state_dir = Path(str(given.get("stateDir", file.STATE_DIR)))
     with suppress(EnforcerError, OSError):
         held = snapshot.read(state_dir)
@@ -58,11 +58,11 @@ def _restored(given: Mapping[str, Any], wanted: Options | None) -> bool:
     return False
 
 
-def _loaded(held: Snapshot) -> bool:
+def _loaded(held: SavedTable) -> bool:
     lock = NodeLock()
     try:
         with closing(Nftables()) as kernel:
-            if kernel.stands(held.table, held.hooked):
+            if kernel.is_active(held.table, held.hooked):
                 return False
             kernel.commit(held)
             frames = held.of_bridges()

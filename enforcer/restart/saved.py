@@ -20,12 +20,12 @@ from enforcer.kernel import table_change, transaction
 from enforcer.kernel.transaction import Transaction
 from enforcer.netlink.messages import BRIDGE, INET
 from enforcer.restart import snapshot
-from enforcer.restart.snapshot import Snapshot
+from enforcer.restart.snapshot import SavedTable
 from enforcer.rules.chains import base_chains
-from enforcer.rules.chains.verdict_chains import LIVE, Terminal
-from enforcer.rules.connmark import Marks
-from enforcer.rules.members.address_index import Moves
-from enforcer.rules.options import Options
+from enforcer.rules.chains.verdict_chains import LIVE, VerdictChain
+from enforcer.rules.connmark import ConnmarkLayout
+from enforcer.rules.members.address_index import ElementDelta
+from enforcer.rules.options import RulesetOptions
 from enforcer.rules.table import Table
 from zones import canonical
 from zones.policy import Verdict
@@ -47,7 +47,7 @@ class Keeper:
     def keep(self, saved: Saved, *, thorough: bool = True) -> None:
         """`thorough`: after a change of the whole table. There is memory to give back then, which stops everything."""
         self._last = self._thread.submit(self._save, saved)
-        self._last.add_done_callback(lambda _: memory.give_back() if thorough else memory.forget())
+        self._last.add_done_callback(lambda _: memory.trim() if thorough else memory.forget())
 
     def settle(self) -> None:
         """Wait until everything is saved."""
@@ -77,9 +77,9 @@ class Saved:
 
     revision: int | None
     table: Table
-    members: Moves
-    terminals: Mapping[str, Terminal] = field(hash=False)
-    options: Options
+    members: ElementDelta
+    terminals: Mapping[str, VerdictChain] = field(hash=False)
+    options: RulesetOptions
     frames: Table | None = None
 
 
@@ -88,17 +88,17 @@ def save(state_dir: Path, saved: Saved) -> None:
     table = _without_number(saved.table, saved.options.marks)
     made = _in_place_of(table.name)
     members = ((place.set, records) for place, records in table_change.members(table, saved.members))
-    transaction.whole(made, table, transaction.own(table), members)
+    transaction.write_all(made, table, transaction.own(table), members)
     hooked = tuple(name for name, chain in table.chains.items() if chain.hook)
     meaning = json.dumps({key: _told(each) for key, each in saved.terminals.items()}).encode()
     frames = b"" if saved.frames is None else _of_bridges(saved.frames)
-    held = Snapshot(saved.revision, table.name, hooked, saved.options, made.data(), meaning, frames)
+    held = SavedTable(saved.revision, table.name, hooked, saved.options, made.data(), meaning, frames)
     snapshot.write(state_dir, held)
 
 
 def _of_bridges(table: Table) -> bytes:
     made = _in_place_of(table.name, BRIDGE)
-    transaction.whole(made, table, transaction.own(table), ())
+    transaction.write_all(made, table, transaction.own(table), ())
     return made.data()
 
 
@@ -109,7 +109,7 @@ def _in_place_of(name: str, family: int = INET) -> Transaction:
     return made
 
 
-def terminals(held: Snapshot) -> dict[str, Terminal]:
+def terminals(held: SavedTable) -> dict[str, VerdictChain]:
     """What its log records mean. Raises StateError."""
     try:
         return {key: _terminal(each) for key, each in json.loads(bytes(held.terminals)).items()}
@@ -123,19 +123,19 @@ def discard(state_dir: Path) -> None:
         (state_dir / snapshot.FILE).unlink()
 
 
-def _without_number(table: Table, marks: Marks) -> Table:
+def _without_number(table: Table, marks: ConnmarkLayout) -> Table:
     """The number of accepted connections is always a new one; until there is one, every packet is judged."""
     live = replace(table.sets[LIVE], elements={})
     return replace(table, sets={**table.sets, LIVE: live}, chains={**table.chains, **base_chains.numbered(marks, None)})
 
 
-def _told(terminal: Terminal) -> list[Any]:
+def _told(terminal: VerdictChain) -> list[Any]:
     origin, log = terminal.origin, terminal.log
     told = [origin.name, origin.uuid, origin.rulebase, origin.device_group, log.start, log.end, log.profile]
     return [*told, terminal.verdict.value, terminal.enforced, canonical.blocklists_json(terminal.blocklists)]
 
 
-def _terminal(told: list[Any]) -> Terminal:
+def _terminal(told: list[Any]) -> VerdictChain:
     name, uuid, rulebase, device_group, start, end, profile, verdict, enforced, lists = told
     origin, log = Origin(name, uuid, intern(rulebase), intern(device_group)), Log(start, end, profile)
-    return Terminal(origin, Verdict(verdict), log, enforced, canonical.blocklists_of(lists))
+    return VerdictChain(origin, Verdict(verdict), log, enforced, canonical.blocklists_of(lists))

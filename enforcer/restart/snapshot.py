@@ -15,7 +15,7 @@ from typing import Any
 
 from enforcer import state_file
 from enforcer.errors import StateError
-from enforcer.rules.options import Options
+from enforcer.rules.options import RulesetOptions
 from enforcer.state_file import Bytes
 
 FILE = "ruleset"
@@ -23,7 +23,7 @@ FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class SavedTable:
     """`hooked`: the table's chains that packets come to first. `options`: what the rules were made with.
 
     `transaction` puts the table in place of whatever has its name; `terminals` are for `enforcer.restart.saved`.
@@ -33,7 +33,7 @@ class Snapshot:
     revision: int | None
     table: str
     hooked: tuple[str, ...]
-    options: Options
+    options: RulesetOptions
     transaction: Bytes
     terminals: Bytes
     frames: Bytes = b""
@@ -44,12 +44,12 @@ class Snapshot:
     def named(self, sequence: int) -> str:
         return f"loading what was saved (command {sequence})"
 
-    def of_bridges(self) -> Snapshot | None:
+    def of_bridges(self) -> SavedTable | None:
         """The transaction of the other table, which needs more of the kernel: it is sent apart."""
         return replace(self, transaction=self.frames) if len(self.frames) else None
 
 
-def write(state_dir: Path, snapshot: Snapshot) -> None:
+def write(state_dir: Path, snapshot: SavedTable) -> None:
     """Raises OSError."""
     head = {
         "format": FORMAT,
@@ -63,7 +63,7 @@ def write(state_dir: Path, snapshot: Snapshot) -> None:
     state_file.write_atomically(state_dir / FILE, _digest(*pieces) + b"\n", *pieces)
 
 
-def read(state_dir: Path) -> Snapshot | None:
+def read(state_dir: Path) -> SavedTable | None:
     """None where there is none. Raises StateError where there is one that can't be trusted."""
     path = state_dir / FILE
     content = state_file.read(path)
@@ -79,10 +79,10 @@ def read(state_dir: Path) -> Snapshot | None:
         raise StateError(f"{path} is not used: another version wrote it; the agent writes a new one") from error
 
 
-def _parsed(body: memoryview) -> Snapshot:
+def _parsed(body: memoryview) -> SavedTable:
     line, _, _ = bytes(body[:65_536]).partition(b"\n")
     head: dict[str, Any] = json.loads(line)
-    options = Options.plainly(head["options"])
+    options = RulesetOptions.plainly(head["options"])
     if head["format"] != FORMAT or options is None:
         raise ValueError(f"format {head['format']} is not ours")
     begin = len(line) + 1
@@ -90,7 +90,7 @@ def _parsed(body: memoryview) -> Snapshot:
     if ends[-1] != len(body):
         raise ValueError("sizes don't fit")
     parts = [body[start:end] for start, end in pairwise(ends)]
-    return Snapshot(head["revision"], head["table"], tuple(head["hooked"]), options, *parts)
+    return SavedTable(head["revision"], head["table"], tuple(head["hooked"]), options, *parts)
 
 
 def _digest(*pieces: Bytes) -> bytes:

@@ -16,7 +16,7 @@ ALL_BITS = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class ConnmarkLayout:
     """`mask`: the bits of the connection mark that are ours; none of them: no connection is ever known as accepted."""
 
     mask: int = 0xFF000000

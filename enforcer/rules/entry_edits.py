@@ -14,7 +14,7 @@ from zones.policy import Entry
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class EntryEdit:
     """Old entries from `start` to before `end` make room for `put`."""
 
     start: int
@@ -22,7 +22,7 @@ class Edit:
     put: tuple[Entry, ...]
 
 
-def edits(old: Sequence[Entry], new: Sequence[Entry]) -> list[Edit]:
+def edits(old: Sequence[Entry], new: Sequence[Entry]) -> list[EntryEdit]:
     """From the first to the last; each begins and ends at what changed."""
     same = zip(old, new, strict=False)
     first = next((at for at, (one, other) in enumerate(same) if one is not other), min(len(old), len(new)))
@@ -32,13 +32,13 @@ def edits(old: Sequence[Entry], new: Sequence[Entry]) -> list[Edit]:
     return list(_between(old, new, first, (len(old) - last, len(new) - last)))
 
 
-def _between(old: Sequence[Entry], new: Sequence[Entry], first: int, ends: tuple[int, int]) -> Iterator[Edit]:
+def _between(old: Sequence[Entry], new: Sequence[Entry], first: int, ends: tuple[int, int]) -> Iterator[EntryEdit]:
     places = {id(new[at]): at for at in range(first, ends[1])}
     both = [(at, places[id(old[at])]) for at in range(first, ends[0]) if id(old[at]) in places]
     anchors = [(first - 1, first - 1), *_rising(both), ends]
     for (old_at, new_at), (old_end, new_end) in pairwise(anchors):
         if old_end - old_at > 1 or new_end - new_at > 1:
-            yield Edit(old_at + 1, old_end, tuple(new[new_at + 1 : new_end]))
+            yield EntryEdit(old_at + 1, old_end, tuple(new[new_at + 1 : new_end]))
 
 
 def _rising(both: list[tuple[int, int]]) -> list[tuple[int, int]]:

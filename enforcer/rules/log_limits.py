@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from enforcer.rules.family import Family
 from enforcer.rules.members.set_membership import LOCAL, UPLINKS
-from enforcer.rules.options import Options
+from enforcer.rules.options import RulesetOptions
 from enforcer.rules.table import NamedSet
 
 _PODS, _LINKS, _OTHERS, _NETWORKS = "log-pods", "log-links", "log-others", "log-networks"
@@ -39,14 +39,14 @@ def sets_of_ports() -> dict[str, NamedSet]:
     return {_LINKS: NamedSet("ifname", {}, size=_MANY_LINKS, forgets=_FORGET)}
 
 
-def of_port(options: Options, *, forged: bool = False) -> Iterator[str]:
+def of_port(options: RulesetOptions, *, forged: bool = False) -> Iterator[str]:
     """`rules` of such a table, where forged sources are no others."""
     del forged
     limit = f"limit rate {options.log_rate}/second burst {options.log_burst} packets"
     yield f"update @{_LINKS} {{ iifname {limit} }} return"
 
 
-def rules(options: Options, *, forged: bool = False) -> Iterator[str]:
+def rules(options: RulesetOptions, *, forged: bool = False) -> Iterator[str]:
     """These return within the limit; what becomes of a packet that is not logged comes behind.
 
     `forged`: an address of a pod of this node is not that pod's.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from enforcer.rules.family import Family, span_texts
-from enforcer.rules.members.set_membership import Wanted
+from enforcer.rules.members.set_membership import RequestedSets
 from enforcer.rules.references import InUse
 from enforcer.rules.table import NamedSet, remark
 from enforcer.rules.tree.clause import Clause, Dimension, Space, Spaces
@@ -31,7 +31,7 @@ class Sets:
 
     def __init__(self, in_use: InUse | None = None) -> None:
         self.in_use = in_use or InUse()
-        self.members = Wanted()
+        self.members = RequestedSets()
         self._lent = False
 
     @property
@@ -39,7 +39,7 @@ class Sets:
         """By name."""
         return self.in_use.sets
 
-    def lend(self) -> Wanted:
+    def lend(self) -> RequestedSets:
         """Whom the sets hold by now, for good."""
         self._lent = True
         return self.members
@@ -50,7 +50,7 @@ class Sets:
         if ours and self.members.concern(ours):
             self.members, self._lent = self.members.without(names), False
 
-    def _own_members(self) -> Wanted:
+    def _own_members(self) -> RequestedSets:
         if self._lent:
             self.members, self._lent = self.members.without(()), False
         return self.members

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from enforcer.rules.connmark import Marks
+from enforcer.rules.connmark import ConnmarkLayout
 from zones.zone import QUARANTINE
 
 
@@ -26,7 +26,7 @@ class Failure(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class RulesetOptions:
     """`log_group`: the NFLOG group. `log_rate`, `log_burst`: records a second, at most, for each source.
 
     A `log_rate` of 0 is no limit. `labels`: whether the kernel has labels for connections, which their ends need.
@@ -38,7 +38,7 @@ class Options:
     log_group: int = 9470
     log_rate: int = 1000
     log_burst: int = 10_000
-    marks: Marks = field(default_factory=Marks)
+    marks: ConnmarkLayout = field(default_factory=ConnmarkLayout)
     labels: bool = field(default=True, compare=False)
     zones: frozenset[str] | None = None
     services: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class Options:
             return None
         group, rate, burst = numbers
         chosen = None if zones is None else frozenset(zones)
-        return cls(Mode(mode), group, rate, burst, Marks(mask), zones=chosen, services=tuple(services))
+        return cls(Mode(mode), group, rate, burst, ConnmarkLayout(mask), zones=chosen, services=tuple(services))
 
 
 def _are_texts(value: object) -> bool:

@@ -14,13 +14,13 @@ from itertools import repeat
 from enforcer.rules import references
 from enforcer.rules.chains import base_chains, link_checks
 from enforcer.rules.chains.pair_chains import PairChains
-from enforcer.rules.chains.verdict_chains import LIVE, LOGGED, UNLOGGED, Terminal, Terminals
-from enforcer.rules.connmark import PHASES, Marks
+from enforcer.rules.chains.verdict_chains import LIVE, LOGGED, UNLOGGED, VerdictChain, VerdictChains
+from enforcer.rules.connmark import PHASES, ConnmarkLayout
 from enforcer.rules.family import Family, address_text, family_of, span_texts
 from enforcer.rules.match import Sets
-from enforcer.rules.members.set_membership import ADDRESSES, NETWORKS, SELVES, Membership, ThisMachine, zone_value
+from enforcer.rules.members.set_membership import ADDRESSES, NETWORKS, SELVES, SetMembership, ThisMachine, zone_value
 from enforcer.rules.members.zone_ids import ZoneKey, zone_ids
-from enforcer.rules.options import Mode, Options
+from enforcer.rules.options import Mode, RulesetOptions
 from enforcer.rules.references import InUse
 from enforcer.rules.table import NamedSet, Table
 from zones.addresses.inventory import Inventory, Node
@@ -33,7 +33,7 @@ from zones.zone import Zoning
 TABLE = "zonebridge"
 NO_TIER = Origin("infrastructure/no-tier", None, "infrastructure", "")
 
-__all__ = ["NO_TIER", "TABLE", "Mode", "Options", "Plan", "Ruleset", "Terminal", "build", "lockdown"]
+__all__ = ["NO_TIER", "TABLE", "Mode", "Ruleset", "RulesetOptions", "RulesetPlan", "VerdictChain", "build", "lockdown"]
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Ruleset:
     """
 
     table: Table
-    terminals: Mapping[str, Terminal] = field(hash=False)
+    terminals: Mapping[str, VerdictChain] = field(hash=False)
     next_change: datetime | None
-    members: Membership | None = None
+    members: SetMembership | None = None
 
     @cached_property
     def origins(self) -> Mapping[str, Origin]:
@@ -65,24 +65,29 @@ def lockdown() -> Policy:
     return Policy(Zoning(), (to_own_pods,), (nothing,))
 
 
-class Plan:
+class RulesetPlan:
     """One policy after the other on one node, each at one instant (aware): what changes is worked out, and no more.
 
     What comes of it is the same as from nothing, up to the names that chains of pairs have from before.
     """
 
     def __init__(
-        self, policy: Policy, node_name: str, now: datetime, options: Options | None = None, before: Plan | None = None
+        self,
+        policy: Policy,
+        node_name: str,
+        now: datetime,
+        options: RulesetOptions | None = None,
+        before: RulesetPlan | None = None,
     ) -> None:
         """`before`: the plan whose rules are in force, so that no chain of its gets other rules and pairs at once."""
         self._head: dict[Entry, Entry] = {}
         self._policy = policy = self._closed(policy)
-        self._options = options or Options()
+        self._options = options or RulesetOptions()
         self._node_name = node_name
         self._in_use = InUse()
         self._sets = Sets(self._in_use)
         entries = _active(policy, now)
-        self._terminals = Terminals(self._options, _blocklists(entries), add=self._in_use.add_chain)
+        self._terminals = VerdictChains(self._options, _blocklists(entries), add=self._in_use.add_chain)
         self.pairs = PairChains(entries, self._sets, self._terminals, self._options.observes)
         if before is not None:
             self.pairs.avoid(before.pairs)
@@ -92,7 +97,7 @@ class Plan:
         self._ids: dict[ZoneKey, str] = {}
         self._is_new = False
         self.next_change = _next_change(policy, now)
-        self.members = Membership(policy.zoning, node_name, self._sets.lend(), self._ids)
+        self.members = SetMembership(policy.zoning, node_name, self._sets.lend(), self._ids)
         self._hold(self._frame)
 
     def follow(self, policy: Policy, now: datetime) -> bool:
@@ -152,7 +157,7 @@ class Plan:
         self._terminals.forget(gone)
         self._sets.forget(gone)
         if self.members.wanted is not self._sets.members or self.members.ids is not self._ids:
-            self.members = Membership(self._policy.zoning, self._node_name, self._sets.lend(), self._ids)
+            self.members = SetMembership(self._policy.zoning, self._node_name, self._sets.lend(), self._ids)
 
     def _name(self, networks: Iterable[ZoneKey], zones: Iterable[ZoneKey]) -> None:
         """An id for every zone; those that have one keep it. With a new policy, those that nobody is in have none."""
@@ -189,13 +194,13 @@ def _addresses(
 
 
 def build(
-    policy: Policy, inventory: Inventory, node_name: str, now: datetime, options: Options | None = None
+    policy: Policy, inventory: Inventory, node_name: str, now: datetime, options: RulesetOptions | None = None
 ) -> Ruleset:
     """The rules of one node at one instant (aware), with everybody in their sets: for people to read.
 
     The machine is not asked here: what the node's Node says stands for what addresses it has.
     """
-    plan = Plan(policy, node_name, now, options)
+    plan = RulesetPlan(policy, node_name, now, options)
     directory = inventory.directory()
     machine = ThisMachine(node_name, ())
     held_by = {
@@ -204,7 +209,7 @@ def build(
     }
     profiles = {address: plan.members.profile(holder) for address, holder in held_by.items()}
     made = plan.ruleset({profile.zone for profile in profiles.values()}, directory.pod_networks)
-    held: dict[str, dict[str, str]] = {LIVE: _first_generation((options or Options()).marks)}
+    held: dict[str, dict[str, str]] = {LIVE: _first_generation((options or RulesetOptions()).marks)}
     for address, profile in profiles.items():
         family, text = family_of(address), address_text(address)
         for place in plan.members.places(family, profile):
@@ -214,7 +219,7 @@ def build(
     return replace(made, table=replace(made.table, sets=sets))
 
 
-def _first_generation(marks: Marks) -> dict[str, str]:
+def _first_generation(marks: ConnmarkLayout) -> dict[str, str]:
     return base_chains.live(marks, marks.first(PHASES[0]))
 
 

@@ -108,7 +108,7 @@ class ElementChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TableChange:
     """The way from one table to another, for one transaction: a chain whose rules differ is refilled whole."""
 
     name: str
@@ -128,10 +128,10 @@ class Change:
         return self.structural or bool(self.elements)
 
 
-def diff(old: Table, new: Table) -> Change:
+def diff(old: Table, new: Table) -> TableChange:
     """What makes the old table the new one. A set's declaration never changes under its name."""
     before = old.chains  # most chains are the same objects
-    return Change(
+    return TableChange(
         new.name,
         new_sets={name: new.sets[name] for name in new.sets.keys() - old.sets.keys()},
         gone_sets={name: old.sets[name].keyword for name in old.sets.keys() - new.sets.keys()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from enforcer.rules.entry_edits import Edit
+from enforcer.rules.entry_edits import EntryEdit
 from zones.policy import Entry
 from zones.rules import RuleType
 
@@ -49,14 +49,14 @@ class PairMasks:
             runs[n] = runs.get(n - 1, n)
         return runs
 
-    def edited(self, made: Sequence[Edit]) -> PairMasks:
+    def edited(self, made: Sequence[EntryEdit]) -> PairMasks:
         """The masks of the list after these edits, which are those of the list before in their order."""
         masks = self
         for edit in reversed(made):  # so that those before it are where they were
             masks = masks._with(edit)
         return masks
 
-    def _with(self, edit: Edit) -> PairMasks:
+    def _with(self, edit: EntryEdit) -> PairMasks:
         fresh = pair_masks(edit.put)
         from_any, to_any = edit_of(self.from_any, edit, fresh.from_any), edit_of(self.to_any, edit, fresh.to_any)
         return PairMasks(
@@ -69,14 +69,16 @@ class PairMasks:
         )
 
 
-def _named(old: dict[str, int], fresh: dict[str, int], edit: Edit, any_zone: tuple[int, int, int]) -> dict[str, int]:
+def _named(
+    old: dict[str, int], fresh: dict[str, int], edit: EntryEdit, any_zone: tuple[int, int, int]
+) -> dict[str, int]:
     """One side's masks by zone. `any_zone`: of the mask of any, what it was, what is put in, and what it becomes."""
     was, put, becomes = any_zone
     made = {zone: edit_of(old.get(zone, was), edit, fresh.get(zone, put)) for zone in old.keys() | fresh.keys()}
     return {zone: mask for zone, mask in made.items() if mask != becomes}
 
 
-def edit_of(mask: int, edit: Edit, bits_: int) -> int:
+def edit_of(mask: int, edit: EntryEdit, bits_: int) -> int:
     """A mask with other bits where the edit puts other entries."""
     low = mask & ((1 << edit.start) - 1)
     return low | bits_ << edit.start | mask >> edit.end << edit.start + len(edit.put)

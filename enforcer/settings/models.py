@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from enforcer.errors import SettingsError
-from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, Marks
+from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, ConnmarkLayout
 from enforcer.rules.options import Failure, Mode
 from enforcer.settings import file
 from enforcer.shipping.spool import Drop
@@ -170,7 +170,7 @@ class Settings(Section):
     pod_networks: tuple[IPvAnyNetwork, ...] = ()
     service_networks: tuple[IPvAnyNetwork, ...] = ()
     uplinks: tuple[Annotated[str, Field(pattern=r'^[^\s/"]{1,15}$')], ...] = ()
-    connection_mark: int = Marks().mask
+    connection_mark: int = ConnmarkLayout().mask
     mode: Mode = Mode.ENFORCE
     enforcement: EnforcementSettings = EnforcementSettings()
     failure: Failure = Failure.CLOSED

@@ -35,7 +35,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Progress:
+class DeliveryProgress:
     """What a destination's delivery has come to. `trouble` is empty while all is well; it holds `since` then.
 
     `arrival`: what `sent` means. `succeeded`: when records arrived last, in seconds of the epoch. `since` is by
@@ -71,7 +71,7 @@ class Delivery:
     batch_bytes: int = 1 << 20
     backoff: Backoff = field(default_factory=Backoff)
     pause: Callable[[float], Any] = asyncio.sleep
-    progress: Progress = field(init=False)
+    progress: DeliveryProgress = field(init=False)
     _limit: int = field(init=False)
     _most: int = field(init=False)
     _under_way: UnderWay = field(init=False)
@@ -80,7 +80,7 @@ class Delivery:
     ask_seconds: ClassVar[float] = 0.25
 
     def __post_init__(self) -> None:
-        self.progress = Progress(self.name, self.sender.arrival)
+        self.progress = DeliveryProgress(self.name, self.sender.arrival)
         self._limit = self._most = self.batch
         self._under_way = UnderWay(self.sender.in_flight if isinstance(self.sender, Confirming) else 1)
 

@@ -11,7 +11,7 @@ from enforcer.cluster.event_writer import EventWriter
 from enforcer.cluster.pod_events import MOST_SERIES
 from enforcer.enforcement import Enforcement
 from enforcer.flows.connections import Connections
-from enforcer.flows.log_queue import Intake
+from enforcer.flows.log_queue import LogQueue
 from enforcer.netlink.socket_queue import waiting_bytes
 from enforcer.reports.reporter import Reporter
 from enforcer.shipping.outbox import Outbox
@@ -54,7 +54,7 @@ def of_log(source: LogSource | None) -> Json:
 
 
 def of_queues(
-    intake: Intake | None,
+    intake: LogQueue | None,
     reporter: Reporter,
     connections: Connections | None,
     outbox: Outbox,
@@ -64,7 +64,7 @@ def of_queues(
 
 
 def _queues(
-    intake: Intake | None,
+    intake: LogQueue | None,
     reporter: Reporter,
     connections: Connections | None,
     outbox: Outbox,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from enforcer.service_parts import Parts
+from enforcer.service_parts import ServiceParts
 from zones.siem.alerts import AlertKind
 
 
 @dataclass(slots=True)
-class Losses:
+class LossAlerts:
     """`totals`: records lost since the start, by where."""
 
-    parts: Parts
+    parts: ServiceParts
     totals: dict[str, int] = field(default_factory=dict)
     _told: dict[str, int] = field(default_factory=dict)
 

@@ -29,7 +29,7 @@ class Type(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricRow:
     """One metric: what it is called and means, and where it stands in the status. None: there is none now.
 
     With `labels`, `read` gives a value for each of their values: a text for one, a tuple for several.
@@ -79,35 +79,35 @@ def _destination(part: str) -> Callable[[Json], Any]:
 
 
 FIGURES = (
-    Figure("tier_revision", Type.GAUGE, "The revision in force; 0 is none.", lambda status: status["revision"] or 0),
-    Figure(
+    MetricRow("tier_revision", Type.GAUGE, "The revision in force; 0 is none.", lambda status: status["revision"] or 0),
+    MetricRow(
         "tier_standing",
         Type.GAUGE,
         "1 for the standing of the tier: none, current, waiting, refused, tampered.",
         lambda status: {status["standing"]: 1},
         "standing",
     ),
-    Figure(
+    MetricRow(
         "in_force",
         Type.GAUGE,
         "1 for what is in the kernel: nothing, enforced, observed, closed, lost (docs/enforcer.md).",
         lambda status: {status["inForce"]: 1} if status["inForce"] else {},
         "state",
     ),
-    Figure(
+    MetricRow(
         "applied_timestamp_seconds",
         Type.GAUGE,
         "When the revision in force was loaded into the kernel.",
         lambda status: None if status["appliedAt"] is None else datetime.fromisoformat(status["appliedAt"]).timestamp(),
     ),
-    Figure("problems", Type.GAUGE, "Problems that hold now.", lambda status: len(status["problems"])),
-    Figure(
+    MetricRow("problems", Type.GAUGE, "Problems that hold now.", lambda status: len(status["problems"])),
+    MetricRow(
         "conditions", Type.GAUGE, "Conditions that hold now and were told as alerts.", _part("alerts", "conditions")
     ),
-    Figure("pods", Type.GAUGE, "Running pods known in the cluster.", _of("pods")),
-    Figure("nodes", Type.GAUGE, "Nodes known.", _of("nodes")),
-    Figure("zone_pods", Type.GAUGE, "Running pods of the cluster in each zone.", _of("zones"), "zone"),
-    Figure(
+    MetricRow("pods", Type.GAUGE, "Running pods known in the cluster.", _of("pods")),
+    MetricRow("nodes", Type.GAUGE, "Nodes known.", _of("nodes")),
+    MetricRow("zone_pods", Type.GAUGE, "Running pods of the cluster in each zone.", _of("zones"), "zone"),
+    MetricRow(
         "bridge_ports",
         Type.GAUGE,
         "Ports of bridges: `known`, held to the addresses of their pod; `unknown`, whose pod is not known.",
@@ -117,100 +117,100 @@ FIGURES = (
         },
         "state",
     ),
-    Figure("passes", Type.COUNTER, "Looks at whether the kernel is as it should be.", _of("passes")),
-    Figure("pass_seconds", Type.HISTOGRAM, "How long the kernel's part of a look took.", _of("pass_seconds")),
-    Figure(
+    MetricRow("passes", Type.COUNTER, "Looks at whether the kernel is as it should be.", _of("passes")),
+    MetricRow("pass_seconds", Type.HISTOGRAM, "How long the kernel's part of a look took.", _of("pass_seconds")),
+    MetricRow(
         "change_seconds",
         Type.HISTOGRAM,
         "From the first of some changes that the API server told to their being in the kernel.",
         _of("change_seconds"),
     ),
-    Figure(
+    MetricRow(
         "watch_silence_seconds",
         Type.GAUGE,
         "How long the API server has told nothing of a kind of objects, not even that nothing changed.",
         _of("silence"),
         "kind",
     ),
-    Figure("records", Type.COUNTER, "Packets read, and records made of them, by kind.", _of("records"), "kind"),
-    Figure("lost_records", Type.COUNTER, "What will never arrive, by where it was lost.", _of("lost"), "where"),
-    Figure("queue_length", Type.GAUGE, "What waits in each queue.", _queue("length"), "queue"),
-    Figure("queue_capacity", Type.GAUGE, "What each queue has room for.", _queue("capacity"), "queue"),
-    Figure(
+    MetricRow("records", Type.COUNTER, "Packets read, and records made of them, by kind.", _of("records"), "kind"),
+    MetricRow("lost_records", Type.COUNTER, "What will never arrive, by where it was lost.", _of("lost"), "where"),
+    MetricRow("queue_length", Type.GAUGE, "What waits in each queue.", _queue("length"), "queue"),
+    MetricRow("queue_capacity", Type.GAUGE, "What each queue has room for.", _queue("capacity"), "queue"),
+    MetricRow(
         "log_waiting_bytes",
         Type.GAUGE,
         "What waits in the socket of the kernel's log, in the kernel's memory.",
         _part("log", "waiting"),
     ),
-    Figure(
+    MetricRow(
         "log_buffer_bytes", Type.GAUGE, "The room of that socket; beyond it the kernel drops.", _part("log", "buffer")
     ),
-    Figure(
+    MetricRow(
         "alerts_suppressed",
         Type.COUNTER,
         "Denied packets that were counted in an alert for many, as there are too many kinds.",
         _part("alerts", "suppressed"),
     ),
-    Figure("spool_bytes", Type.GAUGE, "Size of the spool.", _of("spool_bytes")),
-    Figure("spool_capacity_bytes", Type.GAUGE, "Beyond this size records are dropped.", _of("spool_capacity")),
-    Figure(
+    MetricRow("spool_bytes", Type.GAUGE, "Size of the spool.", _of("spool_bytes")),
+    MetricRow("spool_capacity_bytes", Type.GAUGE, "Beyond this size records are dropped.", _of("spool_capacity")),
+    MetricRow(
         "destination_sent",
         Type.COUNTER,
         "Records that arrived. `means`: written to a file, received by a kernel, accepted by a collector, or indexed.",
         lambda status: {(each["name"], each["sentMeans"]): each["sent"] for each in status["destinations"]},
         ("destination", "means"),
     ),
-    Figure(
+    MetricRow(
         "destination_refused",
         Type.COUNTER,
         "Records that the receiver refused, set aside in a file.",
         _destination("refused"),
         "destination",
     ),
-    Figure("destination_lost", Type.COUNTER, "Records dropped from the spool.", _destination("lost"), "destination"),
-    Figure(
+    MetricRow("destination_lost", Type.COUNTER, "Records dropped from the spool.", _destination("lost"), "destination"),
+    MetricRow(
         "destination_retries",
         Type.COUNTER,
         "Times that sending failed and was tried again.",
         _destination("retries"),
         "destination",
     ),
-    Figure(
+    MetricRow(
         "destination_backlog",
         Type.GAUGE,
         "Records in the spool that have not arrived yet.",
         _destination("backlog"),
         "destination",
     ),
-    Figure(
+    MetricRow(
         "destination_oldest_seconds",
         Type.GAUGE,
         "Age of the oldest record that has not arrived yet; 0 where all have.",
         _destination("oldest"),
         "destination",
     ),
-    Figure(
+    MetricRow(
         "destination_last_success_timestamp_seconds",
         Type.GAUGE,
         "When records arrived last.",
         _destination("lastSuccess"),
         "destination",
     ),
-    Figure(
+    MetricRow(
         "destination_held",
         Type.GAUGE,
         "1 while only an administrator can help: token, index, certificate.",
         _destination("held"),
         "destination",
     ),
-    Figure(
+    MetricRow(
         "destination_aside_bytes",
         Type.GAUGE,
         "Size of the file with the records that the receiver refused; it is begun anew when it is full.",
         _destination("aside"),
         "destination",
     ),
-    Figure(
+    MetricRow(
         "pod_events",
         Type.COUNTER,
         "Kubernetes Events on pods: written, failed (tried again), suppressed (no room).",

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import structlog
 
 from enforcer.errors import ClusterError
-from enforcer.service_parts import Parts
+from enforcer.service_parts import ServiceParts
 from enforcer.status import status
 from zones.runtime.backoff import Backoff
 from zones.siem.records import Json
@@ -25,10 +25,10 @@ _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class NodeReport:
+class NodeStateWriter:
     """`standing`: what there is to say now. `problem`: why it can't be written, empty where it can."""
 
-    parts: Parts
+    parts: ServiceParts
     standing: Callable[[], Json]
     backoff: Backoff
     problem: str = ""

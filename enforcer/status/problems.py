@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 
-from enforcer.cluster.tier import Judgement, Standing
-from enforcer.shipping.delivery import Progress
+from enforcer.cluster.tier import TierJudgement, TierStanding
+from enforcer.shipping.delivery import DeliveryProgress
 from zones.addresses.inventory import FINISHED_PHASES, Node, Pod
 from zones.addresses.pod_networks import Doubt
 from zones.net import IPAddress
@@ -15,13 +15,13 @@ from zones.siem.alerts import AlertKind, Condition, Severity
 from zones.tiers.quarantines import Quarantine
 
 _STANDINGS = {
-    Standing.TAMPERED: (AlertKind.TIER_TAMPERED, None),
-    Standing.REFUSED: (AlertKind.TIER_REFUSED, None),
-    Standing.CURRENT: (AlertKind.TIER_TAMPERED, Severity.MEDIUM),
+    TierStanding.TAMPERED: (AlertKind.TIER_TAMPERED, None),
+    TierStanding.REFUSED: (AlertKind.TIER_REFUSED, None),
+    TierStanding.CURRENT: (AlertKind.TIER_TAMPERED, Severity.MEDIUM),
 }
 
 
-def of_tier(tier: str, judgement: Judgement) -> Iterator[Condition]:
+def of_tier(tier: str, judgement: TierJudgement) -> Iterator[Condition]:
     """A tier that waits for its parts is no condition: it becomes stale where they never come."""
     if judgement.why and judgement.standing in _STANDINGS:
         kind, severity = _STANDINGS[judgement.standing]
@@ -37,9 +37,9 @@ def of_sync(heard: Mapping[str, float], now: float, limit: float) -> Iterator[Co
         yield Condition(AlertKind.SYNC_STALE, "api-server", message)
 
 
-def of_waiting(tier: str, judgement: Judgement, waiting: float, limit: float) -> Iterator[Condition]:
+def of_waiting(tier: str, judgement: TierJudgement, waiting: float, limit: float) -> Iterator[Condition]:
     """A revision whose parts don't come."""
-    if judgement.standing is Standing.WAITING and waiting > limit:
+    if judgement.standing is TierStanding.WAITING and waiting > limit:
         yield Condition(AlertKind.SYNC_STALE, tier, judgement.why)
 
 
@@ -151,7 +151,9 @@ def of_node(problems: Iterable[str]) -> Iterator[Condition]:
         yield Condition(AlertKind.NODE_PROBLEM, problem, problem)
 
 
-def of_destinations(deliveries: Iterable[Progress], now: float = 0.0, limit: float = inf) -> Iterator[Condition]:
+def of_destinations(
+    deliveries: Iterable[DeliveryProgress], now: float = 0.0, limit: float = inf
+) -> Iterator[Condition]:
     """Destinations that only an administrator can bring back, and those that take nothing for longer than `limit`.
 
     One that is away for a moment is worth no alert by itself.

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from enforcer.enforcement import Enforcement
 from enforcer.reports.reporter import Counts
-from enforcer.shipping.delivery import Progress
-from zones.addresses.index import Holders
+from enforcer.shipping.delivery import DeliveryProgress
+from zones.addresses.index import AddressOwners
 from zones.siem.records import Json
 from zones.zone import Zoning
 
@@ -38,11 +38,11 @@ def of_enforcement(enforcement: Enforcement) -> Json:
     }
 
 
-def of_population(holders: Holders, nodes: int, zoning: Zoning | None) -> Json:
+def of_population(holders: AddressOwners, nodes: int, zoning: Zoning | None) -> Json:
     """How many pods each zone has in the cluster; without a tier no zones are known."""
     zones: Counter[str] = Counter()
     pods = 0
-    for pod, count in holders.kinds():
+    for pod, count in holders.pod_classes():
         pods += count
         if zoning is not None:
             zones[zoning.of_pod(pod.labels, pod.allowed, quarantined=pod.quarantined)] += count
@@ -54,7 +54,7 @@ def of_records(counts: Counts, lost: Mapping[str, int]) -> Json:
 
 
 def of_destinations(
-    deliveries: Iterable[Progress],
+    deliveries: Iterable[DeliveryProgress],
     backlogs: Mapping[str, int],
     lost: Mapping[str, int],
     ages: Mapping[str, float],

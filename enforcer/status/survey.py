@@ -13,10 +13,10 @@ from itertools import chain
 
 from enforcer.cluster import pod_events
 from enforcer.cluster.bridge_liveness import Renewal
-from enforcer.cluster.tier import Standing
+from enforcer.cluster.tier import TierStanding
 from enforcer.cluster.view import Kind, View
 from enforcer.rules.options import Mode
-from enforcer.service_parts import Parts
+from enforcer.service_parts import ServiceParts
 from enforcer.status import gauges, problems, status
 from zones.policy import Policy
 from zones.siem.alerts import Condition
@@ -27,14 +27,14 @@ _RENEWALS = 3
 
 
 @dataclass(slots=True)
-class Survey:
+class NodeSurvey:
     """`heard`: when each kind of objects was last told of; `lost`: records, by where. Both are others' and grow.
 
     `status` is what was found last. `serve_problem`: why the metrics can't be had; `report_problem`: why the NodeState
     can't be written.
     """
 
-    parts: Parts
+    parts: ServiceParts
     heard: Mapping[str, float]
     lost: Mapping[str, int]
     renewal: Renewal
@@ -51,7 +51,7 @@ class Survey:
         parts, alerts = self.parts, self.parts.settings.alerts
         enforcement, now = parts.enforcement, time.monotonic()
         applied = enforcement.applied.problems if enforcement.applied else ()
-        waiting = enforcement.judgement.standing is Standing.WAITING
+        waiting = enforcement.judgement.standing is TierStanding.WAITING
         self._waiting_since = (self._waiting_since or now) if waiting else None
         waited = now - (self._waiting_since or now)
         return chain(
@@ -91,7 +91,7 @@ class Survey:
         parts, view, held = self.parts, self.parts.view, self.parts.enforcement.held
         policy = held.policy if held else None
         self._unseen = parts.unseen(at for pod in view.own_pods() if pod.holds_addresses for at in pod.addresses)
-        self._misplaced = problems.misplaced_problem(list(view.holders.misplaced(parts.settings.node_name)))
+        self._misplaced = problems.misplaced_problem(list(view.holders.pod_address_conflicts(parts.settings.node_name)))
         self._population = tuple(self._of_population(view, policy)) if view.complete else ()
         if view.complete and parts.event_writer is not None:
             told = pod_events.of_pods(view, policy, parts.settings.node_name)
@@ -131,8 +131,8 @@ class Survey:
         node = self.parts.settings.node_name
         if policy is not None:
             yield from problems.of_zones(policy, view.own_pods())
-        yield from problems.of_places(view.holders.misplaced(node), node)
-        yield from problems.of_intruders(view.holders.intruders(node), node)
+        yield from problems.of_places(view.holders.pod_address_conflicts(node), node)
+        yield from problems.of_intruders(view.holders.node_address_conflicts(node), node)
         yield from problems.of_networks(view.holders.doubted(node), node)
 
     def _own_problems(self) -> list[str]:

@@ -71,7 +71,7 @@ def test_kubectl_describe_shows_why_and_how_often(guarded, web):
 
 def lasting(table, web, reason, note):
     for _ in range(2):
-        table.states([(web, pod_events.Told(reason, "Zone", note))], 1_795_260_148.0)
+        table.states([(web, pod_events.EventText(reason, "Zone", note))], 1_795_260_148.0)
     return table.due()
 
 

@@ -9,7 +9,7 @@ import yaml
 from tests.apiserver.installed import ENFORCER_NAMESPACE, namespace, pod
 from tests.bridge.population.stage import becomes
 from tests.enforcer.cluster.lightagent import Machine, agent
-from zones.addresses.inventory import Stranger
+from zones.addresses.inventory import UnownedAddress
 
 pytestmark = pytest.mark.apiserver
 
@@ -71,7 +71,7 @@ def test_nodes_tell_each_other_with_the_rights_that_they_have(admin, kubeconfigs
             await becomes(lambda: b.knows("10.71.1.9"), ("web-1", "web"))
             await becomes(lambda: getattr(b.knows("10.71.1.0"), "name", None), "tell-a")
             await asyncio.to_thread(admin.delete, f"{PODS}/web-1", params={"gracePeriodSeconds": 0})
-            await becomes(lambda: b.knows("10.71.1.9"), Stranger.UNKNOWN)
+            await becomes(lambda: b.knows("10.71.1.9"), UnownedAddress.UNKNOWN)
             assert (a.writer.problem, b.writer.problem) == ("", "")
 
     asyncio.run(run())

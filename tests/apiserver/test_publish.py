@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from bridge.history.ledger import Ledger
+from bridge.history.ledger import RevisionLedger
 from bridge.history.revision import part_names, policy_of, recorded_of
 from bridge.history.verification import breaks
 from bridge.kube.client import ApiServer
-from bridge.tier.cluster import Cluster
+from bridge.tier.cluster import TierApi
 from bridge.tier.plan import Part
 from mocks.kubernetes import KubernetesServer
 from tests.bridge.processes import install
@@ -117,7 +117,7 @@ def test_killed_at_every_call_the_next_run_completes_and_no_reader_sees_a_mixtur
     revisions, kept = history(kubeconfig)
     assert breaks(revisions, kept, tier) == ()
     specs = {raw["spec"]["revision"]: raw["spec"] for raw in revisions}
-    ledger = Ledger.of(map(recorded_of, revisions))
+    ledger = RevisionLedger.of(map(recorded_of, revisions))
     in_force = [policy_of(specs[each.revision], kept) for each in ledger.in_force(tier)]
     assert in_force[::-1] == commits.meant, "each revision that was in force, once, in order"
 
@@ -126,7 +126,7 @@ def history(kubeconfig):
     """Every record, and the parts of all by name."""
 
     async def read():
-        cluster = Cluster(ApiServer(access(kubeconfig, 30.0)))
+        cluster = TierApi(ApiServer(access(kubeconfig, 30.0)))
         try:
             revisions = await cluster.revisions(TIER)
             names = set().union(*(part_names(raw["spec"]) for raw in revisions))

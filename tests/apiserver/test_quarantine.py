@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bridge import cli
-from bridge.quarantine import Budget
+from bridge.quarantine import QuarantineBudget
 from tests.apiserver.installed import namespace, pod
 
 pytestmark = pytest.mark.apiserver
@@ -133,6 +133,6 @@ def test_what_is_over_is_cleared_away(run, until):
 
 
 def test_one_pod_is_always_within_the_budget():
-    assert Budget(0, 0).exceeded(1, 1, 1, 5) == ""
-    assert Budget(0, 0).exceeded(2, 9, 2, 500) == "2 of 9 pods of the workload, and the budget is 0 %"
-    assert Budget(50, 10).exceeded(1, 4, 51, 500) == "51 of 500 pods of the cluster, and the budget is 10 %"
+    assert QuarantineBudget(0, 0).exceeded(1, 1, 1, 5) == ""
+    assert QuarantineBudget(0, 0).exceeded(2, 9, 2, 500) == "2 of 9 pods of the workload, and the budget is 0 %"
+    assert QuarantineBudget(50, 10).exceeded(1, 4, 51, 500) == "51 of 500 pods of the cluster, and the budget is 10 %"

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from bridge.kube.client import Access, ApiServer
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.kube.watch import Listed, Source, follow
 from enforcer.cluster.view import Kind, View
 from enforcer.cluster.watch import Cluster
@@ -58,7 +58,7 @@ def test_what_is_true_after_a_restore_is_known_within_seconds(kube):
             await cluster.close()
 
     async def bridge():
-        api = ApiServer(Access("c1", kube.kubeconfig))
+        api = ApiServer(ClusterAccess("c1", kube.kubeconfig))
         went_back = []
         try:
             async with aclosing(follow(api, Source(NAMESPACES, "namespaces"))) as changes:

@@ -12,10 +12,10 @@ import pytest
 
 from bridge.alerts import AlertKind, Alerts
 from bridge.feeds import Feeds
-from bridge.kube.client import Access, ApiServer
-from bridge.tier.cluster import Cluster
-from bridge.tier.sync import Sync, Target
-from bridge.tier.watcher import Guard
+from bridge.kube.client import ApiServer, ClusterAccess
+from bridge.tier.cluster import TierApi
+from bridge.tier.sync import CompileTarget, Sync
+from bridge.tier.watcher import TierWatcher
 from enforcer.status import problems
 from tests.apiserver.installed import BRIDGE, CONFIG, operators_rights
 from tests.apiserver.tamper import history, installation, quarantined, surroundings, tier, zoned
@@ -150,10 +150,10 @@ async def put_back(people, change, name):
     many = AddressSet.parse(f"10.{n // 128}.{n % 128 * 2}.0/24" for n in range(200))
     manager = FakeManager(rule("a"), rule("b", sources=Addresses((AddressObject("b", many),))))
     sink, feeds = RecordingSink(), Feeds(None, lambda: None)
-    cluster = Cluster(ApiServer(Access("c1", people.kube.kubeconfig_for(BRIDGE))))
-    target, alerts = Target("c1", name, "dg", Zoning()), Alerts("c1", name, [sink])
+    cluster = TierApi(ApiServer(ClusterAccess("c1", people.kube.kubeconfig_for(BRIDGE))))
+    target, alerts = CompileTarget("c1", name, "dg", Zoning()), Alerts("c1", name, [sink])
     sync = Sync(target, manager, cluster, alerts, feeds, run_blocking=run_here)
-    guard = Guard(sync, lambda kind: cluster.follow(kind, name))
+    guard = TierWatcher(sync, lambda kind: cluster.follow(kind, name))
     tasks = []
 
     async def shown():

@@ -20,7 +20,7 @@ from typing import TextIO
 import httpx
 import yaml
 
-from bridge.managers.panorama import Access, PanoramaApi
+from bridge.managers.panorama import PanoramaAccess, PanoramaApi
 from mocks.kubernetes import KubernetesServer
 from tests.bench.panorama import PASSWORD, configuration, panorama
 from tests.bridge.processes import PROGRAM, client_of, cluster_settings, eventually, kill, tier_of
@@ -36,7 +36,7 @@ class Administrator:
     """Edits the candidate and commits it."""
 
     def __init__(self, host: str, ca_file: Path) -> None:
-        self.api = PanoramaApi(Access((host,), username="admin", password=lambda: PASSWORD, ca_file=ca_file))
+        self.api = PanoramaApi(PanoramaAccess((host,), username="admin", password=lambda: PASSWORD, ca_file=ca_file))
 
     def edit_rule(self, number: int) -> None:
         """One rule in the middle is for one more zone."""

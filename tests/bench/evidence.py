@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from bridge.evidence.collector import records_of
 from bridge.evidence.database import Database
-from bridge.evidence.store import Store, Told
+from bridge.evidence.store import NodeRecord, Store
 from tests.bench.figures import BUILD, Figure
 from tests.postgresql import Postgresql
 from zones.policy import Verdict
@@ -118,7 +118,7 @@ def _of(
 def _day(store: Store, keys: list[SeenKey], day: int) -> None:
     """One row for each kind."""
     at = NOW + timedelta(days=day)
-    whole = [Told("one", day * 10**6 + n, SeenFlow(key, 9, 999, 0, at, at)) for n, key in enumerate(keys)]
+    whole = [NodeRecord("one", day * 10**6 + n, SeenFlow(key, 9, 999, 0, at, at)) for n, key in enumerate(keys)]
     store.take("prod", whole, at)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bridge import garbage_collection
-from bridge.managers.panorama import Access, PanoramaApi, PanoramaManager
+from bridge.managers.panorama import PanoramaAccess, PanoramaApi, PanoramaManager
 from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
 from zones.compile import compile_policy
 from zones.tiers import native
@@ -122,7 +122,7 @@ def one_pass(host: str, ca_file: str) -> None:
 
 
 def _manager(host: str, ca_file: Path) -> PanoramaManager:
-    access = Access((host,), username="admin", password=lambda: PASSWORD, ca_file=ca_file)
+    access = PanoramaAccess((host,), username="admin", password=lambda: PASSWORD, ca_file=ca_file)
     return PanoramaManager(PanoramaApi(access), "bench")
 
 

@@ -19,12 +19,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from bridge.kube.client import Access, ApiServer
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.kube.watch import Changed as BridgeChanged
 from bridge.kube.watch import Listed as BridgeListed
-from bridge.population import Population, Publishing, Terms
+from bridge.population import Population, PopulationTerms, Publishing
 from bridge.population.assignment import Assignment
-from bridge.population.picture import Kind as BridgeKind
+from bridge.population.picture import FollowedKind as BridgeKind
 from enforcer.cluster.view import Changed, Kind, Listed, View, selectors
 from enforcer.cluster.watch import PAGE_OF_OURS, Cluster
 from mocks.kubernetes import KubernetesServer
@@ -206,7 +206,7 @@ def latency(count: int) -> dict[str, float]:
 
 async def _travel(server: KubernetesServer, count: int) -> list[float]:
     view, told = View("panorama", node="elsewhere"), asyncio.Event()
-    publishing = Publishing(ApiServer(Access("bench", server.kubeconfig)), Terms("panorama", Zoning()))
+    publishing = Publishing(ApiServer(ClusterAccess("bench", server.kubeconfig)), PopulationTerms("panorama", Zoning()))
     cluster = await Cluster.connect(server.kubeconfig, selectors("elsewhere", "panorama"))
 
     async def follow(kind: Kind) -> None:

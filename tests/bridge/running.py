@@ -12,14 +12,14 @@ from bridge.alerts import Alerts
 from bridge.errors import ClusterError
 from bridge.feeds import Feeds
 from bridge.feeds.fetch import FeedError
-from bridge.kube.client import Access, ApiServer
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.kube.watch import Listed
 from bridge.metrics import Metrics
 from bridge.service import Work, run_until
-from bridge.tier.cluster import Cluster
-from bridge.tier.lease import Leadership, Terms
-from bridge.tier.sync import Sync, Target
-from bridge.tier.watcher import Guard
+from bridge.tier.cluster import TierApi
+from bridge.tier.lease import Leadership, LeaseTerms
+from bridge.tier.sync import CompileTarget, Sync
+from bridge.tier.watcher import TierWatcher
 from tests.bridge.world import RecordingSink, run_here
 from zones.tiers import native
 from zones.zone import Zoning
@@ -32,15 +32,15 @@ async def no_feed(feed):
 
 
 def access(kubeconfig, timeout=10.0):
-    return Access("c1", kubeconfig, timeout=timeout)
+    return ClusterAccess("c1", kubeconfig, timeout=timeout)
 
 
 def made(kubeconfig, manager, tier, sinks=(), *, watched=True, timeout=10.0, interval_lease=(8.0, 0.5), **target):
     """One cluster's work, as bridge.wiring.clusters makes it, but for the manager."""
-    cluster = Cluster(ApiServer(access(kubeconfig, timeout)), ApiServer(access(kubeconfig, timeout)))
+    cluster = TierApi(ApiServer(access(kubeconfig, timeout)), ApiServer(access(kubeconfig, timeout)))
     feeds = Feeds(no_feed, lambda: None)
     sync = Sync(
-        Target("c1", tier, "dg", Zoning(), **target),
+        CompileTarget("c1", tier, "dg", Zoning(), **target),
         manager,
         cluster,
         Alerts("c1", tier, sinks),
@@ -48,8 +48,8 @@ def made(kubeconfig, manager, tier, sinks=(), *, watched=True, timeout=10.0, int
         run_blocking=run_here,
     )
     duration, renew = interval_lease
-    terms = Terms("default", f"zonebridge-{tier}", f"me-{id(sync)}", duration, renew)
-    guard = Guard(sync, lambda kind: cluster.follow(kind, tier)) if watched else None
+    terms = LeaseTerms("default", f"zonebridge-{tier}", f"me-{id(sync)}", duration, renew)
+    guard = TierWatcher(sync, lambda kind: cluster.follow(kind, tier)) if watched else None
     return Work("c1", sync, Leadership(cluster, terms), feeds, cluster.close, guard)
 
 
@@ -166,7 +166,7 @@ class Judge:
         return self.applied[-1] if self.applied else None
 
     async def _follow_all(self, stop):
-        cluster = Cluster(ApiServer(access(self._kubeconfig)))
+        cluster = TierApi(ApiServer(access(self._kubeconfig)))
         tasks = [
             asyncio.create_task(self._follow(cluster, kind))
             for kind in (native.TIER, native.POLICY_CHUNK, native.ADDRESS_SET)

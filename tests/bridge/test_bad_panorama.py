@@ -17,11 +17,11 @@ import pytest
 from aiohttp import web
 
 from bridge.errors import ManagerRefusedError, ManagerUnreachableError
-from bridge.managers.panorama import Access, PanoramaApi, PanoramaManager
+from bridge.managers.panorama import PanoramaAccess, PanoramaApi, PanoramaManager
 from bridge.managers.panorama.rulebase.document import MAX_BYTES
-from bridge.managers.panorama.session.transport import Limits
+from bridge.managers.panorama.session.transport import AnswerLimits
 from bridge.tier.outcome import Result
-from bridge.tier.plan import Guards
+from bridge.tier.plan import SafetyLimits
 from mocks.panorama import Panorama, make_app
 from mocks.panorama.server import described
 from mocks.serving import Authority, Fault, Faults, Server
@@ -56,7 +56,7 @@ class Stage:
         app = make_app(self.panorama, self.faults)
         app.middlewares.insert(0, self._instead())
         self.server = Server(app, tls=self.authority.server_context())
-        self.world = World(guards=Guards(max_deleted_share=0.5), stale_after=timedelta(minutes=10))
+        self.world = World(guards=SafetyLimits(max_deleted_share=0.5), stale_after=timedelta(minutes=10))
         self.renew(password=True)
 
     def _instead(self):
@@ -72,10 +72,10 @@ class Stage:
         """Another bridge process, which has a password, or only a key that was made before."""
         key = self.panorama.keys.generate("reader")
         way_in = {"username": "reader", "password": lambda: "secret"} if password else {"api_key": lambda: key}
-        self.way_in = way_in | {"ca_file": self.authority.ca_file, "attempts": 2, "limits": Limits(**limits)}
+        self.way_in = way_in | {"ca_file": self.authority.ca_file, "attempts": 2, "limits": AnswerLimits(**limits)}
 
     def connect(self, port=None):
-        access = Access((f"127.0.0.1:{port or self.server.port}",), **self.way_in)
+        access = PanoramaAccess((f"127.0.0.1:{port or self.server.port}",), **self.way_in)
         self.world.manager = PanoramaManager(PanoramaApi(access), "dg")
         self.world.restart()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import ClusterConflictError, ClusterRefusedError, ClusterUnreachableError
-from bridge.kube.client import Access, ApiServer
-from bridge.tier.cluster import Cluster
+from bridge.kube.client import ApiServer, ClusterAccess
+from bridge.tier.cluster import TierApi
 from bridge.tier.plan import Part
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
@@ -35,7 +35,7 @@ def server(served):
 def with_cluster(server, work, **access):
     async def run():
         fields = {"kubeconfig": server.kubeconfig, "timeout": 30.0} | access
-        cluster = Cluster(ApiServer(Access("c1", **fields)))
+        cluster = TierApi(ApiServer(ClusterAccess("c1", **fields)))
         try:
             return await work(cluster)
         finally:
@@ -181,7 +181,7 @@ def test_a_kubeconfig_that_is_none(tmp_path, content):
         path.write_text(content)
 
     async def work():
-        cluster = Cluster(ApiServer(Access("c1", path)))
+        cluster = TierApi(ApiServer(ClusterAccess("c1", path)))
         with pytest.raises(ClusterRefusedError, match="connecting to cluster 'c1'"):
             await cluster.tier("any")
         await cluster.close()
@@ -191,7 +191,7 @@ def test_a_kubeconfig_that_is_none(tmp_path, content):
 
 def test_no_service_account_here():
     async def work():
-        cluster = Cluster(ApiServer(Access("c1")))
+        cluster = TierApi(ApiServer(ClusterAccess("c1")))
         with pytest.raises(ClusterRefusedError, match="the service account of the pod"):
             await cluster.tier("any")
         await cluster.close()

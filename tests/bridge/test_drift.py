@@ -7,10 +7,10 @@ import pytest
 
 from bridge.alerts import Severity
 from bridge.errors import ClusterRefusedError, ClusterUnreachableError, ManagerUnreachableError
-from bridge.tier.drift import Left, What, after, changed_fields, differences
+from bridge.tier.drift import LastApplied, What, changed_fields, differences, with_attempts
 from bridge.tier.outcome import Result
-from bridge.tier.plan import Guards, Live, Plan
-from bridge.tier.repair_backoff import AT_ONCE, LONGEST_WAIT, QUIET, Fights, waiting
+from bridge.tier.plan import Live, Plan, SafetyLimits
+from bridge.tier.repair_backoff import AT_ONCE, LONGEST_WAIT, QUIET, RepairBackoff, waiting
 from tests.bridge.world import World, inexpressible, many, rule, rulebase
 from zones.compile import compile_policy
 from zones.tiers import native
@@ -233,7 +233,7 @@ def test_after_a_restart_a_tier_that_somebody_else_wrote_is_not_held_on_to():
 
 def test_guards_do_not_compare_with_a_tampered_tier():
     """Rules that somebody put in are not missed; rules that somebody took out still count."""
-    world = published(*(rule(name) for name in "abcd"), guards=Guards(max_deleted_share=0.5))
+    world = published(*(rule(name) for name in "abcd"), guards=SafetyLimits(max_deleted_share=0.5))
     forged = forged_tier(9, *many(50))
     for _ in range(2):
         world.cluster.tier_object["spec"] = copy.deepcopy(forged.tier["spec"])
@@ -279,7 +279,7 @@ def test_a_write_whose_answer_never_came_is_no_drift():
 def test_a_fight_is_told_louder_backs_off_and_ends():
     world = published()
     clock = Watch()
-    world.sync._fights = Fights(clock)
+    world.sync._repairs = RepairBackoff(clock)
     name = first_part(world)["metadata"]["name"]
     for times in range(1, AT_ONCE + 1):
         del world.cluster.held[name]
@@ -303,7 +303,7 @@ def test_a_fight_is_told_louder_backs_off_and_ends():
 
 def test_a_new_revision_is_not_held_back_by_a_fight():
     world = published()
-    world.sync._fights = Fights(Watch())
+    world.sync._repairs = RepairBackoff(Watch())
     for _ in range(AT_ONCE + 1):
         world.cluster.tier_object = None
         repair(world)
@@ -338,14 +338,14 @@ def part_of(name, spec=None, **metadata):
 
 
 def test_differences_of_parts():
-    left = Left(None, {name: part_of(name) for name in "abc"})
+    left = LastApplied(None, {name: part_of(name) for name in "abc"})
     live = Live(None, {"a": part_of("a", {"entries": [2]}), "b": part_of("b"), "d": part_of("d")})
     found = [(drift.name, drift.what, drift.fields) for drift in differences(left, live)]
     assert found == [("a", What.CHANGED, ("spec.entries[0]",)), ("c", What.DELETED, ()), ("d", What.ADDED, ())]
 
 
 def test_foreign_annotations_and_labels_are_no_drift():
-    left = Left(None, {"a": part_of("a")})
+    left = LastApplied(None, {"a": part_of("a")})
     live = Live(None, {"a": part_of("a", labels={"team": "x"}, annotations={"y": "z"})})
     assert differences(left, live) == ()
 
@@ -367,9 +367,12 @@ def test_changed_fields(before, now, fields):
 
 
 def test_an_attempt_counts_as_far_as_it_came():
-    left = Left(None, {"a": part_of("a")})
+    left = LastApplied(None, {"a": part_of("a")})
     attempt = Plan((), (), (part_of("b"), part_of("c")), None, (), 1, "")
-    assert sorted(after(left, [attempt], Live(None, {"a": part_of("a"), "b": part_of("b")})).parts) == ["a", "b"]
+    assert sorted(with_attempts(left, [attempt], Live(None, {"a": part_of("a"), "b": part_of("b")})).parts) == [
+        "a",
+        "b",
+    ]
 
 
 def test_a_part_that_hides_under_our_name_is_replaced():

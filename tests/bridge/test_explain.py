@@ -7,7 +7,7 @@ from hypothesis import given
 
 from bridge.errors import InputError, RevisionRefusedError, UndecidedError
 from bridge.explain.answer import from_configuration
-from bridge.explain.flow_options import Question, flow_of, instant
+from bridge.explain.flow_options import FlowQuestion, flow_of, instant
 from bridge.explain.pod_end import endpoint, versions
 from bridge.explain.trace import explain, explain_policy, explanation_json, explanation_lines
 from enforcer.rules.chains.verdict_chains import SERVICE_END
@@ -22,7 +22,7 @@ from zones.zone import Zoning
 
 ZONING = Zoning()
 DNS = usual_infrastructure(frozenset({"kube-system"}), frozenset({"kube-system"}), frozenset({"coredns"}))
-WEB_TO_DB = Question("tcp", "web", "db", port=5432)
+WEB_TO_DB = FlowQuestion("tcp", "web", "db", port=5432)
 
 
 def compiled(*rules, infrastructure=()):
@@ -61,15 +61,15 @@ def test_every_rule_passed_over_is_named_in_order_whatever_became_of_it():
 
 def test_the_defaults_answer_where_no_rule_does():
     assert asked(WEB_TO_DB).origin.name == "interzone-default"
-    within = asked(Question("tcp", "web", "web", port=1))
+    within = asked(FlowQuestion("tcp", "web", "web", port=1))
     assert (within.verdict, within.origin.name) == ("allow", "intrazone-default")
 
 
 def test_an_app_names_the_destination_however_it_is_written():
     rules = (rule("to orders", applications=workload("orders-db")),)
     for app in ("orders-db", "Orders_DB", "orders db"):
-        assert asked(Question("tcp", "web", "db", port=9, app=app), *rules).verdict == "allow"
-    assert asked(Question("tcp", "web", "db", port=9, app="other"), *rules).verdict == "deny"
+        assert asked(FlowQuestion("tcp", "web", "db", port=9, app=app), *rules).verdict == "allow"
+    assert asked(FlowQuestion("tcp", "web", "db", port=9, app="other"), *rules).verdict == "deny"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_refused_configuration_explains_nothing():
 
 
 def test_infrastructure_counts_where_it_is_asked_for():
-    dns = Question("udp", "web", "default", port=53, app="CoreDNS")
+    dns = FlowQuestion("udp", "web", "default", port=53, app="CoreDNS")
     assert asked(dns).verdict == "deny"
     found = asked(dns, infrastructure=DNS)
     assert (found.verdict, found.origin.name, found.origin.rulebase) == (
@@ -167,14 +167,14 @@ def test_what_is_no_rfc_3339_time(text):
     ],
 )
 def test_wrong_words_are_one_clear_line(fields, complaint):
-    question = Question(**({"protocol": "tcp", "from_zone": "web", "to_zone": "db"} | fields))
+    question = FlowQuestion(**({"protocol": "tcp", "from_zone": "web", "to_zone": "db"} | fields))
     with pytest.raises(InputError, match=complaint) as wrong:
         flow_of(question, ZONING)
     assert "\n" not in str(wrong.value)
 
 
 def test_icmp_between_ipv6_addresses_is_icmpv6():
-    assert flow_of(Question("icmp", "a", "b", source="fd00::1"), ZONING).protocol == ICMP6
+    assert flow_of(FlowQuestion("icmp", "a", "b", source="fd00::1"), ZONING).protocol == ICMP6
 
 
 ANY = frozenset({"*"})
@@ -212,7 +212,7 @@ OUTSIDE = rule("to anywhere", to_zones=frozenset({"outside"}))
 
 
 def to_a_service(destination="10.96.0.77", port=80, *rules, source="web", infrastructure=()):
-    question = Question("tcp", source, "outside", destination=destination, port=port)
+    question = FlowQuestion("tcp", source, "outside", destination=destination, port=port)
     return from_configuration(compiled(*rules, infrastructure=infrastructure), question, ZONING, SERVICES)
 
 
@@ -229,4 +229,4 @@ def test_other_addresses_and_ends_that_are_no_pods_are_as_they_were():
     assert to_a_service("192.0.2.1", 80, OUTSIDE).origin.name == "to anywhere"
     assert to_a_service("10.96.0.77", 80, OUTSIDE, source="outside").verdict == "allow"
     assert to_a_service("10.96.0.77", 80, OUTSIDE, source="nodes").origin.name == "to anywhere"
-    assert asked(Question("tcp", "web", "outside", destination="10.96.0.77", port=80), OUTSIDE).verdict == "allow"
+    assert asked(FlowQuestion("tcp", "web", "outside", destination="10.96.0.77", port=80), OUTSIDE).verdict == "allow"

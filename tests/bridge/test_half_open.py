@@ -9,8 +9,8 @@ import httpx
 import pytest
 from aiohttp import web
 
-from bridge.feeds.fetch import Fetcher, Limits
-from bridge.kube.client import Access, ApiServer
+from bridge.feeds.fetch import FeedLimits, Fetcher
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.kube.watch import Listed, Source, follow
 from bridge.siem.senders import HecSender, SyslogSender
 from mocks.kubernetes import KubernetesServer
@@ -44,7 +44,7 @@ def test_a_watch_is_left_by_the_kernels_word_alone(monkeypatch):
         world.add_pod(server, world.pod("late", "10.1.0.31", "web"))
 
     async def run(server):
-        api = ApiServer(Access("c1", server.kubeconfig))
+        api = ApiServer(ClusterAccess("c1", server.kubeconfig))
         try:
             async with asyncio.timeout(60), asyncio.TaskGroup() as group:
                 group.create_task(lose(server))
@@ -105,7 +105,7 @@ def test_connections_to_lists_are_looked_after():
         port = site._server.sockets[0].getsockname()[1]
         feed = Feed("bad", FeedKind.IP_LIST, f"http://127.0.0.1:{port}/list")
         async with httpx.AsyncClient() as client:
-            fetcher = Fetcher(client, dns.asyncresolver.Resolver(configure=False), Limits(timeout=1.0))
+            fetcher = Fetcher(client, dns.asyncresolver.Resolver(configure=False), FeedLimits(timeout=1.0))
             assert (await fetcher.fetch(feed)).space
             made.extend(map(looked_after, pooled(client)))
             assert cut(port) == 1

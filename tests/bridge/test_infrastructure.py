@@ -6,7 +6,7 @@ import pytest
 
 from bridge.errors import ClusterUnreachableError, ManagerUnreachableError
 from bridge.settings.models import Settings
-from bridge.tier.infrastructure import LiveInfrastructure, OwnPod, Wanted, ends_of, own_pod
+from bridge.tier.infrastructure import LiveInfrastructure, OwnPod, WantedInfrastructure, ends_of, own_pod
 from bridge.wiring.infrastructure import bridge_needs, own_standing
 from tests.bridge.world import World, rule
 from zones.infrastructure import ApiServerEnds, BridgeNeeds
@@ -54,7 +54,7 @@ def named(live):
 
 
 def test_the_api_servers_ends_are_those_that_it_keeps_itself():
-    rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10", "192.0.2.11")), Wanted()))
+    rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10", "192.0.2.11")), WantedInfrastructure()))
     at = AddressSet.parse(["192.0.2.10", "192.0.2.11"])
     assert rules["api-server"].destination == Peer(addresses=at)
     assert str(rules["api-server"].traffic[0].ports) == "6443"
@@ -69,14 +69,16 @@ def node(name, address):
 def test_where_the_api_server_runs_on_nodes_these_are_named():
     """They ask from the ends of their tunnels too."""
     nodes = [node("cp1", "192.0.2.10"), node("cp2", "192.0.2.99")]
-    rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10"), nodes=nodes), Wanted()))
+    rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10"), nodes=nodes), WantedInfrastructure()))
     assert rules["from-api-server-nodes"].source == Peer(nodes=True, node_names=frozenset({"cp1"}))
-    assert "from-api-server-nodes" not in named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10")), Wanted()))
+    assert "from-api-server-nodes" not in named(
+        LiveInfrastructure(FakeCluster(slice_of("192.0.2.10")), WantedInfrastructure())
+    )
 
 
 def test_configured_ends_come_on_top():
     at = AddressSet.parse(["198.51.100.0/28"])
-    wanted = Wanted(ApiServerEnds(at, Ranges(((443, 443),))))
+    wanted = WantedInfrastructure(ApiServerEnds(at, Ranges(((443, 443),))))
     rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10")), wanted))
     assert rules["api-server"].destination.addresses == at | AddressSet.parse(["192.0.2.10"])
     assert str(rules["api-server"].traffic[0].ports) == "443,6443"
@@ -85,7 +87,7 @@ def test_configured_ends_come_on_top():
 @pytest.mark.parametrize("later", [None, {}, slice_of(), slice_of("not an address"), slice_of("192.0.2.9", ports=())])
 def test_what_tells_of_no_end_leaves_the_last_known_ones(later):
     cluster = FakeCluster(slice_of("192.0.2.10"))
-    live = LiveInfrastructure(cluster, Wanted())
+    live = LiveInfrastructure(cluster, WantedInfrastructure())
     before = named(live)
     cluster.endpoints = later
     assert named(live) == before
@@ -95,7 +97,7 @@ def test_what_tells_of_no_end_leaves_the_last_known_ones(later):
 
 def test_where_the_cluster_cannot_be_asked_the_last_known_ones_stay():
     cluster = FakeCluster(slice_of("192.0.2.10"))
-    live = LiveInfrastructure(cluster, Wanted())
+    live = LiveInfrastructure(cluster, WantedInfrastructure())
     cluster.trouble = ClusterUnreachableError("no answer")
     with pytest.raises(ClusterUnreachableError):
         named(live)
@@ -111,7 +113,9 @@ def test_an_address_that_is_no_servers_is_left_out(text):
 
 
 def test_the_bridge_is_known_by_its_pods_controller():
-    wanted = Wanted(own=OWN, needs=BridgeNeeds(Ranges(((443, 443),)), Ranges(((443, 443),)), Ranges(((8088, 8088),))))
+    wanted = WantedInfrastructure(
+        own=OWN, needs=BridgeNeeds(Ranges(((443, 443),)), Ranges(((443, 443),)), Ranges(((8088, 8088),)))
+    )
     rules = named(LiveInfrastructure(FakeCluster(slice_of("192.0.2.10"), own_pods()), wanted))
     ours = Peer(namespaces=frozenset({"zonebridge-system"}), workloads=frozenset({"zonebridge"}))
     bridge = {name: each for name, each in rules.items() if name.startswith("bridge")}
@@ -122,9 +126,9 @@ def test_the_bridge_is_known_by_its_pods_controller():
 
 def test_a_pod_that_is_not_there_is_guessed_from_its_name_and_a_setting_is_believed():
     cluster = FakeCluster(slice_of("192.0.2.10"))
-    guessed = named(LiveInfrastructure(cluster, Wanted(own=OWN)))["bridge-to-dns"].source
+    guessed = named(LiveInfrastructure(cluster, WantedInfrastructure(own=OWN)))["bridge-to-dns"].source
     assert guessed.workloads == {"zonebridge"}
-    told = named(LiveInfrastructure(cluster, Wanted(own=OWN, workload="sync")))["bridge-to-dns"].source
+    told = named(LiveInfrastructure(cluster, WantedInfrastructure(own=OWN, workload="sync")))["bridge-to-dns"].source
     assert told.workloads == {"sync"}
 
 
@@ -207,7 +211,7 @@ def published(world):
 
 def test_a_change_of_the_endpoints_is_published_also_while_the_manager_is_away():
     cluster = FakeCluster(slice_of("192.0.2.10"))
-    world = World(rule("r"), infrastructure_of=LiveInfrastructure(cluster, Wanted()).rules)
+    world = World(rule("r"), infrastructure_of=LiveInfrastructure(cluster, WantedInfrastructure()).rules)
     asyncio.run(world.sync.once())
     assert published(world)["api-server"].destination.addresses == AddressSet.parse(["192.0.2.10"])
     assert asyncio.run(world.sync.once()).revision == 1
@@ -221,7 +225,7 @@ def test_a_change_of_the_endpoints_is_published_also_while_the_manager_is_away()
 
 def test_a_tier_that_was_adopted_gets_the_infrastructure_of_today():
     cluster = FakeCluster(slice_of("192.0.2.10"))
-    world = World(rule("r"), infrastructure_of=LiveInfrastructure(cluster, Wanted()).rules)
+    world = World(rule("r"), infrastructure_of=LiveInfrastructure(cluster, WantedInfrastructure()).rules)
     asyncio.run(world.sync.once())
     source = world.cluster.tier_object["spec"]["source"]
     cluster.endpoints = slice_of("192.0.2.20")

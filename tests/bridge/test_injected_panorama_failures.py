@@ -28,7 +28,7 @@ from aiohttp import web
 from tenacity import wait_none
 
 from bridge import registration, service
-from bridge.feeds import Feeds, Fetcher, Limits, fetch, keeper
+from bridge.feeds import FeedLimits, Feeds, Fetcher, fetch, keeper
 from bridge.managers.panorama.registration import device_group
 from bridge.managers.panorama.session import api
 from bridge.settings.file import Purpose, load
@@ -353,7 +353,7 @@ def test_a_name_that_cannot_be_resolved_is_named_and_keeps_its_last_addresses(fa
         async with serving(names) as port, httpx.AsyncClient() as client:
             resolver = dns.asyncresolver.Resolver(configure=False)
             resolver.nameservers, resolver.port = ["127.0.0.1"], port
-            limits = Limits(timeout=0.5, least_ttl=0.1)
+            limits = FeedLimits(timeout=0.5, least_ttl=0.1)
             feeds = Feeds(Fetcher(client, resolver, limits).fetch, lambda: changes.append(1))
             await feeds.want([feed])
             task = asyncio.create_task(feeds.run())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import ClusterConflictError, ClusterUnreachableError
 from bridge.settings.models import LeaseSettings
-from bridge.tier.lease import Leadership, LeadershipLostError, Terms, claim
+from bridge.tier.lease import Leadership, LeadershipLostError, LeaseTerms, claim
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -51,7 +51,7 @@ class Watch:
 
 
 def bridge(lease, watch, name):
-    return Leadership(lease, Terms("ns", "zonebridge-panorama", name, duration=15, renew=4), clock=watch)
+    return Leadership(lease, LeaseTerms("ns", "zonebridge-panorama", name, duration=15, renew=4), clock=watch)
 
 
 def step(*bridges):
@@ -150,7 +150,7 @@ def test_a_bug_ends_no_task(lease, watch):
 
     async def run():
         lease.lease = broken
-        a._terms = Terms("ns", "n", "a", duration=0.2, renew=0.01)
+        a._terms = LeaseTerms("ns", "n", "a", duration=0.2, renew=0.01)
         keeping = asyncio.create_task(a.keep())
         async with asyncio.timeout(20):
             while len(calls) < 3:  # noqa: ASYNC110 - a count of somebody else
@@ -235,7 +235,7 @@ def test_work_done_while_leading_gives_its_result_and_its_error(lease, watch):
 
 
 def test_the_lease_is_as_kubernetes_words_it():
-    terms = Terms("ns", "name", "me", duration=15)
+    terms = LeaseTerms("ns", "name", "me", duration=15)
     made = claim(None, terms, None, 0.0, NOW)
     assert made["metadata"] == {"name": "name", "namespace": "ns"}
     assert made["spec"] == {
@@ -247,12 +247,12 @@ def test_the_lease_is_as_kubernetes_words_it():
     }
 
 
-USUAL = Terms("ns", "zonebridge-panorama", "x")
+USUAL = LeaseTerms("ns", "zonebridge-panorama", "x")
 
 
 def two(lease, watch, **times):
     """As they are by default, one of which leads."""
-    pair = [Leadership(lease, Terms("ns", "zonebridge-panorama", name, **times), clock=watch) for name in "ab"]
+    pair = [Leadership(lease, LeaseTerms("ns", "zonebridge-panorama", name, **times), clock=watch) for name in "ab"]
     step(*pair)
     return pair
 

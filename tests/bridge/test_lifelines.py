@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from bridge.errors import ManagerUnreachableError
-from bridge.tier.infrastructure import LiveInfrastructure, Wanted
-from bridge.tier.lifelines import Dns, Lifelines, Target
+from bridge.tier.infrastructure import LiveInfrastructure, WantedInfrastructure
+from bridge.tier.lifelines import Dns, Lifeline, Lifelines
 from tests.bridge.test_infrastructure import OWN, OWNERS, FakeCluster, slice_of
 from tests.bridge.world import World, rule
 from zones.infrastructure import BridgeNeeds, bridge_rules
@@ -15,7 +15,7 @@ from zones.policy import Peer, Policy, usual_infrastructure
 from zones.rules import Action, Addresses, AddressObject
 from zones.zone import Zoning
 
-PANORAMA, SIEM = Target("Panorama", "198.51.100.7", 443), Target("the SIEM destination 'hec'", "198.51.100.8", 8088)
+PANORAMA, SIEM = Lifeline("Panorama", "198.51.100.7", 443), Lifeline("the SIEM destination 'hec'", "198.51.100.8", 8088)
 OURS = Peer(namespaces=frozenset({OWN.namespace}), workloads=frozenset({"zonebridge"}))
 NEEDS = BridgeNeeds(*[Ranges(((port, port),)) for port in (6443, 443, 8088)])
 RULES = bridge_rules(OURS, NEEDS)
@@ -48,7 +48,7 @@ def to_addresses(*prefixes):
 
 
 def lifelines(cluster, targets=(PANORAMA, SIEM), node_at=lambda _: None):
-    live = LiveInfrastructure(cluster, Wanted())
+    live = LiveInfrastructure(cluster, WantedInfrastructure())
     return Lifelines(cluster, OWN, targets, Dns("kube-system", "coredns"), live.ends, node_at)
 
 
@@ -105,7 +105,7 @@ def test_a_bridge_that_is_no_pod_of_the_network_is_not_judged(cluster):
 
 
 def test_a_name_that_nobody_can_tell_is_not_judged_and_one_way_out_is_enough():
-    unknown = Target("Panorama", "panorama.invalid", 443)
+    unknown = Lifeline("Panorama", "panorama.invalid", 443)
     only_dns_and_api = policy_of(
         rule("out", destinations=to_addresses("192.0.2.10")), rule("in", to_zones=frozenset({"default"})), DENY
     )

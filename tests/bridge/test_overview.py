@@ -9,8 +9,8 @@ from bridge.commands.overview import overview
 from bridge.commands.tier_facts import COLUMNS, NOTHING_YET, row
 from bridge.nodes.enforcement import Fault, Late
 from bridge.settings.models import ClusterSettings
-from bridge.tier.outcome import Outcome, Result, conditions
-from bridge.tier.status import Sight, status_json
+from bridge.tier.outcome import PassOutcome, Result, conditions
+from bridge.tier.status import StatusInput, status_json
 from mocks.kubernetes import KubernetesServer
 from tests.enforcer import smallcluster as world
 
@@ -34,8 +34,8 @@ def told(*kubeconfigs):
 
 def publish(server, **outcome):
     tier = world.tier(7).tier
-    found = Outcome(Result.UNCHANGED, 7, {}, {"total": 2, "inSync": 1}, **outcome)
-    sight = Sight(7, "d", "1", None, 2, [], NOW, conditions(found))
+    found = PassOutcome(Result.UNCHANGED, 7, {}, {"total": 2, "inSync": 1}, **outcome)
+    sight = StatusInput(7, "d", "1", None, 2, [], NOW, conditions(found))
     server.create(tier)
     server.set_status(tier | {"status": status_json(sight, "panorama", {}, NOW)})
 

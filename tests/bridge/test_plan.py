@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from bridge.errors import RevisionRefusedError
-from bridge.tier.plan import Guards, Live, Part, plan
+from bridge.tier.plan import Live, Part, SafetyLimits, plan
 from tests.bridge.world import many, rule, rulebase
 from tests.strategies import policies
 from zones.compile import compile_policy
@@ -14,7 +14,7 @@ from zones.policy import Policy
 from zones.tiers import native
 from zones.zone import Zoning
 
-LAX = Guards(max_deleted_share=1.0, allow_empty=True)
+LAX = SafetyLimits(max_deleted_share=1.0, allow_empty=True)
 
 
 def policy_of(*rules):
@@ -51,7 +51,7 @@ def test_a_plan_carried_out_is_the_policy_and_planning_again_is_only_pruning(bef
 
 
 def test_nothing_live_is_revision_1():
-    made = plan_of(policy_of(rule("a")), Live(), Guards())
+    made = plan_of(policy_of(rule("a")), Live(), SafetyLimits())
     assert made.pointer["spec"]["revision"] == made.revision == 1
     assert len(made.create) == 1
 
@@ -70,30 +70,30 @@ def test_an_older_revision_is_refused():
 
 def test_an_empty_rulebase_is_refused_even_where_nothing_is_live():
     with pytest.raises(RevisionRefusedError) as refused:
-        plan_of(policy_of(), Live(), Guards())
+        plan_of(policy_of(), Live(), SafetyLimits())
     assert refused.value.reason == "EmptyRulebase"
-    assert plan_of(policy_of(), Live(), Guards(allow_empty=True)).pointer
+    assert plan_of(policy_of(), Live(), SafetyLimits(allow_empty=True)).pointer
 
 
 def test_more_than_the_share_deleted_is_refused_with_names():
     live = live_of(policy_of(*many(10)))
     with pytest.raises(RevisionRefusedError, match=r"6 of 10 rules .*'rule 4'.* and 1 more") as refused:
-        plan_of(policy_of(*many(4)), live, Guards(max_deleted_share=0.5))
+        plan_of(policy_of(*many(4)), live, SafetyLimits(max_deleted_share=0.5))
     assert refused.value.reason == "TooManyDeleted"
-    assert plan_of(policy_of(*many(5)), live, Guards(max_deleted_share=0.5)).pointer
+    assert plan_of(policy_of(*many(5)), live, SafetyLimits(max_deleted_share=0.5)).pointer
 
 
 def test_a_renamed_rule_is_not_deleted():
     live = live_of(policy_of(rule("old")))
     origin = rule("old").origin
     renamed = rule("new", origin=type(origin)("new", origin.uuid, "pre", "dg"))
-    assert plan_of(policy_of(renamed), live, Guards(max_deleted_share=0)).pointer
+    assert plan_of(policy_of(renamed), live, SafetyLimits(max_deleted_share=0)).pointer
 
 
 def test_the_share_is_counted_where_the_live_tier_can_not_be_read():
     live = live_of(policy_of(*many(10)))
     with pytest.raises(RevisionRefusedError, match="6 of 10 rules"):
-        plan_of(policy_of(*many(4)), Live(live.tier, {}), Guards())
+        plan_of(policy_of(*many(4)), Live(live.tier, {}), SafetyLimits())
 
 
 def test_a_damaged_part_is_removed_before_it_is_created():

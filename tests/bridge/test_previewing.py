@@ -13,11 +13,11 @@ import pytest
 
 from bridge.alerts import Alerts, Severity
 from bridge.compilation import worker_process
-from bridge.compilation.recompile import Reading, Target
+from bridge.compilation.recompile import CompiledReading, CompileTarget
 from bridge.errors import ManagerUnreachableError
 from bridge.guard_rail import GuardRail
 from bridge.listeners.preview import previews
-from bridge.listeners.wakeup import Door
+from bridge.listeners.wakeup import ListenAddress
 from bridge.managers import Editor
 from bridge.preview.follow import READ_AGAIN, Previewing, Sources
 from bridge.preview.population import Resident
@@ -88,10 +88,10 @@ async def directly(call):
 def world():
     """A manager, the previewing of its one cluster, its clock, and what was told."""
     base = rulebase(ALLOW)
-    reading = Reading("7", base, 1, compile_policy(base, Zoning()))
+    reading = CompiledReading("7", base, 1, compile_policy(base, Zoning()))
     manager, sink, clock = Panorama(), RecordingSink(), Clock()
     feeds = SimpleNamespace(contents=dict)
-    target = Target("c1", "panorama", "dg", Zoning())
+    target = CompileTarget("c1", "panorama", "dg", Zoning())
     rails = (GuardRail("db", "web"),)
     sources = Sources(target, manager, lambda: reading, feeds, lambda: PODS, directly, rails)
     previewing = Previewing(sources, Alerts("c1", "panorama", (sink,)), make=in_place, clock=clock)
@@ -190,7 +190,7 @@ async def test_nobody_is_reminded_of_a_candidate(world):
 @asynccontextmanager
 async def served(world, *, leading=True, token="secret"):
     work = SimpleNamespace(cluster="c1", previewing=world.previewing, leadership=SimpleNamespace(leading=leading))
-    door = Door(("127.0.0.1", 0), lambda: token)
+    door = ListenAddress(("127.0.0.1", 0), lambda: token)
     async with (
         previews(door, lambda name: answer_of([work], name)) as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,

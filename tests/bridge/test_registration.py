@@ -11,7 +11,7 @@ from bridge.errors import ClusterRefusedError, ManagerRefusedError, ManagerUnrea
 from bridge.kube.watch import Changed, Listed
 from bridge.metrics import Metrics
 from bridge.population import Population
-from bridge.population.picture import Kind
+from bridge.population.picture import FollowedKind
 from bridge.registration import Registration, Rhythm, Watched, pause
 from bridge.service import one_at_a_time, run_until, shipping
 from bridge.settings.file import Purpose, load
@@ -33,9 +33,9 @@ def pod(name, ip, phase="Running"):
 
 def filled(*pods):
     population = Population(Zoning())
-    population.fold(Kind.NODES, Listed([{"metadata": {"name": "n1"}}]))
-    population.fold(Kind.NAMESPACES, Listed([]))
-    population.fold(Kind.PODS, Listed(pods))
+    population.fold(FollowedKind.NODES, Listed([{"metadata": {"name": "n1"}}]))
+    population.fold(FollowedKind.NAMESPACES, Listed([]))
+    population.fold(FollowedKind.PODS, Listed(pods))
     return population
 
 
@@ -91,7 +91,7 @@ def test_the_group_and_the_addresses_and_then_nothing_until_a_pod_changes():
     stage = Stage(pod("web-1", "10.0.0.1"))
     assert stage.once() == ["group", "addresses web-1"]
     assert stage.once() == []
-    stage.population.fold(Kind.PODS, Changed(pod("web-2", "10.0.0.2")))
+    stage.population.fold(FollowedKind.PODS, Changed(pod("web-2", "10.0.0.2")))
     assert stage.once() == ["addresses web-1 web-2"]
     assert (stage.figures[-1].pods, stage.figures[-1].good) == (2, True)
 

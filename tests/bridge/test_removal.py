@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bridge.errors import RemovalError
-from bridge.kube.client import Access, ApiServer
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.nodes.flush import FLUSH, flush_nodes, progress_of
 from tests.apiserver.installed import ENFORCER_NAMESPACE
 
@@ -86,7 +86,7 @@ def flushing(guarded, daemons, flushed, patience=60.0, namespace=ENFORCER_NAMESP
     told = []
 
     async def work():
-        server = ApiServer(Access("live", guarded.kubeconfig))
+        server = ApiServer(ClusterAccess("live", guarded.kubeconfig))
         try:
             task = asyncio.create_task(flush_nodes(server, namespace, patience, told.append))
             while namespace == ENFORCER_NAMESPACE and not _changed(daemons) and not task.done():  # noqa: ASYNC110

@@ -12,7 +12,7 @@ from bridge.compilation.shadows import Shadow, shadowed_allows
 from bridge.errors import RevisionRefusedError
 from bridge.pages import compile_page, page_html
 from tests.bridge.world import inexpressible, rule, rulebase
-from zones.compile import DenyByPorts, Options, compile_policy
+from zones.compile import CompileOptions, DenyByPorts, compile_policy
 from zones.net import TCP, UDP, AddressSet, parse_ports
 from zones.rules import (
     L4,
@@ -219,11 +219,13 @@ def test_no_name_is_a_formula(name):
 
 def test_a_site_may_refuse_denies_by_ports():
     deny = rule("no facebook", Action.DENY, applications=Applications((app_id("facebook-base", "80,443"),)))
-    refused = compile_policy(rulebase(deny), Zoning(), Options(deny_by_ports=DenyByPorts.REFUSE))
+    refused = compile_policy(rulebase(deny), Zoning(), CompileOptions(deny_by_ports=DenyByPorts.REFUSE))
     assert refused.policy is None
     assert "appId.denyByPorts" in refused.refusals[0].reasons[0]
     widened = replace(deny, tags=frozenset({"k8s-widen"}))
-    assert compile_policy(rulebase(widened), Zoning(), Options(deny_by_ports=DenyByPorts.REFUSE)).policy is not None
+    assert (
+        compile_policy(rulebase(widened), Zoning(), CompileOptions(deny_by_ports=DenyByPorts.REFUSE)).policy is not None
+    )
 
 
 def test_of_many_refusals_the_text_has_five_and_the_error_has_all():

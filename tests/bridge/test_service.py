@@ -10,7 +10,7 @@ import structlog
 from bridge.errors import ClusterUnreachableError, ManagerUnreachableError
 from bridge.metrics import Metrics
 from bridge.service import Work, delay, one_at_a_time, run_once, run_until, unready
-from bridge.tier.lease import Leadership, Terms
+from bridge.tier.lease import Leadership, LeaseTerms
 from tests.bridge.test_leadership import FakeLease
 from tests.bridge.world import World, inexpressible, rule
 from zones.runtime.health import serving
@@ -21,7 +21,7 @@ async def nothing():
 
 
 def work_of(world, name="c1", lease=None):
-    terms = Terms("ns", "zonebridge-panorama", "me", duration=0.6, renew=0.05)
+    terms = LeaseTerms("ns", "zonebridge-panorama", "me", duration=0.6, renew=0.05)
     return Work(name, world.sync, Leadership(lease or FakeLease(), terms), world.feeds, close=nothing)
 
 

@@ -14,7 +14,7 @@ from bridge.errors import (
     UnknownDeviceGroupError,
 )
 from bridge.tier.outcome import Result
-from bridge.tier.plan import Guards
+from bridge.tier.plan import SafetyLimits
 from tests.bridge.world import Killed, World, inexpressible, many, rule
 from zones.net import AddressSet
 from zones.rules import Action, Addresses, AddressObject, Feed, FeedKind
@@ -179,7 +179,7 @@ def test_an_answer_that_can_not_be_used_is_a_refusal(trouble, reason):
 
 
 def test_guards_refuse_an_empty_rulebase_and_most_rules_gone():
-    world = World(*(rule(name) for name in "abcd"), guards=Guards(max_deleted_share=0.5))
+    world = World(*(rule(name) for name in "abcd"), guards=SafetyLimits(max_deleted_share=0.5))
     once(world)
     world.manager.commit()
     assert once(world).problem.reason == "EmptyRulebase"

@@ -7,7 +7,7 @@ import pytest
 from bridge.errors import ClusterUnreachableError
 from bridge.kube.watch import Changed, Listed
 from bridge.nodes.startup_taint import TAINT, Untaint, is_ready
-from bridge.population.picture import Kind, Population
+from bridge.population.picture import FollowedKind, Population
 from zones.zone import Zoning
 
 REGISTERED = "2027-01-15T08:00:00Z"
@@ -78,10 +78,10 @@ def test_nothing_is_written_before_time_or_twice_or_to_a_cluster_that_is_away():
 
 def test_the_population_knows_which_nodes_have_it():
     population = Population(Zoning())
-    population.fold(Kind.NODES, Listed((node(MINE), node(OTHER, name="n2"))))
+    population.fold(FollowedKind.NODES, Listed((node(MINE), node(OTHER, name="n2"))))
     assert population.tainted == {"n1"}
-    population.fold(Kind.NODES, Changed(node(OTHER)))
+    population.fold(FollowedKind.NODES, Changed(node(OTHER)))
     assert population.tainted == set()
-    population.fold(Kind.NODES, Changed(node(MINE)))
-    population.fold(Kind.NODES, Changed(node(MINE), gone=True))
+    population.fold(FollowedKind.NODES, Changed(node(MINE)))
+    population.fold(FollowedKind.NODES, Changed(node(MINE), gone=True))
     assert population.tainted == set()

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from bridge.listeners.wakeup import Door, listening
+from bridge.listeners.wakeup import ListenAddress, listening
 from bridge.settings.credentials import read_secret
 
 TOKEN = "a-long-secret"
@@ -23,7 +23,7 @@ def calls(requests, least=0.05, wait_for=0):
             if len(looks) >= wait_for:
                 enough.set()
 
-        async with listening(Door(("127.0.0.1", 0), lambda: TOKEN), look, least) as port:
+        async with listening(ListenAddress(("127.0.0.1", 0), lambda: TOKEN), look, least) as port:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
                 codes = [(await client.request(**request)).status_code for request in requests]
             async with asyncio.timeout(5):
@@ -56,7 +56,7 @@ def test_octets_that_are_no_text_are_a_wrong_token():
 
 def test_a_token_that_cannot_be_read_lets_nobody_in(tmp_path):
     async def scenario():
-        door = Door(("127.0.0.1", 0), lambda: read_secret(tmp_path / "token"))
+        door = ListenAddress(("127.0.0.1", 0), lambda: read_secret(tmp_path / "token"))
         async with (
             listening(door, lambda: None) as port,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,

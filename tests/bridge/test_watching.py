@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from bridge.errors import ClusterRefusedError, ClusterUnreachableError
-from bridge.kube.client import Access, ApiServer
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.kube.watch import Listed, Source, follow
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
@@ -29,7 +29,7 @@ def server(request):
 async def following(server, done, source=None, meanwhile=lambda names: None):
     """The names that are there by what was told, until `done` says so; and how many pages came."""
     names, seen, pages = set(), set(), 0
-    api = ApiServer(Access("c1", server.kubeconfig))
+    api = ApiServer(ClusterAccess("c1", server.kubeconfig))
     try:
         async with asyncio.timeout(40), aclosing(follow(api, source or Source(PODS, "pods", page=2))) as changes:
             async for change in changes:
@@ -51,7 +51,7 @@ def test_a_connection_that_dies_in_silence_is_left_and_nothing_is_missed(server,
 
     async def run():
         async with Relay(int(server.url.rsplit(":", 1)[1])).serving() as relay:
-            api = ApiServer(Access("c1", through(server, relay)))
+            api = ApiServer(ClusterAccess("c1", through(server, relay)))
             names, swallowed = set(), False
             async with asyncio.timeout(40), aclosing(follow(api, Source(PODS, "pods"))) as changes:
                 async for change in changes:
@@ -76,7 +76,7 @@ def test_a_watch_without_any_sign_of_life_is_looked_into_and_not_listed_again(se
     server.habits.bookmark_seconds = 3600
 
     async def run():
-        api = ApiServer(Access("c1", server.kubeconfig))
+        api = ApiServer(ClusterAccess("c1", server.kubeconfig))
         async with aclosing(follow(api, Source(PODS, "pods"))) as changes:
             assert len((await anext(changes)).objects) == 5
             later = asyncio.ensure_future(anext(changes))
@@ -169,7 +169,7 @@ def test_a_failure_of_one_request_ends_no_other(server):
     """They share a connection."""
 
     async def run():
-        api = ApiServer(Access("c1", server.kubeconfig))
+        api = ApiServer(ClusterAccess("c1", server.kubeconfig))
         try:
             async with asyncio.timeout(40), aclosing(follow(api, Source(PODS, "pods"))) as changes:
                 await anext(changes)

@@ -8,12 +8,12 @@ from bridge.alerts import Alerts
 from bridge.compilation.recompile import nothing_more
 from bridge.errors import ClusterConflictError
 from bridge.feeds import Feeds
-from bridge.feeds.fetch import Content, FeedError
+from bridge.feeds.fetch import FeedContent, FeedError
 from bridge.history.revision import REVISION
 from bridge.managers import Commit, Provenance
 from bridge.tier.lifelines import never_cut_off
 from bridge.tier.plan import Part
-from bridge.tier.sync import Sync, Target
+from bridge.tier.sync import CompileTarget, Sync
 from zones.net import TCP, AddressSet, Ranges
 from zones.rules import L4, Action, Application, Applications, Log, Origin, Rule, Rulebase, RuleType
 from zones.tiers import native
@@ -285,7 +285,7 @@ class World:
         self.sink = RecordingSink()
         self.clock = Clock()
         self.fetched = {}
-        self.target = Target("c1", "panorama", "dg", Zoning(), **target)
+        self.target = CompileTarget("c1", "panorama", "dg", Zoning(), **target)
         self.restart()
 
     def restart(self):
@@ -311,7 +311,7 @@ class World:
     async def _fetch(self, feed):
         if feed.name not in self.fetched:
             raise FeedError(f"fetching {feed.location}: it is away")
-        return Content(AddressSet.parse(self.fetched[feed.name]))
+        return FeedContent(AddressSet.parse(self.fetched[feed.name]))
 
     def condition(self, kind):
         conditions = self.cluster.tier_object["status"]["conditions"]

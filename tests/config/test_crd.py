@@ -12,8 +12,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 
 from bridge.errors import ClusterConflictError, ClusterRefusedError
-from bridge.kube.client import Access, ApiServer
-from bridge.tier.cluster import Cluster
+from bridge.kube.client import ApiServer, ClusterAccess
+from bridge.tier.cluster import TierApi
 from tests.apiserver.installed import CONFIG
 from tests.strategies import policies
 from zones.infrastructure import ApiServerEnds, api_server_rules
@@ -70,7 +70,7 @@ def rich_policy():
 
 def with_cluster(kube, work):
     async def run():
-        cluster = Cluster(ApiServer(Access("real", kube.kubeconfig)))
+        cluster = TierApi(ApiServer(ClusterAccess("real", kube.kubeconfig)))
         try:
             return await work(cluster)
         finally:
@@ -100,7 +100,7 @@ def small(name, revision=1, zone="web"):
 @pytest.mark.apiserver
 def test_a_rich_policy_comes_back_from_the_api_server_as_it_was(defined):
     policy = rich_policy()
-    rendered = native.render(policy, "rich", 1, native.Source("panorama", "Größe & Co", "7/abc"))
+    rendered = native.render(policy, "rich", 1, native.TierSource("panorama", "Größe & Co", "7/abc"))
     kinds = {part["kind"] for part in rendered.parts}
     assert kinds == {"PolicyChunk", "AddressSet"}
     tier, parts = publish(defined, rendered)

@@ -14,14 +14,13 @@ from bridge.alerts import Alerts, EventSink
 from bridge.check import installation
 from bridge.errors import ClusterRefusedError
 from bridge.feeds import Feeds
-from bridge.kube.client import Access, ApiServer
-from bridge.population import Publishing, Terms
+from bridge.kube.client import ApiServer, ClusterAccess
+from bridge.population import PopulationTerms, Publishing
 from bridge.settings.file import Purpose, load
-from bridge.tier.cluster import Cluster
-from bridge.tier.infrastructure import LiveInfrastructure, Wanted
-from bridge.tier.lease import Leadership
-from bridge.tier.lease import Terms as LeaseTerms
-from bridge.tier.sync import Sync, Target
+from bridge.tier.cluster import TierApi
+from bridge.tier.infrastructure import LiveInfrastructure, WantedInfrastructure
+from bridge.tier.lease import Leadership, LeaseTerms
+from bridge.tier.sync import CompileTarget, Sync
 from tests.apiserver.installed import (
     API_SERVER_SLICES,
     BRIDGE,
@@ -60,10 +59,10 @@ def test_the_bridge_can_do_its_whole_work_with_its_own_rights(guarded):
     manager = FakeManager(*many(300))
 
     async def work():
-        cluster = Cluster(ApiServer(Access("c1", kubeconfig)))
+        cluster = TierApi(ApiServer(ClusterAccess("c1", kubeconfig)))
         leadership = Leadership(cluster, LeaseTerms(BRIDGE_NAMESPACE, "zonebridge-panorama", "me"))
         alerts = Alerts("c1", "deployed", [EventSink(cluster)])
-        target = Target("c1", "deployed", "dg", Zoning(), stale_after=timedelta(minutes=1))
+        target = CompileTarget("c1", "deployed", "dg", Zoning(), stale_after=timedelta(minutes=1))
         sync = Sync(target, manager, cluster, alerts, Feeds(no_feed, lambda: None), run_blocking=run_here)
         try:
             await leadership.step()
@@ -96,12 +95,12 @@ def test_the_bridge_can_ask_where_the_api_server_is_with_its_own_rights(guarded)
     node["status"] = {"addresses": [{"type": "InternalIP", "address": "192.0.2.10"}]}
 
     async def work():
-        cluster = Cluster(ApiServer(Access("c1", guarded.kubeconfig_for(BRIDGE, ACCOUNTS))))
+        cluster = TierApi(ApiServer(ClusterAccess("c1", guarded.kubeconfig_for(BRIDGE, ACCOUNTS))))
         try:
-            nothing = await LiveInfrastructure(cluster, Wanted()).rules()
+            nothing = await LiveInfrastructure(cluster, WantedInfrastructure()).rules()
             admin.post(API_SERVER_SLICES, json=api_server_slice("192.0.2.10")).raise_for_status()
             admin.post("/api/v1/nodes", json=node).raise_for_status()
-            return nothing, await LiveInfrastructure(cluster, Wanted()).rules()
+            return nothing, await LiveInfrastructure(cluster, WantedInfrastructure()).rules()
         finally:
             await cluster.close()
 
@@ -122,7 +121,7 @@ def test_the_bridge_can_ask_where_the_api_server_is_with_its_own_rights(guarded)
 def test_the_bridge_can_tell_who_is_where_with_its_own_rights(guarded):
     """PodSlices and Zones, and the watches that they need."""
     publishing = Publishing(
-        ApiServer(Access("c1", guarded.kubeconfig_for(BRIDGE, ACCOUNTS))), Terms("populated", Zoning())
+        ApiServer(ClusterAccess("c1", guarded.kubeconfig_for(BRIDGE, ACCOUNTS))), PopulationTerms("populated", Zoning())
     )
 
     async def work():
@@ -154,7 +153,7 @@ def test_nobody_else_writes_the_tier(guarded, user):
     rendered = native.render(_policy(), "tampered", 1)
 
     async def work():
-        cluster = Cluster(ApiServer(Access("c1", kubeconfig)))
+        cluster = TierApi(ApiServer(ClusterAccess("c1", kubeconfig)))
         try:
             await cluster.parts("deployed")
             for each in (*rendered.parts, rendered.tier):

@@ -15,7 +15,7 @@ from bridge.managers.panorama import ReadOptions, read_file
 from mocks.lab import Outcome, Probe, measure
 from mocks.lab.machines import Machine
 from tests.demo.company import Company, HostSpec, PodSpec
-from zones.compile import Options, compile_policy
+from zones.compile import CompileOptions, compile_policy
 from zones.net import TCP
 from zones.policy import Policy, Verdict
 from zones.verdict import Decision, Endpoint, Flow, decide
@@ -71,7 +71,7 @@ def policy_of(company: Company, configuration: Path | None = None) -> Policy:
     compiled = compile_policy(
         rulebase,
         site.zones.zoning(),
-        Options(app_id_side=site.app_id.side, inexpressible_deny=site.inexpressible_deny),
+        CompileOptions(app_id_side=site.app_id.side, inexpressible_deny=site.inexpressible_deny),
         site.infrastructure.rules(),
     )
     if compiled.policy is None:

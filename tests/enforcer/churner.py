@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from itertools import count
 
-from enforcer.rules.ruleset import Options
+from enforcer.rules.ruleset import RulesetOptions
 from tests.enforcer.world import Enforced
 from zones.addresses.inventory import Inventory, Node, Pod
 from zones.net import TCP, UDP, AddressSet, Ranges
@@ -115,7 +115,7 @@ class Churn:
 
 def main():
     churn = Churn(random.Random(int(sys.argv[1])), json.load(sys.stdin))
-    agent = Enforced.on_this_node(Options(log_rate=1, log_burst=1))
+    agent = Enforced.on_this_node(RulesetOptions(log_rate=1, log_burst=1))
     policy, inventory = churn.policy(), churn.inventory()
     for turn in count(1):
         kind = churn.chance.choice(["policy", "pods", "pods", "both"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from enforcer.cluster.view import Kind
-from enforcer.rules.chains.verdict_chains import Terminal
+from enforcer.rules.chains.verdict_chains import VerdictChain
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
 from tests.enforcer import smallcluster as world
@@ -44,7 +44,7 @@ def stranger(namespace):
 
 async def blocklist_hit(stage):
     lists = Blocklists((), ("bad-ips",))
-    stage.kernel.terminals["b"] = Terminal(BLOCKING, Verdict.DENY, NO_LOG, blocklists=lists)
+    stage.kernel.terminals["b"] = VerdictChain(BLOCKING, Verdict.DENY, NO_LOG, blocklists=lists)
     await in_force(stage)
     stage.log.put(agent.denied(destination="203.0.113.9", port=443, prefix="zb:b:o"))
     yield {

@@ -9,8 +9,8 @@ from enforcer.flows import flows
 from enforcer.netlink.nflog import Packet
 from enforcer.reports.alert_table import AlertTable
 from enforcer.restart import saved, snapshot
-from enforcer.rules.members.address_index import Moves
-from enforcer.rules.options import Options
+from enforcer.rules.members.address_index import ElementDelta
+from enforcer.rules.options import RulesetOptions
 from enforcer.rules.ruleset import build
 from tests.enforcer import smallcluster as world
 from tests.enforcer.reports.test_flows import NAMES, stamp
@@ -81,7 +81,7 @@ def test_any_other_denial_is_none(made):
 
 
 def test_it_is_still_known_after_a_restart_of_the_node(made, tmp_path):
-    saved.save(tmp_path, saved.Saved(1, made.table, Moves(), made.terminals, Options()))
+    saved.save(tmp_path, saved.Saved(1, made.table, ElementDelta(), made.terminals, RulesetOptions()))
     kept = saved.terminals(snapshot.read(tmp_path))
     assert kept == made.terminals
     assert kept[key_of(kept, ORIGIN)].blocklists == Blocklists((), ("bad-ips",))

@@ -15,13 +15,13 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from enforcer.flows.connections import Connections, beginning
-from enforcer.flows.flows import Names
+from enforcer.flows.flows import FlowNames
 from enforcer.kernel import conntrack_events
 from enforcer.kernel.conntrack_events import ConnectionEvents
 from enforcer.netlink import conntrack
 from enforcer.netlink.messages import ACK, REQUEST, attribute, netfilter, number
 from enforcer.netlink.sockets import NETFILTER, open_socket
-from enforcer.rules.connmark import Marks
+from enforcer.rules.connmark import ConnmarkLayout
 from tests.enforcer import packets
 from tests.enforcer.test_enforcement import INFRASTRUCTURE, INTERZONE, entry
 from tests.enforcer.world import OPTIONS
@@ -87,7 +87,7 @@ class Heard:
 
     def __init__(self, world, directory, **options):
         self.world, self.names_of = world, directory
-        self.names = Names(directory.holder, Zoning.of({}), "panorama", 7, ())
+        self.names = FlowNames(directory.holder, Zoning.of({}), "panorama", 7, ())
         with world.inside():
             self.source = ConnectionEvents(options.get("marks", MARKS), options.get("buffer", 16 * 2**20))
             remembered = conntrack_events.remembered()
@@ -348,15 +348,15 @@ def test_a_rule_that_is_gone_and_a_pod_that_is_another_now_are_told_as_they_were
     heard.hear()
     moved = world.inventory(world.pod("p0", "data"), world.pod("p2", "web"))
     heard.learn(made.enforce(policy(UNTOLD), moved))
-    heard.names = Names(world.directory(moved).holder, Zoning.of({}), "panorama", 8)
+    heard.names = FlowNames(world.directory(moved).holder, Zoning.of({}), "panorama", 8)
     (record,) = heard.until(1)
     assert (record["source"]["zone"], record["destination"]["zone"], record["rule"]["name"]) == ("web", "data", "told")
     assert record["revision"] == 7
 
 
 def test_without_bits_in_the_mark_ends_are_told_as_well(world, node, inventory):
-    unmarked = replace(OPTIONS, marks=Marks(0))
-    with world.enforcing(unmarked) as made, Heard(world, world.directory(inventory), marks=Marks(0)) as heard:
+    unmarked = replace(OPTIONS, marks=ConnmarkLayout(0))
+    with world.enforcing(unmarked) as made, Heard(world, world.directory(inventory), marks=ConnmarkLayout(0)) as heard:
         heard.learn(made.enforce(policy(TOLD, UNTOLD), inventory))
         talk(world, "p0", world.machines["p2"].ip6)
         talk(world, "p0", world.machines["p1"].ip6)
@@ -382,7 +382,7 @@ def test_the_program_conntrack_reads_the_same(world, enforced):
     eyes = world.n1.netns.popen(["conntrack", "-E", "-e", "NEW,DESTROY", "-o", "xml,id,timestamp"])
     seen = {}
     with world.inside():
-        every = ConnectionEvents(Marks(0))
+        every = ConnectionEvents(ConnmarkLayout(0))
     service = world.lab.service(81, [world.machines["p2"]], target_port=80)
     try:
         await_eyes(world, eyes)
@@ -393,7 +393,7 @@ def test_the_program_conntrack_reads_the_same(world, enforced):
         heard.until(4)
         for told in every.read():
             found = conntrack.connection(told)
-            if told.event is conntrack.Event.ENDED:
+            if told.event is conntrack.ConntrackEvent.ENDED:
                 seen[found.id] = found
         theirs = {}
         while not seen.keys() <= theirs.keys():
@@ -428,7 +428,7 @@ def described(flow):
         layer3, layer4 = (flow.find(f"meta[@direction='{direction}']/layer{n}") for n in (3, 4))
         ends = [ip_address(layer3.find(each).text) for each in ("src", "dst")]
         protocol = {"tcp": TCP, "udp": UDP}[layer4.get("protoname")]
-        return conntrack.Way(*ends, protocol, *(int(layer4.find(each).text) for each in ("sport", "dport")))
+        return conntrack.FlowTuple(*ends, protocol, *(int(layer4.find(each).text) for each in ("sport", "dport")))
 
     def counted(direction):
         found = flow.find(f"meta[@direction='{direction}']/counters")

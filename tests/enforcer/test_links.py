@@ -11,7 +11,7 @@ import pytest
 
 from enforcer.netlink import nflog
 from enforcer.rules import log_limits
-from enforcer.rules.connmark import Marks
+from enforcer.rules.connmark import ConnmarkLayout
 from enforcer.rules.ruleset import lockdown
 from mocks.lab import Lab, Outcome, Probe, measure, unavailable
 from tests.enforcer import frames
@@ -142,7 +142,7 @@ def test_after_a_restart_of_the_node_its_pods_are_closed_with_or_without_pod_cid
             assert {rule for rule, *_ in told(applied)} == {UNKNOWN}
 
 
-@pytest.mark.parametrize("marks", [OPTIONS.marks, Marks(0)], ids=["marked", "unmarked"])
+@pytest.mark.parametrize("marks", [OPTIONS.marks, ConnmarkLayout(0)], ids=["marked", "unmarked"])
 @pytest.mark.parametrize("told_of", [lambda inventory: inventory, without_pod_cidrs])
 def test_a_node_probes_the_pods_behind_its_links_before_anybody_knows_them(world, told, told_of, marks):
     """The kubelet probes a pod before its address has got to the API server."""

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from enforcer.flows.flows import UNKNOWN_ZONE, Names
+from enforcer.flows.flows import UNKNOWN_ZONE, FlowNames
 from enforcer.netlink import nflog
 from enforcer.nflog_reader import LogReader
 from tests.enforcer.reports.test_flows import NAMES
@@ -13,7 +13,7 @@ from tests.enforcer.smallcluster import eventually
 from tests.enforcer.test_service import FakeLog, denied
 from zones.zone import Zoning
 
-NAMELESS = Names({}.get, Zoning(), known=False)
+NAMELESS = FlowNames({}.get, Zoning(), known=False)
 
 
 @pytest.mark.parametrize(("seconds", "becomes_known"), [(60.0, True), (0.1, False)])

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from enforcer.kernel.mark_sweeper import Sweeper
+from enforcer.kernel.mark_sweeper import MarkSweeper
 from enforcer.netlink.sockets import open_socket
 from enforcer.rules.chains.verdict_chains import SPOOFED
-from enforcer.rules.connmark import PHASES, Marks
+from enforcer.rules.connmark import PHASES, ConnmarkLayout
 from tests.enforcer.test_enforcement import BOTH_WAYS, entry, logged, policy
 from tests.enforcer.world import NOW, OPTIONS
 from zones.net import TCP, parse_ports
@@ -85,7 +85,7 @@ def test_an_accepted_connection_gets_our_bits_and_keeps_those_of_others(world, i
 @pytest.mark.parametrize("mask", [0x000000F0, 0x80000301, 0])
 def test_an_idle_connection_that_was_revoked_does_not_come_back_when_numbers_do(world, inventory, mask):
     """A mask of four bits has twelve numbers: they all come, and come again."""
-    few = replace(OPTIONS, marks=Marks(mask))
+    few = replace(OPTIONS, marks=ConnmarkLayout(mask))
     with world.reconciler(few) as reconciler:
         reconciler.apply(policy(*BOTH_WAYS), inventory, NOW)
         with (
@@ -152,6 +152,6 @@ def test_sweeping_needs_one_socket_however_often(world, monkeypatch):
     monkeypatch.setattr(
         "enforcer.kernel.mark_sweeper.open_socket", lambda protocol: opened.append(protocol) or open_socket(protocol)
     )
-    with world.inside(), closing(Sweeper()) as sweep:
-        assert [sweep(Marks(), phase) for phase in PHASES] == [0] * len(PHASES)
+    with world.inside(), closing(MarkSweeper()) as sweep:
+        assert [sweep(ConnmarkLayout(), phase) for phase in PHASES] == [0] * len(PHASES)
     assert len(opened) == 1

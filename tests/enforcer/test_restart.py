@@ -98,7 +98,7 @@ class Node(Stage):
         self.lose_the_table()
         shutil.rmtree(self.directory / "state")
 
-    def stands(self):
+    def is_active(self):
         return "table inet zonebridge\n" in self.node.run(["nft", "list", "tables"]).stdout
 
     def enforces(self):
@@ -220,6 +220,6 @@ def test_wrong_settings_are_told_and_the_last_good_rules_are_in_force_all_the_sa
     agent = node.start()
     assert agent.wait(PATIENCE) == 2
     assert "colour: is not a setting" in node.last_log()
-    assert node.stands()
+    assert node.is_active()
     talk.turns()
     assert talk.arrived("barred") == 0

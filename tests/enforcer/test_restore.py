@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.kernel.reconcile import Action
+from enforcer.kernel.reconcile import AppliedAction
 from enforcer.kernel.stance import Stance
 from enforcer.netlink import sockets
 from enforcer.restart import restore, snapshot
 from enforcer.rules.options import Failure, Mode
-from enforcer.rules.ruleset import Options
+from enforcer.rules.ruleset import RulesetOptions
 from mocks.lab import Outcome
 from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import BOTH_WAYS, outcomes, policy
 from tests.enforcer.world import NOW, WholeFeeds
 
 TABLE = "zonebridge"
-OPTIONS = Options()  # what settings that say nothing mean
+OPTIONS = RulesetOptions()  # what settings that say nothing mean
 HEAVY = {"aiohttp", "asyncio", "httpx", "kubernetes", "pydantic", "rich", "structlog", "enforcer.rules.ruleset"}
 
 
@@ -202,7 +202,7 @@ class TestReconciler:
         node.forget()
         with node.world.reconciler(OPTIONS, state_dir=node.state) as agent:
             applied = agent.restore()
-            assert (applied.action, applied.revision, applied.problems) == (Action.FIRST_LOAD, 5, ())
+            assert (applied.action, applied.revision, applied.problems) == (AppliedAction.FIRST_LOAD, 5, ())
             ways = ("p0", "p2", 80), ("p2", "p0", 80), ("outside", "p2", 80), ("p0", "outside", 80), ("p0", "q0", 80)
             assert outcomes(node.world, *ways) == [Outcome.TIMEOUT] * 5
             counted = {applied.ruleset.origins[key].name for key, (many, _) in counters(agent, applied).items() if many}
@@ -211,7 +211,7 @@ class TestReconciler:
             assert outcomes(node.world, ("p0", "p2", 80), ("p0", "q0", 80)) == [Outcome.ALLOWED] * 2
 
     def test_what_was_only_observed_is_only_observed_again(self, node):
-        with node.world.reconciler(Options(Mode.OBSERVE), state_dir=node.state) as agent:
+        with node.world.reconciler(RulesetOptions(Mode.OBSERVE), state_dir=node.state) as agent:
             agent.apply(policy(*BOTH_WAYS), node.inventory, NOW, revision=6)
             agent.settle()
             node.forget()
@@ -223,7 +223,7 @@ class TestReconciler:
         assert node.first()
         assert node.numbers() == []
         with node.world.reconciler(OPTIONS, state_dir=node.state) as agent:
-            assert (agent.restore().action, agent.restore().revision) == (Action.NONE, 5)
+            assert (agent.restore().action, agent.restore().revision) == (AppliedAction.NONE, 5)
             (number,) = node.numbers()
             agent.restore()
             assert node.numbers() == [number]
@@ -268,17 +268,17 @@ class TestReconciler:
         before = node.listed()
         with node.world.reconciler(OPTIONS, state_dir=node.state) as agent:
             applied = agent.restore()
-            assert (applied.action, "is damaged" in applied.problems[0]) == (Action.NONE, True)
+            assert (applied.action, "is damaged" in applied.problems[0]) == (AppliedAction.NONE, True)
             assert node.listed() == before
 
     def test_other_settings_hold_from_the_start_and_are_told(self, node):
-        observing = Options(Mode.OBSERVE)
+        observing = RulesetOptions(Mode.OBSERVE)
         with node.world.reconciler(observing, state_dir=node.state) as agent:
             applied = agent.restore()
-            assert (applied.revision, applied.action) == (None, Action.REMOVED)
+            assert (applied.revision, applied.action) == (None, AppliedAction.REMOVED)
             assert "other settings" in applied.problems[0]
             assert outcomes(node.world, ("outside", "p2", 80)) == [Outcome.ALLOWED]
-            assert agent.restore().action is Action.NONE
+            assert agent.restore().action is AppliedAction.NONE
             assert "other settings" in agent.restore().problems[0]
 
     def test_what_was_only_observed_stays_until_there_is_something_to_enforce(self, node):
@@ -290,7 +290,7 @@ class TestReconciler:
         with node.world.reconciler(OPTIONS, state_dir=node.state) as agent:
             found = agent.restore()
             assert (found.action, found.stance, "other settings" in found.problems[0]) == (
-                Action.NONE,
+                AppliedAction.NONE,
                 Stance.OBSERVED,
                 True,
             )

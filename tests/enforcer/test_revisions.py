@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enforcer.kernel.reconcile import Action
+from enforcer.kernel.reconcile import AppliedAction
 from tests.enforcer import nftprogram
 from tests.enforcer.sametable import meaning
 from tests.enforcer.test_verdicts import inventories, policies
@@ -53,7 +53,7 @@ def test_each_revision_ends_where_a_load_from_nothing_ends(world, data):
         for number, (wanted, inventory) in enumerate(steps):
             applied = reconciler.apply(wanted, inventory, NOW, revision=number)
             assert applied.problems == ()
-            assert reconciler.apply(wanted, inventory, NOW, revision=number).action is Action.NONE
+            assert reconciler.apply(wanted, inventory, NOW, revision=number).action is AppliedAction.NONE
             followed.append((nftprogram.listing(), meaning(applied.ruleset)))
     before = None
     for (wanted, inventory), (listed, meant) in zip(steps, followed, strict=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from enforcer.rules.members.zone_ids import ZoneKey
-from enforcer.rules.ruleset import Mode, Options, Plan, build, lockdown
+from enforcer.rules.ruleset import Mode, RulesetOptions, RulesetPlan, build, lockdown
 from enforcer.rules.table import diff, remark
 from zones.addresses.inventory import Inventory, Node, Pod
 from zones.net import ICMP, TCP, UDP, AddressSet, parse_ports
@@ -111,7 +111,7 @@ OBSERVED = {"observe": CASES["zones"]}
 
 
 def ruleset(case):
-    options = Options(mode=Mode.OBSERVE) if case in OBSERVED else Options()
+    options = RulesetOptions(mode=Mode.OBSERVE) if case in OBSERVED else RulesetOptions()
     inventory = INVENTORY.with_pod(pod("odd", 9, 'a "b" } c\n')) if case == "hostile-names" else INVENTORY
     return build((CASES | OBSERVED)[case], inventory, "n1", NOW, options)
 
@@ -170,7 +170,7 @@ def test_a_pod_in_a_zone_nobody_knows_needs_its_pairs_too():
 
 
 def test_what_a_plan_has_forgotten_it_makes_again_under_the_same_names():
-    plan = Plan(CASES["zones"], "n1", NOW)
+    plan = RulesetPlan(CASES["zones"], "n1", NOW)
     zones, networks = {ZoneKey("web", of_pods=True)}, AddressSet.of([ip_network("10.244.0.0/16")])
     first = plan.ruleset(zones, networks)
     assert plan.ruleset(zones, networks).text() == first.text()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from enforcer.flows.flows import Names
+from enforcer.flows.flows import FlowNames
 from enforcer.flows.seen_table import SeenTable
 from enforcer.kernel import conntrack_events
 from enforcer.kernel.conntrack_events import Conntrack
@@ -28,7 +28,7 @@ def counted(world, node, inventory):
         table = SeenTable("n1", MARKS)
         table.learn(policy(TOLD, UNTOLD))
         table.start(time.time() - 1)
-        names = Names(world.directory(inventory).holder, Zoning.of({}))
+        names = FlowNames(world.directory(inventory).holder, Zoning.of({}))
         with world.inside():
             source = Conntrack(MARKS).open_ends()
         table.alive([], names, time.time())

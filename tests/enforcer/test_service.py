@@ -22,12 +22,12 @@ from enforcer.enforcement import Pace
 from enforcer.errors import EnforcerError, SpoolUnusableError
 from enforcer.flows.log_audit import LogAudit
 from enforcer.flows.loss_ledger import Reading
-from enforcer.kernel.reconcile import Action, Applied, Drift
-from enforcer.kernel.stance import Answer, Stance
+from enforcer.kernel.reconcile import Applied, AppliedAction, TableDrift
+from enforcer.kernel.stance import Stance, TierAnswer
 from enforcer.netlink import nflog
 from enforcer.netlink.nflog import Packet
 from enforcer.rules.options import Mode
-from enforcer.rules.ruleset import Terminal
+from enforcer.rules.ruleset import VerdictChain
 from enforcer.settings.models import EnforcementSettings, load
 from enforcer.shipping.outbox import Outbox
 from mocks.kubernetes import ApiError, KubernetesServer
@@ -54,21 +54,21 @@ class FakeKernel:
     answers: list = field(default_factory=list)
     modes: list = field(default_factory=list)
     stance: Stance = Stance.ENFORCED
-    drift: Drift | None = None
+    drift: TableDrift | None = None
     problems: tuple = ()
     stopped: bool = False
     flushed: bool = False
     held: dict = field(default_factory=dict)
     quiet: int = field(default_factory=lambda: os.eventfd(0))
     terminals: dict = field(
-        default_factory=lambda: {"7": Terminal(world.DENY_ALL, Verdict.DENY, Log(start=True), enforced=True)}
+        default_factory=lambda: {"7": VerdictChain(world.DENY_ALL, Verdict.DENY, Log(start=True), enforced=True)}
     )
 
     def fileno(self):
         return self.quiet
 
     def restore(self, feed=None):
-        return Applied(None, Action.NONE, None)
+        return Applied(None, AppliedAction.NONE, None)
 
     def apply(self, policy, feed, now, *, revision=None, answer=None, mode=None):
         self.held = ({} if feed.whole else self.held) | feed.changed
@@ -79,7 +79,7 @@ class FakeKernel:
         drift, self.drift = self.drift, None
         return Applied(
             revision,
-            Action.SWAP,
+            AppliedAction.SWAP,
             SimpleNamespace(terminals=self.terminals, next_change=None),
             drift,
             self.problems,
@@ -306,7 +306,7 @@ def test_an_api_server_that_can_not_be_asked_is_told_and_the_kernel_part_decides
         stage.kernel.stance = Stance.CLOSED
         await eventually(lambda: "API server has not told everything" in enforcement.without_tier)
         assert not enforcement.view.complete
-        assert set(stage.kernel.answers) == {Answer.SILENT}
+        assert set(stage.kernel.answers) == {TierAnswer.SILENT}
         await eventually(lambda: "there is no tier" in enforcement.without_tier)
         stage.kernel.stance = Stance.ENFORCED
         world.publish(stage.kubernetes, world.tier(1))
@@ -396,10 +396,10 @@ def test_a_tier_that_can_not_be_used_is_waited_for_and_then_told_to_the_kernel(s
         enforcement.pace = Pace(0.01, 0.1, unheard=0.5)
         stage.kernel.stance = Stance.NOTHING
         world.publish(stage.kubernetes, world.tier(1), parts=False)
-        await eventually(lambda: Answer.WAITING in stage.kernel.answers)
-        assert Answer.UNREADABLE not in stage.kernel.answers
+        await eventually(lambda: TierAnswer.WAITING in stage.kernel.answers)
+        assert TierAnswer.UNREADABLE not in stage.kernel.answers
         stage.kernel.stance = Stance.CLOSED
-        await eventually(lambda: stage.kernel.answers[-1] is Answer.UNREADABLE)
+        await eventually(lambda: stage.kernel.answers[-1] is TierAnswer.UNREADABLE)
         await eventually(lambda: "can't be used" in enforcement.without_tier)
         assert "can't be used" in enforcement.unready
 
@@ -482,7 +482,7 @@ def test_what_somebody_did_to_the_kernel_is_told(scene):
     async def scenario(stage):
         world.publish(stage.kubernetes, world.tier(1))
         await eventually(lambda: stage.kernel.revision == 1)
-        stage.kernel.drift = Drift(("the table was gone",))
+        stage.kernel.drift = TableDrift(("the table was gone",))
         (alert,) = await eventually(lambda: stage.alerts("kernel-tampered"))
         assert "the table was gone" in alert["message"]
 

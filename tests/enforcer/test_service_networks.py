@@ -8,9 +8,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from enforcer.flows.flows import SERVICE_ZONE, Names, name, read
+from enforcer.flows.flows import SERVICE_ZONE, FlowNames, name, read
 from enforcer.netlink import nflog
-from enforcer.rules.options import Mode, Options
+from enforcer.rules.options import Mode, RulesetOptions
 from enforcer.settings import models as node_settings
 from enforcer.wiring import options
 from mocks.lab import Lab, Outcome, Probe, measure, unavailable
@@ -105,7 +105,7 @@ def test_a_service_without_endpoints_is_refused_at_once_and_told_as_a_service(wo
         begun = time.monotonic()
         assert tried(world, seconds=20) == {Outcome.REFUSED}
         assert time.monotonic() - begun < 10
-        names = Names(lambda _: None, ZONING, services=AddressSet.parse(IN_SERVICES))
+        names = FlowNames(lambda _: None, ZONING, services=AddressSet.parse(IN_SERVICES))
         told = {
             (each.origin.name, name(each, names).destination.zone, str(each.destination)) for each in logged(applied)
         }
@@ -167,11 +167,13 @@ def test_the_setting_reaches_the_rules_and_a_restored_table_knows_whether_it_cha
     assert options(given).services == IN_SERVICES
     plain = {"serviceNetworks": list(IN_SERVICES)}
     assert (
-        Options.plainly(plain) == Options(services=IN_SERVICES) == Options.plainly(Options(services=IN_SERVICES).told())
+        RulesetOptions.plainly(plain)
+        == RulesetOptions(services=IN_SERVICES)
+        == RulesetOptions.plainly(RulesetOptions(services=IN_SERVICES).told())
     )
-    assert Options.plainly(plain) != Options.plainly({})
-    assert Options.plainly({"serviceNetworks": "10.96.0.0/12"}) is None
+    assert RulesetOptions.plainly(plain) != RulesetOptions.plainly({})
+    assert RulesetOptions.plainly({"serviceNetworks": "10.96.0.0/12"}) is None
     assert (
-        Names(lambda _: None, ZONING, services=AddressSet.parse(IN_SERVICES)).end(ip_address("10.95.0.1")).zone
+        FlowNames(lambda _: None, ZONING, services=AddressSet.parse(IN_SERVICES)).end(ip_address("10.95.0.1")).zone
         == "untrust"
     )

@@ -6,7 +6,7 @@ import pytest
 
 from enforcer import wiring
 from enforcer.errors import ExitCode, SettingsError
-from enforcer.rules.options import Options
+from enforcer.rules.options import RulesetOptions
 from enforcer.rules.ruleset import Mode
 from enforcer.settings import file
 from enforcer.settings.models import load
@@ -160,7 +160,7 @@ def test_the_connection_mark_may_be_nobodys(written):
 )
 def test_what_a_restart_reads_plainly_is_what_the_whole_reading_makes_of_it(written, content, environment, plain):
     path = written({"cluster": "prod", **content})
-    found = Options.plainly(file.given(path, environment, {"mode", "nflog", "connection_mark"}))
+    found = RulesetOptions.plainly(file.given(path, environment, {"mode", "nflog", "connection_mark"}))
     assert (found is not None) is plain
     assert found in {None, wiring.options(load(path, environment))}
 

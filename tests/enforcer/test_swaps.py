@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from enforcer.kernel.reconcile import Action
+from enforcer.kernel.reconcile import AppliedAction
 from enforcer.netlink.sockets import local_addresses
 from tests.enforcer import nftprogram
 from tests.enforcer.test_enforcement import entry, policy
@@ -35,7 +35,7 @@ def test_any_way_to_a_ruleset_ends_in_the_same_kernel_state(world, data):
             assert reconciler.apply(wanted, inventory, NOW).problems == ()
         swapped = nftprogram.listing()
         checked = reconciler.apply(*steps[-1], NOW)
-        assert (checked.action, checked.drift, checked.problems) == (Action.NONE, None, ())
+        assert (checked.action, checked.drift, checked.problems) == (AppliedAction.NONE, None, ())
         reconciler.flush()
         reconciler.apply(*steps[-1], NOW)
         assert nftprogram.listing() == swapped
@@ -61,7 +61,7 @@ def test_every_address_set_is_listed_as_it_was_loaded(world, v4, v6, odd):
     with world.reconciler() as reconciler:
         assert reconciler.apply(wanted, inventory, NOW).problems == ()
         checked = reconciler.apply(wanted, inventory, NOW)
-        assert (checked.action, checked.drift) == (Action.NONE, None)
+        assert (checked.action, checked.drift) == (AppliedAction.NONE, None)
 
 
 def test_local_addresses_are_those_the_machine_answers_for(world):

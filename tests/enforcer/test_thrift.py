@@ -27,10 +27,10 @@ def as_it_was():
 @pytest.mark.parametrize("enabled", [True, False])
 def test_whoever_looked_for_garbage_does_so_again_whatever_happened(enabled):
     (gc.enable if enabled else gc.disable)()
-    with memory.undisturbed():
+    with memory.gc_paused():
         assert not gc.isenabled()
     assert gc.isenabled() is enabled
-    with pytest.raises(ValueError, match="refused"), memory.undisturbed():
+    with pytest.raises(ValueError, match="refused"), memory.gc_paused():
         raise ValueError("refused")
     assert gc.isenabled() is enabled
 
@@ -39,8 +39,8 @@ def test_whoever_looked_for_garbage_does_so_again_whatever_happened(enabled):
 def test_what_was_set_aside_is_garbage_when_nobody_needs_it_any_more():
     ring = Ring()
     gone = weakref.ref(ring)
-    memory.give_back()
+    memory.trim()
     del ring
     assert gone() is not None
-    memory.give_back()
+    memory.trim()
     assert gone() is None

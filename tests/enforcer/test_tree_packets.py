@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from enforcer.rules.tree.tree import DEPTH, Forest, Jump, Node, Test
+from enforcer.rules.tree.tree import DEPTH, Jump, Test, TreeBuilder, TreeNode
 from tests.enforcer import packets
 from tests.enforcer import world as worlds
 from tests.enforcer.test_treechains import GOLDEN
@@ -108,7 +108,7 @@ def test_real_packets_get_the_first_match_of_long_lists(world, seed, leaf):
     expected = {probe.key: decide(wanted, flow_of(probe, directory, wanted)) for probe in probes}
     assert len({each.origin for each in expected.values()}) > 10
     with (
-        mock.patch("enforcer.rules.chains.pair_chains.Forest", partial(Forest, leaf)),
+        mock.patch("enforcer.rules.chains.pair_chains.TreeBuilder", partial(TreeBuilder, leaf)),
         world.enforcing() as node,
         world.log() as log,
     ):
@@ -125,9 +125,9 @@ class Deepest:
 
     def tree(self, clauses):
         tests = tuple(Test(clause) for clause in clauses)
-        node = Node(tests)
+        node = TreeNode(tests)
         for _ in range(DEPTH):
-            node = Node((Jump(node), *tests))
+            node = TreeNode((Jump(node), *tests))
         return node
 
 
@@ -138,7 +138,7 @@ def test_the_kernel_takes_the_deepest_tree(world):
         for n in range(6)
     ]
     wanted = Policy(Zoning(), (), (*blocks, Entry(Origin("last", None, "default", "Shared"), Verdict.RESET)))
-    with mock.patch("enforcer.rules.chains.pair_chains.Forest", Deepest), world.enforcing() as node:
+    with mock.patch("enforcer.rules.chains.pair_chains.TreeBuilder", Deepest), world.enforcing() as node:
         applied = node.enforce(wanted, world.inventory(world.pod("p0", "web"), world.pod("p1")))
     assert {name.split("4-")[0] for name in applied.ruleset.table.chains if "4-" in name} >= {"common", "part", "pair"}
 

@@ -9,13 +9,13 @@ import pytest
 
 from enforcer.rules.family import Family
 from enforcer.rules.match import Sets, of_entry
-from enforcer.rules.members.set_membership import Membership, Place, Profile
+from enforcer.rules.members.set_membership import AddressClass, SetEntry, SetMembership
 from enforcer.rules.members.zone_ids import ZoneKey
 from enforcer.rules.table import Chain, Table
 from enforcer.rules.tree.chains import TreeChains
 from enforcer.rules.tree.clause import Clause, Spaces
 from enforcer.rules.tree.splits import best_split
-from enforcer.rules.tree.tree import Forest
+from enforcer.rules.tree.tree import TreeBuilder
 from zones.net import ICMP, TCP, UDP, AddressSet, Ranges, parse_ports
 from zones.policy import Entry, Traffic, Verdict
 from zones.rules import Origin
@@ -61,7 +61,7 @@ def written(listed, family=Family.V4, leaf=8):
     """The rules of the first chain, all sets, the other chains; and whom the sets want."""
     sets = Sets()
     chains = TreeChains(family, sets)
-    rules = chains.rules(Forest(leaf).tree(listed))
+    rules = chains.rules(TreeBuilder(leaf).tree(listed))
     return rules, sets, sets.in_use.chains
 
 
@@ -118,7 +118,7 @@ def test_apps_are_known_by_their_pods_and_no_address_is_in_the_tree():
     (name,) = sets.made
     assert rules == (f"ct reply ip saddr vmap @{name}",)
     assert not sets.made[name].elements
-    assert sets.members.workloads[Family.V4]["app-3"] == [Place(name, " : goto t3")]
+    assert sets.members.workloads[Family.V4]["app-3"] == [SetEntry(name, " : goto t3")]
 
 
 def test_a_pod_of_one_namespace_has_the_way_of_that_where_another_leads_elsewhere():
@@ -134,9 +134,11 @@ def test_a_pod_of_one_namespace_has_the_way_of_that_where_another_leads_elsewher
     assert split.branches["db"] == [0, 2]
     sets = Sets()
     name = sets.ways_of_workloads(Family.V4, {"db": " : goto a", "shop/db": " : goto b"}, "")
-    members = Membership(Zoning(), "n1", sets.members, {ZoneKey("web", of_pods=True): "web"})
+    members = SetMembership(Zoning(), "n1", sets.members, {ZoneKey("web", of_pods=True): "web"})
     for namespace, tail in (("shop", " : goto b"), ("bank", " : goto a")):
-        profile = Profile(ZoneKey("web", of_pods=True), "db", namespace, is_node=False, is_known=True, is_own=False)
+        profile = AddressClass(
+            ZoneKey("web", of_pods=True), "db", namespace, is_node=False, is_known=True, is_own=False
+        )
         assert [place.tail for place in members.places(Family.V4, profile) if place.set == name] == [tail]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.enforcer import packets
 from tests.enforcer import world as worlds
-from zones.addresses.inventory import Stranger
+from zones.addresses.inventory import UnownedAddress
 from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, SCTP, TCP, UDP, AddressSet, Ranges
 from zones.policy import ANYONE, Entry, InfrastructureRule, Peer, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType
@@ -165,7 +165,7 @@ def end_of(address, directory, zoning):
     """What is behind a link to a pod of the node under test is closed, unless a trusted pod has it."""
     end = directory.endpoint(address, zoning)
     own = any(address in ip_network(each) for each in ("10.244.1.0/24", "fd00:10:244:1::/64"))
-    return replace(end, unknown=own and isinstance(directory.holder(address), Stranger))
+    return replace(end, unknown=own and isinstance(directory.holder(address), UnownedAddress))
 
 
 def attempts(world, chance, many):

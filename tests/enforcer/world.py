@@ -12,8 +12,8 @@ from itertools import count
 
 from enforcer.kernel.reconcile import Reconciler
 from enforcer.netlink.sockets import NflogSocket
-from enforcer.rules.members.address_delta import Feed
-from enforcer.rules.ruleset import Options
+from enforcer.rules.members.address_delta import AddressDelta
+from enforcer.rules.ruleset import RulesetOptions
 from mocks.lab import Lab
 from zones.addresses.inventory import Inventory, Node, Pod
 from zones.zone import ANY_ZONE
@@ -21,17 +21,17 @@ from zones.zone import ANY_ZONE
 PORTS = (80, 443, 53)
 GROUP = 9470
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-OPTIONS = Options(log_group=GROUP, log_rate=100_000, log_burst=100_000)
+OPTIONS = RulesetOptions(log_group=GROUP, log_rate=100_000, log_burst=100_000)
 
 
 class WholeFeeds(Reconciler):
     """Takes inventories: each pass is told of everybody."""
 
     def apply(self, policy, inventory, now, **more):
-        return super().apply(policy, Feed.of(inventory), now, **more)
+        return super().apply(policy, AddressDelta.of(inventory), now, **more)
 
     def restore(self, inventory=None):
-        return super().restore(None if inventory is None else Feed.of(inventory))
+        return super().restore(None if inventory is None else AddressDelta.of(inventory))
 
 
 @dataclass(slots=True)
@@ -58,12 +58,12 @@ class Enforced:
 
     def _feed(self, inventory):
         before, self._told = self._told, dict(inventory.holders())
-        whole = Feed.of(inventory)
+        whole = AddressDelta.of(inventory)
         if before is None:
             return whole
         gone = dict.fromkeys(before.keys() - self._told.keys())
         changed = {at: who for at, who in self._told.items() if before.get(at) is not who and before.get(at) != who}
-        return Feed.by_address(gone | changed, whole.pod_networks)
+        return AddressDelta.by_address(gone | changed, whole.pod_networks)
 
 
 class World:

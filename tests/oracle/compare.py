@@ -10,7 +10,7 @@ from bridge.managers.panorama.rulebase.tree import Ancestry, scope_of
 from tests.oracle.naive import Naive
 from tests.oracle.names import UnknownHierarchyError
 from tests.oracle.shrink import pretty, shrink
-from zones.compile import AppIdSide, DenyByPorts, OnInexpressibleDeny, Options, compile_policy
+from zones.compile import AppIdSide, CompileOptions, DenyByPorts, OnInexpressibleDeny, compile_policy
 from zones.net import AddressSet
 from zones.tiers import native
 from zones.verdict import Endpoint, Flow, decide
@@ -41,7 +41,7 @@ def compiled(config, some, fault):
         site.ancestors_win, site.time_zone, wildcard_top_down=site.wildcard_top_down, registered=registered
     )
     rulebase = read_scope(scope, reading)
-    options = Options(
+    options = CompileOptions(
         serial=site.serial,
         cluster_zones=None if site.cluster_zones is None else frozenset(site.cluster_zones),
         app_id_side=AppIdSide(site.side),

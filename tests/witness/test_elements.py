@@ -9,7 +9,7 @@ import panos.policies
 import pytest
 
 from bridge.managers.panorama.objects import application_filters
-from bridge.managers.panorama.objects.addresses import Addresses
+from bridge.managers.panorama.objects.addresses import AddressResolver
 from bridge.managers.panorama.objects.applications import ApplicationObjects
 from bridge.managers.panorama.objects.feeds import LIST_KINDS
 from bridge.managers.panorama.objects.services import ServiceObjects
@@ -172,7 +172,7 @@ BASES = {
 def meaning(kind, body):
     scope = scope_of(config(section(kind, entry("x", body))), "dg")
     if kind.startswith("address"):
-        return Addresses(scope).member("x")
+        return AddressResolver(scope).member("x")
     return (
         ServiceObjects(scope).member("x") if kind.startswith("service") else ApplicationObjects(scope).members(("x",))
     )
@@ -193,12 +193,12 @@ def unresolved(found):
 
 LISTED = "<type><{0}><url>https://e.example/</url>{1}</{0}></type>"
 PROBLEMS = {
-    "external-list type/url": (Addresses, "external-list", LISTED.format("url", "")),
-    "external-list type/predefined-url": (Addresses, "external-list", LISTED.format("predefined-url", "")),
-    "external-list type/imsi": (Addresses, "external-list", LISTED.format("imsi", "")),
-    "external-list type/imei": (Addresses, "external-list", LISTED.format("imei", "")),
+    "external-list type/url": (AddressResolver, "external-list", LISTED.format("url", "")),
+    "external-list type/predefined-url": (AddressResolver, "external-list", LISTED.format("predefined-url", "")),
+    "external-list type/imsi": (AddressResolver, "external-list", LISTED.format("imsi", "")),
+    "external-list type/imei": (AddressResolver, "external-list", LISTED.format("imei", "")),
     "external-list type/domain/expand-domain": (
-        Addresses, "external-list", LISTED.format("domain", "<expand-domain>yes</expand-domain>"),
+        AddressResolver, "external-list", LISTED.format("domain", "<expand-domain>yes</expand-domain>"),
     ),
     "application default/ident-by-icmp-type/code": (
         ApplicationObjects, "application", "<default><ident-by-icmp-type><type>3</type><code>4</code></ident-by-icmp-type></default>",
@@ -216,7 +216,7 @@ PROBLEMS = {
 def test_every_problem_of_the_table_is_named_in_the_reading(which):
     reader, kind, body = PROBLEMS[which]
     scope = scope_of(config(section(kind, entry("x", body))), "dg")
-    assert unresolved(reader(scope).member("x") if reader is Addresses else reader(scope).members(("x",)))
+    assert unresolved(reader(scope).member("x") if reader is AddressResolver else reader(scope).members(("x",)))
 
 
 def test_no_problem_of_the_table_is_without_a_test():

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from zones.compile import TAG_WIDEN, AppIdSide, OnInexpressibleDeny, Options, compile_policy
+from zones.compile import TAG_WIDEN, AppIdSide, CompileOptions, OnInexpressibleDeny, compile_policy
 from zones.net import ANY_ADDRESS, ICMP, TCP, UDP, AddressSet, parse_ports
 from zones.policy import ANY_TRAFFIC, Blocklists, Traffic, Verdict
-from zones.problems import Status
+from zones.problems import RuleStatus
 from zones.rules import (
     L4,
     Action,
@@ -23,7 +23,7 @@ from zones.rules import (
     RuleType,
     Service,
     ServiceChoice,
-    Target,
+    TargetFirewalls,
     Unresolved,
 )
 from zones.zone import Zoning
@@ -47,7 +47,7 @@ def compiled(*rules, options=None, feeds=None, known=()):
     default = Rule(Origin("interzone-default", None, "default", "Shared"), Action.DENY)
     intrazone = Rule(Origin("intrazone-default", None, "default", "Shared"), Action.ALLOW, RuleType.INTRAZONE)
     base = Rulebase("dg", rules, intrazone, default, frozenset(), known)
-    return compile_policy(base, Zoning(), options or Options(), feeds=feeds)
+    return compile_policy(base, Zoning(), options or CompileOptions(), feeds=feeds)
 
 
 def one(rule, **kwargs):
@@ -71,7 +71,7 @@ def one(rule, **kwargs):
 def test_actions(action, verdict):
     entry, report, _ = one(rule(action=action))
     assert entry.verdict is verdict
-    assert report.status is Status.ENFORCED
+    assert report.status is RuleStatus.ENFORCED
 
 
 def test_order_is_kept_and_the_defaults_come_last():
@@ -87,40 +87,40 @@ def test_order_is_kept_and_the_defaults_come_last():
 @pytest.mark.parametrize(
     ("fields", "options"),
     [
-        ({"disabled": True}, Options()),
-        ({"tags": frozenset({"k8s-ignore"}), "malformed": ("broken",)}, Options()),
-        ({"target": Target(frozenset({"001"}))}, Options()),
-        ({"target": Target(frozenset({"001"}))}, Options(serial="002")),
-        ({"target": Target(frozenset({"001"}), negate=True)}, Options(serial="001")),
+        ({"disabled": True}, CompileOptions()),
+        ({"tags": frozenset({"k8s-ignore"}), "malformed": ("broken",)}, CompileOptions()),
+        ({"target": TargetFirewalls(frozenset({"001"}))}, CompileOptions()),
+        ({"target": TargetFirewalls(frozenset({"001"}))}, CompileOptions(serial="002")),
+        ({"target": TargetFirewalls(frozenset({"001"}), negate=True)}, CompileOptions(serial="001")),
         (
             {"from_zones": frozenset({"elsewhere"}), "to_zones": frozenset({"there"}), "conditions": ("user",)},
-            Options(cluster_zones=frozenset({"web"})),
+            CompileOptions(cluster_zones=frozenset({"web"})),
         ),
     ],
 )
 def test_not_applicable_comes_before_anything_can_refuse(fields, options):
     entry, report, result = one(rule(action=Action.DENY, **fields), options=options)
     assert entry is None
-    assert report.status is Status.NOT_APPLICABLE
+    assert report.status is RuleStatus.NOT_APPLICABLE
     assert result.policy is not None
 
 
 @pytest.mark.parametrize(
     ("fields", "options"),
     [
-        ({"target": Target(frozenset({"001"}))}, Options(serial="001")),
-        ({"target": Target(frozenset({"001"}), negate=True)}, Options()),
+        ({"target": TargetFirewalls(frozenset({"001"}))}, CompileOptions(serial="001")),
+        ({"target": TargetFirewalls(frozenset({"001"}), negate=True)}, CompileOptions()),
         (
             {"from_zones": frozenset({"untrust"}), "to_zones": frozenset({"web"})},
-            Options(cluster_zones=frozenset({"web"})),
+            CompileOptions(cluster_zones=frozenset({"web"})),
         ),
-        ({"from_zones": frozenset({"untrust"})}, Options(cluster_zones=frozenset({"web"}))),
+        ({"from_zones": frozenset({"untrust"})}, CompileOptions(cluster_zones=frozenset({"web"}))),
     ],
 )
 def test_applicable(fields, options):
     entry, report, _ = one(rule(**fields), options=options)
     assert entry is not None
-    assert report.status is Status.ENFORCED
+    assert report.status is RuleStatus.ENFORCED
 
 
 INEXPRESSIBLE = [
@@ -140,7 +140,7 @@ INEXPRESSIBLE = [
 def test_an_allow_that_cant_be_expressed_is_left_out(fields):
     entry, report, result = one(rule(**fields))
     assert entry is None
-    assert report.status is Status.NOT_ENFORCED
+    assert report.status is RuleStatus.NOT_ENFORCED
     assert report.reasons
     assert result.policy is not None
 
@@ -150,7 +150,7 @@ def test_a_deny_that_cant_be_expressed_refuses_the_revision(fields):
     _, report, result = one(rule(action=Action.DENY, **fields))
     assert result.policy is None
     assert result.refusals == (report,)
-    assert report.status is Status.NOT_ENFORCED
+    assert report.status is RuleStatus.NOT_ENFORCED
 
 
 @pytest.mark.parametrize("fields", [fields for fields in INEXPRESSIBLE if "malformed" not in fields])
@@ -165,11 +165,11 @@ def test_k8s_widen_applies_a_deny_without_the_condition(fields):
 
 def test_a_site_can_widen_or_ignore_every_such_deny():
     broken = rule(action=Action.DENY, conditions=("user",))
-    widened, _, _ = one(broken, options=Options(inexpressible_deny=OnInexpressibleDeny.WIDEN))
-    ignored, report, result = one(broken, options=Options(inexpressible_deny=OnInexpressibleDeny.IGNORE))
+    widened, _, _ = one(broken, options=CompileOptions(inexpressible_deny=OnInexpressibleDeny.WIDEN))
+    ignored, report, result = one(broken, options=CompileOptions(inexpressible_deny=OnInexpressibleDeny.IGNORE))
     assert widened.verdict is Verdict.DENY
     assert ignored is None
-    assert report.status is Status.NOT_ENFORCED
+    assert report.status is RuleStatus.NOT_ENFORCED
     assert result.policy is not None
 
 
@@ -181,7 +181,7 @@ def test_a_malformed_deny_has_no_way_out_but_to_ignore_it():
 @pytest.mark.parametrize("way", OnInexpressibleDeny)
 def test_an_unknown_action_refuses_whatever_the_site_settled(way):
     _, report, result = one(
-        rule(action=None, malformed=("its action is not known",)), options=Options(inexpressible_deny=way)
+        rule(action=None, malformed=("its action is not known",)), options=CompileOptions(inexpressible_deny=way)
     )
     assert result.policy is None
     assert report.malformed
@@ -210,7 +210,7 @@ def test_a_widened_service_is_any_port_for_a_predefined_application_too():
 
 def test_a_side_without_zones_could_be_any_so_the_cluster_list_does_not_excuse_the_rule():
     fields = {"from_zones": frozenset({"elsewhere"}), "to_zones": frozenset(), "malformed": ("it has no 'to'",)}
-    _, report, _ = one(rule(action=Action.DENY, **fields), options=Options(cluster_zones=frozenset({"web"})))
+    _, report, _ = one(rule(action=Action.DENY, **fields), options=CompileOptions(cluster_zones=frozenset({"web"})))
     assert report.refuses
 
 
@@ -226,7 +226,7 @@ def test_a_default_rule_that_cant_be_read_refuses_whatever_the_site_says(default
     result = compile_policy(
         Rulebase("dg", (), rules["intrazone"], rules["interzone"], frozenset()),
         Zoning(),
-        Options(inexpressible_deny=way),
+        CompileOptions(inexpressible_deny=way),
     )
     assert result.policy is None
     assert [report.origin.name for report in result.refusals] == [f"{default}-default"]
@@ -235,7 +235,7 @@ def test_a_default_rule_that_cant_be_read_refuses_whatever_the_site_says(default
 def test_k8s_widen_on_an_allow_is_reported_and_does_nothing():
     entry, report, _ = one(rule(tags=frozenset({"k8s-widen"}), sources=Addresses((CORP, GONE))))
     assert entry.sources == CORP.space
-    assert report.status is Status.ENFORCED_IN_PART
+    assert report.status is RuleStatus.ENFORCED_IN_PART
     assert "k8s-widen has no effect on an allow" in report.notes
 
 
@@ -247,7 +247,7 @@ def test_several_refusals_are_reported_together():
 def test_a_list_with_a_missing_member_leaves_an_allow_in_part():
     entry, report, _ = one(rule(sources=Addresses((CORP, GONE))))
     assert entry.sources == CORP.space
-    assert report.status is Status.ENFORCED_IN_PART
+    assert report.status is RuleStatus.ENFORCED_IN_PART
     assert report.reasons == ("source 'gone' is defined nowhere",)
 
 
@@ -256,7 +256,7 @@ def test_an_empty_group_matches_nothing_and_refuses_nothing(action):
     entry, report, result = one(rule(action=action, sources=Addresses((EMPTY,))))
     assert entry is None
     assert result.policy is not None
-    assert report.status is Status.ENFORCED
+    assert report.status is RuleStatus.ENFORCED
     assert report.reasons == (f"source '{EMPTY.name}' holds no address",)
 
 
@@ -268,7 +268,7 @@ def test_negate_inverts_the_list_in_both_families():
 def test_negated_any_matches_nothing():
     entry, report, _ = one(rule(sources=Addresses(any=True, negate=True)))
     assert entry is None
-    assert report.status is Status.ENFORCED
+    assert report.status is RuleStatus.ENFORCED
 
 
 def test_feeds_are_filled_in_and_unknown_ones_are_unresolved():
@@ -287,7 +287,7 @@ def test_a_feed_that_is_empty_is_nothing_and_negated_it_is_a_problem():
     entry, _, _ = one(rule(sources=Addresses((feed,))), feeds={"edl": AddressSet()})
     _, report, _ = one(rule(sources=Addresses((feed,), negate=True)), feeds={"edl": AddressSet()})
     assert entry is None
-    assert report.status is Status.NOT_ENFORCED
+    assert report.status is RuleStatus.NOT_ENFORCED
 
 
 LISTS = (
@@ -348,27 +348,27 @@ ANY_APP = Applications(any=True)
 
 
 def test_application_any():
-    assert traffic(ANY_APP, ServiceChoice.ANY) == (ANY_TRAFFIC, Status.ENFORCED)
-    assert traffic(ANY_APP, ServiceChoice.APPLICATION_DEFAULT) == (ANY_TRAFFIC, Status.ENFORCED_AT_L4)
-    assert traffic(ANY_APP, EXPLICIT) == ((Traffic(TCP, parse_ports("80")),), Status.ENFORCED)
+    assert traffic(ANY_APP, ServiceChoice.ANY) == (ANY_TRAFFIC, RuleStatus.ENFORCED)
+    assert traffic(ANY_APP, ServiceChoice.APPLICATION_DEFAULT) == (ANY_TRAFFIC, RuleStatus.ENFORCED_AT_L4)
+    assert traffic(ANY_APP, EXPLICIT) == ((Traffic(TCP, parse_ports("80")),), RuleStatus.ENFORCED)
 
 
 def test_a_predefined_application_is_its_ports_or_the_services():
     own = (Traffic(TCP, parse_ports("53")), Traffic(UDP, parse_ports("53")))
     apps = Applications((DNS,))
-    assert traffic(apps, ServiceChoice.APPLICATION_DEFAULT) == (own, Status.ENFORCED_AT_L4)
-    assert traffic(apps, ServiceChoice.ANY) == (own, Status.ENFORCED_AT_L4)
-    assert traffic(apps, EXPLICIT) == ((Traffic(TCP, parse_ports("80")),), Status.ENFORCED_AT_L4)
+    assert traffic(apps, ServiceChoice.APPLICATION_DEFAULT) == (own, RuleStatus.ENFORCED_AT_L4)
+    assert traffic(apps, ServiceChoice.ANY) == (own, RuleStatus.ENFORCED_AT_L4)
+    assert traffic(apps, EXPLICIT) == ((Traffic(TCP, parse_ports("80")),), RuleStatus.ENFORCED_AT_L4)
 
 
 def test_a_workload_application_selects_destination_pods():
     apps = Applications((CART,))
     on_8080 = Traffic(TCP, parse_ports("8080"), destination_workload="cart")
-    assert traffic(apps, ServiceChoice.APPLICATION_DEFAULT) == ((on_8080,), Status.ENFORCED)
-    assert traffic(apps, ServiceChoice.ANY) == ((Traffic(destination_workload="cart"),), Status.ENFORCED)
+    assert traffic(apps, ServiceChoice.APPLICATION_DEFAULT) == ((on_8080,), RuleStatus.ENFORCED)
+    assert traffic(apps, ServiceChoice.ANY) == ((Traffic(destination_workload="cart"),), RuleStatus.ENFORCED)
     assert traffic(apps, EXPLICIT) == (
         (Traffic(TCP, parse_ports("80"), destination_workload="cart"),),
-        Status.ENFORCED,
+        RuleStatus.ENFORCED,
     )
 
 
@@ -379,8 +379,8 @@ def test_a_workload_application_without_ports_is_any_tcp_or_udp_port_by_default(
 
 def test_the_side_of_app_ids_is_a_setting():
     apps = Applications((replace(CART, ports=()),))
-    source, _ = traffic(apps, ServiceChoice.ANY, options=Options(app_id_side=AppIdSide.SOURCE))
-    either, _ = traffic(apps, ServiceChoice.ANY, options=Options(app_id_side=AppIdSide.EITHER))
+    source, _ = traffic(apps, ServiceChoice.ANY, options=CompileOptions(app_id_side=AppIdSide.SOURCE))
+    either, _ = traffic(apps, ServiceChoice.ANY, options=CompileOptions(app_id_side=AppIdSide.EITHER))
     assert source == (Traffic(source_workload="cart"),)
     assert either == (Traffic(destination_workload="cart"), Traffic(source_workload="cart"))
 
@@ -394,5 +394,5 @@ def test_icmp_types_reach_the_policy():
 def test_notes_are_told_and_change_nothing():
     entry, report, _ = one(rule(notes=("security profiles have no effect on the verdict",)))
     assert entry is not None
-    assert report.status is Status.ENFORCED
+    assert report.status is RuleStatus.ENFORCED
     assert (report.reasons, report.without_effect) == ((), ("security profiles have no effect on the verdict",))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from tests.strategies import INTERZONE, INTRAZONE, entries
-from zones.difference import Change, difference
+from zones.difference import RuleChangeKind, difference
 from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, TCP, UDP, AddressSet, Ranges
 from zones.policy import Entry, InfrastructureRule, Peer, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin
@@ -144,7 +144,7 @@ INFRASTRUCTURE = (
 def test_infrastructure_rules_count_too(changed):
     before, after = policy(ALLOW, infrastructure=DNS), policy(ALLOW, infrastructure=(*DNS, changed))
     found = assert_exact(before, after, flows())
-    assert [(each.change, each.origin) for each in found.rules] == [(Change.ADDED, changed.origin)]
+    assert [(each.change, each.origin) for each in found.rules] == [(RuleChangeKind.ADDED, changed.origin)]
     assert found.zones
     assert_exact(after, before, flows())
 

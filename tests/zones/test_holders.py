@@ -6,8 +6,8 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zones.addresses.index import Holders
-from zones.addresses.inventory import Inventory, Node, Pod, Stranger, endpoint
+from zones.addresses.index import AddressOwners
+from zones.addresses.inventory import Inventory, Node, Pod, UnownedAddress, endpoint
 from zones.addresses.packed_pods import address_of
 from zones.subjects import NOBODY, Subjects, mark_of
 from zones.zone import Zoning
@@ -135,7 +135,7 @@ def take(model, holders, step):  # noqa: C901 - one case for each kind of step
             holders.tell_tunnels(name, f"0.{name}", model.tunnels[name])
         case "right", namespace, allowed:
             model.allowed[namespace] = allowed
-            holders.entitle(namespace, allowed)
+            holders.set_namespace_zones(namespace, allowed)
             for uid, before in model.own.items():
                 if before.namespace == namespace:
                     model.own[uid] = _with(before, allowed)
@@ -167,7 +167,7 @@ def changed(holders):
 @given(st.sampled_from([[], ["10.1.0.0/16"]]), steps)
 def test_whatever_changes_they_agree_with_the_inventory(networks, changes):
     model, kernel = Model(networks), {}
-    holders = Holders(model.networks)
+    holders = AddressOwners(model.networks)
     for change in changes:
         take(model, holders, change)
         kernel = {at: who for at, who in (kernel | changed(holders)).items() if who is not None}
@@ -187,16 +187,18 @@ def test_whatever_changes_they_agree_with_the_inventory(networks, changes):
     told = {at: {(each.namespace, each.name) for each in pods} for at, pods in holders.disputed()}
     assert told == {at: {(each.namespace, each.name) for each in pods} for at, pods in inventory.disputed()}
     pods = [each for each in inventory.pods.values() if each.holds_addresses]
-    assert sum(count for _, count in holders.kinds()) == sum(1 for each in pods if each.addresses or each.node != "n1")
+    assert sum(count for _, count in holders.pod_classes()) == sum(
+        1 for each in pods if each.addresses or each.node != "n1"
+    )
     assert {address in holders.pod_networks for address in ADDRESSES} == {
         address in directory.pod_networks for address in ADDRESSES
     }
 
 
 def filled(*pods, right=frozenset({"*"})):
-    holders = Holders()
+    holders = AddressOwners()
     holders.replace(None, node("n2"))
-    holders.entitle("shop", right)
+    holders.set_namespace_zones("shop", right)
     holders.replace_slice("s", "n2", pods)
     return holders
 
@@ -210,7 +212,7 @@ def test_a_slice_written_again_changes_only_what_is_other():
     assert (str(address), ZONING.of_pod(holder.labels, holder.allowed)) == ("10.1.2.2", "db")
     holders.replace_slice("s", "n2", [])
     assert set(holders.take_changed().values()) == {None}
-    assert list(holders.kinds()) == []
+    assert list(holders.pod_classes()) == []
 
 
 def test_pods_that_are_alike_are_told_by_one_object():
@@ -229,10 +231,10 @@ def _named(each, workload):
 def test_another_right_of_a_namespace_is_a_change_of_its_pods_alone():
     holders = filled(pod("a", "n2", ["10.1.2.1"]), pod("b", "n2", ["10.1.2.2"], namespace="lab"))
     holders.take_changed()
-    holders.entitle("shop", None)
+    holders.set_namespace_zones("shop", None)
     ((address, holder),) = changed(holders).items()
     assert (str(address), ZONING.of_pod(holder.labels, holder.allowed)) == ("10.1.2.1", "zonebridge.io/isolated")
-    holders.entitle("shop", None)
+    holders.set_namespace_zones("shop", None)
     assert holders.take_changed() == {}
 
 
@@ -244,7 +246,7 @@ def test_a_claim_that_can_not_be_is_no_claim_and_takes_nothing_from_the_holder()
     assert holders.of(ip_address("10.1.2.1")).name == "a"
     assert holders.of(ip_address("10.1.1.9")).name == "thief"
     assert holders.of(ip_address("10.9.9.9")) is None
-    assert {str(address) for address, _ in holders.misplaced("n1")} == {"10.1.2.1", "10.9.9.9"}
+    assert {str(address) for address, _ in holders.pod_address_conflicts("n1")} == {"10.1.2.1", "10.9.9.9"}
     assert holders.disputed() == []
 
 
@@ -253,7 +255,7 @@ def test_a_pod_that_two_slices_tell_of_is_one_pod():
     holders.replace_slice("t", "n2", [pod("a", "n2", ["10.1.2.1"])])
     assert holders.of(ip_address("10.1.2.1")).name == "a"
     holders.replace_slice("t", "n2", [pod("b", "n2", ["10.1.2.1"])])
-    assert holders.of(ip_address("10.1.2.1")) is Stranger.DISPUTED
+    assert holders.of(ip_address("10.1.2.1")) is UnownedAddress.DISPUTED
     holders.replace_slice("s", "n2", [])
     assert holders.of(ip_address("10.1.2.1")).name == "b"
 
@@ -261,26 +263,26 @@ def test_a_pod_that_two_slices_tell_of_is_one_pod():
 def holder_of(holders, address):
     found = holders.of(ip_address(address))
     assert zone(by_address(holders.snapshot())[ip_address(address)], address) == zone(found, address)
-    return found if isinstance(found, Stranger) else found.name
+    return found if isinstance(found, UnownedAddress) else found.name
 
 
 def test_a_pod_that_has_stopped_claims_nothing():
-    holders = Holders()
+    holders = AddressOwners()
     holders.replace(None, node("n1"))
     holders.replace(None, pod("stale", "n1", ["10.1.1.1"], terminating=True, stopped=True))
-    assert holders.of(ip_address("10.1.1.1")) is Stranger.UNKNOWN
+    assert holders.of(ip_address("10.1.1.1")) is UnownedAddress.UNKNOWN
     holders.replace(None, pod("new", "n1", ["10.1.1.1"]))
     assert holder_of(holders, "10.1.1.1") == "new"
 
 
 def test_a_pod_on_a_node_that_is_gone_or_lost_yields_its_address_to_another():
     """Where nodes tell no pod networks, a dead node's addresses are given out again at once."""
-    holders = Holders()
+    holders = AddressOwners()
     for name in ("n1", "n2"):
         holders.replace(None, node(name, cidrs=[]))
     holders.replace_slice("s", "n2", [pod("stale", "n2", ["10.9.0.1"], terminating=True)])
     holders.replace(None, pod("new", "n1", ["10.9.0.1"]))
-    assert holder_of(holders, "10.9.0.1") is Stranger.DISPUTED
+    assert holder_of(holders, "10.9.0.1") is UnownedAddress.DISPUTED
     holders.take_changed()
 
     holders.replace(node("n2", cidrs=[]), lost := node("n2", cidrs=[], ready=False))
@@ -291,7 +293,7 @@ def test_a_pod_on_a_node_that_is_gone_or_lost_yields_its_address_to_another():
     assert holders.disputed() == []
 
     holders.replace_slice("s", "n2", [pod("stale", "n2", ["10.9.0.1"])])
-    assert holder_of(holders, "10.9.0.1") is Stranger.DISPUTED, (
+    assert holder_of(holders, "10.9.0.1") is UnownedAddress.DISPUTED, (
         "it isn't being deleted: it may run on a node that is cut off"
     )
     holders.take_changed()
@@ -301,16 +303,16 @@ def test_a_pod_on_a_node_that_is_gone_or_lost_yields_its_address_to_another():
 
 
 def test_a_pod_that_yields_keeps_its_address_while_nobody_else_claims_it():
-    holders = Holders()
+    holders = AddressOwners()
     holders.replace(None, node("n2", cidrs=[], ready=False))
     holders.replace_slice("s", "n2", [pod("stale", "n2", ["10.9.0.1"], terminating=True)])
     assert holder_of(holders, "10.9.0.1") == "stale"
     holders.replace_slice("t", "n2", [pod("other", "n2", ["10.9.0.1"], terminating=True)])
-    assert holder_of(holders, "10.9.0.1") is Stranger.DISPUTED
+    assert holder_of(holders, "10.9.0.1") is UnownedAddress.DISPUTED
 
 
 def tunnelled(*networks):
-    holders = Holders(tuple(map(ip_network, networks)))
+    holders = AddressOwners(tuple(map(ip_network, networks)))
     for name in ("n1", "n2"):
         holders.replace(None, node(name, f"192.0.2.{name[1]}"))
     return holders
@@ -324,7 +326,7 @@ def test_the_end_of_a_tunnel_is_its_nodes():
     assert holder_of(holders, "10.1.2.0") == "n2"
     assert {str(at): who.name for at, who in changed(holders).items()} == {"10.1.2.0": "n2"}
     holders.tell_tunnels("n2", "0.n2", [])
-    assert holders.of(ip_address("10.1.2.0")) is Stranger.UNKNOWN
+    assert holders.of(ip_address("10.1.2.0")) is UnownedAddress.UNKNOWN
     assert changed(holders) == {ip_address("10.1.2.0"): None}
 
 
@@ -333,7 +335,7 @@ def test_a_node_speaks_only_for_itself():
     holders = tunnelled()
     holders.replace_slice("0.n2", "n2", [pod("a", "n2", ["10.1.2.1"])])
     holders.tell_tunnels("n1", "0.n1", [ip_address(at) for at in ("10.1.2.0", "10.1.2.1", "192.0.2.2", "203.0.113.9")])
-    assert holders.of(ip_address("10.1.2.0")) is Stranger.UNKNOWN
+    assert holders.of(ip_address("10.1.2.0")) is UnownedAddress.UNKNOWN
     assert holder_of(holders, "10.1.2.1") == "a"
     assert holder_of(holders, "192.0.2.2") == "n2"
     assert holders.of(ip_address("203.0.113.9")) is None
@@ -348,7 +350,7 @@ def test_where_addresses_are_managed_elsewhere_the_only_one_that_tells_of_a_tunn
     holders.tell_tunnels("n1", "0.n1", [at])
     assert holder_of(holders, "10.1.77.64") == "n1"
     holders.tell_tunnels("n2", "0.n2", [at])
-    assert holders.of(at) is Stranger.UNKNOWN, "two of them claim it"
+    assert holders.of(at) is UnownedAddress.UNKNOWN, "two of them claim it"
     holders.replace(node("n2", "192.0.2.2"), None)
     assert holder_of(holders, "10.1.77.64") == "n1"
     holders.replace(node("n1", "192.0.2.1"), node("n1", "192.0.2.1", tunnels=["10.1.77.65"]))
@@ -366,7 +368,7 @@ def test_a_node_without_pod_networks_has_no_say_about_those_of_another():
     assert (holder_of(holders, "10.1.2.1"), holders.of(ip_address("10.1.2.1")).labels) == ("a", {KEY: "web"})
     assert {who.labels[KEY] for who in changed(holders).values()} == {"web"}
     holders.replace(node("n2"), node("n2", cidrs=[]))
-    assert holder_of(holders, "10.1.2.1") is Stranger.DISPUTED
+    assert holder_of(holders, "10.1.2.1") is UnownedAddress.DISPUTED
     holders.take_changed()
     holders.replace(node("n2", cidrs=[]), node("n2"))
     assert holder_of(holders, "10.1.2.1") == "a"
@@ -380,7 +382,7 @@ def test_a_network_that_two_nodes_say_is_theirs_is_believed_to_neither():
     holders.replace_slice("t", "n1", [pod("other", "n1", ["10.1.1.1"])])
     holders.take_changed()
     holders.replace(None, thief := node("n9", "10.1.2.1", ["10.1.2.0/25"]))
-    assert holders.of(ip_address("10.1.2.1")) is Stranger.UNKNOWN
+    assert holders.of(ip_address("10.1.2.1")) is UnownedAddress.UNKNOWN
     assert changed(holders)[ip_address("10.1.2.1")] is None
     assert holder_of(holders, "10.1.1.1") == "other"
     assert [str(each) for each in holders.doubted("n2")] == ["10.1.2.0/24 overlaps a pod network of n9"]
@@ -406,7 +408,7 @@ def test_a_network_that_is_absurdly_wide_is_nobodys_and_changes_nothing_for_othe
 
 def test_who_loses_an_address_is_told_with_what_it_was():
     gone = []
-    holders = Holders((ip_network("10.1.0.0/16"),))
+    holders = AddressOwners((ip_network("10.1.0.0/16"),))
     holders.gone = lambda address, pod, node: gone.append((str(address_of(address)), pod.workload, node))
     first, second = pod("a", "n1", ["10.1.1.1", "10.1.1.2"]), pod("a", "n1", ["10.1.1.2"])
     holders.replace(None, first)
@@ -447,7 +449,7 @@ def test_pods_that_are_alike_but_for_their_start_keep_it_and_stay_alike():
         replace(pod(name, "n2", [f"10.1.2.{n}"]), started=1_700_000_000 + n) for n, name in enumerate("ab", 1)
     )
     holders = filled(*(_named(each, "cart") for each in (first, second)))
-    assert [count for _, count in holders.kinds()] == [2]
+    assert [count for _, count in holders.pod_classes()] == [2]
     assert [holders.of(ip_address(f"10.1.2.{n}")).started for n in (1, 2)] == [1_700_000_001, 1_700_000_002]
     holders.replace_slice("s", "n2", [replace(first, started=1_700_000_009), replace(second, started=None)])
     assert [holders.of(ip_address(f"10.1.2.{n}")).started for n in (1, 2)] == [1_700_000_009, None]

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address, ip_network
 
-from zones.addresses.inventory import Inventory, Node, Pod, Stranger
+from zones.addresses.inventory import Inventory, Node, Pod, UnownedAddress
 from zones.zone import ISOLATED, Entitlement, Zoning
 
 ADDRESS = ip_address("10.244.1.2")
@@ -39,7 +39,7 @@ def test_an_address_of_the_pod_networks_that_no_pod_has_is_outside_whatever_netw
 
 def test_an_address_that_two_running_pods_claim_is_trusted_to_neither():
     inventory = Inventory().with_pod(pod("1")).with_pod(pod("2"))
-    assert inventory.directory().holder(ADDRESS) is Stranger.DISPUTED
+    assert inventory.directory().holder(ADDRESS) is UnownedAddress.DISPUTED
     assert zone_of(inventory) == "outside"
     assert [(at, {each.uid for each in pods}) for at, pods in inventory.disputed()] == [(ADDRESS, {"1", "2"})]
     assert zone_of(inventory.with_pod(pod("3"))) == "outside"

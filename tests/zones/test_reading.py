@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.cluster.tier_parts import Parts
+from enforcer.cluster.tier_parts import TierParts
 from tests.enforcer import smallcluster
 from tests.strategies import policies
 from zones.net import AddressSet, Ranges
 from zones.tiers import native
 from zones.tiers.native import DigestError, IncompleteError, TierError
-from zones.tiers.reading import Reader
+from zones.tiers.reading import TierReader
 
 
 def texts(parts):
-    return Parts({part["metadata"]["name"]: json.dumps(part).encode() for part in parts}, json.loads)
+    return TierParts({part["metadata"]["name"]: json.dumps(part).encode() for part in parts}, json.loads)
 
 
 @given(st.lists(policies(), min_size=2, max_size=4))
 def test_each_revision_is_read_as_from_nothing(revisions):
-    reader = Reader()
+    reader = TierReader()
     for number, policy in enumerate([*revisions, *revisions], 1):
         made = native.render(policy, "t", number)
         assert reader.policy(made.tier, texts(made.parts)) == native.parse(made.tier, texts(made.parts)) == policy
@@ -39,22 +39,22 @@ def many(number):
 
 
 def test_what_says_the_same_is_the_same_object():
-    reader, before = Reader(), native.render(many(1), "t", 1)
+    reader, before = TierReader(), native.render(many(1), "t", 1)
     first = reader.policy(before.tier, texts(before.parts))
     after = native.render(many(2), "t", 2)
     second = reader.policy(after.tier, texts(after.parts))
     assert second == many(2)
     assert [n for n, (a, b) in enumerate(zip(first.entries, second.entries, strict=True)) if a is not b] == [300]
-    again = Reader().policy(after.tier, texts(after.parts), like=first)
+    again = TierReader().policy(after.tier, texts(after.parts), like=first)
     assert sum(a is not b for a, b in zip(first.entries, again.entries, strict=True)) == 1
 
 
 def test_only_new_parts_are_read():
-    reader, before, after = Reader(), native.render(many(1), "t", 1), native.render(many(2), "t", 2)
+    reader, before, after = TierReader(), native.render(many(1), "t", 1), native.render(many(2), "t", 2)
     reader.policy(before.tier, texts(before.parts))
     known, asked = {part["metadata"]["name"] for part in before.parts}, []
 
-    class Noted(Parts):
+    class Noted(TierParts):
         def __getitem__(self, name):
             asked.append(name)
             return super().__getitem__(name)
@@ -65,7 +65,7 @@ def test_only_new_parts_are_read():
 
 
 def test_a_part_that_was_changed_under_its_name_is_found_out():
-    reader, made = Reader(), native.render(many(1), "t", 1)
+    reader, made = TierReader(), native.render(many(1), "t", 1)
     reader.policy(made.tier, texts(made.parts))
     for number in range(len(made.parts)):
         spoiled = copy.deepcopy(made.parts)
@@ -76,7 +76,7 @@ def test_a_part_that_was_changed_under_its_name_is_found_out():
 
 
 def test_a_pointer_that_names_known_parts_in_another_order_is_found_out():
-    reader, made = Reader(), native.render(many(1), "t", 1)
+    reader, made = TierReader(), native.render(many(1), "t", 1)
     reader.policy(made.tier, texts(made.parts))
     mixed = copy.deepcopy(made.tier)
     mixed["spec"]["policyChunks"].reverse()
@@ -85,7 +85,7 @@ def test_a_pointer_that_names_known_parts_in_another_order_is_found_out():
 
 
 def test_known_parts_that_are_gone_are_missing():
-    reader, made = Reader(), native.render(many(1), "t", 1)
+    reader, made = TierReader(), native.render(many(1), "t", 1)
     reader.policy(made.tier, texts(made.parts))
     with pytest.raises(IncompleteError):
         reader.policy(made.tier, texts(made.parts[1:]))
@@ -95,7 +95,7 @@ def test_known_entries_need_their_address_sets_named_by_this_tier_too():
     policy = many(1)
     long = AddressSet(v4=Ranges(tuple((n * 4, n * 4) for n in range(1000))))
     listed = replace(policy, entries=(replace(policy.entries[0], sources=long), *policy.entries[1:]))
-    reader, made = Reader(), native.render(listed, "t", 1)
+    reader, made = TierReader(), native.render(listed, "t", 1)
     assert reader.policy(made.tier, texts(made.parts)) == listed
     content = {key: value for key, value in made.tier["spec"].items() if key not in {"revision", "digest", "source"}}
     content |= {"addressSets": content["addressSets"][1:]}

@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from zones.addresses.inventory import Holder, Node, Pod, Stranger, yields
-from zones.addresses.packed_pods import Alike, Block, Likenesses, address_of, key_of
+from zones.addresses.inventory import Holder, Node, Pod, UnownedAddress, yields
+from zones.addresses.packed_pods import AttributePool, PackedSlice, SharedAttributes, address_of, key_of
 from zones.addresses.pod_networks import Doubt, PodNetworks, within
 from zones.addresses.tunnels import Tunnels
 from zones.net import V4_LAST, V6_LAST, AddressSet, IPAddress, IPNetwork, union
 from zones.subjects import NOBODY, Subjects, mark_of
 from zones.tiers.slices import PodSlice
 
-_Claim = Pod | Block
+_Claim = Pod | PackedSlice
 _Row = tuple[_Claim, int]
 
 
-class Holders:
+class AddressOwners:
     """Pods and nodes by address. `networks`: prefixes of pods besides those that the nodes tell.
 
     `gone` is told of each address that a pod has no more: a number, the pod as by `take_changed`, and its node.
@@ -37,8 +37,8 @@ class Holders:
         self._tunnels = Tunnels()
         self._claims: dict[int, _Claim | tuple[_Claim, ...]] = {}
         self._of_node: dict[str, dict[str, _Claim]] = {}
-        self._blocks: dict[str, Block] = {}
-        self._alike = Likenesses()
+        self._blocks: dict[str, PackedSlice] = {}
+        self._alike = AttributePool()
         self._allowed: dict[str, frozenset[str] | None] = {}
         self._contested: set[int] = set()
         self._changed: set[int] = set()
@@ -51,9 +51,9 @@ class Holders:
         return self._networks.all
 
     @property
-    def stirred(self) -> bool:
+    def has_changes(self) -> bool:
         """Whether addresses changed hands, or the networks changed, since they were last asked for."""
-        return bool(self._changed or self._reentitled) or self._networks.stirred
+        return bool(self._changed or self._reentitled) or self._networks.has_changes
 
     def take_changed(self) -> dict[int, Holder | None]:
         """Who holds each address that changed hands, or whose holder changed, since the last time; None is gone.
@@ -64,7 +64,7 @@ class Holders:
         """
         for block in self._blocks.values() if self._reentitled else ():
             self._changed.update(block.of_namespaces(self._reentitled))
-        if self._networks.stirred:
+        if self._networks.has_changes:
             self._look_at_networks()
         changed = {key: self._common(key) for key in self._changed}
         self.forget_changed()
@@ -88,8 +88,8 @@ class Holders:
             return node
         claims = self._claimants(key)
         if claims:
-            return Stranger.DISPUTED if len(claims) > 1 else _whole(claims[0])
-        return self._tunnel_at(key) or (Stranger.UNKNOWN if address in self.pod_networks else None)
+            return UnownedAddress.DISPUTED if len(claims) > 1 else _whole(claims[0])
+        return self._tunnel_at(key) or (UnownedAddress.UNKNOWN if address in self.pod_networks else None)
 
     def may_have(self, address: IPAddress, node: str) -> bool:
         """Whether an address is in one of a node's pod networks, or in one of those that are configured."""
@@ -101,7 +101,7 @@ class Holders:
         found = ((address_of(key), self._claimants(key)) for key in sorted(self._contested))
         return [(address, tuple(map(_whole, claims))) for address, claims in found if len(claims) > 1]
 
-    def misplaced(self, node: str) -> Iterator[tuple[IPAddress, Pod]]:
+    def pod_address_conflicts(self, node: str) -> Iterator[tuple[IPAddress, Pod]]:
         """The addresses that pods of this node claim and can't have: they are in none of the node's pod networks."""
         for claim in self._of_node.get(node, {}).values():
             if isinstance(claim, Pod):
@@ -111,7 +111,7 @@ class Holders:
         """The pod networks that a node says it has, and isn't believed to."""
         return self._networks.doubted(node)
 
-    def intruders(self, node: str) -> Iterator[tuple[IPAddress, Node]]:
+    def node_address_conflicts(self, node: str) -> Iterator[tuple[IPAddress, Node]]:
         """The addresses of this node's pod networks that other nodes claim as their own, and can't have."""
         space = self._networks.of(node)
         for key, named in self._nodes.items() if space else ():
@@ -120,7 +120,7 @@ class Holders:
                     (address_of(key), each) for each in named.values() if not self._believes_node(key, each.name)
                 )
 
-    def kinds(self) -> Iterator[tuple[Pod, int]]:
+    def pod_classes(self) -> Iterator[tuple[Pod, int]]:
         """What pods there are, and how many of each; those of other nodes as by `take_changed`."""
         own = (claim for claims in self._of_node.values() for claim in claims.values() if isinstance(claim, Pod))
         return chain(((pod, 1) for pod in own), ((each.pod, each.count) for each in self._alike))
@@ -150,7 +150,7 @@ class Holders:
             self._fill(block, ())
             block = None
         if block is None:
-            block = self._blocks[name] = Block(name, node)
+            block = self._blocks[name] = PackedSlice(name, node)
             self._of_node.setdefault(node, {})[name] = block
         self._fill(block, pods)
 
@@ -164,10 +164,10 @@ class Holders:
         """The addresses inside of pod networks that a node says it has itself; `place`: the slice that says so."""
         self._changed |= self._tunnels.tell(node, place, set(map(key_of, addresses)))
 
-    def entitle(self, namespace: str, allowed: frozenset[str] | None) -> None:
+    def set_namespace_zones(self, namespace: str, allowed: frozenset[str] | None) -> None:
         """The zones that a namespace allows the pods that slices tell of; None without an annotation."""
         self._allowed[namespace] = allowed
-        if self._alike.entitle(namespace, allowed):
+        if self._alike.set_namespace_zones(namespace, allowed):
             self._reentitled.add(namespace)  # looked for when it is asked, for all namespaces at once
 
     def quarantine(self, subjects: Subjects) -> None:
@@ -177,20 +177,20 @@ class Holders:
             for row, among in block.judged(turned, subjects):
                 former = block.alike[row]
                 if former.pod.quarantined is not among:
-                    alike = self._alike.take(replace(former.pod, quarantined=among), former.pod.allowed)
+                    alike = self._alike.acquire(replace(former.pod, quarantined=among), former.pod.allowed)
                     self._changed.update(block.change(row, alike))
-                    self._alike.give_back(former)
+                    self._alike.release(former)
 
-    def _kind_of(self, pod: Pod) -> Alike:
+    def _kind_of(self, pod: Pod) -> SharedAttributes:
         """With what holds of it here, whatever a slice says."""
         among = self._quarantined.have(pod.namespace, pod.name, mark_of(pod.uid), pod.workload)
-        return self._alike.take(replace(pod, quarantined=among), self._allowed.get(pod.namespace))
+        return self._alike.acquire(replace(pod, quarantined=among), self._allowed.get(pod.namespace))
 
-    def _fill(self, block: Block, pods: Sequence[Pod]) -> None:
+    def _fill(self, block: PackedSlice, pods: Sequence[Pod]) -> None:
         before, former = block.contents(), block.alike
         block.fill(pods, [self._kind_of(pod) for pod in pods])
         for alike in former:
-            self._alike.give_back(alike)
+            self._alike.release(alike)
         after = block.contents()
         for key in before.keys() - after.keys():
             self._changed.add(key)
@@ -257,7 +257,7 @@ class Holders:
     def _keys_of(self, node: str) -> Iterator[int]:
         """All addresses that its pods claim."""
         for claim in self._of_node.get(node, {}).values():
-            yield from claim.keys if isinstance(claim, Block) else map(key_of, claim.addresses)
+            yield from claim.keys if isinstance(claim, PackedSlice) else map(key_of, claim.addresses)
 
     def _look_again(self, node: str) -> None:
         """What depends on the node itself: who yields to whom, and the ends of its tunnels."""
@@ -283,7 +283,7 @@ class Holders:
             self._claims.pop(key, None)
         else:
             self._claims[key] = claims[0] if len(claims) == 1 else claims
-        many = len(claims) > 1 or any(isinstance(each, Block) and each.keys.count(key) > 1 for each in claims)
+        many = len(claims) > 1 or any(isinstance(each, PackedSlice) and each.keys.count(key) > 1 for each in claims)
         (self._contested.add if many else self._contested.discard)(key)
 
     def _all(self, key: int) -> tuple[_Claim, ...]:
@@ -294,16 +294,16 @@ class Holders:
         node = self._node_at(key) if key in self._nodes else None
         return node or self._common_pod(key) or (self._tunnel_at(key) if key in self._tunnels else None)
 
-    def _common_pod(self, key: int) -> Pod | Stranger | None:
+    def _common_pod(self, key: int) -> Pod | UnownedAddress | None:
         if key not in self._contested:
             claim = self._claims.get(key)
-            if not isinstance(claim, Block):
+            if not isinstance(claim, PackedSlice):
                 return claim if isinstance(claim, Pod) and self._believes(key, claim.node) else None
             return claim.common(claim.row(key)) if self._believes(key, claim.node) else None
         claims = self._claimants(key)
         if len(claims) > 1:
-            return Stranger.DISPUTED
-        return next((claim.common(row) if isinstance(claim, Block) else claim for claim, row in claims), None)
+            return UnownedAddress.DISPUTED
+        return next((claim.common(row) if isinstance(claim, PackedSlice) else claim for claim, row in claims), None)
 
     def _claimants(self, key: int) -> list[_Row]:
         """The pods that claim an address and may have it. Those that yield are none where another one doesn't.
@@ -314,7 +314,7 @@ class Holders:
         rows: list[_Row] = []
         for claim in self._all(key):
             if self._believes(key, claim.node):
-                rows += [(claim, row) for row in claim.claims(key)] if isinstance(claim, Block) else [(claim, 0)]
+                rows += [(claim, row) for row in claim.claims(key)] if isinstance(claim, PackedSlice) else [(claim, 0)]
         if len(rows) < 2:  # noqa: PLR2004
             return rows
         different = list({_identity(row): row for row in sorted(rows, key=_slice_name)}.values())
@@ -322,7 +322,7 @@ class Holders:
 
     def _yields(self, claim: _Row) -> bool:
         holder, row = claim
-        pod = holder.common(row) if isinstance(holder, Block) else holder
+        pod = holder.common(row) if isinstance(holder, PackedSlice) else holder
         return yields(pod, self._by_name.get(holder.node))
 
     def _node_at(self, key: int) -> Node | None:
@@ -357,12 +357,12 @@ def _same(one: _Claim, other: _Claim) -> bool:
 
 def _whole(claim: _Row) -> Pod:
     holder, row = claim
-    return holder.pod(row) if isinstance(holder, Block) else holder
+    return holder.pod(row) if isinstance(holder, PackedSlice) else holder
 
 
 def _slice_name(claim: _Row) -> str:
     holder, _ = claim
-    return holder.name if isinstance(holder, Block) else ""
+    return holder.name if isinstance(holder, PackedSlice) else ""
 
 
 def _identity(claim: _Row) -> str:

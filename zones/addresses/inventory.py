@@ -63,14 +63,14 @@ class Node:
     tunnels: tuple[IPAddress, ...] = ()
 
 
-class Stranger(Enum):
+class UnownedAddress(Enum):
     """A pod's address without a pod that can be trusted to have it. Always in the outside zone, never in another."""
 
     UNKNOWN = "an address of the pod networks that no known pod has"
     DISPUTED = "an address that more than one running pod claims"
 
 
-Holder = Pod | Node | Stranger
+Holder = Pod | Node | UnownedAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Directory:
         """None is an address of neither pods nor nodes."""
         found = self.held.get(address)
         if found is None and address in self.pod_networks:
-            return Stranger.UNKNOWN
+            return UnownedAddress.UNKNOWN
         return found
 
     def endpoint(self, address: IPAddress, zoning: Zoning) -> Endpoint:
@@ -118,7 +118,7 @@ class Inventory:
     def holders(self) -> dict[IPAddress, Holder]:
         """Who holds each address. One that two running pods claim is trusted to neither; a node's own is the node's."""
         held: dict[IPAddress, Holder] = {
-            address: pods[0] if len(pods) == 1 else Stranger.DISPUTED for address, pods in self._claims().items()
+            address: pods[0] if len(pods) == 1 else UnownedAddress.DISPUTED for address, pods in self._claims().items()
         }
         return dict(self._tunnels()) | held | dict(self._own_addresses())
 
@@ -194,6 +194,6 @@ def endpoint(address: IPAddress, holder: Holder | None, zoning: Zoning) -> Endpo
         return Endpoint(zone, address, holder.workload, holder.namespace, holder.node)
     if isinstance(holder, Node):
         return Endpoint(zoning.nodes, address, "", node=holder.name, is_node=True)
-    if isinstance(holder, Stranger):
+    if isinstance(holder, UnownedAddress):
         return Endpoint(zoning.outside, address, "")
     return Endpoint(zoning.of_address(address), address, "")

@@ -39,34 +39,34 @@ def key_of_packed(address: bytes) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class Alike:
+class SharedAttributes:
     """What `count` pods have in common. `pod` has no uid, name, node or addresses; another right makes another one."""
 
     pod: Pod
     count: int = 0
 
 
-class Likenesses:
+class AttributePool:
     """Each kind of pod once, while there are any of it."""
 
     def __init__(self) -> None:
-        self._held: dict[str, dict[_Likeness, Alike]] = {}
+        self._held: dict[str, dict[_Likeness, SharedAttributes]] = {}
 
-    def __iter__(self) -> Iterator[Alike]:
+    def __iter__(self) -> Iterator[SharedAttributes]:
         return (alike for held in self._held.values() for alike in held.values())
 
-    def take(self, pod: Pod, allowed: frozenset[str] | None) -> Alike:
+    def acquire(self, pod: Pod, allowed: frozenset[str] | None) -> SharedAttributes:
         """One pod more of its kind."""
         key, held = _likeness(pod), self._held.setdefault(pod.namespace, {})
         alike = held.get(key)
         if alike is None:
-            alike = held[key] = Alike(
+            alike = held[key] = SharedAttributes(
                 replace(pod, uid="", name="", node="", addresses=(), started=None, allowed=allowed)
             )
         alike.count += 1
         return alike
 
-    def give_back(self, alike: Alike) -> None:
+    def release(self, alike: SharedAttributes) -> None:
         alike.count -= 1
         held = self._held[alike.pod.namespace]
         if not alike.count:
@@ -74,7 +74,7 @@ class Likenesses:
         if not held:
             del self._held[alike.pod.namespace]
 
-    def entitle(self, namespace: str, allowed: frozenset[str] | None) -> bool:
+    def set_namespace_zones(self, namespace: str, allowed: frozenset[str] | None) -> bool:
         """What a namespace allows its pods from now on. Whether that concerns any."""
         theirs = [each for each in self._held.get(namespace, {}).values() if each.pod.allowed != allowed]
         for each in theirs:
@@ -82,7 +82,7 @@ class Likenesses:
         return bool(theirs)
 
 
-class Block:
+class PackedSlice:
     """The pods of one slice. `keys` are their addresses, `rows` says for each which pod's it is.
 
     Of uids it keeps the marks alone. A start is four octets, 0 where it isn't known.
@@ -93,7 +93,7 @@ class Block:
     def __init__(self, name: str, node: str) -> None:
         self.name = name
         self.node = node
-        self._alike: tuple[Alike, ...] = ()
+        self._alike: tuple[SharedAttributes, ...] = ()
         self._names = ""
         self._marks = b""
         self._keys: tuple[int, ...] = ()
@@ -106,10 +106,10 @@ class Block:
         return self._keys
 
     @property
-    def alike(self) -> tuple[Alike, ...]:
+    def alike(self) -> tuple[SharedAttributes, ...]:
         return self._alike
 
-    def fill(self, pods: Sequence[Pod], alike: Sequence[Alike]) -> None:
+    def fill(self, pods: Sequence[Pod], alike: Sequence[SharedAttributes]) -> None:
         """At most 256 pods, each with its kind. No name has a line's end in it."""
         self._alike = tuple(alike)
         self._names = "\n".join(pod.name for pod in pods)
@@ -118,10 +118,10 @@ class Block:
         self._rows = bytes(row for row, pod in enumerate(pods) for _ in pod.addresses)
         self._starts = array("I", (pod.started or 0 for pod in pods))
 
-    def contents(self) -> Mapping[int, list[tuple[str, Alike]]]:
+    def contents(self) -> Mapping[int, list[tuple[str, SharedAttributes]]]:
         """Who claims each address."""
         names = self._names.split("\n")
-        found: dict[int, list[tuple[str, Alike]]] = {}
+        found: dict[int, list[tuple[str, SharedAttributes]]] = {}
         for key, row in zip(self._keys, self._rows, strict=True):
             found.setdefault(key, []).append((names[row], self._alike[row]))
         return found
@@ -161,7 +161,7 @@ class Block:
                 found.append((row, subjects.have(pod.namespace, name, mark, pod.workload)))
         return found
 
-    def change(self, row: int, alike: Alike) -> Iterator[int]:
+    def change(self, row: int, alike: SharedAttributes) -> Iterator[int]:
         """A pod is of another kind now. Its addresses."""
         self._alike = (*self._alike[:row], alike, *self._alike[row + 1 :])
         return (key for key, at in zip(self._keys, self._rows, strict=True) if at == row)

@@ -88,7 +88,7 @@ class PodNetworks:
     _changed: set[str] = field(default_factory=set)
 
     @property
-    def stirred(self) -> bool:
+    def has_changes(self) -> bool:
         """Whether something was told since it was last asked who is concerned."""
         return self._settled is None or bool(self._changed)
 

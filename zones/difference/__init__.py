@@ -1,6 +1,6 @@
 """The exact difference of two policies. `difference` says which flows are judged otherwise, and by which rules."""
 
-from zones.difference.alignment import Change, ChangedRule
+from zones.difference.alignment import ChangedRule, RuleChangeKind
 from zones.difference.allowed import Allowed, AllowedFlows
 from zones.difference.boxes import (
     EVERY_ICMP_TYPE,
@@ -9,13 +9,13 @@ from zones.difference.boxes import (
     NO_NODE,
     NODE,
     Box,
-    Names,
+    NameSet,
     of_traffic,
     without,
 )
-from zones.difference.moments import Moment, moments_of
+from zones.difference.moments import ScheduleMoment, moments_of
 from zones.difference.pieces import Difference, Piece, ZoneChange, difference
-from zones.difference.sides import Judgement
+from zones.difference.sides import FlowJudgement
 
 __all__ = [
     "EVERY_ICMP_TYPE",
@@ -26,13 +26,13 @@ __all__ = [
     "Allowed",
     "AllowedFlows",
     "Box",
-    "Change",
     "ChangedRule",
     "Difference",
-    "Judgement",
-    "Moment",
-    "Names",
+    "FlowJudgement",
+    "NameSet",
     "Piece",
+    "RuleChangeKind",
+    "ScheduleMoment",
     "ZoneChange",
     "difference",
     "moments_of",

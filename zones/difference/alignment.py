@@ -22,7 +22,7 @@ from zones.rules import Origin
 Ruled = Entry | InfrastructureRule
 
 
-class Change(StrEnum):
+class RuleChangeKind(StrEnum):
     """What happened to a rule."""
 
     ADDED = "added"
@@ -35,14 +35,14 @@ class Change(StrEnum):
 class ChangedRule:
     """A rule that is not what or where it was. `old` and `new`: its places in both lists, None where it isn't."""
 
-    change: Change
+    change: RuleChangeKind
     origin: Origin
     old: int | None
     new: int | None
 
     @property
     def in_place(self) -> bool:
-        return self.change is Change.EDITED
+        return self.change is RuleChangeKind.EDITED
 
 
 def align(old: Sequence[Ruled], new: Sequence[Ruled]) -> tuple[ChangedRule, ...]:
@@ -51,7 +51,7 @@ def align(old: Sequence[Ruled], new: Sequence[Ruled]) -> tuple[ChangedRule, ...]
     common = [key for key in new_places if key in old_places]
     in_order = _longest_in_order([old_places[key] for key in common])
     removed = [
-        ChangedRule(Change.REMOVED, old[place].origin, place, None)
+        ChangedRule(RuleChangeKind.REMOVED, old[place].origin, place, None)
         for key, place in old_places.items()
         if key not in new_places
     ]
@@ -69,11 +69,11 @@ def _changed(
     for key, place in new_places.items():
         before = old_places.get(key)
         if before is None:
-            changed.append(ChangedRule(Change.ADDED, new[place].origin, None, place))
+            changed.append(ChangedRule(RuleChangeKind.ADDED, new[place].origin, None, place))
         elif before not in in_order:
-            changed.append(ChangedRule(Change.MOVED, new[place].origin, before, place))
+            changed.append(ChangedRule(RuleChangeKind.MOVED, new[place].origin, before, place))
         elif old[before] != new[place]:
-            changed.append(ChangedRule(Change.EDITED, new[place].origin, before, place))
+            changed.append(ChangedRule(RuleChangeKind.EDITED, new[place].origin, before, place))
     return changed
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zones.difference.boxes import Box, disjoint, without
-from zones.difference.moments import Moment
+from zones.difference.moments import ScheduleMoment
 from zones.difference.sides import Side, bits
 from zones.policy import Policy, Verdict
 from zones.rules import Origin
@@ -23,7 +23,7 @@ class Allowed:
 class AllowedFlows:
     """Answers for one policy. What infrastructure rules allow isn't asked: rules of a manager alone are judged."""
 
-    def __init__(self, policy: Policy, told_apart: Sequence[Moment]) -> None:
+    def __init__(self, policy: Policy, told_apart: Sequence[ScheduleMoment]) -> None:
         """Boxes of two policies can be compared where both were given the moments that both tell apart."""
         self._side = Side(policy, set(policy.infrastructure), told_apart)
 

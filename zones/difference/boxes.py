@@ -35,7 +35,7 @@ _OCTET_LAST = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class NameSet:
     """A set of names: these, or all but these. The empty name is an end that has none."""
 
     names: frozenset[str] = frozenset()
@@ -47,29 +47,29 @@ class Names:
     def __contains__(self, name: str) -> bool:
         return (name in self.names) != self.all_but
 
-    def __and__(self, other: Names) -> Names:
+    def __and__(self, other: NameSet) -> NameSet:
         if self.all_but and other.all_but:
-            return Names(self.names | other.names, all_but=True)
+            return NameSet(self.names | other.names, all_but=True)
         if self.all_but or other.all_but:
             some, excluded = (other, self) if self.all_but else (self, other)
-            return Names(some.names - excluded.names)
-        return Names(self.names & other.names)
+            return NameSet(some.names - excluded.names)
+        return NameSet(self.names & other.names)
 
-    def __or__(self, other: Names) -> Names:
+    def __or__(self, other: NameSet) -> NameSet:
         return ((self.complement()) & (other.complement())).complement()
 
-    def __sub__(self, other: Names) -> Names:
+    def __sub__(self, other: NameSet) -> NameSet:
         return self & other.complement()
 
-    def complement(self) -> Names:
-        return Names(self.names, all_but=not self.all_but)
+    def complement(self) -> NameSet:
+        return NameSet(self.names, all_but=not self.all_but)
 
     def __str__(self) -> str:
         listed = ",".join(sorted(self.names))
         return f"all but {listed}" if self.all_but and listed else listed or ("any" if self.all_but else "nothing")
 
 
-EVERY_NAME = Names(all_but=True)
+EVERY_NAME = NameSet(all_but=True)
 EVERY_PROTOCOL = Ranges(((0, _OCTET_LAST),))
 EVERY_ICMP_TYPE = Ranges(((0, _OCTET_LAST),))
 _WITH_PORTS = Ranges.of((number, number) for number in PROTOCOLS_WITH_PORTS)
@@ -94,16 +94,16 @@ class Box(NamedTuple):
     ports: Ranges = ALL_PORTS
     source_ports: Ranges = ALL_PORTS
     icmp_types: Ranges = EVERY_ICMP_TYPE
-    source_workloads: Names = EVERY_NAME
-    destination_workloads: Names = EVERY_NAME
+    source_workloads: NameSet = EVERY_NAME
+    destination_workloads: NameSet = EVERY_NAME
     sources: AddressSet = ANY_ADDRESS
     destinations: AddressSet = ANY_ADDRESS
     source_kinds: frozenset[str] = _KINDS
     destination_kinds: frozenset[str] = _KINDS
-    source_namespaces: Names = EVERY_NAME
-    destination_namespaces: Names = EVERY_NAME
-    source_nodes: Names = EVERY_NAME
-    destination_nodes: Names = EVERY_NAME
+    source_namespaces: NameSet = EVERY_NAME
+    destination_namespaces: NameSet = EVERY_NAME
+    source_nodes: NameSet = EVERY_NAME
+    destination_nodes: NameSet = EVERY_NAME
     relations: frozenset[str] = _RELATIONS
 
     def holds(self, flow: Flow, moment: int) -> bool:
@@ -126,13 +126,13 @@ class Box(NamedTuple):
         return all(port in those if port is not None else those == ALL_PORTS for port, those in ports)
 
 
-def _is(end: Endpoint, addresses: AddressSet, workloads: Names, kinds: frozenset[str]) -> bool:
+def _is(end: Endpoint, addresses: AddressSet, workloads: NameSet, kinds: frozenset[str]) -> bool:
     if end.address is not None and end.address not in addresses:
         return False
     return (end.workload or "") in workloads and (NODE if end.is_node else NO_NODE) in kinds
 
 
-def _stands(end: Endpoint, namespaces: Names, nodes: Names) -> bool:
+def _stands(end: Endpoint, namespaces: NameSet, nodes: NameSet) -> bool:
     return (end.namespace or "") in namespaces and end.node in nodes
 
 
@@ -184,9 +184,9 @@ def of_infrastructure(rule: InfrastructureRule, moments: frozenset[int]) -> tupl
 
 class _Holders(NamedTuple):
     kinds: frozenset[str]
-    namespaces: Names
-    workloads: Names
-    nodes: Names
+    namespaces: NameSet
+    workloads: NameSet
+    nodes: NameSet
 
 
 def _peer(peer: Peer) -> _Holders:
@@ -198,8 +198,8 @@ def _peer(peer: Peer) -> _Holders:
     )
 
 
-def _named(names: frozenset[str] | None) -> Names:
-    return EVERY_NAME if names is None else Names(names)
+def _named(names: frozenset[str] | None) -> NameSet:
+    return EVERY_NAME if names is None else NameSet(names)
 
 
 def _of_traffic(traffic: Traffic, moments: frozenset[int]) -> Box | None:
@@ -226,12 +226,12 @@ def _of_traffic(traffic: Traffic, moments: frozenset[int]) -> Box | None:
     )
 
 
-def _workload(name: str | None) -> tuple[Names, Names]:
+def _workload(name: str | None) -> tuple[NameSet, NameSet]:
     """The workloads and the namespaces that a rule's name of a workload is for."""
     if name is None:
         return EVERY_NAME, EVERY_NAME
     namespace, workload = split_namespace(name)
-    return Names(frozenset({workload})), Names(frozenset({namespace})) if namespace else EVERY_NAME
+    return NameSet(frozenset({workload})), NameSet(frozenset({namespace})) if namespace else EVERY_NAME
 
 
 def of_traffic(l4: L4, moments: frozenset[int]) -> Box:
@@ -249,7 +249,7 @@ def overlap(left: Box, right: Box) -> bool:
     for mine, theirs, whole in zip(_properties(left), _properties(right), _WHOLE, strict=True):
         if mine is theirs or mine is whole or theirs is whole:
             continue
-        if not (mine & theirs if isinstance(mine, frozenset | Names) else mine.overlaps(theirs)):
+        if not (mine & theirs if isinstance(mine, frozenset | NameSet) else mine.overlaps(theirs)):
             return False
     return True
 

@@ -15,14 +15,14 @@ _WEEK = timedelta(days=8)
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class ScheduleMoment:
     """A set of schedules that are active at once, and the first instant at which that is so."""
 
     active: frozenset[Schedule]
     at: datetime
 
 
-def moments(schedules: Iterable[Schedule], start: datetime) -> tuple[Moment, ...]:
+def moments(schedules: Iterable[Schedule], start: datetime) -> tuple[ScheduleMoment, ...]:
     """Every combination of active schedules that occurs from `start` (aware) on, in the order of its first instant.
 
     A year is looked through, and a week from each edge of a window that comes later.
@@ -31,10 +31,10 @@ def moments(schedules: Iterable[Schedule], start: datetime) -> tuple[Moment, ...
     first: dict[frozenset[Schedule], datetime] = {}
     for instant in sorted({start, *_edges(distinct, start)}):
         first.setdefault(frozenset(each for each in distinct if each.active(instant)), instant)
-    return tuple(Moment(active, at) for active, at in first.items())
+    return tuple(ScheduleMoment(active, at) for active, at in first.items())
 
 
-def moments_of(policies: Iterable[Policy], start: datetime) -> tuple[Moment, ...]:
+def moments_of(policies: Iterable[Policy], start: datetime) -> tuple[ScheduleMoment, ...]:
     """The moments that some policies can tell apart together."""
     entries = (entry for policy in policies for entry in policy.entries)
     return moments({entry.schedule for entry in entries if entry.schedule is not None}, start)

@@ -30,8 +30,8 @@ from zones.difference.boxes import (
     without,
 )
 from zones.difference.encounters import Encounters
-from zones.difference.moments import Moment, moments_of
-from zones.difference.sides import Judgement, Side, bits, has, mask_of, union_of
+from zones.difference.moments import ScheduleMoment, moments_of
+from zones.difference.sides import FlowJudgement, Side, bits, has, mask_of, union_of
 from zones.policy import InfrastructureRule, Policy, Verdict
 from zones.verdict import Flow, serves
 
@@ -48,8 +48,8 @@ class Piece:
     """
 
     box: Box
-    old: Judgement
-    new: Judgement
+    old: FlowJudgement
+    new: FlowJudgement
     unless: tuple[InfrastructureRule, ...] = ()
 
     def holds(self, flow: Flow, moment: int) -> bool:
@@ -75,7 +75,7 @@ class Difference:
     """
 
     rules: tuple[ChangedRule, ...]
-    moments: tuple[Moment, ...]
+    moments: tuple[ScheduleMoment, ...]
     known_zones: frozenset[str]
     zones: tuple[ZoneChange, ...]
     untouched: int
@@ -143,7 +143,7 @@ class _Comparison:
         new: Side,
         changed: Sequence[ChangedRule],
         infrastructure: tuple[InfrastructureRule, ...],
-        told_apart: Sequence[Moment],
+        told_apart: Sequence[ScheduleMoment],
         *,
         halt: Callable[[], None],
     ) -> None:

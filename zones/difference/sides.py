@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from zones.difference.boxes import EVERYWHERE, Box, buckets, of_entry, of_infrastructure, overlap, split
-from zones.difference.moments import Moment
+from zones.difference.moments import ScheduleMoment
 from zones.policy import QUARANTINED, Entry, InfrastructureRule, Policy, Verdict
 from zones.quarantine import consulted, is_open
 from zones.rules import Origin, RuleType
@@ -16,7 +16,7 @@ from zones.zone import QUARANTINE
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class FlowJudgement:
     """What a policy says of flows, and the rule that says it."""
 
     verdict: Verdict
@@ -29,7 +29,7 @@ class Side:
     The zone quarantine is closed at the end, as `zones.verdict.decide` closes it.
     """
 
-    def __init__(self, policy: Policy, both: set[InfrastructureRule], told_apart: Sequence[Moment]) -> None:
+    def __init__(self, policy: Policy, both: set[InfrastructureRule], told_apart: Sequence[ScheduleMoment]) -> None:
         own = tuple(rule for rule in policy.infrastructure if rule not in both)
         self._consulted = len(own) + len(consulted(policy.entries))
         self.rules: tuple[Entry | InfrastructureRule, ...] = (*own, *policy.entries, *_CLOSING)
@@ -109,9 +109,9 @@ class Side:
             self._active[schedule] = frozenset(numbers)
         return self._active[schedule]
 
-    def judgement(self, place: int) -> Judgement:
+    def judgement(self, place: int) -> FlowJudgement:
         rule = self.rules[place]
-        return Judgement(rule.verdict if isinstance(rule, Entry) else Verdict.ALLOW, rule.origin)
+        return FlowJudgement(rule.verdict if isinstance(rule, Entry) else Verdict.ALLOW, rule.origin)
 
     def saying(self, verdict: Verdict) -> int:
         """The rules with a verdict, a bit a rule."""

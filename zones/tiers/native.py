@@ -51,7 +51,7 @@ class DigestError(TierError):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TierSource:
     """Where a tier comes from, for people: the manager, its device group, its configuration's version."""
 
     manager: str = ""
@@ -59,7 +59,7 @@ class Source:
     version: str = ""
 
 
-class Made(NamedTuple):
+class RenderedPart(NamedTuple):
     """An entry, its JSON value, and that value's canonical text."""
 
     entry: Entry
@@ -78,7 +78,7 @@ class Rendered:
     tier: Json
     parts: tuple[Json, ...]
     sets: Mapping[AddressSet, tuple[Json, ...]] = field(default_factory=dict, repr=False, compare=False)
-    entries: Mapping[Origin, Made] = field(default_factory=dict, repr=False, compare=False)
+    entries: Mapping[Origin, RenderedPart] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -94,14 +94,14 @@ class _Renderer:
     tier: str
     before: Rendered | None
     sets: dict[AddressSet, tuple[Json, ...]] = field(default_factory=dict)
-    entries: dict[Origin, Made] = field(default_factory=dict)
+    entries: dict[Origin, RenderedPart] = field(default_factory=dict)
 
-    def entry(self, entry: Entry) -> Made:
+    def entry(self, entry: Entry) -> RenderedPart:
         addresses = self._addresses(entry.sources), self._addresses(entry.destinations)
         made = None if self.before is None else self.before.entries.get(entry.origin)
         if made is None or (made.entry is not entry and made.entry != entry):
             value = canonical.entry_json(entry, *addresses)
-            made = Made(entry, value, canonical.text(value))
+            made = RenderedPart(entry, value, canonical.text(value))
         self.entries[entry.origin] = made
         return made
 
@@ -122,7 +122,7 @@ class _Renderer:
 
 
 def render(
-    policy: Policy, tier: str, revision: int, source: Source | None = None, before: Rendered | None = None
+    policy: Policy, tier: str, revision: int, source: TierSource | None = None, before: Rendered | None = None
 ) -> Rendered:
     """The objects of a policy. `tier` is the Tier's name, `revision` its target revision (1, 2, …).
 
@@ -143,7 +143,7 @@ def render(
         "addressSets": sorted(sets),
         "counts": {"entries": len(entries), "policyChunks": len(chunks), "addressSets": len(sets)},
     }
-    spec = content | {"revision": revision, "digest": digest(content), "source": _source_json(source or Source())}
+    spec = content | {"revision": revision, "digest": digest(content), "source": _source_json(source or TierSource())}
     parts = sets | {part["metadata"]["name"]: part for part in chunks}
     return Rendered(_object(TIER, tier, spec, {}), tuple(parts.values()), renderer.sets, renderer.entries)
 
@@ -174,7 +174,7 @@ def policy_of(tier: Json, parts: Container[str], entries: Callable[[Json], Itera
 
 
 def _entries(spec: Json, parts: Mapping[str, Json]) -> Iterator[Entry]:
-    sets = _Sets({name: verified(name, ADDRESS_SET, parts)["prefixes"] for name in spec["addressSets"]})
+    sets = _AddressSets({name: verified(name, ADDRESS_SET, parts)["prefixes"] for name in spec["addressSets"]})
     # One chunk after the other: all at once would be many times the policy that comes of it.
     for name in spec["policyChunks"]:
         for each in verified(name, POLICY_CHUNK, parts)["entries"]:
@@ -202,13 +202,13 @@ def _require(spec: Json, parts: Container[str]) -> None:
         raise IncompleteError(missing)
 
 
-class Named(Protocol):
+class NamedParts(Protocol):
     """Parts by name."""
 
     def __getitem__(self, name: str) -> Json: ...
 
 
-def verified(name: str, kind: str, parts: Named) -> Json:
+def verified(name: str, kind: str, parts: NamedParts) -> Json:
     """What a part says. Raises DigestError where that is not what its name says."""
     spec: Json = parts[name]["spec"]
     if not name.endswith(f"-{_content_name(kind, spec)}"):
@@ -217,7 +217,7 @@ def verified(name: str, kind: str, parts: Named) -> Json:
 
 
 @dataclass(slots=True)
-class _Sets:
+class _AddressSets:
     """The prefixes of each AddressSet by name, and what they make together: rules share large sets."""
 
     prefixes: Mapping[str, list[str]]
@@ -278,5 +278,5 @@ def _object(kind: str, name: str, spec: Json, labels: dict[str, str]) -> Json:
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _source_json(source: Source) -> Json:
+def _source_json(source: TierSource) -> Json:
     return {"manager": source.manager, "deviceGroup": source.device_group, "version": source.version}

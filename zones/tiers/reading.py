@@ -47,7 +47,7 @@ class _Read:
     spaces: dict[tuple[str, ...], AddressSet] = field(default_factory=dict)
 
 
-class Reader:
+class TierReader:
     """Keeps the parts of the last revision that could be read. One for a tier, and for one thread at a time.
 
     A part is not checked again only where what stands under its name is, byte for byte, what was checked; its name and

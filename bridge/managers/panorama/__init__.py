@@ -2,6 +2,6 @@
 
 from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_file
-from bridge.managers.panorama.session.api import Access, PanoramaApi
+from bridge.managers.panorama.session.api import PanoramaAccess, PanoramaApi
 
-__all__ = ["Access", "PanoramaApi", "PanoramaManager", "ReadOptions", "read_file"]
+__all__ = ["PanoramaAccess", "PanoramaApi", "PanoramaManager", "ReadOptions", "read_file"]

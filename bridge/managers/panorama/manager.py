@@ -11,11 +11,11 @@ from xml.etree.ElementTree import Element
 from bridge.errors import ManagerAnswerError, ManagerError, ManagerRefusedError
 from bridge.managers.panorama.objects.applications import ApplicationObjects
 from bridge.managers.panorama.objects.content_reader import ContentReader
-from bridge.managers.panorama.objects.tag_filter import FilterError, words
+from bridge.managers.panorama.objects.tag_filter import TagFilterError, words
 from bridge.managers.panorama.rulebase.document import members, text_of
 from bridge.managers.panorama.rulebase.rereading import Rereader
 from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope
-from bridge.managers.panorama.rulebase.tree import DEVICE, SHARED, Level, Scope, unknown_device_group
+from bridge.managers.panorama.rulebase.tree import DEVICE, SHARED, Level, ObjectScope, unknown_device_group
 from bridge.managers.panorama.session.api import PanoramaApi
 from bridge.managers.panorama.session.pending import Pending
 from bridge.managers.provenance import Commit, Provenance
@@ -155,11 +155,11 @@ class PanoramaManager:
         """With the IPs that are tagged, where a group asks for tags."""
         return replace(self.options, registered=self._registered() if asked else {})
 
-    def _scope(self, node: _Node) -> Scope:
+    def _scope(self, node: _Node) -> ObjectScope:
         """`node` gives one node at an XPath, of the running or of the candidate configuration."""
         chain = self._chain()
         levels = (*(_level(node, name) for name in chain), Level(SHARED, _shared(node)))
-        scope = Scope(levels, ancestors_win=self.options.ancestors_win, zones=self._template_zones())
+        scope = ObjectScope(levels, ancestors_win=self.options.ancestors_win, zones=self._template_zones())
         return replace(scope, predefined=self._predefined_content(scope))
 
     def _chain(self) -> list[str]:
@@ -188,7 +188,7 @@ class PanoramaManager:
                 return found
         raise ManagerAnswerError(f"reading tagged IPs: there are more than {MOST_REGISTERED}, Panorama's own limit")
 
-    def _predefined_content(self, scope: Scope) -> Element:
+    def _predefined_content(self, scope: ObjectScope) -> Element:
         """Those predefined applications that the rules need. All of them only where a filter selects among them."""
         release = self.api.op(SYSTEM_INFO).findtext("system/app-version") or ""
         names, filtered = ApplicationObjects(scope).predefined_names(_applications(scope))
@@ -207,7 +207,7 @@ def _shared(node: _Node) -> tuple[Element, ...]:
     return () if element is None else (element,)
 
 
-def _asked_tags(scope: Scope) -> frozenset[str]:
+def _asked_tags(scope: ObjectScope) -> frozenset[str]:
     """What the filters of the dynamic groups name: other tags, of somebody's ten thousand pods say, change nothing."""
     groups = (entry for level in scope.levels for entry in level.objects["address-group"].values())
     filters = (text for entry in groups if (text := text_of(entry, "dynamic/filter")) is not None)
@@ -218,7 +218,7 @@ def _words(text: str) -> frozenset[str]:
     """None of a filter that can't be read: its group is a problem as it is."""
     try:
         return words(text)
-    except FilterError:
+    except TagFilterError:
         return frozenset()
 
 
@@ -260,6 +260,6 @@ def chains(answer: Element) -> Iterator[tuple[str, list[str]]]:
         raise ManagerAnswerError(f"reading the device groups: they are nested deeper than {MOST_LEVELS}")
 
 
-def _applications(scope: Scope) -> tuple[str, ...]:
+def _applications(scope: ObjectScope) -> tuple[str, ...]:
     rules = (rule for level in scope.levels for rulebase in ("pre", "post") for rule in level.rules(rulebase))
     return tuple(dict.fromkeys(name for rule in rules for name in members(rule.find("application"))))

@@ -26,14 +26,14 @@ from enforcer.rules.chains.verdict_chains import (
     UNJUDGED_END,
     UNKNOWN_END,
     UNTRACKED,
-    Terminals,
+    VerdictChains,
     stamping,
 )
-from enforcer.rules.connmark import PHASES, Marks
+from enforcer.rules.connmark import PHASES, ConnmarkLayout
 from enforcer.rules.family import Family, span_texts
 from enforcer.rules.match import Sets
 from enforcer.rules.members.set_membership import HERE, ISOLATED_SET, LOCAL, QUARANTINED_SET, SERVICES, SPECIAL, UPLINKS
-from enforcer.rules.options import Options
+from enforcer.rules.options import RulesetOptions
 from enforcer.rules.table import Chain, NamedSet
 from zones.net import AddressSet
 from zones.policy import ANY_TRAFFIC, ANYONE, InfrastructureRule, Verdict
@@ -53,7 +53,7 @@ def raw_chains() -> dict[str, tuple[RawRule, ...]]:
 
 
 def chains(
-    options: Options, infrastructure: Sequence[InfrastructureRule], sets_: Sets, terminals: Terminals
+    options: RulesetOptions, infrastructure: Sequence[InfrastructureRule], sets_: Sets, terminals: VerdictChains
 ) -> dict[str, Chain]:
     """Forwarded, to this node, from this node: each packet passes one of the three, after destination NAT."""
     known, whose = (f"jump {KNOWN}",) if options.marks.mask else (), tuple(link_checks.whose(terminals))
@@ -139,7 +139,7 @@ def _by_address(infrastructure: Sequence[InfrastructureRule], sets_: Sets, chain
 
 
 def _probes(
-    infrastructure: Iterable[InfrastructureRule], terminals: Terminals
+    infrastructure: Iterable[InfrastructureRule], terminals: VerdictChains
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What this node begins towards a pod's link, and the answers, by the rule that lets a node reach its own pods.
 
@@ -153,7 +153,7 @@ def _probes(
     )
 
 
-def _untranslated(options: Options, terminals: Terminals) -> Iterator[str]:
+def _untranslated(options: RulesetOptions, terminals: VerdictChains) -> Iterator[str]:
     """Whoever translates Services has come before `forward`: what a pod still sends to one is answered by nobody.
 
     kube-proxy's refusal, where it comes later, would never be heard: between zones the packet would be dropped first.
@@ -187,7 +187,7 @@ def said(rule: str) -> RawRule:
     return replace(assemble(rule), comment=rule)
 
 
-def sets(options: Options) -> dict[str, NamedSet]:
+def sets(options: RulesetOptions) -> dict[str, NamedSet]:
     """Those that stand in every table, empty ones; and the Services' prefixes, where they are known."""
     made = {LIVE: NamedSet("mark", {}, size=_LIVE_SIZE)} | log_limits.sets()
     for family in Family:
@@ -198,11 +198,11 @@ def sets(options: Options) -> dict[str, NamedSet]:
     return made
 
 
-def _service_networks(options: Options, family: Family) -> dict[str, str]:
+def _service_networks(options: RulesetOptions, family: Family) -> dict[str, str]:
     return dict.fromkeys(span_texts(family, family.spans(AddressSet.parse(options.services))), "")
 
 
-def numbered(marks: Marks, number: int | None) -> dict[str, Chain]:
+def numbered(marks: ConnmarkLayout, number: int | None) -> dict[str, Chain]:
     """The chains that hold the number of accepted connections; without one, every packet is judged.
 
     `stamp` makes an accepted connection known as such. By `known` such connections pass, both ways; what they bring
@@ -223,7 +223,7 @@ def numbered(marks: Marks, number: int | None) -> dict[str, Chain]:
     return {STAMP: Chain((stamping(marks, number),)), KNOWN: Chain((known, *longest))}
 
 
-def live(marks: Marks, number: int | None) -> dict[str, str]:
+def live(marks: ConnmarkLayout, number: int | None) -> dict[str, str]:
     """The number again, as an element: for an agent that comes after this one, and for people. No rule looks here."""
     return {} if number is None or not marks.mask else {f"{marks.bits(number):#010x}": ""}
 
@@ -234,14 +234,14 @@ def _unless_closed() -> Iterator[str]:
             yield f"{family.value.header} saddr @{family.named(name)} return"
 
 
-def _dns(port: str, terminals: Terminals) -> Iterator[str]:
+def _dns(port: str, terminals: VerdictChains) -> Iterator[str]:
     """A node-local DNS has itself kept out of conntrack: nothing tells its answers from questions but the port."""
     for protocol in ("udp", "tcp"):
         yield f"{protocol} {port} 53 goto {terminals.chain(LOCAL_DNS)}"
 
 
 def police(
-    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals
+    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: VerdictChains
 ) -> Mapping[str, Chain]:
     """Where an end is special, infrastructure comes first; then, for all, the pair of zones.
 
@@ -263,7 +263,7 @@ def police(
 
 
 def to_node(
-    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals, nodes: str
+    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: VerdictChains, nodes: str
 ) -> Chain:
     """By an address that is none of its own, a node is reached as a node. `nodes`: the id of their zone."""
     closed = _quarantine_closed(family, terminals)
@@ -275,7 +275,7 @@ def _before_zones(
     family: Family,
     infrastructure: Iterable[InfrastructureRule],
     sets_: Sets,
-    terminals: Terminals,
+    terminals: VerdictChains,
     quarantine: Iterable[str],
 ) -> tuple[str, ...]:
     """`quarantine`: the rules for what a pod in quarantine sends or gets."""
@@ -295,7 +295,7 @@ def _in_quarantine(family: Family, own: Iterable[str], by_pair: Iterable[str]) -
         yield from (f"{end} {each}" for each in by_pair)
 
 
-def _quarantine_closed(family: Family, terminals: Terminals) -> Iterator[str]:
+def _quarantine_closed(family: Family, terminals: VerdictChains) -> Iterator[str]:
     return _either(family, family.named(QUARANTINED_SET), terminals.chain(QUARANTINED_END))
 
 
@@ -306,7 +306,7 @@ def _either(family: Family, among: str, chain: str) -> Iterator[str]:
 
 
 def _allowed(
-    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: Terminals
+    family: Family, infrastructure: Iterable[InfrastructureRule], sets_: Sets, terminals: VerdictChains
 ) -> Iterator[str]:
     for rule in infrastructure:
         for condition in match.of_infrastructure(rule, family, sets_):

@@ -19,11 +19,11 @@ from enforcer.rules.chains.verdict_chains import (
     ROUTER_MESSAGE,
     SPOOFED,
     UNLOGGED,
-    Terminal,
-    Terminals,
+    VerdictChain,
+    VerdictChains,
 )
 from enforcer.rules.family import Family, address_text, family_of
-from enforcer.rules.options import Options
+from enforcer.rules.options import RulesetOptions
 from enforcer.rules.table import Chain, NamedSet, Table
 from zones.net import IPAddress
 
@@ -66,7 +66,7 @@ class Surroundings:
 
 
 @dataclass(slots=True)
-class _Sets:
+class _SetElements:
     """The elements of each set."""
 
     made: dict[str, _Row] = field(default_factory=dict)
@@ -78,21 +78,21 @@ class _Sets:
         return self.made.get(name, {})
 
 
-def table(options: Options, around: Surroundings) -> Table:
-    terminals = Terminals(options, limits=log_limits.of_port)
+def table(options: RulesetOptions, around: Surroundings) -> Table:
+    terminals = VerdictChains(options, limits=log_limits.of_port)
     chains = _chains(terminals)
     return Table(TABLE, _sets(around), chains | terminals.chains, (LOGGED, UNLOGGED), "bridge")
 
 
-def terminals_of(options: Options) -> dict[str, Terminal]:
+def terminals_of(options: RulesetOptions) -> dict[str, VerdictChain]:
     """What this table's log records mean."""
-    terminals = Terminals(options, limits=log_limits.of_port)
+    terminals = VerdictChains(options, limits=log_limits.of_port)
     _chains(terminals)
     return terminals.by_id
 
 
 def _sets(around: Surroundings) -> dict[str, NamedSet]:
-    sets = _Sets()
+    sets = _SetElements()
     for name in around.passed:
         sets.add(_PASSED, f'"{name}"')
     for mac in around.own_macs:
@@ -116,7 +116,7 @@ def _sets(around: Surroundings) -> dict[str, NamedSet]:
     return made | log_limits.sets_of_ports()
 
 
-def _add(sets: _Sets, station: Station) -> None:
+def _add(sets: _SetElements, station: Station) -> None:
     port = f'"{station.port}"'
     sets.add(_BOUND, port)
     if station.mac:
@@ -130,7 +130,7 @@ def _add(sets: _Sets, station: Station) -> None:
             sets.add(family.named(_KNOWN), f"{station.index} . {station.mac} . {text}")
 
 
-def _chains(terminals: Terminals) -> dict[str, Chain]:
+def _chains(terminals: VerdictChains) -> dict[str, Chain]:
     spoofed, foreign = f"goto {terminals.chain(SPOOFED)}", f"goto {terminals.chain(FOREIGN_FRAME)}"
     router, link_local = f"goto {terminals.chain(ROUTER_MESSAGE)}", f"goto {terminals.chain(LINK_LOCAL_END)}"
     chains = {

@@ -16,7 +16,7 @@ from enforcer.rules.chains.verdict_chains import (
     LINK_LOCAL_END,
     ROUTER_MESSAGE,
     SPOOFED,
-    Terminals,
+    VerdictChains,
 )
 from enforcer.rules.family import Family, span_texts
 from enforcer.rules.members.set_membership import HERE, LOCAL, SELVES, UPLINKS
@@ -70,14 +70,14 @@ def sets(uplinks: Iterable[str], link_local: AddressSet) -> dict[str, NamedSet]:
     return made
 
 
-def whose(terminals: Terminals) -> Iterator[str]:
+def whose(terminals: VerdictChains) -> Iterator[str]:
     """The address of a pod of this node comes from where that pod is, by whatever link."""
     for family in Family:
         saddr, local = f"{family.value.header} saddr", family.named(LOCAL)
         yield f"{saddr} @{local} fib saddr . iif oif missing goto {terminals.chain(SPOOFED)}"
 
 
-def ahead(terminals: Terminals) -> Iterator[str]:
+def ahead(terminals: VerdictChains) -> Iterator[str]:
     """What must be asked before two known ends are enough: a source that is none of a pod's here, and errors.
 
     What this machine sends itself is not forwarded, whatever link it comes in by. IPv4 drops such packets before; IPv6
@@ -90,7 +90,7 @@ def ahead(terminals: Terminals) -> Iterator[str]:
         yield f"meta l4proto {icmp} iifname != @{UPLINKS} jump {family.named('icmp-of-pod')}"
 
 
-def chains(terminals: Terminals) -> dict[str, Chain]:
+def chains(terminals: VerdictChains) -> dict[str, Chain]:
     """`from-pod` and `to-pod` are jumped to, and come back where nothing speaks against the packet."""
     known = (f"{f.value.header} daddr @{f.named(LOCAL)} return" for f in Family)
     unknown = (f"meta nfproto {f.value.protocol} goto {f.named(UNKNOWN)}" for f in Family)
@@ -103,7 +103,7 @@ def chains(terminals: Terminals) -> dict[str, Chain]:
     return made
 
 
-def _chains(family: Family, words: _Words, terminals: Terminals) -> dict[str, Chain]:
+def _chains(family: Family, words: _Words, terminals: VerdictChains) -> dict[str, Chain]:
     header, link_local = family.value.header, terminals.chain(LINK_LOCAL_END)
     near, icmp, strange, error = map(family.named, ("near", "icmp-of-pod", "strange-source", "foreign-error"))
     from_pod = (
@@ -129,7 +129,7 @@ def _chains(family: Family, words: _Words, terminals: Terminals) -> dict[str, Ch
     }
 
 
-def _of_icmp(family: Family, terminals: Terminals) -> Iterator[str]:
+def _of_icmp(family: Family, terminals: VerdictChains) -> Iterator[str]:
     """Discovery passes; what only routers send doesn't."""
     router = f"goto {terminals.chain(ROUTER_MESSAGE)}"
     if family is Family.V4:

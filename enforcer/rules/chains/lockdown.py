@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from enforcer.rules.chains.link_checks import FROM_POD
-from enforcer.rules.chains.verdict_chains import Ending, Terminals
+from enforcer.rules.chains.verdict_chains import Ending, VerdictChains
 from enforcer.rules.family import Family
-from enforcer.rules.members.set_membership import UPLINKS, Membership
+from enforcer.rules.members.set_membership import UPLINKS, SetMembership
 from enforcer.rules.members.zone_ids import ZoneKey
-from enforcer.rules.options import Options
+from enforcer.rules.options import RulesetOptions
 from enforcer.rules.ruleset import NO_TIER, Ruleset
 from enforcer.rules.table import Chain, NamedSet
 from zones.policy import Verdict
@@ -26,9 +26,9 @@ NOT_YET_KNOWN: Ending = (Origin("infrastructure/not-yet-known", None, "infrastru
 _NEIGHBOURS = "icmpv6 type 133-137 ip6 hoplimit 255 accept"  # on a bridge they are passed on too
 
 
-def deny_unknown_pods(ruleset: Ruleset, members: Membership, options: Options) -> Ruleset:
+def deny_unknown_pods(ruleset: Ruleset, members: SetMembership, options: RulesetOptions) -> Ruleset:
     """For a table that is to be restored: an address of a pod network that nobody had reaches infrastructure alone."""
-    terminals = Terminals(options)
+    terminals = VerdictChains(options)
     denied = f" : goto {terminals.chain(NOT_YET_KNOWN)}"
     pairs = _pairs_of(members.ids[ZoneKey(members.zoning.outside, of_pods=True)], members.ids)
     changed = dict.fromkeys(pairs, denied)
@@ -38,9 +38,9 @@ def deny_unknown_pods(ruleset: Ruleset, members: Membership, options: Options) -
     return replace(ruleset, table=table, terminals={**ruleset.terminals, **terminals.by_id})
 
 
-def deny_all(ruleset: Ruleset, options: Options) -> Ruleset:
+def deny_all(ruleset: Ruleset, options: RulesetOptions) -> Ruleset:
     """For a node that has no tier, and doesn't know the networks of pods yet: it passes nothing on."""
-    terminals = Terminals(options)
+    terminals = VerdictChains(options)
     from_pod = f"iifname != @{UPLINKS} jump {FROM_POD}"
     rules = from_pod, _NEIGHBOURS, f"goto {terminals.chain((NO_TIER, Verdict.DENY, NO_LOG))}"
     table = ruleset.table

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count, groupby
 
 from enforcer.rules import match
-from enforcer.rules.chains.verdict_chains import ACCEPTED, Terminals
+from enforcer.rules.chains.verdict_chains import ACCEPTED, VerdictChains
 from enforcer.rules.entry_edits import edits
 from enforcer.rules.family import Family
 from enforcer.rules.match import Sets, short_digest
@@ -23,7 +23,7 @@ from enforcer.rules.table import Chain, NamedSet, remark
 from enforcer.rules.tree.chains import TreeChains
 from enforcer.rules.tree.clause import Clause, Spaces
 from enforcer.rules.tree.splits import LONG
-from enforcer.rules.tree.tree import MOST_LONG_SPANS, Forest
+from enforcer.rules.tree.tree import MOST_LONG_SPANS, TreeBuilder
 from enforcer.rules.zone_pairs import Zones, bits, concerned, pair_masks
 from zones.policy import Entry, Verdict
 
@@ -74,7 +74,7 @@ class PairChains:
     """Of one list of entries after the other. `observes`: whether denials between two zones drop nothing."""
 
     def __init__(
-        self, entries: Sequence[Entry], sets: Sets, terminals: Terminals, observes: Callable[..., bool]
+        self, entries: Sequence[Entry], sets: Sets, terminals: VerdictChains, observes: Callable[..., bool]
     ) -> None:
         self._in_use = sets.in_use
         self._sets = sets
@@ -98,7 +98,7 @@ class PairChains:
         """What only the making of rules needs. What is made again gets the same name again."""
         self._spaces = Spaces()
         self._by_entry: dict[tuple[Family, int, bool], tuple[Clause, ...]] = {}
-        self._trees = Forest(copies_long=self._copies_long)
+        self._trees = TreeBuilder(copies_long=self._copies_long)
         self._tree_chains = {family: TreeChains(family, self._sets) for family in Family}
 
     def avoid(self, others: PairChains) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from enforcer.rules import connlabel, log_limits
-from enforcer.rules.connmark import REVOKED, UNJUDGED, Marks
+from enforcer.rules.connmark import REVOKED, UNJUDGED, ConnmarkLayout
 from enforcer.rules.match import short_digest
-from enforcer.rules.options import Mode, Options
+from enforcer.rules.options import Mode, RulesetOptions
 from enforcer.rules.table import Chain, remark
 from zones.policy import (
     BROADCAST,
@@ -65,7 +65,7 @@ BY_PACKET = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Terminal:
+class VerdictChain:
     """Where a packet's way through the rules ends. `enforced` False: a denial that is only logged.
 
     `blocklists` is for who reads the log; packets know nothing of it, nor does the id.
@@ -85,15 +85,15 @@ class Terminal:
 
 
 @dataclass(slots=True)
-class Terminals:
+class VerdictChains:
     """The terminals that were asked for, by id, and their chains. `blocklists`: of the rules that have any.
 
     `limits`: what keeps a source from filling the log. `add`: where chains go, if not into `chains`.
     """
 
-    options: Options
+    options: RulesetOptions
     blocklists: Mapping[Origin, Blocklists] = field(default_factory=dict)
-    by_id: dict[str, Terminal] = field(default_factory=dict)
+    by_id: dict[str, VerdictChain] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
     limits: Callable[..., Iterator[str]] = log_limits.rules
     add: Callable[[str, Chain], None] | None = None
@@ -106,7 +106,7 @@ class Terminals:
         if found is None:
             origin, verdict, log = ending
             enforced = verdict is Verdict.ALLOW or (self.options.mode is Mode.ENFORCE and not observed)
-            terminal = Terminal(origin, verdict, log, enforced, self.blocklists.get(origin, NO_BLOCKLISTS))
+            terminal = VerdictChain(origin, verdict, log, enforced, self.blocklists.get(origin, NO_BLOCKLISTS))
             key = terminal.id
             self.by_id[key] = terminal
             found = f"{verdict}-{key}"
@@ -133,7 +133,7 @@ class Terminals:
         else:
             self.add(name, chain)
 
-    def _rules(self, terminal: Terminal, key: str) -> Iterator[str]:
+    def _rules(self, terminal: VerdictChain, key: str) -> Iterator[str]:
         """Counted, then logged and concluded; only concluded where its source has used up the log. Denials are logged.
 
         What is logged is counted apart: the rest is what the limit held back. A connection that is judged again, as the
@@ -174,7 +174,7 @@ class Terminals:
         self._put(name, Chain((*self.limits(self.options, forged=forged), *beyond)))
         return f"jump {name} "
 
-    def _conclusion(self, terminal: Terminal) -> str:
+    def _conclusion(self, terminal: VerdictChain) -> str:
         if terminal.verdict is Verdict.ALLOW:
             return f"goto {ACCEPTED}"
         if not terminal.enforced:
@@ -198,6 +198,6 @@ class Terminals:
         return f'log group {self.options.log_group} snaplen {_SNAP} prefix "{prefix}" counter name "{LOGGED}"'
 
 
-def stamping(marks: Marks, number: int) -> str:
+def stamping(marks: ConnmarkLayout, number: int) -> str:
     """What gives a connection a number; bits that aren't ours stay."""
     return f"ct mark set ct mark & {marks.others:#010x} | {marks.bits(number):#010x}"

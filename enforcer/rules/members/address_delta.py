@@ -11,8 +11,8 @@ from zones.net import AddressSet, IPAddress
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
-    """`changed`: by the address as a number, as `Holders.take_changed` tells it; None is gone.
+class AddressDelta:
+    """`changed`: by the address as a number, as `AddressOwners.take_changed` tells it; None is gone.
 
     `whole`: an address that `changed` doesn't hold is gone too.
     """
@@ -22,12 +22,12 @@ class Feed:
     whole: bool = False
 
     @classmethod
-    def of(cls, inventory: Inventory) -> Feed:
+    def of(cls, inventory: Inventory) -> AddressDelta:
         """All that an inventory knows."""
         return cls.by_address(inventory.holders(), AddressSet.of(inventory.pod_networks()), whole=True)
 
     @classmethod
     def by_address(
         cls, changed: Mapping[IPAddress, Holder | None], pod_networks: AddressSet, *, whole: bool = False
-    ) -> Feed:
+    ) -> AddressDelta:
         return cls({key_of(address): holder for address, holder in changed.items()}, pod_networks, whole)

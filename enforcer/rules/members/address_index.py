@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from enforcer.rules.family import Family
-from enforcer.rules.members.address_delta import Feed
-from enforcer.rules.members.set_membership import Membership, Place, Profile, ThisMachine, zone_key
+from enforcer.rules.members.address_delta import AddressDelta
+from enforcer.rules.members.set_membership import AddressClass, SetEntry, SetMembership, ThisMachine, zone_key
 from enforcer.rules.members.zone_ids import ZoneKey
 from zones.addresses.inventory import Holder, Node, Pod
 from zones.addresses.packed_pods import address_of, key_of, key_of_packed
@@ -22,17 +22,17 @@ from zones.zone import Zoning
 
 
 @dataclass(slots=True)
-class Moves:
+class ElementDelta:
     """Addresses that leave places and addresses that come, by place; as numbers, each place's of one family."""
 
-    gone: dict[Place, list[int]] = field(default_factory=dict)
-    come: dict[Place, list[int]] = field(default_factory=dict)
+    removed: dict[SetEntry, list[int]] = field(default_factory=dict)
+    added: dict[SetEntry, list[int]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.gone or self.come)
+        return bool(self.removed or self.added)
 
 
-class Residents:
+class AddressIndex:
     """Addresses are numbers, as `zones.addresses.packed_pods` makes them: small, and the same objects as the view's.
 
     This node has all of the machine's own addresses, whoever else claims them.
@@ -45,34 +45,34 @@ class Residents:
         self._own_pods: dict[int, Pod] = {}
         self._by_pod: dict[str, frozenset[IPAddress]] | None = None
         self._before: dict[int, Holder | None] = {}
-        self._untold = True
+        self._not_applied = True
         self._zones: Counter[ZoneKey] = Counter()
         self._zoning: Zoning | None = None
 
-    def take(self, feed: Feed, local: Iterable[IPAddress]) -> None:
+    def update(self, feed: AddressDelta, local: Iterable[IPAddress]) -> None:
         """What is so now; the kernel is told later."""
         here = frozenset(map(key_of, local))
-        before = {} if self._untold else {address: self.holder(address) for address in self._touched(feed, here)}
+        before = {} if self._not_applied else {address: self.holder(address) for address in self._touched(feed, here)}
         if feed.whole:
             self._held = {address: holder for address, holder in feed.changed.items() if holder is not None}
             self._own_pods = {at: who for at, who in self._held.items() if self._is_own_pod(who)}
             self._by_pod = None
         else:
-            self._update(feed.changed)
+            self._update_owners(feed.changed)
         self._local = here
-        if feed.whole or self._untold:
+        if feed.whole or self._not_applied:
             self._zoning = None  # counted anew when they are asked for
         for address, was in before.items():
             self._note(address, was, self.holder(address))
 
-    def _touched(self, feed: Feed, here: frozenset[int]) -> set[int]:
+    def _touched(self, feed: AddressDelta, here: frozenset[int]) -> set[int]:
         """The addresses that may have another holder now."""
         touched = {address for address, holder in feed.changed.items() if self._held.get(address) is not holder}
         if feed.whole:
             touched |= self._held.keys() - feed.changed.keys()
         return touched | (here ^ self._local)
 
-    def _update(self, changed: Mapping[int, Holder | None]) -> None:
+    def _update_owners(self, changed: Mapping[int, Holder | None]) -> None:
         for address, holder in changed.items():
             if holder is None:
                 self._held.pop(address, None)
@@ -99,17 +99,17 @@ class Residents:
     def holder(self, address: int) -> Holder | None:
         return self._own if address in self._local else self._held.get(address)
 
-    def places(self, address: bytes, members: Membership) -> tuple[Place, ...]:
+    def places(self, address: bytes, members: SetMembership) -> tuple[SetEntry, ...]:
         """Where the kernel was told that an address is, in sets of the function that it was told."""
         key = key_of_packed(address)
         holder = self._before[key] if key in self._before else self.holder(key)
         family = Family.V4 if key <= V4_LAST else Family.V6
         return () if holder is None else members.places(family, members.profile(holder))
 
-    def told(self) -> None:
+    def mark_applied(self) -> None:
         """The kernel has everything now."""
         self._before.clear()
-        self._untold = False
+        self._not_applied = False
 
     def own_pods(self) -> set[int]:
         """Addresses of pods of this node."""
@@ -137,14 +137,14 @@ class Residents:
             self._zoning = zoning
         return {zone for zone, many in self._zones.items() if many > 0}
 
-    def all(self, members: Membership, *, but_own_pods: bool = False) -> Moves:
+    def all(self, members: SetMembership, *, but_own_pods: bool = False) -> ElementDelta:
         """Everybody, into empty sets."""
-        groups: dict[Profile, list[int]] = {}
+        groups: dict[AddressClass, list[int]] = {}
         for holder, keys in self._alike():
             profile = members.profile(holder)
             if not (but_own_pods and profile.is_own and not profile.is_node):
                 groups.setdefault(profile, []).extend(keys)
-        moves = Moves()
+        moves = ElementDelta()
         for profile, keys in groups.items():
             for family, found in _by_family(keys):
                 _move(moves, found, (), members.places(family, profile))
@@ -161,9 +161,9 @@ class Residents:
         if self._local:
             yield self._own, list(self._local)
 
-    def changed(self, old: Membership, new: Membership) -> Moves:
+    def changed(self, old: SetMembership, new: SetMembership) -> ElementDelta:
         """Those who changed since the kernel was told; all others too, where another function puts them elsewhere."""
-        moves = Moves()
+        moves = ElementDelta()
         groups: dict[tuple[int, int], tuple[Holder | None, Holder | None, list[int]]] = {}
         for address, before in self._before.items():
             after = self.holder(address)
@@ -177,13 +177,13 @@ class Residents:
             self._regroup(moves, old, new)
         return moves
 
-    def _same_places(self, old: Membership, new: Membership) -> bool:
+    def _same_places(self, old: SetMembership, new: SetMembership) -> bool:
         """Whether both put everybody into the same sets."""
         if old.zoning != new.zoning or old.wanted != new.wanted:
             return False
         return all(old.ids.get(zone) == new.ids.get(zone) for zone in self.zones(new.zoning))
 
-    def _regroup(self, moves: Moves, old: Membership, new: Membership) -> None:
+    def _regroup(self, moves: ElementDelta, old: SetMembership, new: SetMembership) -> None:
         for holder, keys in self._alike():
             before, after = old.profile(holder), new.profile(holder)
             for family, found in _by_family([key for key in keys if key not in self._before]):
@@ -199,12 +199,12 @@ def _by_family(addresses: list[int]) -> Iterator[tuple[Family, list[int]]]:
         yield Family.V6, [address for address in addresses if address > V4_LAST]
 
 
-def _move(moves: Moves, keys: list[int], was: tuple[Place, ...], now: tuple[Place, ...]) -> None:
+def _move(moves: ElementDelta, keys: list[int], was: tuple[SetEntry, ...], now: tuple[SetEntry, ...]) -> None:
     if was == now:
         return
     for place in was:
         if place not in now:
-            moves.gone.setdefault(place, []).extend(keys)
+            moves.removed.setdefault(place, []).extend(keys)
     for place in now:
         if place not in was:
-            moves.come.setdefault(place, []).extend(keys)
+            moves.added.setdefault(place, []).extend(keys)

@@ -24,7 +24,7 @@ UPLINKS = "uplinks"  # the links behind which there are no pods of this node
 LOCAL, SELVES, HERE = "local", "selves", "here"  # own pods; each beside itself; this machine's own addresses
 
 
-class Place(NamedTuple):
+class SetEntry(NamedTuple):
     """An element: in which set, and what follows its key. The key is the address; in a set of pairs, twice."""
 
     set: str
@@ -32,17 +32,19 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestedSets:
     """The sets that rules have asked for so far. `workloads`: places by workload; `peers`: sets by whom they hold."""
 
-    workloads: dict[Family, dict[str, list[Place]]] = field(default_factory=lambda: {family: {} for family in Family})
+    workloads: dict[Family, dict[str, list[SetEntry]]] = field(
+        default_factory=lambda: {family: {} for family in Family}
+    )
     peers: dict[Family, dict[str, tuple[Peer, bool]]] = field(default_factory=lambda: {family: {} for family in Family})
 
     def workload(self, family: Family, workload: str, name: str, tail: str = "") -> None:
         """The pods of a workload, of one namespace where the name says so, shall be in a set or map."""
         places = self.workloads[family].setdefault(workload, [])
         if (name, tail) not in places:
-            places.append(Place(name, tail))
+            places.append(SetEntry(name, tail))
 
     def peer(self, family: Family, peer: Peer, name: str, *, own_node: bool) -> None:
         self.peers[family][name] = peer, own_node
@@ -52,9 +54,9 @@ class Wanted:
         ours = {place.set for of in self.workloads.values() for places in of.values() for place in places}
         return not ours.isdisjoint(names) or any(not of.keys().isdisjoint(names) for of in self.peers.values())
 
-    def without(self, names: Collection[str]) -> Wanted:
+    def without(self, names: Collection[str]) -> RequestedSets:
         """A copy, but for these sets."""
-        made = Wanted()
+        made = RequestedSets()
         for family, of in self.workloads.items():
             kept = {workload: [place for place in places if place.set not in names] for workload, places in of.items()}
             made.workloads[family].update({workload: places for workload, places in kept.items() if places})
@@ -67,7 +69,7 @@ class Wanted:
         return any(node in (peer.node_names or ()) for of in self.peers.values() for peer, _ in of.values())
 
 
-class Profile(NamedTuple):
+class AddressClass(NamedTuple):
     """What of a holder its places depend on."""
 
     zone: ZoneKey
@@ -86,27 +88,27 @@ class ThisMachine(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class SetMembership:
     """`ids`: the zones' names in the kernel; it may grow while this is in use."""
 
     zoning: Zoning
     node_name: str
-    wanted: Wanted
+    wanted: RequestedSets
     ids: Mapping[ZoneKey, str]
-    _places: dict[tuple[Family, Profile], tuple[Place, ...]] = field(default_factory=dict, compare=False)
+    _places: dict[tuple[Family, AddressClass], tuple[SetEntry, ...]] = field(default_factory=dict, compare=False)
 
-    def profile(self, holder: Holder) -> Profile:
+    def profile(self, holder: Holder) -> AddressClass:
         """One that is disputed is a pod of the outside zone, and in no other set but that of special ones."""
         zone = zone_key(self.zoning, holder)
         if isinstance(holder, Pod):
             own = holder.node == self.node_name
-            return Profile(zone, holder.workload, holder.namespace, is_node=False, is_known=True, is_own=own)
+            return AddressClass(zone, holder.workload, holder.namespace, is_node=False, is_known=True, is_own=own)
         if isinstance(holder, Node):
             own, name = isinstance(holder, ThisMachine), holder.name if self.wanted.names(holder.name) else ""
-            return Profile(zone, "", "", is_node=True, is_known=True, is_own=own, node=name)
-        return Profile(zone, "", "", is_node=False, is_known=False, is_own=False)
+            return AddressClass(zone, "", "", is_node=True, is_known=True, is_own=own, node=name)
+        return AddressClass(zone, "", "", is_node=False, is_known=False, is_own=False)
 
-    def places(self, family: Family, profile: Profile) -> tuple[Place, ...]:
+    def places(self, family: Family, profile: AddressClass) -> tuple[SetEntry, ...]:
         """Equal profiles get the same tuple. Raises KeyError where the zone has no id yet."""
         found = self._places.get((family, profile))
         if found is None:
@@ -114,29 +116,29 @@ class Membership:
             self._places[family, profile] = found
         return found
 
-    def _found(self, family: Family, profile: Profile) -> Iterable[Place]:
+    def _found(self, family: Family, profile: AddressClass) -> Iterable[SetEntry]:
         peers = self._peers(family, profile) if profile.is_known else {}
         closed = {ISOLATED: ISOLATED_SET, QUARANTINE: QUARANTINED_SET}.get(profile.zone.zone, "")
         special = bool(closed) or not profile.is_known or any(peer.names_holders for peer in peers.values())
-        yield Place(family.named(ADDRESSES), zone_value(self.ids[profile.zone], special=special))
+        yield SetEntry(family.named(ADDRESSES), zone_value(self.ids[profile.zone], special=special))
         if special:
-            yield Place(family.named(SPECIAL), "")
+            yield SetEntry(family.named(SPECIAL), "")
         if closed:
-            yield Place(family.named(closed), "")
+            yield SetEntry(family.named(closed), "")
         if profile.is_own:
-            yield from (Place(family.named(name), "") for name in ((HERE,) if profile.is_node else (LOCAL, SELVES)))
-        yield from (Place(name, "") for name in peers)
+            yield from (SetEntry(family.named(name), "") for name in ((HERE,) if profile.is_node else (LOCAL, SELVES)))
+        yield from (SetEntry(name, "") for name in peers)
         if profile.is_known and not profile.is_node:
             yield from self._of_workload(family, profile)
 
-    def _of_workload(self, family: Family, profile: Profile) -> Iterable[Place]:
+    def _of_workload(self, family: Family, profile: AddressClass) -> Iterable[SetEntry]:
         """In a map that has a way for its workload in its namespace, it has none by its workload's name alone."""
         wanted = self.wanted.workloads[family]
         nearer = wanted.get(in_namespace(profile.namespace, profile.workload), ())
         sets = {place.set for place in nearer}
         return (*nearer, *(place for place in wanted.get(profile.workload, ()) if place.set not in sets))
 
-    def _peers(self, family: Family, profile: Profile) -> dict[str, Peer]:
+    def _peers(self, family: Family, profile: AddressClass) -> dict[str, Peer]:
         """The sets of infrastructure rules that it is in."""
         wanted = self.wanted.peers[family].items()
         return {name: peer for name, (peer, own) in wanted if _is(peer, profile) and (profile.is_own or not own)}
@@ -155,7 +157,7 @@ def zone_value(zone_id: str, *, special: bool = False) -> str:
     return f' : {special:#010x} . "{zone_id}"'
 
 
-def _is(peer: Peer, profile: Profile) -> bool:
+def _is(peer: Peer, profile: AddressClass) -> bool:
     if peer.nodes and not (profile.is_node and (peer.node_names is None or profile.node in peer.node_names)):
         return False
     if peer.namespaces is not None and profile.namespace not in peer.namespaces:

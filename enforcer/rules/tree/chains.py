@@ -12,7 +12,7 @@ from enforcer.rules.family import Family, span_texts
 from enforcer.rules.match import Sets, address_selector, condition, port_selector, protocol_test, short_digest
 from enforcer.rules.table import Chain
 from enforcer.rules.tree.clause import PORTS, Clause, Dimension, Key
-from enforcer.rules.tree.tree import Jump, Node, Select, Test
+from enforcer.rules.tree.tree import Jump, Select, Test, TreeNode
 from zones.net import Ranges, Span, protocol_name
 
 _EXPANDED = 2  # so many times as many elements, at most, make ranges into single values, which are found quicker
@@ -33,15 +33,15 @@ class TreeChains:
 
     family: Family
     sets: Sets
-    _names: dict[Node, str] = field(default_factory=dict)
+    _names: dict[TreeNode, str] = field(default_factory=dict)
     _conditions: dict[Clause, str] = field(default_factory=dict)
     _selections: dict[Select, tuple[str, ...]] = field(default_factory=dict)
 
-    def rules(self, node: Node) -> tuple[str, ...]:
+    def rules(self, node: TreeNode) -> tuple[str, ...]:
         """The node's steps, one rule each, or a few."""
         return tuple(rule for step in node.steps for rule in self._step(step))
 
-    def chain(self, node: Node, kind: str = "part") -> str:
+    def chain(self, node: TreeNode, kind: str = "part") -> str:
         """The name of a chain of the node's rules."""
         if node not in self._names:
             rules = self.rules(node)
@@ -77,7 +77,7 @@ class TreeChains:
             found = self._conditions[clause] = condition(clause, self.family, self.sets)
         return found
 
-    def _way(self, node: Node) -> str:
+    def _way(self, node: TreeNode) -> str:
         """A chain that comes to an end without a verdict leads back."""
         return f"jump {self.chain(node)}" if node.target is None else f"goto {node.target}"
 

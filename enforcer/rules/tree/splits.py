@@ -26,7 +26,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class ClauseSplit:
     """The positions of the clauses that can hold under each key, up to the first that is certain to.
 
     `settled`: the positions that are in no other branch than those; the others hold, or don't, under any key.
@@ -56,10 +56,10 @@ def spans_of_long(clauses: Sequence[Clause]) -> int:
     return sum(long) if len(long) > _FEW_LONG else 0
 
 
-def best_split(clauses: Sequence[Clause], *, copy_long: bool) -> Split | None:
+def best_split(clauses: Sequence[Clause], *, copy_long: bool) -> ClauseSplit | None:
     """What spares a packet most; None where nothing helps. Without `copy_long`, long lists stay whole."""
     many = len(clauses)
-    best: Split | None = None
+    best: ClauseSplit | None = None
     weight = float(many)
     for ignoring, dimension, concerned in _promising(clauses):
         if ignoring >= weight:
@@ -80,20 +80,20 @@ def _promising(clauses: Sequence[Clause]) -> list[tuple[int, Dimension, list[int
     return sorted(found, key=lambda each: each[0])
 
 
-def _split(dimension: Dimension, clauses: Sequence[Clause], concerned: list[int], *, copy_long: bool) -> Split:
+def _split(dimension: Dimension, clauses: Sequence[Clause], concerned: list[int], *, copy_long: bool) -> ClauseSplit:
     asked: dict[int, Any] = {at: clauses[at][FIELD[dimension]] for at in concerned}
     if dimension is Dimension.PROTOCOL:
-        return Split(dimension, _by_value(asked), frozenset(asked))
+        return ClauseSplit(dimension, _by_value(asked), frozenset(asked))
     if dimension in _WORKLOADS:
-        return Split(dimension, _by_workload(asked), frozenset(asked))
+        return ClauseSplit(dimension, _by_workload(asked), frozenset(asked))
     held = {at: space.ranges.spans for at, space in asked.items()}
     certain = {at for at in concerned if asks_only(clauses[at], dimension)}
     if dimension in PORTS:
-        return Split(dimension, *_by_port(clauses, held, certain))
+        return ClauseSplit(dimension, *_by_port(clauses, held, certain))
     if not copy_long:
         held = {at: each for at, each in held.items() if len(each) <= LONG}
     found, settled = _by_span(held, certain)
-    return Split(dimension, dict(found.items()), settled)
+    return ClauseSplit(dimension, dict(found.items()), settled)
 
 
 def _by_value(values: Mapping[int, Name]) -> dict[Name, list[int]]:

@@ -1,6 +1,6 @@
 """First match over many clauses as a tree: a packet is looked up, not compared with each. Pure; knows no nftables.
 
-`Forest.tree` grows it, equal lists once; `enforcer.rules.tree.chains` writes it as chains. The meaning stays the
+`TreeBuilder.tree` grows it, equal lists once; `enforcer.rules.tree.chains` writes it as chains. The meaning stays the
 list's own:
 the first clause that holds gives the target; where none does, the caller goes on.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from enforcer.rules.tree.clause import Clause, Dimension, Key, asks_only, resolved, still_possible
-from enforcer.rules.tree.splits import Split, best_split, spans_of_long
+from enforcer.rules.tree.splits import ClauseSplit, best_split, spans_of_long
 
 LEAF = 5  # clauses that are as quickly compared as looked up
 DEPTH = 5  # chains below a first one: the kernel allows 16 on the whole way, and others need theirs
@@ -35,7 +35,7 @@ class Test:
 class Jump:
     """What another node says, if it says anything."""
 
-    to: Node
+    to: TreeNode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,14 +43,14 @@ class Select:
     """What the node of the one key that holds says, if it says anything."""
 
     dimension: Dimension
-    branches: Mapping[Key, Node]
+    branches: Mapping[Key, TreeNode]
 
 
 Step = Test | Jump | Select
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Node:
+class TreeNode:
     """Steps, one after the other, until one gives a target."""
 
     steps: tuple[Step, ...]
@@ -68,7 +68,7 @@ class Node:
         return isinstance(last, Test) and last.clause.always
 
 
-class Forest:
+class TreeBuilder:
     """Trees; equal lists are one tree, and each is the same whatever others there are.
 
     `leaf`: as many clauses may stay a list. `depth`: chains below the first. `copies_long`: whether long address lists
@@ -80,11 +80,11 @@ class Forest:
         self._depth = depth
         self._copies_long = copies_long
         self._spans = self._room = 0
-        self._trees: dict[tuple[Clause, ...], Node] = {}
-        self._grown: dict[tuple[tuple[Clause, ...], int], Node] = {}
-        self._ends: dict[str, Node] = {}
+        self._trees: dict[tuple[Clause, ...], TreeNode] = {}
+        self._grown: dict[tuple[tuple[Clause, ...], int], TreeNode] = {}
+        self._ends: dict[str, TreeNode] = {}
 
-    def tree(self, clauses: Sequence[Clause]) -> Node:
+    def tree(self, clauses: Sequence[Clause]) -> TreeNode:
         """The tree of an ordered list."""
         key = tuple(clauses)
         found = self._trees.get(key)
@@ -94,19 +94,19 @@ class Forest:
             found = self._trees[key] = self.node(key, self._depth)
         return found
 
-    def node(self, clauses: Sequence[Clause], depth: int) -> Node:
+    def node(self, clauses: Sequence[Clause], depth: int) -> TreeNode:
         """A part of a tree, with at most `depth` chains below."""
         key = tuple(_reachable(clauses)), depth
         found = self._grown.get(key)
         if found is None:
-            found = self._grown[key] = Node(tuple(self._steps(*key)))
+            found = self._grown[key] = TreeNode(tuple(self._steps(*key)))
         return found
 
-    def end(self, target: str) -> Node:
+    def end(self, target: str) -> TreeNode:
         """Where it always ends."""
         found = self._ends.get(target)
         if found is None:
-            found = self._ends[target] = Node((Test(Clause(target)),))
+            found = self._ends[target] = TreeNode((Test(Clause(target)),))
         return found
 
     def _steps(self, clauses: tuple[Clause, ...], depth: int) -> Iterator[Step]:
@@ -114,7 +114,7 @@ class Forest:
         if split is None:
             yield from _listed(clauses, depth)
             return
-        fork = _Fork(self, clauses, split)
+        fork = _SplitContext(self, clauses, split)
         if fork.ways > _WAYS * len(clauses) + _FEW_WAYS:
             half = len(clauses) // 2
             yield from self.node(clauses[:half], depth).steps
@@ -124,7 +124,7 @@ class Forest:
         yield Select(split.dimension, {key: fork.branch(key, depth - 1) for key in split.branches})
         yield from self.node(fork.wild, depth).steps
 
-    def _split(self, clauses: tuple[Clause, ...]) -> Split | None:
+    def _split(self, clauses: tuple[Clause, ...]) -> ClauseSplit | None:
         self._room -= len(clauses)
         if len(clauses) <= self.leaf:
             gated = sum(1 for clause in clauses if clause.gate)
@@ -138,7 +138,7 @@ class Forest:
         return best_split(clauses, copy_long=copy_long)
 
 
-class _Fork:
+class _SplitContext:
     """One selection among clauses. `wild`: those behind its first that don't depend on it, in every branch's way.
 
     They stand behind the selection too, so a branch needs only those before its own last clause. Where they are too
@@ -146,14 +146,14 @@ class _Fork:
     Whatever a packet passed once it passes again, so ways may overlap.
     """
 
-    def __init__(self, forest: Forest, clauses: tuple[Clause, ...], split: Split) -> None:
+    def __init__(self, forest: TreeBuilder, clauses: tuple[Clause, ...], split: ClauseSplit) -> None:
         self._forest = forest
         self._clauses = clauses
         self._split = split
         self.start = min(split.settled)
         self._others = [at for at in range(self.start, len(clauses)) if at not in split.settled]
         self.wild = tuple(clauses[at] for at in self._others)
-        self._pieces: dict[tuple[int, int, int], Node] = {}
+        self._pieces: dict[tuple[int, int, int], TreeNode] = {}
 
     @property
     def ways(self) -> int:
@@ -161,7 +161,7 @@ class _Fork:
         before = {at: bisect_left(self._others, at) for at in self._split.settled}
         return sum(before[at] for positions in self._split.branches.values() for at in positions)
 
-    def branch(self, key: Key, depth: int) -> Node:
+    def branch(self, key: Key, depth: int) -> TreeNode:
         positions = self._split.branches[key]
         if self._certain(positions[0]):
             return self._forest.end(self._clauses[positions[0]].target)
@@ -216,10 +216,10 @@ class _Fork:
 
 def _listed(clauses: Sequence[Clause], depth: int) -> Iterator[Step]:
     """One after the other, each behind its gate."""
-    passed: dict[_Fork, int] = {}
+    passed: dict[_SplitContext, int] = {}
     for clause in clauses:
         match clause.gate:
-            case (_Fork() as fork, before):
+            case (_SplitContext() as fork, before):
                 yield from fork.way(passed.get(fork, 0), before, depth)
                 passed[fork] = before
         yield Test(clause._replace(gate=None) if clause.gate else clause)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bridge.history.revision import HISTORY_LABEL, Place, Reasons, revision_object
+from bridge.history.revision import HISTORY_LABEL, ChainPlace, Reasons, revision_object
 from tests.apiserver.installed import (
     API_SERVER_SLICES,
     BRIDGE,
@@ -133,7 +133,7 @@ def tier(revision: int = 1, *names: str) -> native.Rendered:
 
 KEPT = next(part for part in tier(1, "of before").parts if part["kind"] == native.POLICY_CHUNK)
 KEPT = KEPT | {"metadata": {"name": KEPT["metadata"]["name"], "labels": {HISTORY_LABEL: "panorama"}}}
-RECORD = revision_object(tier().tier, Place(None, 0), Reasons(), datetime(2026, 1, 1, tzinfo=UTC))
+RECORD = revision_object(tier().tier, ChainPlace(None, 0), Reasons(), datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def _rights():

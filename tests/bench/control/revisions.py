@@ -29,7 +29,7 @@ from tests.bench.enforcer.stages import percentiles
 from tests.bench.figures import Figure
 from zones.policy import Policy
 from zones.tiers import native
-from zones.tiers.reading import Reader
+from zones.tiers.reading import TierReader
 
 PODS = 1_000
 _EDITS = 20
@@ -44,7 +44,7 @@ _INSIDE = {  # stages of the pass, by what does them
 
 
 def figures() -> Iterator[Figure]:
-    memory.begin()
+    memory.tune_allocator()
     with Lab("rev") as lab:
         node = lab.node(scale.NODE)
         for name, edited in tiers.SCENES.items():
@@ -72,7 +72,7 @@ class _Agent:
 
     kernel: Reconciler
     view: View = field(default_factory=lambda: View(tiers.TIER, node=scale.NODE))
-    reader: Reader = field(default_factory=Reader)
+    reader: TierReader = field(default_factory=TierReader)
     held: Revision | None = None
     rendered: native.Rendered | None = None
     published: set[str] = field(default_factory=set)

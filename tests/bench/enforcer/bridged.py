@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, ip_network
 from enforcer.kernel.reconcile import Reconciler
 from enforcer.netlink.messages import ACK, BRIDGE, INET, NFTABLES, REQUEST, messages, netfilter, number, text
 from enforcer.rules.chains import bridge_table
-from enforcer.rules.members.address_delta import Feed
+from enforcer.rules.members.address_delta import AddressDelta
 from enforcer.rules.ruleset import TABLE
 from mocks.lab import Lab
 from mocks.lab.machines import Node, Pod
@@ -80,7 +80,7 @@ def _enforce(node: Node, pods: tuple[Pod, Pod], stack: ExitStack) -> None:
         reconciler = Reconciler("n1")
         stack.callback(reconciler.stop)
         applied = reconciler.apply(
-            Policy(Zoning(), infrastructure, (allowed,)), Feed.of(inventory.Inventory(held, nodes), "n1"), NOW
+            Policy(Zoning(), infrastructure, (allowed,)), AddressDelta.of(inventory.Inventory(held, nodes), "n1"), NOW
         )
     if applied.problems or applied.stations.known != len(pods):
         raise RuntimeError(f"bridged: {applied.problems}, {applied.stations}")

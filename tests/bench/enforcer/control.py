@@ -18,7 +18,7 @@ from unittest.mock import patch
 from enforcer import memory
 from enforcer.kernel.nft import Commands, Nftables
 from enforcer.kernel.reconcile import Applied, Reconciler
-from enforcer.rules.members.address_delta import Feed
+from enforcer.rules.members.address_delta import AddressDelta
 from mocks.lab import Lab
 from mocks.lab.machines import Node
 from tests.bench.enforcer import scale
@@ -46,7 +46,7 @@ _NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def figures() -> Iterator[Figure]:
-    memory.begin()  # as the agent does
+    memory.tune_allocator()  # as the agent does
     with Lab("ctl") as lab, tempfile.TemporaryDirectory() as directory:
         node = lab.node(scale.NODE)
         yield from _whole(node, Path(directory))
@@ -79,7 +79,7 @@ def _whole(node: Node, state: Path) -> Iterator[Figure]:
     node.nft("delete table inet zonebridge")
 
 
-def _full_loads(node: Node, policy: Policy, everybody: Feed) -> Iterator[Figure]:
+def _full_loads(node: Node, policy: Policy, everybody: AddressDelta) -> Iterator[Figure]:
     """Some, each into an empty kernel: the best is nearest to a machine that does nothing else."""
     loads: dict[str, list[float]] = {}
     for _ in range(_LOADS):
@@ -156,5 +156,5 @@ def _one_pod(name: str, kernel: Reconciler, policy: Policy, zones: int = ZONES) 
         yield from percentiles(f"{name}{kind}", values)
 
 
-def _nothing() -> Feed:
+def _nothing() -> AddressDelta:
     return scale.change(scale.address(0), scale.kind("zone-0", "app-0"))

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 
 from enforcer.kernel.reconcile import Applied, Reconciler
-from enforcer.rules.members.address_delta import Feed
+from enforcer.rules.members.address_delta import AddressDelta
 from mocks.lab import Lab
 from mocks.lab.machines import Pod
 from tests.bench.enforcer import scale
@@ -61,7 +61,7 @@ def figures() -> Iterator[Figure]:
         holders: dict[IPAddress, Holder] = {
             ip_address(pod.ip): scale.kind(zone, node=scale.NODE) for pod, zone in ((client, "web"), (server, "data"))
         }
-        feed = Feed.by_address(holders, AddressSet.of([ip_network(node.pod_cidr)]), whole=True)
+        feed = AddressDelta.by_address(holders, AddressSet.of([ip_network(node.pod_cidr)]), whole=True)
         stack.enter_context(node.netns.inside())
         kernel = Reconciler(scale.NODE)
         stack.callback(kernel.stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from ipaddress import IPv4Address, IPv4Network
 
-from enforcer.rules.members.address_delta import Feed
+from enforcer.rules.members.address_delta import AddressDelta
 from zones.addresses.inventory import Holder, Node, Pod
 from zones.net import TCP, AddressSet, IPAddress, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
@@ -67,9 +67,9 @@ def population(many: int, many_zones: int = 40) -> dict[IPAddress, Holder]:
     return held
 
 
-def feed(held: dict[IPAddress, Holder]) -> Feed:
-    return Feed.by_address(held, AddressSet.of([PODS]), whole=True)
+def feed(held: dict[IPAddress, Holder]) -> AddressDelta:
+    return AddressDelta.by_address(held, AddressSet.of([PODS]), whole=True)
 
 
-def change(at: IPAddress, holder: Holder | None) -> Feed:
-    return Feed.by_address({at: holder}, AddressSet.of([PODS]))
+def change(at: IPAddress, holder: Holder | None) -> AddressDelta:
+    return AddressDelta.by_address({at: holder}, AddressSet.of([PODS]))

@@ -19,12 +19,12 @@ from pathlib import Path
 import trustme
 
 from enforcer.flows.flow_table import FlowTable
-from enforcer.flows.flows import Names, name, read
+from enforcer.flows.flows import FlowNames, name, read
 from enforcer.netlink import nflog
 from enforcer.netlink.messages import attribute, message, messages
 from enforcer.netlink.nflog import Packet
 from enforcer.reports.alert_table import AlertTable
-from enforcer.rules.chains.verdict_chains import Terminal
+from enforcer.rules.chains.verdict_chains import VerdictChain
 from enforcer.shipping.spool import Spool
 from tests.bench.enforcer import scale
 from tests.bench.figures import Figure
@@ -46,7 +46,7 @@ from zones.zone import Zoning
 
 MANY, SOME, ROUNDS, BATCH = 20_000, 4_000, 3, 1000
 _RULE = "0123456789abcdef"
-_TERMINAL = Terminal(
+_TERMINAL = VerdictChain(
     Origin("web to data", "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "pre", "k8s-prod"),
     Verdict.DENY,
     Log(start=True, profile="siem"),
@@ -75,7 +75,7 @@ def _way(payloads: list[bytes]) -> Iterator[Figure]:
     datagrams = _datagrams()
     bodies = [each.body for datagram in datagrams for each in messages(datagram)]
     packets = [packet for body in bodies if (packet := nflog.parse(body))]
-    names, stamp = Names(_holders().get, Zoning(), "panorama", 7, ("app",)), Stamp("prod", "n1", "boot", 1)
+    names, stamp = FlowNames(_holders().get, Zoning(), "panorama", 7, ("app",)), Stamp("prod", "n1", "boot", 1)
     named = [name(seen, names) for packet in packets if (seen := read(packet, {_RULE: _TERMINAL}, 0.0))]
 
     def recorded() -> None:
@@ -102,7 +102,7 @@ def _step(what: str, value: float) -> Figure:
     return Figure(f"siem.step.{what}", value, "us a record")
 
 
-def _named(packets: Sequence[Packet], names: Names) -> None:
+def _named(packets: Sequence[Packet], names: FlowNames) -> None:
     for packet in packets:
         seen = read(packet, {_RULE: _TERMINAL}, 0.0)
         if seen is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from bridge.evidence.store import Told
+from bridge.evidence.store import NodeRecord
 from zones.policy import Verdict
 from zones.rules import Origin
 from zones.seen import Counting, SeenEnd, SeenFlow, SeenKey
@@ -26,4 +26,4 @@ def counting(at=NOON, since=NOON - WINDOW, **missing):
 
 
 def told(sequence, content, node="n1"):
-    return Told(node, sequence, content)
+    return NodeRecord(node, sequence, content)

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from bridge.evidence import collector
-from bridge.evidence.collector import CollectorDoor, collecting
+from bridge.evidence.collector import CollectorAddress, collecting
 from bridge.evidence.database import EvidenceError
 from bridge.settings.credentials import read_secret
 from tests.bridge.evidence.rows import counting, flow
@@ -39,7 +39,7 @@ def asked(store, *requests, token=lambda: TOKEN):
     """The answers to some requests, each to a path of the collector, one after the other."""
 
     async def scenario():
-        door = CollectorDoor(("127.0.0.1", 0), token, {"prod"})
+        door = CollectorAddress(("127.0.0.1", 0), token, {"prod"})
         async with (
             collecting(door, store) as port,
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
@@ -160,7 +160,7 @@ def test_the_enforcers_own_sender_delivers_by_tls_and_understands_refusals(store
     known = [TOKEN]
 
     async def scenario():
-        door = CollectorDoor(("127.0.0.1", 0), lambda: known[0], {"prod"}, tls)
+        door = CollectorAddress(("127.0.0.1", 0), lambda: known[0], {"prod"}, tls)
         async with collecting(door, store) as port:
             url = f"https://localhost:{port}"
             settings = HecSettings(
@@ -189,7 +189,7 @@ def test_a_full_collector_is_something_to_come_back_to(store, monkeypatch):
     monkeypatch.setattr(collector, "MAX_WAITING", 0)
 
     async def scenario():
-        door = CollectorDoor(("127.0.0.1", 0), lambda: TOKEN, {"prod"})
+        door = CollectorAddress(("127.0.0.1", 0), lambda: TOKEN, {"prod"})
         async with collecting(door, store) as port:
             settings = HecSettings(name="b", type="hec", url=f"http://127.0.0.1:{port}", token_env="T", records="seen")
             sender = HecSender(settings, lambda: TOKEN)

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.evidence import keeping
 from bridge.evidence.database import Database
-from bridge.evidence.keeping import Terms
+from bridge.evidence.keeping import EvidenceTerms
 from bridge.evidence.store import Store
 from bridge.evidence.usage import rule_key
 from tests.bridge.evidence.rows import flow, told
@@ -30,7 +30,7 @@ def kept(store, policies, done):
     """Keep it until something is so, looked at in the same thread as the database is."""
 
     async def scenario():
-        async with keeping.keeping(store, Terms(RETENTION, RETENTION, policies)):
+        async with keeping.keeping(store, EvidenceTerms(RETENTION, RETENTION, policies)):
             async with asyncio.timeout(20):
                 while not await asyncio.to_thread(done):  # noqa: ASYNC110 - the database tells nobody
                     await asyncio.sleep(0.01)

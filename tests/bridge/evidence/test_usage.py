@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from bridge.evidence.seen import Seen
+from bridge.evidence.seen import Evidence
 from bridge.evidence.usage import rule_digests, rule_key, unused, usage
 from bridge.evidence.usage_text import usage_csv, usage_json, usage_lines
 from tests.bridge.evidence.rows import NOON, WINDOW, counting, flow
@@ -45,7 +45,7 @@ def hit(rule, connections=1, at=NOW - DAY, **more):
 
 def found(*flows, edited=None, **nodes):
     nodes = nodes or {"n1": replace(counting(NOW), since=NOON), "n2": replace(counting(NOW), since=NOON - DAY)}
-    return usage(POLICY, Seen(flows, nodes), edited or {}, NOW)
+    return usage(POLICY, Evidence(flows, nodes), edited or {}, NOW)
 
 
 def of(usages, name):
@@ -73,7 +73,7 @@ def test_unused_is_said_from_when_all_nodes_count_or_the_rule_was_edited_or_hit(
 
 
 def test_where_nobody_counts_nothing_is_said():
-    seen = usage(POLICY, Seen(), {}, NOW)
+    seen = usage(POLICY, Evidence(), {}, NOW)
     assert {each.unused_since for each in seen.rules} == {None}
     assert unused(seen, timedelta(0)) == ()
     assert "No node has counted anything yet" in next(iter(usage_lines(seen, seen.rules)))

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.feeds import Feeds, Fetcher, Limits, lists
+from bridge.feeds import FeedLimits, Feeds, Fetcher, lists
 from bridge.feeds.due import next_due
-from bridge.feeds.fetch import Content, FeedError, FeedUnreachableError
+from bridge.feeds.fetch import FeedContent, FeedError, FeedUnreachableError
 from bridge.feeds.lists import ListError, addresses, domains
 from zones.net import AddressSet, union
 from zones.rules import Feed, FeedKind, Period, Recurring
@@ -96,7 +96,7 @@ def test_lists_are_due_when_their_schedule_says(recurring, due):
 
 def fetcher(handler=None, resolver=None, **limits):
     client = httpx.AsyncClient(transport=httpx.MockTransport(handler or (lambda _: httpx.Response(404))))
-    return Fetcher(client, resolver or Resolver({}), Limits(**limits))
+    return Fetcher(client, resolver or Resolver({}), FeedLimits(**limits))
 
 
 def plain(text):
@@ -183,9 +183,9 @@ def fetched(feed, **kwargs):
 def test_a_name_is_resolved_in_both_families_and_kept_for_its_ttl():
     host = Feed("host", FeedKind.FQDN, "www.example.com")
     found = fetched(host, resolver=Resolver({"www.example.com": (120, ["192.0.2.1", "2001:db8::1"])}))
-    assert found == Content(AddressSet.parse(["192.0.2.1", "2001:db8::1"]), ttl=120.0)
+    assert found == FeedContent(AddressSet.parse(["192.0.2.1", "2001:db8::1"]), ttl=120.0)
     short = fetched(host, resolver=Resolver({"www.example.com": (1, ["192.0.2.1"])}))
-    assert short.ttl == Limits().least_ttl
+    assert short.ttl == FeedLimits().least_ttl
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ async def running(feeds):
 
 
 def content(*prefixes, ttl=None):
-    return Content(AddressSet.parse(prefixes), ttl)
+    return FeedContent(AddressSet.parse(prefixes), ttl)
 
 
 def test_new_feeds_are_there_before_the_first_compile():

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from bridge.kube.client import ApiServer
-from bridge.tier.cluster import Cluster
+from bridge.tier.cluster import TierApi
 from bridge.tier.plan import Part
 from mocks.kubernetes import KubernetesServer
 from tests.bridge.running import CRDS, access, hang_up, made
@@ -38,7 +38,7 @@ def delete(server, part):
     """This object, or the one part of the Tier."""
 
     async def process():
-        cluster = Cluster(ApiServer(access(server.kubeconfig)))
+        cluster = TierApi(ApiServer(access(server.kubeconfig)))
         try:
             (chunk,) = (await cluster.tier("panorama"))["spec"]["policyChunks"]
             await cluster.delete(part or Part("PolicyChunk", chunk))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from bridge.errors import InputError
 from bridge.history.archive import Archive
 from bridge.history.comparison import as_preview, changes_json
-from bridge.history.ledger import Ledger, Retention
-from bridge.history.revision import Place, Reasons, policy_of, recorded_of, revision_object, sealed
+from bridge.history.ledger import Retention, RevisionLedger
+from bridge.history.revision import ChainPlace, Reasons, policy_of, recorded_of, revision_object, sealed
 from bridge.history.verification import breaks
 from bridge.managers import Commit, Provenance
 from zones.policy import Entry, Policy, Verdict
@@ -57,12 +57,12 @@ class Told:
 
     def __init__(self, steps):
         self.revisions, self.parts, self.tier, self.events = [], {}, None, []
-        ledger, now = Ledger(), START
+        ledger, now = RevisionLedger(), START
         for policy, written, seconds, why in steps:
             now += timedelta(seconds=seconds)
-            rendered = native.render(policy, "panorama", ledger.least(1), native.Source("panorama", "dg", "1"))
+            rendered = native.render(policy, "panorama", ledger.least(1), native.TierSource("panorama", "dg", "1"))
             live = ledger.record_of(self.tier)
-            place = Place(ledger.last, live.revision if live else 0)
+            place = ChainPlace(ledger.last, live.revision if live else 0)
             raw = json.loads(json.dumps(revision_object(rendered.tier, place, why, now)))
             self.revisions.append(raw | {"status": sealed(raw["spec"], {"changes": {"notComputed": "why"}})})
             ledger = ledger.with_(recorded_of(raw))
@@ -73,7 +73,7 @@ class Told:
 
     @property
     def archive(self):
-        return Archive(None, self.tier, self.revisions, Ledger.of(map(recorded_of, self.revisions)))
+        return Archive(None, self.tier, self.revisions, RevisionLedger.of(map(recorded_of, self.revisions)))
 
     def breaks(self, revisions=None, parts=None):
         return breaks(revisions or self.revisions, self.parts if parts is None else parts, self.tier)

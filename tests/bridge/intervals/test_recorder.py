@@ -15,7 +15,7 @@ from bridge.intervals.observe import Rules
 from bridge.intervals.recorder import _MOST_ALERTS, Recorder, Sight
 from bridge.intervals.store import GAP, IntervalStore
 from bridge.kube.watch import Changed, Listed
-from bridge.population.picture import Kind as Followed
+from bridge.population.picture import FollowedKind as Followed
 from bridge.population.picture import Population
 from tests.bridge.world import rule, rulebase
 from zones.zone import Entitlement, Zoning

@@ -13,8 +13,8 @@ from bridge.errors import (
     UnknownDeviceGroupError,
 )
 from bridge.managers import Commit, Provenance
-from bridge.managers.panorama import Access, PanoramaApi, PanoramaManager
-from bridge.managers.panorama.session.transport import Limits
+from bridge.managers.panorama import PanoramaAccess, PanoramaApi, PanoramaManager
+from bridge.managers.panorama.session.transport import AnswerLimits
 from mocks.panorama import Panorama, PanoramaServer
 from mocks.serving import Fault
 from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
@@ -44,7 +44,7 @@ def panorama():
 def access(*servers, **fields):
     usual = {"username": "reader", "password": lambda: "secret", "ca_file": servers[0].ca_file, "attempts": 2}
     hosts = tuple(f"127.0.0.1:{server.port}" for server in servers)
-    return Access(hosts, **(usual | fields))
+    return PanoramaAccess(hosts, **(usual | fields))
 
 
 def manager(*servers, device_group="dg", **fields):
@@ -314,11 +314,11 @@ def test_a_page_of_text_is_not_a_missing_node(panorama):
 
 def test_an_answer_that_is_too_large_is_given_up(panorama):
     with pytest.raises(ManagerAnswerError, match="larger than 500 bytes"):
-        manager(panorama, limits=Limits(size=500)).rulebase()
+        manager(panorama, limits=AnswerLimits(size=500)).rulebase()
 
 
 def test_a_silent_panorama_is_given_up(panorama):
-    ours = manager(panorama, limits=Limits(timeout=1), attempts=1)
+    ours = manager(panorama, limits=AnswerLimits(timeout=1), attempts=1)
     ours.version()
     panorama.faults.add(Fault("slow", seconds=3))
     with pytest.raises(ManagerUnreachableError):

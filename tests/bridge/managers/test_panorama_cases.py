@@ -10,7 +10,7 @@ from bridge.managers.panorama.rulebase.tree import FROM_THE_FILE, Ancestry, scop
 from tests.panorama_xml import config, entry, members, rule, rulebase, section
 from zones.compile import compile_policy
 from zones.net import TCP, AddressSet, parse_address
-from zones.problems import Status
+from zones.problems import RuleStatus
 from zones.verdict import Endpoint, Flow, decide
 from zones.zone import Zoning
 
@@ -81,7 +81,7 @@ def test_a_name_of_two_kinds_is_left_out_of_an_allow_and_refuses_a_deny():
     )
     result = compiled(rule("to servers", destination="servers", service="ports"), shared=shared, dg=own)
     report = report_of(result, "to servers")
-    assert report.status is Status.NOT_ENFORCED
+    assert report.status is RuleStatus.NOT_ENFORCED
     assert any("an address (k8s) and an address group (Shared)" in reason for reason in report.reasons)
     assert any("a service (k8s) and a service group (Shared)" in reason for reason in report.reasons)
     assert compiled(rule("no", "deny", destination="servers"), OPEN, shared=shared, dg=own).policy is None
@@ -231,7 +231,7 @@ def filtered(criteria, action="allow", predefined=CONTENT, more=""):
 
 def test_filters_select_by_what_the_content_has():
     result, report = filtered("<is-saas>yes</is-saas>" + members("category", "collaboration"))
-    assert report.status is Status.ENFORCED_AT_L4
+    assert report.status is RuleStatus.ENFORCED_AT_L4
     assert verdict(result, port=7443) == ("allow", "r")
 
 
@@ -250,7 +250,7 @@ def test_filters_select_by_what_the_content_has():
 )
 def test_filters_by_what_nobody_here_knows_select_nothing_and_say_so(criteria, words):
     _, report = filtered(criteria)
-    assert report.status is Status.NOT_ENFORCED
+    assert report.status is RuleStatus.NOT_ENFORCED
     assert words in report.reasons[0]
     assert filtered(criteria, "deny")[0].policy is None
 
@@ -261,10 +261,10 @@ def test_filters_by_tags_that_content_or_administrators_gave():
         entry("meet", members("tag", "[Web App]") + "<default><port><member>tcp/90</member></port></default>"),
     )
     result, report = filtered(f"<tagging>{members('tag', '[Web App]')}</tagging>", predefined=tagged)
-    assert (report.status, verdict(result, port=90)[1]) == (Status.ENFORCED_AT_L4, "r")
+    assert (report.status, verdict(result, port=90)[1]) == (RuleStatus.ENFORCED_AT_L4, "r")
     site = section("application-tag", entry("chatty", members("tag", "Sanctioned")))
     result, report = filtered(f"<tagging>{members('tag', 'Sanctioned')}</tagging>", more=site)
-    assert (report.status, verdict(result, port=7443)[1]) == (Status.ENFORCED_AT_L4, "r")
+    assert (report.status, verdict(result, port=7443)[1]) == (RuleStatus.ENFORCED_AT_L4, "r")
 
 
 def test_two_characteristics_are_a_doubt_that_refuses_a_deny():
@@ -272,9 +272,11 @@ def test_two_characteristics_are_a_doubt_that_refuses_a_deny():
     result, report = filtered(both, "deny")
     assert result.policy is None
     assert "all or any" in report.reasons[0]
-    assert filtered(both)[1].status is Status.NOT_ENFORCED
-    assert filtered("<evasive>yes</evasive>", "deny")[1].status is Status.ENFORCED_AT_L4
-    assert filtered(both + members("category", "collaboration"), "deny")[1].status is Status.ENFORCED, "none either way"
+    assert filtered(both)[1].status is RuleStatus.NOT_ENFORCED
+    assert filtered("<evasive>yes</evasive>", "deny")[1].status is RuleStatus.ENFORCED_AT_L4
+    assert filtered(both + members("category", "collaboration"), "deny")[1].status is RuleStatus.ENFORCED, (
+        "none either way"
+    )
 
 
 def test_a_container_is_its_functions():

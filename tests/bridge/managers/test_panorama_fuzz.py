@@ -23,8 +23,8 @@ from bridge.managers.panorama import ReadOptions, read_file
 from bridge.managers.panorama.objects.tag_filter import parse_filter
 from bridge.managers.panorama.rulebase.document import DocumentError, parse
 from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
-from zones.compile import OnInexpressibleDeny, Options, compile_policy
-from zones.problems import Status
+from zones.compile import CompileOptions, OnInexpressibleDeny, compile_policy
+from zones.problems import RuleStatus
 from zones.rules import Action
 from zones.schedule import Schedule
 from zones.tiers import native
@@ -91,11 +91,11 @@ def survives(path, text, device_group="k8s"):
                 each.schedule.active(NOW)
                 each.schedule.next_change(NOW)
         for on_deny in OnInexpressibleDeny:
-            compiled = compile_policy(rulebase, Zoning(), Options(inexpressible_deny=on_deny))
+            compiled = compile_policy(rulebase, Zoning(), CompileOptions(inexpressible_deny=on_deny))
             report_json(compiled, device_group)
             for report in compiled.reports:
-                assert not (report.refuses and report.status is not Status.NOT_ENFORCED)
-                if report.status is Status.NOT_ENFORCED and on_deny is not OnInexpressibleDeny.IGNORE:
+                assert not (report.refuses and report.status is not RuleStatus.NOT_ENFORCED)
+                if report.status is RuleStatus.NOT_ENFORCED and on_deny is not OnInexpressibleDeny.IGNORE:
                     assert report.refuses or report.action == Action.ALLOW
             if compiled.policy is not None:
                 storable(compiled.policy)

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from bridge.errors import ConfigurationFileError, UnknownDeviceGroupError
 from bridge.managers.panorama import ReadOptions, read_file
-from bridge.managers.panorama.objects.addresses import Addresses
+from bridge.managers.panorama.objects.addresses import AddressResolver
 from bridge.managers.panorama.objects.applications import ApplicationObjects
 from bridge.managers.panorama.objects.services import ServiceObjects
-from bridge.managers.panorama.objects.tag_filter import FilterError, parse_filter
+from bridge.managers.panorama.objects.tag_filter import TagFilterError, parse_filter
 from bridge.managers.panorama.rulebase.document import DocumentError, parse
 from bridge.managers.panorama.rulebase.rulebase import read_scope
 from bridge.managers.panorama.rulebase.tree import scope_of
 from tests.panorama_xml import config, config_text, entry, members, rule, rulebase, section
 from zones.net import ICMP, TCP, UDP, AddressSet, parse_address, parse_ports
-from zones.rules import L4, Action, FeedKind, Log, RuleType, ServiceChoice, Target
+from zones.rules import L4, Action, FeedKind, Log, RuleType, ServiceChoice, TargetFirewalls
 from zones.schedule import Weekly
 
 
@@ -26,7 +26,7 @@ def scope(shared="", dg="", **kwargs):
 
 
 def space(name, shared="", dg="", **kwargs):
-    return Addresses(scope(shared, dg, **kwargs)).member(name)
+    return AddressResolver(scope(shared, dg, **kwargs)).member(name)
 
 
 def address(name, kind, value, *tags):
@@ -105,7 +105,7 @@ def test_dynamic_groups_select_objects_and_registered_addresses_by_tag():
         "address", address("a", "ip-netmask", "10.0.0.1", "x", "y"), address("b", "ip-netmask", "10.0.0.2", "x")
     ) + section("address-group", entry("g", "<dynamic><filter>'x' and ('y' or \"z\")</filter></dynamic>"))
     registered = {"10.9.9.9": frozenset({"x", "z"})}
-    assert Addresses(scope(shared), registered).member("g").space == AddressSet.parse(["10.0.0.1", "10.9.9.9"])
+    assert AddressResolver(scope(shared), registered).member("g").space == AddressSet.parse(["10.0.0.1", "10.9.9.9"])
 
 
 def test_dynamic_groups_hold_tagged_groups_as_what_these_hold_but_never_themselves():
@@ -193,13 +193,13 @@ def test_filters(text, tags, holds):
     "text", ["", "a b", "and", "a or", "(a", "a)", "'a", "not a", "()", "(" * 200 + "a" + ")" * 200]
 )
 def test_bad_filters_are_problems(text):
-    with pytest.raises(FilterError):
+    with pytest.raises(TagFilterError):
         parse_filter(text)
 
 
 @given(st.text(alphabet="ab'\"() andor\n\x00é", max_size=60))
 def test_no_filter_crashes(text):
-    with suppress(FilterError):
+    with suppress(TagFilterError):
         assert parse_filter(text)(frozenset({"a"})) in {True, False}
 
 
@@ -220,7 +220,7 @@ def test_lists_that_only_firewalls_get_are_said_to_be_so():
     )
     display = "Palo Alto Networks - Known malicious IP addresses"
     for name in ("panw-known-ip-list", "mine", display):
-        found = Addresses(scope(own))
+        found = AddressResolver(scope(own))
         assert found.member(name).feeds == ("panw-known-ip-list",)
         assert found.known.feeds["panw-known-ip-list"].kind is FeedKind.PROVIDED
 
@@ -232,7 +232,7 @@ def test_lists_that_the_site_has_itself_are_fetched_as_any_other():
         entry("but", body.format(members("exception-list", "192.0.2.1"))),
         entry("all", body.format("")),
     )
-    found = Addresses(scope(lists), provided={"panw-known-ip-list": "https://lists.example.com/known"})
+    found = AddressResolver(scope(lists), provided={"panw-known-ip-list": "https://lists.example.com/known"})
     assert [found.member(name).feeds for name in ("all", "but", "panw-torexit-ip-list")] == [
         ("panw-known-ip-list",), ("but",), ("panw-torexit-ip-list",),
     ]  # fmt: skip
@@ -400,7 +400,7 @@ def test_a_rule_keeps_its_origin_and_its_conditions():
     assert found.rule_type is RuleType.INTERZONE
     assert (found.from_zones, found.to_zones) == (frozenset({"web", "app"}), frozenset({"data"}))
     assert found.log == Log(start=True, end=True, profile="siem")
-    assert found.target == Target(frozenset({"001"}), negate=True)
+    assert found.target == TargetFirewalls(frozenset({"001"}), negate=True)
     assert found.tags == {"k8s-widen"}
     assert found.sources.negate
     assert found.services is ServiceChoice.ANY

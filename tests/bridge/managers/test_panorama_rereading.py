@@ -12,7 +12,7 @@ from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope
 from bridge.managers.panorama.rulebase.tree import Ancestry, scope_of
 from tests.oracle.generate import case
 from tests.panorama_xml import config, entry, members, rule, rulebase, section
-from zones.compile import Options, compile_policy
+from zones.compile import CompileOptions, compile_policy
 from zones.net import AddressSet
 from zones.tiers import native
 from zones.zone import Zoning
@@ -59,8 +59,8 @@ class Histories:
     def commit(self, scope, options, feeds):
         known, fresh = self.rereader.read(scope, options), read_scope(scope, options)
         assert known == fresh
-        self.compiled = compile_policy(known, Zoning(), Options(), (), feeds, before=self.compiled)
-        whole = compile_policy(fresh, Zoning(), Options(), (), feeds)
+        self.compiled = compile_policy(known, Zoning(), CompileOptions(), (), feeds, before=self.compiled)
+        whole = compile_policy(fresh, Zoning(), CompileOptions(), (), feeds)
         assert self.compiled == whole
         if whole.policy is not None:
             self.rendered = native.render(self.compiled.policy, "t", 1, before=self.rendered)

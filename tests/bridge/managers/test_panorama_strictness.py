@@ -4,7 +4,7 @@ import pytest
 
 from bridge.errors import ManagerAnswerError
 from bridge.managers.panorama.manager import HIERARCHY, PanoramaManager
-from bridge.managers.panorama.objects.addresses import Addresses
+from bridge.managers.panorama.objects.addresses import AddressResolver
 from bridge.managers.panorama.objects.applications import ApplicationObjects
 from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope
 from bridge.managers.panorama.rulebase.tree import scope_of
@@ -97,7 +97,7 @@ def test_dates_at_the_end_of_the_calendar_are_a_problem_of_their_schedule(window
 )
 def test_a_day_that_never_comes_is_a_problem_of_its_list(recurring, words):
     body = f"<type><ip><url>https://e.example/</url><recurring>{recurring}</recurring></ip></type>"
-    found = Addresses(scope_of(config(section("external-list", entry("edl", body))), "dg")).member("edl")
+    found = AddressResolver(scope_of(config(section("external-list", entry("edl", body))), "dg")).member("edl")
     assert words in found.unresolved[0].why
 
 
@@ -110,7 +110,7 @@ def test_a_day_that_never_comes_is_a_problem_of_its_list(recurring, words):
 )
 def test_reasons_are_in_the_administrators_words(kind, value, words):
     shared = section("address", entry("a", f"<{kind}>{value}</{kind}>"))
-    assert Addresses(scope_of(config(shared), "dg")).member("a").unresolved[0].why.endswith(words)
+    assert AddressResolver(scope_of(config(shared), "dg")).member("a").unresolved[0].why.endswith(words)
 
 
 class Says:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.bridge.managers.test_panorama_cases import CONTENT, OPEN, compiled, ended, report_of, verdict
 from tests.panorama_xml import entry, members, rule, section
-from zones.problems import Status
+from zones.problems import RuleStatus
 
 TARGET = "<target><devices><entry name='001'><vsys><entry name='vsys2'/></vsys></entry></devices><negate>no</negate></target>"
 
@@ -43,7 +43,7 @@ def test_6_icmp_beside_tcp_in_one_rule_opens_no_more_than_both():
 
 
 def test_8_any_application_on_its_default_ports_is_any_port():
-    assert report_of(compiled(rule("r", service="application-default")), "r").status is Status.ENFORCED_AT_L4
+    assert report_of(compiled(rule("r", service="application-default")), "r").status is RuleStatus.ENFORCED_AT_L4
 
 
 def test_9_a_deny_by_app_id_blocks_and_says_that_it_blocks_more():

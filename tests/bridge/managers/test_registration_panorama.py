@@ -10,9 +10,9 @@ from panos.userid import UserId
 from bridge.errors import ManagerAnswerError, ManagerRefusedError, ManagerUnreachableError, RegistrationBlockedError
 from bridge.explain.services import Selectors
 from bridge.managers.panorama import PanoramaApi, PanoramaManager
-from bridge.managers.panorama.registration.addresses import Terms
+from bridge.managers.panorama.registration.addresses import RegistrationTerms
 from bridge.managers.panorama.registration.cluster import PanoramaRegistrar
-from bridge.managers.panorama.registration.steps import Wanted
+from bridge.managers.panorama.registration.steps import WantedGroup
 from bridge.managers.panorama.registration.tags import Naming
 from mocks.panorama import Panorama, PanoramaServer, configuring, groups
 from mocks.panorama.operations import OPERATIONS
@@ -24,10 +24,10 @@ from tests.panorama_xml import config_text, entry, rule, rulebase, section
 from zones.net import AddressSet
 
 GROUPS = "/config/devices/entry[@name='localhost.localdomain']/device-group"
-WANTED = Wanted("k8s-prod", "prod", "zonebridge", "clusters", (("k8s-ignore", "not for clusters"),))
+WANTED = WantedGroup("k8s-prod", "prod", "zonebridge", "clusters", (("k8s-ignore", "not for clusters"),))
 DESCRIPTION = "zonebridge: Kubernetes cluster prod; its rules are enforced in the cluster"
 NO_SERVICES = Selectors()
-TERMS = Terms(Naming("prod", ("app",)))
+TERMS = RegistrationTerms(Naming("prod", ("app",)))
 ROLES = {"zonebridge": ["config", "op", "commit", "user-id"], "reader": ["config", "op"]}
 WEB = section(
     "address-group",
@@ -303,7 +303,7 @@ def test_everybody_elses_tags_and_those_of_other_clusters_stay(server, panorama)
         ("10.0.0.3", "k8s.cl_prod.ns_old"),
     ):
         panorama.mappings.register(ip, tag)
-    other = registrar(server, terms=Terms(Naming("prod2")))
+    other = registrar(server, terms=RegistrationTerms(Naming("prod2")))
     through(put(registrar(server), [member("a", "10.0.0.1")]))
     through(put(other, [member("b", "10.0.0.1"), member("c", "10.0.0.4")]))
     through(put(registrar(server), []))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bridge.explain.services import Selectors, Services
 from bridge.kube.watch import Changed, Listed
 from bridge.managers.panorama.registration.messages import not_taken, registered, uid_message
-from bridge.managers.panorama.registration.plan import Message, Verb, after, fitting, plan, refresh
+from bridge.managers.panorama.registration.plan import TagMessage, Verb, after, fitting, plan, refresh
 from bridge.managers.panorama.registration.tags import LONGEST_TAG, Naming, fit, mappings
 from bridge.population import Member
 from zones.addresses.inventory import Pod
@@ -161,14 +161,14 @@ def test_no_more_addresses_than_there_is_room_for(desired, held, most):
 
 def test_a_message_as_panorama_reads_it():
     entries = {"10.0.0.1": frozenset({"b", "a"})}
-    assert uid_message(Message(Verb.REGISTER, entries), timedelta(hours=1)) == (
+    assert uid_message(TagMessage(Verb.REGISTER, entries), timedelta(hours=1)) == (
         "<uid-message><version>2.0</version><type>update</type><payload><register>"
         '<entry ip="10.0.0.1"><tag><member timeout="3600">a</member><member timeout="3600">b</member></tag></entry>'
         "</register></payload></uid-message>"
     )
-    assert "timeout" not in uid_message(Message(Verb.UNREGISTER, entries), timedelta(hours=1))
-    assert "timeout" not in uid_message(Message(Verb.REGISTER, entries), None)
-    assert refresh(entries) == (Message(Verb.REGISTER, entries),)
+    assert "timeout" not in uid_message(TagMessage(Verb.UNREGISTER, entries), timedelta(hours=1))
+    assert "timeout" not in uid_message(TagMessage(Verb.REGISTER, entries), None)
+    assert refresh(entries) == (TagMessage(Verb.REGISTER, entries),)
 
 
 def test_what_was_not_taken_is_told_and_what_holds_already_is_not():

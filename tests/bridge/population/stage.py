@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 
 from bridge.alerts import Alerts
-from bridge.kube.client import Access, ApiServer
-from bridge.population import Publishing, Terms
+from bridge.kube.client import ApiServer, ClusterAccess
+from bridge.population import PopulationTerms, Publishing
 from zones.zone import ENTITLEMENT_ANNOTATION, Zoning
 
 CRDS = Path(__file__).parents[3] / "config" / "crd"
@@ -110,7 +110,9 @@ class Stage:
         """A bridge that leads, for the block; `sinks`: who is told of its alerts."""
         settings = {"slices_every": 0.05, "zones_every": 0.1} | terms
         alerts = Alerts("c1", TIER, sinks)
-        made = Publishing(ApiServer(Access("c1", self.server.kubeconfig)), Terms(TIER, Zoning(), **settings), alerts)
+        made = Publishing(
+            ApiServer(ClusterAccess("c1", self.server.kubeconfig)), PopulationTerms(TIER, Zoning(), **settings), alerts
+        )
         running = asyncio.create_task(made.run())
         try:
             yield made

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.population.census import Census, object_name
-from bridge.population.picture import Member, Move
+from bridge.population.picture import Member, MemberMove
 from zones.addresses.inventory import Pod
 
 MEMBERS = st.builds(
@@ -27,7 +27,7 @@ def test_it_counts_as_if_it_had_just_begun(steps, known):
     census, live, written = Census("panorama", "default"), {}, {}
     touched = [*census, *census.know(frozenset({"web", "former"})), *census.know(frozenset(known))]
     for uid, after in steps:
-        touched += census.move(Move(live.pop(uid, None), after))
+        touched += census.move(MemberMove(live.pop(uid, None), after))
         if after is not None:
             live[uid] = after
     for name in touched:

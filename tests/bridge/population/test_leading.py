@@ -6,9 +6,9 @@ import structlog
 
 from bridge.errors import ClusterRefusedError
 from bridge.metrics import Metrics
-from bridge.population import Figures
+from bridge.population import PopulationFigures
 from bridge.service import Work
-from bridge.tier.lease import Leadership, Terms
+from bridge.tier.lease import Leadership, LeaseTerms
 from tests.bridge.test_leadership import FakeLease
 from tests.bridge.test_service import nothing, run_until_reached
 from tests.bridge.world import World, rule
@@ -25,7 +25,7 @@ class FakePublishing:
         self.began += 1
         self.running += 1
         try:
-            tell(Figures(pods=7, slices=2, writes=3))
+            tell(PopulationFigures(pods=7, slices=2, writes=3))
             await asyncio.sleep(0)
             if self.troubles:
                 raise self.troubles.pop(0)
@@ -36,7 +36,7 @@ class FakePublishing:
 
 def work_of(name, lease, publishing):
     world = World(rule("a"))
-    leadership = Leadership(lease, Terms("ns", "zonebridge-panorama", "me", duration=0.6, renew=0.05))
+    leadership = Leadership(lease, LeaseTerms("ns", "zonebridge-panorama", "me", duration=0.6, renew=0.05))
     return Work(name, world.sync, leadership, world.feeds, nothing, population=publishing)
 
 

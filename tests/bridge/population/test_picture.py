@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bridge.kube.watch import Changed, Listed
 from bridge.population import Population
-from bridge.population.picture import Kind
+from bridge.population.picture import FollowedKind
 from tests.enforcer import smallcluster as world
 from zones.zone import ENTITLEMENT_ANNOTATION, ISOLATED, Zoning
 
@@ -37,7 +37,7 @@ pods = st.builds(
 )
 nodes = st.builds(node, st.sampled_from(["n1", "n2"]))
 namespaces = st.builds(namespace, st.sampled_from(["shop", "lab"]), st.sampled_from([None, "web", "*"]))
-objects = {Kind.PODS: pods, Kind.NODES: nodes, Kind.NAMESPACES: namespaces}
+objects = {FollowedKind.PODS: pods, FollowedKind.NODES: nodes, FollowedKind.NAMESPACES: namespaces}
 
 
 def _steps(kind):
@@ -48,13 +48,13 @@ def _steps(kind):
 
 
 def key(kind, raw):
-    return raw["metadata"]["uid"] if kind is Kind.PODS else raw["metadata"]["name"]
+    return raw["metadata"]["uid"] if kind is FollowedKind.PODS else raw["metadata"]["name"]
 
 
 @settings(max_examples=200)
-@given(st.lists(st.one_of(*map(_steps, Kind)), max_size=20))
+@given(st.lists(st.one_of(*map(_steps, FollowedKind)), max_size=20))
 def test_the_members_are_those_of_a_fresh_list_and_every_move_is_told(steps):
-    population, held, told = Population(Zoning()), {kind: {} for kind in Kind}, {}
+    population, held, told = Population(Zoning()), {kind: {} for kind in FollowedKind}, {}
     for kind, change in steps:
         if isinstance(change, Listed):
             held[kind] = {key(kind, raw): raw for raw in change.objects}
@@ -71,7 +71,7 @@ def test_the_members_are_those_of_a_fresh_list_and_every_move_is_told(steps):
             if move.after is not None:
                 told[move.after.pod.uid] = move.after
     fresh = Population(Zoning())
-    for kind in Kind:
+    for kind in FollowedKind:
         fresh.fold(kind, Listed(list(held[kind].values())))
     assert {member.pod.uid: member for member in population.members()} == told
     assert {member.pod.uid: member for member in fresh.members()} == told
@@ -80,34 +80,34 @@ def test_the_members_are_those_of_a_fresh_list_and_every_move_is_told(steps):
 
 def test_pages_are_one_list():
     population = Population(Zoning())
-    population.fold(Kind.NODES, Listed([node("n1")]))
-    population.fold(Kind.PODS, Listed([pod("a")], first=True, last=False))
+    population.fold(FollowedKind.NODES, Listed([node("n1")]))
+    population.fold(FollowedKind.PODS, Listed([pod("a")], first=True, last=False))
     assert not population.complete
-    population.fold(Kind.PODS, Listed([pod("b")], first=False, last=True))
-    population.fold(Kind.NAMESPACES, Listed([]))
+    population.fold(FollowedKind.PODS, Listed([pod("b")], first=False, last=True))
+    population.fold(FollowedKind.NAMESPACES, Listed([]))
     assert population.complete
-    population.fold(Kind.PODS, Listed([pod("b")], first=True, last=False))
+    population.fold(FollowedKind.PODS, Listed([pod("b")], first=True, last=False))
     assert {member.pod.uid for member in population.members()} == {"a", "b"}
-    population.fold(Kind.PODS, Listed([pod("c")], first=False, last=True))
+    population.fold(FollowedKind.PODS, Listed([pod("c")], first=False, last=True))
     assert {member.pod.uid for member in population.members()} == {"b", "c"}
 
 
 def test_the_zone_is_what_its_namespace_is_entitled_to():
     population = Population(Zoning())
-    population.fold(Kind.NODES, Listed([node("n1")]))
-    population.fold(Kind.PODS, Listed([pod("a")]))
+    population.fold(FollowedKind.NODES, Listed([node("n1")]))
+    population.fold(FollowedKind.PODS, Listed([pod("a")]))
     (member,) = population.members()
     assert (member.zone, member.claimed, member.isolated) == (ISOLATED, "web", True)
-    (move,) = population.fold(Kind.NAMESPACES, Changed(namespace("shop", "web")))
+    (move,) = population.fold(FollowedKind.NAMESPACES, Changed(namespace("shop", "web")))
     assert (move.before.zone, move.after.zone) == (ISOLATED, "web")
-    (move,) = population.fold(Kind.NAMESPACES, Changed(namespace("shop", "web"), gone=True))
+    (move,) = population.fold(FollowedKind.NAMESPACES, Changed(namespace("shop", "web"), gone=True))
     assert move.after.zone == ISOLATED
 
 
 MADE_AGAIN = {
-    Kind.PODS: (pod("a", zone="web"), pod("a", zone="db")),
-    Kind.NODES: (node("n1"), node("n1")),
-    Kind.NAMESPACES: (namespace("shop", "web"), namespace("shop", "*")),
+    FollowedKind.PODS: (pod("a", zone="web"), pod("a", zone="db")),
+    FollowedKind.NODES: (node("n1"), node("n1")),
+    FollowedKind.NAMESPACES: (namespace("shop", "web"), namespace("shop", "*")),
 }
 
 
@@ -119,13 +119,13 @@ def made(kind, *, again):
 def heard(kind, *changes):
     """The members after these changes of one kind, with one object of each other kind there."""
     population = Population(Zoning())
-    for each in Kind:
+    for each in FollowedKind:
         for change in changes if each is kind else [Listed([MADE_AGAIN[each][0]])]:
             population.fold(each, change)
     return list(population.members())
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", FollowedKind)
 def test_what_was_made_again_under_its_name_is_what_a_fresh_list_says(kind):
     before, after = Listed([made(kind, again=False)]), Listed([made(kind, again=True)])
     gone = Changed(made(kind, again=False), gone=True)

@@ -9,8 +9,8 @@ import structlog
 
 from bridge.alerts import AlertKind
 from bridge.errors import ClusterRefusedError
-from bridge.kube.client import Access, ApiServer
-from bridge.population import Publishing, Terms
+from bridge.kube.client import ApiServer, ClusterAccess
+from bridge.population import PopulationTerms, Publishing
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
 from tests.bridge.population.stage import CRDS, MERGE, OURS, Stage, becomes
@@ -324,7 +324,7 @@ def test_an_api_server_without_our_kinds_is_told():
 
 
 async def _refused(bare):
-    made = Publishing(ApiServer(Access("c1", bare.kubeconfig)), Terms("panorama", Zoning()))
+    made = Publishing(ApiServer(ClusterAccess("c1", bare.kubeconfig)), PopulationTerms("panorama", Zoning()))
     try:
         with pytest.raises(ClusterRefusedError, match="install the custom resource definitions"):
             await made.run()

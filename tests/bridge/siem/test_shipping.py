@@ -18,9 +18,9 @@ from bridge.siem import Records, Shipper, SiemSink
 from bridge.siem.hec import Envelope
 from bridge.siem.outcome import Delivered, Later
 from bridge.siem.senders import HecSender, SyslogSender
-from bridge.siem.shipper import Fate
+from bridge.siem.shipper import DeliveryResult
 from bridge.siem.syslog import Framing, frame
-from bridge.tier.reachability import Reach
+from bridge.tier.reachability import ReachabilityMonitor
 from mocks.serving import Fault
 from mocks.siem import Siem, SyslogServer
 from mocks.siem.rfc5424 import parse
@@ -131,7 +131,7 @@ def test_alerts_arrive_in_order(siem):
     first = siem.hec.events[0]
     assert (first.source, first.sourcetype, first.host) == ("zonebridge", "zonebridge:alert", "bridge-0")
     assert first.fields == {"id": first.event["id"], "cluster": "prod"}
-    assert desk.fates == [Fate.SENT] * 20
+    assert desk.fates == [DeliveryResult.SENT] * 20
 
 
 def test_what_is_left_at_the_end_is_sent(siem):
@@ -258,7 +258,7 @@ def test_one_event_that_is_refused_keeps_no_other_back(siem):
             await desk.until(lambda: len(desk.fates) == 2)
 
     asyncio.run(run())
-    assert desk.fates == [Fate.REFUSED, Fate.SENT]
+    assert desk.fates == [DeliveryResult.REFUSED, DeliveryResult.SENT]
     assert [event.event["message"] for event in siem.hec.events] == ["good"]
 
 
@@ -287,7 +287,7 @@ def test_what_must_be_dropped_is_counted_and_told():
         for number in range(5):
             await desk.sink.send(alert(str(number)))
         desk.sink.look()
-        assert desk.fates == [Fate.DROPPED] * 2
+        assert desk.fates == [DeliveryResult.DROPPED] * 2
         gate.open = True
         async with desk.shipping():
             await desk.until(lambda: len(gate.taken) == 4)
@@ -440,7 +440,7 @@ def test_a_cluster_that_stays_away_is_told_once():
     gate = Gate()
     desk = Desk(gate)
     now = [0.0]
-    reach = Reach(Alerts("prod", "panorama", [desk.sink]), lambda: now[0])
+    reach = ReachabilityMonitor(Alerts("prod", "panorama", [desk.sink]), lambda: now[0])
 
     async def run():
         for at, trouble in [

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from bridge.kube import watch
-from bridge.kube.client import Access, ApiServer
+from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.population import picture
 from enforcer.cluster import view
 from enforcer.cluster.watch import Cluster
@@ -35,10 +35,10 @@ async def as_agent(kubeconfig):
 
 
 async def as_bridge(kubeconfig):
-    api, seen, pods = ApiServer(Access("c", kubeconfig)), picture.Population(Zoning()), 0
+    api, seen, pods = ApiServer(ClusterAccess("c", kubeconfig)), picture.Population(Zoning()), 0
     try:
-        async for change in watch.follow(api, watch.Source(picture.Kind.PODS.value, "pods")):
-            seen.fold(picture.Kind.PODS, change)
+        async for change in watch.follow(api, watch.Source(picture.FollowedKind.PODS.value, "pods")):
+            seen.fold(picture.FollowedKind.PODS, change)
             pods += len(change.objects)
             if change.last:
                 return pods

@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from enforcer.cluster.node_slices import NodeSlices
-from zones.addresses.index import Holders
-from zones.addresses.inventory import Node, Pod, Stranger
+from zones.addresses.index import AddressOwners
+from zones.addresses.inventory import Node, Pod, UnownedAddress
 from zones.tiers.slices import PodSlice
 
 KEY = "zonebridge.io/zone"
@@ -20,7 +20,7 @@ def pod(at, zone):
 
 
 def known():
-    holders = Holders()
+    holders = AddressOwners()
     holders.replace(None, Node("n2", (ip_address("192.0.2.2"),), (ip_network("10.2.0.0/24"),)))
     return holders
 
@@ -72,6 +72,6 @@ def test_a_node_that_says_what_is_not_so_is_not_believed_while_the_bridge_says_o
     assert holders.of(ip_address("10.2.0.1")).labels == {KEY: "web"}
     made.keep(PodSlice("0.n2", "n2", (pod(1, "data"), pod(2, "data"))))
     assert holders.of(ip_address("10.2.0.1")).labels == {KEY: "web"}
-    assert holders.of(ip_address("10.2.0.2")) is Stranger.UNKNOWN
+    assert holders.of(ip_address("10.2.0.2")) is UnownedAddress.UNKNOWN
     made.forget(BRIDGES[0])
     assert holders.of(ip_address("10.2.0.2")).labels == {KEY: "data"}

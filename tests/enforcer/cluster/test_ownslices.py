@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer.cluster.own_slices import OwnSlices, Terms
+from enforcer.cluster.own_slices import OwnSlices, SliceTerms
 from zones.addresses.inventory import Pod
 from zones.tiers import slices
 
 KEY = "zonebridge.io/zone"
-TERMS = Terms("uid-of-n1", (KEY,))
+TERMS = SliceTerms("uid-of-n1", (KEY,))
 
 
 def pod(number, zone="web", **changes):
@@ -144,9 +144,9 @@ def test_pods_that_hold_no_address_are_not_told_and_an_empty_node_still_speaks()
 @pytest.mark.parametrize(
     "terms",
     [
-        Terms("another-uid", (KEY,)),
-        Terms("uid-of-n1", (KEY, "app")),
-        Terms("uid-of-n1", (KEY,), (ip_address("10.1.0.0"),)),
+        SliceTerms("another-uid", (KEY,)),
+        SliceTerms("uid-of-n1", (KEY, "app")),
+        SliceTerms("uid-of-n1", (KEY,), (ip_address("10.1.0.0"),)),
     ],
 )
 def test_other_terms_are_written(terms):
@@ -179,7 +179,7 @@ def test_late_words_of_the_watch_about_our_own_writing_are_nothing_new():
 def test_what_an_api_server_leaves_out_is_not_written_again_and_again():
     """As one whose definition of the kind is older, and doesn't know the node's addresses."""
     server, own = Server(), OwnSlices("panorama", "n1")
-    terms = Terms("uid-of-n1", (KEY,), (ip_address("10.1.0.0"),))
+    terms = SliceTerms("uid-of-n1", (KEY,), (ip_address("10.1.0.0"),))
     ((name, body),) = own.due([], terms)
     pruned = copy.deepcopy(body)
     del pruned["spec"]["addresses"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from enforcer.cluster.tier_parts import Parts
+from enforcer.cluster.tier_parts import TierParts
 
 
 def test_only_what_is_asked_for_is_read():
@@ -14,7 +14,7 @@ def test_only_what_is_asked_for_is_read():
         asked.append(text)
         return json.loads(text)
 
-    parts = Parts({"one": b'{"spec": 1}', "broken": b"{"}, read)
+    parts = TierParts({"one": b'{"spec": 1}', "broken": b"{"}, read)
     assert "one" in parts
     assert "two" not in parts
     assert (list(parts), len(parts), asked) == (["one", "broken"], 2, [])

@@ -8,10 +8,10 @@ import pytest
 
 from enforcer.cluster import pod_events
 from enforcer.cluster.event_writer import EventWriter
-from enforcer.cluster.pod_events import PodEvents, Told
+from enforcer.cluster.pod_events import EventText, PodEvents
 from enforcer.errors import ClusterError, ClusterRefusedError
-from enforcer.flows.flows import Names, name, read
-from enforcer.rules.chains.verdict_chains import SPOOFED, Terminal
+from enforcer.flows.flows import FlowNames, name, read
+from enforcer.rules.chains.verdict_chains import SPOOFED, VerdictChain
 from tests.enforcer import smallcluster as world
 from tests.enforcer.clocks import Clock
 from tests.enforcer.reports.test_flows import packet
@@ -34,16 +34,16 @@ CART = pod("cart", "10.1.0.30", "web")
 AWAY = pod("away", "10.2.0.10", "db", namespace="other", node="n2")
 HOLDERS = {each.addresses[0]: each for each in (WEB, DB, CART, AWAY)}
 TERMINALS = {
-    "d": Terminal(world.DENY_ALL, Verdict.DENY, Log(start=True)),
-    "o": Terminal(world.DENY_ALL, Verdict.DENY, Log(start=True), enforced=False),
-    "s": Terminal(SPOOFED[0], Verdict.DENY, NO_LOG),
-    "evil": Terminal(Origin("rule\n" + "x" * 5000, None, "pre", ""), Verdict.DENY, NO_LOG),
+    "d": VerdictChain(world.DENY_ALL, Verdict.DENY, Log(start=True)),
+    "o": VerdictChain(world.DENY_ALL, Verdict.DENY, Log(start=True), enforced=False),
+    "s": VerdictChain(SPOOFED[0], Verdict.DENY, NO_LOG),
+    "evil": VerdictChain(Origin("rule\n" + "x" * 5000, None, "pre", ""), Verdict.DENY, NO_LOG),
 }
 
 
 def named(source="10.1.0.10", destination="10.1.0.20", at=0.0, key="d", names=HOLDERS, **more):
     found = packet(source, destination, prefix=f"zb:{key}:o", **more)
-    return name(read(found, TERMINALS, at), Names(names.get, Zoning()))
+    return name(read(found, TERMINALS, at), FlowNames(names.get, Zoning()))
 
 
 class Events(PodEvents):
@@ -63,7 +63,7 @@ class Events(PodEvents):
 
 
 def events(holders=HOLDERS, **limits):
-    return Events(holders, pod_events.Limits(**limits))
+    return Events(holders, pod_events.PodEventLimits(**limits))
 
 
 def written(table, now):
@@ -130,7 +130,7 @@ def test_what_happens_again_is_one_event_with_a_count_and_seldom_written():
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
 def test_events_are_written_as_ever_while_the_machine_s_time_is_set(step):
     clock, found = Clock(), []
-    table = PodEvents("n1", HOLDERS.get, pod_events.Limits(), clock)
+    table = PodEvents("n1", HOLDERS.get, pod_events.PodEventLimits(), clock)
     for second in range(500):
         clock.now = float(second)
         wall = 1_795_260_148.0 + second + (step if second >= 10 else 0.0)
@@ -252,7 +252,7 @@ def test_why_a_pod_is_cut_off_is_told_while_it_lasts():
 def test_what_was_so_for_a_moment_is_not_told():
     """A new namespace's pod may be known before the namespace is."""
     table = events()
-    table.states([(WEB, Told("ZoneNotEntitled", "Zone", "why"))], 0.0)
+    table.states([(WEB, EventText("ZoneNotEntitled", "Zone", "why"))], 0.0)
     table.states([], 5.0)
     assert [written(table, at) for at in (0.0, 5.0, 300.0, 700.0)] == [[], [], [], []]
     assert len(table) == 0
@@ -283,7 +283,7 @@ def test_trouble_is_waited_out_and_a_refusal_is_not_asked_again(trouble, arrives
     async def run():
         board, table = Board(trouble, trouble), events()
         for _ in range(2):
-            table.states([(WEB, Told("A", "Zone", "a"))], 0.0)
+            table.states([(WEB, EventText("A", "Zone", "a"))], 0.0)
         writer = EventWriter(table, board, Backoff(0.001, 0.001))
         task = asyncio.create_task(writer.run())
         await eventually(lambda: table.waiting == 0)

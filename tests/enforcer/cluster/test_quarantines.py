@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enforcer.cluster import quarantines
-from enforcer.cluster.quarantines import Quarantines
+from enforcer.cluster.quarantines import QuarantineTerms
 from enforcer.cluster.view import Changed, Kind, Listed, View
 from tests.enforcer import smallcluster as world
 from tests.enforcer.clocks import Clock
@@ -31,7 +31,7 @@ def raw_pod(name="web-1", uid="u-1", ip="10.1.0.1"):
 
 def view_of(clock, *listed, at=None, pods=None, before=None):
     """An agent's view when everything is listed. `before`: the file of an earlier run."""
-    made = View("panorama", (), "n1", quarantines=Quarantines(clock))
+    made = View("panorama", (), "n1", quarantines=QuarantineTerms(clock))
     if before is not None:
         made.known_before(made.quarantines.restore(before, "boot"))
     for kind in Kind:
@@ -154,7 +154,7 @@ def test_without_the_api_servers_time_it_is_late_and_not_early():
 def test_where_the_kind_can_not_be_listed_those_known_before_hold_until_they_are_over():
     clock = Clock()
     content = view_of(clock, quarantine()).quarantines.content("boot")
-    made = View("panorama", (), "n1", quarantines=Quarantines(clock))
+    made = View("panorama", (), "n1", quarantines=QuarantineTerms(clock))
     made.known_before(made.quarantines.restore(content, "boot"))
     for kind in Kind:
         problem = "404" if kind is Kind.QUARANTINES else ""
@@ -167,11 +167,11 @@ def test_where_the_kind_can_not_be_listed_those_known_before_hold_until_they_are
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b'{"boot": "boot", "quarantines": [{}]}', b'{"boot": "boot"}'])
 def test_a_file_that_is_damaged_is_none(content):
-    assert Quarantines(Clock()).restore(content, "boot") == ()
+    assert QuarantineTerms(Clock()).restore(content, "boot") == ()
 
 
 def test_a_file_of_another_boot_is_none(tmp_path):
-    known = Quarantines(Clock())
+    known = QuarantineTerms(Clock())
     quarantines.save(tmp_path, view_of(Clock(), quarantine()).quarantines.content("boot"))
     assert quarantines.load(known, tmp_path, "another") == ()
     assert quarantines.load(known, tmp_path, "boot") == ("q",)

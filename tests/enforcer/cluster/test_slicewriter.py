@@ -10,7 +10,7 @@ from mocks.serving import Fault
 from tests.bridge.population.stage import CRDS, MERGE, OURS, Stage, becomes
 from tests.enforcer.cluster.lightagent import KEY, Machine, agent
 from tests.realkube import RealKube
-from zones.addresses.inventory import Stranger
+from zones.addresses.inventory import UnownedAddress
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,11 @@ def test_each_node_knows_of_the_others_pods_without_a_bridge(stage):
             stage.pod("db-0", "10.1.2.1", "db", node="n2")
             await becomes(lambda: n1.knows("10.1.2.1"), ("db-0", "db"))
             stage.status("db-0", "10.1.2.2")
-            await becomes(lambda: (n1.knows("10.1.2.1"), n1.knows("10.1.2.2")), (Stranger.UNKNOWN, ("db-0", "db")))
+            await becomes(
+                lambda: (n1.knows("10.1.2.1"), n1.knows("10.1.2.2")), (UnownedAddress.UNKNOWN, ("db-0", "db"))
+            )
             stage.delete_pod("db-0")
-            await becomes(lambda: n1.knows("10.1.2.2"), Stranger.UNKNOWN)
+            await becomes(lambda: n1.knows("10.1.2.2"), UnownedAddress.UNKNOWN)
             assert set(stage.versions()) == {"0.n1", "0.n2"}
             assert stage.told() == {"shop/web-1": ("n1", "web", "10.1.1.1")}
 
@@ -78,7 +80,7 @@ def test_the_ends_of_tunnels_are_known_as_their_nodes(stage):
         machine = Machine("192.0.2.1", "10.1.1.0", "10.1.2.7", "172.17.0.1")
         async with agent(stage.server.kubeconfig, "n1", machine), agent(stage.server.kubeconfig, "n2") as n2:
             await becomes(lambda: getattr(n2.knows("10.1.1.0"), "name", None), "n1")
-            assert n2.knows("10.1.2.7") is Stranger.UNKNOWN
+            assert n2.knows("10.1.2.7") is UnownedAddress.UNKNOWN
             assert n2.knows("172.17.0.1") is None
             (told,) = [raw["spec"] for raw in stage.objects("podslices") if raw["spec"]["node"] == "n1"]
             assert told["addresses"] == ["10.1.1.0"]
@@ -222,7 +224,7 @@ def test_the_bridge_and_the_agents_agree_on_who_speaks(stage):
                 await becomes(lambda: n2.knows("10.1.1.2"), ("web-2", "web"))
                 assert set(stage.versions()) == {"0.n1"}
             stage.delete_pod("web-2")
-            await becomes(lambda: n2.knows("10.1.1.2"), Stranger.UNKNOWN)
+            await becomes(lambda: n2.knows("10.1.1.2"), UnownedAddress.UNKNOWN)
             assert n2.knows("10.1.1.1") == ("web-1", "web")
             assert len(stage.versions()) == 2
             async with agent(kubeconfig, "n1"):

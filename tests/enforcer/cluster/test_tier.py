@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.cluster import last_good
-from enforcer.cluster.tier import Standing, judge
+from enforcer.cluster.tier import TierStanding, judge
 from enforcer.errors import StateError
 from tests.enforcer import smallcluster as world
 from zones.tiers import native
@@ -27,13 +27,13 @@ def held(revision, *ports, uid="uid-1"):
 
 def test_a_whole_revision_is_applied():
     judged = judge(None, *objects(1, 5432))
-    assert judged.standing is Standing.CURRENT
+    assert judged.standing is TierStanding.CURRENT
     assert judged.revision.policy == world.policy(5432)
     assert judged.why == ""
 
 
 def test_none_is_none():
-    assert judge(None, None, {}).standing is Standing.NONE
+    assert judge(None, None, {}).standing is TierStanding.NONE
 
 
 @pytest.mark.parametrize("before", [None, 1])
@@ -41,34 +41,34 @@ def test_missing_parts_are_waited_for(before):
     last = held(before) if before else None
     pointer, _ = objects(2, 80)
     judged = judge(last, pointer, {})
-    assert (judged.standing, judged.revision) == (Standing.WAITING, last)
+    assert (judged.standing, judged.revision) == (TierStanding.WAITING, last)
 
 
 def test_parts_of_the_applied_revision_that_vanish_were_deleted_by_somebody():
     pointer, _ = objects(1)
     judged = judge(held(1), pointer, {})
-    assert (judged.standing, judged.revision) == (Standing.TAMPERED, held(1))
+    assert (judged.standing, judged.revision) == (TierStanding.TAMPERED, held(1))
 
 
 def test_a_deleted_tier_stays_in_force():
     judged = judge(held(3), None, {})
-    assert (judged.standing, judged.revision) == (Standing.TAMPERED, held(3))
+    assert (judged.standing, judged.revision) == (TierStanding.TAMPERED, held(3))
     assert "revision 3 stays" in judged.why
 
 
 def test_a_step_back_is_refused():
     judged = judge(held(5), *objects(4, 80))
-    assert (judged.standing, judged.revision) == (Standing.TAMPERED, held(5))
+    assert (judged.standing, judged.revision) == (TierStanding.TAMPERED, held(5))
 
 
 def test_another_content_under_the_same_number_is_refused():
     judged = judge(held(5), *objects(5, 80))
-    assert (judged.standing, judged.revision) == (Standing.TAMPERED, held(5))
+    assert (judged.standing, judged.revision) == (TierStanding.TAMPERED, held(5))
 
 
 def test_a_tier_made_anew_counts_from_its_own_beginning_and_is_told():
     judged = judge(held(5), *objects(1, 80, uid="uid-2"))
-    assert judged.standing is Standing.CURRENT
+    assert judged.standing is TierStanding.CURRENT
     assert judged.revision.number == 1
     assert "made anew" in judged.why
 
@@ -79,7 +79,7 @@ def test_what_this_enforcer_cannot_read_is_refused_not_called_tampering():
     spec["zoning"] = {"labels": "of another version"}
     pointer["spec"] |= spec | {"digest": native.digest(spec)}
     judged = judge(held(1), pointer, parts)
-    assert (judged.standing, judged.revision) == (Standing.REFUSED, held(1))
+    assert (judged.standing, judged.revision) == (TierStanding.REFUSED, held(1))
 
 
 @given(st.data())
@@ -95,7 +95,7 @@ def test_no_changed_letter_of_a_tier_is_ever_applied(data):
         return
     damaged = part | {"spec": spec}
     judged = judge(held(1), damaged if not name else pointer, parts | ({name: damaged} if name else {}))
-    if judged.standing is Standing.CURRENT:
+    if judged.standing is TierStanding.CURRENT:
         assert judged.revision.policy == world.policy(80, 443)
 
 

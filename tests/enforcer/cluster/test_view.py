@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from enforcer.cluster.view import Changed, Kind, Listed, View
 from tests.enforcer import smallcluster as world
 from zones import decode
-from zones.addresses.inventory import Stranger
+from zones.addresses.inventory import UnownedAddress
 from zones.addresses.packed_pods import address_of
 from zones.tiers import slices
 from zones.tiers.native import TIER_LABEL
@@ -209,9 +209,9 @@ def test_pods_of_other_nodes_come_from_slices(view):
     view.fold(Listed(Kind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1"), remote("2", "10.2.0.2", "db"))]))
     assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == ("web", "db")
     view.fold(Changed(Kind.SLICES, raw_slice("s", "n2", remote("1", "10.2.0.1", "db"))))
-    assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == ("db", Stranger.UNKNOWN)
+    assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == ("db", UnownedAddress.UNKNOWN)
     view.fold(Changed(Kind.SLICES, raw_slice("s", "n2", remote("1", "10.2.0.1", "db")), gone=True))
-    assert zone_at(view, "10.2.0.1") is Stranger.UNKNOWN
+    assert zone_at(view, "10.2.0.1") is UnownedAddress.UNKNOWN
 
 
 def test_of_its_own_pods_a_node_believes_its_own_watch_alone(view):
@@ -219,14 +219,14 @@ def test_of_its_own_pods_a_node_believes_its_own_watch_alone(view):
     view.fold(
         Listed(Kind.SLICES, [raw_slice("s", "n1", raw_pod("1", ip="10.1.0.1", zone="db"), raw_pod("9", ip="10.1.0.9"))])
     )
-    assert (zone_at(view, "10.1.0.1"), zone_at(view, "10.1.0.9")) == ("web", Stranger.UNKNOWN)
+    assert (zone_at(view, "10.1.0.1"), zone_at(view, "10.1.0.9")) == ("web", UnownedAddress.UNKNOWN)
     assert [pod.uid for pod in view.own_pods()] == ["1"]
 
 
 def test_missed_events_heal_by_the_next_list(view):
     view.fold(Listed(Kind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1")), raw_slice("t", "n2", remote("2", "10.2.0.2"))]))  # fmt: skip
     view.fold(Listed(Kind.SLICES, [raw_slice("t", "n2", remote("2", "10.2.0.2", "db"))]))
-    assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == (Stranger.UNKNOWN, "db")
+    assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == (UnownedAddress.UNKNOWN, "db")
 
 
 def test_remote_pods_are_judged_by_their_namespace_like_own_ones(view):
@@ -244,9 +244,9 @@ def test_slices_of_another_tier_and_hostile_ones_put_nobody_into_a_zone(view):
     broken["spec"]["pods"].append({"name": "x"})
     nothing = raw_slice("v", "n2") | {"spec": {"pods": 1}}
     view.fold(Listed(Kind.SLICES, [other, outside, broken, nothing]))
-    assert zone_at(view, "10.2.0.1") is Stranger.UNKNOWN
+    assert zone_at(view, "10.2.0.1") is UnownedAddress.UNKNOWN
     assert zone_at(view, "203.0.113.1") is None
-    assert zone_at(view, "10.1.0.1") is Stranger.UNKNOWN
+    assert zone_at(view, "10.1.0.1") is UnownedAddress.UNKNOWN
     assert zone_at(view, "10.2.0.4") == "web"
     assert [problem.split(":")[0] for problem in view.problems()] == ["PodSlice 'u'", "PodSlice 'v' has no node and pods; it was not made by us, and is left out"]  # fmt: skip
     view.fold(Changed(Kind.SLICES, raw_slice("u", "n2", remote("4", "10.2.0.4"))))
@@ -257,8 +257,10 @@ def test_slices_of_another_tier_and_hostile_ones_put_nobody_into_a_zone(view):
 def test_an_address_that_its_node_does_not_give_is_not_trusted_and_told(view):
     view.fold(Changed(Kind.PODS, raw_pod("1", ip="10.1.0.1", zone="web")))
     view.fold(Changed(Kind.PODS, raw_pod("2", "thief", ip="10.2.0.7", zone="web")))
-    assert (zone_at(view, "10.1.0.1"), zone_at(view, "10.2.0.7")) == ("web", Stranger.UNKNOWN)
-    assert [(str(address), pod.name) for address, pod in view.holders.misplaced("n1")] == [("10.2.0.7", "thief")]
+    assert (zone_at(view, "10.1.0.1"), zone_at(view, "10.2.0.7")) == ("web", UnownedAddress.UNKNOWN)
+    assert [(str(address), pod.name) for address, pod in view.holders.pod_address_conflicts("n1")] == [
+        ("10.2.0.7", "thief")
+    ]
 
 
 def test_a_node_is_not_trusted_to_have_what_another_nodes_pods_have(view):
@@ -268,11 +270,13 @@ def test_a_node_is_not_trusted_to_have_what_another_nodes_pods_have(view):
     view.fold(Changed(Kind.NODES, raw_node("n1", "10.2.0.1", "10.1.0.0/24")))
     assert zone_at(view, "10.2.0.1") == "web"
     assert view.inventory().directory().holder(ip_address("10.2.0.1")).name == "1"
-    assert [(str(address), node.name) for address, node in view.holders.intruders("n2")] == [("10.2.0.1", "n1")]
-    assert not list(view.holders.intruders("n1"))
+    assert [(str(address), node.name) for address, node in view.holders.node_address_conflicts("n2")] == [
+        ("10.2.0.1", "n1")
+    ]
+    assert not list(view.holders.node_address_conflicts("n1"))
 
     view.fold(Changed(Kind.NODES, raw_node("n1", "10.2.0.9", "10.1.0.0/24")))
-    assert view.holders.of(ip_address("10.2.0.9")) is Stranger.UNKNOWN
+    assert view.holders.of(ip_address("10.2.0.9")) is UnownedAddress.UNKNOWN
     view.holders.take_changed()
     view.fold(Changed(Kind.NODES, raw_node("n2", "192.0.2.2", "10.3.0.0/24")))  # nobody's pods are there any more
     assert view.holders.of(ip_address("10.2.0.9")).name == "n1"
@@ -292,19 +296,19 @@ def test_where_neither_nodes_nor_settings_tell_networks_every_address_is_believe
     node["spec"] = {}
     view.fold(Listed(Kind.NODES, [node]))
     view.fold(Changed(Kind.PODS, raw_pod("1", ip="10.77.0.1")))
-    assert list(view.holders.misplaced("n1")) == []
+    assert list(view.holders.pod_address_conflicts("n1")) == []
     given = View(world.TIER, (ip_network("10.78.0.0/16"),), "n1")
     given.fold(Listed(Kind.NODES, [node]))
     given.fold(Changed(Kind.PODS, raw_pod("1", ip="10.77.0.1")))
     given.fold(Changed(Kind.PODS, raw_pod("2", ip="10.78.0.1")))
-    assert [str(address) for address, _ in given.holders.misplaced("n1")] == ["10.77.0.1"]
+    assert [str(address) for address, _ in given.holders.pod_address_conflicts("n1")] == ["10.77.0.1"]
 
 
 def test_most_of_what_happens_to_pods_and_nodes_is_nothing_to_the_kernel(view):
     """Conditions, heartbeats, a slice that is written anew: who enforces isn't woken for them."""
     view.holders.take_changed()
     assert view.holders.pod_networks
-    assert not view.holders.stirred
+    assert not view.holders.has_changes
     same = raw_pod("1", "waiting", ip="")
     assert not view.fold(Changed(Kind.PODS, same))
     assert not view.fold(Changed(Kind.PODS, same | {"status": {"phase": "Pending", "conditions": [{"type": "Ready"}]}}))

@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from enforcer.kernel.nft import Nftables
-from enforcer.kernel.nft_monitor import TableChanges
+from enforcer.kernel.nft_monitor import NftMonitor
 from enforcer.kernel.table_digest import ELEMENTS, RULES
 from enforcer.kernel.transaction import Transaction
 from enforcer.rules.table import Chain, NamedSet
@@ -28,7 +28,7 @@ def kernel(world):
 
 @pytest.fixture
 def changes(world, kernel):
-    with world.inside(), closing(TableChanges(NAME, kernel.port)) as made:
+    with world.inside(), closing(NftMonitor(NAME, kernel.port)) as made:
         yield made
 
 
@@ -70,15 +70,15 @@ def test_of_too_many_announcements_it_is_known_that_some_are_missing(world, kern
     world.n1.nft(f"add element inet {NAME} them {{ 10.0.0.1, 10.0.0.2, 10.0.0.3 }}")
     changes.read()
     assert changes.overrun
-    changes.caught_up(kernel.generation())
+    changes.resubscribe(kernel.generation())
     assert not changes.overrun
 
 
 def test_while_deaf_nothing_is_heard_and_what_was_caught_up_with_is_not_told(world, kernel, changes):
     world.n1.nft(f"add chain inet {NAME} before")
-    changes.deaf()
+    changes.unsubscribe()
     world.n1.nft(f"add chain inet {NAME} meanwhile")
-    changes.caught_up(kernel.generation())
+    changes.resubscribe(kernel.generation())
     assert changes.read() == []
     world.n1.nft(f"add chain inet {NAME} later")
     assert [each.keys for each in changes.read()] == [{("chain", "later")}]

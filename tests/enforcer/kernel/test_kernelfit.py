@@ -3,11 +3,11 @@
 import pytest
 
 from enforcer.errors import KernelError, LockedError, PrivilegeError, UnfitError
-from enforcer.kernel.reconcile import Action
+from enforcer.kernel.reconcile import AppliedAction
 from enforcer.netlink import sockets
 from enforcer.netlink.messages import RawRule, expression
 from enforcer.netlink.sockets import NodeLock
-from enforcer.node.feature_probe import FEATURES, lacking
+from enforcer.node.feature_probe import FEATURES, missing_features
 from enforcer.rules.table import Chain, Table
 from tests.enforcer.test_enforcement import BOTH_WAYS, policy
 from tests.enforcer.world import NOW
@@ -20,13 +20,13 @@ class TestKernel:
     def test_this_one_has_everything_and_isnt_changed_by_being_asked(self, world):
         with world.inside():
             before = sockets.generation()
-            assert lacking() == ""
+            assert missing_features() == ""
             assert sockets.generation() == before
             assert "trial" not in world.n1.run(["nft", "list", "tables"]).stdout
 
     def test_what_is_missing_is_named(self, world):
         with world.inside():
-            told = lacking({**FEATURES, "tomorrow's rules": FROM_THE_FUTURE})
+            told = missing_features({**FEATURES, "tomorrow's rules": FROM_THE_FUTURE})
         assert "lacks of nftables: tomorrow's rules; the rules need Linux" in told
 
     def test_a_load_that_is_refused_says_what_the_kernel_lacks(self, world, monkeypatch):
@@ -34,11 +34,12 @@ class TestKernel:
         with world.reconciler() as reconciler:
             reconciler.apply(policy(), inventory, NOW, revision=1)
             monkeypatch.setattr(
-                "enforcer.kernel.reconcile.feature_probe.lacking", lambda: lacking({"tomorrow": FROM_THE_FUTURE})
+                "enforcer.kernel.reconcile.feature_probe.lacking",
+                lambda: missing_features({"tomorrow": FROM_THE_FUTURE}),
             )
             monkeypatch.setattr("enforcer.kernel.transaction._NEW_CHAIN", 10 << 8 | 99)
             applied = reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=2)
-            assert (applied.revision, applied.action) == (1, Action.NONE)
+            assert (applied.revision, applied.action) == (1, AppliedAction.NONE)
             assert "lacks of nftables: tomorrow" in applied.problems[1]
 
 
@@ -48,14 +49,14 @@ class TestWithout:
             raise KernelError("asking for the generation of the tables: Invalid argument")
 
         monkeypatch.setattr("enforcer.node.feature_probe.Nftables.generation", missing)
-        assert "lacks of nftables: nftables itself (nf_tables)" in lacking()
+        assert "lacks of nftables: nftables itself (nf_tables)" in missing_features()
 
     def test_rights_nothing_is_said_of_the_kernel(self, monkeypatch):
         def refused(_):
             raise PrivilegeError("not permitted")
 
         monkeypatch.setattr("enforcer.node.feature_probe.Nftables.generation", refused)
-        assert lacking() == ""
+        assert missing_features() == ""
 
     def test_nflog_that_is_said_and_no_other_agent_suspected(self, monkeypatch):
         monkeypatch.setattr("enforcer.netlink.sockets._errors", lambda _: iter([22]))

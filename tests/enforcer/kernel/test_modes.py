@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from enforcer.kernel.reconcile import Action
-from enforcer.kernel.stance import Answer, Stance
+from enforcer.kernel.reconcile import AppliedAction
+from enforcer.kernel.stance import Stance, TierAnswer
 from enforcer.restart import snapshot
-from enforcer.rules.options import Mode, Options
+from enforcer.rules.options import Mode, RulesetOptions
 from mocks.lab import Outcome
 from tests.enforcer.test_enforcement import BOTH_WAYS, entry, logged, outcomes, policy
 from tests.enforcer.world import NOW, OPTIONS, WholeFeeds
@@ -86,7 +86,7 @@ def test_a_mode_that_changes_while_the_agent_runs_is_one_swap(world, inventory):
         ):
             applied = agent.apply(policy(*BOTH_WAYS), inventory, NOW, mode=mode)
             assert (applied.stance, applied.problems, applied.drift) == (stance, (), None)
-            assert applied.action in {Action.FIRST_LOAD, Action.SWAP}
+            assert applied.action in {AppliedAction.FIRST_LOAD, AppliedAction.SWAP}
             assert outcomes(world, ("p2", "p3", 80)) == [outcome]
         assert talk.alive
     talk.close()
@@ -116,7 +116,7 @@ class TestByNode:
     def test_one_that_was_never_chosen_is_not_closed(self, world, inventory, tmp_path):
         with world.reconciler(state_dir=tmp_path, by_node=True) as agent:
             assert agent.restore().stance is Stance.NOTHING
-            assert agent.apply(None, inventory, NOW, answer=Answer.SILENT).stance is Stance.NOTHING
+            assert agent.apply(None, inventory, NOW, answer=TierAnswer.SILENT).stance is Stance.NOTHING
             agent.apply(policy(*BOTH_WAYS), inventory, NOW, mode=Mode.ENFORCE)
             assert outcomes(world, ("p2", "p3", 80)) == [TIMEOUT]
 
@@ -131,14 +131,14 @@ def test_zones_are_saved_with_the_rules(world, inventory, tmp_path):
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, Options()),
-        ({"enforcement": None}, Options()),
-        ({"enforcement": {"zones": ["web"]}}, Options(zones=frozenset({"web"}))),
+        ({}, RulesetOptions()),
+        ({"enforcement": None}, RulesetOptions()),
+        ({"enforcement": {"zones": ["web"]}}, RulesetOptions(zones=frozenset({"web"}))),
         ({"enforcement": {"zones": "web"}}, None),
         ({"enforcement": {"nodeSelector": {"pool": "canary"}}}, None),
-        ({"enforcement": []}, Options()),
+        ({"enforcement": []}, RulesetOptions()),
         ({"enforcement": ["web"]}, None),
     ],
 )
 def test_settings_that_nobody_has_validated_yet(given, expected):
-    assert Options.plainly(given) == expected
+    assert RulesetOptions.plainly(given) == expected

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 import pytest
 
 from enforcer.errors import KernelError
-from enforcer.kernel.reconcile import Action
+from enforcer.kernel.reconcile import AppliedAction
 from enforcer.netlink import sockets
 from enforcer.netlink.messages import DONE, ERROR, attribute, message
 from tests.enforcer import nftprogram
@@ -164,7 +164,10 @@ def test_a_failure_at_any_call_loses_nothing_and_is_named(world, faults, what, e
                 again = apply()
                 assert (again.problems, nftprogram.listing() == right) == ((), True), (at, applied.problems)
                 last = apply()
-                assert (last.problems, last.drift, last.action) == ((), None, Action.NONE), (at, applied.problems)
+                assert (last.problems, last.drift, last.action) == ((), None, AppliedAction.NONE), (
+                    at,
+                    applied.problems,
+                )
         at += 1
     assert at > 1
 

@@ -6,8 +6,8 @@ import pytest
 
 from enforcer.errors import LockedError
 from enforcer.kernel.nft import Nftables
-from enforcer.kernel.reconcile import Action, Reconciler
-from enforcer.kernel.stance import Answer
+from enforcer.kernel.reconcile import AppliedAction, Reconciler
+from enforcer.kernel.stance import TierAnswer
 from enforcer.kernel.transaction import Transaction
 from enforcer.netlink import sockets
 from enforcer.restart import snapshot
@@ -50,11 +50,11 @@ def handle(world):
 
 def test_the_first_pass_loads_and_the_next_leaves_the_kernel_alone(world, reconciler, inventory):
     rules = policy(*BOTH_WAYS)
-    assert reconciler.apply(rules, inventory, NOW, revision=7).action is Action.FIRST_LOAD
-    assert reconciler.apply(rules, inventory, NOW, revision=7).action is Action.NONE  # looks at all elements
+    assert reconciler.apply(rules, inventory, NOW, revision=7).action is AppliedAction.FIRST_LOAD
+    assert reconciler.apply(rules, inventory, NOW, revision=7).action is AppliedAction.NONE  # looks at all elements
     before = sockets.generation()
     again = reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=8)
-    assert (again.action, again.revision, again.problems, again.drift) == (Action.NONE, 8, (), None)
+    assert (again.action, again.revision, again.problems, again.drift) == (AppliedAction.NONE, 8, (), None)
     assert sockets.generation() == before
 
 
@@ -62,9 +62,9 @@ def test_a_pod_comes_and_goes_by_elements_alone(world, reconciler, inventory):
     rules = policy(*BOTH_WAYS)
     reconciler.apply(rules, inventory, NOW)
     more = inventory.with_pod(world.pod("p3", "data")).with_pod(world.pod("p4", "web"))
-    assert reconciler.apply(rules, more, NOW).action is Action.ELEMENTS
+    assert reconciler.apply(rules, more, NOW).action is AppliedAction.ELEMENTS
     assert outcomes(world, ("p0", "p3", 80), ("p0", "p4", 80)) == [Outcome.ALLOWED] * 2
-    assert reconciler.apply(rules, inventory, NOW).action is Action.ELEMENTS
+    assert reconciler.apply(rules, inventory, NOW).action is AppliedAction.ELEMENTS
     assert outcomes(world, ("p0", "p3", 80)) == [Outcome.TIMEOUT]
     assert reconciler.apply(rules, inventory, NOW).drift is None
 
@@ -73,7 +73,7 @@ def test_a_new_policy_is_swapped_in_and_rules_that_stay_keep_their_counters(worl
     reconciler.apply(policy(BOTH_WAYS[0]), inventory, NOW)
     assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
     applied = reconciler.apply(policy(BOTH_WAYS[0], entry("new", Verdict.ALLOW, "data", "web")), inventory, NOW)
-    assert applied.action is Action.SWAP
+    assert applied.action is AppliedAction.SWAP
     assert outcomes(world, ("p2", "p0", 80)) == [Outcome.ALLOWED]
     counted = {applied.ruleset.origins[key].name: packets for key, (packets, _) in reconciler.counters().items()}
     assert counted["to data"] > 0
@@ -95,7 +95,7 @@ def test_a_schedule_opens_and_closes(world, reconciler, inventory):
     applied = reconciler.apply(rules, inventory, NOW)
     assert applied.ruleset.next_change == NOW + timedelta(hours=1)
     assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
-    assert reconciler.apply(rules, inventory, NOW + timedelta(hours=1)).action is Action.SWAP
+    assert reconciler.apply(rules, inventory, NOW + timedelta(hours=1)).action is AppliedAction.SWAP
     assert outcomes(world, ("p0", "p2", 80)) == [Outcome.TIMEOUT]
 
 
@@ -157,7 +157,7 @@ def test_changes_in_other_tables_are_no_drift(world, reconciler, inventory):
     world.n1.nft("add table inet other\nadd set inet other s { type ipv4_addr; }")
     applied = reconciler.apply(rules, inventory, NOW)
     world.n1.nft("delete table inet other")
-    assert (applied.drift, applied.action) == (None, Action.NONE)
+    assert (applied.drift, applied.action) == (None, AppliedAction.NONE)
 
 
 def test_a_refused_load_keeps_the_last_good_rules_and_says_why(world, reconciler, inventory, monkeypatch):
@@ -167,7 +167,7 @@ def test_a_refused_load_keeps_the_last_good_rules_and_says_why(world, reconciler
     monkeypatch.setattr(Transaction, "flush_chain", lambda self, name: broken(self, "nowhere"))
     applied = reconciler.apply(policy(), inventory, NOW, revision=2)
     assert applied.revision == 1
-    assert applied.action is Action.NONE
+    assert applied.action is AppliedAction.NONE
     assert any("emptying the chain nowhere" in problem for problem in applied.problems)
     assert listed(world) == before
     assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
@@ -196,11 +196,11 @@ def test_the_next_agent_takes_over_without_a_gap(world, inventory):
     table = handle(world)
     with world.reconciler() as second:
         applied = second.apply(rules, inventory, NOW)
-        assert (applied.action, applied.problems) == (Action.TAKE_OVER, ())
+        assert (applied.action, applied.problems) == (AppliedAction.TAKE_OVER, ())
         assert handle(world) == table, "where a table is replaced, packets come to rules whose sets are empty yet"
         taken = listed(world)
         second.flush()
-        assert second.apply(rules, inventory, NOW).action is Action.FIRST_LOAD
+        assert second.apply(rules, inventory, NOW).action is AppliedAction.FIRST_LOAD
         assert listed(world) == taken
         assert talk.alive
         talk.close()
@@ -242,18 +242,18 @@ def test_whatever_stands_under_our_name_is_made_ours(world, inventory, edit, sta
     table = handle(world)
     with world.reconciler() as second:
         applied = second.apply(policy(*BOTH_WAYS), inventory, NOW)
-        assert (applied.action, applied.problems) == (Action.TAKE_OVER, ())
+        assert (applied.action, applied.problems) == (AppliedAction.TAKE_OVER, ())
         assert (handle(world) == table) is stays
         assert listed(world) == right
-        assert second.apply(policy(*BOTH_WAYS), inventory, NOW).action is Action.NONE
+        assert second.apply(policy(*BOTH_WAYS), inventory, NOW).action is AppliedAction.NONE
 
 
 @pytest.mark.parametrize("failure", Failure)
 def test_a_node_that_can_not_ask_for_a_tier(world, inventory, failure):
     with world.reconciler(failure=failure) as reconciler:
-        applied = reconciler.apply(None, inventory, NOW, answer=Answer.SILENT)
+        applied = reconciler.apply(None, inventory, NOW, answer=TierAnswer.SILENT)
         closed = failure is Failure.CLOSED
-        assert applied.action is (Action.FIRST_LOAD if closed else Action.NONE)
+        assert applied.action is (AppliedAction.FIRST_LOAD if closed else AppliedAction.NONE)
         assert outcomes(world, ("n1", "p0", 80), ("p0", "p1", 80), ("outside", "p2", 80), ("n1", "n2", 80)) == [
             Outcome.ALLOWED,
             *[Outcome.TIMEOUT if closed else Outcome.ALLOWED] * 2,
@@ -261,7 +261,7 @@ def test_a_node_that_can_not_ask_for_a_tier(world, inventory, failure):
         ]
         assert reconciler.apply(policy(*BOTH_WAYS), inventory, NOW).problems == ()
         assert outcomes(world, ("p0", "p1", 80), ("outside", "p2", 80)) == [Outcome.ALLOWED, Outcome.TIMEOUT]
-        assert reconciler.apply(None, inventory, NOW).action is Action.NONE
+        assert reconciler.apply(None, inventory, NOW).action is AppliedAction.NONE
 
 
 def test_after_a_node_restart_the_last_good_rules_are_there_before_anybody_is_asked(world, inventory, tmp_path):
@@ -272,7 +272,7 @@ def test_after_a_node_restart_the_last_good_rules_are_there_before_anybody_is_as
         nftprogram.nft("delete", "table", "inet", NAME)  # what a restart of the node does
     with world.reconciler(state_dir=tmp_path) as second:
         restored = second.restore()
-        assert (restored.action, restored.revision, restored.problems) == (Action.FIRST_LOAD, 5, ())
+        assert (restored.action, restored.revision, restored.problems) == (AppliedAction.FIRST_LOAD, 5, ())
         assert "to data" in {origin.name for origin in restored.ruleset.origins.values()}
         # The node's own pods come back with other addresses: nobody is in a zone for having had one.
         assert outcomes(world, ("p0", "q1", 80), ("p0", "n1", 80)) == [Outcome.TIMEOUT, Outcome.TIMEOUT]
@@ -280,15 +280,15 @@ def test_after_a_node_restart_the_last_good_rules_are_there_before_anybody_is_as
         assert outcomes(world, ("n1", "q1", 80)) == [Outcome.TIMEOUT]  # not its own
         assert outcomes(world, ("n1", "p4", 53), transport="udp") == [Outcome.ALLOWED]
         assert any('"web"' in each for each in listed(world).elements["addresses4"])
-        assert second.apply(None, inventory, NOW, answer=Answer.WAITING).action is Action.NONE
-        assert second.apply(policy(*BOTH_WAYS), inventory, NOW).action is Action.TAKE_OVER
+        assert second.apply(None, inventory, NOW, answer=TierAnswer.WAITING).action is AppliedAction.NONE
+        assert second.apply(policy(*BOTH_WAYS), inventory, NOW).action is AppliedAction.TAKE_OVER
         assert outcomes(world, ("p0", "q1", 80), ("n1", "p0", 80)) == [Outcome.ALLOWED, Outcome.ALLOWED]
 
 
 def test_a_damaged_state_file_is_no_state(world, inventory, tmp_path):
     (tmp_path / snapshot.FILE).write_bytes(b"0000\n{}")
     with world.reconciler(state_dir=tmp_path) as reconciler:
-        assert reconciler.restore(inventory).action is Action.FIRST_LOAD  # closed
+        assert reconciler.restore(inventory).action is AppliedAction.FIRST_LOAD  # closed
         assert outcomes(world, ("p0", "p1", 80)) == [Outcome.TIMEOUT]
 
 
@@ -297,7 +297,7 @@ def test_a_full_disk_stops_no_enforcement(world, inventory, tmp_path):
     blocked.write_text("")
     with world.reconciler(state_dir=blocked) as reconciler:
         applied = reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=1)
-        assert (applied.action, applied.revision) == (Action.FIRST_LOAD, 1)
+        assert (applied.action, applied.revision) == (AppliedAction.FIRST_LOAD, 1)
         reconciler.settle()
         assert "can't be written" in reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=1).problems[0]
         assert outcomes(world, ("p0", "p2", 80)) == [Outcome.ALLOWED]
@@ -320,7 +320,7 @@ def test_rules_are_saved_at_once_and_pods_later(world, inventory, tmp_path, monk
     rules, more = policy(*BOTH_WAYS), inventory.with_pod(world.pod("p3", "data"))
     with world.reconciler(state_dir=tmp_path) as reconciler:
         reconciler.apply(rules, inventory, NOW, revision=1)
-        assert reconciler.apply(rules, more, NOW, revision=1).action is Action.ELEMENTS
+        assert reconciler.apply(rules, more, NOW, revision=1).action is AppliedAction.ELEMENTS
         world.n1.nft(f"flush map {TABLE} pairs4")
         assert reconciler.apply(rules, more, NOW, revision=1).drift is not None
         assert kept == [(1, True)]
@@ -339,9 +339,9 @@ def test_revisions_in_a_row_are_saved_when_they_rest(world, inventory, tmp_path,
     with world.reconciler(state_dir=tmp_path) as reconciler:
         for number in range(1, 5):
             rules = policy(*BOTH_WAYS[: number % 2])
-            assert reconciler.apply(rules, inventory, NOW, revision=number).action is not Action.NONE
+            assert reconciler.apply(rules, inventory, NOW, revision=number).action is not AppliedAction.NONE
         assert kept == [1]
-        assert reconciler.apply(rules, inventory, NOW, revision=4).action is Action.NONE
+        assert reconciler.apply(rules, inventory, NOW, revision=4).action is AppliedAction.NONE
         assert kept == [1, 4]
         reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=5)
         reconciler.settle()

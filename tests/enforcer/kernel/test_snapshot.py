@@ -8,16 +8,16 @@ import pytest
 from enforcer import state_file
 from enforcer.errors import StateError
 from enforcer.restart import snapshot
-from enforcer.restart.snapshot import FILE, Snapshot
-from enforcer.rules.connmark import Marks
-from enforcer.rules.options import Mode, Options
+from enforcer.restart.snapshot import FILE, SavedTable
+from enforcer.rules.connmark import ConnmarkLayout
+from enforcer.rules.options import Mode, RulesetOptions
 
-OPTIONS = Options(Mode.OBSERVE, 7, 8, 9, Marks(0xFF00))
+OPTIONS = RulesetOptions(Mode.OBSERVE, 7, 8, 9, ConnmarkLayout(0xFF00))
 
 
 @pytest.fixture
 def held(tmp_path):
-    made = Snapshot(7, "zonebridge", ("forward", "input"), OPTIONS, b"\0commands\n\0" * 50, b'{"names": 1}')
+    made = SavedTable(7, "zonebridge", ("forward", "input"), OPTIONS, b"\0commands\n\0" * 50, b'{"names": 1}')
     snapshot.write(tmp_path, made)
     return made
 
@@ -99,5 +99,5 @@ def test_a_write_that_is_cut_short_leaves_the_old_one(tmp_path, held, monkeypatc
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        snapshot.write(tmp_path, Snapshot(8, "zonebridge", (), OPTIONS, b"new", b""))
+        snapshot.write(tmp_path, SavedTable(8, "zonebridge", (), OPTIONS, b"new", b""))
     assert snapshot.read(tmp_path).revision == 7

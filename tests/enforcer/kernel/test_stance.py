@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.kernel.reconcile import Action
-from enforcer.kernel.stance import Answer, Choice, Stance, choose
+from enforcer.kernel.reconcile import AppliedAction
+from enforcer.kernel.stance import Choice, Stance, TierAnswer, choose
 from enforcer.rules.options import Failure, Mode
 from mocks.lab import Outcome
 from tests.enforcer import nftprogram
@@ -42,12 +42,12 @@ def rows():
         name, _, had = standing.partition(", ")
         for each in [True, False] if not had else [had == "had a tier"]:
             for one in answer.split(", "):
-                yield settings, Stance(name), each, Answer(one), CHOICES[cell]
+                yield settings, Stance(name), each, TierAnswer(one), CHOICES[cell]
 
 
 def test_the_page_says_what_is_chosen_in_every_case():
     told = {(settings, stance, had, answer): choice for settings, stance, had, answer, choice in rows()}
-    for name, stance, had, answer in product(SETTINGS, Stance, [True, False], Answer):
+    for name, stance, had, answer in product(SETTINGS, Stance, [True, False], TierAnswer):
         settings = "observe" if name.startswith("observe") else name
         chosen = choose(*SETTINGS[name], answer, stance, had_tier=had or stance in {Stance.ENFORCED, Stance.LOST})
         assert told[settings, stance, had, answer] is chosen, (name, stance, had, answer)
@@ -73,11 +73,11 @@ class Before:
             if stance in {Stance.ENFORCED, Stance.OBSERVED, Stance.LOST}:
                 agent.apply(policy(*BOTH_WAYS), self.inventory, NOW, revision=3)
             if stance is Stance.CLOSED:
-                agent.apply(None, self.inventory, NOW, answer=Answer.SILENT)
+                agent.apply(None, self.inventory, NOW, answer=TierAnswer.SILENT)
             agent.stop()
             if stance is Stance.LOST:
                 agent = WholeFeeds("n1", OPTIONS)
-                assert agent.apply(None, self.inventory, NOW, answer=Answer.NO_TIER).stance is Stance.LOST
+                assert agent.apply(None, self.inventory, NOW, answer=TierAnswer.NO_TIER).stance is Stance.LOST
                 agent.stop()
 
 
@@ -87,12 +87,14 @@ class Before:
 def test_an_agent_finds_what_a_former_one_left(world, inventory, name, stance):
     """p0 is in web and p1 too; outside to p2 is denied by the tier and by every lockdown."""
     (mode, failure), before = SETTINGS[name], Before(world, inventory)
-    for answer in Answer:
+    for answer in TierAnswer:
         before.leave(stance)
         with world.reconciler(replace(OPTIONS, mode=mode), failure=failure) as agent:
             found = agent.restore(inventory)
-            chosen = choose(mode, failure, Answer.WAITING, stance, had_tier=stance in {Stance.ENFORCED, Stance.LOST})
-            assert (found.action is Action.REMOVED) == (chosen is Choice.OPEN and stance is not Stance.NOTHING)
+            chosen = choose(
+                mode, failure, TierAnswer.WAITING, stance, had_tier=stance in {Stance.ENFORCED, Stance.LOST}
+            )
+            assert (found.action is AppliedAction.REMOVED) == (chosen is Choice.OPEN and stance is not Stance.NOTHING)
             stands = Stance.NOTHING if chosen is Choice.OPEN else stance
             assert (found.stance, found.problems) == (stands, ())
             had = stance in {Stance.ENFORCED, Stance.LOST}
@@ -106,7 +108,7 @@ def test_an_agent_finds_what_a_former_one_left(world, inventory, name, stance):
                 Outcome.TIMEOUT if expected in DROPS else Outcome.ALLOWED
             ], (answer, chosen)
             assert agent.apply(policy(*BOTH_WAYS), inventory, NOW, revision=4).problems == ()
-            assert agent.apply(None, inventory, NOW).action is Action.NONE
+            assert agent.apply(None, inventory, NOW).action is AppliedAction.NONE
 
 
 @pytest.mark.kernel
@@ -115,7 +117,7 @@ def test_a_closed_node_opens_before_anybody_is_asked(world, inventory, mode, fai
     Before(world, inventory).leave(Stance.CLOSED)
     assert outcomes(world, ("p0", "p1", 80)) == [Outcome.TIMEOUT]
     with world.reconciler(replace(OPTIONS, mode=mode), failure=failure) as agent:
-        assert agent.restore().action is Action.REMOVED
+        assert agent.restore().action is AppliedAction.REMOVED
         assert outcomes(world, ("p0", "p1", 80), ("outside", "p2", 80)) == [Outcome.ALLOWED] * 2
         with world.inside():
             assert "zonebridge" not in nftprogram.nft("list", "tables")
@@ -128,7 +130,7 @@ def test_pods_that_come_to_a_closed_node_are_reached_by_it_after_a_restart_of_th
     more = inventory.with_pod(world.pod("p3", "web"))
     with world.reconciler() as agent:
         agent.restore()
-        agent.apply(None, more, NOW, answer=Answer.SILENT)
+        agent.apply(None, more, NOW, answer=TierAnswer.SILENT)
         ways = ("n1", "p3", 80), ("n1", "p4", 80), ("p0", "p3", 80), ("p3", "n1", 80)
         assert outcomes(world, *ways) == [*[Outcome.ALLOWED] * 2, *[Outcome.TIMEOUT] * 2]
 

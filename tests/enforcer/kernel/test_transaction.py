@@ -41,6 +41,6 @@ def test_all_records_go_in_order_into_as_many_messages_as_have_room_for_them(siz
 def test_who_is_in_a_set_comes_after_the_rules_that_name_it():
     table = Table("t", {"s": NamedSet("ipv4_addr", {"10.0.0.1": ""})}, {})
     made, told = transaction.Transaction("t"), []
-    transaction.whole(made, table, transaction.own(table), [("s", elements.keyed([bytes(4)], 4, b""))])
+    transaction.write_all(made, table, transaction.own(table), [("s", elements.keyed([bytes(4)], 4, b""))])
     told = [made.named(number) for number in range(1, len(made) + 1)]
     assert told == ["adding the table t", "adding the set s", "adding elements to s", "adding elements to s"]

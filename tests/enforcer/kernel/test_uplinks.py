@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from enforcer.node.uplinks import Link, Neighbours, Uplinks, Way, found
+from enforcer.node.uplinks import Link, Neighbours, Route, Uplinks, found
 from mocks.lab import Lab, unavailable
 from mocks.lab.wiring import configure
 from zones.net import AddressSet
@@ -20,7 +20,7 @@ DEFAULT = ("0.0.0.0/0", 2, "192.168.50.1")
 
 
 def ways(*told):
-    return [Way(ip_network(to), link, ip_address(via[0]) if via else None) for to, link, *via in told]
+    return [Route(ip_network(to), link, ip_address(via[0]) if via else None) for to, link, *via in told]
 
 
 @pytest.mark.parametrize(

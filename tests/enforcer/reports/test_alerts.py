@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.cluster.tier import Judgement, Standing
+from enforcer.cluster.tier import TierJudgement, TierStanding
 from enforcer.flows.flows import name, read
 from enforcer.netlink.nflog import Frame
-from enforcer.reports.alert_table import AlertTable, Limits
-from enforcer.rules.chains.verdict_chains import SPOOFED, Terminal
-from enforcer.shipping.delivery import Progress
+from enforcer.reports.alert_table import AlertLimits, AlertTable
+from enforcer.rules.chains.verdict_chains import SPOOFED, VerdictChain
+from enforcer.shipping.delivery import DeliveryProgress
 from enforcer.status import problems
 from tests.enforcer import smallcluster as world
 from tests.enforcer.clocks import Clock
@@ -52,7 +52,7 @@ def denied(table, at, **more):
 
 
 def test_the_first_is_told_at_once_and_the_rest_as_one_count_a_window():
-    table = Alerts(Limits(60, 10))
+    table = Alerts(AlertLimits(60, 10))
     (first,) = denied(table, 0.0)
     assert (first.state, first.count) == (State.RAISED, 1)
     for at in range(1, 60):
@@ -65,21 +65,21 @@ def test_the_first_is_told_at_once_and_the_rest_as_one_count_a_window():
 
 
 def test_what_stopped_is_new_again_afterwards():
-    table = Alerts(Limits(60, 10))
+    table = Alerts(AlertLimits(60, 10))
     denied(table, 0.0)
     assert list(table.take(60.0)) == []
     assert len(denied(table, 61.0)) == 1
 
 
 def test_another_source_port_is_the_same_alert_and_another_port_is_not():
-    table = Alerts(Limits(60, 10))
+    table = Alerts(AlertLimits(60, 10))
     assert len(denied(table, 0.0, sport=1)) == 1
     assert denied(table, 0.0, sport=2) == []
     assert len(denied(table, 0.0, dport=8080)) == 1
 
 
 def test_the_message_names_workloads_zones_port_and_rule():
-    (alert,) = denied(Alerts(Limits(60, 10)), 0.0)
+    (alert,) = denied(Alerts(AlertLimits(60, 10)), 0.0)
     assert alert.message == (
         "shop/web (zone web) to 203.0.113.9 (zone outside) tcp/443 denied by rule 'interzone-default'"
     )
@@ -89,13 +89,13 @@ def test_the_message_names_workloads_zones_port_and_rule():
 def test_in_observe_mode_it_would_be_denied_and_is_less_severe():
     flow = named(at=0.0)
     observed = replace(flow.seen.terminal, enforced=False)
-    (alert,) = Alerts(Limits(60, 10)).denied(flow._replace(seen=flow.seen._replace(terminal=observed)))
+    (alert,) = Alerts(AlertLimits(60, 10)).denied(flow._replace(seen=flow.seen._replace(terminal=observed)))
     assert "would be denied" in alert.message
     assert alert.severity is Severity.LOW
 
 
 def test_too_many_kinds_are_told_by_source_and_then_by_zone_pair():
-    table = Alerts(Limits(60, 3))
+    table = Alerts(AlertLimits(60, 3))
     told = [alert for host in range(1, 100) for alert in denied(table, 0.0, source=f"198.51.100.{host}")]
     assert [sorted(alert.details["source"]) for alert in told] == [
         *[["address", "port", "zone"]] * 3,
@@ -109,7 +109,7 @@ def test_too_many_kinds_are_told_by_source_and_then_by_zone_pair():
 
 
 def test_a_pod_that_scans_ten_thousand_ports_is_few_records_and_not_one_try_is_uncounted():
-    table = Alerts(Limits())
+    table = Alerts(AlertLimits())
     told = [alert for port in range(10_000) for alert in denied(table, port / 1000, dport=port)]
     assert len(told) == 21
     assert told[-1].message == "many connections of shop/web (zone web) denied by rule 'interzone-default'"
@@ -120,7 +120,7 @@ def test_a_pod_that_scans_ten_thousand_ports_is_few_records_and_not_one_try_is_u
 
 
 def test_beside_a_scan_another_pods_first_denial_is_told_at_once():
-    table = Alerts(Limits())
+    table = Alerts(AlertLimits())
     for port in range(10_000):
         denied(table, port / 1000, dport=port)
     (alert,) = denied(table, 10.0, source="192.0.2.1")
@@ -128,7 +128,7 @@ def test_beside_a_scan_another_pods_first_denial_is_told_at_once():
 
 
 def test_in_a_storm_of_sources_there_are_only_so_many_alerts_a_second_and_the_rest_is_counted():
-    limits = Limits(rate=10, burst=100)
+    limits = AlertLimits(rate=10, burst=100)
     table, told = Alerts(limits), []
     addresses = [f"198.51.{high}.{low}" for high in range(40) for low in range(250)]
     for number, address in enumerate(addresses):
@@ -142,7 +142,7 @@ def test_in_a_storm_of_sources_there_are_only_so_many_alerts_a_second_and_the_re
 
 
 def test_when_not_even_zones_can_be_told_apart_the_storm_is_one_alert_and_then_a_count():
-    table = Alerts(Limits(60, 1))
+    table = Alerts(AlertLimits(60, 1))
     told = [*denied(table, 0.0), *denied(table, 0.0, source="192.0.2.1")]
     told += denied(table, 0.0, source="198.51.100.1")
     assert {alert.kind for alert in told} == {AlertKind.DENIED_FLOW}
@@ -155,7 +155,7 @@ def test_when_not_even_zones_can_be_told_apart_the_storm_is_one_alert_and_then_a
 
 
 def test_a_storm_of_denials_leaves_room_for_what_matters_more():
-    table = Alerts(Limits(capacity=1000, rate=0.001, burst=50))
+    table = Alerts(AlertLimits(capacity=1000, rate=0.001, burst=50))
     for host in range(250):
         denied(table, 0.0, source=f"198.51.100.{host}")
     condition = Condition(AlertKind.TIER_TAMPERED, "t", "set back")
@@ -166,7 +166,7 @@ def test_a_storm_of_denials_leaves_room_for_what_matters_more():
 
 
 def test_events_about_too_many_subjects_are_told_in_one_and_each_kind_is_told():
-    table = Alerts(Limits(rate=0.001, burst=10))
+    table = Alerts(AlertLimits(rate=0.001, burst=10))
     told = [
         alert
         for rule in range(100)
@@ -181,7 +181,7 @@ def test_events_about_too_many_subjects_are_told_in_one_and_each_kind_is_told():
 
 
 def test_conditions_beyond_the_limit_are_told_later():
-    table = Alerts(Limits(rate=1, burst=10))
+    table = Alerts(AlertLimits(rate=1, burst=10))
     many = [Condition(AlertKind.ADDRESS_MISPLACED, str(number), "!") for number in range(25)]
     assert len(list(table.conditions(iter(many), 0.0))) == 10
     assert len(list(table.conditions(iter(many), 5.0))) == 5
@@ -231,7 +231,7 @@ def test_every_kind_has_a_severity(kind):
     st.integers(2, 200),
 )
 def test_every_denied_packet_is_counted_exactly_once(packets, capacity, per_source, burst):
-    table, told = Alerts(Limits(60, capacity, per_source, 0.1, burst)), []
+    table, told = Alerts(AlertLimits(60, capacity, per_source, 0.1, burst)), []
     for at, port, source in sorted(packets):
         told += table.take(at)
         told += denied(table, at, dport=port, source=source)
@@ -245,7 +245,7 @@ def test_every_denied_packet_is_counted_exactly_once(packets, capacity, per_sour
 @pytest.mark.parametrize("step", [-3600.0, -30.0, 3600.0])
 def test_alerts_go_on_as_ever_while_the_machine_s_time_is_set(step):
     clock, told = Clock(), []
-    table = AlertTable(Limits(60, 1000, rate=1, burst=20), clock)
+    table = AlertTable(AlertLimits(60, 1000, rate=1, burst=20), clock)
     silent = Condition(AlertKind.SYNC_STALE, "api", "silent")
     for second in range(600):
         clock.now = float(second)
@@ -263,7 +263,7 @@ def test_alerts_go_on_as_ever_while_the_machine_s_time_is_set(step):
     assert sum(alert.count for alert in told if alert.kind is AlertKind.DENIED_FLOW) == 1200
 
 
-FORGED = Terminal(*SPOOFED)
+FORGED = VerdictChain(*SPOOFED)
 
 
 def forged(table, at, number, link=7):
@@ -274,7 +274,7 @@ def forged(table, at, number, link=7):
 
 
 def test_who_forges_a_new_address_for_each_packet_is_one_source_and_hides_nobody():
-    table = Alerts(Limits(rate=20, burst=200, per_source=20))
+    table = Alerts(AlertLimits(rate=20, burst=200, per_source=20))
     told = [alert for number in range(20_000) for alert in forged(table, number / 10_000, number)]
     assert len(told) == 21
     assert "many forged addresses on one link" in told[-1].message
@@ -294,7 +294,7 @@ def test_a_frames_link_is_the_bridges_port():
 
 
 def test_events_repeat_like_flows():
-    table = Alerts(Limits(60, 10))
+    table = Alerts(AlertLimits(60, 10))
     (first,) = table.event(AlertKind.LOG_LOSS, "kernel", "lost", 0.0, 40)
     assert (first.count, first.severity) == (40, Severity.HIGH)
     assert list(table.event(AlertKind.LOG_LOSS, "kernel", "lost", 1.0, 2)) == []
@@ -302,7 +302,7 @@ def test_events_repeat_like_flows():
 
 
 def test_a_condition_is_told_when_it_begins_changes_and_ends_and_now_and_then():
-    table = Alerts(Limits(60, 10, remind=100))
+    table = Alerts(AlertLimits(60, 10, remind=100))
     condition = Condition(AlertKind.SYNC_STALE, "api", "silent")
 
     def told(*current, at):
@@ -318,12 +318,12 @@ def test_a_condition_is_told_when_it_begins_changes_and_ends_and_now_and_then():
 
 def test_the_standings_of_a_tier():
     def found(standing, why="because"):
-        return [(each.kind, each.severity) for each in problems.of_tier("t", Judgement(None, standing, why))]
+        return [(each.kind, each.severity) for each in problems.of_tier("t", TierJudgement(None, standing, why))]
 
-    assert found(Standing.TAMPERED) == [(AlertKind.TIER_TAMPERED, None)]
-    assert found(Standing.REFUSED) == [(AlertKind.TIER_REFUSED, None)]
-    assert found(Standing.CURRENT) == [(AlertKind.TIER_TAMPERED, Severity.MEDIUM)]
-    assert found(Standing.CURRENT, "") == found(Standing.WAITING) == found(Standing.NONE) == []
+    assert found(TierStanding.TAMPERED) == [(AlertKind.TIER_TAMPERED, None)]
+    assert found(TierStanding.REFUSED) == [(AlertKind.TIER_REFUSED, None)]
+    assert found(TierStanding.CURRENT) == [(AlertKind.TIER_TAMPERED, Severity.MEDIUM)]
+    assert found(TierStanding.CURRENT, "") == found(TierStanding.WAITING) == found(TierStanding.NONE) == []
 
 
 def test_silence_of_the_api_server():
@@ -381,5 +381,7 @@ def test_addresses_and_destinations():
     assert "10.1.0.0/24 overlaps a pod network of n9" in overlap.message
     assert (intruder.kind, intruder.subject) == (AlertKind.ADDRESS_MISPLACED, "n9/10.1.0.7")
     assert "shop/a, shop/b" in disputed.message
-    (held,) = problems.of_destinations([Progress("a", trouble="away"), Progress("b", trouble="token", held=True)])
+    (held,) = problems.of_destinations(
+        [DeliveryProgress("a", trouble="away"), DeliveryProgress("b", trouble="token", held=True)]
+    )
     assert held.subject == "b"

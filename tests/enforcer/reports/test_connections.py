@@ -8,14 +8,14 @@ import pytest
 
 from enforcer.cluster.view import Changed, Kind, Listed, View
 from enforcer.flows.connections import Connections, beginning
-from enforcer.flows.flows import Names
-from enforcer.netlink.conntrack import Event, TcpState, Told
+from enforcer.flows.flows import FlowNames
+from enforcer.netlink.conntrack import ConntrackEvent, ConntrackMessage, TcpState
 from enforcer.netlink.messages import attribute, nested, number
-from enforcer.rules.chains.verdict_chains import Terminal
-from enforcer.rules.connmark import REVOKED, Marks
+from enforcer.rules.chains.verdict_chains import VerdictChain
+from enforcer.rules.connmark import REVOKED, ConnmarkLayout
 from tests.enforcer import smallcluster
 from tests.enforcer.wire.test_conntrack import counters, ports, way
-from zones.addresses.inventory import Pod, Stranger
+from zones.addresses.inventory import Pod, UnownedAddress
 from zones.net import TCP, UDP
 from zones.policy import Verdict
 from zones.rules import Log, Origin
@@ -23,9 +23,9 @@ from zones.siem.records import Stamp
 from zones.tiers import slices
 from zones.zone import ANY_ZONE, Zoning
 
-RULE = Terminal(Origin("web to data", "uuid-1", "pre", "dg"), Verdict.ALLOW, Log(end=True, profile="siem"))
-QUIET = Terminal(Origin("quiet", None, "pre", "dg"), Verdict.ALLOW, Log())
-MARKS = Marks()
+RULE = VerdictChain(Origin("web to data", "uuid-1", "pre", "dg"), Verdict.ALLOW, Log(end=True, profile="siem"))
+QUIET = VerdictChain(Origin("quiet", None, "pre", "dg"), Verdict.ALLOW, Log())
+MARKS = ConnmarkLayout()
 NOW = 1_700_000_100.0
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 
@@ -36,16 +36,16 @@ def pod(name, address, zone):
 
 
 HELD = {each.addresses[0]: each for each in (pod("web", CLIENT, "web"), pod("db", SERVER, "data"))}
-NAMES = Names(HELD.get, Zoning(), "panorama", 7, ("team",))
+NAMES = FlowNames(HELD.get, Zoning(), "panorama", 7, ("team",))
 
 
 def label(rule):
     return int(rule, 16).to_bytes(16, "little")
 
 
-def begun(key, rule=RULE.id, *, event=Event.NEW, protocol=TCP):
+def begun(key, rule=RULE.id, *, event=ConntrackEvent.NEW, protocol=TCP):
     there, back = way(CLIENT, SERVER, protocol, *ports(key, 5432)), way(SERVER, CLIENT, protocol, *ports(5432, key))
-    return Told(event, by_program=False, key=key, held={1: there, 2: back, 22: label(rule)})
+    return ConntrackMessage(event, by_program=False, key=key, held={1: there, 2: back, 22: label(rule)})
 
 
 def ended(
@@ -75,7 +75,7 @@ def ended(
         held[20] = b"".join(stamps)
     if mark:
         held[8] = mark.to_bytes(4, "big")
-    return Told(Event.ENDED, by, key, held)
+    return ConntrackMessage(ConntrackEvent.ENDED, by, key, held)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_an_end_is_told_as_it_began_with_both_directions_counted(connections):
 
 def test_names_and_revision_are_those_of_the_beginning(connections):
     assert take(connections, begun(1)) == []
-    later = Names({}.get, Zoning(), "panorama", 8)
+    later = FlowNames({}.get, Zoning(), "panorama", 8)
     (record,) = take(connections, ended(1), names=later)
     assert (record["source"]["zone"], record["revision"]) == ("web", 7)
 
@@ -209,7 +209,7 @@ def test_rules_that_are_gone_are_remembered(connections):
 
 
 def living(*keys):
-    return [beginning(begun(key, event=Event.CHANGED)) for key in keys]
+    return [beginning(begun(key, event=ConntrackEvent.CHANGED)) for key in keys]
 
 
 def test_who_lives_already_is_learnt_from_the_kernel(connections):
@@ -229,7 +229,7 @@ def test_who_is_gone_without_a_word_is_forgotten(connections):
 
 
 STAMP_OF_A_START = Stamp("prod", "n1", "boot", 1000)
-NAMELESS = Names({}.get, Zoning(), "panorama", 7, ("team",), known=False)
+NAMELESS = FlowNames({}.get, Zoning(), "panorama", 7, ("team",), known=False)
 
 
 def zones(record):
@@ -246,13 +246,13 @@ def test_a_connection_that_was_found_before_anybody_was_known_is_named_at_its_en
     assert (record["source"]["pod"], record["destination"]["pod"]) == ("web", "db")
 
 
-@pytest.mark.parametrize("stranger", Stranger)
+@pytest.mark.parametrize("stranger", UnownedAddress)
 @pytest.mark.parametrize("names_when_found", ["names", "nameless"])
 def test_a_pods_address_that_nobody_has_any_more_is_unknown_in_a_connection_that_was_found(
     connections, stranger, names_when_found
 ):
     """An agent starts after a drain: the kernel remembers connections of pods that are gone."""
-    now = Names((HELD | {ip_address(SERVER): stranger}).get, Zoning(), "panorama", 7, ("team",))
+    now = FlowNames((HELD | {ip_address(SERVER): stranger}).get, Zoning(), "panorama", 7, ("team",))
     connections.counted(connections.count_anew(), living(1), now if names_when_found == "names" else NAMELESS, NOW)
     (record,) = take(connections, ended(1), names=now)
     assert zones(record) == ("web", "zonebridge.io/unknown")
@@ -260,7 +260,7 @@ def test_a_pods_address_that_nobody_has_any_more_is_unknown_in_a_connection_that
 
 
 def test_of_a_stranger_whose_connection_began_before_our_eyes_it_is_known_that_it_was_outside(connections):
-    now = Names((HELD | {ip_address(SERVER): Stranger.UNKNOWN}).get, Zoning(), "panorama", 7, ("team",))
+    now = FlowNames((HELD | {ip_address(SERVER): UnownedAddress.UNKNOWN}).get, Zoning(), "panorama", 7, ("team",))
     (record,) = take(connections, begun(1), ended(1), names=now)
     assert zones(record) == ("web", "outside")
 
@@ -298,7 +298,7 @@ def test_a_pod_that_began_after_a_connection_that_was_found_is_not_the_one_that_
     connections, started, begun_at, zone, known_when_found
 ):
     later = replace(HELD[ip_address(SERVER)], started=started)
-    names = Names((HELD | {ip_address(SERVER): later}).get, Zoning(), "panorama", 7, ("team",))
+    names = FlowNames((HELD | {ip_address(SERVER): later}).get, Zoning(), "panorama", 7, ("team",))
     (found,) = living(1)
     at_start = names if known_when_found else NAMELESS
     connections.counted(connections.count_anew(), [found._replace(start=begun_at)], at_start, NOW)
@@ -322,7 +322,7 @@ def test_a_pod_of_another_node_that_began_later_is_not_the_one_that_had_it_eithe
     )
     later = replace(pod("db", SERVER, "data"), node="n2", started=1_700_000_000)
     view.fold(Changed(Kind.SLICES, slices.render("panorama", "0.n2", "n2", [later], ["zonebridge.io/zone"])))
-    names = Names(view.holders.of, Zoning(), "panorama", 7, ())
+    names = FlowNames(view.holders.of, Zoning(), "panorama", 7, ())
     (found,) = living(1)
     connections.counted(connections.count_anew(), [found._replace(start=begun_at)], names, NOW)
     (record,) = take(connections, ended(1, times=(begun_at, begun_at + 5)), names=names)

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.flows.flow_table import FlowTable
-from enforcer.flows.flows import Names, described, name, read
+from enforcer.flows.flows import FlowNames, described, name, read
 from enforcer.netlink.nflog import Packet
-from enforcer.rules.ruleset import Terminal
+from enforcer.rules.ruleset import VerdictChain
 from tests.enforcer.clocks import Clock
 from tests.enforcer.smallcluster import ALLOW_WEB, DENY_ALL
-from zones.addresses.inventory import Node, Pod, Stranger
+from zones.addresses.inventory import Node, Pod, UnownedAddress
 from zones.policy import Verdict
 from zones.rules import Log
 from zones.siem.records import Stamp, timestamp
@@ -34,12 +34,12 @@ WEB = Pod(
 HOLDERS = {
     ip_address("10.1.0.10"): WEB,
     ip_address("192.0.2.1"): Node("n1", (ip_address("192.0.2.1"),)),
-    ip_address("10.1.0.66"): Stranger.DISPUTED,
+    ip_address("10.1.0.66"): UnownedAddress.DISPUTED,
 }
-NAMES = Names(HOLDERS.get, Zoning(), "panorama", 7, ("team",))
+NAMES = FlowNames(HOLDERS.get, Zoning(), "panorama", 7, ("team",))
 TERMINALS = {
-    "d": Terminal(DENY_ALL, Verdict.DENY, Log(start=True), enforced=True),
-    "a": Terminal(ALLOW_WEB, Verdict.ALLOW, Log(start=True, profile="siem"), enforced=True),
+    "d": VerdictChain(DENY_ALL, Verdict.DENY, Log(start=True), enforced=True),
+    "a": VerdictChain(ALLOW_WEB, Verdict.ALLOW, Log(start=True, profile="siem"), enforced=True),
 }
 
 
@@ -164,7 +164,7 @@ def test_names_hold_until_they_are_made_anew():
         asked.append(address)
         return HOLDERS.get(address)
 
-    names = Names(holder, Zoning())
+    names = FlowNames(holder, Zoning())
     assert [names.end(ip_address("10.1.0.10")).pod for _ in range(3)] == ["web-7d-x"] * 3
     assert len(asked) == 1
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from enforcer.flows.log_queue import Intake
+from enforcer.flows.log_queue import LogQueue
 
 
 class Kernel:
@@ -34,7 +34,7 @@ class Kernel:
 
 def test_what_is_too_much_stays_in_the_kernel():
     kernel = Kernel(10)
-    intake = Intake(kernel, capacity=12)
+    intake = LogQueue(kernel, capacity=12)
     intake.fill()
     assert (len(intake), kernel.left()) == (15, 7)
     intake.fill()
@@ -45,7 +45,7 @@ def test_what_is_too_much_stays_in_the_kernel():
 
 def test_everything_comes_once_and_in_order_and_then_it_waits():
     kernel = Kernel(200)
-    intake, taken = Intake(kernel), []
+    intake, taken = LogQueue(kernel), []
 
     async def run():
         while len(taken) < 1000:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from enforcer.errors import LoadError
 from enforcer.flows.log_audit import LogAudit
 from enforcer.flows.log_counters import LogCounters
-from enforcer.flows.loss_ledger import Ledger, Reading
+from enforcer.flows.loss_ledger import LossLedger, Reading
 from enforcer.netlink.sockets import NflogSocket
 from enforcer.rules.ruleset import TABLE
 from tests.enforcer.test_enforcement import INTERZONE, entry, policy
@@ -75,20 +75,20 @@ def told(log, ledger, events):
 
 @given(st.integers(0, 5), st.lists(EVENTS, max_size=40))
 def test_when_it_is_quiet_the_loss_is_known_to_the_record(counted, events):
-    log, ledger = Log(counted), Ledger()
+    log, ledger = Log(counted), LossLedger()
     ledger.begin(Reading(1, counted, 0))
     assert told(log, ledger, events) == log.lost
 
 
 @given(st.booleans(), st.lists(CHANGES, max_size=40))
 def test_tables_that_come_and_go_never_make_a_loss(known, events):
-    log, ledger = Log(0), Ledger()
+    log, ledger = Log(0), LossLedger()
     ledger.begin(READING if known else None)
     assert log.missed <= told(log, ledger, events) <= log.lost
 
 
 def test_what_was_counted_before_the_log_was_open_is_nobodys():
-    ledger = Ledger()
+    ledger = LossLedger()
     ledger.begin(Reading(1, 1000, 0))
     for _ in range(2):
         assert ledger.look(Reading(1, 1010, 0), 10, 0, idle=True) == 0
@@ -244,7 +244,7 @@ class TestKernel:
                 flood(world, 50)
                 sent += 50
                 if round_ % 4 == 3:
-                    node.reconciler._table.distrust()
+                    node.reconciler._table.invalidate()
                 log.read()
                 assert audit.lost(log) == 0
             deadline = time.monotonic() + 30

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from enforcer.flows.flow_table import FlowTable
-from enforcer.reports.alert_table import AlertTable, Limits
+from enforcer.reports.alert_table import AlertLimits, AlertTable
 from enforcer.reports.reporter import Reporter
 from tests.enforcer.clocks import Clock
 from tests.enforcer.reports.test_flows import NAMES, TERMINALS, packet, stamp
@@ -23,7 +23,7 @@ def played(step):
             kind = (json.loads(record) if isinstance(record, bytes) else record)["kind"]
             told[kind, second // 60] += 1
 
-    reporter = Reporter(stamp(), FlowTable(5, 50_000, clock), AlertTable(Limits(), clock), put)
+    reporter = Reporter(stamp(), FlowTable(5, 50_000, clock), AlertTable(AlertLimits(), clock), put)
     for second in range(END):
         clock.now = float(second)
         wall = START + second + (step if second >= STEP_AT else 0.0)

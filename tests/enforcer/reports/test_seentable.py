@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from enforcer.flows.attribution import Attribution
 from enforcer.flows.departed_owners import Departed
-from enforcer.flows.flows import End, Named, Names, Seen
+from enforcer.flows.flows import FlowEnd, FlowNames, LoggedPacket, NamedPacket
 from enforcer.flows.seen_table import SeenTable
-from enforcer.netlink.conntrack import Event, Way
-from enforcer.rules.chains.verdict_chains import Terminal
-from enforcer.rules.connmark import REVOKED, Marks
+from enforcer.netlink.conntrack import ConntrackEvent, FlowTuple
+from enforcer.rules.chains.verdict_chains import VerdictChain
+from enforcer.rules.connmark import REVOKED, ConnmarkLayout
 from tests.enforcer.reports.test_connections import HELD, MARKS, NAMES, SERVER, begun, ended, pod
 from tests.enforcer.wire.test_conntrack import ports, way
 from zones.addresses.packed_pods import key_of
@@ -44,7 +44,7 @@ POLICY = Policy(
     ),
 )
 ACCEPTED = MARKS.bits(70)
-DENIAL = Terminal(Origin("no", "uuid-9", "pre", "dg"), Verdict.DENY, NO_LOG)
+DENIAL = VerdictChain(Origin("no", "uuid-9", "pre", "dg"), Verdict.DENY, NO_LOG)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def over(key, mark=ACCEPTED, **more):
 
 
 def alive(key, mark=ACCEPTED):
-    told = begun(key, event=Event.CHANGED)
+    told = begun(key, event=ConntrackEvent.CHANGED)
     return told._replace(held=told.held | {8: mark.to_bytes(4, "big")})
 
 
@@ -160,7 +160,7 @@ def between(source, server, *, seen_as=None):
 
 
 PLACES = {ip_address("10.9.0.1"): replace(pod("far", "10.9.0.1", "web"), node="n2")}
-EVERYBODY = Names((HELD | PLACES).get, NAMES.zoning)
+EVERYBODY = FlowNames((HELD | PLACES).get, NAMES.zoning)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_connection_that_the_policy_would_not_accept_any_more_began_under_the_
 
 
 def test_where_no_bit_of_the_mark_is_ours_the_connections_of_pods_count():
-    table = SeenTable("n1", Marks(0))
+    table = SeenTable("n1", ConnmarkLayout(0))
     table.learn(POLICY)
     table.start(NOW)
     table.ended(over(1, mark=0), NAMES, NOW)
@@ -235,7 +235,7 @@ def test_the_rule_is_the_one_that_decide_names(narrow, data):
                 st.sampled_from([3, 20]),
             )
         )
-        there = Way(source.address, destination.address, protocol, own, port)
+        there = FlowTuple(source.address, destination.address, protocol, own, port)
         at = datetime(2026, 3, 2, hour, tzinfo=UTC)
         ends = [
             Endpoint(each.zone, each.address, each.workload, each.namespace, each.node)
@@ -261,10 +261,10 @@ NARROW = {
 
 
 def denied(address, port=22):
-    end = End(ip_address(address), "outside")
-    server = End(ip_address(SERVER), "data", "shop", "db", "db", "n1")
-    seen = Seen(NOW, 60, DENIAL, DENIAL.id, end.address, server.address, TCP, 5000, port)
-    return Named(seen, end, 5000, server, port, "panorama", 7)
+    end = FlowEnd(ip_address(address), "outside")
+    server = FlowEnd(ip_address(SERVER), "data", "shop", "db", "db", "n1")
+    seen = LoggedPacket(NOW, 60, DENIAL, DENIAL.id, end.address, server.address, TCP, 5000, port)
+    return NamedPacket(seen, end, 5000, server, port, "panorama", 7)
 
 
 def test_denials_are_counted_beside_them(table):

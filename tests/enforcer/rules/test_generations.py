@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.errors import KernelError
-from enforcer.kernel.mark_epochs import Numbering
-from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, PHASES, STALE, UNJUDGED, Marks
+from enforcer.kernel.mark_epochs import MarkEpochs
+from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, PHASES, STALE, UNJUDGED, ConnmarkLayout
 
 masks = st.integers(1, ALL_BITS).filter(lambda mask: LEAST_BITS <= mask.bit_count() <= 10)
 
 
 @given(masks, st.data())
 def test_a_number_stays_within_the_mask_and_is_read_again(mask, data):
-    marks = Marks(mask)
+    marks = ConnmarkLayout(mask)
     number = data.draw(st.integers(0, (1 << marks.width) - 1))
     others = data.draw(st.integers(0, ALL_BITS)) & marks.others
     assert marks.bits(number) & ~mask == 0
@@ -24,7 +24,7 @@ def test_a_number_stays_within_the_mask_and_is_read_again(mask, data):
 
 @given(masks)
 def test_the_numbers_go_round_by_phases_and_are_none_of_the_reserved_ones(mask):
-    marks = Marks(mask)
+    marks = ConnmarkLayout(mask)
     numbers = [marks.first(PHASES[0])]
     while (following := marks.after(numbers[-1])) != numbers[0]:
         numbers.append(following)
@@ -53,7 +53,7 @@ class Connections:
 
 @contextmanager
 def numbered(marks, kernel):
-    made = Numbering(marks, kernel.sweep)
+    made = MarkEpochs(marks, kernel.sweep)
     try:
         yield made
     finally:
@@ -62,7 +62,7 @@ def numbered(marks, kernel):
 
 @given(masks.filter(lambda mask: mask.bit_count() <= 6), st.integers(1, 300))
 def test_no_number_comes_again_while_a_connection_has_it(mask, many):
-    marks = Marks(mask)
+    marks = ConnmarkLayout(mask)
     kernel = Connections(marks)
     with numbered(marks, kernel) as numbering:
         for _ in range(many):
@@ -73,7 +73,7 @@ def test_no_number_comes_again_while_a_connection_has_it(mask, many):
 
 
 def test_a_former_agents_numbers_are_avoided_and_swept_before_they_come():
-    marks = Marks(0xFF)
+    marks = ConnmarkLayout(0xFF)
     kernel = Connections(marks)
     kernel.numbers = {marks.first(1) + 3}
     with numbered(marks, kernel) as numbering:
@@ -84,7 +84,7 @@ def test_a_former_agents_numbers_are_avoided_and_swept_before_they_come():
 
 
 def test_without_a_sweep_there_is_no_number_until_it_works():
-    marks = Marks(0xFF)
+    marks = ConnmarkLayout(0xFF)
     kernel = Connections(marks)
     kernel.refuses = True
     with numbered(marks, kernel) as numbering:
@@ -97,7 +97,7 @@ def test_without_a_sweep_there_is_no_number_until_it_works():
 
 
 def test_without_bits_there_is_never_a_number():
-    marks = Marks(0)
+    marks = ConnmarkLayout(0)
     with numbered(marks, Connections(marks)) as numbering:
         assert numbering.following() is None
         assert not numbering.problem
@@ -105,7 +105,7 @@ def test_without_bits_there_is_never_a_number():
 
 @pytest.mark.parametrize("refused", [True, False])
 def test_a_number_that_was_not_taken_comes_again(refused):
-    marks = Marks(0xF0)
+    marks = ConnmarkLayout(0xF0)
     with numbered(marks, Connections(marks)) as numbering:
         first = numbering.following()
         if not refused:

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enforcer.rules.entry_edits import Edit, edits
+from enforcer.rules.entry_edits import EntryEdit, edits
 from enforcer.rules.zone_pairs import bits, concerned, pair_masks
 from tests.strategies import ZONES, entries
 from zones.policy import Entry, Verdict
@@ -76,7 +76,7 @@ def test_an_edit_is_as_small_as_what_changed():
     rules = [Entry(Origin(f"rule {n}", None, "pre", ""), Verdict.ALLOW) for n in range(100)]
     other = Entry(Origin("other", None, "pre", ""), Verdict.DENY)
     assert edits(rules, rules) == []
-    assert edits(rules, rules[1:]) == [Edit(0, 1, ())]
-    assert edits(rules, [*rules[:50], other, *rules[50:99]]) == [Edit(50, 50, (other,)), Edit(99, 100, ())]
+    assert edits(rules, rules[1:]) == [EntryEdit(0, 1, ())]
+    assert edits(rules, [*rules[:50], other, *rules[50:99]]) == [EntryEdit(50, 50, (other,)), EntryEdit(99, 100, ())]
     moved = [*rules[1:90], rules[0], *rules[90:]]
-    assert edits(rules, moved) == [Edit(0, 1, ()), Edit(90, 90, (rules[0],))]
+    assert edits(rules, moved) == [EntryEdit(0, 1, ()), EntryEdit(90, 90, (rules[0],))]

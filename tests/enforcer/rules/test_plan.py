@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.rules.members.zone_ids import ZoneKey
-from enforcer.rules.options import Mode, Options
-from enforcer.rules.ruleset import Plan
+from enforcer.rules.options import Mode, RulesetOptions
+from enforcer.rules.ruleset import RulesetPlan
 from enforcer.rules.table import diff
 from tests.enforcer.sametable import meaning
 from tests.strategies import INTERZONE, INTRAZONE, ZONES, entries
@@ -23,7 +23,9 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PODS = AddressSet.of([ip_network("10.1.0.0/16")])
 SYSTEM = frozenset({"kube-system"})
 KEYS = [ZoneKey(zone, of_pods=True) for zone in (*ZONES, "unheard-of", "another")]
-OPTIONS = st.sampled_from([Options(), Options(mode=Mode.OBSERVE), Options(zones=frozenset({"web"}))])
+OPTIONS = st.sampled_from(
+    [RulesetOptions(), RulesetOptions(mode=Mode.OBSERVE), RulesetOptions(zones=frozenset({"web"}))]
+)
 
 
 def policy(rules):
@@ -34,7 +36,7 @@ def policy(rules):
 
 def assert_as_from_nothing(plan, wanted, zones, options, now=NOW):
     followed = plan.ruleset(zones, PODS)
-    alone = Plan(wanted, "n1", now, options).ruleset(zones, PODS)
+    alone = RulesetPlan(wanted, "n1", now, options).ruleset(zones, PODS)
     assert meaning(followed) == meaning(alone)
     assert followed.terminals == alone.terminals
     assert followed.next_change == alone.next_change
@@ -47,7 +49,7 @@ def test_it_says_what_one_from_nothing_says(data, options):
     pool = [data.draw(entries(f"rule {n}")) for n in range(data.draw(st.integers(2, 10)))]
     some, zones = st.lists(st.sampled_from(pool), unique_by=id), st.sets(st.sampled_from(KEYS))
     first = policy(data.draw(some))
-    plan = Plan(first, "n1", NOW, options)
+    plan = RulesetPlan(first, "n1", NOW, options)
     assert_as_from_nothing(plan, first, data.draw(zones), options)
     for number in range(3):
         now, wanted = NOW + timedelta(hours=7 * number), policy(data.draw(some))
@@ -72,8 +74,8 @@ def test_a_long_way_of_small_edits():
     """A hundred rules, some for every pair; each step takes out, puts in, moves or changes a few."""
     chance = random.Random(5)
     rules = [rule(number, chance) for number in range(1, 100)]
-    plan = Plan(policy(rules), "n1", NOW)
-    before = assert_as_from_nothing(plan, policy(rules), KEYS, Options()).table
+    plan = RulesetPlan(policy(rules), "n1", NOW)
+    before = assert_as_from_nothing(plan, policy(rules), KEYS, RulesetOptions()).table
     for step in range(40):
         for _ in range(chance.randrange(1, 4)):
             at = chance.randrange(len(rules))
@@ -87,7 +89,7 @@ def test_a_long_way_of_small_edits():
                 case _:
                     rules[at] = replace(rules[at], verdict=chance.choice(list(Verdict)))
         assert plan.follow(policy(rules), NOW)
-        table = assert_as_from_nothing(plan, policy(rules), KEYS, Options()).table
+        table = assert_as_from_nothing(plan, policy(rules), KEYS, RulesetOptions()).table
         nothing_leads_to_what_is_refilled(before, table)
         before = table
 
@@ -108,7 +110,7 @@ def test_one_rule_of_one_pair_leaves_all_others_alone():
         traffic=(Traffic(TCP, Ranges(((9999, 9999),))),),
     )  # fmt: skip
     rules[150:150] = [mine]
-    plan = Plan(policy(rules), "n1", NOW)
+    plan = RulesetPlan(policy(rules), "n1", NOW)
     before = plan.ruleset(KEYS, PODS)
     assert plan.follow(policy([each for each in rules if each is not mine]), NOW)
     after = plan.ruleset(KEYS, PODS)
@@ -119,6 +121,6 @@ def test_one_rule_of_one_pair_leaves_all_others_alone():
 
 
 def test_another_infrastructure_takes_another_plan():
-    plan = Plan(policy([]), "n1", NOW)
+    plan = RulesetPlan(policy([]), "n1", NOW)
     assert not plan.follow(Policy(Zoning(), (), (INTRAZONE, INTERZONE)), NOW)
     assert not plan.follow(replace(policy([]), zoning=Zoning(default="other")), NOW)

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from enforcer.rules.family import Family
 from enforcer.rules.match import Sets
-from enforcer.rules.members.address_delta import Feed
-from enforcer.rules.members.address_index import Residents
-from enforcer.rules.members.set_membership import Membership
+from enforcer.rules.members.address_delta import AddressDelta
+from enforcer.rules.members.address_index import AddressIndex
+from enforcer.rules.members.set_membership import SetMembership
 from enforcer.rules.members.zone_ids import ZoneKey
-from zones.addresses.inventory import Node, Pod, Stranger
+from zones.addresses.inventory import Node, Pod, UnownedAddress
 from zones.addresses.packed_pods import key_of
 from zones.net import AddressSet
 from zones.policy import Peer
@@ -28,9 +28,9 @@ def pod(workload, zone, node="n2"):
 
 
 HOLDERS = [pod("cart", "web"), pod("cart", "web"), pod("db", "data"), pod("cart", "web", "n1"),
-           Node("n2", ()), Stranger.DISPUTED, None]  # fmt: skip
+           Node("n2", ()), UnownedAddress.DISPUTED, None]  # fmt: skip
 feeds = st.builds(
-    lambda changed, whole: Feed.by_address(changed, NETWORKS, whole=whole),
+    lambda changed, whole: AddressDelta.by_address(changed, NETWORKS, whole=whole),
     st.dictionaries(st.sampled_from(ADDRESSES), st.sampled_from(HOLDERS)),
     st.booleans(),
 )
@@ -43,7 +43,7 @@ def membership(zoning):
         sets.workload(family, "cart")
         sets.peer(family, Peer(nodes=True), own_node=False)
     zones = [ZoneKey(zone, of_pods) for zone in ("web", "data", ISOLATED, *_named(zoning)) for of_pods in (True, False)]
-    return Membership(zoning, "n1", sets.members, {key: f"{key.zone[:8]}{key.of_pods:d}" for key in zones})
+    return SetMembership(zoning, "n1", sets.members, {key: f"{key.zone[:8]}{key.of_pods:d}" for key in zones})
 
 
 def _named(zoning):
@@ -51,9 +51,9 @@ def _named(zoning):
 
 
 def apply(moves, sets):
-    for place, keys in moves.gone.items():
+    for place, keys in moves.removed.items():
         sets[place] -= set(keys)
-    for place, keys in moves.come.items():
+    for place, keys in moves.added.items():
         here = sets.setdefault(place, set())
         assert not here & set(keys)
         assert len(set(keys)) == len(keys)
@@ -62,16 +62,16 @@ def apply(moves, sets):
 
 @given(steps)
 def test_changes_one_after_the_other_are_as_everything_at_once(told):
-    residents, before, sets = Residents("n1"), None, {}
+    residents, before, sets = AddressIndex("n1"), None, {}
     kinds = [membership(Zoning()), membership(OTHER_ZONING)]
     for feed, local, other, taken in told:
-        residents.take(feed, local)
+        residents.update(feed, local)
         if not taken:  # by the kernel: it may refuse
             continue
         now = kinds[other]
         zones = residents.zones(now.zoning)
         apply(residents.all(now) if before is None else residents.changed(before, now), sets)
-        residents.told()
+        residents.mark_applied()
         before = now
         everything = {}
         apply(residents.all(now), everything)
@@ -81,11 +81,11 @@ def test_changes_one_after_the_other_are_as_everything_at_once(told):
 
 @given(steps)
 def test_who_holds_what_is_what_was_told_last_and_the_machines_own_is_its_own(told):
-    residents, known = Residents("n1"), {}
+    residents, known = AddressIndex("n1"), {}
     for feed, local, _, taken in told:
-        residents.take(feed, local)
+        residents.update(feed, local)
         if taken:
-            residents.told()
+            residents.mark_applied()
         known = ({} if feed.whole else known) | feed.changed
         for address in ADDRESSES:
             found = residents.holder(key_of(address))

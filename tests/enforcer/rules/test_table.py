@@ -5,7 +5,7 @@ import pytest
 from enforcer.kernel import table_change
 from enforcer.kernel.transaction import Transaction
 from enforcer.netlink.assemble import assemble
-from enforcer.rules.members.address_index import Moves
+from enforcer.rules.members.address_index import ElementDelta
 from enforcer.rules.table import Chain, Table, diff
 
 LONG, SHORT = (assemble("ct state invalid accept"), assemble("tcp flags syn accept")), (assemble("accept"),)
@@ -28,7 +28,7 @@ def table(chain):
 def test_a_chain_whose_rules_differ_is_emptied_and_filled_once(new):
     change = diff(table(OLD), table(new))
     written = Transaction("zonebridge")
-    table_change.write(written, table(new), change, Moves())
+    table_change.write(written, table(new), change, ElementDelta())
     expected = Transaction("zonebridge")
     expected.flush_chain("police")
     expected.add_rules("police", new)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enforcer.rules.tree.clause import Clause, Dimension, Spaces
-from enforcer.rules.tree.tree import DEPTH, LEAF, Forest, Jump, Node, Select, Test
+from enforcer.rules.tree.tree import DEPTH, LEAF, Jump, Select, Test, TreeBuilder, TreeNode
 from zones.net import ICMP, SCTP, TCP, UDP, Ranges
 
 Test.__test__ = False
@@ -173,7 +173,7 @@ def test_a_tree_finds_the_first_match(seed, many, leaf, depth):
     chance = random.Random(seed)
     share, servers = chance.choice([0.3, 0.5, 0.7]), chance.choice([4, 20])
     listed = [clause(chance, f"t{chance.randint(0, n)}", share, servers) for n in range(many)]
-    walker = Walker(Forest(leaf, depth).tree(listed))
+    walker = Walker(TreeBuilder(leaf, depth).tree(listed))
     for _ in range(30):
         packet = any_packet(chance, servers)
         assert walker.target(packet) == first_match(listed, packet)
@@ -245,7 +245,7 @@ def packet_near(listed, chance):
 @pytest.mark.parametrize("kinds", MIXTURES)
 def test_long_lists_of_every_kind(kinds):
     listed = mixture(MIXTURES[kinds], 700)
-    walker = Walker(Forest().tree(listed))
+    walker = Walker(TreeBuilder().tree(listed))
     chance = random.Random(2)
     for _ in range(300):
         packet = packet_near(listed, chance)
@@ -257,7 +257,7 @@ def test_long_lists_of_every_kind(kinds):
 @pytest.mark.parametrize("kinds", ["ports", "prefixes"])
 def test_what_one_look_can_tell_takes_one_look(kinds):
     listed = mixture((kinds,), 3000)
-    tree = Forest().tree(listed)
+    tree = TreeBuilder().tree(listed)
     assert [type(step) for step in tree.steps] == [Select, Test]
     assert all(branch.target for branch in tree.steps[0].branches.values())
 
@@ -266,7 +266,7 @@ def test_what_one_look_can_tell_takes_one_look(kinds):
 def test_a_tree_grows_with_its_clauses_and_not_much_faster(kinds):
     """Chains, rules, elements; and ways through the chains, which the kernel walks when it loads them."""
     listed = mixture(MIXTURES[kinds], 1500)
-    _, nodes = parts(Forest().tree(listed))
+    _, nodes = parts(TreeBuilder().tree(listed))
     ways = {}
     for node in nodes:  # inner ones come first
         ways[node] = sum(
@@ -282,17 +282,20 @@ def test_a_tree_grows_with_its_clauses_and_not_much_faster(kinds):
 
 def test_few_clauses_stay_a_list():
     listed = mixture(MIXTURES["all"], LEAF - 1)
-    assert [step.clause for step in Forest().tree(listed).steps] == listed
+    assert [step.clause for step in TreeBuilder().tree(listed).steps] == listed
 
 
 def test_what_can_not_be_reached_is_left_out():
     certain = Clause("always")
     again = Clause("a", TCP)
-    assert [step.clause for step in Forest().tree([again, again, certain, Clause("b", UDP)]).steps] == [again, certain]
+    assert [step.clause for step in TreeBuilder().tree([again, again, certain, Clause("b", UDP)]).steps] == [
+        again,
+        certain,
+    ]
 
 
 def test_equal_lists_are_one_node():
-    forest = Forest()
+    forest = TreeBuilder()
     listed = mixture(MIXTURES["all"], 100)
     assert forest.tree(listed) is forest.tree(list(listed))
 
@@ -304,21 +307,21 @@ def long_lists(many, spans=5000):
 
 def test_long_blocklists_are_copied_where_they_repeat_and_may_be():
     """Address lists of thousands of prefixes are asked as they stand: by each of a few, and by many when they repeat."""
-    assert all(isinstance(step, Test) for step in Forest().tree(long_lists(8)).steps)
-    assert isinstance(Forest().tree(long_lists(12)).steps[0], Select)
-    assert all(isinstance(step, Test) for step in Forest(copies_long=False).tree(long_lists(12)).steps)
+    assert all(isinstance(step, Test) for step in TreeBuilder().tree(long_lists(8)).steps)
+    assert isinstance(TreeBuilder().tree(long_lists(12)).steps[0], Select)
+    assert all(isinstance(step, Test) for step in TreeBuilder(copies_long=False).tree(long_lists(12)).steps)
 
 
 def test_a_tree_is_the_same_whatever_was_grown_before():
-    listed, forest = [*long_lists(12), Clause("last")], Forest()
+    listed, forest = [*long_lists(12), Clause("last")], TreeBuilder()
     for n in range(6):
         forest.tree([*long_lists(12), Clause(f"t{n}")])
-    alone, after = (parts(each.tree(listed)) for each in (Forest(), forest))
+    alone, after = (parts(each.tree(listed)) for each in (TreeBuilder(), forest))
     assert [len(node.steps) for node in alone[1]] == [len(node.steps) for node in after[1]]
 
 
 def test_an_empty_list_says_nothing():
-    tree = Forest().tree([])
+    tree = TreeBuilder().tree([])
     assert tree.target is None
     assert not tree.final
-    assert Walker(Node(())).target(Packet()) is None
+    assert Walker(TreeNode(())).target(Packet()) is None

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.netlink import conntrack
-from enforcer.netlink.conntrack import Connection, Counted, Event, TcpState, Way, any_way, connection, told
+from enforcer.netlink.conntrack import (
+    ConntrackEntry,
+    ConntrackEvent,
+    Counted,
+    FlowTuple,
+    TcpState,
+    any_way,
+    connection,
+    told,
+)
 from enforcer.netlink.messages import attribute, message, nested, number
 from zones.net import ICMP, ICMP6, SCTP, TCP, UDP
 
@@ -64,9 +73,9 @@ def only(data):
 
 
 def test_all_that_the_kernel_says_of_a_connection_that_is_over():
-    assert connection(only(WHOLE)) == Connection(
-        Way(ip_address("10.0.0.1"), ip_address("10.96.0.20"), TCP, 40000, 443),
-        Way(ip_address("10.0.0.2"), ip_address("192.0.2.7"), TCP, 8443, 61022),
+    assert connection(only(WHOLE)) == ConntrackEntry(
+        FlowTuple(ip_address("10.0.0.1"), ip_address("10.96.0.20"), TCP, 40000, 443),
+        FlowTuple(ip_address("10.0.0.2"), ip_address("192.0.2.7"), TCP, 8443, 61022),
         status=0x20E,
         mark=0x02000000,
         zone=5,
@@ -81,7 +90,7 @@ def test_all_that_the_kernel_says_of_a_connection_that_is_over():
 
 def test_what_the_kernel_sent():
     found = connection(only(told_of(attribute(1, REAL), attribute(2, REAL))))
-    assert found.original == Way(ip_address("127.0.0.1"), ip_address("127.0.0.1"), TCP, 43706, 1235)
+    assert found.original == FlowTuple(ip_address("127.0.0.1"), ip_address("127.0.0.1"), TCP, 43706, 1235)
 
 
 def test_both_families_and_all_protocols():
@@ -101,9 +110,9 @@ def test_both_families_and_all_protocols():
 
 def test_what_happened_and_who_wanted_it():
     events = {
-        told_of(kind=NEW, flags=CREATED): (Event.NEW, False),
-        told_of(kind=NEW): (Event.CHANGED, False),
-        told_of(kind=DELETE, port=4711): (Event.ENDED, True),
+        told_of(kind=NEW, flags=CREATED): (ConntrackEvent.NEW, False),
+        told_of(kind=NEW): (ConntrackEvent.CHANGED, False),
+        told_of(kind=DELETE, port=4711): (ConntrackEvent.ENDED, True),
     }
     for data, expected in events.items():
         assert only(data)[:2] == expected

@@ -10,11 +10,11 @@ from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama.objects import feeds
 from bridge.managers.panorama.objects.countries import COUNTRIES
-from bridge.managers.panorama.objects.tag_filter import FilterError, Matcher, parse_filter
+from bridge.managers.panorama.objects.tag_filter import Matcher, TagFilterError, parse_filter
 from bridge.managers.panorama.rulebase.document import members, text_of, yes
 from bridge.managers.panorama.rulebase.fingerprints import names_above
 from bridge.managers.panorama.rulebase.shapes import misshapen
-from bridge.managers.panorama.rulebase.tree import KIND_WORDS, Definition, Scope, ambiguous, walk
+from bridge.managers.panorama.rulebase.tree import KIND_WORDS, Definition, ObjectScope, ambiguous, walk
 from zones.net import AddressSet, union, wildcard
 from zones.rules import AddressObject, Feed, Unresolved
 
@@ -28,7 +28,7 @@ CONTESTED = (
 NOT_IN_AN_EXPORT = "no object has tags that its filter selects; IPs tagged at run time are not in an export"
 
 
-class _Group(NamedTuple):
+class _AddressGroup(NamedTuple):
     """What a group holds itself, and the names below it."""
 
     parts: tuple[AddressObject, ...]
@@ -44,7 +44,7 @@ class KnownAddresses:
     `contested`: two objects have feeds of one name, and which of them stands depends on the order of reading.
     """
 
-    own: dict[str, AddressObject | _Group] = field(default_factory=dict)
+    own: dict[str, AddressObject | _AddressGroup] = field(default_factory=dict)
     members: dict[str, AddressObject] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)
     filtered: set[str] = field(default_factory=set)
@@ -54,7 +54,7 @@ class KnownAddresses:
 
     def without(self, changed: set[str]) -> KnownAddresses:
         """What of it still holds where these names stand for something else."""
-        below = {name: own.below for name, own in self.own.items() if isinstance(own, _Group)}
+        below = {name: own.below for name, own in self.own.items() if isinstance(own, _AddressGroup)}
         stale = names_above(changed, below)
         kept = {name: own for name, own in self.own.items() if name not in changed}
         objects = (own for own in kept.values() if isinstance(own, AddressObject))
@@ -67,14 +67,14 @@ class KnownAddresses:
 
 
 @dataclass(slots=True)
-class Addresses:
+class AddressResolver:
     """Looks names up in a scope, once each.
 
     `registered` are the IPs that User-ID or the API tagged, ip -> tags, None where that isn't known. `provided`: where
     the site has Palo Alto Networks' lists. `known`: what needn't be looked up.
     """
 
-    scope: Scope
+    scope: ObjectScope
     registered: Mapping[str, frozenset[str]] | None = None
     time_zone: str = "UTC"
     provided: Mapping[str, str] = field(default_factory=dict)
@@ -144,14 +144,14 @@ class Addresses:
         own = self._own(name)
         return () if isinstance(own, AddressObject) else own.below
 
-    def _own(self, name: str) -> AddressObject | _Group:
+    def _own(self, name: str) -> AddressObject | _AddressGroup:
         """What a name stands for, but for the names below it."""
         own = self.known.own.get(name)
         if own is None:
             own = self.known.own[name] = self._read(name)
         return own
 
-    def _read(self, name: str) -> AddressObject | _Group:
+    def _read(self, name: str) -> AddressObject | _AddressGroup:
         found = self.scope.definitions(name, KINDS)
         if not found:
             built_in = feeds.provided_name(name)
@@ -172,7 +172,7 @@ class Addresses:
             return self._external_list(name, found.entry)
         return _union(name, [_literal(member) for member in members(found.entry.find("address"))])
 
-    def _group(self, name: str, group: Element) -> AddressObject | _Group:
+    def _group(self, name: str, group: Element) -> AddressObject | _AddressGroup:
         """The names that a group lists, or those of the tagged objects that its filter selects, and registered IPs."""
         matches = _filter(group)
         if matches is not None:
@@ -181,12 +181,12 @@ class Addresses:
             return _unresolved(name, f"has a filter that can't be read: {matches}")
         if matches is None:
             below = members(group.find("static"))
-            return _Group((), below) if below else AddressObject(name, hollow=True)
+            return _AddressGroup((), below) if below else AddressObject(name, hollow=True)
         tagged = (each for each, tags in self._tagged_objects() if each != name and matches(tags))
         below = tuple(dict.fromkeys(tagged))
         registered = tuple(_literal(ip) for ip, tags in (self.registered or {}).items() if matches(tags))
         if registered or below:
-            return _Group(registered, below)
+            return _AddressGroup(registered, below)
         return AddressObject(name, hollow=True, hint=NOT_IN_AN_EXPORT if self.registered is None else "")
 
     def _tagged_objects(self) -> list[tuple[str, frozenset[str]]]:
@@ -231,7 +231,7 @@ def _filter(group: Element) -> Matcher | str | None:
         return None
     try:
         return parse_filter(text_of(group, "dynamic/filter") or "")
-    except FilterError as error:
+    except TagFilterError as error:
         return str(error)
 
 

@@ -33,7 +33,7 @@ TAGS_UNKNOWN = "selects by tags of App-IDs, and neither the predefined content h
 Test = Callable[[Element, frozenset[str]], bool]
 
 
-class FilterError(ValueError):
+class ApplicationFilterError(ValueError):
     """A filter can't be applied; the message is a clause."""
 
 
@@ -72,11 +72,13 @@ def selector(entry: Element, *, tags_known: bool) -> Selector:
             tagging = child
         elif child.tag in OTHERS:
             if (child.text or "").strip() != "no" or len(child):
-                raise FilterError(OTHERS[child.tag])
+                raise ApplicationFilterError(OTHERS[child.tag])
         elif child.tag not in SILENT:
-            raise FilterError(f"is a filter with the criterion '{child.tag}', which is not known to this version")
+            raise ApplicationFilterError(
+                f"is a filter with the criterion '{child.tag}', which is not known to this version"
+            )
     if not (flags or tagging is not None or any(entry.find(tag) is not None for tag in LISTS)):
-        raise FilterError("is a filter without a criterion")
+        raise ApplicationFilterError("is a filter without a criterion")
     every, some = _tagging(tagging, tags_known=tags_known)
     either = (_either(flags),) if flags else ()
     return Selector((*lists, *every, *flags), (*lists, *some, *either), _doubt(len(flags), len(every)))
@@ -97,7 +99,7 @@ def _characteristic(child: Element) -> list[Test]:
     """`no` is a box that isn't ticked: it selects nothing and excludes nothing."""
     text = (child.text or "").strip()
     if text not in {"yes", "no"}:
-        raise FilterError(f"is a filter whose '{child.tag}' is '{text}', neither yes nor no")
+        raise ApplicationFilterError(f"is a filter whose '{child.tag}' is '{text}', neither yes nor no")
     tag = CHARACTERISTICS[child.tag]
     return [lambda application, _: (text_of(application, tag) or "no") == "yes"] if text == "yes" else []
 
@@ -115,9 +117,9 @@ def _tagging(tagging: Element | None, *, tags_known: bool) -> tuple[list[Test], 
     if tagging is None:
         return [], ()
     if any(child.tag not in {"tag", "no-tag"} for child in tagging):
-        raise FilterError("is a filter whose 'tagging' is not known to this version")
+        raise ApplicationFilterError("is a filter whose 'tagging' is not known to this version")
     if not tags_known:
-        raise FilterError(TAGS_UNKNOWN)
+        raise ApplicationFilterError(TAGS_UNKNOWN)
     tests = [_tagged(name) for name in members(tagging.find("tag"))]
     if text_of(tagging, "no-tag") == "yes":
         tests.append(lambda _, tags: not tags)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from xml.etree.ElementTree import Element
 
-from bridge.managers.panorama.objects.application_filters import FilterError, Selector, selector
-from bridge.managers.panorama.objects.content import Content
+from bridge.managers.panorama.objects.application_filters import ApplicationFilterError, Selector, selector
+from bridge.managers.panorama.objects.content import PredefinedContent
 from bridge.managers.panorama.objects.default_ports import default_ports, port_member
 from bridge.managers.panorama.rulebase.document import members, text_of
 from bridge.managers.panorama.rulebase.seed import SEED_PORTS
 from bridge.managers.panorama.rulebase.shapes import misshapen
-from bridge.managers.panorama.rulebase.tree import KIND_WORDS, Definition, Scope, ambiguous, flatten, walk
+from bridge.managers.panorama.rulebase.tree import KIND_WORDS, Definition, ObjectScope, ambiguous, flatten, walk
 from zones.rules import EVERY_APPLICATION, Application, Applications, Unresolved
 from zones.workload import normalise, split_namespace
 
@@ -41,7 +41,7 @@ class ApplicationObjects:
     `known`: the lists that needn't be looked up.
     """
 
-    scope: Scope
+    scope: ObjectScope
     known: dict[tuple[str, ...], Applications] = field(default_factory=dict)
 
     def members(self, names: tuple[str, ...]) -> Applications:
@@ -67,8 +67,8 @@ class ApplicationObjects:
         return frozenset(each for each, found in kinds.items() if found != ["application"]), filtered
 
     @cached_property
-    def _content(self) -> Content:
-        return Content(self.scope.predefined)
+    def _content(self) -> PredefinedContent:
+        return PredefinedContent(self.scope.predefined)
 
     @cached_property
     def _disabled(self) -> frozenset[str]:
@@ -151,7 +151,7 @@ class ApplicationObjects:
         site_tags = {each: _tags(found.entry) for each, found in self.scope.objects("application-tag").items()}
         try:
             select = selector(entry, tags_known=self._content.has_tags or bool(site_tags))
-        except FilterError as error:
+        except ApplicationFilterError as error:
             yield Unresolved(name, str(error))
             return
         if not self._content:

@@ -16,7 +16,7 @@ PLACES = (".", "predefined", "result/predefined", "result", "result/config/prede
 
 
 @dataclass(frozen=True)
-class Content:
+class PredefinedContent:
     """The applications and containers by name. An absent one is not known at all: an export holds none."""
 
     element: Element | None = None

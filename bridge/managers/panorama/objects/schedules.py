@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama.rulebase.document import members
 from bridge.managers.panorama.rulebase.shapes import is_list
-from bridge.managers.panorama.rulebase.tree import Scope
+from bridge.managers.panorama.rulebase.tree import ObjectScope
 from zones.rules import Unresolved
 from zones.schedule import Absolute, Schedule, Weekly
 
@@ -16,7 +16,7 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 _MOMENT = "%Y/%m/%d@%H:%M"
 
 
-def schedule(name: str, scope: Scope, time_zone: str) -> Schedule | Unresolved:
+def schedule(name: str, scope: ObjectScope, time_zone: str) -> Schedule | Unresolved:
     """The schedule that a rule names."""
     found = scope.object(name, "schedule")
     if found is None:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from bridge.managers.panorama.rulebase.document import members, text_of
 from bridge.managers.panorama.rulebase.fingerprints import names_above
 from bridge.managers.panorama.rulebase.shapes import misshapen
-from bridge.managers.panorama.rulebase.tree import KIND_WORDS, Definition, Scope, ambiguous, flatten
+from bridge.managers.panorama.rulebase.tree import KIND_WORDS, Definition, ObjectScope, ambiguous, flatten
 from zones.net import ALL_PORTS, SCTP, TCP, UDP, parse_ports
 from zones.rules import L4, Service, Unresolved
 
@@ -38,7 +38,7 @@ class KnownServices:
 class ServiceObjects:
     """Looks service names up in a scope, once each. `known`: what needn't be looked up."""
 
-    scope: Scope
+    scope: ObjectScope
     known: KnownServices = field(default_factory=KnownServices)
 
     def member(self, name: str) -> Service:

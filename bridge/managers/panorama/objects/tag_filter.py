@@ -12,7 +12,7 @@ _TOKEN = re.compile(r"""\s*(?:(?P<paren>[()])|'(?P<single>[^']*)'|"(?P<double>[^
 _MAX_DEPTH = 64
 
 
-class FilterError(ValueError):
+class TagFilterError(ValueError):
     """The filter is no expression over tags. The message says where it goes wrong."""
 
 
@@ -32,7 +32,7 @@ def parse_filter(text: str) -> Matcher:
     matcher = parser.either(0)
     rest = parser.peek()
     if rest is not None:
-        raise FilterError(f"unexpected '{rest.text}' at position {rest.at}")
+        raise TagFilterError(f"unexpected '{rest.text}' at position {rest.at}")
     return matcher
 
 
@@ -48,7 +48,7 @@ def _tokens(text: str) -> list[_Token]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise FilterError(f"a quote that is never closed at position {at}")
+            raise TagFilterError(f"a quote that is never closed at position {at}")
         kind = match.lastgroup or ""
         tokens.append(_Token(match[kind], match.start(kind), quoted=kind in {"single", "double"}))
         at = match.end()
@@ -78,17 +78,17 @@ class _Parser:
     def _term(self, depth: int) -> Matcher:
         token = self.peek()
         if token is None:
-            raise FilterError("it ends where a tag is expected")
+            raise TagFilterError("it ends where a tag is expected")
         if depth > _MAX_DEPTH:
-            raise FilterError(f"parentheses deeper than {_MAX_DEPTH}")
+            raise TagFilterError(f"parentheses deeper than {_MAX_DEPTH}")
         if token.is_operator(")", "and", "or", "not"):
-            raise FilterError(f"unexpected '{token.text}' at position {token.at}")
+            raise TagFilterError(f"unexpected '{token.text}' at position {token.at}")
         self._at += 1
         if not token.is_operator("("):
             return lambda tags: token.text in tags
         inside = self.either(depth + 1)
         if not self._accept(")"):
-            raise FilterError(f"the parenthesis at position {token.at} is never closed")
+            raise TagFilterError(f"the parenthesis at position {token.at} is never closed")
         return inside
 
     def _accept(self, operator: str) -> bool:

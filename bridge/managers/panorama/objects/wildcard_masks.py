@@ -15,7 +15,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from bridge.managers.panorama.objects.addresses import Addresses
+from bridge.managers.panorama.objects.addresses import AddressResolver
 from bridge.managers.panorama.rulebase.document import members, text_of, yes
 
 SIDES = ("source", "destination")
@@ -54,7 +54,7 @@ class Wildcards:
     """Which wildcards of an allow other rules may take from it. `rules`: all that the device group has."""
 
     rules: tuple[Element, ...]
-    addresses: Addresses
+    addresses: AddressResolver
     top_down: bool = False
 
     def contested(self, rule: Element, side: str) -> frozenset[str]:

@@ -14,7 +14,7 @@ from bridge.errors import RegistrationBlockedError
 from bridge.explain.services import Selectors
 from bridge.managers.panorama.manager import MOST_REGISTERED, REGISTERED, REGISTERED_PAGE
 from bridge.managers.panorama.registration.messages import not_taken, registered, uid_message
-from bridge.managers.panorama.registration.plan import Message, Verb, after, fitting, plan, refresh
+from bridge.managers.panorama.registration.plan import TagMessage, Verb, after, fitting, plan, refresh
 from bridge.managers.panorama.registration.tags import Mappings, Naming, mappings
 from bridge.managers.panorama.session.api import PanoramaApi
 from bridge.population import Member
@@ -23,7 +23,7 @@ MOST_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class RegistrationTerms:
     """How addresses are registered. Without a `timeout` they stay until they are taken back."""
 
     naming: Naming
@@ -31,14 +31,14 @@ class Terms:
     most: int = MOST_REGISTERED
 
 
-class Addresses:
+class AddressRegistration:
     """`settle` goes on by one step for each value, the seconds to wait before the next.
 
     It remembers what Panorama holds, until it is told to forget or the session is another one. Raises ManagerError, and
     RegistrationBlockedError for what Panorama did not take.
     """
 
-    def __init__(self, api: PanoramaApi, terms: Terms, clock: Callable[[], float]) -> None:
+    def __init__(self, api: PanoramaApi, terms: RegistrationTerms, clock: Callable[[], float]) -> None:
         self._api = api
         self._terms = terms
         self._clock = clock
@@ -82,7 +82,7 @@ class Addresses:
                 f"{self._terms.most} at most (registration.maxAddresses)"
             )
 
-    def _messages(self, wanted: Mappings, held: Mappings) -> Iterator[Message]:
+    def _messages(self, wanted: Mappings, held: Mappings) -> Iterator[TagMessage]:
         planned = plan(wanted, held, self._terms.naming.owns)
         if not self._refresh_due():
             yield from planned

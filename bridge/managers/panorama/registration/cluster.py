@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from bridge.explain.services import Selectors
-from bridge.managers.panorama.registration.addresses import Addresses, Terms
+from bridge.managers.panorama.registration.addresses import AddressRegistration, RegistrationTerms
 from bridge.managers.panorama.registration.device_group import DeviceGroup
-from bridge.managers.panorama.registration.steps import Wanted
+from bridge.managers.panorama.registration.steps import WantedGroup
 from bridge.managers.panorama.session.api import PanoramaApi
 from bridge.population import Member
 
@@ -25,12 +25,12 @@ class PanoramaRegistrar:
     def __init__(
         self,
         api: PanoramaApi,
-        wanted: Wanted | None,
-        terms: Terms | None,
+        wanted: WantedGroup | None,
+        terms: RegistrationTerms | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._group = None if wanted is None else DeviceGroup(api, wanted)
-        self._addresses = None if terms is None else Addresses(api, terms, clock)
+        self._addresses = None if terms is None else AddressRegistration(api, terms, clock)
 
     def forget(self) -> None:
         if self._addresses is not None:

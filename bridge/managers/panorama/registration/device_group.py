@@ -11,7 +11,16 @@ from xml.etree.ElementTree import Element
 from bridge.errors import ManagerAnswerError, RegistrationBlockedError
 from bridge.managers.panorama.manager import HIERARCHY, chains
 from bridge.managers.panorama.registration import steps
-from bridge.managers.panorama.registration.steps import Blocked, Commit, Done, Move, Sight, Step, Wanted, Write
+from bridge.managers.panorama.registration.steps import (
+    Blocked,
+    CommitStep,
+    Done,
+    GroupState,
+    MoveStep,
+    Step,
+    WantedGroup,
+    Write,
+)
 from bridge.managers.panorama.rulebase.tree import DEVICE
 from bridge.managers.panorama.session.api import PanoramaApi
 
@@ -28,7 +37,7 @@ class DeviceGroup:
     Raises ManagerError, and RegistrationBlockedError for what only somebody else can change.
     """
 
-    def __init__(self, api: PanoramaApi, wanted: Wanted) -> None:
+    def __init__(self, api: PanoramaApi, wanted: WantedGroup) -> None:
         self._api = api
         self._wanted = wanted
 
@@ -49,7 +58,7 @@ class DeviceGroup:
             self._refuse_locked()
             yield 0.0
             yield from self._carry_out(step)
-            moved = moved or isinstance(step, Move)
+            moved = moved or isinstance(step, MoveStep)
         raise RegistrationBlockedError(f"device group '{self._wanted.name}' is changed by somebody else meanwhile")
 
     def _settled(self) -> bool:
@@ -67,10 +76,10 @@ class DeviceGroup:
 
     def _next_step(self, *, moved: bool) -> Step:
         name = self._wanted.name
-        running = Sight.of(self._api.show(_path(name)))
+        running = GroupState.of(self._api.show(_path(name)))
         entry = next(iter(self._api.get(_path(name))), None)
         facts = next(iter(self._api.get(f"/config/readonly/{DEVICE}/device-group/entry[@name={_quoted(name)}]")), None)
-        candidate = Sight.of(entry, facts, parent=self._wanted.parent if moved else None)
+        candidate = GroupState.of(entry, facts, parent=self._wanted.parent if moved else None)
         return steps.next_step(self._wanted, running, candidate, _parents(self._api.op(HIERARCHY)))
 
     def _refuse_locked(self) -> None:
@@ -83,10 +92,10 @@ class DeviceGroup:
         match step:
             case Write():
                 self._api.set(_path(self._wanted.name), step.element)
-            case Move():
+            case MoveStep():
                 answer = self._api.op(steps.move_command(self._wanted.name, step.parent))
                 yield from self._finished(answer.findtext("job"), "moving the device group")
-            case Commit():
+            case CommitStep():
                 yield from self._finished(self._api.commit(steps.commit_command(self._wanted)), "committing it")
 
     def _finished(self, job: str | None, doing: str) -> Iterator[float]:

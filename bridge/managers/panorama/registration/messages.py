@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from bridge.managers.panorama.registration.plan import Message, Verb
+from bridge.managers.panorama.registration.plan import TagMessage, Verb
 
 # Said of what is as wanted already.
 _HARMLESS = ("already exists, ignore", "does not exist, ignore unreg")
 
 
-def uid_message(message: Message, timeout: timedelta | None) -> str:
+def uid_message(message: TagMessage, timeout: timedelta | None) -> str:
     """The XML of one call. With a timeout, what is registered ends by itself unless it is said again."""
     root = Element("uid-message")
     SubElement(root, "version").text = "2.0"

@@ -25,26 +25,28 @@ class Verb(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class TagMessage:
     """One call: addresses with the tags that are put on them, or taken from them."""
 
     verb: Verb
     entries: Mappings
 
 
-def plan(desired: Mappings, held: Mappings, owns: Callable[[str], bool], most: int = MOST_TAGS) -> tuple[Message, ...]:
+def plan(
+    desired: Mappings, held: Mappings, owns: Callable[[str], bool], most: int = MOST_TAGS
+) -> tuple[TagMessage, ...]:
     """What makes `held` into `desired`. What is gone first: an address that changed hands keeps nothing of before."""
     gone = {ip: {tag for tag in tags - desired.get(ip, _NONE) if owns(tag)} for ip, tags in held.items()}
     missing = {ip: tags - held.get(ip, _NONE) for ip, tags in desired.items()}
     return (*_messages(Verb.UNREGISTER, gone, most), *_messages(Verb.REGISTER, missing, most))
 
 
-def refresh(desired: Mappings, most: int = MOST_TAGS) -> tuple[Message, ...]:
+def refresh(desired: Mappings, most: int = MOST_TAGS) -> tuple[TagMessage, ...]:
     """Everything once more, so that its timeout begins again."""
     return tuple(_messages(Verb.REGISTER, desired, most))
 
 
-def after(held: Mappings, message: Message) -> dict[str, frozenset[str]]:
+def after(held: Mappings, message: TagMessage) -> dict[str, frozenset[str]]:
     """What Panorama holds when it has taken a message."""
     now = dict(held)
     for ip, tags in message.entries.items():
@@ -67,16 +69,16 @@ def fitting(desired: Mappings, held: Mappings, owns: Callable[[str], bool], most
     return {ip: desired[ip] for ip in order[:room]}
 
 
-def _messages(verb: Verb, wanted: Mapping[str, frozenset[str] | set[str]], most: int) -> Iterator[Message]:
+def _messages(verb: Verb, wanted: Mapping[str, frozenset[str] | set[str]], most: int) -> Iterator[TagMessage]:
     entries: dict[str, frozenset[str]] = {}
     count = 0
     for ip, tags in wanted.items():
         if not tags:
             continue
         if entries and count + len(tags) > most:
-            yield Message(verb, entries)
+            yield TagMessage(verb, entries)
             entries, count = {}, 0
         entries[ip] = frozenset(tags)
         count += len(tags)
     if entries:
-        yield Message(verb, entries)
+        yield TagMessage(verb, entries)

@@ -17,7 +17,7 @@ LONGEST_DESCRIPTION = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedGroup:
     """The device group of a cluster. `admin`: who we are in Panorama; `tags`: defined in a group that we create."""
 
     name: str
@@ -32,7 +32,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class GroupState:
     """A device group in one of Panorama's configurations. `changed_by`: whose uncommitted change it is, if any."""
 
     exists: bool = False
@@ -41,7 +41,7 @@ class Sight:
     changed_by: str | None = None
 
     @classmethod
-    def of(cls, entry: Element | None, facts: Element | None = None, parent: str | None = None) -> Sight:
+    def of(cls, entry: Element | None, facts: Element | None = None, parent: str | None = None) -> GroupState:
         """`facts`: its line under `readonly`. `parent`: where it was just moved to, whatever that line says."""
         if entry is None:
             return cls()
@@ -71,21 +71,21 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class MoveStep:
     """Move the device group under its parent; a job."""
 
     parent: str
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
+class CommitStep:
     """Commit our own changes; a job."""
 
 
-Step = Done | Blocked | Write | Move | Commit
+Step = Done | Blocked | Write | MoveStep | CommitStep
 
 
-def next_step(wanted: Wanted, running: Sight, candidate: Sight, groups: Collection[str]) -> Step:
+def next_step(wanted: WantedGroup, running: GroupState, candidate: GroupState, groups: Collection[str]) -> Step:
     """`groups`: the device groups of the running configuration."""
     if not candidate.exists:
         return _missing(wanted, running, groups)
@@ -96,13 +96,13 @@ def next_step(wanted: Wanted, running: Sight, candidate: Sight, groups: Collecti
     if describable(wanted, candidate.description):
         return Write(_xml("description", wanted.description))
     if not running.exists and wanted.parent is not None and candidate.parent != wanted.parent:
-        return Move(wanted.parent) if wanted.parent in groups else _no_parent(wanted)
+        return MoveStep(wanted.parent) if wanted.parent in groups else _no_parent(wanted)
     if not running.exists or describable(wanted, running.description):
-        return Commit()
+        return CommitStep()
     return Done()
 
 
-def creation(wanted: Wanted) -> str:
+def creation(wanted: WantedGroup) -> str:
     """What a new device group holds."""
     holder = Element("tag")
     for name, comments in wanted.tags:
@@ -110,7 +110,7 @@ def creation(wanted: Wanted) -> str:
     return _xml("description", wanted.description) + (tostring(holder, encoding="unicode") if wanted.tags else "")
 
 
-def commit_command(wanted: Wanted) -> str:
+def commit_command(wanted: WantedGroup) -> str:
     """Our own changes alone: other administrators' stay where they are."""
     root = Element("commit")
     SubElement(root, "description").text = f"{OURS}registers cluster {wanted.cluster}"
@@ -138,12 +138,12 @@ def job_failure(job: Element) -> str | None:
     return "; ".join(lines) or "it says no reason"
 
 
-def describable(wanted: Wanted, description: str) -> bool:
+def describable(wanted: WantedGroup, description: str) -> bool:
     """Whether a description is missing, or is one of ours that is out of date."""
     return description != wanted.description and (not description or description.startswith(OURS))
 
 
-def elsewhere(wanted: Wanted, parent: str | None) -> str | None:
+def elsewhere(wanted: WantedGroup, parent: str | None) -> str | None:
     """What to tell where the group stands in another place: to move it back changes what its rules mean."""
     if wanted.parent is None or parent == wanted.parent:
         return None
@@ -153,7 +153,7 @@ def elsewhere(wanted: Wanted, parent: str | None) -> str | None:
     )
 
 
-def _missing(wanted: Wanted, running: Sight, groups: Collection[str]) -> Step:
+def _missing(wanted: WantedGroup, running: GroupState, groups: Collection[str]) -> Step:
     if running.exists:
         return Blocked(
             f"device group '{wanted.name}' is deleted in the candidate configuration; commit that or revert it"
@@ -163,7 +163,7 @@ def _missing(wanted: Wanted, running: Sight, groups: Collection[str]) -> Step:
     return Write(creation(wanted))
 
 
-def _no_parent(wanted: Wanted) -> Blocked:
+def _no_parent(wanted: WantedGroup) -> Blocked:
     return Blocked(
         f"the parent device group '{wanted.parent}' is not in Panorama; create and commit it, or change "
         "registration.parent"

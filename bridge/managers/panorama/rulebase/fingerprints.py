@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from xml.etree.ElementTree import Element
 
-from bridge.managers.panorama.rulebase.tree import Scope
+from bridge.managers.panorama.rulebase.tree import ObjectScope
 
 _BYTES = 16
 
@@ -19,7 +19,7 @@ def fingerprint(element: Element, *place: str) -> bytes:
     return blake2b(marshal.dumps((place, said), 0), digest_size=_BYTES).digest()
 
 
-def of_objects(scope: Scope, kinds: Iterable[str]) -> dict[str, bytes]:
+def of_objects(scope: ObjectScope, kinds: Iterable[str]) -> dict[str, bytes]:
     """Name -> what it stands for among these kinds, in the order in which the scope has them."""
     prints: dict[str, bytes] = {}
     for kind in kinds:

@@ -15,7 +15,7 @@ from bridge.managers.panorama.rulebase.document import members
 from bridge.managers.panorama.rulebase.fingerprints import changed, fingerprint, of_objects
 from bridge.managers.panorama.rulebase.rulebase import ReadOptions, RuleEntry, reader_of, rulebase_of, scope_entries
 from bridge.managers.panorama.rulebase.rules import RuleReader
-from bridge.managers.panorama.rulebase.tree import Scope
+from bridge.managers.panorama.rulebase.tree import ObjectScope
 from zones.rules import Applications, Rule, Rulebase
 
 # So many names more than rules use may be known before all are forgotten.
@@ -38,7 +38,7 @@ class _Objects:
     applications: list[tuple[str, bytes]]
 
     @classmethod
-    def of(cls, scope: Scope) -> _Objects:
+    def of(cls, scope: ObjectScope) -> _Objects:
         content = [] if scope.predefined is None else [("", fingerprint(scope.predefined))]
         return cls(
             of_objects(scope, addresses.KINDS),
@@ -48,7 +48,7 @@ class _Objects:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _LastCommit:
     """All that is known of the last commit. It holds no element."""
 
     options: ReadOptions
@@ -64,9 +64,9 @@ class _Reading:
 class Rereader:
     """Of one device group. Not for use by two threads."""
 
-    _last: _Reading | None = field(default=None, repr=False)
+    _last: _LastCommit | None = field(default=None, repr=False)
 
-    def read(self, scope: Scope, options: ReadOptions) -> Rulebase:
+    def read(self, scope: ObjectScope, options: ReadOptions) -> Rulebase:
         """The rulebase of a scope. Rules that are as they were are the same objects, and so is the whole."""
         last = self._last
         if last is not None and replace(last.options, registered=options.registered) != options:
@@ -80,7 +80,7 @@ class Rereader:
         return now.rulebase
 
 
-def _read(scope: Scope, options: ReadOptions, last: _Reading | None) -> _Reading:
+def _read(scope: ObjectScope, options: ReadOptions, last: _LastCommit | None) -> _LastCommit:
     entries = tuple(scope_entries(scope))
     objects = _Objects.of(scope)
     reader = reader_of(scope, options, entries)
@@ -91,12 +91,12 @@ def _read(scope: Scope, options: ReadOptions, last: _Reading | None) -> _Reading
     rulebase = rulebase_of(scope, reader, rules)
     if last is not None and last.rulebase == rulebase:
         rulebase = last.rulebase
-    return _Reading(
+    return _LastCommit(
         options, objects, reader.addresses.known, reader.services.known, reader.applications.known, known, rulebase
     )
 
 
-def _knowing(reader: RuleReader, objects: _Objects, last: _Reading) -> RuleReader:
+def _knowing(reader: RuleReader, objects: _Objects, last: _LastCommit) -> RuleReader:
     """With what still holds of the last commit."""
     reader.addresses.keep(last.addresses, changed(last.objects.addresses, objects.addresses))
     known_services = last.services.without(changed(last.objects.services, objects.services))

@@ -8,14 +8,14 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from bridge.errors import ConfigurationFileError
-from bridge.managers.panorama.objects.addresses import Addresses
+from bridge.managers.panorama.objects.addresses import AddressResolver
 from bridge.managers.panorama.objects.applications import ApplicationObjects
 from bridge.managers.panorama.objects.services import ServiceObjects
 from bridge.managers.panorama.objects.wildcard_masks import Wildcards
 from bridge.managers.panorama.rulebase import document
 from bridge.managers.panorama.rulebase.document import children_of, text_of
 from bridge.managers.panorama.rulebase.rules import RuleReader, log_of, misshapen, unknown_elements
-from bridge.managers.panorama.rulebase.tree import FROM_THE_FILE, SHARED, Ancestry, Scope, scope_of
+from bridge.managers.panorama.rulebase.tree import FROM_THE_FILE, SHARED, Ancestry, ObjectScope, scope_of
 from zones.rules import Action, Log, Origin, Rule, Rulebase, RuleType
 
 # A rule, its rulebase, its level, and its number.
@@ -56,21 +56,21 @@ def read_file(path: Path, device_group: str, options: ReadOptions | None = None)
     return read_scope(scope if options.predefined is None else replace(scope, predefined=options.predefined), options)
 
 
-def read_scope(scope: Scope, options: ReadOptions) -> Rulebase:
+def read_scope(scope: ObjectScope, options: ReadOptions) -> Rulebase:
     """The rulebase of a scope: pre rules from Shared down, post rules from the device group up, then the defaults."""
     entries = tuple(scope_entries(scope))
     reader = reader_of(scope, options, entries)
     return rulebase_of(scope, reader, tuple([reader.read(*each) for each in entries]))
 
 
-def reader_of(scope: Scope, options: ReadOptions, entries: tuple[RuleEntry, ...]) -> RuleReader:
+def reader_of(scope: ObjectScope, options: ReadOptions, entries: tuple[RuleEntry, ...]) -> RuleReader:
     """For the rules of a scope, which are all of `entries`."""
-    addresses = Addresses(scope, options.registered, options.time_zone, options.provided)
+    addresses = AddressResolver(scope, options.registered, options.time_zone, options.provided)
     wildcards = Wildcards(tuple([entry for entry, *_ in entries]), addresses, options.wildcard_top_down)
     return RuleReader(scope, addresses, ServiceObjects(scope), ApplicationObjects(scope), wildcards, options.time_zone)
 
 
-def rulebase_of(scope: Scope, reader: RuleReader, rules: tuple[Rule, ...]) -> Rulebase:
+def rulebase_of(scope: ObjectScope, reader: RuleReader, rules: tuple[Rule, ...]) -> Rulebase:
     """The whole of it. Feeds come in the order in which rules draw on them."""
     zones = {zone for rule in rules for zones in (rule.from_zones, rule.to_zones) if zones for zone in zones}
     members = [member for rule in rules for side in (rule.sources, rule.destinations) for member in side.members]
@@ -85,14 +85,14 @@ def rulebase_of(scope: Scope, reader: RuleReader, rules: tuple[Rule, ...]) -> Ru
     )
 
 
-def scope_entries(scope: Scope) -> Iterator[RuleEntry]:
+def scope_entries(scope: ObjectScope) -> Iterator[RuleEntry]:
     """Each rule with its rulebase, its level and its number as Panorama shows it: inherited rules count too."""
     for rulebase, levels in (("pre", scope.levels[::-1]), ("post", scope.levels)):
         entries = ((entry, level) for level in levels for entry in level.rules(rulebase))
         yield from ((entry, rulebase, level.name, number) for number, (entry, level) in enumerate(entries, 1))
 
 
-def _default_rule(scope: Scope, name: str) -> Rule:
+def _default_rule(scope: ObjectScope, name: str) -> Rule:
     """Each attribute from the nearest level that sets it; what nobody sets is PAN-OS's own default."""
     overrides = [(level.name, entry) for level in scope.levels if (entry := level.default_rule(name)) is not None]
     action: Action | None = DEFAULT_ACTIONS[name]

@@ -13,9 +13,9 @@ from bridge.managers.panorama.objects.schedules import schedule
 from bridge.managers.panorama.objects.wildcard_masks import Wildcards
 from bridge.managers.panorama.rulebase.document import children_of, entries, members, text_of, yes
 from bridge.managers.panorama.rulebase.shapes import is_list
-from bridge.managers.panorama.rulebase.tree import Scope
+from bridge.managers.panorama.rulebase.tree import ObjectScope
 from zones import rules
-from zones.rules import Action, Log, Origin, Rule, RuleType, ServiceChoice, Services, Target, Unresolved
+from zones.rules import Action, Log, Origin, Rule, RuleType, ServiceChoice, Services, TargetFirewalls, Unresolved
 from zones.schedule import Schedule
 
 # Elements that only describe, or act on what is allowed: no effect on the verdict.
@@ -79,8 +79,8 @@ _any_address = {negate: rules.Addresses(any=True, negate=negate) for negate in (
 class RuleReader:
     """Reads rules as one device group sees their objects."""
 
-    scope: Scope
-    addresses: addresses.Addresses
+    scope: ObjectScope
+    addresses: addresses.AddressResolver
     services: services.ServiceObjects
     applications: applications.ApplicationObjects
     wildcards: Wildcards
@@ -185,9 +185,9 @@ def _zones(names: tuple[str, ...]) -> frozenset[str] | None:
     return None if "any" in names else _names(names)
 
 
-def _target(entry: Element) -> Target | None:
+def _target(entry: Element) -> TargetFirewalls | None:
     serials = frozenset(serial for serial, _ in entries(entry, "target/devices"))
-    return Target(serials, negate=yes(entry, "target/negate")) if serials else None
+    return TargetFirewalls(serials, negate=yes(entry, "target/negate")) if serials else None
 
 
 def _conditions(entry: Element, children: Children) -> Iterator[str]:

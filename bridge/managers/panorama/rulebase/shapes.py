@@ -11,16 +11,16 @@ from enum import Enum
 from xml.etree.ElementTree import Element
 
 
-class Shape(Enum):
+class ElementShape(Enum):
     TEXT = "text"
     LIST = "list"
     NODE = "node"
 
 
-TEXT, LIST, NODE = Shape.TEXT, Shape.LIST, Shape.NODE
-_OF_EVERY_OBJECT: Mapping[str, Shape] = {"tag": LIST, "description": TEXT, "disable-override": TEXT}
-_PORTS: Mapping[str, Shape] = {"port": TEXT, "source-port": TEXT, "override": NODE}
-_LIST: Mapping[str, Shape] = {
+TEXT, LIST, NODE = ElementShape.TEXT, ElementShape.LIST, ElementShape.NODE
+_OF_EVERY_OBJECT: Mapping[str, ElementShape] = {"tag": LIST, "description": TEXT, "disable-override": TEXT}
+_PORTS: Mapping[str, ElementShape] = {"port": TEXT, "source-port": TEXT, "override": NODE}
+_LIST: Mapping[str, ElementShape] = {
     "url": TEXT,
     "recurring": NODE,
     "exception-list": LIST,
@@ -29,7 +29,7 @@ _LIST: Mapping[str, Shape] = {
     "certificate-profile": TEXT,
 }
 # Kind -> path of a node, "" for the entry itself -> its children.
-SHAPES: Mapping[str, Mapping[str, Mapping[str, Shape]]] = {
+SHAPES: Mapping[str, Mapping[str, Mapping[str, ElementShape]]] = {
     "address": {"": {"ip-netmask": TEXT, "ip-range": TEXT, "ip-wildcard": TEXT, "fqdn": TEXT, **_OF_EVERY_OBJECT}},
     "address-group": {"": {"static": LIST, "dynamic": NODE, **_OF_EVERY_OBJECT}, "dynamic": {"filter": TEXT}},
     "external-list": {
@@ -76,7 +76,7 @@ def _several_of_one(kind: str, entry: Element) -> str | None:
     return f"is both '{chosen[0]}' and '{chosen[1]}'" if len(chosen) > 1 else None
 
 
-def _flaw_of_node(node: Element, children: Mapping[str, Shape]) -> str | None:
+def _flaw_of_node(node: Element, children: Mapping[str, ElementShape]) -> str | None:
     seen: list[str] = []  # so few that a set would take longer
     for child in node:
         tag = child.tag

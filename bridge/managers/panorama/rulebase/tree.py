@@ -84,7 +84,7 @@ class Definition(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scope:
+class ObjectScope:
     """What a device group sees. `levels` run from the device group up to Shared.
 
     Of one kind, the nearest definition of a name wins, or the farthest where `ancestors_win` (Panorama's own setting of
@@ -167,7 +167,7 @@ FROM_THE_FILE = Ancestry()
 
 def scope_of(
     config: Element, device_group: str, *, ancestors_win: bool = False, ancestry: Ancestry = FROM_THE_FILE
-) -> Scope:
+) -> ObjectScope:
     """The scope of a device group in a whole configuration.
 
     Raises UnknownDeviceGroupError, and ConfigurationFileError where its ancestors can't be known.
@@ -177,7 +177,7 @@ def scope_of(
         raise unknown_device_group(device_group, groups)
     chain = _chain(device_group, _parents(config, ancestry, groups), groups)
     shared = Level(SHARED, tuple(config.findall("shared")))
-    return Scope(
+    return ObjectScope(
         levels=(*(Level(name, tuple(groups[name])) for name in chain), shared),
         predefined=config.find("predefined"),
         ancestors_win=ancestors_win,

@@ -18,7 +18,7 @@ import pan.xapi
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from bridge.errors import ManagerAnswerError, ManagerError, ManagerRefusedError, ManagerUnreachableError
-from bridge.managers.panorama.session.transport import AnswerError, Limits, VerifiedPanorama, tls_context
+from bridge.managers.panorama.session.transport import AnswerError, AnswerLimits, VerifiedPanorama, tls_context
 from zones.runtime.backoff import Backoff
 
 HA_STATE = "<show><high-availability><state/></high-availability></show>"
@@ -30,7 +30,7 @@ _EXCERPT = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class PanoramaAccess:
     """Where and as whom. Either `api_key`, or `username` and `password` for keygen. Hosts are `host` or `host:port`."""
 
     hosts: tuple[str, ...]
@@ -39,14 +39,14 @@ class Access:
     password: Callable[[], str] | None = None
     ca_file: Path | None = None
     verify: bool = True
-    limits: Limits = Limits()  # noqa: RUF009 - frozen
+    limits: AnswerLimits = AnswerLimits()  # noqa: RUF009 - frozen
     attempts: int = 3
 
 
 class PanoramaApi:
     """A session with whichever of the configured peers is active. Errors are `bridge.errors.ManagerError`."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: PanoramaAccess) -> None:
         self._access = access
         self._active: VerifiedPanorama | None = None
         self.session = 0

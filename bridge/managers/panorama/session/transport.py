@@ -28,7 +28,7 @@ class AnswerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AnswerLimits:
     """`timeout`: seconds without a byte; `deadline`: seconds for a whole answer; `size`: bytes of an answer."""
 
     timeout: int = 15
@@ -66,7 +66,7 @@ class _TimedSocket(ssl.SSLSocket):
 class VerifiedPanorama(panos.panorama.Panorama):  # type: ignore[misc]  # pan-os-python is untyped
     """pan-os-python's Panorama, whose API calls verify TLS and bound what they read."""
 
-    def __init__(self, *args: Any, tls: ssl.SSLContext, limits: Limits, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, tls: ssl.SSLContext, limits: AnswerLimits, **kwargs: Any) -> None:
         self.tls = tls
         self.limits = limits
         super().__init__(*args, **kwargs)
@@ -85,7 +85,7 @@ class VerifiedPanorama(panos.panorama.Panorama):  # type: ignore[misc]  # pan-os
 
 
 class _BoundedXapi(panos.base.PanDevice.XapiWrapper):  # type: ignore[misc]
-    def __init__(self, *args: Any, tls: ssl.SSLContext, limits: Limits, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, tls: ssl.SSLContext, limits: AnswerLimits, **kwargs: Any) -> None:
         self._limits = limits
         super().__init__(*args, **kwargs)
         self.ssl_context = tls  # given to the constructor, pan-python would warn of an old protocol
@@ -98,7 +98,7 @@ class _BoundedXapi(panos.base.PanDevice.XapiWrapper):  # type: ignore[misc]
 class _Bounded:
     """An HTTP response whose body is read only as far as the limits say."""
 
-    def __init__(self, response: Any, limits: Limits) -> None:
+    def __init__(self, response: Any, limits: AnswerLimits) -> None:
         self._response = response
         self._limits = limits
 
