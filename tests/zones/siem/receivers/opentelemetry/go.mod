@@ -1,4 +1,4 @@
-// The reader of the tests beside this file; built by `python -m tests.zones.siem.receivers.opentelemetry`.
+// The reader of the tests beside this file; built by `python -m tests.zones.siem.receivers opentelemetry`.
 module zonebridge.io/tests/opentelemetry
 
 go 1.26.0

@@ -1,7 +1,8 @@
-"""`python -m tests.zones.siem.receivers.opentelemetry`: what OpenTelemetry's reader makes of our syslog, both framings.
+"""`python -m tests.zones.siem.receivers telegraf`: what a receiver written in Go makes of our syslog, both framings.
 
-Builds its pkg/stanza once with Go (some minutes), sends every record in every format, and prints one line for each way:
-how many came, each as one entry with all of its text. Ends with 1 where it ought to be all of them and isn't.
+`opentelemetry` is the other one. Builds the receiver's own reader once (some minutes), sends every record in every
+format, and prints one line for each way: how many came, each as one entry with all of its text. Ends with 1 where it
+ought to be all of them and isn't.
 """
 
 from __future__ import annotations
@@ -24,25 +25,36 @@ from zones.siem.records import encoded
 from zones.siem.transports.syslog import SyslogSender
 
 HERE = Path(__file__).parent
-BUILD = GoBuild(HERE, ("zonebridge.io/tests/opentelemetry",))
 # How the receiver is set, our framing, and whether that is meant to work.
-WAYS = (
-    ("tcp", "newline", True),
-    ("syslog", "newline", True),
-    ("syslog-octets", "octet-counted", True),
-    ("tcp", "octet-counted", False),
-    ("syslog", "octet-counted", False),
-)
+WAYS = {
+    "opentelemetry": (
+        ("tcp", "newline", True),
+        ("syslog", "newline", True),
+        ("syslog-octets", "octet-counted", True),
+        ("tcp", "octet-counted", False),
+        ("syslog", "octet-counted", False),
+    ),
+    "telegraf": (
+        ("octet-counting", "octet-counted", True),
+        ("non-transparent", "newline", True),
+        ("octet-counting", "newline", False),
+        ("non-transparent", "octet-counted", False),
+    ),
+}
 SECONDS = 30.0
 
 
 def main() -> int:
-    folder = cache_root() / "opentelemetry"
-    BUILD.into(folder)
+    name = next((each for each in sys.argv[1:] if each in WAYS), None)
+    if name is None:
+        print(f"which receiver: {' or '.join(WAYS)}?", file=sys.stderr)
+        return 2
+    folder = cache_root() / name
+    GoBuild(HERE / name, (f"zonebridge.io/tests/{name}",)).into(folder)
     failed = 0
     with tempfile.TemporaryDirectory() as made:
-        for kind, framing, meant in WAYS:
-            sent, arrived = tried(folder / "opentelemetry", Path(made), kind, framing, meant=meant)
+        for kind, framing, meant in WAYS[name]:
+            sent, arrived = tried(folder / name, Path(made), kind, framing, meant=meant)
             print(json.dumps({"receiver": kind, "framing": framing, "sent": sent, "arrived": arrived}), flush=True)
             failed |= meant and arrived != sent
     return int(failed)
