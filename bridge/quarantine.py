@@ -110,9 +110,9 @@ class QuarantineClient:
         theirs = [pod for pod in pods if pod.workload == _workload_of(made, pods)]
         cut = {pod.uid for pod in theirs if any(_names(each, pod) for each in (*others, made))}
         elsewhere = 0
-        for namespace in {each.namespace for each in others}:
+        for namespace in {other.namespace for other in others}:
             known = pods if namespace == made.namespace else await self._pods(namespace)
-            held = (pod for pod in known if any(_names(each, pod) for each in others))
+            held = (pod for pod in known if any(_names(other, pod) for other in others))
             elsewhere += sum(1 for pod in held if pod.uid not in cut)
         return self._budget.exceeded(len(cut), len(theirs), len(cut) + elsewhere, await self._count())
 

@@ -187,17 +187,17 @@ async def _destinations(settings: Settings, environment: Mapping[str, str]) -> I
     if not settings.destinations:
         return [SIEM.warning("no destination is set: what is denied is told to nobody", "docs/siem.md")]
     found = []
-    for each in settings.destinations:
-        receiver = sender(each, environment)
+    for destination in settings.destinations:
+        receiver = sender(destination, environment)
         try:
             problem = await receiver.probe()
         finally:
             await receiver.close()
         if problem:
             do = "check its address, caFile and token, the node's DNS, and what stands between"
-            found.append(SIEM.failed(f"destination '{each.name}': {problem}", do))
+            found.append(SIEM.failed(f"destination '{destination.name}': {problem}", do))
         else:
-            found.append(SIEM.ok(f"destination '{each.name}' would take a record"))
+            found.append(SIEM.ok(f"destination '{destination.name}' would take a record"))
     return found
 
 

@@ -233,12 +233,12 @@ def _log_reader(settings: Settings, reporter: Reporter, outbox: Outbox, enforcem
 def _deliveries(settings: Settings, environment: Mapping[str, str], outbox: Outbox) -> tuple[Delivery, ...]:
     return tuple(
         Delivery(
-            each.name,
+            destination.name,
             outbox,
-            sender(each, environment),
-            settings.state_dir / "refused" / f"{each.name}.jsonl",
-            each.records,
-            *appetite(each),
+            sender(destination, environment),
+            settings.state_dir / "refused" / f"{destination.name}.jsonl",
+            destination.records,
+            *appetite(destination),
         )
-        for each in settings.destinations
+        for destination in settings.destinations
     )

@@ -223,6 +223,6 @@ def zoning_json(zoning: Zoning) -> Json:
 
 
 def zoning_of(value: Json) -> Zoning:
-    networks = tuple((ip_network(each["cidr"]), each["zone"]) for each in value.get("networks", ()))
+    networks = tuple((ip_network(network["cidr"]), network["zone"]) for network in value.get("networks", ()))
     entitlement = Entitlement(value["entitlement"])
     return Zoning(value["labelKey"], value["default"], value["nodes"], value["outside"], networks, entitlement)

@@ -108,12 +108,12 @@ def compile_policy(
     known = before.outcomes if before is not None and before.options == options else {}
     outcomes = [compiler.outcome(rule, known.get(rule.origin)) for rule in rulebase.rules]
     defaults = [compiler.default_rule(rule) for rule in (rulebase.intrazone, rulebase.interzone)]
-    reports = (*[each.report for each in outcomes], *[report for _, report in defaults])
+    reports = (*[outcome.report for outcome in outcomes], *[report for _, report in defaults])
     policy: Policy | None = None
     if not any(report.refuses for report in reports):
-        entries = (*[each.entry for each in outcomes], *[entry for entry, _ in defaults])
+        entries = (*[outcome.entry for outcome in outcomes], *[entry for entry, _ in defaults])
         policy = Policy(zoning, infrastructure, tuple([each for each in entries if each is not None]), rulebase.zones)
-    return Compiled(policy, reports, options, {each.rule.origin: each for each in outcomes})
+    return Compiled(policy, reports, options, {outcome.rule.origin: outcome for outcome in outcomes})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class _Compiler:
     def outcome(self, rule: Rule, known: RuleOutcome | None) -> RuleOutcome:
         """What becomes of a rule: as is known of one of its name, where that is the same and so are its feeds."""
         feeds = tuple(
-            [FeedUse(self.feeds.get(each), each in self.lists, each in self.provided) for each in _feeds(rule)]
+            [FeedUse(self.feeds.get(feed), feed in self.lists, feed in self.provided) for feed in _feeds(rule)]
         )
         if known is not None and known.feeds == feeds:
             if known.rule is rule or known.rule == rule:
@@ -211,7 +211,7 @@ class _Compiler:
     def _lists(self, side: Addresses) -> tuple[str, ...]:
         if side.any or side.negate:
             return ()
-        return tuple(dict.fromkeys(name for each in side.members for name in each.feeds if name in self.lists))
+        return tuple(dict.fromkeys(name for member in side.members for name in member.feeds if name in self.lists))
 
     def _is_list(self, member: AddressObject) -> bool:
         """Whether it is nothing but external lists."""
@@ -229,7 +229,10 @@ class _Compiler:
         reasons = (*findings.missing, *widened, *findings.empty)
         reduced = tuple(dict.fromkeys(findings.at_l4))
         less = rule.services is ServiceChoice.ANY and not rule.applications.any
-        notes = (*(note for each in rule.applications.members if (note := _namespace_note(each))), *_tag_notes(rule))
+        notes = (
+            *(note for member in rule.applications.members if (note := _namespace_note(member))),
+            *_tag_notes(rule),
+        )
         if rule.action is Action.ALLOW:
             notes = (*(f"{what} is enforced as {became}" for what, became in reduced), *notes)
         else:
@@ -264,7 +267,7 @@ def _tag_notes(rule: Rule) -> tuple[str, ...]:
 def _namespace_note(application: Application) -> str:
     if not application.namespaces:
         return ""
-    names = " and ".join(f"'{each}'" for each in application.namespaces)
+    names = " and ".join(f"'{namespace}'" for namespace in application.namespaces)
     return f"application '{application.name}' is workload '{application.workload}' of namespace {names} alone"
 
 

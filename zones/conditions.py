@@ -216,7 +216,7 @@ class Conditions:
 
 def _workloads(application: Application, workload: str) -> tuple[str, ...]:
     """As rules name it: in each of its namespaces, or anywhere."""
-    return tuple(in_namespace(each, workload) for each in application.namespaces) or (workload,)
+    return tuple(in_namespace(namespace, workload) for namespace in application.namespaces) or (workload,)
 
 
 def _traffic_of(l4: L4) -> Traffic:

@@ -55,7 +55,7 @@ class Decoded:
 def pod(raw: Json) -> Decoded:
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     namespace, name = metadata.get("namespace", ""), metadata["name"]
-    texts = [each.get("ip", "") for each in status.get("podIPs") or ()] or [status.get("podIP", "")]
+    texts = [pod_ip.get("ip", "") for pod_ip in status.get("podIPs") or ()] or [status.get("podIP", "")]
     addresses, problems = _addresses(texts, f"pod {namespace}/{name}")
     if _MIRROR in (metadata.get("annotations") or {}) and not spec.get("hostNetwork"):
         told = f"pod {namespace}/{name}: a static pod that isn't on its node's own network is what that node says it is"
@@ -80,10 +80,16 @@ def pod(raw: Json) -> Decoded:
 def node(raw: Json) -> Decoded:
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     where = f"node {metadata['name']}"
-    texts = [each["address"] for each in status.get("addresses") or () if each.get("type") in _NODE_ADDRESS_TYPES]
+    texts = [
+        address["address"] for address in status.get("addresses") or () if address.get("type") in _NODE_ADDRESS_TYPES
+    ]
     addresses, problems = _addresses(texts, where)
     cidrs, more = _networks(spec.get("podCIDRs") or [spec.get("podCIDR", "")], where)
-    ready = all(each.get("status") == "True" for each in status.get("conditions") or () if each.get("type") == "Ready")
+    ready = all(
+        condition.get("status") == "True"
+        for condition in status.get("conditions") or ()
+        if condition.get("type") == "Ready"
+    )
     annotations = metadata.get("annotations") or {}
     tunnels, bad = _addresses([annotations.get(key, "") for key in _TUNNELS], where)
     return Decoded(Node(metadata["name"], addresses, cidrs, ready, tunnels), problems + more + bad)
@@ -103,10 +109,10 @@ def workload(metadata: Json) -> str:
 
 def _has_stopped(status: Json) -> bool:
     """Whether all containers have ended, and none that began before or was added is still at work."""
-    main = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
+    main = [container_status.get("state") or {} for container_status in status.get("containerStatuses") or ()]
     kinds = "initContainerStatuses", "ephemeralContainerStatuses"
     others = [each.get("state") or {} for kind in kinds for each in status.get(kind) or ()]
-    return bool(main) and all("terminated" in each for each in main) and not any("running" in each for each in others)
+    return bool(main) and all("terminated" in each for each in main) and not any("running" in other for other in others)
 
 
 def epoch_seconds(text: object) -> int | None:

@@ -55,7 +55,7 @@ class Group:
 
 
 def good(findings: Iterable[Finding]) -> bool:
-    return not any(each.status in {FindingStatus.FAILED, FindingStatus.UNKNOWN} for each in findings)
+    return not any(finding.status in {FindingStatus.FAILED, FindingStatus.UNKNOWN} for finding in findings)
 
 
 def some(names: Iterable[str], most: int = 5) -> str:
@@ -69,11 +69,13 @@ def text(findings: Iterable[Finding]) -> str:
     """For people: groups with a line for each finding, and what to do below it."""
     lines: list[str] = []
     group = ""
-    for each in findings:
-        if each.group != group:
-            lines += ["", each.group, "-" * len(each.group)] if lines else [each.group, "-" * len(each.group)]
-            group = each.group
-        lines.append(f"{each.status:<8} {each.what}")
-        if each.do:
-            lines.append(f"{'':<8} → {each.do}")
+    for finding in findings:
+        if finding.group != group:
+            lines += (
+                ["", finding.group, "-" * len(finding.group)] if lines else [finding.group, "-" * len(finding.group)]
+            )
+            group = finding.group
+        lines.append(f"{finding.status:<8} {finding.what}")
+        if finding.do:
+            lines.append(f"{'':<8} → {finding.do}")
     return "\n".join(lines)

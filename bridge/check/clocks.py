@@ -19,9 +19,9 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
         yield GROUP.unknown(f"the nodes' Leases can't be listed: {leases.problem}", "ask with more rights")
         return
     ages = {
-        each["metadata"]["name"]: snapshot.now - datetime.fromisoformat(each["spec"]["renewTime"]).timestamp()
-        for each in leases.items
-        if each["spec"].get("renewTime")
+        item["metadata"]["name"]: snapshot.now - datetime.fromisoformat(item["spec"]["renewTime"]).timestamp()
+        for item in leases.items
+        if item["spec"].get("renewTime")
     }
     ready = set(_ready(snapshot))
     ahead = [name for name, age in ages.items() if age < -AHEAD]
@@ -37,5 +37,5 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
 def _ready(snapshot: ClusterSnapshot) -> Iterator[str]:
     for node in snapshot.of("nodes").items:
         conditions: list[Json] = node.get("status", {}).get("conditions", [])
-        if any(each["type"] == "Ready" and each["status"] == "True" for each in conditions):
+        if any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions):
             yield node["metadata"]["name"]

@@ -28,7 +28,7 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
         yield GROUP.unknown(
             f"whether it has ValidatingAdmissionPolicies: {snapshot.admission.problem}", "ask with more rights"
         )
-    elif any(each.get("name") == POLICIES for each in snapshot.admission.items):
+    elif any(item.get("name") == POLICIES for item in snapshot.admission.items):
         yield GROUP.ok("it has ValidatingAdmissionPolicies, which guard the tier")
     else:
         yield GROUP.failed(

@@ -48,7 +48,7 @@ def _nodes(nodes: ListedObjects) -> Iterator[Finding]:
         return
 
     def with_label(key: str, value: str) -> list[str]:
-        return names(each for each in nodes.items if labels(each).get(key) == value)
+        return names(item for item in nodes.items if labels(item).get(key) == value)
 
     if bypass := with_label("kubernetes.azure.com/ebpf-host-routing", "true"):
         yield GROUP.failed(
@@ -63,7 +63,7 @@ def _nodes(nodes: ListedObjects) -> Iterator[Finding]:
         )
     if virtual := with_label("type", "virtual-kubelet"):
         yield GROUP.warning(f"{some(virtual)}: a virtual node runs no DaemonSet", "run pods there that need no zone")
-    linux = [each for each in nodes.items if labels(each).get("kubernetes.io/os", "linux") == "linux"]
+    linux = [item for item in nodes.items if labels(item).get("kubernetes.io/os", "linux") == "linux"]
     if without := names(each for each in linux if not each.get("spec", {}).get("podCIDR")):
         yield GROUP.warning(
             f"{some(without)}: the node names no podCIDR",
@@ -74,7 +74,7 @@ def _nodes(nodes: ListedObjects) -> Iterator[Finding]:
 def _unknown_plugin(snapshot: ClusterSnapshot) -> Finding:
     """Enforcers look for signs of other data planes on their nodes; before them nobody has looked."""
     what = "no network plug-in that is known here runs as a DaemonSet"
-    states = {each["metadata"]["name"]: each.get("status") for each in snapshot.of("nodestates").items}
+    states = {item["metadata"]["name"]: item.get("status") for item in snapshot.of("nodestates").items}
     reported = [states.get(name) for name in names(snapshot.of("nodes").items)]
     if reported and all(status and not status.get("problems") for status in reported):
         return GROUP.warning(
@@ -139,9 +139,9 @@ def _calico(daemon_sets: ListedObjects, snapshot: ClusterSnapshot) -> Iterator[F
             "look at bpfEnabled in its FelixConfiguration and at linuxDataplane in its Installation",
         )
         return
-    eBPF = any(each.get("spec", {}).get("bpfEnabled") for each in felix.items)  # noqa: N806 - its name
+    eBPF = any(item.get("spec", {}).get("bpfEnabled") for item in felix.items)  # noqa: N806 - its name
     eBPF |= any(  # noqa: N806
-        each.get("spec", {}).get("calicoNetwork", {}).get("linuxDataplane") == "BPF" for each in operator.items
+        item.get("spec", {}).get("calicoNetwork", {}).get("linuxDataplane") == "BPF" for item in operator.items
     )
     if eBPF:
         yield GROUP.failed(

@@ -105,8 +105,8 @@ def _policies(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     if problem := policies.problem or bindings.problem:
         yield GROUP.unknown(f"the admission policies can't be listed: {problem}", "ask with more rights")
         return
-    ours = [each for each in policies.items if each["metadata"]["name"].startswith("zonebridge-")]
-    bound = {each["spec"]["policyName"]: each["spec"].get("validationActions", ()) for each in bindings.items}
+    ours = [item for item in policies.items if item["metadata"]["name"].startswith("zonebridge-")]
+    bound = {item["spec"]["policyName"]: item["spec"].get("validationActions", ()) for item in bindings.items}
     missing = {f"zonebridge-{each}" for each in POLICIES} - set(names(ours))
     idle = {name for name in names(ours) if "Deny" not in bound.get(name, ())}
     apply = "apply config/deploy again, or helm upgrade"
@@ -114,9 +114,9 @@ def _policies(snapshot: ClusterSnapshot) -> Iterator[Finding]:
         yield GROUP.failed(f"admission policies are missing: {some(missing)}", apply)
     if idle:
         yield GROUP.failed(f"admission policies are bound to nothing or don't deny: {some(idle)}", apply)
-    if open_ := names(each for each in ours if each["spec"].get("failurePolicy", "Fail") != "Fail"):
+    if open_ := names(policy for policy in ours if policy["spec"].get("failurePolicy", "Fail") != "Fail"):
         yield GROUP.failed(f"admission policies let pass what they can't judge: {some(open_)}", apply)
-    if warned := names(each for each in ours if _warnings(each)):
+    if warned := names(policy for policy in ours if _warnings(policy)):
         yield GROUP.warning(
             f"the API server has doubts about {some(warned)}", "kubectl get validatingadmissionpolicy NAME -o yaml"
         )
@@ -141,9 +141,9 @@ def _tier(snapshot: ClusterSnapshot) -> Iterator[Finding]:
         yield from _alerts(snapshot)
     else:
         unmet = [
-            each
-            for each in (tier.get("status") or {}).get("conditions", ())
-            if each["status"] != ("False" if each["type"] == "Stale" else "True")
+            condition
+            for condition in (tier.get("status") or {}).get("conditions", ())
+            if condition["status"] != ("False" if condition["type"] == "Stale" else "True")
         ]
         for each in unmet:
             yield GROUP.failed(f"the Tier's condition {each['type']}: {each['message']}", "docs/troubleshooting.md")
@@ -154,7 +154,7 @@ def _tier(snapshot: ClusterSnapshot) -> Iterator[Finding]:
 def _alerts(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     """What the bridge told last of each trouble, unless that it is over: without a Tier nothing else tells."""
     latest: dict[str, Json] = {}
-    mine = [each for each in snapshot.of("alerts").items if each["involvedObject"].get("name") == snapshot.names.tier]
+    mine = [item for item in snapshot.of("alerts").items if item["involvedObject"].get("name") == snapshot.names.tier]
     for each in sorted(mine, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
         latest[str(each["reason"]).removesuffix("Over")] = each
     for reason, each in sorted(latest.items()):
@@ -165,7 +165,7 @@ def _alerts(snapshot: ClusterSnapshot) -> Iterator[Finding]:
 def _teams(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     """Host-network pods are the node to every tier."""
     namespaces = snapshot.of("namespaces").items
-    zoned = [each for each in namespaces if ZONES in (each["metadata"].get("annotations") or {})]
+    zoned = [namespace for namespace in namespaces if ZONES in (namespace["metadata"].get("annotations") or {})]
     loose = names(each for each in zoned if labels(each).get(ENFORCE, "privileged") == "privileged")
     if loose:
         yield GROUP.warning(

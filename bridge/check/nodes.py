@@ -18,7 +18,7 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     if nodes.problem:
         yield GROUP.unknown(f"the nodes can't be listed: {nodes.problem}", "ask with more rights")
         return
-    linux = [each for each in nodes.items if labels(each).get("kubernetes.io/os", "linux") == "linux"]
+    linux = [item for item in nodes.items if labels(item).get("kubernetes.io/os", "linux") == "linux"]
     yield _kernels(linux)
     if snapshot.installed:
         yield from _states(snapshot, linux)
@@ -26,8 +26,8 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
 
 
 def _kernels(nodes: list[Json]) -> Finding:
-    old = [name for each in nodes for name in names([each]) if (_kernel(each) or OLDEST_KERNEL) < OLDEST_KERNEL]
-    unread = [name for each in nodes for name in names([each]) if _kernel(each) is None]
+    old = [name for node in nodes for name in names([node]) if (_kernel(node) or OLDEST_KERNEL) < OLDEST_KERNEL]
+    unread = [name for node in nodes for name in names([node]) if _kernel(node) is None]
     wanted = f"{OLDEST_KERNEL[0]}.{OLDEST_KERNEL[1]}"
     if old:
         return GROUP.failed(f"{some(old)}: the kernel is older than {wanted}", "upgrade the nodes' image")
@@ -47,7 +47,7 @@ def _states(snapshot: ClusterSnapshot, nodes: list[Json]) -> Iterator[Finding]:
     if states.problem:
         yield GROUP.unknown(f"the NodeStates can't be listed: {states.problem}", "ask with more rights")
         return
-    reported = {each["metadata"]["name"]: each.get("status") or {} for each in states.items}
+    reported = {item["metadata"]["name"]: item.get("status") or {} for item in states.items}
     silent = [name for name in names(nodes) if not reported.get(name)]
     if silent:
         yield GROUP.failed(
@@ -70,7 +70,7 @@ def _states(snapshot: ClusterSnapshot, nodes: list[Json]) -> Iterator[Finding]:
 
 def _taints(nodes: list[Json]) -> Iterator[Finding]:
     tainted = [
-        each for each in nodes if any(taint["key"] == TAINT for taint in each.get("spec", {}).get("taints") or ())
+        node for node in nodes if any(taint["key"] == TAINT for taint in node.get("spec", {}).get("taints") or ())
     ]
     if tainted:
         yield GROUP.warning(

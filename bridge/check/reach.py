@@ -36,7 +36,10 @@ async def ask(settings: Settings) -> tuple[Reached, ...]:
     """Each device group's rules, and each destination."""
     panorama = await asyncio.to_thread(_panorama, settings)
     destinations = settings.siem.destinations
-    return (*panorama, *await asyncio.gather(*(_destination(each, at) for at, each in enumerate(destinations))))
+    return (
+        *panorama,
+        *await asyncio.gather(*(_destination(destination, at) for at, destination in enumerate(destinations))),
+    )
 
 
 def _panorama(settings: Settings) -> list[Reached]:
@@ -45,14 +48,14 @@ def _panorama(settings: Settings) -> list[Reached]:
     api = PanoramaApi(panorama_access(settings.panorama))
     hosts = " and ".join(settings.panorama.hosts)
     found = []
-    for each in settings.clusters:
+    for cluster in settings.clusters:
         try:
-            rulebase = PanoramaManager(api, each.device_group, read_options(settings)).rulebase()
+            rulebase = PanoramaManager(api, cluster.device_group, read_options(settings)).rulebase()
         except BridgeError as error:
             found.append(Reached(f"Panorama {hosts}", str(error), "check the hosts, the key and the device group"))
         else:
             found.append(
-                Reached(f"device group '{each.device_group}' is read from {hosts}: {len(rulebase.rules)} rules")
+                Reached(f"device group '{cluster.device_group}' is read from {hosts}: {len(rulebase.rules)} rules")
             )
     return found
 

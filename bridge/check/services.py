@@ -64,7 +64,7 @@ def _service_networks(snapshot: ClusterSnapshot) -> list[IPNetwork] | str:
         return f"there is no ConfigMap {name}"
     try:
         settings = yaml.safe_load((config.get("data") or {}).get(SETTINGS) or "") or {}
-        return [ip_network(str(each)) for each in settings.get("serviceNetworks") or ()]
+        return [ip_network(str(service_network)) for service_network in settings.get("serviceNetworks") or ()]
     except (yaml.YAMLError, ValueError, AttributeError, TypeError) as error:
         return f"{name} can't be read: {' '.join(str(error).split())}"
 
@@ -73,7 +73,7 @@ def _mounted(snapshot: ClusterSnapshot) -> str:
     """The ConfigMap that the enforcers have: kustomize ends its name with a digest, zone-enforcer-settings-7h2k."""
     enforcers = snapshot.of("daemonsets").named(ENFORCERS) or {}
     volumes = (((enforcers.get("spec") or {}).get("template") or {}).get("spec") or {}).get("volumes") or ()
-    names = [(each.get("configMap") or {}).get("name", "") for each in volumes]
+    names = [(volume.get("configMap") or {}).get("name", "") for volume in volumes]
     return next((name for name in names if name.startswith(CONFIG_MAP)), CONFIG_MAP)
 
 
@@ -83,9 +83,9 @@ def _addresses(snapshot: ClusterSnapshot) -> list[tuple[str, str]] | str:
     if listed.problem:
         return listed.problem
     return [
-        (f"{each['metadata'].get('namespace', '')}/{each['metadata']['name']}", address)
-        for each in listed.items
-        for address in (*_cluster_ips(each), *_load_balancers(each))
+        (f"{item['metadata'].get('namespace', '')}/{item['metadata']['name']}", address)
+        for item in listed.items
+        for address in (*_cluster_ips(item), *_load_balancers(item))
     ]
 
 
@@ -101,12 +101,12 @@ def _load_balancers(service: Json) -> list[str]:
 
 def _ranges(snapshot: ClusterSnapshot) -> list[str]:
     """What the API server tells of itself, from Kubernetes 1.33 on."""
-    return [cidr for each in snapshot.of("servicecidrs").items for cidr in (each.get("spec") or {}).get("cidrs") or ()]
+    return [cidr for item in snapshot.of("servicecidrs").items for cidr in (item.get("spec") or {}).get("cidrs") or ()]
 
 
 def _pod_networks(snapshot: ClusterSnapshot) -> Iterator[tuple[str, IPNetwork]]:
-    for each in snapshot.of("nodes").items:
-        spec = each.get("spec") or {}
+    for item in snapshot.of("nodes").items:
+        spec = item.get("spec") or {}
         for cidr in spec.get("podCIDRs") or [spec.get("podCIDR")]:
             if cidr:
-                yield each["metadata"]["name"], ip_network(cidr, strict=False)
+                yield item["metadata"]["name"], ip_network(cidr, strict=False)

@@ -26,10 +26,10 @@ class ListedObjects:
     problem: str = ""
 
     def named(self, name: str, namespace: str | None = None) -> Json | None:
-        for each in self.items:
-            metadata = each["metadata"]
+        for item in self.items:
+            metadata = item["metadata"]
             if metadata["name"] == name and namespace in (None, metadata.get("namespace")):
-                return each
+                return item
         return None
 
 
@@ -70,7 +70,7 @@ class ClusterSnapshot:
     def installed(self) -> bool:
         """Whether anything of zonebridge is there yet."""
         crds = self.of("customresourcedefinitions")
-        kinds = any(each["metadata"]["name"] == "tiers.zonebridge.io" for each in crds.items)
+        kinds = any(item["metadata"]["name"] == "tiers.zonebridge.io" for item in crds.items)
         return kinds or bool(self.of("tiers").items) or self.of("daemonsets").named("zone-enforcer") is not None
 
 
@@ -79,4 +79,4 @@ def labels(item: Json) -> Mapping[str, str]:
 
 
 def names(items: Iterable[Json]) -> list[str]:
-    return [str(each["metadata"]["name"]) for each in items]
+    return [str(item["metadata"]["name"]) for item in items]

@@ -18,21 +18,21 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
         return
     events = snapshot.of("events")
     observing = [
-        each["metadata"]["name"]
-        for each in snapshot.of("nodestates").items
-        if (each.get("status") or {}).get("mode") == "observe"
+        item["metadata"]["name"]
+        for item in snapshot.of("nodestates").items
+        if (item.get("status") or {}).get("mode") == "observe"
     ]
     if events.problem:
         yield GROUP.unknown(f"the Events can't be listed: {events.problem}", "ask with more rights")
         return
     counted: Counter[tuple[str, str]] = Counter()
     told: dict[tuple[str, str], str] = {}
-    for each in events.items:
-        if each.get("reason") == REASON:
-            about = each.get("regarding") or each.get("involvedObject") or {}
+    for item in events.items:
+        if item.get("reason") == REASON:
+            about = item.get("regarding") or item.get("involvedObject") or {}
             key = about.get("namespace", ""), about.get("name", "")
-            counted[key] += int((each.get("series") or {}).get("count") or each.get("count") or 1)
-            told[key] = str(each.get("note") or each.get("message") or "")
+            counted[key] += int((item.get("series") or {}).get("count") or item.get("count") or 1)
+            told[key] = str(item.get("note") or item.get("message") or "")
     for key, _ in counted.most_common(MOST):
         yield GROUP.warning(f"{key[0]}/{key[1]}: {told[key]}", "a rule in Panorama, another zone label, or let it end")
     if len(counted) > MOST:

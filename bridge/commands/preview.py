@@ -180,7 +180,7 @@ def _with_seen(result: Preview, settings: Settings, seen: Path | None) -> Previe
 
 
 def _with_violations(result: Preview, settings: Settings, matrix: Path | None) -> Preview:
-    rails = tuple(each.rail() for each in settings.guardrails)
+    rails = tuple(guardrail.rail() for guardrail in settings.guardrails)
     if matrix is not None:
         rails += read_matrix(offline.read_text(matrix, "--guardrails"), "--guardrails")
     policies = result.running.compiled.policy, result.candidate.compiled.policy

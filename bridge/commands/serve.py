@@ -83,12 +83,12 @@ async def _serve(gate: Gate, settings: Settings) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    links = {each.name: cluster_path(each.name) for each in settings.clusters}
+    links = {cluster.name: cluster_path(cluster.name) for cluster in settings.clusters}
 
     async def status() -> Page:
         return pages.status_page(await overview.overview(settings.clusters), links)
 
-    clusters = {each.name: _page_of(each) for each in settings.clusters}
+    clusters = {cluster.name: _page_of(cluster) for cluster in settings.clusters}
     async with serving_pages(gate, status, clusters) as port:
         scheme = "http" if gate.tls is None else "https"
         host = f"[{gate.address[0]}]" if ":" in gate.address[0] else gate.address[0]

@@ -15,7 +15,7 @@ NOTHING_YET = (
 def facts(tier: Json, problem: str) -> Json:
     """Of a Tier as the API server has it, empty where there is none. `problem`: why nothing is known of it."""
     status = tier.get("status", {})
-    conditions = {each["type"]: each for each in status.get("conditions", ())}
+    conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
     unmet = [
         each
         for name in ("Compiled", "Stale", "Ready", "NodesInSync", "FeedsFresh")

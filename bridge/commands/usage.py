@@ -103,10 +103,10 @@ def _length(option: str, text: str) -> timedelta:
 def _cluster(settings: Settings, name: str | None) -> ClusterSettings | None:
     """None where the settings name no such one; the only one, or the one that is named."""
     if name is None and len(settings.clusters) > 1:
-        raise InputError(f"usage: give --cluster: one of {', '.join(each.name for each in settings.clusters)}")
-    named = [each for each in settings.clusters if name in {None, each.name}]
+        raise InputError(f"usage: give --cluster: one of {', '.join(cluster.name for cluster in settings.clusters)}")
+    named = [cluster for cluster in settings.clusters if name in {None, cluster.name}]
     if settings.clusters and not named:
-        known = ", ".join(each.name for each in settings.clusters)
+        known = ", ".join(cluster.name for cluster in settings.clusters)
         raise InputError(f"usage: --cluster {name}: the settings have {known}")
     return named[0] if named else None
 

@@ -22,12 +22,12 @@ class Evidence:
     @property
     def since(self) -> datetime | None:
         """From when on all of these nodes have been counting; None where none does."""
-        return max((each.since for each in self.nodes.values()), default=None)
+        return max((node.since for node in self.nodes.values()), default=None)
 
     @property
     def until(self) -> datetime | None:
         """Up to when the node that was heard of least lately has told."""
-        return min((each.end for each in self.nodes.values()), default=None)
+        return min((node.end for node in self.nodes.values()), default=None)
 
 
 def together(flows: Iterable[SeenFlow]) -> tuple[SeenFlow, ...]:

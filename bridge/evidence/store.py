@@ -100,13 +100,13 @@ class Store:
             row = nodes[name]
             latest = row.sequence
             counted = _counting(row)
-            for each in records:
-                if each.sequence <= latest:
+            for record in records:
+                if record.sequence <= latest:
                     continue
-                latest = each.sequence
-                fresh.append((row.id, each))
-                if isinstance(each.content, Counting):
-                    counted = continued(counted, each.content)
+                latest = record.sequence
+                fresh.append((row.id, record))
+                if isinstance(record.content, Counting):
+                    counted = continued(counted, record.content)
             values = {"sequence": latest, "heard": micros(now), **_counting_values(counted)}
             connection.execute(update(NODE).where(NODE.c.id == row.id).values(values))
         return fresh, len(told) - len(fresh)
@@ -246,7 +246,7 @@ class Store:
             )
             flows = tuple(_flow(row) for row in connection.execute(asked))
         if since is not None:
-            nodes = {name: replace(each, since=max(each.since, since)) for name, each in nodes.items()}
+            nodes = {name: replace(node, since=max(node.since, since)) for name, node in nodes.items()}
         return Evidence(flows, nodes)
 
     # When rules were edited

@@ -105,9 +105,9 @@ def usage(policy: Policy, seen: Evidence, edited: Mapping[str, datetime], at: da
 def unused(found: Usage, least: timedelta) -> tuple[RuleUsage, ...]:
     """Rules in force that are known not to have been hit for so long."""
     return tuple(
-        each
-        for each in found.rules
-        if each.in_force and each.unused_since is not None and found.at - each.unused_since >= least
+        rule
+        for rule in found.rules
+        if rule.in_force and rule.unused_since is not None and found.at - rule.unused_since >= least
     )
 
 

@@ -24,7 +24,7 @@ def usage_lines(found: Usage, rules: Iterable[RuleUsage]) -> Iterator[str]:
     """How far what was seen goes, then a row for each of some rules."""
     yield from map(printable, coverage_lines(found))
     yield ""
-    yield table_text(COLUMNS, [_row(each, found.at) for each in rules])
+    yield table_text(COLUMNS, [_row(rule, found.at) for rule in rules])
 
 
 def coverage_lines(found: Usage) -> Iterator[str]:
@@ -37,10 +37,10 @@ def coverage_lines(found: Usage) -> Iterator[str]:
     many = len(found.seen.nodes)
     yield f"Counted on {many} nodes: on all of them since {_time(since)}, by all of them up to {_time(until)} (UTC)."
     missing = (
-        (sum(each.missed for each in nodes), "connections ended faster than nodes heard"),
-        (sum(each.unattributed for each in nodes), "connections whose rule isn't known"),
-        (sum(each.held_back for each in nodes), "denied packets that no record tells of"),
-        (sum(each.folded for each in nodes), "connections counted by networks or zones alone"),
+        (sum(node.missed for node in nodes), "connections ended faster than nodes heard"),
+        (sum(node.unattributed for node in nodes), "connections whose rule isn't known"),
+        (sum(node.held_back for node in nodes), "denied packets that no record tells of"),
+        (sum(node.folded for node in nodes), "connections counted by networks or zones alone"),
     )
     told = [f"{count} {what}" for count, what in missing if count]
     yield f"Not in the hits below, or less exact: {'; '.join(told)}." if told else "Nothing is known to be missing."
@@ -53,12 +53,12 @@ def usage_json(found: Usage, rules: Iterable[RuleUsage]) -> Json:
         "since": _stamp(found.seen.since),
         "until": _stamp(found.seen.until),
         "nodes": {name: counting.json() for name, counting in sorted(found.seen.nodes.items())},
-        "rules": [_rule_json(each) for each in rules],
+        "rules": [_rule_json(rule) for rule in rules],
     }
 
 
 def usage_csv(rules: Iterable[RuleUsage]) -> str:
-    return csv_text(CSV_COLUMNS, [_csv_row(each) for each in rules])
+    return csv_text(CSV_COLUMNS, [_csv_row(rule) for rule in rules])
 
 
 def _csv_row(each: RuleUsage) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ def _breadth(each: RuleUsage) -> Iterator[str]:
 
 def _names(origins: tuple[Origin, ...]) -> str:
     more = f" and {len(origins) - _MOST_NAMED} more" if len(origins) > _MOST_NAMED else ""
-    return ", ".join(f"'{each.name}'" for each in origins[:_MOST_NAMED]) + more
+    return ", ".join(f"'{origin.name}'" for origin in origins[:_MOST_NAMED]) + more
 
 
 def _age(length: timedelta) -> str:

@@ -34,10 +34,10 @@ def selecting(policies: Iterable[Json], labels: Mapping[str, str], direction: st
     """The names of the NetworkPolicies of a pod's namespace that select it for a direction."""
     return tuple(
         sorted(
-            each["metadata"]["name"]
-            for each in policies
-            if direction in _directions(each.get("spec") or {})
-            and _selects((each.get("spec") or {}).get("podSelector") or {}, labels)
+            policy["metadata"]["name"]
+            for policy in policies
+            if direction in _directions(policy.get("spec") or {})
+            and _selects((policy.get("spec") or {}).get("podSelector") or {}, labels)
         )
     )
 
@@ -50,7 +50,9 @@ def _directions(spec: Json) -> Iterable[str]:
 def _selects(selector: Json, labels: Mapping[str, str]) -> bool:
     wanted = selector.get("matchLabels") or {}
     same = all(labels.get(key) == value for key, value in wanted.items())
-    return same and all(_expression(each, labels) for each in selector.get("matchExpressions") or ())
+    return same and all(
+        _expression(match_expression, labels) for match_expression in selector.get("matchExpressions") or ()
+    )
 
 
 def _expression(expression: Json, labels: Mapping[str, str]) -> bool:

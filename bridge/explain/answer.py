@@ -136,7 +136,7 @@ async def _end_at(
     holders = [
         pod
         for pod in await cluster.pods_at(name)
-        if name in {each.get("ip") for each in pod["status"].get("podIPs") or ()}
+        if name in {pod_ip.get("ip") for pod_ip in pod["status"].get("podIPs") or ()}
         and pod["status"].get("phase") not in FINISHED_PHASES
     ]
     of_pods = [pod for pod in holders if not pod["spec"].get("hostNetwork")]
@@ -152,7 +152,7 @@ async def _end_at(
 
 
 def _node_addresses(node: Json) -> frozenset[str]:
-    return frozenset(each.get("address", "") for each in (node.get("status") or {}).get("addresses") or ())
+    return frozenset(address.get("address", "") for address in (node.get("status") or {}).get("addresses") or ())
 
 
 async def _pod_facts(cluster: ClusterReader, text: str, direction: str) -> _PodFacts:

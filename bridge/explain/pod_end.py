@@ -24,7 +24,7 @@ def endpoint(
     `allowed`: the zones that the annotation of its namespace lists. `quarantined`: a Quarantine in force names it.
     """
     metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
-    addresses = [parse_address(each["ip"]) for each in status.get("podIPs", ()) if each.get("ip")]
+    addresses = [parse_address(pod_ip["ip"]) for pod_ip in status.get("podIPs", ()) if pod_ip.get("ip")]
     address = next((each for each in addresses if each.version == version), None)
     node = spec.get("nodeName", "")
     if spec.get("hostNetwork"):
@@ -40,5 +40,5 @@ def endpoint(
 
 def versions(pod: Mapping[str, Any]) -> frozenset[int]:
     """The IP versions that a pod has an address of."""
-    ips = (each.get("ip") for each in pod.get("status", {}).get("podIPs", ()))
+    ips = (pod_ip.get("ip") for pod_ip in pod.get("status", {}).get("podIPs", ()))
     return frozenset(parse_address(ip).version for ip in ips if ip)

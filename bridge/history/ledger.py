@@ -50,19 +50,19 @@ class RevisionLedger:
     @property
     def parts(self) -> frozenset[str]:
         """The names of all parts that kept revisions are made of."""
-        return frozenset().union(*(each.parts for each in self.revisions))
+        return frozenset().union(*(revision.parts for revision in self.revisions))
 
     def with_(self, new: Recorded) -> RevisionLedger:
         return RevisionLedger((*self.revisions, new), self.taken)
 
     def without(self, gone: Recorded) -> RevisionLedger:
-        return RevisionLedger(tuple(each for each in self.revisions if each is not gone), self.taken)
+        return RevisionLedger(tuple(revision for revision in self.revisions if revision is not gone), self.taken)
 
     def record_of(self, tier: Json | None) -> Recorded | None:
         """The record of what a live Tier says."""
         spec = (tier or {}).get("spec") or {}
         said = spec.get("revision"), spec.get("digest")
-        return next((each for each in self.revisions if (each.revision, each.digest) == said), None)
+        return next((revision for revision in self.revisions if (revision.revision, revision.digest) == said), None)
 
     def place(self, tier: Json | None) -> ChainPlace:
         """Of the revision that comes next. Where the Tier is gone, or others wrote it, the last recorded one counts."""
@@ -86,7 +86,7 @@ class RevisionLedger:
 
     def in_force(self, tier: Json | None) -> Iterator[Recorded]:
         """Those that were in force, the newest first: from the Tier backwards, as each says which one it replaced."""
-        known = {each.revision: each for each in self.revisions}
+        known = {revision.revision: revision for revision in self.revisions}
         current = self.record_of(tier)
         while current is not None:
             yield current
@@ -99,11 +99,11 @@ class RevisionLedger:
         """
         current = self.record_of(tier)
         gone = []
-        for at, each in enumerate(self.revisions[:-1]):
+        for at, revision in enumerate(self.revisions[:-1]):
             left = len(self.revisions) - at
             replaced = self.revisions[at + 1].recorded
             old = retention.max_age is not None and now - replaced > retention.max_age
-            if current is None or each.revision >= current.revision or not (left > retention.keep or old):
+            if current is None or revision.revision >= current.revision or not (left > retention.keep or old):
                 break
-            gone.append(each)
+            gone.append(revision)
         return tuple(gone)

@@ -37,7 +37,7 @@ def history_lines(archive: Archive, *, every: bool) -> Iterator[str]:
     if not value["revisions"]:
         yield "Nothing is recorded: the bridge has published no revision since it keeps a history"
         return
-    yield table_text(COLUMNS, [_row(each, value["current"]) for each in reversed(value["revisions"])])
+    yield table_text(COLUMNS, [_row(revision, value["current"]) for revision in reversed(value["revisions"])])
 
 
 def _row(record: Json, current: int | None) -> tuple[str, ...]:
@@ -83,8 +83,8 @@ def show_lines(raw: Json, parts: Mapping[str, Json]) -> Iterator[str]:
         *([("not known", spec["unknown"])] if spec.get("unknown") else []),
         ("rules", ", ".join(f"{name} {count}" for name, count in spec["rules"].items()) or UNKNOWN),
         *(
-            ("not enforced", f"{each['name']}: {each['status']}: {'; '.join(each['reasons'])}")
-            for each in spec["problems"]
+            ("not enforced", f"{problem['name']}: {problem['status']}: {'; '.join(problem['reasons'])}")
+            for problem in spec["problems"]
         ),
         *(("changed", line) for line in _change_lines(changes)),
     ]

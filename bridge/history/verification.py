@@ -122,11 +122,13 @@ def _of_links(ordered: Sequence[Json]) -> Iterator[Break]:
 
 def _of_checkpoints(ordered: Sequence[Json], checkpoints: Iterable[SentCheckpoint]) -> Iterator[Break]:
     chains = {_number(raw): (raw.get("spec") or {}).get("chain") for raw in ordered}
-    for each in checkpoints:
-        if each.revision not in chains:
-            yield Break(each.revision, "a checkpoint names it, and it isn't there: it was let go, or removed")
-        elif chains[each.revision] != each.chain:
-            yield Break(each.revision, "a checkpoint has another chain digest of it: the history was written anew")
+    for checkpoint in checkpoints:
+        if checkpoint.revision not in chains:
+            yield Break(checkpoint.revision, "a checkpoint names it, and it isn't there: it was let go, or removed")
+        elif chains[checkpoint.revision] != checkpoint.chain:
+            yield Break(
+                checkpoint.revision, "a checkpoint has another chain digest of it: the history was written anew"
+            )
 
 
 def _of_tier(ordered: Sequence[Json], tier: Json | None) -> Iterator[Break]:

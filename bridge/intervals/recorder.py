@@ -132,7 +132,7 @@ class Recorder:
             self._census_of = population
             members = list(population.members())
             self._workloads = Workloads(members)
-            wanted = {(Kind.POD, each.pod.uid): pod_value(each) for each in members} | self._workloads.values()
+            wanted = {(Kind.POD, member.pod.uid): pod_value(member) for member in members} | self._workloads.values()
             events = changes(state, wanted, self._now(), _CENSUS)
         nodes = states_of(self.sight.nodes(), self.sight.tier)
         seen = self._reports.values(nodes, population.nodes, self.sight.steady())

@@ -40,7 +40,7 @@ async def refusals(cluster: ClusterReader, namespace: str | None, pod: str | Non
     if pod is not None and namespace is not None and await cluster.pod(namespace, pod) is None:
         raise InputError(f"why: there is no pod '{pod}' in namespace '{namespace}'")
     fields = f"reportingController={CONTROLLER}" + (f",regarding.name={pod}" if pod else "")
-    told = [_refusal(each) for each in await cluster.events(namespace, fields) if each.get("reason") in ADVICE]
+    told = [_refusal(event) for event in await cluster.events(namespace, fields) if event.get("reason") in ADVICE]
     return sorted(told, key=lambda each: (each["last"], each["namespace"], each["pod"]), reverse=True)
 
 
@@ -84,8 +84,8 @@ async def zones_of(cluster: ClusterReader, tier: str, namespace: str | None) -> 
     """The zones that there are, and with a namespace whether it may use each."""
     listed = None if namespace is None else await cluster.allowed_zones(namespace)
     found = []
-    for each in await cluster.zones(tier):
-        spec, status = each.get("spec") or {}, each.get("status") or {}
+    for zone in await cluster.zones(tier):
+        spec, status = zone.get("spec") or {}, zone.get("status") or {}
         counts = {name: status.get(name, 0) for name in ("pods", "isolated", "nodes")}
         value = {"zone": spec.get("zone", ""), "known": bool(spec.get("known")), **counts}
         if namespace is not None:

@@ -86,7 +86,7 @@ async def _quarantines(proxy: KubectlProxy, _namespace: str, _last: str) -> list
 
 async def _names(proxy: KubectlProxy, path: str) -> list[str]:
     answer = await proxy.get(path, "names", {"limit": "500"}) or {}
-    return [each["metadata"]["name"] for each in answer.get("items") or ()]
+    return [item["metadata"]["name"] for item in answer.get("items") or ()]
 
 
 _FINDERS: dict[str, Callable[[KubectlProxy, str, str], Coroutine[None, None, list[str]]]] = {

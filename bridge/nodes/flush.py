@@ -101,8 +101,8 @@ def progress_of(wanted: int, pods: Iterable[Json]) -> FlushProgress:
 
 
 def _exit_codes(pod: Json) -> Iterable[int]:
-    for each in (pod.get("status") or {}).get("containerStatuses") or ():
-        for state in (each.get("state"), each.get("lastState")):
+    for container_status in (pod.get("status") or {}).get("containerStatuses") or ():
+        for state in (container_status.get("state"), container_status.get("lastState")):
             if state and state.get("terminated"):
                 yield state["terminated"]["exitCode"]
 

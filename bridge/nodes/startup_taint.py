@@ -53,7 +53,7 @@ class Untaint:
         if node is None or not is_ready(node, (state or {}).get("status") or {}, has_tier=has_tier):
             return
         taints = node.get("spec", {}).get("taints") or []
-        left = [each for each in taints if each["key"] != TAINT]
+        left = [taint for taint in taints if taint["key"] != TAINT]
         if len(left) < len(taints):
             await self._cluster.leave_taints(name, node["metadata"]["resourceVersion"], left)
             _log.info("the enforcer is ready: the startup taint is removed", node=name)

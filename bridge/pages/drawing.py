@@ -232,16 +232,16 @@ def _edges(neighbours: Sequence[Neighbour], middle: float, rows: int, *, to_left
     outer, inner = (_LEFT, _MIDDLE_LEFT) if to_left else (_RIGHT, _MIDDLE_RIGHT)
     half = (outer + inner) / 2
     spare = (rows - len(neighbours)) * ROW / 2 if len(neighbours) < rows else 0
-    for place, each in enumerate(neighbours):
+    for place, neighbour in enumerate(neighbours):
         y = TOP + spare + (place + 0.5) * ROW
         yield Edge(
             f"M{outer} {y:g}C{half:g} {y:g} {half:g} {middle:g} {inner} {middle:g}",
-            each.key,
-            each.mark.value if each.mark else "",
-            min(1 + each.count**0.5, 7),
-            shortened(each.zone, LONGEST_LABEL),
-            each.zone,
-            str(each.count or ""),
+            neighbour.key,
+            neighbour.mark.value if neighbour.mark else "",
+            min(1 + neighbour.count**0.5, 7),
+            shortened(neighbour.zone, LONGEST_LABEL),
+            neighbour.zone,
+            str(neighbour.count or ""),
             outer,
             y,
         )

@@ -63,7 +63,7 @@ class PolicyMatrix:
         others = [self.pairs, *map(ZonePairs, beside)]
         named = zones_of([policy, *beside])
         fold = len(named) > MOST_UNFOLDED
-        self.folded = tuple(zone for zone in named if fold and all(each.named_alike(zone) for each in others))
+        self.folded = tuple(zone for zone in named if fold and all(other.named_alike(zone) for other in others))
         folded = frozenset(self.folded)
         shown = [zone for zone in named if zone not in folded]
         self.zones = (*shown, ANY_OTHER)

@@ -65,4 +65,4 @@ def _figures(preview: Preview) -> Iterator[PageFigure]:
         denied = sum(flow.connections for flow in preview.seen.denied)
         yield PageFigure("seen connections denied", denied, Tone.BAD if denied else Tone.GOOD)
     if preview.violations:
-        yield PageFigure("guard rails broken", len({each.rail for each in preview.violations}), Tone.BAD)
+        yield PageFigure("guard rails broken", len({violation.rail for violation in preview.violations}), Tone.BAD)

@@ -72,13 +72,13 @@ def _violations(violations: Sequence[Violation]) -> PageTable:
     rows = [
         Row(
             (
-                Cell(f"{each.rail.from_zone} → {each.rail.to_zone}"),
-                *(Cell(each.rule.name, each.rule.device_group), Cell(source_text(each.box))),
-                *(Cell(destination_text(each.box)), Cell(traffic_text(each.box))),
-                Cell("already so", tone=Tone.CAUTION) if each.existing else Cell("new", tone=Tone.BAD),
+                Cell(f"{violation.rail.from_zone} → {violation.rail.to_zone}"),
+                *(Cell(violation.rule.name, violation.rule.device_group), Cell(source_text(violation.box))),
+                *(Cell(destination_text(violation.box)), Cell(traffic_text(violation.box))),
+                Cell("already so", tone=Tone.CAUTION) if violation.existing else Cell("new", tone=Tone.BAD),
             )
         )
-        for each in violations
+        for violation in violations
     ]
     return _table("violations", "Guard rails that are broken", columns, rows, "None.")
 
@@ -136,7 +136,7 @@ def _objects(preview: Preview) -> PageTable:
                 *(Cell(change.name, change.kind), Cell(listed(change.gained, MOST_LISTED))),
                 *(
                     Cell(listed(change.lost, MOST_LISTED)),
-                    Cell(listed([each.name for each in change.rules], MOST_LISTED)),
+                    Cell(listed([rule.name for rule in change.rules], MOST_LISTED)),
                 ),
             ),
             choices=(change.kind,),
@@ -160,8 +160,8 @@ def _workloads(projection: Projection, moments: Sequence[ScheduleMoment]) -> Pag
     rows = []
     for change in projection.changes:
         box = change.piece.box
-        sources = [workload_text(each) or source_text(box) for each in change.sources]
-        destinations = [workload_text(each) or destination_text(box) for each in change.destinations]
+        sources = [workload_text(source) or source_text(box) for source in change.sources]
+        destinations = [workload_text(destination) or destination_text(box) for destination in change.destinations]
         cells = (
             *(Cell(change.from_zone), Cell(listed(sources, MOST_LISTED))),
             *(Cell(change.to_zone), Cell(listed(destinations, MOST_LISTED))),

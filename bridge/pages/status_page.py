@@ -23,8 +23,8 @@ def status_page(clusters: Sequence[Json], links: Mapping[str, str] | None = None
     nodes = [value["nodes"] for value in clusters]
     figures = (
         PageFigure("clusters", len(clusters)),
-        PageFigure("nodes", sum(each["total"] for each in nodes)),
-        PageFigure("nodes in sync", sum(each["inSync"] for each in nodes)),
+        PageFigure("nodes", sum(node["total"] for node in nodes)),
+        PageFigure("nodes in sync", sum(node["inSync"] for node in nodes)),
     )
     table = PageTable("clusters", "Clusters", COLUMNS, rows, ("ready", "not ready"), "The settings name no cluster.")
     return Page("Status of the clusters", "As each cluster's Tier has it", headline, figures, tables=(table,))

@@ -141,7 +141,7 @@ class Population:
         if isinstance(item, Pod):
             yield from self._pod(item.uid, item if item.holds_addresses and item.addresses else None)
         elif isinstance(item, Node):
-            has_taint = any(each.get("key") == TAINT for each in raw.get("spec", {}).get("taints") or ())
+            has_taint = any(taint.get("key") == TAINT for taint in raw.get("spec", {}).get("taints") or ())
             (self._tainted.add if has_taint else self._tainted.discard)(item.name)
             yield from self._node(item.name, item)
         else:

@@ -39,14 +39,14 @@ class Material:
 
 def cluster_named(settings: Settings, name: str | None) -> ClusterSettings:
     """The cluster of that name, or the only one. Raises InputError."""
-    names = ", ".join(each.name for each in settings.clusters)
+    names = ", ".join(cluster.name for cluster in settings.clusters)
     if name is None:
         if len(settings.clusters) > 1:
             raise InputError(f"preview: the settings have several clusters; say which with --cluster: {names}")
         return settings.clusters[0]
-    for each in settings.clusters:
-        if each.name == name:
-            return each
+    for cluster in settings.clusters:
+        if cluster.name == name:
+            return cluster
     raise InputError(f"preview: --cluster '{name}' is not in the settings, which have {names}")
 
 

@@ -44,7 +44,7 @@ def compared(
 def _rules(running: Compiled, candidate: Compiled, flows: Difference | None) -> tuple[RuleChange, ...]:
     """By what both reports say of a rule; an edit that its report doesn't show is known by the entries alone."""
     old, new = _reports(running), _reports(candidate)
-    edited = {} if flows is None else {_key(each.origin): each.change for each in flows.rules}
+    edited = {} if flows is None else {_key(rule.origin): rule.change for rule in flows.rules}
     changes = [
         RuleChange(report.origin, RuleChangeKind.REMOVED, report, None) for key, report in old.items() if key not in new
     ]

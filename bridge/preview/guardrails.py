@@ -30,7 +30,7 @@ def violations(
     always = frozenset(range(len(told_apart)))
     new = AllowedFlows(candidate, told_apart)
     old = None if running is None else AllowedFlows(running, told_apart)
-    broken = [each for rail in rails for each in _violations(rail, old, new, always)]
+    broken = [violation for rail in rails for violation in _violations(rail, old, new, always)]
     return tuple(sorted(broken, key=lambda each: each.existing))
 
 

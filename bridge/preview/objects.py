@@ -82,7 +82,7 @@ def _traffic(value: _Named) -> Iterator[str]:
         yield from map(l4_text, value.ports)
         if value.workload is not None:
             yield f"workload {value.workload}"
-        yield from (f"namespace {each}" for each in value.namespaces)
+        yield from (f"namespace {namespace}" for namespace in value.namespaces)
         if value.disabled:
             yield "switched off"
     yield from map(_unresolved, value.unresolved)

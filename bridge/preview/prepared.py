@@ -108,8 +108,10 @@ def _about(preview: Preview, digest: str) -> dict[str, Any]:
         "refused": preview.refused,
         "zone_pairs_closed": closed,
         "zone_pairs_opened": opened,
-        "workload_pairs": 0 if preview.projection is None else sum(each.pairs for each in preview.projection.changes),
-        "new_violations": len({each.rail for each in preview.violations if not each.existing}),
+        "workload_pairs": 0
+        if preview.projection is None
+        else sum(change.pairs for change in preview.projection.changes),
+        "new_violations": len({violation.rail for violation in preview.violations if not violation.existing}),
     }
     refusals = refusal_lines(preview.candidate.compiled)[:_MOST_REFUSALS]
     return about | ({"refusals": list(refusals)} if refusals else {})

@@ -63,8 +63,8 @@ def read_records(lines: Iterable[str], nodes_zone: str, option: str) -> LoggedFl
             if len(reading.flows) > MOST_FLOWS:
                 raise InputError(f"{option}: it has more than {MOST_FLOWS} different flows; give a part of it")
     flows = tuple(
-        LoggedFlow(*key, max(each.starts, each.ends), each.first, each.last, each.source_port)
-        for key, each in reading.flows.items()
+        LoggedFlow(*key, max(flow.starts, flow.ends), flow.first, flow.last, flow.source_port)
+        for key, flow in reading.flows.items()
     )
     return LoggedFlows(flows, reading.unread, tuple(sorted(reading.nodes)))
 

@@ -40,7 +40,7 @@ def preview_lines(preview: Preview, most: int) -> Iterator[str]:
         yield from refusal_lines(preview.candidate.compiled)
     yield from editor_lines(preview)
     moments = () if preview.flows is None else preview.flows.moments
-    yield from _table(VIOLATION_COLUMNS, [_violation_row(each) for each in preview.violations], most)
+    yield from _table(VIOLATION_COLUMNS, [_violation_row(violation) for violation in preview.violations], most)
     yield from _seen_lines(preview, moments, most)
     yield from _table(RULE_COLUMNS, [_rule_row(change) for change in preview.rules], None)
     yield from _table(OBJECT_COLUMNS, [_object_row(change) for change in preview.objects], most)
@@ -147,8 +147,8 @@ def _workload_row(change: WorkloadChange, moments: Sequence[ScheduleMoment]) -> 
     return (
         change.from_zone,
         change.to_zone,
-        _few([workload_text(each) or source_text(box) for each in change.sources]),
-        _few([workload_text(each) or destination_text(box) for each in change.destinations]),
+        _few([workload_text(source) or source_text(box) for source in change.sources]),
+        _few([workload_text(destination) or destination_text(box) for destination in change.destinations]),
         *_verdicts(change.piece, moments),
     )
 

@@ -140,7 +140,7 @@ def _groups(residents: Iterable[Resident]) -> dict[str, tuple[_WorkloadPods, ...
     zones: dict[str, list[_WorkloadPods]] = {}
     for (zone, namespace, name), members in sorted(pods.items()):
         known = all(pod.addresses for pod in members)
-        addresses = AddressSet.parse(str(each) for pod in members for each in pod.addresses) if known else None
+        addresses = AddressSet.parse(str(address) for pod in members for address in pod.addresses) if known else None
         workload = Workload(zone, namespace, name, len(members))
         zones.setdefault(zone, []).append(_WorkloadPods(workload, addresses, frozenset(pod.node for pod in members)))
     return {zone: tuple(groups) for zone, groups in zones.items()}

@@ -104,7 +104,7 @@ class TierApi(ClusterReader):
         """All of the cluster's, each with its kind."""
         pods = await self._list("pods", {}, page=LONG_PAGE, root=CORE)
         namespaces = await self._list("namespaces", {}, page=LONG_PAGE, root=CORE)
-        return [each | {"kind": "Pod"} for each in pods] + [each | {"kind": "Namespace"} for each in namespaces]
+        return [pod | {"kind": "Pod"} for pod in pods] + [namespace | {"kind": "Namespace"} for namespace in namespaces]
 
     async def apply(self, wanted: Json) -> Json:
         """Server-side apply. Where `wanted` carries a resourceVersion, only onto that one."""

@@ -119,8 +119,10 @@ def written_by_others(tier: Json) -> tuple[FieldOwner, ...]:
 def hands(raw: Json, fields: Iterable[str]) -> tuple[FieldOwner, ...]:
     """Who wrote these fields besides the bridge, the last one first."""
     heads = {name.split(".")[0].split("[")[0] for name in fields}
-    entries = [each for each in raw["metadata"].get("managedFields", ()) if heads & _heads(each)]
-    others = [each for each in entries if each.get("manager") != FIELD_MANAGER]
+    entries = [
+        managed_field for managed_field in raw["metadata"].get("managedFields", ()) if heads & _heads(managed_field)
+    ]
+    others = [entry for entry in entries if entry.get("manager") != FIELD_MANAGER]
     newest = sorted(others, key=lambda each: str(each.get("time", "")), reverse=True)
     return tuple(
         FieldOwner(str(each.get("manager", "")), str(each.get("operation", "")), str(each.get("time", "")))
@@ -186,7 +188,9 @@ def _changed(before: object, after: object, path: str) -> Iterator[str]:
 def _lasting(status: Json) -> Json:
     """Without the time, which heartbeats move, and without conditions that others may add."""
     ours = {"Compiled", "Stale", "Ready"}
-    conditions = {each["type"]: each for each in status.get("conditions", ()) if each.get("type") in ours}
+    conditions = {
+        condition["type"]: condition for condition in status.get("conditions", ()) if condition.get("type") in ours
+    }
     return {name: value for name, value in status.items() if name != "lastSyncTime"} | {"conditions": conditions}
 
 

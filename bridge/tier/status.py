@@ -54,15 +54,15 @@ def status_json(sight: StatusInput, tier: str, before: Mapping[str, Any], now: d
         "zones": sight.zones,
         "nodes": nodes_json(sight.nodes, tier, sight.revision, sight.digest),
         **_rules(sight.reports, before),
-        "conditions": [_condition(each, before, now) for each in sight.conditions],
+        "conditions": [_condition(condition, before, now) for condition in sight.conditions],
     }
     return status | ({} if sight.last_sync is None else {"lastSyncTime": timestamp(sight.last_sync)})
 
 
 def says_something_new(status: Mapping[str, Any], before: Mapping[str, Any], now: datetime) -> bool:
     """Whether it is worth a write: it differs in more than its time, or that is a heartbeat old."""
-    ours = {each["type"] for each in status["conditions"]}
-    theirs = [each for each in before.get("conditions", ()) if each["type"] not in ours]
+    ours = {condition["type"] for condition in status["conditions"]}
+    theirs = [condition for condition in before.get("conditions", ()) if condition["type"] not in ours]
     if _timeless({**status, "conditions": [*status["conditions"], *theirs]}) != _timeless(before):
         return True
     if "lastSyncTime" not in status or status["lastSyncTime"] == before.get("lastSyncTime"):
@@ -92,7 +92,7 @@ def parse_timestamp(text: object) -> datetime | None:
 
 def _timeless(status: Mapping[str, Any]) -> Json:
     """Without its time, whatever the order of its conditions."""
-    conditions = {each["type"]: each for each in status.get("conditions", ())}
+    conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
     return {name: value for name, value in status.items() if name != "lastSyncTime"} | {"conditions": conditions}
 
 

@@ -63,9 +63,9 @@ def works(settings: Settings, run_blocking: RunBlocking, siem: Sink | None = Non
         raise ValueError("the service needs a Panorama; load the settings for it")
     access = panorama_access(settings.panorama)
     api, shared = PanoramaApi(access), _Shared(run_blocking, registration_api(settings, access), siem)
-    for each in settings.clusters:
-        manager = PanoramaManager(api, each.device_group, read_options(settings))
-        yield _work(settings, each, manager, shared)
+    for cluster in settings.clusters:
+        manager = PanoramaManager(api, cluster.device_group, read_options(settings))
+        yield _work(settings, cluster, manager, shared)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,8 @@ def bridge_needs(settings: Settings) -> BridgeNeeds:
     """The ports of everything that the settings have the bridge talk to."""
     return BridgeNeeds(
         api_server=_ports(_api_server_ports(settings)),
-        panorama=_ports(each.port for each in _panoramas(settings)),
-        siem=_ports(each.port for each in _receivers(settings)),
+        panorama=_ports(panorama.port for panorama in _panoramas(settings)),
+        siem=_ports(receiver.port for receiver in _receivers(settings)),
         evidence=_ports(_database_ports(settings)),
         collector=_ports(_collector_ports(settings)),
     )
@@ -104,26 +104,30 @@ def _panoramas(settings: Settings) -> Iterator[Lifeline]:
 
 
 def _receivers(settings: Settings) -> Iterator[Lifeline]:
-    for each in settings.siem.destinations:
-        where = _host_and_port(each.url) if isinstance(each, HecDestination) else host_and_port(each.address)
-        yield Lifeline(f"the SIEM destination '{each.name}'", *where)
+    for destination in settings.siem.destinations:
+        where = (
+            _host_and_port(destination.url)
+            if isinstance(destination, HecDestination)
+            else host_and_port(destination.address)
+        )
+        yield Lifeline(f"the SIEM destination '{destination.name}'", *where)
 
 
 def _api_server_ports(settings: Settings) -> Iterator[int]:
     """Of the clusters that are reached by a kubeconfig, and as our own pod is told; endpoints' own come with them."""
-    for each in settings.clusters:
-        if each.kubeconfig is None:
+    for cluster in settings.clusters:
+        if cluster.kubeconfig is None:
             told = os.environ.get("KUBERNETES_SERVICE_PORT", "")
             yield int(told) if told.isdigit() else HTTPS
         else:
-            yield from _kubeconfig_ports(each.kubeconfig)
+            yield from _kubeconfig_ports(cluster.kubeconfig)
 
 
 def _kubeconfig_ports(path: Path) -> Iterator[int]:
     """Of all its API servers; a file that is no kubeconfig is told of where it is used."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        yield from [_host_and_port(str(each["cluster"]["server"]))[1] for each in content["clusters"]]
+        yield from [_host_and_port(str(cluster["cluster"]["server"]))[1] for cluster in content["clusters"]]
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
         return
 

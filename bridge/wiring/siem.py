@@ -27,8 +27,8 @@ def siem_sink(
     if not given.destinations:
         return None
     shippers = [
-        Shipper(each.name, sender(each, f"siem.destinations[{at}]"), count, capacity=given.queue)
-        for at, each in enumerate(given.destinations)
+        Shipper(destination.name, sender(destination, f"siem.destinations[{at}]"), count, capacity=given.queue)
+        for at, destination in enumerate(given.destinations)
     ]
     return SiemSink(shippers, Records(socket.gethostname(), time.time_ns() // 1000, link or ""))
 

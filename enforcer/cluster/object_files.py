@@ -64,7 +64,7 @@ def _flattened(document: Any, path: Path) -> Iterator[Json]:  # noqa: ANN401 - w
         raise InputError(f"{path} holds something that is no Kubernetes object; `kubectl get … -o yaml` writes them")
     elif document["kind"].endswith("List") or (document["kind"] == "List"):
         yield from _flattened(
-            [{"kind": document["kind"].removesuffix("List"), **each} for each in document["items"]], path
+            [{"kind": document["kind"].removesuffix("List"), **item} for item in document["items"]], path
         )
     elif not isinstance(document.get("metadata"), dict) or "name" not in document["metadata"]:
         raise InputError(f"{path} holds a {document['kind']} without metadata.name")

@@ -123,5 +123,5 @@ def _version(raw: Mapping[str, Any]) -> int:
 
 def _content(raw: Mapping[str, Any]) -> str:
     metadata = raw["metadata"]
-    owners = sorted(str(each.get("uid")) for each in metadata.get("ownerReferences") or ())
+    owners = sorted(str(owner_reference.get("uid")) for owner_reference in metadata.get("ownerReferences") or ())
     return digest([raw.get("spec"), (metadata.get("labels") or {}).get(TIER_LABEL), owners])

@@ -219,7 +219,7 @@ class PodEvents:
 
     def _forget(self, steady: float) -> None:
         """What has not happened for a while; the next time it is an Event of its own."""
-        for key in [key for key, each in self._series.items() if steady - each.heard >= QUIET_SECONDS]:
+        for key in [key for key, series in self._series.items() if steady - series.heard >= QUIET_SECONDS]:
             self._drop(key)
 
     def _drop(self, key: Hashable) -> None:

@@ -96,7 +96,10 @@ class QuarantineTerms:
         try:
             held = json.loads(content) if content else {}
             if held.get("boot") == boot:
-                found = [Term(Quarantine(**each["quarantine"]), float(each["began"])) for each in held["quarantines"]]
+                found = [
+                    Term(Quarantine(**quarantine["quarantine"]), float(quarantine["began"]))
+                    for quarantine in held["quarantines"]
+                ]
                 self._terms |= {term.quarantine.name: term for term in found}
         except (ValueError, KeyError, TypeError, AttributeError):
             return ()

@@ -204,7 +204,7 @@ class View:
         return {node.name: node for node in self._items[Kind.NODES].values()}
 
     def namespaces(self) -> Mapping[str, Namespace]:
-        return {each.name: each for each in self._items[Kind.NAMESPACES].values()}
+        return {item.name: item for item in self._items[Kind.NAMESPACES].values()}
 
     def tier_object(self) -> Json | None:
         held: bytes | None = self._items[Kind.TIERS].get(self.tier)

@@ -158,11 +158,11 @@ class BridgeTable:
         self._missing = {uid: self._missing.get(uid, now) for uid in self._sight.unplaced}
         around = self._sight.around
         stations = () if around is None else around.stations
-        by_port = {each.index: min(each.addresses, key=_order) for each in stations if each.addresses}
+        by_port = {station.index: min(station.addresses, key=_order) for station in stations if station.addresses}
         by_mac = {
-            bytes.fromhex(each.mac.replace(":", "")): min(each.addresses, key=_order)
-            for each in stations
-            if each.mac and each.addresses
+            bytes.fromhex(station.mac.replace(":", "")): min(station.addresses, key=_order)
+            for station in stations
+            if station.mac and station.addresses
         }
         self.stations = PodsBehindPorts(by_port, by_mac, len(stations), self._sight.unknown)
 

@@ -149,10 +149,10 @@ def alive() -> Iterator[ConntrackMessage]:
         channel.send(netfilter(_GET, REQUEST | DUMP, 1, 0, 0))
         while True:
             data = channel.recv(RECEIVE)
-            for each in messages(data):
-                if each.kind == ERROR:
-                    refuse(error_code(each), "listing the connections")
-                if each.kind == DONE:
+            for message in messages(data):
+                if message.kind == ERROR:
+                    refuse(error_code(message), "listing the connections")
+                if message.kind == DONE:
                     return
             yield from told(data)
 

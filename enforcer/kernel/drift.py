@@ -48,7 +48,10 @@ class Damage:
 
     def describe(self) -> tuple[str, ...]:
         return tuple(
-            map(table_digest.describe, sorted(self.keys | {(ELEMENTS, each.set) for each in self.wrong_elements}))
+            map(
+                table_digest.describe,
+                sorted(self.keys | {(ELEMENTS, wrong_element.set) for wrong_element in self.wrong_elements}),
+            )
         )
 
 
@@ -84,7 +87,7 @@ def _with_elements_of_ours(table: Table) -> Iterator[str]:
 
 def of_edits(kernel: Nftables, known: Known, edits: list[ForeignChange], places: Places) -> Damage:
     """What the edits name. What is edited meanwhile is heard of in the next pass."""
-    keys: frozenset[Key] = frozenset().union(*(each.keys for each in edits))
+    keys: frozenset[Key] = frozenset().union(*(edit.keys for edit in edits))
     damage = _objects(kernel, known, keys)
     if any(kind == "table" for kind, _ in damage):
         return Damage(frozenset(damage))
@@ -92,7 +95,7 @@ def of_edits(kernel: Nftables, known: Known, edits: list[ForeignChange], places:
     wrong_elements: list[WrongElement] = []
     ours = set(_with_elements_of_ours(known.table))
     for name in (name for kind, name in keys if kind == ELEMENTS and name in ours):
-        touched = frozenset[bytes]().union(*(each.elements.get(name, frozenset()) for each in edits))
+        touched = frozenset[bytes]().union(*(edit.elements.get(name, frozenset()) for edit in edits))
         if _is_of_addresses(known.table.sets[name], name) and len(touched) <= FEW:
             wrong_elements += _wrong_elements(kernel, known, name, touched, places)
         elif table_digest.tally(kernel.elements(known.table.name, name)) != known.tally.sums.get(name, (0, 0)):

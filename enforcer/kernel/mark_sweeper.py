@@ -66,12 +66,12 @@ def _holding(channel: socket.socket, value: int, mask: int) -> Iterator[Message]
     chosen = number(_MARK, value), number(_MARK_MASK, mask)
     channel.settimeout(PATIENCE)
     channel.send(netfilter(_GET, REQUEST | DUMP, 1, 0, 0, *chosen))
-    for each in answers(channel):
-        if each.kind == ERROR:
-            refuse(error_code(each), "listing the connections with old marks")
-        if each.done:
+    for answer in answers(channel):
+        if answer.kind == ERROR:
+            refuse(error_code(answer), "listing the connections with old marks")
+        if answer.done:
             return
-        yield each
+        yield answer
 
 
 def _set_all(channel: socket.socket, marks: ConnmarkLayout, connections: list[Message], value: int) -> None:
@@ -80,12 +80,12 @@ def _set_all(channel: socket.socket, marks: ConnmarkLayout, connections: list[Me
 
 
 def _set(channel: socket.socket, marks: ConnmarkLayout, connections: list[Message], value: int) -> None:
-    channel.send(b"".join(_with_number(marks, value, at, each) for at, each in enumerate(connections, 1)))
+    channel.send(b"".join(_with_number(marks, value, at, connection) for at, connection in enumerate(connections, 1)))
     channel.setblocking(False)
     with suppress(BlockingIOError):
         while True:
-            for each in messages(channel.recv(RECEIVE)):
-                if each.kind == ERROR and (code := error_code(each)) and code not in _GONE:
+            for message in messages(channel.recv(RECEIVE)):
+                if message.kind == ERROR and (code := error_code(message)) and code not in _GONE:
                     refuse(code, "taking an old mark from a connection")
 
 

@@ -145,7 +145,7 @@ class Nftables:
         """Of these chains and sets, those that are there: cheaper than all objects where they are few."""
         own = text(1, table)
         asked = {
-            "chain": [self._ask(_GET_CHAIN, own, text(3, each)) for each in chains],
+            "chain": [self._ask(_GET_CHAIN, own, text(3, chain)) for chain in chains],
             "set": [self._ask(_GET_SET, own, text(2, each)) for each in sets],
         }
         return table_digest.objects(table, None, {kind: filter(None, bodies) for kind, bodies in asked.items()})
@@ -153,8 +153,8 @@ class Nftables:
     def rules_digests(self, table: str, chains: Iterable[str]) -> dict[str, int]:
         """Of the rules of these chains, but for those without any."""
         own, found = text(1, table), dict[str, int]()
-        for each in chains:
-            found |= table_digest.rules_digests(self._dump(_GET_RULE, own, text(2, each)), table)
+        for chain in chains:
+            found |= table_digest.rules_digests(self._dump(_GET_RULE, own, text(2, chain)), table)
         return found
 
     def element(self, table: str, name: str, key: bytes) -> bytes | None:
@@ -209,17 +209,17 @@ class Nftables:
         self._send(request)
         bodies: list[bytes] = []
         whole = True
-        for each in answers(self._socket):
-            whole = whole and not each.flags & INTERRUPTED
-            if each.kind == ERROR:
-                if error_code(each) != errno.ENOENT:
-                    refuse(error_code(each), "listing our rules")
+        for answer in answers(self._socket):
+            whole = whole and not answer.flags & INTERRUPTED
+            if answer.kind == ERROR:
+                if error_code(answer) != errno.ENOENT:
+                    refuse(error_code(answer), "listing our rules")
                 break
-            if each.done:
-                if error_code(each):
-                    refuse(error_code(each), "listing our rules")
+            if answer.done:
+                if error_code(answer):
+                    refuse(error_code(answer), "listing our rules")
                 break
-            bodies.append(each.body)
+            bodies.append(answer.body)
         return bodies, whole
 
     def _send(self, request: bytes) -> None:
@@ -240,9 +240,9 @@ class Nftables:
                 return
             except OSError as error:
                 raise KernelError(f"reading the kernel's answer to a change: {error.strerror}") from error
-            for each in messages(data):
-                if each.kind == ERROR and (code := error_code(each)):
-                    yield each.sequence, code
+            for message in messages(data):
+                if message.kind == ERROR and (code := error_code(message)):
+                    yield message.sequence, code
 
 
 def _make_room(made: socket.socket, size: int) -> None:

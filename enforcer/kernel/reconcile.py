@@ -178,7 +178,7 @@ class Reconciler:
         """
         if self._in_force is None:
             return {}
-        chains = {f"{each.verdict}-{key}": key for key, each in self._in_force.terminals.items()}
+        chains = {f"{terminal.verdict}-{key}": key for key, terminal in self._in_force.terminals.items()}
         return {chains[chain]: counted[0] for chain, counted in self._table.counters().items() if chain in chains}
 
     def flush(self) -> None:

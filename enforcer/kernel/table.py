@@ -350,16 +350,16 @@ class KernelTable:
         if now == known.generation:
             return
         edits = self._heard(now)
-        touched = {key for each in edits or () for key in each.keys}
+        touched = {key for edit in edits or () for key in edit.keys}
         for name in filled:
             if edits is None or (RULES, name) in touched:
                 known.rules[name] = UNKNOWN
         for name in change.new_chains:
             if edits is None or ("chain", name) in touched:
                 known.objects["chain", name] = UNKNOWN
-        for name, each in change.new_sets.items():
+        for name, new_set in change.new_sets.items():
             if edits is None or ("set", name) in touched:
-                known.objects[each.keyword, name] = UNKNOWN
+                known.objects[new_set.keyword, name] = UNKNOWN
         if edits:
             self._overheard += edits
         elif edits is not None:

@@ -54,15 +54,15 @@ def adoption(table: Table, there: Mapping[Key, int]) -> TableChange | None:
     if others != {("table", table.name), *(("counter", name) for name in table.counters)}:
         return None
     is_awake = there["table", table.name] == hash(0)
-    hooked = {name for name, each in table.chains.items() if each.hook}
+    hooked = {name for name, chain in table.chains.items() if chain.hook}
     if not is_awake or not hooked <= chains or sets.keys() & table.sets.keys() != kept:
         return None
     return TableChange(
         table.name,
         new_sets={name: each for name, each in table.sets.items() if name not in kept},
         gone_sets={name: kind for name, kind in sets.items() if name not in table.sets},
-        new_chains={name: each for name, each in table.chains.items() if name not in chains},
-        refilled_chains={name: each for name, each in table.chains.items() if name in chains},
+        new_chains={name: chain for name, chain in table.chains.items() if name not in chains},
+        refilled_chains={name: chain for name, chain in table.chains.items() if name in chains},
         gone_chains=tuple(chains - table.chains.keys()),
         elements={
             name: ElementChange(table.sets[name].keyword, added=table.sets[name].elements, flush=True) for name in kept
@@ -84,9 +84,9 @@ def must_be_ready(change: TableChange) -> bool:
     Such a packet follows the old rules, but sees the new elements of a map that it comes to: where these lead to new
     chains, it must find their rules. And new ranges hold only some time after the rules that ask for them.
     """
-    if any(each.interval and each.elements for each in change.new_sets.values()):
+    if any(new_set.interval and new_set.elements for new_set in change.new_sets.values()):
         return True
-    tails = {tail for each in change.elements.values() for tail in each.added.values()}
+    tails = {tail for element in change.elements.values() for tail in element.added.values()}
     return not change.new_chains.keys().isdisjoint(tail.rpartition(" ")[2] for tail in tails)
 
 
@@ -121,11 +121,11 @@ def write(made: Transaction, new: Table, change: TableChange, moves: ElementDelt
 
 def _take_out(made: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
     many = 0
-    for name, each in change.elements.items():
-        if each.flush:
+    for name, element in change.elements.items():
+        if element.flush:
             made.flush_set(name)
-        made.delete_elements(name, _keys(new.sets[name], each.gone))
-        many += len(each.gone)
+        made.delete_elements(name, _keys(new.sets[name], element.gone))
+        many += len(element.gone)
     for place, keys in moves.removed.items():
         if place.set in new.sets:
             made.delete_elements(place.set, records(new.sets[place.set].type, "", keys))
@@ -135,10 +135,10 @@ def _take_out(made: Transaction, new: Table, change: TableChange, moves: Element
 
 def _put_in(made: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
     many = 0
-    for name, each in change.elements.items():
+    for name, element in change.elements.items():
         declared = new.sets[name]
-        made.add_elements(name, elements.records(declared.type, each.added, interval=declared.interval))
-        many += len(each.added)
+        made.add_elements(name, elements.records(declared.type, element.added, interval=declared.interval))
+        many += len(element.added)
     for place, found in members(new, moves):
         made.add_elements(place.set, found)
         many += len(moves.added[place])
@@ -181,11 +181,13 @@ class WrongElement:
 
 
 def put_back(made: Transaction, wrong_elements: Iterable[WrongElement]) -> None:
-    for each in wrong_elements:
-        if each.found is not None:
-            made.delete_elements(each.set, [elements.record(elements.key(elements.key_of(each.found)))])
-        if each.expected is not None:
-            made.add_elements(each.set, [each.expected])
+    for wrong_element in wrong_elements:
+        if wrong_element.found is not None:
+            made.delete_elements(
+                wrong_element.set, [elements.record(elements.key(elements.key_of(wrong_element.found)))]
+            )
+        if wrong_element.expected is not None:
+            made.add_elements(wrong_element.set, [wrong_element.expected])
 
 
 def mend(
@@ -227,7 +229,7 @@ def _of_set(table: Table, name: str, everybody: ElementDelta) -> Iterator[Iterab
 
 def without(change: TableChange, moves: ElementDelta, sets: Collection[str]) -> tuple[TableChange, ElementDelta]:
     """What concerns other sets than these."""
-    others = {name: each for name, each in change.elements.items() if name not in sets}
+    others = {name: element for name, element in change.elements.items() if name not in sets}
     gone = {place: keys for place, keys in moves.removed.items() if place.set not in sets}
     come = {place: keys for place, keys in moves.added.items() if place.set not in sets}
     return replace(change, elements=others), ElementDelta(gone, come)

@@ -321,13 +321,13 @@ def _selectors(reader: _Reader) -> list[_Selector]:
 def _loaded(reader: _Reader, selectors: list[_Selector]) -> Iterator[bytes]:
     """Side by side in the registers, each from a word of its own on."""
     word = 0
-    for each in selectors:
+    for selector in selectors:
         if not reader.bridge:
-            yield from each.family
-        yield from each.needs
-    for each in selectors:
-        yield each.load(word)
-        word += len(padded(bytes(TYPES[each.type].length))) // _WORD
+            yield from selector.family
+        yield from selector.needs
+    for selector in selectors:
+        yield selector.load(word)
+        word += len(padded(bytes(TYPES[selector.type].length))) // _WORD
 
 
 def _selector(reader: _Reader) -> _Selector:

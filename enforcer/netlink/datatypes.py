@@ -100,15 +100,15 @@ class Layout:
     @property
     def number(self) -> int:
         found = 0
-        for each in self.fields:
-            found = found << _CONCATENATED_BITS | each.number
+        for field in self.fields:
+            found = found << _CONCATENATED_BITS | field.number
         return found
 
     @property
     def length(self) -> int:
         if len(self.fields) == 1:
             return self.fields[0].length
-        return sum(len(padded(bytes(each.length))) for each in self.fields)
+        return sum(len(padded(bytes(field.length))) for field in self.fields)
 
     @property
     def host_order(self) -> bool:

@@ -90,7 +90,7 @@ def save(state_dir: Path, saved: Saved) -> None:
     members = ((place.set, records) for place, records in table_change.members(table, saved.members))
     transaction.write_all(made, table, transaction.own(table), members)
     hooked = tuple(name for name, chain in table.chains.items() if chain.hook)
-    meaning = json.dumps({key: _told(each) for key, each in saved.terminals.items()}).encode()
+    meaning = json.dumps({key: _told(terminal) for key, terminal in saved.terminals.items()}).encode()
     frames = b"" if saved.frames is None else _of_bridges(saved.frames)
     held = SavedTable(saved.revision, table.name, hooked, saved.options, made.data(), meaning, frames)
     snapshot.write(state_dir, held)
@@ -112,7 +112,7 @@ def _in_place_of(name: str, family: int = INET) -> Transaction:
 def terminals(held: SavedTable) -> dict[str, VerdictChain]:
     """What its log records mean. Raises StateError."""
     try:
-        return {key: _terminal(each) for key, each in json.loads(bytes(held.terminals)).items()}
+        return {key: _terminal(fields) for key, fields in json.loads(bytes(held.terminals)).items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateError("what was saved of the rules' names can't be read: another version wrote it") from error
 

@@ -75,7 +75,7 @@ def _queue(part: str) -> Callable[[Json], Any]:
 
 
 def _destination(part: str) -> Callable[[Json], Any]:
-    return lambda status: {each["name"]: each[part] for each in status["destinations"]}
+    return lambda status: {destination["name"]: destination[part] for destination in status["destinations"]}
 
 
 FIGURES = (
@@ -157,7 +157,10 @@ FIGURES = (
         "destination_sent",
         Type.COUNTER,
         "Records that arrived. `means`: written to a file, received by a kernel, accepted by a collector, or indexed.",
-        lambda status: {(each["name"], each["sentMeans"]): each["sent"] for each in status["destinations"]},
+        lambda status: {
+            (destination["name"], destination["sentMeans"]): destination["sent"]
+            for destination in status["destinations"]
+        },
         ("destination", "means"),
     ),
     MetricRow(

@@ -72,10 +72,10 @@ def of_zones(policy: Policy, pods: Iterable[Pod]) -> Iterator[Condition]:
 def of_quarantines(quarantines: Iterable[Quarantine], pods: Iterable[Pod], *, observes: bool) -> Iterator[Condition]:
     """What quarantines that are not over mean for this node's pods. `observes`: nothing is dropped on this node."""
     running = [pod for pod in pods if pod.phase not in FINISHED_PHASES and not pod.stopped]
-    for each in sorted(quarantines, key=lambda each: each.name):
+    for quarantine in sorted(quarantines, key=lambda quarantine: quarantine.name):
         for pod in running:
-            if each.names(pod.namespace, pod.name, pod.uid, pod.workload):
-                yield _of_quarantine(each, pod, observes=observes)
+            if quarantine.names(pod.namespace, pod.name, pod.uid, pod.workload):
+                yield _of_quarantine(quarantine, pod, observes=observes)
 
 
 def _of_quarantine(quarantine: Quarantine, pod: Pod, *, observes: bool) -> Condition:

@@ -34,7 +34,7 @@ def of_enforcement(enforcement: Enforcement) -> Json:
         "uplinks": list(enforcement.uplinks),
         "bridgePorts": {"known": enforcement.stations.known, "unknown": list(enforcement.stations.unknown)},
         "inForce": enforcement.stance.value if enforcement.stance else None,
-        "problems": [each for each in problems if each],
+        "problems": [problem for problem in problems if problem],
     }
 
 

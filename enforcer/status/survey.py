@@ -64,7 +64,7 @@ class NodeSurvey:
             problems.of_addresses(parts.view.holders.disputed(), parts.settings.node_name),
             problems.of_node([*applied, *parts.view.problems(), *self._own_problems()]),
             problems.of_node(filter(None, [enforcement.without_tier, enforcement.strange_zones])),
-            problems.of_destinations((each.progress for each in parts.deliveries), now, alerts.stale_seconds),
+            problems.of_destinations((delivery.progress for delivery in parts.deliveries), now, alerts.stale_seconds),
         )
 
     def _of_quarantines(self) -> Iterator[Condition]:

@@ -42,7 +42,9 @@ def show(told: Json, why: str) -> None:
         "zones": ", ".join(f"{zone} {count}" for zone, count in told["zones"].items()),
         "records": ", ".join(f"{name} {count}" for name, count in told["records"].items()),
         "lost": ", ".join(f"{name} {count}" for name, count in told["lost"].items()) or "none",
-        "queues": ", ".join(f"{name} {each['length']} of {each['capacity']}" for name, each in told["queues"].items()),
+        "queues": ", ".join(
+            f"{name} {queue['length']} of {queue['capacity']}" for name, queue in told["queues"].items()
+        ),
         "kernel log": f"{told['log']['waiting']} of {told['log']['buffer']} bytes wait",
         "alerts": f"{told['alerts']['conditions']} conditions, {told['alerts']['suppressed']} denials told with others",
         "pod events": ", ".join(f"{name} {count}" for name, count in told["pod_events"].items()) or "off",
@@ -53,8 +55,8 @@ def show(told: Json, why: str) -> None:
     }
     for name, value in rows.items():
         facts.add_row(name, str(value))
-    for each in told["destinations"]:
-        facts.add_row(f"→ {each['name']}", _destination(each))
+    for destination in told["destinations"]:
+        facts.add_row(f"→ {destination['name']}", _destination(destination))
     for problem in told["problems"]:
         facts.add_row("problem", problem)
     console.print(facts)

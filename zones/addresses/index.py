@@ -283,7 +283,7 @@ class AddressOwners:
             self._claims.pop(key, None)
         else:
             self._claims[key] = claims[0] if len(claims) == 1 else claims
-        many = len(claims) > 1 or any(isinstance(each, PackedSlice) and each.keys.count(key) > 1 for each in claims)
+        many = len(claims) > 1 or any(isinstance(claim, PackedSlice) and claim.keys.count(key) > 1 for claim in claims)
         (self._contested.add if many else self._contested.discard)(key)
 
     def _all(self, key: int) -> tuple[_Claim, ...]:

@@ -77,8 +77,8 @@ class AttributePool:
     def set_namespace_zones(self, namespace: str, allowed: frozenset[str] | None) -> bool:
         """What a namespace allows its pods from now on. Whether that concerns any."""
         theirs = [each for each in self._held.get(namespace, {}).values() if each.pod.allowed != allowed]
-        for each in theirs:
-            each.pod = replace(each.pod, allowed=allowed)
+        for shared in theirs:
+            shared.pod = replace(shared.pod, allowed=allowed)
         return bool(theirs)
 
 

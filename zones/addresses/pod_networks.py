@@ -117,9 +117,11 @@ class PodNetworks:
         self._doubts = doubts(self._told)
         for node, networks in self._told.items():
             doubted = {each.network for each in self._doubts.get(node, ())}
-            spaces[node] = AddressSet.of([each for each in networks if each not in doubted])
+            spaces[node] = AddressSet.of([network for network in networks if network not in doubted])
         self._spaces = spaces
-        known = AddressSet.of([each for networks in self._told.values() for each in networks if not is_absurd(each)])
+        known = AddressSet.of(
+            [network for networks in self._told.values() for network in networks if not is_absurd(network)]
+        )
         self._changed |= {node for node in before.keys() | spaces.keys() if before.get(node) != spaces.get(node)}
         self._settled = known, union([known, self.configured])
         return self._settled

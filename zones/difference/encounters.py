@@ -52,10 +52,10 @@ class Encounters:
         bit = 1 << other
         met.asked |= bit
         mine, theirs = self._side.boxes(place), self._against.boxes(other)
-        if not any(overlap(box, each) for box in mine for each in theirs):
+        if not any(overlap(box, box_of_other) for box in mine for box_of_other in theirs):
             return False
         met.shares |= bit
-        if not all(any(covers(each, box) for each in theirs) for box in mine):
+        if not all(any(covers(box_of_other, box) for box_of_other in theirs) for box in mine):
             return False
         met.covers |= bit
         return True

@@ -33,7 +33,7 @@ def shadowed(policy: Policy, at: datetime) -> dict[int, tuple[Origin, ...]]:
             continue
         takers = _takers(side, place, boxes, _pairs(entry, named))
         if takers:
-            found[place] = tuple(policy.entries[each].origin for each in bits(takers))
+            found[place] = tuple(policy.entries[bit].origin for bit in bits(takers))
     return found
 
 

@@ -177,8 +177,8 @@ def _entries(spec: Json, parts: Mapping[str, Json]) -> Iterator[Entry]:
     sets = _AddressSets({name: verified(name, ADDRESS_SET, parts)["prefixes"] for name in spec["addressSets"]})
     # One chunk after the other: all at once would be many times the policy that comes of it.
     for name in spec["policyChunks"]:
-        for each in verified(name, POLICY_CHUNK, parts)["entries"]:
-            yield entry_of(each, sets.space)
+        for entry in verified(name, POLICY_CHUNK, parts)["entries"]:
+            yield entry_of(entry, sets.space)
 
 
 def is_whole(tier: Json) -> bool:

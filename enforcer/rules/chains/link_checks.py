@@ -108,7 +108,7 @@ def _chains(family: Family, words: _Words, terminals: VerdictChains) -> dict[str
     near, icmp, strange, error = map(family.named, ("near", "icmp-of-pod", "strange-source", "foreign-error"))
     from_pod = (
         f"meta l4proto {words.icmp} jump {icmp}",
-        *(f"{header} daddr {each} goto {terminals.chain(BROADCAST_END)}" for each in words.groups),
+        *(f"{header} daddr {group} goto {terminals.chain(BROADCAST_END)}" for group in words.groups),
         f"{header} daddr {words.link_local} jump {near}",
         f"{header} daddr {words.loopback} goto {link_local}",
         f"{header} saddr {words.link_local} goto {link_local}",

@@ -44,7 +44,7 @@ def deny_all(ruleset: Ruleset, options: RulesetOptions) -> Ruleset:
     from_pod = f"iifname != @{UPLINKS} jump {FROM_POD}"
     rules = from_pod, _NEIGHBOURS, f"goto {terminals.chain((NO_TIER, Verdict.DENY, NO_LOG))}"
     table = ruleset.table
-    forward = {name: Chain(rules, hook=each.hook) for name, each in table.chains.items() if " forward " in each.hook}
+    forward = {name: Chain(rules, hook=chain.hook) for name, chain in table.chains.items() if " forward " in chain.hook}
     table = replace(table, chains={**table.chains, **terminals.chains, **forward})
     return replace(ruleset, table=table, terminals={**ruleset.terminals, **terminals.by_id})
 

@@ -128,7 +128,7 @@ class PairChains:
         """Zones that nobody is in any more."""
         away = set(zones)
         for led in self._led.values():
-            for pair in [each for each in led.targets if each is not None and not away.isdisjoint(each)]:
+            for pair in [target for target in led.targets if target is not None and not away.isdisjoint(target)]:
                 led.elements.pop(_element(pair, self._ids), None)
                 self._in_use.release(filter(None, [led.targets.pop(pair)]))
 
@@ -250,7 +250,7 @@ class PairChains:
     def _new_name(self, family: Family, digest: str) -> str:
         """By content; by more where a chain has that name from what it said before."""
         names = (_by_content(family, digest if not n else short_digest([n, digest])) for n in count())
-        return next(each for each in names if each not in self._in_use.chains and each not in self._avoided)
+        return next(name for name in names if name not in self._in_use.chains and name not in self._avoided)
 
     def _said(self, family: Family, changed: Iterable[Pair | None]) -> dict[str, tuple[_Rules, list[Pair | None]]]:
         """By digest, rules and the pairs that have them; of nothing, those that are like all pairs not in the map."""
@@ -348,7 +348,10 @@ def _ids_of(run: _Run) -> tuple[int, ...]:
 def _joined(runs: Sequence[_Run]) -> _Run:
     if len(runs) == 1:
         return runs[0]
-    entries, numbers = [each for run in runs for each in run.entries], [each for run in runs for each in run.numbers]
+    entries, numbers = (
+        [entry for run in runs for entry in run.entries],
+        [number for run in runs for number in run.numbers],
+    )
     return _Run(entries, numbers, is_common=False)
 
 

@@ -192,7 +192,7 @@ class AddressResolver:
     def _tagged_objects(self) -> list[tuple[str, frozenset[str]]]:
         """Addresses and address groups that carry tags. Groups are members too, as what they hold."""
         if self.known.tagged is None:
-            every = (each for kind in TAGGED_KINDS for each in self.scope.objects(kind).items())
+            every = (item for kind in TAGGED_KINDS for item in self.scope.objects(kind).items())
             self.known.tagged = [(name, tags) for name, each in every if (tags := _tags(each.entry))]
         return self.known.tagged
 

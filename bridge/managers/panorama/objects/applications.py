@@ -122,7 +122,7 @@ class ApplicationObjects:
         tagged = {found[1].strip().lower() for tag in tags if (found := TAG_NAMESPACE.fullmatch(tag.strip()))}
         named, workload = split_namespace(normalise(name))
         namespaces = sorted(tagged | {named} if "/" in name else tagged)
-        if wrong := [each for each in namespaces if not _NAMESPACE.fullmatch(each)]:
+        if wrong := [namespace for namespace in namespaces if not _NAMESPACE.fullmatch(namespace)]:
             return Unresolved(name, f"is to be of namespace '{wrong[0]}', which is no name of one; its tags say it")
         ports, unresolved = default_ports(entry)
         return Application(name, workload, ports, unresolved, namespaces=tuple(namespaces))

@@ -74,7 +74,7 @@ class ContentReader:
         _ask(get, APPLICATIONS, release.applications, names)
         _ask(get, CONTAINERS, release.containers, (name for name in names if release.applications[name] is None))
         containers = (release.containers.get(name) for name in names)
-        functions = [each for entry in containers if entry is not None for each in members(entry.find("functions"))]
+        functions = [member for entry in containers if entry is not None for member in members(entry.find("functions"))]
         _ask(get, APPLICATIONS, release.applications, functions)
 
 

@@ -65,8 +65,8 @@ class Wildcards:
         others = [
             use for use in self._uses if use.side == side and use.rule is not rule and _zones_meet(use.rule, rule)
         ]
-        against = {each for use in others for each in use.wildcards.values()}
-        return frozenset(name for name, each in own.wildcards.items() if any(map(each.may_yield_to, against)))
+        against = {wildcard for use in others for wildcard in use.wildcards.values()}
+        return frozenset(name for name, wildcard in own.wildcards.items() if any(map(wildcard.may_yield_to, against)))
 
     @cached_property
     def _uses(self) -> tuple[_Use, ...]:

@@ -87,7 +87,7 @@ def _read(scope: ObjectScope, options: ReadOptions, last: _LastCommit | None) ->
     if last is not None:
         reader = _knowing(reader, objects, last)
     known: dict[bytes, _Known] = {}
-    rules = tuple([_rule(reader, each, {} if last is None else last.rules, known) for each in entries])
+    rules = tuple([_rule(reader, entry, {} if last is None else last.rules, known) for entry in entries])
     rulebase = rulebase_of(scope, reader, rules)
     if last is not None and last.rulebase == rulebase:
         rulebase = last.rulebase

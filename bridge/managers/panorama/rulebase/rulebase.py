@@ -60,7 +60,7 @@ def read_scope(scope: ObjectScope, options: ReadOptions) -> Rulebase:
     """The rulebase of a scope: pre rules from Shared down, post rules from the device group up, then the defaults."""
     entries = tuple(scope_entries(scope))
     reader = reader_of(scope, options, entries)
-    return rulebase_of(scope, reader, tuple([reader.read(*each) for each in entries]))
+    return rulebase_of(scope, reader, tuple([reader.read(*entry) for entry in entries]))
 
 
 def reader_of(scope: ObjectScope, options: ReadOptions, entries: tuple[RuleEntry, ...]) -> RuleReader:

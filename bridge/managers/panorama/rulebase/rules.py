@@ -124,7 +124,7 @@ class RuleReader:
             and _same(self.applications.members(applications), rule.applications)
             and (
                 isinstance(rule.services, ServiceChoice)
-                or all(_same(self.services.member(each.name), each) for each in rule.services)
+                or all(_same(self.services.member(service.name), service) for service in rule.services)
             )
             and (rule.schedule is None or schedule(rule.schedule.name, self.scope, self.time_zone) == rule.schedule)
         )
@@ -133,7 +133,7 @@ class RuleReader:
         if known.any:
             return True
         contested = self.wildcards.contested(entry, side)
-        return all(_same(self.addresses.member(each.name, contested), each) for each in known.members)
+        return all(_same(self.addresses.member(member.name, contested), member) for member in known.members)
 
     def _addresses(self, entry: Element, children: Children, side: str, names: tuple[str, ...]) -> rules.Addresses:
         negate = _text(children, f"negate-{side}") == "yes"

@@ -132,7 +132,7 @@ class ObjectScope:
 
 def ambiguous(definitions: Iterable[Definition]) -> str:
     """Why a name of several kinds stands for nothing, as a clause."""
-    places = " and ".join(f"{KIND_WORDS[each.kind]} ({each.level})" for each in definitions)
+    places = " and ".join(f"{KIND_WORDS[definition.kind]} ({definition.level})" for definition in definitions)
     return f"is both {places}, and which of them a firewall takes is not documented; rename one"
 
 
