@@ -1,7 +1,8 @@
 """Following a kind: everything arrives once, whatever the API server does, and only what expired is listed again."""
 
 import asyncio
-from contextlib import aclosing
+import shutil
+from contextlib import aclosing, suppress
 
 import pytest
 
@@ -185,3 +186,49 @@ def test_a_failure_of_one_request_ends_no_other(server):
 
     asyncio.run(run())
     assert server.counts()["list", PODS] == 1
+
+
+@pytest.mark.parametrize("what", ["authority", "token"])
+def test_what_is_rotated_is_read_anew_without_a_restart(tmp_path, what):
+    """As the bridge's loops do: whatever is told as trouble is tried again, with the same door."""
+    first = KubernetesServer(tmp_path, bookmark_seconds=0.1)
+    first.start()
+    world.fill(first)
+    port = int(first.url.rsplit(":", 1)[1])
+
+    def rotate():
+        first.stop()
+        for path in tmp_path.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        token = "another-token" if what == "token" else "mock-token"
+        second = KubernetesServer(tmp_path, port=port, bookmark_seconds=0.1, token=token)
+        second.start()
+        world.fill(second)
+        world.add_pod(second, world.pod("late", "10.1.0.31", "web"))
+        return second
+
+    async def follow_for_ever(api, names):
+        while True:
+            with suppress(ClusterRefusedError, ClusterUnreachableError):
+                async with aclosing(follow(api, Source(PODS, "pods"))) as changes:
+                    async for change in changes:
+                        objects = change.objects if isinstance(change, Listed) else [change.raw]
+                        names.update(raw["metadata"]["name"] for raw in objects)
+            await asyncio.sleep(0.05)
+
+    async def run():
+        api, names = ApiServer(ClusterAccess("c1", first.kubeconfig)), set()
+        task = asyncio.create_task(follow_for_ever(api, names))
+        try:
+            await world.eventually(lambda: first.watches == 1 and "web-1" in names)
+            second = await asyncio.to_thread(rotate)
+            try:
+                await world.eventually(lambda: "late" in names)
+            finally:
+                await asyncio.to_thread(second.stop)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await api.close()
+
+    asyncio.run(run())

@@ -14,6 +14,7 @@ from enforcer.errors import SettingsError
 from enforcer.settings.models import load
 from tests.enforcer.test_cli import call
 from zones.siem.destinations import chosen
+from zones.siem.sender import sender
 
 
 @pytest.fixture
@@ -185,3 +186,20 @@ def test_one_word_for_all_records_or_one_for_each_kind(written):
     refused = alert | {"alert": "tier-refused"}
     words = [chosen(found.sourcetype, record) for record in (flow, alert, refused)]
     assert words == ["pan:traffic", "pan:system", "pan:config"]
+
+
+@pytest.mark.parametrize(
+    ("destination", "means"),
+    [
+        (hec(), "accepted"),
+        (hec(acknowledge=True), "indexed"),
+        ({"name": "siem", "type": "syslog", "address": "siem:601", "tls": False}, "received"),
+        ({"name": "siem", "type": "syslog", "address": "siem:6514", "framing": "newline"}, "received"),
+        ({"name": "siem", "type": "file", "path": "-"}, "written"),
+        ({"name": "siem", "type": "cloudwatch", "region": "eu-west-1", "group": "g"}, "accepted"),
+    ],
+)
+def test_what_sent_means_is_no_more_than_the_transport_can_know(written, destination, means):
+    content = {"cluster": "prod", "tier": "panorama", "nodeName": "n1", "destinations": [destination]}
+    (settings,) = load(written(content), {"TOKEN": "t"}).destinations
+    assert sender(settings, {"TOKEN": "t"}).arrival == means
