@@ -36,6 +36,7 @@ from zones.infrastructure import ApiServerEnds, api_server_rules
 from zones.net import AddressSet, IPNetwork, Ranges
 from zones.policy import InfrastructureRule, usual_infrastructure
 from zones.runtime.logs import LogFormat
+from zones.siem.destinations import Url
 from zones.workload import normalise
 from zones.zone import QUARANTINE, Entitlement, Zoning
 
@@ -415,7 +416,7 @@ class HecDestination(_Destination):
     """A Splunk HTTP Event Collector."""
 
     type: Literal["hec"]
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/.*)?$")]
+    url: Url
     token_file: Path
     index: Text | None = None
     source: Text = "zonebridge"

@@ -11,16 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
-from bridge.siem.outcome import Delivered, Later, Outcome
-from bridge.siem.senders import Sender
 from zones.runtime.backoff import Backoff
+from zones.siem.outcome import Accepted, Delivered, Outcome, Refused, Retry
+from zones.siem.records import Json, encoded
+from zones.siem.sender import Sender
 
-Json = dict[str, Any]
 _log = structlog.get_logger()
 CAPACITY = 1_000
 
@@ -34,7 +33,10 @@ class DeliveryResult(StrEnum):
 
 
 class Shipper:
-    """`count` is told of each record's fate; `first` and `longest` are the seconds between tries."""
+    """`receiver` is its address, for the log; `count` gets each record's fate.
+
+    `first` and `longest` are the seconds between tries.
+    """
 
     def __init__(
         self,
@@ -42,12 +44,14 @@ class Shipper:
         sender: Sender,
         count: Callable[[str, DeliveryResult], None] = lambda _name, _fate: None,
         *,
+        receiver: str = "",
         capacity: int = CAPACITY,
         first: float = 0.5,
         longest: float = 60.0,
     ) -> None:
         self.name = name
         self._sender = sender
+        self._receiver = receiver
         self._count = count
         self._capacity = capacity
         self._backoff = Backoff(first, longest)
@@ -95,7 +99,7 @@ class Shipper:
     async def finish(self, seconds: float) -> None:
         """The process ends: one try for each that is left, as long as they arrive and for so long."""
         until = asyncio.get_running_loop().time() + seconds
-        while self._queue and asyncio.get_running_loop().time() < until and await self._ship(self._sender.send):
+        while self._queue and asyncio.get_running_loop().time() < until and await self._ship(self._send):
             pass
         if self._queue:
             _log.warning("alerts not sent", destination=self.name, count=len(self._queue))
@@ -105,28 +109,34 @@ class Shipper:
         """The oldest record, which stays in the queue until its fate is known."""
         record = self._queue[0]
         outcome = await send(record)
-        if isinstance(outcome, Later):
+        if not isinstance(outcome, Delivered | Refused):
             return False
         if self._queue and self._queue[0] is record:
             self._queue.popleft()
         self._count(self.name, DeliveryResult.SENT if isinstance(outcome, Delivered) else DeliveryResult.REFUSED)
-        if not isinstance(outcome, Delivered):
+        if isinstance(outcome, Refused):
             _log.error("alert refused by the SIEM", destination=self.name, error=outcome.why, id=record["id"])
         elif self._troubles:
             self._troubles.clear()
             _log.info("destination works again", destination=self.name)
         return True
 
+    async def _send(self, record: Json) -> Outcome:
+        _, outcome = await self._sender.send([encoded(record)])
+        if isinstance(outcome, Delivered) and outcome.refused:
+            return Refused(*next(iter(outcome.refused.items())))
+        return outcome
+
     async def _patiently(self, record: Json) -> Outcome:
         retrying = AsyncRetrying(
-            retry=retry_if_result(lambda outcome: isinstance(outcome, Later)),
+            retry=retry_if_result(lambda outcome: not isinstance(outcome, Delivered | Refused)),
             wait=self._wait,
             stop=lambda _: self._stopping.is_set(),
             retry_error_callback=lambda state: None if state.outcome is None else state.outcome.result(),
             before_sleep=self._told,
             sleep=self._sleep,
         )
-        outcome: Outcome = await retrying(self._sender.send, record)
+        outcome: Outcome = await retrying(self._send, record)
         return outcome
 
     async def _sleep(self, seconds: float) -> None:
@@ -136,11 +146,12 @@ class Shipper:
 
     def _wait(self, state: RetryCallState) -> float:
         outcome = state.outcome.result() if state.outcome is not None else None
-        return max(self._backoff(state), outcome.after if isinstance(outcome, Later) else 0.0)
+        return max(self._backoff(state), outcome.after or 0.0 if isinstance(outcome, Retry) else 0.0)
 
     def _told(self, state: RetryCallState) -> None:
         """In the log, once for each kind of trouble: the SIEM itself can't hear of it."""
         outcome = state.outcome.result() if state.outcome is not None else None
-        if isinstance(outcome, Later) and outcome.why not in self._troubles:
-            self._troubles.add(outcome.why)
-            _log.warning("destination in trouble", destination=self.name, error=outcome.why)
+        why = "" if outcome is None or isinstance(outcome, Delivered | Accepted) else outcome.why
+        if why and why not in self._troubles:
+            self._troubles.add(why)
+            _log.warning("destination in trouble", destination=self.name, receiver=self._receiver, error=why)

@@ -1,7 +1,4 @@
-"""From settings to the SIEM's sink; None where the bridge's alerts go to no SIEM.
-
-Only `bridge.cli` calls it; nothing here connects yet.
-"""
+"""From settings to the SIEM's sink; None where the bridge's alerts go to no SIEM. Nothing here connects yet."""
 
 from __future__ import annotations
 
@@ -9,53 +6,65 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from bridge.errors import SettingsError
+from bridge.errors import SecretError, SettingsError
 from bridge.settings.credentials import read_secret
-from bridge.settings.models import HecDestination, SiemSettings, SyslogDestination, host_and_port
-from bridge.siem import Records, Shipper, SiemSink
-from bridge.siem.hec import Envelope
-from bridge.siem.senders import HecSender, Sender, SyslogSender
+from bridge.settings.models import HecDestination, SiemSettings, SyslogDestination
+from bridge.siem import PROGRAM, Records, Shipper, SiemSink
 from bridge.siem.shipper import DeliveryResult
-from bridge.siem.syslog import Framing
+from zones.siem.destinations import HecSettings, SyslogSettings
+from zones.siem.sender import Sender
+from zones.siem.transports import tls
+from zones.siem.transports.hec import HecSender
+from zones.siem.transports.syslog import ClosingSyslogSender
+
+_KINDS = ("alert", "checkpoint")
 
 
 def siem_sink(
-    given: SiemSettings, count: Callable[[str, DeliveryResult], None], link: str | None = None
+    siem: SiemSettings, count: Callable[[str, DeliveryResult], None], link: str | None = None
 ) -> SiemSink | None:
     """`link`: where the site shows a revision. Raises SettingsError on an authority that can't be used."""
-    if not given.destinations:
+    if not siem.destinations:
         return None
     shippers = [
-        Shipper(destination.name, sender(destination, f"siem.destinations[{at}]"), count, capacity=given.queue)
-        for at, destination in enumerate(given.destinations)
+        Shipper(
+            destination.name,
+            sender(destination, f"siem.destinations[{at}]"),
+            count,
+            receiver=destination.url if isinstance(destination, HecDestination) else destination.address,
+            capacity=siem.queue,
+        )
+        for at, destination in enumerate(siem.destinations)
     ]
     return SiemSink(shippers, Records(socket.gethostname(), time.time_ns() // 1000, link or ""))
 
 
-def sender(given: HecDestination | SyslogDestination, where: str) -> Sender:
+def sender(destination: HecDestination | SyslogDestination, where: str) -> Sender:
     """Raises SettingsError on an authority or a certificate that can't be used."""
-    timeout = given.timeout.total_seconds()
-    if isinstance(given, HecDestination):
-        token = given.token_file
-        envelope = Envelope(given.source, given.sourcetype, given.index)
-        return HecSender(given.url, lambda: read_secret(token), envelope, tls=_tls(given, where), timeout=timeout)
-    return SyslogSender(
-        host_and_port(given.address),
-        given.facility,
-        timeout,
-        _tls(given, where) if given.tls else None,
-        given.server_name,
-        framing=Framing(given.framing),
-    )
-
-
-def _tls(given: HecDestination | SyslogDestination, where: str) -> ssl.SSLContext:
-    """Certificates are always verified: against the system's authorities, or against this file's alone."""
     try:
-        context = ssl.create_default_context(cafile=None if given.ca_file is None else str(given.ca_file))
-        if given.cert_file is not None:
-            context.load_cert_chain(given.cert_file, given.key_file)
+        tls.context(destination.ca_file, destination.cert_file, destination.key_file)
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(where, (f"caFile, certFile or keyFile can't be used: {error}",)) from error
-    return context
+    written = destination.model_dump() | {"timeout_seconds": destination.timeout.total_seconds()}
+    del written["timeout"]
+    if isinstance(destination, HecDestination):
+        for word in ("index", "sourcetype"):
+            written[word] = dict.fromkeys(_KINDS, written[word]) if written[word] else {}
+        return HecSender(HecSettings.model_validate(written), token_reader(destination.token_file))
+    if not destination.tls:
+        written |= dict.fromkeys(("ca_file", "cert_file", "key_file"))
+    return ClosingSyslogSender(SyslogSettings.model_validate(written), PROGRAM)
+
+
+def token_reader(file: Path) -> Callable[[], str]:
+    """Read anew each time: a rotated file needs no restart. Raises ValueError."""
+
+    def read() -> str:
+        try:
+            return read_secret(file)
+        except SecretError as error:
+            raise ValueError(str(error)) from error
+
+    return read

@@ -1,7 +1,6 @@
 """Connections of the bridge whose packets are dropped, not answered: each is left in time, and nothing is missed."""
 
 import asyncio
-import ssl
 from contextlib import aclosing
 
 import dns.asyncresolver
@@ -12,15 +11,16 @@ from aiohttp import web
 from bridge.feeds.fetch import FeedLimits, Fetcher
 from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.kube.watch import Listed, Source, follow
-from bridge.siem.senders import HecSender, SyslogSender
 from mocks.kubernetes import KubernetesServer
 from mocks.lab import unavailable
 from mocks.siem import Siem, SyslogServer
+from tests.bridge.siem.senders import syslog_sender
 from tests.bridge.siem.test_shipping import TOKEN, Desk, alert, hec
 from tests.bridge.test_service import reached
 from tests.enforcer import smallcluster as world
 from tests.halfopen import apart, cut, looked_after, pooled, quick
 from zones.rules import Feed, FeedKind
+from zones.siem.transports.hec import HecSender
 
 pytestmark = pytest.mark.kernel
 
@@ -67,7 +67,7 @@ def sends_through_a_cut(sender, port):
         async with desk.shipping():
             await desk.sink.send(alert("before"))
             await desk.until(lambda: len(desk.fates) == 1)
-            assert all(map(looked_after, pooled(sender._client) if isinstance(sender, HecSender) else []))
+            assert all(map(looked_after, pooled(sender._https._made[1]) if isinstance(sender, HecSender) else []))
             cut(port)
             await desk.sink.send(alert("after"))
             await desk.until(lambda: len(desk.fates) == 2)
@@ -83,8 +83,7 @@ def test_a_collector_gets_every_alert():
 
 def test_a_syslog_receiver_gets_every_alert():
     with SyslogServer(tls=True) as server:
-        trust = ssl.create_default_context(cafile=str(server.ca_file))
-        sender = SyslogSender(("127.0.0.1", server.port), 16, 1.0, trust, outlived=0.1)
+        sender = syslog_sender(("127.0.0.1", server.port), ca_file=server.ca_file, timeout=1.0, outlived=0.1)
         sends_through_a_cut(sender, server.port)
         assert len(server.messages) == 2
 

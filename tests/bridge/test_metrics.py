@@ -8,8 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.metrics import Metrics
 from bridge.siem import Records, Shipper
-from bridge.siem.outcome import Delivered
 from tests.bridge.siem.test_shipping import alert
+from zones.siem.outcome import Delivered
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(zonebridge_(?!enforcer_)\w+)` \| (\w+) \| ([^|]*)\| (.*) \|$", re.MULTILINE)
@@ -28,8 +28,8 @@ def test_the_documentation_has_each_and_no_other():
 
 
 class Away:
-    async def send(self, record):
-        return Delivered()
+    async def send(self, payloads):
+        return len(payloads), Delivered()
 
     async def close(self):
         pass

@@ -31,7 +31,7 @@ from zones.siem.alerts import AlertKind
 from zones.siem.formats.registry import FORMATS, FormatName
 from zones.siem.protocols.syslog import Framing
 
-KINDS = ("flow", "alert", SEEN, COUNTING, *AlertKind)
+KINDS = ("flow", "alert", "checkpoint", SEEN, COUNTING, *AlertKind)
 _PRIVATE_KEY = "PRIVATE KEY-----"
 
 

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from bridge.alerts import Alerts
 from bridge.history.followup import FollowUp
 from bridge.settings.models import HistorySettings
-from bridge.siem import Records
-from bridge.siem.hec import Envelope, event
-from bridge.siem.syslog import frame
+from bridge.siem import PROGRAM, Records
 from tests.bridge.world import World, rule
 from zones.rules import Action
+from zones.siem.protocols.hec import Envelope, render
+from zones.siem.protocols.syslog import Form, frame
+from zones.siem.values import compact
 
 OTHER = rule("a", from_zones=frozenset({"mail"}))
 TO_DB = rule("web to db", from_zones=frozenset({"web"}), to_zones=frozenset({"db"}))
@@ -118,8 +119,8 @@ def test_a_checkpoint_is_a_record_in_every_format(world):
     asyncio.run(follow_up(world).look())
     record = Records("bridge", 1).checkpoint("c1", "panorama", world.sink.checkpoints[0], 10.0)
     assert (record["kind"], record["severity"], record["revision"]) == ("checkpoint", "informational", 1)
-    assert json.loads(event(record, Envelope()))["event"] == record
-    line = frame(record, 16).decode()
+    assert json.loads(render(record, record, Envelope()))["event"] == record
+    line = frame(record, Form(program=PROGRAM), compact).decode()
     assert " zonebridge - checkpoint - {" in line
     assert json.loads(line[line.index("{") :]) == record
 

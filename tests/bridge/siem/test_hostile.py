@@ -1,16 +1,14 @@
 """A collector that never comes to an end costs the bridge's alerts a bounded time, and they wait."""
 
 import asyncio
-import ssl
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from bridge.alerts import Alert, AlertKind
 from bridge.siem import Records
-from bridge.siem.hec import Envelope
-from bridge.siem.outcome import Later
-from bridge.siem.senders import HecSender
+from tests.bridge.siem.senders import collector_sender, send
+from zones.siem.outcome import Retry
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -56,12 +54,12 @@ async def collecting(behaviour):
 def test_an_answer_that_never_ends_is_given_up(behaviour):
     async def run():
         async with collecting(behaviour) as url:
-            sender = HecSender(url, lambda: "token", Envelope(), tls=ssl.create_default_context(), timeout=0.5)
+            sender = collector_sender(url, lambda: "token", timeout=0.5)
             record = Records("bridge-0", 7).of(
                 Alert(AlertKind.REVISION_REFUSED, "prod", "panorama", "why"), 1.8e9, 1.8e9
             )
-            outcome = await sender.send(record)
+            outcome = await send(sender, record)
             await sender.close()
             return outcome
 
-    assert isinstance(asyncio.run(run()), Later)
+    assert isinstance(asyncio.run(run()), Retry)

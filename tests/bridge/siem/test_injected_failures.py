@@ -3,16 +3,15 @@
 import asyncio
 import json
 import socket
-import ssl
 import struct
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 import structlog
 
-from bridge.siem.senders import SyslogSender
 from mocks.serving import Authority
 from mocks.siem import Siem
+from tests.bridge.siem.senders import syslog_sender
 from tests.bridge.siem.test_shipping import TOKEN, Desk, alert, hec
 from tests.saboteur import KINDS
 
@@ -133,8 +132,9 @@ async def in_its_place(port, way, directory):
 )
 def test_every_way_in_which_a_syslog_receiver_fails_is_named(siem, tmp_path, way, secure):
     server = siem.syslog_tls if secure else siem.syslog
-    trust = ssl.create_default_context(cafile=str(siem.ca_file)) if secure else None
-    desk = Desk(SyslogSender(("127.0.0.1", server.port), 16, 0.5 if way == "silent" else 5.0, trust, outlived=0.2))
+    files = {"ca_file": siem.ca_file} if secure else {}
+    timeout = 0.5 if way == "silent" else 5.0
+    desk = Desk(syslog_sender(("127.0.0.1", server.port), timeout=timeout, outlived=0.2, **files))
 
     async def run(logs):
         await asyncio.to_thread(server.stop)

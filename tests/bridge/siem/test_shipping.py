@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import ssl
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,16 +14,17 @@ from bridge.errors import ManagerRefusedError, SecretError
 from bridge.service import shipping
 from bridge.settings.credentials import read_secret, secret
 from bridge.siem import Records, Shipper, SiemSink
-from bridge.siem.hec import Envelope
-from bridge.siem.outcome import Delivered, Later
-from bridge.siem.senders import HecSender, SyslogSender
 from bridge.siem.shipper import DeliveryResult
-from bridge.siem.syslog import Framing, frame
 from bridge.tier.reachability import ReachabilityMonitor
+from bridge.wiring.siem import token_reader
 from mocks.serving import Fault
 from mocks.siem import Siem, SyslogServer
 from mocks.siem.rfc5424 import parse
+from tests.bridge.siem.senders import collector_sender, send, syslog_sender
 from tests.bridge.test_service import reached
+from zones.siem.outcome import Delivered, Hold, Retry
+from zones.siem.protocols.syslog import Form, Framing, frame
+from zones.siem.values import compact
 
 TOKEN = "6f1f4c1e-3c0a-4a3e-9a51-1f0f3f6f2f5b"
 START = 1795260148.0
@@ -41,8 +41,7 @@ def alert(message="no rule at all", kind=AlertKind.REVISION_REFUSED, **more):
 
 
 def hec(siem, token=lambda: TOKEN, timeout=20.0):
-    trust = ssl.create_default_context(cafile=str(siem.ca_file))
-    return HecSender(siem.hec.url, token, Envelope(), tls=trust, timeout=timeout)
+    return collector_sender(siem.hec.url, token, ca_file=siem.ca_file, timeout=timeout)
 
 
 class Desk:
@@ -53,7 +52,10 @@ class Desk:
         self.passed = 0.0
         self.fates = []
         self.shipper = Shipper(
-            "siem", sender, lambda _, fate: self.fates.append(fate), **({"first": 0.01, "longest": 0.05} | more)
+            "siem",
+            sender,
+            lambda _, fate: self.fates.append(fate),
+            **({"first": 0.01, "longest": 0.05, "receiver": getattr(sender, "receiver", "")} | more),
         )
         self.sink = SiemSink([self.shipper], Records("bridge-0", 7), lambda: self.now, lambda: self.passed, look=0.02)
 
@@ -110,7 +112,7 @@ def test_how_bad_it_is(given_alert, severity, state):
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_a_syslog_frame_holds_exactly_one_message(text):
     record = Records(text, 0).of(alert(text), START, START)
-    length, _, rest = frame(record, 10).partition(b" ")
+    length, _, rest = frame(record, Form(10, program="zonebridge"), compact).partition(b" ")
     assert int(length) == len(rest)
     message = parse(rest)
     assert json.loads(message.msg) == record
@@ -205,15 +207,15 @@ def test_trouble_is_waited_out_and_nothing_is_lost(siem, spoil):
 
 
 def test_a_receiver_that_is_not_who_it_says_gets_nothing(siem):
-    stranger = HecSender(siem.hec.url, lambda: TOKEN, Envelope(), tls=ssl.create_default_context(), timeout=5)
+    stranger = collector_sender(siem.hec.url, lambda: TOKEN, timeout=5)
 
     async def run():
-        outcome = await stranger.send(Records("n", 0).of(alert(), START, START))
+        outcome = await send(stranger, Records("n", 0).of(alert(), START, START))
         await stranger.close()
         return outcome
 
     outcome = asyncio.run(run())
-    assert isinstance(outcome, Later)
+    assert isinstance(outcome, Hold)
     assert "CERTIFICATE_VERIFY_FAILED" in outcome.why
     assert siem.hec.requests == 0
 
@@ -223,11 +225,11 @@ def test_a_token_that_is_none_is_not_quoted(siem, token):
     sender = hec(siem, lambda: token)
 
     async def run():
-        outcome = await sender.send(Records("n", 0).of(alert(), START, START))
+        outcome = await send(sender, Records("n", 0).of(alert(), START, START))
         await sender.close()
         return outcome
 
-    assert asyncio.run(run()) == Later("the token can't be read: it holds more than printable ASCII")
+    assert asyncio.run(run()) == Hold("the token can't be read: it holds more than printable ASCII")
 
 
 def test_a_slow_receiver_holds_nobody_up(siem):
@@ -269,11 +271,11 @@ class Gate:
         self.open = False
         self.taken = []
 
-    async def send(self, record):
+    async def send(self, payloads):
         if not self.open:
-            return Later("closed")
-        self.taken.append(record)
-        return Delivered()
+            return 1, Retry("closed")
+        self.taken += map(json.loads, payloads)
+        return 1, Delivered()
 
     async def close(self):
         pass
@@ -323,8 +325,7 @@ def test_what_lasts_is_told_again_each_hour_until_it_is_over_though_the_time_be_
 @pytest.mark.parametrize("secure", [True, False])
 def test_syslog_over_tls_and_tcp(siem, secure):
     server = siem.syslog_tls if secure else siem.syslog
-    trust = ssl.create_default_context(cafile=str(siem.ca_file)) if secure else None
-    desk = Desk(SyslogSender(("127.0.0.1", server.port), 16, 20.0, trust))
+    desk = Desk(syslog_sender(("127.0.0.1", server.port), ca_file=siem.ca_file if secure else None))
 
     async def run():
         server.stop()
@@ -346,8 +347,8 @@ def test_syslog_over_tls_and_tcp(siem, secure):
 def test_either_framing_arrives_at_a_receiver_that_reads_no_other(framing):
     record = Records("b", 1).of(alert("first\nline"), START, START)
     with SyslogServer(framing="octet" if framing is Framing.OCTET_COUNTED else "newline") as server:
-        sender = SyslogSender(("127.0.0.1", server.port), 16, 20.0, framing=framing)
-        assert asyncio.run(sender.send(record)) == Delivered()
+        sender = syslog_sender(("127.0.0.1", server.port), framing=framing)
+        assert asyncio.run(send(sender, record)) == Delivered()
         server.wait_for(lambda messages: len(messages) == 1, 60)
         assert json.loads(server.messages[0].msg) == record
         assert server.errors == []
@@ -373,10 +374,10 @@ class DyingReceiver:
 def test_a_receiver_that_dies_over_what_it_has_not_read_has_not_got_it():
     async def run():
         async with DyingReceiver() as address:
-            return await SyslogSender(address, 16, 20.0).send(Records("b", 1).of(alert(), START, START))
+            return await send(syslog_sender(address), Records("b", 1).of(alert(), START, START))
 
     outcome = asyncio.run(run())
-    assert isinstance(outcome, Later)
+    assert isinstance(outcome, Retry)
     assert "can't be reached" in outcome.why
 
 
@@ -389,7 +390,7 @@ def test_a_receiver_that_has_read_all_and_closes_has_got_it_at_once():
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server, asyncio.timeout(1.5):
             address = server.sockets[0].getsockname()
-            return await SyslogSender(address, 16, 20.0, outlived=60.0).send(Records("b", 1).of(alert(), START, START))
+            return await send(syslog_sender(address, outlived=60.0), Records("b", 1).of(alert(), START, START))
 
     assert asyncio.run(run()) == Delivered()
 
@@ -406,9 +407,7 @@ def test_a_receiver_that_keeps_its_side_open_has_got_it_when_the_connection_stan
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server:
             address = server.sockets[0].getsockname()
-            outcome = await SyslogSender(address, 16, 20.0, outlived=0.1).send(
-                Records("b", 1).of(alert(), START, START)
-            )
+            outcome = await send(syslog_sender(address, outlived=0.1), Records("b", 1).of(alert(), START, START))
             done.set()
             return outcome
 
@@ -422,13 +421,13 @@ def test_a_token_that_cannot_be_had_is_the_token_s_trouble_and_nobody_else_s(sie
         token.write_bytes(content)
 
     async def run():
-        sender = hec(siem, lambda: read_secret(token))
-        outcome = await sender.send(Records("b", 1).of(alert(), START, START))
+        sender = hec(siem, token_reader(token))
+        outcome = await send(sender, Records("b", 1).of(alert(), START, START))
         await sender.close()
         return outcome
 
     outcome = asyncio.run(run())
-    assert isinstance(outcome, Later)
+    assert isinstance(outcome, Hold)
     assert outcome.why.startswith(f"the token can't be read: reading the secret in {token}")
     with pytest.raises(SecretError):
         read_secret(token)

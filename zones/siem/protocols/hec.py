@@ -148,8 +148,11 @@ def interpret(status: int, reply: bytes, retry_after: str | None, count: int) ->
 
 def refusal(status: int, reply: bytes) -> str:
     """Why a collector would take no event, by its answer to an empty batch: it looks at the token before the data."""
-    if _answer(reply).get("code") == _NO_DATA:
+    code = _answer(reply).get("code")
+    if code == _NO_DATA:
         return ""
+    if type(code) is not int:
+        return f"HTTP {status}, and not a collector's answer: is the address that of an HTTP Event Collector?"
     outcome = interpret(status, reply, None, 1)
     return outcome.why if isinstance(outcome, Hold | Retry | Refused | Split) else ""
 

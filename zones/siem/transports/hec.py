@@ -36,8 +36,8 @@ def token_reader(settings: HecSettings, environment: Mapping[str, str]) -> Calla
             token = settings.token_file.read_text("utf-8").strip()
         else:
             token = environment.get(settings.token_env or "", "").strip()
-        if not token.isascii() or not token.isprintable() or not token:
-            raise ValueError("the token is empty or no token")
+        if not token:
+            raise ValueError("it is empty")
         return token
 
     return read
@@ -83,7 +83,7 @@ class HecSender:
 
     async def _post(self, body: bytes, count: int) -> Outcome:
         try:
-            headers = hec.headers(self._token(), self._acks.next_channel())
+            headers = hec.headers(self._checked_token(), self._acks.next_channel())
             answer = await self._https.post(self._base + hec.EVENT_PATH, body, headers)
         except _TROUBLE as error:
             return self._trouble(error)
@@ -103,7 +103,7 @@ class HecSender:
         found: set[int] = set()
         for channel, numbers in self._acks.to_ask(receipts):
             try:
-                headers = hec.headers(self._token(), channel)
+                headers = hec.headers(self._checked_token(), channel)
                 del headers["Content-Encoding"]
                 content = json.dumps({"acks": sorted(numbers)}).encode()
                 answer = await self._https.post(self._base + hec.ACK_PATH, content, headers)
@@ -114,11 +114,18 @@ class HecSender:
 
     async def probe(self) -> str:
         try:
-            headers = hec.headers(self._token(), self._acks.next_channel())
+            headers = hec.headers(self._checked_token(), self._acks.next_channel())
             answer = await self._https.post(self._base + hec.EVENT_PATH, hec.body(()), headers)
         except _TROUBLE as error:
             return self._trouble(error).why
         return hec.refusal(answer.status, answer.content)
+
+    def _checked_token(self) -> str:
+        """A header that can't be sent would be quoted in an error. Raises OSError, ValueError."""
+        token = self._token()
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("it holds more than printable ASCII")
+        return token
 
     def _trouble(self, error: Exception) -> Hold | Retry:
         if isinstance(error, httpx.HTTPError | tls.CertificateFilesError):

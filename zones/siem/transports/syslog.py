@@ -23,11 +23,12 @@ from zones.runtime.sockets import keep_alive
 from zones.runtime.types import host_and_port
 from zones.siem.destinations import SyslogSettings
 from zones.siem.formats.registry import FORMATS, fitting
-from zones.siem.outcome import Accepted, Arrival, Gone, Outcome, Retry
+from zones.siem.outcome import Accepted, Arrival, Delivered, Gone, Outcome, Retry
 from zones.siem.protocols import syslog
 from zones.siem.transports import tls
 
 _FLUSH_INTERVAL = 0.005
+_LONGEST_ANSWER = 64 * 1024
 _ESTABLISHED, _IN_FLIGHT = 1, 64
 _TCP_INFO, _WINDOW = (
     232,
@@ -45,13 +46,13 @@ class SyslogSender:
     in_flight = _IN_FLIGHT
     outlived: float = 2.0
 
-    def __init__(self, settings: SyslogSettings) -> None:
+    def __init__(self, settings: SyslogSettings, program: str = syslog.PROGRAM) -> None:
         self._settings = settings
         self._format = FORMATS[settings.format]
         self._form = syslog.Form(
             settings.facility,
             settings.structured_data,
-            program=None if self._format.bare else syslog.PROGRAM,
+            program=None if self._format.bare else program,
             framing=settings.framing,
             severities=dict(syslog.SEVERITIES) | dict(settings.severities.items()),
         )
@@ -165,6 +166,41 @@ class SyslogSender:
                     await writer.wait_closed()
             except (OSError, TimeoutError):
                 writer.transport.abort()
+
+
+class ClosingSyslogSender(SyslogSender):
+    """A connection for each batch, for those who seldom have anything to send.
+
+    Over TCP we close our side, and a receiver that then closes its own in good order has read all of it. Over TLS, or
+    where the receiver keeps its side open, the batch counts when the connection has outlived it for a while.
+    """
+
+    async def send(self, payloads: Sequence[bytes]) -> tuple[int, Outcome]:
+        frames, unfit = await asyncio.to_thread(fitting, payloads, self._frame)
+        if not frames:
+            return 1, unfit
+        try:
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                await self._write(b"".join(frames))
+                await self._outlive()
+        except (OSError, TimeoutError, EOFError) as error:
+            return len(frames), tls.unreachable(self._settings.address, error)
+        finally:
+            await self.close()
+        return len(frames), Delivered()
+
+    async def _outlive(self) -> None:
+        """Raises OSError where the connection is reset, and EOFError where the receiver closes what we still use."""
+        reader, writer = await self._connected()
+        half_closed = writer.can_write_eof()
+        if half_closed:
+            writer.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.outlived):
+                while await reader.read(_LONGEST_ANSWER):
+                    pass
+                if not half_closed:
+                    raise EOFError("the receiver closed the connection")
 
 
 def _unread(writer: asyncio.StreamWriter) -> int:
