@@ -86,7 +86,7 @@ class BridgeTable:
         self._looked_at = 0.0
         self._missing: dict[str, float] = {}
         self._failure = self._unheard = ""
-        self._absent = False
+        self._absent = self._moved = False
         self.stations = NOBODY
 
     def filenos(self) -> tuple[int, ...]:
@@ -123,9 +123,10 @@ class BridgeTable:
         return bridge_table.table(options, Surroundings(self._wish[1].passed))
 
     def audit(self) -> TableDrift | None:
-        """What others changed. It is put back by `follow`."""
+        """What others changed. It is put back by `follow`. What was announced is read, also where nothing follows."""
         self._unheard = ""
         try:
+            self._moved = self._ports.stirred() or self._moved
             return self._table.audit(lambda _: ())
         except (KernelError, OSError) as error:
             self._unheard = _said(error)
@@ -141,7 +142,7 @@ class BridgeTable:
             self._asked, self._failure = None, _said(error)
 
     def _look(self, asked: _Asked) -> None:
-        stirred, now = self._ports.stirred(), time.monotonic()
+        stirred, now = self._ports.stirred() or self._moved, time.monotonic()
         again = self._sight.unplaced and now >= self._looked_at + _AGAIN
         if not (stirred or again or asked != self._asked):
             return
@@ -149,7 +150,7 @@ class BridgeTable:
         if self._former is None:
             stood = _remembered()
             self._former = stood or ()
-        self._sight = self._ports.look(asked.pods, asked.uplinks, asked.own, self._former)
+        self._sight, self._moved = self._ports.look(asked.pods, asked.uplinks, asked.own, self._former), False
         disputed = frozenset(self._sight.disputed)
         # Where no table stood these pods were let through so far; all others wait until it is known who they are.
         self._spared = disputed if stood is None else self._spared & disputed

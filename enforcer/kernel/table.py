@@ -105,6 +105,7 @@ class KernelTable:
         """Whether the table is as we left it. Only what somebody touched is looked at; all, where that isn't known."""
         known = self._known
         if known is None:
+            self._changes.read()  # unread, they would call for another pass at once, again and again
             return None
         try:
             return self._audited(known, places)

@@ -35,7 +35,7 @@ def release(request, absent):
 
 
 def test_from_the_installation_over_an_upgrade_and_back_until_it_is_gone(release, matrix, until, figures, request):
-    installation, outside = release.installation, release.installation.cluster.outside
+    installation, outside, helm = release.installation, release.installation.cluster.outside, request.node.callspec.id
     connections = matrix().connections()
     allowed, denied = some(connections, Outcome.ALLOWED), some(connections, Outcome.TIMEOUT)
     conversations = allowed[:: len(allowed) // 8]
@@ -51,9 +51,7 @@ def test_from_the_installation_over_an_upgrade_and_back_until_it_is_gone(release
         release.wait()
         measure([Probe(each.source, each.ip, each.port) for each in denied], 0.3)
         until(lambda: [each for each in outside.records()[heard:] if refused(each)], 60)
-        figures[f"from helm install to the first denied flow ({request.node.callspec.id})"] = (
-            f"{time.monotonic() - began:.0f} s"
-        )
+        figures[f"from helm install to the first denied flow ({helm})"] = f"{time.monotonic() - began:.0f} s"
         assert versions(installation) == {FORMER_VERSION}
         with Traffic((), denied) as closed:
             # one node after the other: also the DaemonSet's roll
@@ -71,6 +69,9 @@ def test_from_the_installation_over_an_upgrade_and_back_until_it_is_gone(release
             assert versions(installation) == {FORMER_VERSION}
             in_use.wait_rounds(ROUNDS, until)
         release.helm("uninstall", "zonebridge", "--wait", "--timeout=3m")
+        figures[f"from helm uninstall until the kinds may be deleted ({helm})"] = (
+            f"{installation.cluster.wait(lambda: may_delete_kinds(installation.cluster), 'kinds may be deleted', 30):.1f} s"
+        )
         in_use.wait_rounds(ROUNDS, until)
     assert (in_use.lost, closed.leaked) == ([], [])
     assert left(installation.cluster) == []
@@ -97,6 +98,11 @@ def running(pod):
 def knows_the_later_field(cluster):
     definition = cluster.object("crd", "nodestates.zonebridge.io")
     return f'"{LATER_FIELD}"' in json.dumps(definition["spec"]["versions"][0]["schema"])
+
+
+def may_delete_kinds(cluster):
+    """As docs/uninstall.md says: an API server goes by a deleted policy for some seconds."""
+    return cluster.control.try_kubectl("delete", "-f", str(ROOT / "config" / "crd"), "--dry-run=server").returncode == 0
 
 
 def refused(record):

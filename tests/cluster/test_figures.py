@@ -1,4 +1,4 @@
-"""What both programs cost a cluster on which nothing happens: printed at the end of the run, and judged by its memory."""
+"""What both programs cost a cluster on which nothing happens: printed at the end of the run, and held to a bound."""
 
 import os
 import time
@@ -11,6 +11,7 @@ from tests.cluster.installation import ENFORCER_NAMESPACE
 pytestmark = [pytest.mark.cluster, pytest.mark.registry, pytest.mark.timeout(300)]
 SECONDS = 20
 MOST_MEGABYTES = 130  # printed is what it is; 100 is the aim
+MOST_PERCENT = 4  # 1 is the aim; who looks again and again at nothing takes more
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -20,10 +21,11 @@ def test_what_the_programs_cost_a_quiet_cluster(installed, figures):
     before, began = {name: ticks(pid) for name, pid in processes.items()}, time.monotonic()
     time.sleep(SECONDS)  # what is measured is this time itself
     took = time.monotonic() - began
+    shares = {name: 100 * (ticks(pid) - before[name]) / TICKS / took for name, pid in processes.items()}
     for name, pid in processes.items():
-        share = 100 * (ticks(pid) - before[name]) / TICKS / took
-        figures[f"quiet, {name}"] = f"{megabytes(pid):.0f} MB resident, {share:.1f} % of a core"
+        figures[f"quiet, {name}"] = f"{megabytes(pid):.0f} MB resident, {shares[name]:.1f} % of a core"
     assert max(map(megabytes, processes.values())) < MOST_MEGABYTES
+    assert max(shares.values()) < MOST_PERCENT
 
 
 def of(installed):

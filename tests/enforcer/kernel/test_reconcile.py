@@ -1,5 +1,6 @@
 """What the reconciler does to the kernel's table, and what it does when somebody else does something to it."""
 
+import select
 from datetime import datetime, timedelta
 
 import pytest
@@ -158,6 +159,26 @@ def test_changes_in_other_tables_are_no_drift(world, reconciler, inventory):
     applied = reconciler.apply(rules, inventory, NOW)
     world.n1.nft("delete table inet other")
     assert (applied.drift, applied.action) == (None, AppliedAction.NONE)
+
+
+@pytest.mark.parametrize("rules", [policy(*BOTH_WAYS), None], ids=["a tier", "no tier"])
+def test_what_a_pass_has_heard_calls_for_no_other(world, reconciler, inventory, rules):
+    """Also where there is no table to look at: of bridges, on a node without them, and any without a tier."""
+
+    def calls():
+        return bool(select.select([reconciler], [], [], 0)[0])
+
+    for _ in range(2):
+        reconciler.apply(rules, inventory, NOW)
+    assert not calls()
+    world.n1.nft("add table inet other")
+    world.n1.run(["ip", "link", "add", "other", "type", "dummy"])
+    assert calls()
+    reconciler.apply(rules, inventory, NOW)
+    called = calls()
+    world.n1.nft("delete table inet other")
+    world.n1.run(["ip", "link", "delete", "other"])
+    assert not called
 
 
 def test_a_refused_load_keeps_the_last_good_rules_and_says_why(world, reconciler, inventory, monkeypatch):
