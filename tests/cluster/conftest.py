@@ -19,6 +19,7 @@ from tests.cluster.programs import programs
 TIMINGS = pytest.StashKey[dict[str, dict[str, float]]]()
 ENDS = ("source", "destination")
 FIGURES = pytest.StashKey[dict[str, str]]()
+PRINTED = {"timings": TIMINGS, "figures": FIGURES}
 
 
 def nodes(*kinds):
@@ -27,17 +28,21 @@ def nodes(*kinds):
     return pytest.mark.parametrize("cluster", marked, indirect=True, scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
     """A cluster ends before the next begins: those on the usual one first.
 
-    Of these, those that begin without the product: each that comes later would cost two installations.
+    Of these, those that begin without the product: each that comes later would cost two installations. With workers,
+    what is on the usual cluster is one's, but for whole lives of a release: these and all other clusters are the other's.
     """
-    items.sort(
-        key=lambda item: (
-            "cluster" in getattr(getattr(item, "callspec", None), "params", {}),
-            "absent" not in getattr(item, "fixturenames", ()),
-        )
-    )
+    items.sort(key=lambda item: (has_own_nodes(item), "absent" not in getattr(item, "fixturenames", ())))
+    for item in items:
+        apart = has_own_nodes(item) or "release" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("releases and networks" if apart else "usual"))
+
+
+def has_own_nodes(item):
+    return "cluster" in getattr(getattr(item, "callspec", None), "params", {})
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +137,19 @@ def received(outside, since):
         first.setdefault(text, f"{record.get('time')} {record.get('node')}")
         counts[text] += 1
     return [f"{first[text]}: {text} ({count})"[:300] for text, count in counts.items()][:200]
+
+
+def pytest_sessionfinish(session):
+    """A worker hands on what is printed."""
+    if hasattr(session.config, "workeroutput"):
+        printed = {name: session.config.stash.get(key, {}) for name, key in PRINTED.items()}
+        session.config.workeroutput["cluster"] = printed
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    for name, values in getattr(node, "workeroutput", {}).get("cluster", {}).items():
+        node.config.stash.setdefault(PRINTED[name], {}).update(values)
 
 
 def pytest_terminal_summary(terminalreporter, config):

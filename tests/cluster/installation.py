@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 NAMESPACE, ENFORCER_NAMESPACE = "zonebridge-system", "zonebridge-enforcer"
 TIER = "panorama"
 NOWHERE = "zonebridge.io/nowhere"  # a label that no node has
-ONE_BY_ONE = "10%"  # of two nodes: the chart's own
+ONE_BY_ONE, ALL = "10%", "100%"  # of two nodes; the first is the chart's own
 DEVICE_GROUP = "example"
 BRIDGE = {
     "panorama": {
@@ -93,7 +93,7 @@ class Installation:
                 self.set_mode("observe")
         self.set_mode("enforce")
 
-    def set_mode(self, mode: str, at_once: str = "100%") -> None:
+    def set_mode(self, mode: str, at_once: str = ALL) -> None:
         """Roll the enforcers out with this mode, on all nodes at once or some, and wait until they have the tier in it."""
         self.enforcer["mode"], self.at_once = mode, at_once
         self.apply()
@@ -147,11 +147,15 @@ class Installation:
         (self.folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay, sort_keys=False))
 
     def _rollout(self) -> dict[str, Any]:
+        """How nodes follow one another; where all go at once none waits for another to have stood the test of time."""
+        spec: dict[str, Any] = {"updateStrategy": {"rollingUpdate": {"maxUnavailable": self.at_once}}}
+        if self.at_once == ALL:
+            spec["minReadySeconds"] = 1
         return {
             "apiVersion": "apps/v1",
             "kind": "DaemonSet",
             "metadata": {"name": "zone-enforcer", "namespace": ENFORCER_NAMESPACE},
-            "spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": self.at_once}}},
+            "spec": spec,
         }
 
     def uninstall(self) -> None:
