@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from math import inf
 from pathlib import Path
 
 from enforcer import state_file
-from zones.subjects import NOBODY, Subjects
+from zones.addresses.inventory import Pod
+from zones.subjects import NOBODY, Subjects, mark_of
 from zones.tiers.quarantines import Quarantine
 
 FILE = "quarantines.json"
@@ -42,11 +43,17 @@ class Term:
 
 @dataclass(slots=True)
 class QuarantineTerms:
-    """By name. `changed`: whether the file no longer says what is known."""
+    """By name. `changed`: whether the file no longer says what is known.
+
+    Whoever may label pods can have their controller let go of them, and so give them another workload while they run.
+    What a quarantine of a workload has once cut off it holds by the pod's uid, here on the pod's own node, which all
+    that the pod says and hears passes.
+    """
 
     clock: Callable[[], float] = since_boot
     changed: bool = False
     _terms: dict[str, Term] = field(default_factory=dict)
+    _cut_as: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def keep(self, quarantine: Quarantine, server_time: float | None) -> None:
         """As it is now. `server_time`: the API server's, when it told this in a list; None where it is told at once."""
@@ -72,6 +79,30 @@ class QuarantineTerms:
                 workloads |= found.workloads
         return Subjects(frozenset(pods), frozenset(workloads)) if pods or workloads else NOBODY
 
+    def cut(self, pod: Pod, subjects: Subjects) -> bool:
+        """Whether a pod of this node is among the subjects, or is still that of a workload which is."""
+        among = subjects.have(pod.namespace, pod.name, mark_of(pod.uid), pod.workload)
+        before = self._cut_as.get(pod.uid, frozenset())
+        if among and pod.workload not in before and (pod.namespace, pod.workload) in subjects.workloads:
+            self._cut_as[pod.uid] = before | {pod.workload}
+            self.changed = True
+        return among or any((pod.namespace, workload) in subjects.workloads for workload in before)
+
+    def about(self, quarantine: Quarantine, pod: Pod) -> bool:
+        """Whether it names a pod of this node, or the workload as which that was cut off."""
+        if quarantine.workload in self._cut_as.get(pod.uid, ()) and quarantine.namespace == pod.namespace:
+            return True
+        return quarantine.names(pod.namespace, pod.name, pod.uid, pod.workload)
+
+    def ended(self, uids: Iterable[str]) -> None:
+        """These pods are gone."""
+        gone = [uid for uid in uids if self._cut_as.pop(uid, None) is not None]
+        self.changed = self.changed or bool(gone)
+
+    def cut_before(self) -> Collection[str]:
+        """The uids of pods that were cut off as a workload's."""
+        return self._cut_as.keys()
+
     def lasting(self) -> Iterator[Quarantine]:
         """Those that are not over, whether or not they cut anybody off."""
         now = self.clock()
@@ -89,7 +120,8 @@ class QuarantineTerms:
         """For the next start. `boot`: what tells this boot of the machine from others."""
         self.changed = False
         terms = [{"began": term.began, "quarantine": asdict(term.quarantine)} for term in self._terms.values()]
-        return json.dumps({"boot": boot, "quarantines": terms}).encode()
+        cut_as = {uid: sorted(workloads) for uid, workloads in self._cut_as.items()}
+        return json.dumps({"boot": boot, "quarantines": terms, "cutAs": cut_as}).encode()
 
     def restore(self, content: bytes | None, boot: str) -> tuple[str, ...]:
         """What an earlier run knew, until the API server tells: the names. Of another boot, or damaged, it is none."""
@@ -100,7 +132,9 @@ class QuarantineTerms:
                     Term(Quarantine(**quarantine["quarantine"]), float(quarantine["began"]))
                     for quarantine in held["quarantines"]
                 ]
+                cut_as = {uid: frozenset(map(str, names)) for uid, names in held.get("cutAs", {}).items()}
                 self._terms |= {term.quarantine.name: term for term in found}
+                self._cut_as |= cut_as
         except (ValueError, KeyError, TypeError, AttributeError):
             return ()
         return tuple(self._terms)

@@ -22,7 +22,7 @@ from zones.addresses.inventory import Inventory, Node, Pod
 from zones.canonical import Json
 from zones.decode import Decoded, Namespace
 from zones.net import IPAddress, IPNetwork
-from zones.subjects import NOBODY, Subjects, mark_of
+from zones.subjects import NOBODY, Subjects
 from zones.tiers import quarantines, slices
 from zones.tiers.native import ADDRESS_SET, API_VERSION, PLURALS, POLICY_CHUNK, TIER, TIER_LABEL
 
@@ -242,6 +242,8 @@ class View:
                 self._forget(kind, vanished)
             seen.clear()
             self.listed.add(kind)
+            if kind is Kind.PODS:
+                self.quarantines.ended(self.quarantines.cut_before() - self._items[kind].keys())
 
     def _remove(self, kind: Kind, raw: Json) -> None:
         """An object that is gone. Of one that was made again under its name meanwhile this says nothing."""
@@ -309,9 +311,7 @@ class View:
         """A pod with what holds of it here: what its namespace allows it, which isn't known before, and quarantine."""
         if not isinstance(item, Pod):
             return item
-        among = bool(self._quarantined) and self._quarantined.have(
-            item.namespace, item.name, mark_of(item.uid), item.workload
-        )
+        among = bool(self._quarantined) and self.quarantines.cut(item, self._quarantined)
         return replace(item, allowed=self._allowed.get(item.namespace), quarantined=among)
 
     def _entitle(self, namespace: Namespace) -> None:
@@ -334,6 +334,8 @@ class View:
             self.own_slices.lost(key)
         if kind is Kind.QUARANTINES:
             self.quarantines.forget(key)
+        if kind is Kind.PODS:
+            self.quarantines.ended([key])
         if isinstance(gone, Namespace):
             self._entitle(Namespace(gone.name))
         self._hold(gone, None)

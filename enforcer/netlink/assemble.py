@@ -104,7 +104,10 @@ _SELECTORS: dict[tuple[str, ...], _Selector] = {
     ("icmpv6", "type"): _transport("icmpv6_type", 0, 58),
     ("ether", "type"): _link_layer("ether_type", 12),
     ("ether", "saddr"): _link_layer("ether_addr", 6),
+    ("ether", "daddr"): _link_layer("ether_addr", 0),
     ("arp", "head"): _of_arp("arp_head", 0),
+    # What no message of IPv4 over Ethernet reaches to, with the padding of the shortest frame: a load that fails.
+    ("arp", "behind"): _of_arp("integer8", 46),
     ("arp", "saddr", "ether"): _of_arp("ether_addr", 8),
     ("arp", "saddr", "ip"): _of_arp("ipv4_addr", 14),
     ("ip6", "length"): _of_arp("inet_service", 4),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 
+from enforcer.cluster.quarantines import QuarantineTerms
 from enforcer.cluster.tier import TierJudgement, TierStanding
 from enforcer.shipping.delivery import DeliveryProgress
 from zones.addresses.inventory import FINISHED_PHASES, Node, Pod
@@ -69,12 +70,12 @@ def of_zones(policy: Policy, pods: Iterable[Pod]) -> Iterator[Condition]:
             yield Condition(AlertKind.ZONE_UNKNOWN, subject, f"{pods_of}, which Panorama doesn't know")
 
 
-def of_quarantines(quarantines: Iterable[Quarantine], pods: Iterable[Pod], *, observes: bool) -> Iterator[Condition]:
+def of_quarantines(quarantines: QuarantineTerms, pods: Iterable[Pod], *, observes: bool) -> Iterator[Condition]:
     """What quarantines that are not over mean for this node's pods. `observes`: nothing is dropped on this node."""
     running = [pod for pod in pods if pod.phase not in FINISHED_PHASES and not pod.stopped]
-    for quarantine in sorted(quarantines, key=lambda quarantine: quarantine.name):
+    for quarantine in sorted(quarantines.lasting(), key=lambda quarantine: quarantine.name):
         for pod in running:
-            if quarantine.names(pod.namespace, pod.name, pod.uid, pod.workload):
+            if quarantines.about(quarantine, pod):
                 yield _of_quarantine(quarantine, pod, observes=observes)
 
 

@@ -69,8 +69,7 @@ class NodeSurvey:
 
     def _of_quarantines(self) -> Iterator[Condition]:
         view, observes = self.parts.view, self.parts.enforcement.mode is Mode.OBSERVE
-        lasting = tuple(view.quarantines.lasting())
-        return problems.of_quarantines(lasting, view.own_pods() if lasting else (), observes=observes)
+        return problems.of_quarantines(view.quarantines, view.own_pods(), observes=observes)
 
     def standing(self) -> Json:
         """What is in force, and everything that is wrong here: what the status and the NodeState both tell."""

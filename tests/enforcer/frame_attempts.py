@@ -13,8 +13,8 @@ from tests.enforcer import frames
 from tests.enforcer.frames import ETH_ARP, ETH_IP, ETH_IP6, ETH_VLAN, frame, mac
 from tests.enforcer.wire_attempts import RAW, ROUTER, SPOOFED, Sent, WireAttempt, udp
 
-FOREIGN = "infrastructure/foreign-frame"
-ANSWER, ADVERTISEMENT, REDIRECT, FOR_EXPERIMENTS = 2, 136, 137, 0x88B5
+FOREIGN, MISDIRECTED = "infrastructure/foreign-frame", "infrastructure/misdirected-frame"
+ANSWER, SOLICITATION, ADVERTISEMENT, REDIRECT, FOR_EXPERIMENTS = 2, 133, 136, 137, 0x88B5
 _OVERRIDE = 0x60000000
 WHO = f"{RAW} on a bridge"
 
@@ -38,6 +38,22 @@ def _udp_from(source: Callable[[Any], Any]) -> Callable[[Any], tuple[int, bytes,
         return ETH_IP, udp(*ends), *ends
 
     return made
+
+
+def _udp_to(whom: Callable[[Any], Any], *, v6: bool = False) -> Callable[[Any], tuple[int, bytes, str, str]]:
+    """For somebody else than it is sent to."""
+
+    def made(pods: Any) -> tuple[int, bytes, str, str]:
+        ends = (pods.web.ip6, whom(pods).ip6) if v6 else (pods.web.ip, whom(pods).ip)
+        return ETH_IP6 if v6 else ETH_IP, udp(*ends), *ends
+
+    return made
+
+
+def _long_arp(pods: Any) -> tuple[int, bytes, str, str]:
+    """The truth, and more behind it than the shortest frame has for padding."""
+    said = frames.arp(ANSWER, mac(pods.web), pods.web.ip, mac(pods.db), pods.db.ip)
+    return ETH_ARP, said + b"not for you" * 5, pods.web.ip, pods.db.ip
 
 
 def _arp(pods: Any) -> tuple[int, bytes, str, str]:
@@ -68,4 +84,9 @@ ATTEMPTS = (
     WireAttempt("pod-redirects-on-its-bridge", WHO, "neighbour discovery: there is a better router", ROUTER, _lie(_icmp6(REDIRECT, lambda _: bytes(32)))),
     WireAttempt("pod-tags-its-frames", WHO, "a VLAN tag before a datagram, past tables that see IP alone", FOREIGN, _lie(_udp_from(lambda pods: pods.web), [(ETH_VLAN, 0)])),
     WireAttempt("pod-sends-a-foreign-kind", WHO, "a frame of a kind that is no IP", FOREIGN, _lie(lambda pods: (FOR_EXPERIMENTS, bytes(50), pods.web.ip, pods.db.ip))),
+    WireAttempt("pod-sends-past-whom-it-names", WHO, "a datagram for a pod of its own zone, in a frame to the hardware address of one of another zone, which reads along", MISDIRECTED, _lie(_udp_to(lambda pods: pods.other))),
+    WireAttempt("pod-sends-past-whom-it-names-over-ipv6", WHO, "the same over IPv6", MISDIRECTED, _lie(_udp_to(lambda pods: pods.other, v6=True))),
+    WireAttempt("pod-talks-to-itself-by-way-of-another", WHO, "a datagram for itself, in a frame to the hardware address of a pod of another zone", MISDIRECTED, _lie(_udp_to(lambda pods: pods.web))),
+    WireAttempt("pod-writes-behind-arp", WHO, "ARP that is true, with data behind it", FOREIGN, _lie(_long_arp)),
+    WireAttempt("pod-writes-into-a-solicitation", WHO, "a router solicitation to a pod, with data in it", FOREIGN, _lie(_icmp6(SOLICITATION, lambda _: b"not for you" * 5))),
 )  # fmt: skip

@@ -45,10 +45,11 @@ from zones.net import protocol_name
 pytestmark = pytest.mark.kernel
 
 TABLE = "bridge zonebridge-bridge"
-SPOOFED, FOREIGN, ROUTER = (
+SPOOFED, FOREIGN, ROUTER, MISDIRECTED = (
     "infrastructure/spoofed-address",
     "infrastructure/foreign-frame",
     "infrastructure/router-message",
+    "infrastructure/misdirected-frame",
 )
 APP_TO_DATA = policy(("app", "data"), ("web", "untrust"))
 MARK = b"<lie>"
@@ -112,6 +113,12 @@ class Liar:
         target = self.ip6[to] if ":" in source else self.ip[to]
         packet = datagram(source, target, MARK)
         return frame(self.mac[to], at or self.mac["p0"], ip_kind(packet), packet, tags)
+
+    def misdirected(self, target, to="p2", *, at=None):
+        """For the one, and sent to the other."""
+        own = self.ip6["p0"] if ":" in target else self.ip["p0"]
+        packet = datagram(own, target, MARK, source_port=next(self.world.source_ports), port=80)
+        return frame(at or self.mac[to], self.mac["p0"], ip_kind(packet), packet)
 
     def advertisement(self, target, *, source=None, at=None, before=b""):
         source, option = source or self.ip6["p0"], before + b"\2\1" + octets(at or self.mac["p0"])
@@ -195,6 +202,19 @@ LIES = {
     "ARP of another kind": (
         lambda a: frame(a.mac["p2"], a.mac["p0"], ETH_ARP, struct.pack(">HHBBH", 6, ETH_IP, 6, 4, 2) + bytes(20)),
         FOREIGN, V4, "p0", "p2"),
+    "ARP with more behind it": (
+        lambda a: frame(a.mac["p2"], a.mac["p0"], ETH_ARP, a.arp(2, a.ip["p0"])[14:] + bytes(14)), FOREIGN, V4,
+        "p0", "p2"),
+    "ND: where is a router, with more behind it": (
+        lambda a: a.icmp(a.ip6["p0"], a.ip6["p2"], struct.pack(">BBHI", 133, 0, 0, 0) + MARK + bytes(30)), FOREIGN, V6,
+        "p0", "p2"),
+    "IPv4 for a pod that it may talk to, sent to another": (
+        lambda a: a.misdirected("10.244.2.2"), MISDIRECTED, V4, "p0", "10.244.2.2"),
+    "IPv6 for a pod that it may talk to, sent to another": (
+        lambda a: a.misdirected("fd00:10:244:2::2"), MISDIRECTED, V6, "p0", "fd00:10:244:2::2"),
+    "IPv4 for itself, sent to another": (lambda a: a.misdirected(a.ip["p0"]), MISDIRECTED, V4, "p0", "p0"),
+    "IPv4 for an outside host that it may talk to, sent to another": (
+        lambda a: a.misdirected("198.51.100.10"), MISDIRECTED, V4, "p0", "198.51.100.10"),
 }  # fmt: skip
 
 
@@ -233,6 +253,67 @@ def frames_of(line):
     """What has come."""
     while select.select([line], [], [], 0.1)[0]:
         yield line.recv(65535)
+
+
+@pytest.mark.parametrize("to", [BROADCAST, "02:00:00:00:99:99"])
+def test_what_a_bridge_sends_to_every_port_comes_to_whom_it_is_for_alone(world, records, liar, to):
+    """A web of its own zone is p1 here. p4 isn't known: nobody else's packets come to it either."""
+    pods = world.inventory(world.pod("p0", "web"), world.pod("p1", "web"), world.pod("p2", "data"))
+    with world.enforcing() as node, ExitStack() as stack:
+        applied = node.enforce(APP_TO_DATA, pods)
+        lines = {name: stack.enter_context(closing(frames.line(world.machines[name]))) for name in ("p1", "p2", "p4")}
+        for target in (liar.ip["p1"], liar.ip6["p1"]):
+            liar.send(liar.misdirected(target, at=to))
+            assert frames.hears(lines, MARK) == {"p1"}
+            found = [rule for rule, _ in records(applied, until=5)]
+            assert (set(found), found.count("within")) == ({"within", MISDIRECTED}, 1)
+
+
+def test_a_copy_of_what_goes_to_a_known_pod_reaches_nobody_else_and_is_not_told(world, records, liar):
+    """The bridge has forgotten where p1 is: it happens to the most honest."""
+    pods = world.inventory(world.pod("p0", "web"), world.pod("p1", "web"), world.pod("p2", "data"))
+    world.n1.run(["ip", "link", "set", "pod2", "type", "bridge_slave", "learning", "off"])
+    try:
+        with world.enforcing() as node, ExitStack() as stack:
+            applied = node.enforce(APP_TO_DATA, pods)
+            lines = {name: stack.enter_context(closing(frames.line(world.machines[name]))) for name in ("p1", "p2")}
+            world.n1.run(["bridge", "fdb", "flush", "dev", "pod2"])
+            liar.send(liar.misdirected(liar.ip["p1"], "p1"))
+            assert frames.hears(lines, MARK) == {"p1"}
+            assert [rule for rule, _ in records(applied, until=2, seconds=0.5)] == ["within"]
+    finally:
+        world.n1.run(["ip", "link", "set", "pod2", "type", "bridge_slave", "learning", "on"])
+
+
+def test_what_a_host_says_of_its_groups_goes_to_no_other_pod(world, records, liar, enforced):
+    """Each host says it, so it is not told."""
+    report = struct.pack(">BBHI", 143, 0, 0, 1) + MARK
+    said = icmp6(link_local(world.machines["p0"]), "ff02::16", 143, 0, data=report[8:])
+    packet = ip(link_local(world.machines["p0"]), "ff02::16", 58, said, hops=1)
+    with ExitStack() as stack:
+        places = {"p2": (world.machines["p2"], "eth0"), "n1": (world.n1, "cni0")}
+        lines = {name: stack.enter_context(closing(frames.line(*place))) for name, place in places.items()}
+        liar.send(frame("33:33:00:00:00:16", liar.mac["p0"], ETH_IP6, packet))
+        assert frames.hears(lines, MARK) == {"n1"}
+    assert records(enforced[1], seconds=0.3) == []
+
+
+def test_in_a_live_connection_too_a_frame_goes_to_whom_it_is_for(world, records, liar, enforced):
+    """p1 may talk to p2 and p0 is in a third zone: what p1 says to p2 doesn't reach p0."""
+    p1, p2 = world.machines["p1"], world.machines["p2"]
+    with p1.netns.inside():
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with closing(made), closing(frames.line(p1)) as own, closing(frames.line(world.machines["p0"])) as heard:
+        made.bind((p1.ip, 5601))
+        made.connect((p2.ip, 80))
+        made.settimeout(10)
+        made.send(b"hello")
+        assert made.recv(100) == b"hello"
+        records(enforced[1], seconds=0.3)
+        packet = datagram(p1.ip, p2.ip, MARK, source_port=5601, port=80)
+        own.send(frame(liar.mac["p0"], liar.mac["p1"], ETH_IP, packet))
+        assert [(rule, str(each.destination)) for rule, each in records(enforced[1])] == [(MISDIRECTED, p2.ip)]
+        assert not arrives(heard, MARK, seconds=0.1)
 
 
 def test_what_is_told_of_a_frame_that_is_no_ip_says_which_kind_it_is(records, liar, enforced):

@@ -1,12 +1,13 @@
 """The table of the family `bridge`: who may say what on the ports of a bridge that lead to pods of this node. Pure.
 
-It keeps no state of connections and asks for none: a source is the port's pod's or it is not. What passes here is
-judged by the other table as ever. `enforcer.kernel.bridge_table` has it loaded.
+It keeps no state of connections and asks for none: a source is the port's pod's or it is not, and so is the destination
+where a frame goes to another port. What passes here is judged by the other table as ever.
+`enforcer.kernel.bridge_table` has it loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from enforcer.netlink.assemble import assemble
@@ -16,6 +17,7 @@ from enforcer.rules.chains.verdict_chains import (
     FOREIGN_FRAME,
     LINK_LOCAL_END,
     LOGGED,
+    MISDIRECTED,
     ROUTER_MESSAGE,
     SPOOFED,
     UNLOGGED,
@@ -23,17 +25,16 @@ from enforcer.rules.chains.verdict_chains import (
     VerdictChains,
 )
 from enforcer.rules.family import Family, address_text, family_of
-from enforcer.rules.options import RulesetOptions
+from enforcer.rules.options import Mode, RulesetOptions
 from enforcer.rules.table import Chain, NamedSet, Table
 from zones.net import IPAddress
 
 TABLE = "zonebridge-bridge"
-HOOKED = ("prerouting",)
 OWNED = "owned"
 # Ahead of the bridge's own view of netfilter (0), so that no other table sees what is dropped here.
-_HOOK = "type filter hook prerouting priority -300; policy accept;"
+_HOOKS = {name: f"type filter hook {name} priority -300; policy accept;" for name in ("prerouting", "forward")}
 _PASSED, _BOUND, _OWN_MACS, _MACS = "passed", "bound", "owned-macs", "taken-macs"
-_KNOWN, _TAKEN = "known", "taken"
+_KNOWN, _REACHED, _TAKEN = "known", "reached", "taken"
 _MOST = 4096  # a fixed size makes the kernel take its quickest kind of set; no node has so many pods
 _LONGEST_DISCOVERY = 40  # octets: a target and two options; in a third one nobody would look for an address
 _Row = dict[str, str]
@@ -80,7 +81,7 @@ class _SetElements:
 
 def table(options: RulesetOptions, around: Surroundings) -> Table:
     terminals = VerdictChains(options, limits=log_limits.of_port)
-    chains = _chains(terminals)
+    chains = _chains(terminals) | _to_ports(terminals)
     return Table(TABLE, _sets(around), chains | terminals.chains, (LOGGED, UNLOGGED), "bridge")
 
 
@@ -88,6 +89,7 @@ def terminals_of(options: RulesetOptions) -> dict[str, VerdictChain]:
     """What this table's log records mean."""
     terminals = VerdictChains(options, limits=log_limits.of_port)
     _chains(terminals)
+    _to_ports(terminals)
     return terminals.by_id
 
 
@@ -111,6 +113,8 @@ def _sets(around: Surroundings) -> dict[str, NamedSet]:
         address = family.value.address_type
         known = family.named(_KNOWN)
         made[known] = NamedSet(f"iface_index . ether_addr . {address}", sets.of(known), size=_MOST)
+        reached = family.named(_REACHED)
+        made[reached] = NamedSet(f"iface_index . {address}", sets.of(reached), size=_MOST)
         for name, type_ in ((OWNED, f"ifname . {address}"), (_TAKEN, address)):
             made[family.named(name)] = NamedSet(type_, sets.of(family.named(name)))
     return made | log_limits.sets_of_ports()
@@ -126,6 +130,8 @@ def _add(sets: _SetElements, station: Station) -> None:
         family, text = family_of(address), address_text(address)
         sets.add(family.named(_TAKEN), text)
         sets.add(family.named(OWNED), f"{port} . {text}")
+        if station.index:
+            sets.add(family.named(_REACHED), f"{station.index} . {text}")
         if station.mac and address in station.addresses:
             sets.add(family.named(_KNOWN), f"{station.index} . {station.mac} . {text}")
 
@@ -153,6 +159,7 @@ def _chains(terminals: VerdictChains) -> dict[str, Chain]:
         ),
         "arp": (
             f"arp head != ethernet-to-ip {foreign}",
+            f"arp behind 0-255 {foreign}",
             *_macs("arp saddr ether", spoofed),
             "iifname . arp saddr ip @owned4 accept",
             "arp saddr ip 0.0.0.0 accept",
@@ -171,6 +178,7 @@ def _chains(terminals: VerdictChains) -> dict[str, Chain]:
             f"icmpv6 type 134 {router}",
             f"icmpv6 type 137 {router}",
             "icmpv6 type 136 jump advertised",
+            f"icmpv6 type 133 ip6 length {_LONGEST_DISCOVERY + 1}-65535 {foreign}",
             "icmpv6 type 135-136 jump options",
         ),
         "advertised": (
@@ -185,8 +193,52 @@ def _chains(terminals: VerdictChains) -> dict[str, Chain]:
             *_macs("nd second ether", spoofed),
         ),
     }
-    hooks = {"prerouting": _HOOK}
-    return {name: Chain(raw=tuple(map(_said, rules)), hook=hooks.get(name, "")) for name, rules in chains.items()}
+    return _assembled(chains)
+
+
+def _to_ports(terminals: VerdictChains) -> dict[str, Chain]:
+    """A frame goes to the port of whom its packet is for: the other table judges by the packet's addresses alone.
+
+    Group members and routers are no pod's business: what hosts say to those goes to the node and no further, unlogged,
+    as every host says it.
+    """
+    enforces = terminals.options.mode is Mode.ENFORCE
+    unsaid = f"counter {'drop' if enforces else 'accept'}"
+    misdirected = f"goto {terminals.chain(MISDIRECTED)}"
+
+    def elsewhere(selector: str, family: Family) -> Iterator[str]:
+        # Copies, where the bridge doesn't know behind which port the hardware address is: one of them goes there.
+        yield f"ether daddr @{_MACS} oifname . ether daddr != @{_OWN_MACS} {unsaid}"
+        yield f"iifname @{_PASSED} {unsaid}"
+        yield f"oifname @{_BOUND} {misdirected}"
+        yield f"{selector} @{family.named(_TAKEN)} {misdirected}"
+
+    chains = {
+        "forward": (
+            "ether type ip oif . ip daddr @reached4 accept",
+            "ether type ip6 oif . ip6 daddr @reached6 accept",
+            f"oifname @{_PASSED} accept",
+            "ether type ip goto to4",
+            "ether type ip6 goto to6",
+        ),
+        "to4": (
+            "oifname . ip daddr @owned4 accept",
+            "ip daddr 224.0.0.0/4 accept",
+            "ip daddr 255.255.255.255 accept",
+            *elsewhere("ip daddr", Family.V4),
+        ),
+        "to6": (
+            "oifname . ip6 daddr @owned6 accept",
+            "ip6 daddr ff00::/8 goto groups",
+            *elsewhere("ip6 daddr", Family.V6),
+        ),
+        "groups": tuple(f"icmpv6 type {types} {unsaid}" for types in ("130-133", "143")),
+    }
+    return _assembled(chains)
+
+
+def _assembled(chains: Mapping[str, Iterable[str]]) -> dict[str, Chain]:
+    return {name: Chain(raw=tuple(map(_said, rules)), hook=_HOOKS.get(name, "")) for name, rules in chains.items()}
 
 
 def _macs(selector: str, end: str) -> Iterator[str]:

@@ -53,13 +53,14 @@ SPOOFED = _denied(built_in("spoofed-address"))
 ROUTER_MESSAGE = _denied(built_in("router-message"))
 ICMP_ERROR = _denied(built_in("icmp-error"))
 FOREIGN_FRAME = _denied(built_in("foreign-frame"))
+MISDIRECTED = _denied(built_in("misdirected-frame"))
 UNJUDGED_END = _denied(built_in("unjudged"))  # never while the table is whole
 SERVICE_END: Ending = (UNTRANSLATED_SERVICE, Verdict.RESET, NO_LOG)
 LOCAL_DNS: Ending = (built_in("local-dns"), Verdict.ALLOW, NO_LOG)
 BY_PACKET = frozenset(
     each[0]
     for each in (LINK_LOCAL_END, BROADCAST_END, UNTRACKED, NO_CONNECTION, SPOOFED, ROUTER_MESSAGE, ICMP_ERROR,
-                 FOREIGN_FRAME, UNJUDGED_END, LOCAL_DNS)
+                 FOREIGN_FRAME, MISDIRECTED, UNJUDGED_END, LOCAL_DNS)
 )  # fmt: skip
 """Rules that judge a packet and not its connection, which it may not have, or not by right."""
 

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 import httpx
 
 from bridge.explain.pod_end import endpoint
+from enforcer.cluster.view import Changed, Kind, Listed, View
 from tests.apiserver.installed import namespace, pod
 from tests.apiserver.tamper.attempt import APPLY, MERGE, OURS
 from tests.apiserver.tamper.people import (
@@ -25,6 +26,7 @@ from tests.apiserver.tamper.people import (
     RBAC,
     People,
     ours,
+    quarantine,
 )
 from zones import decode
 from zones.net import TCP
@@ -257,6 +259,23 @@ def show_a_static_pod(people: People) -> None:
     assert any("it is in no zone" in problem for problem in told.problems)
 
 
+def leave_by_labels(people: People) -> None:
+    """A label that a ReplicaSet doesn't choose by: its controller lets go of the pod, which is then its own workload's."""
+    view = View("panorama", (), "n1")
+    view.fold(Listed(Kind.QUARANTINES, [quarantine("all", workload={"namespace": "shop", "name": "leaver"})]))
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "leaver-5d9f", "uid": "r-1", "controller": True}
+    made = pod("leaver-5d9f-x", {KEY: "web", "app": "leaver"}, nodeName="n1")
+    made["metadata"]["ownerReferences"] = [owner]
+    people[DEVELOPER].post(f"{SHOP}/pods", json=made).raise_for_status()
+    path = f"{SHOP}/pods/leaver-5d9f-x"
+    view.fold(Changed(Kind.PODS, people[DEVELOPER].get(path).json()))
+    _patch(people[DEVELOPER], path, {"metadata": {"labels": {"app": "another"}}})
+    released = _patch(people[ADMINISTRATOR], path, {"metadata": {"ownerReferences": None}})
+    view.fold(Changed(Kind.PODS, released))
+    (left,) = view.own_pods()
+    assert (left.workload, left.quarantined) == ("leaver-5d9f-x", True)
+
+
 NO_EFFECT_CHANGES = (
     Change("owner-labels-by-debug", OWNER, "label a running pod through `pods/ephemeralcontainers` and `pods/resize`", NO_EFFECT, label_by_debug),
     Change("owner-annotates-alike", OWNER, "annotate with a key that looks alike, or annotate the pod instead", NO_EFFECT, annotate_alike),
@@ -265,6 +284,7 @@ NO_EFFECT_CHANGES = (
     Change("owner-relays-by-the-api-server", OWNER, "have the API server ask another's pod: a Service with ends of one's own, through `services/proxy`", NO_EFFECT, relay_by_api_server),
     Change("node-shows-a-static-pod", NODE, "a node that was taken shows the API server a static pod in kube-system, with an address of its own: nobody has that address then", NO_EFFECT, show_a_static_pod),
     Change("developer-takes-a-name", DEVELOPER, "call a pod by the name of another namespace's workload, where the App-ID has the tag `k8s-namespace:…`", NO_EFFECT, take_a_name),
+    Change("developer-leaves-a-quarantine-by-labels", DEVELOPER, "have a ReplicaSet let go of a pod whose workload is in quarantine, by another label", NO_EFFECT, leave_by_labels),
     Change("developer-tells-tales", DEVELOPER, "an Event in one's namespace, as if by an enforcer", NO_EFFECT, tell_tales),
 )  # fmt: skip
 

@@ -80,7 +80,7 @@ def _enforce(node: Node, pods: tuple[Pod, Pod], stack: ExitStack) -> None:
         reconciler = Reconciler("n1")
         stack.callback(reconciler.stop)
         applied = reconciler.apply(
-            Policy(Zoning(), infrastructure, (allowed,)), AddressDelta.of(inventory.Inventory(held, nodes), "n1"), NOW
+            Policy(Zoning(), infrastructure, (allowed,)), AddressDelta.of(inventory.Inventory(held, nodes)), NOW
         )
     if applied.problems or applied.stations.known != len(pods):
         raise RuntimeError(f"bridged: {applied.problems}, {applied.stations}")

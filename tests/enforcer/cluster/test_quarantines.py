@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from enforcer.cluster import quarantines
 from enforcer.cluster.quarantines import QuarantineTerms
 from enforcer.cluster.view import Changed, Kind, Listed, View
+from enforcer.status.problems import of_quarantines
 from tests.enforcer import smallcluster as world
 from tests.enforcer.clocks import Clock
 from zones import decode
+from zones.siem.alerts import AlertKind
 from zones.tiers.slices import render
 
 CREATED = 1_772_452_800  # 2026-03-02T12:00:00Z
@@ -149,6 +151,43 @@ def test_without_the_api_servers_time_it_is_late_and_not_early():
     view = view_of(clock, quarantine())
     clock.now = 3599.0
     assert held(view) == ["web-1"]
+
+
+def of_replica_set(name="web-5d9f", **changes):
+    """A running pod, whose controller lets go of it where `name` is empty: by a label, whoever may set one."""
+    raw = raw_pod(**changes)
+    owners = [{"kind": "ReplicaSet", "name": name, "controller": True}] if name else []
+    return raw | {"metadata": raw["metadata"] | {"ownerReferences": owners}}
+
+
+@pytest.mark.parametrize("after", ["", "other-77aa"])
+def test_a_pod_whose_controller_lets_go_of_it_stays_in_the_quarantine_of_its_workload(after):
+    clock = Clock()
+    view = view_of(clock, quarantine(workload="web"), pods=[of_replica_set()])
+    assert held(view) == ["web-1"]
+    for label in ("one", "two"):
+        raw = of_replica_set(after)
+        raw["metadata"]["labels"]["more"] = label
+        view.fold(Changed(Kind.PODS, raw))
+        assert held(view) == ["web-1"]
+        (told,) = of_quarantines(view.quarantines, view.own_pods(), observes=False)
+        assert told.kind is AlertKind.QUARANTINED
+    again = view_of(
+        clock, quarantine(workload="web"), pods=[of_replica_set(after)], before=view.quarantines.content("boot")
+    )
+    assert held(again) == ["web-1"]
+    clock.now = 3600.0
+    assert (held(view), held(again)) == ([], [])
+
+
+def test_of_pods_that_are_gone_nothing_is_kept():
+    view = view_of(Clock(), quarantine(workload="web"), pods=[of_replica_set()])
+    known = view.quarantines.content("boot")
+    assert b"u-1" in known
+    again = view_of(Clock(), quarantine(workload="web"), pods=[of_replica_set(uid="u-2")], before=known)
+    assert b"u-1" not in again.quarantines.content("boot")
+    again.fold(Changed(Kind.PODS, of_replica_set(uid="u-2"), gone=True))
+    assert b"u-2" not in again.quarantines.content("boot")
 
 
 def test_where_the_kind_can_not_be_listed_those_known_before_hold_until_they_are_over():
