@@ -21,6 +21,7 @@ import typer
 from bridge import garbage_collection, pages
 from bridge.commands import cluster, history, overview, quarantine, usage
 from bridge.commands import preview as preview_command
+from bridge.commands import report as report_command
 from bridge.commands import serve as serve_command
 from bridge.commands.options import (
     DeviceGroup,
@@ -65,6 +66,8 @@ app.command()(cluster.check)
 app.command()(preview_command.preview)
 app.command()(serve_command.serve)
 app.command()(usage.usage)
+app.command()(report_command.report)
+app.command()(report_command.review)
 app.command("flush-nodes")(cluster.flush_nodes)
 app.command()(history.history)
 app.command()(history.show)

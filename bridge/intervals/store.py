@@ -202,14 +202,14 @@ class IntervalStore:
             return [(max(first, begin), min(last, end)) for first, last in connection.execute(asked)]
 
     def counts(self, cluster: str, begin: int, end: int) -> list[CellCount]:
-        """Connections by cell, verdict and rule, of all days of which some part lies in [begin, end)."""
+        """Connections by cell, verdict and rule, of the whole days that lie in [begin, end)."""
         key, day = SEEN_KEY.c, SEEN_DAY.c
         cell = key.from_zone, key.to_zone, key.verdict, key.rule_name
         with self._database.reading("reading counts by zone") as connection:
             asked = (
                 select(*cell, func.sum(day.connections))
                 .join(SEEN_DAY, day.key == key.id)
-                .where(key.cluster == cluster, day.day >= begin // _DAY, day.day <= (end - 1) // _DAY)
+                .where(key.cluster == cluster, day.day >= -(-begin // _DAY), day.day < end // _DAY)
                 .group_by(*cell)
             )
             rows = [CellCount(*row[:4], int(row[4])) for row in connection.execute(asked)]

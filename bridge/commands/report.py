@@ -1,0 +1,226 @@
+"""`zonebridge report` and `zonebridge review`: proof of what was in force, and that somebody looked at it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridge.commands.options import SettingsFile, Shape
+from bridge.commands.output import json_text, printable, table_text
+from bridge.errors import ExitCode, InputError
+from bridge.explain.flow_options import instant
+from bridge.history.archive import Archive
+from bridge.kube.client import ApiServer
+from bridge.settings.file import Purpose, load
+from bridge.settings.models import ClusterSettings, Settings, duration
+from bridge.tier.cluster import Cluster
+from bridge.wiring.clusters import cluster_access
+
+if TYPE_CHECKING:
+    from bridge.intervals.store import IntervalStore
+    from bridge.reports.model import Period, Report, Scope
+
+# Six months, as PCI DSS 1.2.7 asks for.
+NEXT_REVIEW = timedelta(days=182)
+REVIEW_COLUMNS = ("WHEN", "WHO", "OF", "REVISION", "NEXT DUE", "NOTE")
+ClusterName = Annotated[str | None, typer.Option(help="Which one, where the settings name several.")]
+ScopeOption = Annotated[
+    list[str] | None, typer.Option(help="Only these zones: zone=cde, several with commas; repeatable.", metavar="ZONES")
+]
+
+
+class ReportOutput(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    HTML = "html"
+    BUNDLE = "bundle"
+
+
+def report(
+    *,
+    config: SettingsFile = None,
+    cluster: ClusterName = None,
+    at: Annotated[str | None, typer.Option(help="At an instant, as RFC 3339.", metavar="TIME")] = None,
+    begin: Annotated[str | None, typer.Option("--from", help="Over a range, from then …", metavar="TIME")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="… up to then.", metavar="TIME")] = None,
+    scope: ScopeOption = None,
+    section: Annotated[str | None, typer.Option(help="Of -o csv: which section.", metavar="KEY")] = None,
+    write: Annotated[Path | None, typer.Option(help="Into a file; -o bundle needs it.", metavar="FILE")] = None,
+    output: Annotated[ReportOutput, typer.Option("--output", "-o")] = ReportOutput.TABLE,
+) -> None:
+    """Say who was where, what was allowed and why, who changed it, what was enforced, and what isn't known.
+
+    Ends with 1 where the evidence isn't whole; the report is made all the same and says where.
+    """
+    from bridge.pages.html import page_html  # noqa: PLC0415
+    from bridge.reports import forms, gather, page  # noqa: PLC0415 - libraries of 20 MB that others need not load
+
+    _fitting(output, section, write)
+    asked = [None if text is None else instant(text) for text in (at, begin, end)]
+    period = gather.period_of(asked[0], asked[1], asked[2], datetime.now(UTC))
+    made = _made(load(config, os.environ, Purpose.OFFLINE), cluster, period, scope or [])
+    match output:
+        case ReportOutput.TABLE:
+            content = "\n".join(_lines(made)).encode() + b"\n"
+        case ReportOutput.JSON:
+            content = f"{json_text(forms.report_json(made))}\n".encode()
+        case ReportOutput.CSV:
+            chosen = next((each for each in made.sections if each.key == section), None)
+            if chosen is None:
+                raise InputError(f"report: --section: one of {', '.join(each.key for each in made.sections)}")
+            content = forms.section_csv(chosen).encode()
+        case ReportOutput.HTML:
+            content = page_html(page.report_page(made)).encode()
+        case ReportOutput.BUNDLE:
+            about = {"generator": "zonebridge report", "cluster": made.scope.cluster}
+            content = forms.bundle(made, command_of(made), about)
+    if write is None:
+        typer.echo(content.decode(), nl=False)
+    else:
+        _write(write, content)
+    if made.doubts:
+        raise typer.Exit(ExitCode.TROUBLE)
+
+
+def review(
+    *,
+    config: SettingsFile = None,
+    cluster: ClusterName = None,
+    record: Annotated[bool, typer.Option("--record", help="Record one, of what is in force now.")] = False,
+    reviewer: Annotated[str | None, typer.Option(help="Who has reviewed.", metavar="NAME")] = None,
+    note: Annotated[str, typer.Option(help="What came of it.", metavar="TEXT")] = "",
+    due_in: Annotated[
+        str | None, typer.Option("--next", help="When the next one is due: 4368h.", metavar="TIME")
+    ] = None,
+    scope: ScopeOption = None,
+    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+) -> None:
+    """List reviews of the rules, or record one. Ends with 1 where none of this scope is in date."""
+    from bridge.reports import gather, recorded  # noqa: PLC0415 - libraries of 20 MB that others need not load
+
+    settings, now = load(config, os.environ, Purpose.OFFLINE), datetime.now(UTC)
+    with opened(settings, cluster) as where:
+        asked = gather.scope_of(where.cluster.name, scope or [])
+        if record:
+            if not (reviewer or "").strip():
+                raise InputError("review: --record needs --reviewer NAME: who has reviewed")
+            later = NEXT_REVIEW if due_in is None else _length(due_in)
+            period = gather.last_look(where.store, where.cluster.name, now)
+            seen = asyncio.run(_report(where, period, asked))
+            where.store.add_review(where.cluster.name, recorded.review_of(seen, reviewer or "", note, now + later))
+        elif reviewer or note or due_in:
+            raise InputError("review: --reviewer, --note and --next go with --record")
+        rows = recorded.reviews_json(where.store.reviews(where.cluster.name, recorded.micros(now)), asked, now)
+    if output is Shape.JSON:
+        typer.echo(json_text(rows))
+    else:
+        listed = [recorded.row(each) for each in rows["reviews"]]
+        typer.echo(table_text(REVIEW_COLUMNS, listed) if listed else "No review of this scope is recorded")
+    if rows["overdue"]:
+        raise typer.Exit(ExitCode.TROUBLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The database and the cluster that a report is of."""
+
+    store: IntervalStore
+    cluster: ClusterSettings
+
+
+@contextmanager
+def opened(settings: Settings, name: str | None) -> Iterator[Where]:
+    """Raises InputError without a database, or where it isn't clear which cluster is meant."""
+    from bridge.intervals.store import IntervalStore  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.wiring.evidence import evidence_database  # noqa: PLC0415
+
+    if settings.evidence is None:
+        raise InputError("report: give settings (-c) with evidence.url: there is no database to read")
+    named = [each for each in settings.clusters if name in {None, each.name}]
+    if len(named) != 1:
+        known = ", ".join(each.name for each in settings.clusters) or "none"
+        raise InputError(f"report: give --cluster: the settings have {known}")
+    database = evidence_database(settings.evidence)
+    try:
+        yield Where(IntervalStore(database), named[0])
+    finally:
+        database.close()
+
+
+def _made(settings: Settings, name: str | None, period: Period, scope: list[str]) -> Report:
+    from bridge.reports.gather import scope_of  # noqa: PLC0415 - libraries of 20 MB that others need not load
+
+    with opened(settings, name) as where:
+        return asyncio.run(_report(where, period, scope_of(where.cluster.name, scope)))
+
+
+async def _report(where: Where, period: Period, scope: Scope) -> Report:
+    from bridge.reports import build, controls, gather  # noqa: PLC0415 - libraries of 20 MB that others need not load
+
+    cluster = Cluster(ApiServer(cluster_access(where.cluster)))
+    try:
+        archive = await Archive.read(cluster, where.cluster.tier)
+        evidence = await gather.gathered(where.store, archive, period, scope)
+    finally:
+        await cluster.close()
+    return build.report_of(evidence, period, scope, controls.frameworks())
+
+
+def command_of(made: Report) -> str:
+    """What makes the same report again, with the site's own settings file."""
+    from bridge.reports.model import moment_text  # noqa: PLC0415 - libraries of 20 MB that others need not load
+
+    period = made.period
+    words = ["zonebridge", "report", "-c", "zonebridge.yaml", "--cluster", made.scope.cluster]
+    if period.instant:
+        words += ["--at", moment_text(period.begin)]
+    else:
+        words += ["--from", moment_text(period.begin), "--to", moment_text(period.end)]
+    for zone in sorted(made.scope.zones):
+        words += ["--scope", f"zone={zone}"]
+    return shlex.join([*words, "-o", "bundle", "--write", "evidence.zip"])
+
+
+def _fitting(output: ReportOutput, section: str | None, write: Path | None) -> None:
+    if (section is not None) != (output is ReportOutput.CSV):
+        raise InputError("report: --section goes with -o csv, and -o csv needs it")
+    if output is ReportOutput.BUNDLE and write is None:
+        raise InputError("report: -o bundle needs --write FILE: it is a zip")
+
+
+def _lines(made: Report) -> Iterator[str]:
+    yield from (f"! {printable(doubt)}" for doubt in made.doubts)
+    yield from (f"{name}: {value}" for name, value in made.figures.items())
+    for section in made.sections:
+        yield ""
+        yield section.title
+        if section.rows:
+            yield table_text(tuple(each.title.upper() for each in section.fields), [tuple(row) for row in section.rows])
+        else:
+            yield section.empty
+        yield from section.notes
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"report: --write {path}: {error.strerror}") from error
+
+
+def _length(text: str) -> timedelta:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise InputError(f"review: --next: {error}") from error

@@ -1,0 +1,148 @@
+"""`report` and `review` as a user types them: a cluster with revisions, a database that a recorder has filled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from datetime import UTC, datetime
+
+import pytest
+import yaml
+
+from bridge.evidence.database import Database
+from bridge.evidence.store import micros
+from bridge.intervals.fold import Event, Kind
+from bridge.intervals.store import IntervalStore
+from bridge.reports.model import moment_text
+from mocks.kubernetes import KubernetesServer
+from tests.bridge.history.test_commands import OTHER, TO_DB, published
+from tests.bridge.running import CRDS
+from zones import canonical
+
+HOUR = 3600 * 1_000_000
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Two revisions; of the last hour, what a bridge has seen up to now."""
+    folder = tmp_path_factory.mktemp("site")
+    with KubernetesServer() as server:
+        server.install([CRDS])
+        published(server, [OTHER], [OTHER, TO_DB])
+        now = micros(datetime.now(UTC).replace(microsecond=0)) + 2_000_000  # the records are of this second
+        database = Database(f"sqlite:///{folder / 'evidence.db'}")
+        database.migrate()
+        store = IntervalStore(database)
+        begin = now - HOUR
+        store.resume("c1", begin)
+        events = [
+            Event(begin, Kind.WORKLOAD, "shop/db", canonical.text({"zones": ["db"]})),
+            Event(begin, Kind.NODE, "n1", canonical.text({"mode": "enforce", "revision": 2})),
+            Event(begin, Kind.RULE, "uuid-web to db", canonical.text({"description": "orders", "tags": ["ticket:7"]})),
+        ]
+        for at in range(begin, now, 150_000_000):  # one who looks all the time leaves no gap
+            store.record("c1", events if at == begin else [], at)
+        store.record("c1", [], now)
+        database.close()
+        settings = folder / "zonebridge.yaml"
+        cluster = {"name": "c1", "deviceGroup": "dg", "kubeconfig": str(server.kubeconfig)}
+        url = f"sqlite:///{folder / 'evidence.db'}"
+        settings.write_text(yaml.safe_dump({"clusters": [cluster], "evidence": {"url": url}}))
+        yield settings, now
+
+
+@pytest.fixture
+def command(run, site):
+    def asked(word, *words):
+        return run(word, "-c", str(site[0]), *words)
+
+    return asked
+
+
+@pytest.fixture
+def at(site):
+    """The second of the last look, which may lie a moment ahead."""
+    return moment_text(site[1])
+
+
+def test_a_report_at_an_instant_has_rules_reasons_and_who_changed_them(command, at):
+    code, out, err = wait_for(command, "report", "--at", at, "--scope", "zone=db", "-o", "json")
+    assert (code, err) == (0, "")
+    value = json.loads(out)
+    assert (value["cluster"], value["zones"], value["revision"], value["doubts"]) == ("c1", ["db"], 2, [])
+    (rule, *_) = value["sections"]["rules"]["rows"][1:]
+    assert (rule["rule"], rule["justification"], rule["tickets"]) == ("web to db", "orders", "ticket:7")
+    (change,) = value["sections"]["changes"]["rows"]
+    assert (change["revision"], change["administrator"]) == ("2", "alice")
+    assert [row["workload"] for row in value["sections"]["inventory"]["rows"]] == ["shop/db"]
+    assert command("report", "--at", at, "--scope", "zone=db", "-o", "json")[1] == out
+
+
+def wait_for(command, *words):
+    """The instant may lie a moment ahead."""
+    for _ in range(100):
+        code, out, err = command(*words)
+        if "to come" not in err:
+            break
+    return code, out, err
+
+
+def test_a_bundle_is_the_same_twice_and_says_how_to_make_it(command, site, tmp_path):
+    begin, end = (moment_text(site[1] - each * HOUR) for each in (1, 0.5))
+    made = []
+    for name in ("one.zip", "two.zip"):
+        words = ("report", "--from", begin, "--to", end, "-o", "bundle", "--write", str(tmp_path / name))
+        code, out, _ = command(*words)
+        assert (code, out) == (1, "")  # the revisions are younger: the rules of then are not known
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        report = json.loads(archive.read("report.json"))
+        for name, digest in manifest["files"].items():
+            assert hashlib.sha256(archive.read(name)).hexdigest() == digest
+    assert manifest["command"].startswith("zonebridge report -c zonebridge.yaml --cluster c1 --from ")
+    assert "no record says which revision was in force then" in report["doubts"][0]
+
+
+def test_each_section_is_a_csv(command, site):
+    begin, end = (moment_text(site[1] - each * HOUR) for each in (1, 0.5))
+    code, out, _ = command("report", "--from", begin, "--to", end, "-o", "csv", "--section", "enforcement")
+    assert code == 1
+    assert out.splitlines()[0] == "node,enforced,observed,neither,mode,zones,revision,why"
+    assert out.splitlines()[1].startswith("n1,0:30:00,0:00:00,")
+    assert command("report", "--from", begin, "--to", end)[1].count("Enforcement of each node") == 1
+    assert "<html" in command("report", "--from", begin, "--to", end, "-o", "html")[1]
+
+
+def test_a_review_is_recorded_with_what_was_seen_and_is_in_date_then(command):
+    code, out, _ = command("review", "--scope", "zone=db")
+    assert (code, out) == (1, "No review of this scope is recorded\n")
+    words = ("review", "--record", "--scope", "zone=db")
+    assert "--reviewer NAME" in command(*words)[2]
+    code, out, err = command(*words, "--reviewer", "Ann", "--note", "in order", "-o", "json")
+    assert (code, err) == (0, "")
+    (recorded,) = json.loads(out)["reviews"]
+    assert (recorded["reviewer"], recorded["zones"], recorded["revision"]) == ("Ann", ["db"], 2)
+    again = wait_for(command, "report", "--at", recorded["at"], "--scope", "zone=db", "-o", "json")[1]
+    assert hashlib.sha256(again.encode()).hexdigest() == recorded["digest"]
+    assert command("review", "--scope", "zone=cde")[0] == 1  # of another zone there is none
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("report", "--at", "2026-01-01T00:00:00Z", "-o", "csv"), "needs it"),
+        (("report", "--at", "2026-01-01T00:00:00Z", "-o", "bundle"), "--write FILE"),
+        (("report", "--at", "2026-01-01T00:00:00Z", "--cluster", "other"), "the settings have c1"),
+        (("report", "--at", "yesterday"), "RFC 3339"),
+        (("review", "--reviewer", "Ann"), "go with --record"),
+        (("review", "--record", "--reviewer", "Ann", "--next", "soon"), "--next"),
+    ],
+    ids=range(6),
+)
+def test_bad_input_is_said_and_ends_with_two(command, words, why):
+    code, out, err = command(*words)
+    assert (code, out) == (2, "")
+    assert why in err
