@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.commands.options import SettingsFile, Shape
+from bridge.commands.options import OutputShape, SettingsFile
 from bridge.commands.output import json_text, printable, table_text
 from bridge.errors import ExitCode, InputError
 from bridge.explain.flow_options import instant
@@ -23,7 +23,7 @@ from bridge.history.archive import Archive
 from bridge.kube.client import ApiServer
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings, duration
-from bridge.tier.cluster import Cluster
+from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def review(
         str | None, typer.Option("--next", help="When the next one is due: 4368h.", metavar="TIME")
     ] = None,
     scope: ScopeOption = None,
-    output: Annotated[Shape, typer.Option("--output", "-o")] = Shape.TEXT,
+    output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
 ) -> None:
     """List reviews of the rules, or record one. Ends with 1 where none of this scope is in date."""
     from bridge.reports import gather, recorded  # noqa: PLC0415 - libraries of 20 MB that others need not load
@@ -122,7 +122,7 @@ def review(
         elif reviewer or note or due_in:
             raise InputError("review: --reviewer, --note and --next go with --record")
         rows = recorded.reviews_json(where.store.reviews(where.cluster.name, recorded.micros(now)), asked, now)
-    if output is Shape.JSON:
+    if output is OutputShape.JSON:
         typer.echo(json_text(rows))
     else:
         listed = [recorded.row(each) for each in rows["reviews"]]
@@ -168,7 +168,7 @@ def _made(settings: Settings, name: str | None, period: Period, scope: list[str]
 async def _report(where: Where, period: Period, scope: Scope) -> Report:
     from bridge.reports import build, controls, gather  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
-    cluster = Cluster(ApiServer(cluster_access(where.cluster)))
+    cluster = TierApi(ApiServer(cluster_access(where.cluster)))
     try:
         archive = await Archive.read(cluster, where.cluster.tier)
         evidence = await gather.gathered(where.store, archive, period, scope)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.pages.parts import Cell, Column, Figure, Headline, Page, Row, Table, Tone
+from bridge.pages.parts import Cell, Column, Headline, Page, PageFigure, PageTable, Row, Tone
 from bridge.pages.policy_matrix import PolicyMatrix
 from bridge.reports.model import Report, Section, moment_text
 from bridge.reports.sections import NO_REASON
@@ -24,7 +24,7 @@ def report_page(report: Report) -> Page:
         f"{zones.capitalize()}, {when}"
         + ("" if report.revision is None else f"; revision {report.revision} in force at the end"),
         Headline(text, tone, report.doubts),
-        tuple(Figure(name, value, _tone(name, value)) for name, value in report.figures.items()),
+        tuple(PageFigure(name, value, _tone(name, value)) for name, value in report.figures.items()),
         None if matrix is None else matrix.matrix("Zones at the end of the period", {}, {}),
         tables=tuple(map(_table, report.sections)),
     )
@@ -34,10 +34,10 @@ def _tone(name: str, value: int) -> Tone:
     return Tone.CAUTION if name in _BAD_WHEN_ANY and value else Tone.PLAIN
 
 
-def _table(section: Section) -> Table:
+def _table(section: Section) -> PageTable:
     columns = [Column(each.title, each.share, number=each.number) for each in section.fields]
     rows = [Row([_cell(text) for text in row]) for row in section.rows]
-    return Table(section.key, section.title, columns, rows, empty=section.empty, notes=section.notes)
+    return PageTable(section.key, section.title, columns, rows, empty=section.empty, notes=section.notes)
 
 
 def _cell(text: str) -> Cell:
