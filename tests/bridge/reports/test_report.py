@@ -26,7 +26,7 @@ from bridge.reports.page import report_page
 from bridge.reports.recorded import review_of, reviews_json
 from tests.bridge.world import rule, rulebase
 from zones import canonical
-from zones.compile import Options, compile_policy
+from zones.compile import compile_policy
 from zones.zone import Zoning
 
 SECOND = 1_000_000
@@ -36,7 +36,7 @@ HOSTILE = "</script><svg onload=alert(1)>\u202e=cmd|' /C calc'!A0"
 
 
 def policy(*rules):
-    made = compile_policy(rulebase(*rules, zones=("cde", "web", "lab")), Zoning(), Options())
+    made = compile_policy(rulebase(*rules, zones=("cde", "web", "lab")), Zoning())
     return made.policy
 
 
