@@ -1,5 +1,8 @@
 """Every kind of conversation that a node sees, as real connections: allowed, denied and reset, as `decide` says."""
 
+import select
+import socket
+import time
 from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
 
@@ -169,3 +172,43 @@ def test_what_the_network_plug_in_drops_later_stays_dropped(stage):
         assert set(measure([Probe(client, ip, 443) for ip in (server.ip, server.ip6)], 0.4)) == {Outcome.TIMEOUT}
     finally:
         n1.refuse()
+
+
+def test_packets_whose_answers_take_another_way_are_of_no_connection_and_told(stage):
+    """From outside over this node to another node's pod, whose answers go straight back. A datagram passes."""
+    scene, node, log = stage
+    corp, n1, target = scene.machines["corp"], scene.world.n1, scene.machines["q0"]
+    for name in ("all", "eth0"):
+        n1.netns.write_sysctl(f"net/ipv4/conf/{name}/send_redirects", 0)
+    directory = scene.world.directory(scene.inventory)
+    ends = [directory.endpoint(ip_address(machine.ip), ZONING).zone for machine in (corp, target)]
+    applied = node.enforce(policy(ends, Verdict.ALLOW), scene.inventory)
+    way = [f"{target.ip}/32", "via", n1.ip, "dev", "eth0"]
+    corp.netns.require(["ip", "route", "add", *way])
+    try:
+        log.read()
+        assert measure([Probe(corp, target.ip, 80, "udp")], 20) == [Outcome.ALLOWED]
+        assert measure([Probe(corp, target.ip, 80)], 20) == [Outcome.ALLOWED]
+        said = conversation(corp, target.ip)
+    finally:
+        corp.netns.require(["ip", "route", "del", *way])
+    assert said == "nothing"
+    told, deadline = set(), time.monotonic() + 20
+    while not {"the pair", "infrastructure/no-connection"} <= told:
+        assert select.select([log.fileno()], [], [], deadline - time.monotonic())[0], told
+        rules = (nflog.parse(body).prefix.split(":")[1] for body in log.read())
+        told |= {applied.ruleset.terminals[rule].origin.name for rule in rules}
+
+
+def conversation(source, ip):
+    """What comes back of what is said on a TCP connection."""
+    with source.netns.inside():
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with made:
+        made.settimeout(1)
+        made.connect((ip, 80))
+        try:
+            made.sendall(b"hello")
+            return made.recv(10).decode()
+        except TimeoutError:
+            return "nothing"
