@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,14 +17,18 @@ from bridge.commands.options import Flat, Parents, Predefined, Prefixes, Setting
 from bridge.commands.output import json_text, printable
 from bridge.compilation import offline
 from bridge.errors import ExitCode, InputError
+from bridge.evidence.seen import Evidence
+from bridge.evidence.seen_file import read_seen
 from bridge.explain.flow_options import instant
 from bridge.kube.client import ClusterAccess
 from bridge.preview import (
     ALWAYS,
     Configuration,
+    FailOn,
     Preview,
     compared,
     condition,
+    counted_effect,
     effect,
     failures,
     moves,
@@ -35,11 +39,13 @@ from bridge.preview import (
 )
 from bridge.preview.candidate import cluster_named, from_panorama, live_pods
 from bridge.preview.guardrails import read_matrix
+from bridge.preview.model import SeenEffect
 from bridge.preview.population import Resident, listed
-from bridge.preview.seen import read_records
+from bridge.preview.seen import are_counted, read_records
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings
 from bridge.wiring.clusters import cluster_access
+from zones.difference import Difference
 
 MOST_ROWS = 50
 
@@ -70,7 +76,11 @@ def preview(
         Path | None, typer.Option(help="The pods as they will be, to tell which change their zone.", metavar="FILE")
     ] = None,
     seen: Annotated[
-        Path | None, typer.Option(help="What was seen: records of the enforcers, JSON lines.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="What was seen: records of the enforcers, JSON lines; instead of the evidence database.",
+            metavar="FILE",
+        ),
     ] = None,
     guardrails: Annotated[
         Path | None, typer.Option(help="Zones that nothing may be allowed between: a matrix, CSV.", metavar="FILE")
@@ -79,7 +89,8 @@ def preview(
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
-            help="End with 1 where it has any-denied, new-allow, new-allow-from=ZONE or guardrail; repeatable.",
+            help="End with 1 where it has any-denied, new-allow, new-allow-from=ZONE or guardrail; repeatable. "
+            "seen-denied: always, and where what was seen can't be read.",
             metavar="WHAT",
         ),
     ] = None,
@@ -92,6 +103,7 @@ def preview(
     A candidate that would be refused ends with 1, and so does one that would deny what was seen.
     """
     conditions = (*ALWAYS, *map(condition, fail_on or ()))
+    needed = FailOn.SEEN_DENIED in (fail_on or ())
     if context is not None and kubeconfig is None:
         raise InputError("preview: --context goes with --kubeconfig")
     instant_at = datetime.now(UTC) if at is None else instant(at)
@@ -105,6 +117,7 @@ def preview(
             raise InputError(
                 "preview: --cluster is for a live Panorama; --device-group says which part of files counts"
             )
+        counted_of = None
         settings = load(config, os.environ, Purpose.OFFLINE)
         supplement = supplement_of(prefixes, predefined, parent, flat=flat)
         result = _of_files((running, candidate), device_group, settings, supplement, instant_at)
@@ -113,10 +126,12 @@ def preview(
             raise InputError("preview: --prefixes, --predefined, --parent and --flat are for files")
         settings = load(config, os.environ, Purpose.SERVICE)
         chosen = cluster_named(settings, cluster)
+        counted_of = chosen.name
         result = _of_panorama(settings, chosen, instant_at)
         where = where or cluster_access(chosen)
-    result = _with_pods(result, settings, _pods(pods, where, settings), pods_then)
-    result = _with_seen(result, settings, seen)
+    residents = _pods(pods, where, settings)
+    result = _with_pods(result, settings, residents, pods_then)
+    result = _with_seen(result, _Counts(settings, counted_of, residents or (), needed=needed), seen)
     result = _with_violations(result, settings, guardrails)
     _print(result, output, most)
     reasons = failures(result, conditions)
@@ -172,11 +187,57 @@ def _with_pods(result: Preview, settings: Settings, there: tuple[Resident, ...] 
     return replace(result, projection=replace(projected(result.flows, coming, zoning), moves=moves(there, coming)))
 
 
-def _with_seen(result: Preview, settings: Settings, seen: Path | None) -> Preview:
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Where nodes' counts are, and what is needed to judge them. `cluster`: the live one, None of two files.
+
+    `needed`: without them the preview can't say what it was asked for.
+    """
+
+    settings: Settings
+    cluster: str | None
+    pods: tuple[Resident, ...]
+    needed: bool
+
+    def effect(self, flows: Difference, evidence: Evidence) -> SeenEffect:
+        return counted_effect(flows, evidence, self.pods, self.settings.zones.nodes)
+
+
+def _with_seen(result: Preview, counts: _Counts, seen: Path | None) -> Preview:
+    """By the file of records, or by what the bridge of a live cluster has collected."""
+    settings = counts.settings
     if seen is None:
-        return result
+        evidence = _collected(counts)
+        if evidence is None or result.flows is None:
+            return result
+        return replace(result, seen=counts.effect(result.flows, evidence))
+    if are_counted(offline.lines_of(seen, "--seen")):
+        evidence = read_seen(seen, counts.cluster)
+        return result if result.flows is None else replace(result, seen=counts.effect(result.flows, evidence))
     records = read_records(offline.lines_of(seen, "--seen"), settings.zones.nodes, "--seen")
     return result if result.flows is None else replace(result, seen=effect(result.flows, records))
+
+
+def _collected(counts: _Counts) -> Evidence | None:
+    """None where there is no database, or it can't be read, which is told. Raises EvidenceError where it is needed."""
+    settings = counts.settings.evidence
+    if settings is None or counts.cluster is None:
+        return None
+    from bridge.evidence.database import EvidenceError  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.evidence.store import Store  # noqa: PLC0415 - the same
+    from bridge.wiring.evidence import evidence_database  # noqa: PLC0415 - the same
+
+    try:
+        store = Store(evidence_database(settings))
+        try:
+            return store.seen(counts.cluster)
+        finally:
+            store.close()
+    except EvidenceError as error:
+        if counts.needed:
+            raise
+        typer.echo(f"zonebridge: preview: what was seen isn't known: {printable(str(error))}", err=True)
+        return None
 
 
 def _with_violations(result: Preview, settings: Settings, matrix: Path | None) -> Preview:

@@ -8,7 +8,7 @@ from bridge.pages.changed_pairs import mark_of, piece_traffic_text, zone_groups
 from bridge.pages.parts import Cell, Column, Mark, PageTable, Row, Tone
 from bridge.pages.wording import listed
 from bridge.preview.model import Preview, Projection, SeenEffect, Violation
-from bridge.preview.table import coverage_text, seen_end_text, workload_text
+from bridge.preview.table import coverage_text, depends_text, seen_end_text, workload_text
 from bridge.preview.wording import destination_text, source_text, traffic_text, when_text
 from zones.difference import FlowJudgement, Piece, ScheduleMoment
 from zones.net import protocol_name
@@ -94,7 +94,7 @@ def _seen(seen: SeenEffect, moments: Sequence[ScheduleMoment]) -> PageTable:
         port = f"/{flow.port}" if flow.port is not None else ""
         cells = (
             *(Cell(str(flow.connections)), Cell(seen_end_text(flow.source)), Cell(seen_end_text(flow.destination))),
-            Cell(protocol_name(flow.protocol) + port + when_text(change.piece.box, moments)),
+            Cell(protocol_name(flow.protocol) + port + when_text(change.piece.box, moments) + depends_text(change)),
             Cell(flow.last.isoformat(sep=" ", timespec="seconds")),
             *_changed(change.piece),
         )

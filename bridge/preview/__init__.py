@@ -4,6 +4,7 @@
 """
 
 from bridge.preview.comparison import compared
+from bridge.preview.counted import counted_effect
 from bridge.preview.gate import ALWAYS, FailCondition, FailOn, condition, failures
 from bridge.preview.guardrails import violations
 from bridge.preview.json_form import preview_json
@@ -20,6 +21,7 @@ __all__ = [
     "Preview",
     "compared",
     "condition",
+    "counted_effect",
     "effect",
     "failures",
     "moves",

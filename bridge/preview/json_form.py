@@ -119,6 +119,7 @@ def _coverage(preview: Preview) -> Json:
         "until": None if seen is None or seen.until is None else _time(seen.until),
         "nodes": None if seen is None else list(seen.nodes),
         "unread": None if seen is None else seen.unread,
+        "missing": None if seen is None else seen.missing,
     }
 
 
@@ -205,6 +206,7 @@ def _seen_json(change: SeenChange, moments: Sequence[ScheduleMoment]) -> Json:
         "when": _when(change.piece.box, moments),
         "old": _judgement_json(change.piece.old),
         "new": _judgement_json(change.piece.new),
+        "depends": list(change.depends),
     }
 
 
@@ -224,7 +226,7 @@ def _end_json(end: LoggedEnd) -> Json:
         "zone": end.zone,
         "namespace": end.namespace or None,
         "workload": end.workload or None,
-        "address": str(end.address),
+        "address": None if end.address is None else str(end.address),
     }
 
 

@@ -22,7 +22,7 @@ from bridge.guard_rail import GuardRail
 from bridge.managers import Editor
 from zones.compile import Compiled
 from zones.difference import Box, Difference, Piece, RuleChangeKind
-from zones.net import IPAddress
+from zones.net import IPAddress, IPNetwork
 from zones.policy import Verdict
 from zones.problems import RuleReport
 from zones.rules import Origin, Rulebase
@@ -124,10 +124,13 @@ class Projection:
 
 @dataclass(frozen=True, slots=True)
 class LoggedEnd:
-    """One end of what was seen. `workload` and `namespace` "": no pod. `node`: where it is, "" if unknown."""
+    """One end of what was seen. `workload` and `namespace` "": no pod. `node`: where it is, "" if unknown.
+
+    `address`: of what was counted and not logged the network, None for a pod.
+    """
 
     zone: str
-    address: IPAddress
+    address: IPAddress | IPNetwork | None
     namespace: str = ""
     workload: str = ""
     node: str = ""
@@ -154,10 +157,14 @@ class LoggedFlow:
 
 @dataclass(frozen=True, slots=True)
 class SeenChange:
-    """A flow that was seen and is judged otherwise by the candidate: always, or while the piece's schedules say so."""
+    """A flow that was seen and is judged otherwise by the candidate: always, or while the piece's schedules say so.
+
+    `depends`: what isn't known of it, so that some of its connections may stay as they are.
+    """
 
     flow: LoggedFlow
     piece: Piece
+    depends: tuple[str, ...] = ()
 
     @property
     def denied(self) -> bool:
@@ -169,6 +176,7 @@ class SeenEffect:
     """What changes of what was seen; `since` is where the records begin: nothing is said of what was before.
 
     `flows` and `connections`: how much was looked at. `unread`: lines that are no record. `nodes`: those with records.
+    `missing`: connections of which nodes know that they did not count them.
     """
 
     flows: int
@@ -178,6 +186,7 @@ class SeenEffect:
     changes: tuple[SeenChange, ...]
     unread: int = 0
     nodes: tuple[str, ...] = ()
+    missing: int = 0
 
     @property
     def denied(self) -> tuple[LoggedFlow, ...]:

@@ -10,13 +10,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from bridge.errors import InputError
 from bridge.preview.model import LoggedEnd, LoggedFlow, SeenChange, SeenEffect
 from zones.difference import Difference
 from zones.net import ICMP, ICMP6, PROTOCOLS_WITH_PORTS, protocol_number
+from zones.seen import COUNTING, SEEN
 from zones.verdict import Endpoint, Flow
 from zones.workload import normalise
 
@@ -69,6 +70,19 @@ def read_records(lines: Iterable[str], nodes_zone: str, option: str) -> LoggedFl
     return LoggedFlows(flows, reading.unread, tuple(sorted(reading.nodes)))
 
 
+def are_counted(lines: Iterable[str]) -> bool:
+    """Whether records are those of what nodes counted, and not of single connections: as the first one of both says."""
+    for line in lines:
+        try:
+            record = json.loads(line)
+            kind = record.get("event", record).get("kind")
+        except (ValueError, AttributeError, RecursionError):
+            continue
+        if kind in {SEEN, COUNTING, "flow"}:
+            return bool(kind != "flow")
+    return False
+
+
 def effect(flows: Difference, seen: LoggedFlows) -> SeenEffect:
     """What the candidate does to what was seen, most connections first."""
     changes = [
@@ -95,7 +109,8 @@ def _flow(seen: LoggedFlow) -> Flow:
 
 
 def _endpoint(end: LoggedEnd) -> Endpoint:
-    return Endpoint(end.zone, end.address, end.workload, end.namespace, end.node, is_node=end.is_node)
+    address = end.address if isinstance(end.address, IPv4Address | IPv6Address) else None
+    return Endpoint(end.zone, address, end.workload, end.namespace, end.node, is_node=end.is_node)
 
 
 def _read(line: str, nodes_zone: str, reading: _RecordReading) -> None:

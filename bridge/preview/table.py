@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network
 
 from bridge.commands.output import printable, table_text
 from bridge.compilation.report import refusal_lines
@@ -104,6 +105,8 @@ def coverage_text(seen: SeenEffect) -> Iterator[str]:
             f"Seen since {since} on {len(seen.nodes)} nodes: {seen.connections} connections, "
             f"of which {denied or 'none'} would be denied; nothing is known of rules that don't log, or of earlier days"
         )
+    if seen.missing:
+        yield f"{seen.missing} connections are known to be missing in the counts"
     if seen.unread:
         yield f"{seen.unread} lines of the records could not be read as flows"
 
@@ -165,14 +168,24 @@ def _seen_row(change: SeenChange, moments: Sequence[ScheduleMoment]) -> tuple[st
         str(flow.connections),
         seen_end_text(flow.source),
         seen_end_text(flow.destination),
-        protocol_name(flow.protocol) + port + when_text(change.piece.box, moments),
+        protocol_name(flow.protocol) + port + when_text(change.piece.box, moments) + depends_text(change),
         flow.last.isoformat(timespec="seconds"),
         *verdicts,
     )
 
 
 def seen_end_text(end: LoggedEnd) -> str:
-    return f"{end.zone} {end.namespace}/{end.workload}" if end.workload else f"{end.zone} {end.address}"
+    if end.workload:
+        return f"{end.zone} {end.namespace}/{end.workload}"
+    if end.address is None:
+        return f"{end.zone}"
+    single = isinstance(end.address, IPv4Network | IPv6Network) and end.address.num_addresses == 1
+    return f"{end.zone} {str(end.address).partition('/')[0] if single else end.address}"
+
+
+def depends_text(change: SeenChange) -> str:
+    """What a count doesn't tell, so that only some of its connections may change."""
+    return f", depends on {' and '.join(change.depends)}" if change.depends else ""
 
 
 def _violation_row(violation: Violation) -> tuple[str, ...]:
