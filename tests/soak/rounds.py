@@ -67,8 +67,8 @@ class Soak:
         began = time.monotonic()
         self._until(self._wrong, QUIET_SECONDS)
         right = time.monotonic() - began
-        looked = time.time()
-        self._until(lambda: [*undelivered(self._stage, looked), *unwell(self._stage)], QUIET_SECONDS)
+        looked, written = time.time(), dict[str, int]()
+        self._until(lambda: [*undelivered(self._stage, looked, written), *unwell(self._stage)], QUIET_SECONDS)
         self._faults.clear()
         self._watch.require()
         self._right_after.append(right)

@@ -3,12 +3,16 @@
 import socket
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from mocks.lab import Lab, unavailable
+from tests.demo.company import NODES
 from tests.soak import filters
 from tests.soak.receivers import Ledger
+from tests.soak.truth import undelivered
 from tests.soak.wallclock import NoCompilerError, WallClock, build
 
 SHOWN = "import time; b = time.monotonic(); time.sleep(0.2); print(time.time(), time.monotonic() - b, flush=True)"
@@ -89,3 +93,33 @@ def test_a_record_that_is_missing_within_a_life_is_a_gap_and_a_restart_is_none()
     assert ledger.gaps("n1") == [(1_000_001, 1_000_003)]
     assert (ledger.received("n1"), ledger.arrivals("n1"), ledger.repeated["n1"]) == (4, 5, 1)
     assert [alert["count"] for alert in ledger.losses] == [1]
+
+
+class Told:
+    """Of a stage what is asked for delivery: statuses as of now, and the ledger."""
+
+    def __init__(self, **destination):
+        self.destination = {"sent": 0, "backlog": 0, "trouble": "", "refused": 0, "lost": 0} | destination
+        self.receivers = SimpleNamespace(ledger=Ledger())
+
+    def status(self, agent):
+        return {"destinations": [self.destination]}, 0.0
+
+
+def test_what_was_written_by_the_quiet_moment_must_arrive_and_what_comes_later_may_wait():
+    stage, since, written = Told(sent=10, backlog=5), time.time() - 1, {}
+    assert [fault.split(":")[0] for fault in undelivered(stage, since, written)] == [
+        f"{node} has 5 records waiting" for node in NODES
+    ]
+    stage.destination |= {"sent": 14, "backlog": 40}
+    assert len(undelivered(stage, since, written)) == len(NODES)
+    stage.destination |= {"sent": 15}
+    assert undelivered(stage, since, written) == []
+    stage.destination |= {"trouble": "no answer"}
+    assert len(undelivered(stage, since, written)) == len(NODES)
+
+
+def test_a_status_from_before_the_quiet_moment_says_nothing_of_it():
+    faults = undelivered(Told(sent=10, backlog=0), time.time() + 60, written := {})
+    assert faults == [f"{node} has not said yet what waits" for node in NODES]
+    assert written == {}

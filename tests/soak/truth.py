@@ -200,18 +200,22 @@ def unwell(stage: Stage) -> list[str]:
     return faults
 
 
-def undelivered(stage: Stage, since: float) -> list[str]:
-    """What is missing at the SIEM: what agents still have, and gaps in their numbers that no alert explains.
+def undelivered(stage: Stage, since: float, written: dict[str, int]) -> list[str]:
+    """What is missing at the SIEM: what agents had written by then, and gaps in their numbers that no alert explains.
 
-    `since`, by time.time(): statuses from before it say nothing.
+    `since`, by time.time(): statuses from before it say nothing. `written`: how many records each node had by its first
+    status after that; empty at first. What comes later is the next quiet moment's, since denied packets never pause.
     """
     faults = []
     ledger = stage.receivers.ledger
     for agent, node in zip(AGENTS, NODES, strict=True):
         status, age = stage.status(agent)
         for each in status.get("destinations", ()):
-            if each["backlog"] or each["trouble"]:
-                faults.append(f"{node} has {each['backlog']} records waiting: {each['trouble'] or 'no trouble'}")
+            if time.time() - age >= since:
+                written.setdefault(node, each["sent"] + each["backlog"])
+            late = written.get(node, 0) - each["sent"]
+            if late > 0 or each["trouble"]:
+                faults.append(f"{node} has {late} records waiting: {each['trouble'] or 'no trouble'}")
             if each["refused"] or each["lost"]:
                 faults.append(f"{node}: {each['refused']} refused, {each['lost']} lost")
         if time.time() - age < since:
