@@ -19,6 +19,8 @@ _NONE = frozenset({"", "None"})
 
 def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     if not snapshot.installed:
+        if ranges := _ranges(snapshot):
+            yield GROUP.ok(f"Services' addresses are from {', '.join(ranges)}: for enforcer.settings.serviceNetworks")
         return
     networks = _service_networks(snapshot)
     if isinstance(networks, str):

@@ -382,6 +382,12 @@ def test_many_names_are_cut():
     assert some(f"n{at}" for at in range(7)) == "n0, n1, n2, n3, n4 and 2 more"
 
 
+def test_addresses_of_services_are_named_before_the_installation_whose_settings_want_them():
+    told = "Services' addresses are from 10.96.0.0/16, fd00:96::/112: for enforcer.settings.serviceNetworks"
+    assert statuses(services, changed(**EMPTY)) == [("ok", told)]
+    assert statuses(services, changed(**EMPTY, servicecidrs=REFUSED)) == []
+
+
 @pytest.mark.parametrize(
     ("lists", "status", "words"),
     [
