@@ -19,7 +19,10 @@ from zones.rules import Origin
 
 Json = dict[str, Any]
 SEEN, COUNTING = "seen", "counting"
-_MOST_TEXT, _MOST_COUNT, _MOST_PORT, _MOST_ICMP_TYPE, _MOST_PROTOCOL = 512, 2**63 - 1, 65535, 255, 1 << 17
+MOST_COUNT = 2**53
+"""So many octets no cluster sends in a thousand years, and a thousand times as many a database can still add up."""
+_MOST_TEXT, _MOST_PORT, _MOST_ICMP_TYPE, _MOST_PROTOCOL = 512, 65535, 255, 1 << 17
+_YEARS = range(2000, 3000)  # in any time zone a time that can be reckoned with
 
 
 class SeenRecordError(ValueError):
@@ -197,10 +200,17 @@ def _short(record: Mapping[str, Any], name: str, default: str | None = None) -> 
 def _checked(name: str, value: object) -> str:
     if not isinstance(value, str) or len(value) > _MOST_TEXT or "\0" in value:
         raise SeenRecordError(f"{name} must be a text of at most {_MOST_TEXT} characters")
+    if not is_text(value):
+        raise SeenRecordError(f"{name} has half a character in it, which is no text")
     return value
 
 
-def _count(record: Mapping[str, Any], name: str, most: int = _MOST_COUNT) -> int:
+def is_text(value: str) -> bool:
+    """Whether it can be written down: JSON lets halves of surrogate pairs stand alone, and no database does."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _count(record: Mapping[str, Any], name: str, most: int = MOST_COUNT) -> int:
     value = record[name]
     if type(value) is not int or not 0 <= value <= most:
         raise SeenRecordError(f"{name} must be an integer from 0 to {most}")
@@ -232,6 +242,8 @@ def _time(record: Mapping[str, Any], name: str) -> datetime:
     at = datetime.fromisoformat(_short(record, name))
     if at.tzinfo is None:
         raise SeenRecordError(f"{name} must say its time zone")
+    if at.year not in _YEARS:
+        raise SeenRecordError(f"{name} must be a time from the year {_YEARS[0]} to {_YEARS[-1]}")
     return at
 
 

@@ -24,7 +24,7 @@ from bridge.errors import SecretError
 from bridge.evidence.database import EvidenceError
 from bridge.evidence.store import NodeRecord, Store
 from bridge.listeners.connections import listening_on
-from zones.seen import COUNTING, SEEN, SeenRecordError, counting_of, seen_of
+from zones.seen import COUNTING, SEEN, SeenRecordError, counting_of, is_text, seen_of
 
 MAX_BODY, MAX_RECORDS, MAX_WAITING = 4 * 2**20, 10_000, 100_000
 READ_SECONDS = 30.0
@@ -110,6 +110,10 @@ class Collector:
         except EvidenceError as error:
             failed = error
         except Exception as error:  # noqa: BLE001 - whoever waits must be told
+            if len(batches) > 1:  # one node's must keep nobody else's out; what is kept by now is known as repeated
+                for batch in batches:
+                    await self._write_some([batch])
+                return
             _log.exception("what nodes saw is not kept")
             failed = EvidenceError(f"unexpected {type(error).__name__}")
         for batch in batches:
@@ -192,7 +196,7 @@ def _known(cluster: str, clusters: Collection[str]) -> str:
 
 def _told(record: dict[str, Any]) -> NodeRecord:
     node, sequence, kind = record["node"], record["sequence"], record["kind"]
-    if not isinstance(node, str) or not 0 < len(node) <= _MOST_NAME or "\0" in node:
+    if not isinstance(node, str) or not 0 < len(node) <= _MOST_NAME or "\0" in node or not is_text(node):
         raise SeenRecordError("node must be a name")
     if type(sequence) is not int or not 0 <= sequence < _MOST_SEQUENCE:
         raise SeenRecordError("sequence must be an integer")

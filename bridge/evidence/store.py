@@ -22,7 +22,7 @@ from bridge.evidence.seen import Evidence, continued
 from zones import canonical
 from zones.policy import Verdict
 from zones.rules import Origin
-from zones.seen import Counting, SeenEnd, SeenFlow, SeenKey
+from zones.seen import MOST_COUNT, Counting, SeenEnd, SeenFlow, SeenKey
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND, _DAY = timedelta(microseconds=1), 24 * 60 * 60 * 1_000_000
@@ -56,6 +56,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._insert = sqlite.insert if database.sqlite else postgresql.insert
+        self._sum = func.total if database.sqlite else func.sum  # SQLite's own sum fails where it is too large
         self._keys: dict[tuple[str, SeenKey], int] = {}
 
     @property
@@ -137,8 +138,8 @@ class Store:
         for node, flow in flows:
             key, first, last = numbers[flow.key], micros(flow.first), micros(flow.last)
             counted = days.setdefault((key, last // _DAY), [0, 0, first, last])
-            counted[0] += flow.connections
-            counted[1] += flow.octets
+            counted[0] = min(counted[0] + flow.connections, MOST_COUNT)
+            counted[1] = min(counted[1] + flow.octets, MOST_COUNT)
             counted[2], counted[3] = min(counted[2], first), max(counted[3], last)
             if flow.living:
                 living[node, key] = {"node": node, "key": key, "at": last, "living": flow.living}
@@ -160,8 +161,8 @@ class Store:
         added = made.on_conflict_do_update(
             index_elements=["key", "day"],
             set_={
-                "connections": held.connections + new.connections,
-                "octets": held.octets + new.octets,
+                "connections": least(held.connections + new.connections, MOST_COUNT),
+                "octets": least(held.octets + new.octets, MOST_COUNT),
                 "first": least(held.first, new.first),
                 "last": most(held["last"], new["last"]),
             },
@@ -221,8 +222,8 @@ class Store:
             days = SEEN_DAY.c
             wanted = select(
                 days.key,
-                func.sum(days.connections).label("connections"),
-                func.sum(days.octets).label("octets"),
+                self._sum(days.connections).label("connections"),
+                self._sum(days.octets).label("octets"),
                 func.min(days.first).label("first"),
                 func.max(days["last"]).label("last"),
             ).group_by(days.key)
@@ -230,7 +231,7 @@ class Store:
                 wanted = wanted.where(days.day >= micros(since) // _DAY)
             counted = wanted.subquery()
             living = (
-                select(SEEN_LIVING.c.key, func.sum(SEEN_LIVING.c.living).label("living"))
+                select(SEEN_LIVING.c.key, self._sum(SEEN_LIVING.c.living).label("living"))
                 .join(NODE, NODE.c.id == SEEN_LIVING.c.node)
                 .where(SEEN_LIVING.c.at >= NODE.c.end, NODE.c.cluster == cluster)
                 .group_by(SEEN_LIVING.c.key)
@@ -357,7 +358,7 @@ def _counting_values(counted: Counting | None) -> dict[str, int]:
     if counted is None:
         return {}
     times = {name: micros(getattr(counted, name)) for name in ("since", "begin", "end")}
-    return times | {name: getattr(counted, name) for name in _MISSING}
+    return times | {name: min(getattr(counted, name), MOST_COUNT) for name in _MISSING}
 
 
 def _counting(row: Row[Any]) -> Counting | None:

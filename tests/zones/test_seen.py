@@ -66,7 +66,11 @@ ROW = SeenFlow(
     [
         ({"connections": -1}, "connections must be an integer"),
         ({"connections": True}, "connections must be an integer"),
-        ({"bytes": 2**63}, "bytes must be an integer"),
+        ({"bytes": 2**53 + 1}, "bytes must be an integer"),
+        ({"source": {"zone": "\ud800"}}, "zone has half a character"),
+        ({"rule": {"name": "r\udfff", "rulebase": "pre"}}, "name has half a character"),
+        ({"first": "0001-01-01T00:00:00+23:59"}, "first must be a time from the year 2000 to 2999"),
+        ({"last": "9999-12-31T23:59:59-23:59"}, "last must be a time from the year 2000 to 2999"),
         ({"port": 70000}, "port must be an integer"),
         ({"protocol": "nonsense"}, "invalid literal"),
         ({"protocol": "-5"}, "no protocol"),

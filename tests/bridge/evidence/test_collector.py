@@ -7,6 +7,7 @@ import gzip
 import json
 import ssl
 import time
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -149,6 +150,31 @@ def test_a_database_that_is_away_confirms_nothing_and_more_than_can_wait_is_sent
     monkeypatch.setattr(collector, "MAX_WAITING", 0)
     (answer,) = asked(store, post(event()))
     assert (answer.status_code, answer.json()["code"]) == (503, 9)
+
+
+def test_what_cannot_be_written_of_one_node_keeps_nobody_elses_out(store, monkeypatch):
+    """Requests that come at once are written together."""
+    take = store.take
+
+    def failing(cluster, told, now):
+        time.sleep(0.05)  # the others come meanwhile
+        if any(each.node == "evil" for each in told):
+            raise OverflowError("too large")
+        return take(cluster, told, now)
+
+    monkeypatch.setattr(store, "take", failing)
+
+    async def scenario():
+        door = CollectorAddress(("127.0.0.1", 0), lambda: TOKEN, {"prod"})
+        async with (
+            collecting(door, store) as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+        ):
+            nodes = "first", "evil", "n2", "n3"
+            sent = [client.request(**post(event(stamp=replace(STAMP, node=node)))) for node in nodes]
+            return [answer.status_code for answer in await asyncio.gather(*sent)]
+
+    assert asyncio.run(scenario()) == [200, 503, 200, 200]
 
 
 def test_the_enforcers_own_sender_delivers_by_tls_and_understands_refusals(store, tmp_path):

@@ -24,7 +24,7 @@ from tests.bridge.evidence.rows import DATA, NOON, RULE, WEB, WINDOW, counting, 
 from zones.net import ETHERTYPES
 from zones.policy import Verdict
 from zones.rules import Origin
-from zones.seen import SeenEnd
+from zones.seen import MOST_COUNT, SeenEnd
 
 
 def take(store, *records, cluster="prod"):
@@ -47,6 +47,23 @@ def test_a_record_that_is_told_again_is_not_counted_again(store):
     assert take(store, told(1, flow(), node="n2")) == Taken(1, 0)
     assert store.seen("prod").flows[0].connections == 4
     assert store.seen("prod").nodes["n1"].missed == 1
+
+
+def test_what_no_cluster_can_have_seen_neither_fails_nor_wraps_around(store):
+    """A node that was taken may tell anything: the others' rows are taken and read all the same."""
+    most = flow(MOST_COUNT, MOST_COUNT, MOST_COUNT)
+    take(
+        store, told(1, most), told(2, most), told(3, counting(missed=MOST_COUNT)), told(4, counting(missed=MOST_COUNT))
+    )
+    take(store, told(5, most))
+    days = [flow(MOST_COUNT, MOST_COUNT, at=NOON + n * timedelta(days=1)) for n in range(1100)]
+    take(store, *(told(10 + n, each) for n, each in enumerate(days)))
+    take(store, *(told(1, flow(0, 0, MOST_COUNT), node=f"m{n}") for n in range(1100)))
+    take(store, told(1, flow(3, 4, port=1), node="n2"))
+    seen = {each.key.port: each for each in store.seen("prod").flows}
+    assert (seen[1].connections, seen[1].octets) == (3, 4)
+    assert seen[5432].connections == seen[5432].octets == 1100 * MOST_COUNT
+    assert store.seen("prod").nodes["n1"].missed == MOST_COUNT
 
 
 def test_clusters_are_apart(store):
