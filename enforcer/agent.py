@@ -43,12 +43,12 @@ def bring_back(config: Path | None, environment: Mapping[str, str]) -> str:
     kernel = wiring.kernel(settings)
     try:
         applied = kernel.restore(wiring.known(settings))
-        told = _told(kernel, applied)
+        message = _told(kernel, applied)
     finally:
         kernel.stop()
     if applied.problems:
-        raise EnforcerError(f"{'; '.join(applied.problems)}; {told}")
-    return told
+        raise EnforcerError(f"{'; '.join(applied.problems)}; {message}")
+    return message
 
 
 def flush(config: Path | None, environment: Mapping[str, str]) -> None:

@@ -92,11 +92,11 @@ def show_status(
     from enforcer.status import table
 
     directory = state_dir or models.load(config, os.environ).state_dir
-    told, why = table.read(directory / STATUS_FILE)
+    status, why = table.read(directory / STATUS_FILE)
     if output is Output.JSON:
-        typer.echo(json.dumps(told | {"healthy": not why, "reason": why}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(status | {"healthy": not why, "reason": why}, indent=2, ensure_ascii=False))
     else:
-        table.show(told, why)
+        table.show(status, why)
     if why:
         raise typer.Exit(ExitCode.TROUBLE)
 
@@ -117,7 +117,7 @@ def check(
     looked = node_check.look(models.load(config, os.environ), os.environ)
     good = findings.good(looked)
     if output is Output.JSON:
-        typer.echo(json.dumps({"good": good, "findings": [each.json() for each in looked]}, indent=2))
+        typer.echo(json.dumps({"good": good, "findings": [finding.json() for finding in looked]}, indent=2))
     else:
         typer.echo(findings.text(looked))
     if not good:

@@ -108,7 +108,7 @@ class Enforcement:
     restored: Applied | None = None
     look_again: asyncio.Event = field(default_factory=asyncio.Event)
     noted: asyncio.Event = field(default_factory=asyncio.Event)
-    held: Revision | None = None
+    last_good: Revision | None = None
     judgement: TierJudgement = field(default_factory=lambda: TierJudgement(None, TierStanding.NONE))
     applied: Applied | None = None
     applied_at: datetime | None = None
@@ -142,7 +142,7 @@ class Enforcement:
             restored = await self._blocking(lambda: self.kernel.restore(known))
         self._note(restored)
         try:
-            self.held = await self._blocking(lambda: last_good.load(self.state_dir, self.tier))
+            self.last_good = await self._blocking(lambda: last_good.load(self.state_dir, self.tier))
             before = await self._blocking(lambda: quarantines.load(self.view.quarantines, self.state_dir, self.boot))
             self.view.known_before(before)
         except StateError as error:
@@ -246,11 +246,11 @@ class Enforcement:
     @property
     def strange_zones(self) -> str:
         """What is wrong with the zones that the settings name: one that nobody knows protects nothing."""
-        if self.held is None or not self.held.policy.known_zones:
+        if self.last_good is None or not self.last_good.policy.known_zones:
             return ""
-        zoning = self.held.policy.zoning
+        zoning = self.last_good.policy.zoning
         usual = {zoning.default, zoning.nodes, zoning.outside, *(zone for _, zone in zoning.networks)}
-        strange = sorted(self.zones - self.held.policy.known_zones - usual)
+        strange = sorted(self.zones - self.last_good.policy.known_zones - usual)
         return f"enforcement.zones names {', '.join(strange)}, which Panorama doesn't know" if strange else ""
 
     @property
@@ -293,11 +293,11 @@ class Enforcement:
     def _feed(self) -> AddressDelta:
         """What has changed since the last pass; everything where it is not known how that one ended."""
         holders = self.view.holders
-        whole, self._handed = not self._handed, False
-        if not whole:
-            return AddressDelta(holders.take_changed(), holders.pod_networks, whole)
+        is_full, self._handed = not self._handed, False
+        if not is_full:
+            return AddressDelta(holders.take_changed(), holders.pod_networks, is_full)
         holders.forget_changed()
-        return AddressDelta(holders.snapshot(), holders.pod_networks, whole)
+        return AddressDelta(holders.snapshot(), holders.pod_networks, is_full)
 
     async def _judge(self) -> tuple[Json, Mapping[str, Json]] | None:
         """Only where the Tier or its parts changed: to read them is work. The objects of a new revision are given."""
@@ -307,12 +307,12 @@ class Enforcement:
         if text == self._read:
             self._judged = generation
             return None
-        tier, parts, self.judgement = await self._blocking(lambda: judged(self.held, text, self._reader))
+        tier, parts, self.judgement = await self._blocking(lambda: judged(self.last_good, text, self._reader))
         self._judged, self._read = generation, text
         if self.judgement.why:
             _log.warning("tier", standing=self.judgement.standing.value, reason=self.judgement.why)
-        before, self.held = self.held, self.judgement.revision
-        changed = self.held is not None and not _identical(before, self.held)
+        before, self.last_good = self.last_good, self.judgement.revision
+        changed = self.last_good is not None and not _identical(before, self.last_good)
         return (tier, parts) if changed and tier is not None else None
 
     def _keep(self) -> None:
@@ -392,12 +392,16 @@ def _without_tier(tier: str, answer: TierAnswer, stance: Stance | None) -> str:
 
 
 def judged(
-    held: Revision | None, text: TierText, reader: TierReader
+    current: Revision | None, text: TierText, reader: TierReader
 ) -> tuple[Json | None, Mapping[str, Json], TierJudgement]:
     """The Tier and its parts, and what to apply of them."""
     tier, parts = text.read()
-    return tier, parts, judge(held, tier, parts, reader)
+    return tier, parts, judge(current, tier, parts, reader)
 
 
-def _identical(held: Revision | None, fresh: Revision) -> bool:
-    return held is not None and (held.uid, held.number, held.digest) == (fresh.uid, fresh.number, fresh.digest)
+def _identical(current: Revision | None, fresh: Revision) -> bool:
+    return current is not None and (current.uid, current.number, current.digest) == (
+        fresh.uid,
+        fresh.number,
+        fresh.digest,
+    )

@@ -77,7 +77,7 @@ def _kernel() -> Iterator[Finding]:
 
 def _conntrack(folder: Path) -> Iterator[Finding]:
     try:
-        count, most = (int((folder / f"nf_conntrack_{each}").read_text()) for each in ("count", "max"))
+        count, most = (int((folder / f"nf_conntrack_{name}").read_text()) for name in ("count", "max"))
     except FileNotFoundError:
         yield KERNEL.failed("there is no connection tracking", "load the module nf_conntrack")
         return
@@ -124,8 +124,8 @@ def _passed_by(settings: Settings) -> Iterator[Finding]:
         uplinks = links.look(Neighbours(pod_networks=AddressSet.of(settings.pod_networks)))
     finally:
         links.close()
-    found = [*bypass.problems(uplinks), *bridge_netfilter.of_this_node()]
-    for problem in found:
+    problems = [*bypass.problems(uplinks), *bridge_netfilter.of_this_node()]
+    for problem in problems:
         yield PASSED_BY.failed(
             problem, "docs/support.md says which data planes fit; keep this node in observe until then"
         )
@@ -136,20 +136,20 @@ def _passed_by(settings: Settings) -> Iterator[Finding]:
             f"{', '.join(programs)}: an XDP program; what it sends to pods itself comes to no rule",
             "find out whose it is; one that only drops or counts does no harm",
         )
-    if not found:
+    if not problems:
         yield PASSED_BY.ok(f"nothing is known to pass by the rules; uplinks: {', '.join(uplinks) or 'none'}")
 
 
 def _agent(state: Path) -> Iterator[Finding]:
     try:
-        told, why = table.read(state / STATUS_FILE)
+        status, why = table.read(state / STATUS_FILE)
     except EnforcerError as error:
         yield AGENT.warning(f"{error}", "before the installation that is as it should be")
         return
     if why:
         yield AGENT.failed(why, "zone-enforcer status has all of it")
     else:
-        yield AGENT.ok(f"mode {told['mode']}, revision {told['revision']}, all is well")
+        yield AGENT.ok(f"mode {status['mode']}, revision {status['revision']}, all is well")
 
 
 def _clock() -> Iterator[Finding]:
@@ -168,13 +168,13 @@ def _clock() -> Iterator[Finding]:
 
 def _disk(settings: Settings) -> Iterator[Finding]:
     for path in dict.fromkeys((settings.state_dir, settings.spool_dir)):
-        there = next(each for each in (path, *path.parents) if each.exists())
-        if not os.access(there, os.W_OK):
+        existing = next(candidate for candidate in (path, *path.parents) if candidate.exists())
+        if not os.access(existing, os.W_OK):
             yield DISK.failed(
                 f"{path} can't be written", "the last good rules and records are kept there: mount it read-write"
             )
             return
-    free, most = shutil.disk_usage(there).free, int(settings.spool.max_bytes)
+    free, most = shutil.disk_usage(existing).free, int(settings.spool.max_bytes)
     if free < most:
         yield DISK.warning(
             f"{free >> 20} MiB are free, and the spool may have {most >> 20}", "lower spool.maxBytes, or make room"
@@ -186,7 +186,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 async def _destinations(settings: Settings, environment: Mapping[str, str]) -> Iterable[Finding]:
     if not settings.destinations:
         return [SIEM.warning("no destination is set: what is denied is told to nobody", "docs/siem.md")]
-    found = []
+    findings = []
     for destination in settings.destinations:
         receiver = sender(destination, environment)
         try:
@@ -195,10 +195,10 @@ async def _destinations(settings: Settings, environment: Mapping[str, str]) -> I
             await receiver.close()
         if problem:
             do = "check its address, caFile and token, the node's DNS, and what stands between"
-            found.append(SIEM.failed(f"destination '{destination.name}': {problem}", do))
+            findings.append(SIEM.failed(f"destination '{destination.name}': {problem}", do))
         else:
-            found.append(SIEM.ok(f"destination '{destination.name}' would take a record"))
-    return found
+            findings.append(SIEM.ok(f"destination '{destination.name}' would take a record"))
+    return findings
 
 
 def _reads(path: Path) -> str:

@@ -55,7 +55,7 @@ class Service:
     def __post_init__(self) -> None:
         self.losses = LossAlerts(self.parts)
         if self.parts.seen is not None:
-            self.parts.seen.held_back = lambda: sum(self.losses.totals.get(each, 0) for each in ("limit", "kernel"))
+            self.parts.seen.held_back = lambda: sum(self.losses.totals.get(cause, 0) for cause in ("limit", "kernel"))
         self._renewal = Renewal(self.parts.settings.tier)
         self.survey = NodeSurvey(self.parts, self._heard, self.losses.totals, self._renewal)
 
@@ -109,17 +109,17 @@ class Service:
 
     def _names(self) -> FlowNames:
         """Made anew when the policy is another one, or what is known of pods and nodes has changed."""
-        held = self.parts.enforcement.held
-        if self._named is None or self._named[0] is not held:
-            self._named = held, self._fresh_names()
+        revision = self.parts.enforcement.last_good
+        if self._named is None or self._named[0] is not revision:
+            self._named = revision, self._fresh_names()
         return self._named[1]
 
     def _fresh_names(self) -> FlowNames:
         enforcement, view, settings = self.parts.enforcement, self.parts.view, self.parts.settings
         labels, services = settings.flows.labels, AddressSet.of(settings.service_networks)
-        if enforcement.held is None:
+        if enforcement.last_good is None:
             return FlowNames(view.holders.of, Zoning(), labels=labels, known=view.complete, services=services)
-        zoning, number = enforcement.held.policy.zoning, enforcement.held.number
+        zoning, number = enforcement.last_good.policy.zoning, enforcement.last_good.number
         return FlowNames(view.holders.of, zoning, enforcement.tier, number, labels, view.complete, services)
 
     async def _tell(self) -> None:
@@ -197,6 +197,6 @@ async def until_signal(service: Service) -> None:
     """Run until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     await service.run(stop)

@@ -44,10 +44,10 @@ def read(path: Path, most: int = -1) -> bytes | None:
         raise StateError(f"{path} is not used: it can't be read: {error.strerror}") from error
 
 
-def _require_ours(path: Path, found: os.stat_result) -> None:
-    if found.st_uid not in {0, os.geteuid()}:
-        raise StateError(f"{path} is not used: it belongs to the user {found.st_uid}; it must be root's")
-    if found.st_mode & _OTHERS_WRITE:
+def _require_ours(path: Path, status: os.stat_result) -> None:
+    if status.st_uid not in {0, os.geteuid()}:
+        raise StateError(f"{path} is not used: it belongs to the user {status.st_uid}; it must be root's")
+    if status.st_mode & _OTHERS_WRITE:
         raise StateError(f"{path} is not used: others than its owner may write it; take that right away (chmod go-w)")
-    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise StateError(f"{path} is not used: it is no plain file")

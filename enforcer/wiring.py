@@ -70,9 +70,11 @@ def options(settings: Settings) -> RulesetOptions:
 
 def kernel(settings: Settings) -> Reconciler:
     """Raises an EnforcerError where another agent works on this node."""
-    given = replace(options(settings), labels=conntrack_events.has_labels())
+    ruleset_options = replace(options(settings), labels=conntrack_events.has_labels())
     by_node, uplinks = settings.enforcement.node_selector is not None, settings.uplinks
-    return Reconciler(settings.node_name, given, settings.failure, settings.state_dir, by_node=by_node, uplinks=uplinks)
+    return Reconciler(
+        settings.node_name, ruleset_options, settings.failure, settings.state_dir, by_node=by_node, uplinks=uplinks
+    )
 
 
 def _limits(settings: AlertSettings) -> AlertLimits:
@@ -131,9 +133,11 @@ def service(
     restored: Applied | None = None,
 ) -> Service:
     view = View(settings.tier, tuple(settings.pod_networks), settings.node_name)
-    told = settings.pod_events
+    pod_event_settings = settings.pod_events
     pod_events = PodEvents(
-        settings.node_name, view.holders.of, podevents.PodEventLimits(told.per_minute, told.per_pod, told.rules)
+        settings.node_name,
+        view.holders.of,
+        podevents.PodEventLimits(pod_event_settings.per_minute, pod_event_settings.per_pod, pod_event_settings.rules),
     )
     first = first_number(time.time_ns() // 1000, _latest_number(settings.state_dir / STATUS_FILE))
     stamp = Stamp(settings.cluster, settings.node_name, _BOOT_ID.read_text().strip(), first)
@@ -185,13 +189,13 @@ def service(
                 *source_routing.problems(enforcement.uplinks),
                 *tracking.problems(),
             ],
-            event_writer=EventWriter(pod_events, cluster) if told.enabled else None,
+            event_writer=EventWriter(pod_events, cluster) if pod_event_settings.enabled else None,
             ends=ends,
             seen=SeenReader(
                 Conntrack(marks),
                 table,
                 stamp,
-                lambda: enforcement.held.policy if enforcement.held else None,
+                lambda: enforcement.last_good.policy if enforcement.last_good else None,
                 outbox.put,
                 window=settings.seen.window_seconds,
             )
@@ -214,7 +218,7 @@ def _seen_table(settings: Settings, view: View) -> SeenTable:
 def _slice_writer(settings: Settings, view: View, cluster: Cluster, enforcement: Enforcement) -> SliceWriter:
     def labels() -> tuple[str, ...]:
         """The key by which the tier that is in force knows zones, and those that flow records carry."""
-        zoning = enforcement.held.policy.zoning if enforcement.held else Zoning()
+        zoning = enforcement.last_good.policy.zoning if enforcement.last_good else Zoning()
         return zoning.label_key, *settings.flows.labels
 
     return SliceWriter(view, cluster, labels, sockets.LocalAddresses())

@@ -95,11 +95,11 @@ def _ports(ports: str | None) -> Ranges:
 
 
 def _many_traffic_json(traffic: tuple[Traffic, ...]) -> list[Json]:
-    return [] if traffic == ANY_TRAFFIC else [traffic_json(each) for each in traffic]
+    return [] if traffic == ANY_TRAFFIC else [traffic_json(item) for item in traffic]
 
 
 def _many_traffic_of(value: Iterable[Json] | None) -> tuple[Traffic, ...]:
-    return ANY_TRAFFIC if not value else tuple(traffic_of(each) for each in value)
+    return ANY_TRAFFIC if not value else tuple(traffic_of(item) for item in value)
 
 
 def schedule_json(schedule: Schedule) -> Json:

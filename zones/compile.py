@@ -112,7 +112,9 @@ def compile_policy(
     policy: Policy | None = None
     if not any(report.refuses for report in reports):
         entries = (*[outcome.entry for outcome in outcomes], *[entry for entry, _ in defaults])
-        policy = Policy(zoning, infrastructure, tuple([each for each in entries if each is not None]), rulebase.zones)
+        policy = Policy(
+            zoning, infrastructure, tuple([entry for entry in entries if entry is not None]), rulebase.zones
+        )
     return Compiled(policy, reports, options, {outcome.rule.origin: outcome for outcome in outcomes})
 
 

@@ -173,9 +173,9 @@ class Conditions:
             traffic = list(self._default_ports(application, findings)) if has_ports else [Traffic(TCP), Traffic(UDP)]
         else:
             traffic = [Traffic()]
-        for each in traffic:
+        for piece in traffic:
             for workload in _workloads(application, application.workload):
-                yield from self._expand_app_side(each, workload)
+                yield from self._expand_app_side(piece, workload)
 
     def _reduced(self, what: str, became: str, findings: RuleNotes) -> None:
         """An App-ID became ports: more than written, which in a deny may be too much."""

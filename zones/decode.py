@@ -22,8 +22,8 @@ Json = Mapping[str, Any]
 _MIRROR = "kubernetes.io/config.mirror"
 # What calico-node writes of the node that it runs on.
 _TUNNELS = tuple(
-    f"projectcalico.org/{each}"
-    for each in (
+    f"projectcalico.org/{annotation}"
+    for annotation in (
         "IPv4IPIPTunnelAddr",
         "IPv4VXLANTunnelAddr",
         "IPv6VXLANTunnelAddr",
@@ -58,8 +58,10 @@ def pod(raw: Json) -> Decoded:
     texts = [pod_ip.get("ip", "") for pod_ip in status.get("podIPs") or ()] or [status.get("podIP", "")]
     addresses, problems = _addresses(texts, f"pod {namespace}/{name}")
     if _MIRROR in (metadata.get("annotations") or {}) and not spec.get("hostNetwork"):
-        told = f"pod {namespace}/{name}: a static pod that isn't on its node's own network is what that node says it is"
-        addresses, problems = (), (f"{told}; it is in no zone", *problems)
+        named = (
+            f"pod {namespace}/{name}: a static pod that isn't on its node's own network is what that node says it is"
+        )
+        addresses, problems = (), (f"{named}; it is in no zone", *problems)
     item = Pod(
         uid=metadata["uid"],
         namespace=intern(namespace),
@@ -103,7 +105,7 @@ def namespace(raw: Json) -> Decoded:
 def workload(metadata: Json) -> str:
     """The name that App-IDs match, from a pod's metadata: its controller's, or its own where it has none."""
     owners: Iterable[Json] = metadata.get("ownerReferences") or ()
-    owner: Json = next((each for each in owners if each.get("controller")), {})
+    owner: Json = next((candidate for candidate in owners if candidate.get("controller")), {})
     return workload_name(metadata["name"], owner.get("kind"), owner.get("name", ""))
 
 
@@ -111,8 +113,10 @@ def _has_stopped(status: Json) -> bool:
     """Whether all containers have ended, and none that began before or was added is still at work."""
     main = [container_status.get("state") or {} for container_status in status.get("containerStatuses") or ()]
     kinds = "initContainerStatuses", "ephemeralContainerStatuses"
-    others = [each.get("state") or {} for kind in kinds for each in status.get(kind) or ()]
-    return bool(main) and all("terminated" in each for each in main) and not any("running" in other for other in others)
+    others = [state.get("state") or {} for kind in kinds for state in status.get(kind) or ()]
+    return (
+        bool(main) and all("terminated" in state for state in main) and not any("running" in other for other in others)
+    )
 
 
 def epoch_seconds(text: object) -> int | None:
@@ -128,10 +132,10 @@ def _interned(labels: Mapping[str, str] | None) -> dict[str, str]:
 
     Nor may one hold as many as its maker likes: the API server takes thousands. Ours come first.
     """
-    found = labels or {}
-    if len(found) > MOST_LABELS:
-        found = {key: found[key] for key in sorted(found, key=lambda key: (not _is_ours(key), key))[:MOST_LABELS]}
-    return {intern(key): intern(value) for key, value in found.items()}
+    kept = labels or {}
+    if len(kept) > MOST_LABELS:
+        kept = {key: kept[key] for key in sorted(kept, key=lambda key: (not _is_ours(key), key))[:MOST_LABELS]}
+    return {intern(key): intern(value) for key, value in kept.items()}
 
 
 def _is_ours(label: str) -> bool:

@@ -243,14 +243,14 @@ NO_ADDRESS = AddressSet()
 
 def union(sets: Iterable[AddressSet]) -> AddressSet:
     """The union of many address sets, in one pass."""
-    some = [each for each in sets if each]
+    some = [space for space in sets if space]
     if len(some) == 1:
         return some[0]
     v4: list[Span] = []
     v6: list[Span] = []
-    for each in some:
-        v4.extend(each.v4.spans)
-        v6.extend(each.v6.spans)
+    for space in some:
+        v4.extend(space.v4.spans)
+        v6.extend(space.v6.spans)
     return AddressSet(Ranges.of(v4), Ranges.of(v6))
 
 

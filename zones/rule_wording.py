@@ -28,7 +28,7 @@ def merged(traffic: Iterable[L4]) -> Iterable[L4]:
     for l4 in traffic:
         key = (l4.protocol, l4.source_ports, l4.icmp_type)
         ports[key] = ports.get(key, Ranges()) | l4.ports
-    return (L4(protocol, held, source, kind) for (protocol, source, kind), held in ports.items())
+    return (L4(protocol, ports_of, source, kind) for (protocol, source, kind), ports_of in ports.items())
 
 
 def l4_text(l4: L4) -> str:

@@ -223,10 +223,10 @@ def _traffic_conditions(traffic: Traffic, flow: Flow) -> Iterator[_Outcome]:
     yield _is_workload(traffic.destination_workload, flow.destination, "app")
 
 
-def _equals(wanted: int | None, given: int | None, argument: str) -> _Outcome:
-    if wanted is None or wanted == given:
+def _equals(wanted: int | None, actual: int | None, argument: str) -> _Outcome:
+    if wanted is None or wanted == actual:
         return None
-    return _Unknown(argument) if given is None else f"{argument} is not {wanted}"
+    return _Unknown(argument) if actual is None else f"{argument} is not {wanted}"
 
 
 def _is_workload(wanted: str | None, end: Endpoint, argument: str) -> _Outcome:

@@ -87,7 +87,7 @@ class Zoning:
 def allowed_zones(annotations: Mapping[str, str]) -> frozenset[str] | None:
     """The zones that a namespace's annotation lists; None without the annotation. An empty one allows none."""
     listed = annotations.get(ENTITLEMENT_ANNOTATION)
-    return None if listed is None else frozenset(filter(None, (each.strip() for each in listed.split(","))))
+    return None if listed is None else frozenset(filter(None, (name.strip() for name in listed.split(","))))
 
 
 def _longest_first(pair: tuple[IPNetwork, str]) -> tuple[int, int, int]:

@@ -14,10 +14,10 @@ def _leave_empty(package: str) -> None:
     spec = find_spec(package)
     if spec is None or package in sys.modules:
         return
-    sys.modules[package] = made = module_from_spec(spec)
+    sys.modules[package] = module = module_from_spec(spec)
     within, _, name = package.rpartition(".")
     if within:
-        setattr(sys.modules[within], name, made)
+        setattr(sys.modules[within], name, module)
 
 
 for _each in ("kubernetes", "kubernetes.aio"):

@@ -28,10 +28,10 @@ def load(directory: Path, tier: str) -> Revision | None:
     if content is None:
         return None
     try:
-        found, parts = _read(content)
-        if found["metadata"]["name"] != tier:
+        tier_object, parts = _read(content)
+        if tier_object["metadata"]["name"] != tier:
             return None
-        judged: TierJudgement = judge(None, found, parts)
+        judged: TierJudgement = judge(None, tier_object, parts)
     except (ValueError, KeyError, TypeError):
         return None
     return judged.revision if judged.standing is TierStanding.CURRENT else None
@@ -50,7 +50,7 @@ def _written(tier: Json, parts: Mapping[str, Json]) -> Iterator[bytes]:
 def _read(content: bytes) -> tuple[Json, Mapping[str, Json]]:
     head, _, rest = content.partition(b',\n"parts": {\n')
     if not rest:  # an older version wrote no lines
-        held = json.loads(content)
-        return held["tier"], held["parts"]
+        saved = json.loads(content)
+        return saved["tier"], saved["parts"]
     named = (line.removesuffix(b",").partition(b": ") for line in rest.splitlines()[:-1])
     return json.loads(head + b"}")["tier"], TierParts({json.loads(name): text for name, _, text in named}, json.loads)

@@ -20,22 +20,22 @@ class NodeSlices:
         self._of_bridge: dict[str, set[str]] = {}
         self._aside: dict[str, PodSlice] = {}
 
-    def keep(self, told: PodSlice) -> None:
+    def keep(self, pod_slice: PodSlice) -> None:
         """A slice as it is now."""
-        if self._node_of.get(told.name, told.node) != told.node:
-            self.forget(told.name)
-        self._node_of[told.name] = told.node
-        if not told.is_own:
-            self._of_bridge.setdefault(told.node, set()).add(told.name)
-            for name in self._own.get(told.node, ()):
+        if self._node_of.get(pod_slice.name, pod_slice.node) != pod_slice.node:
+            self.forget(pod_slice.name)
+        self._node_of[pod_slice.name] = pod_slice.node
+        if not pod_slice.is_own:
+            self._of_bridge.setdefault(pod_slice.node, set()).add(pod_slice.name)
+            for name in self._own.get(pod_slice.node, ()):
                 self._set_aside(name)
-            self._tell(told)
+            self._tell(pod_slice)
             return
-        self._own.setdefault(told.node, set()).add(told.name)
-        if told.node in self._of_bridge:
-            self._aside[told.name] = told
+        self._own.setdefault(pod_slice.node, set()).add(pod_slice.name)
+        if pod_slice.node in self._of_bridge:
+            self._aside[pod_slice.name] = pod_slice
         else:
-            self._tell(told)
+            self._tell(pod_slice)
 
     def forget(self, name: str) -> None:
         """It is gone. Where it was the bridge's last one of its node, what the node says itself counts again."""
@@ -49,9 +49,9 @@ class NodeSlices:
             if not names.get(node, True):
                 del names[node]
         if node not in self._of_bridge:
-            for each in self._own.get(node, ()):
-                if each in self._aside:
-                    self._tell(self._aside.pop(each))
+            for slice_name in self._own.get(node, ()):
+                if slice_name in self._aside:
+                    self._tell(self._aside.pop(slice_name))
 
     def _set_aside(self, name: str) -> None:
         if name not in self._aside:
@@ -59,6 +59,6 @@ class NodeSlices:
             self._aside[name] = self._holders.slice_of(name, node)
             self._tell(PodSlice(name, node, ()))
 
-    def _tell(self, told: PodSlice) -> None:
-        self._holders.replace_slice(told.name, told.node, told.pods)
-        self._holders.tell_tunnels(told.node, told.name, told.addresses)
+    def _tell(self, pod_slice: PodSlice) -> None:
+        self._holders.replace_slice(pod_slice.name, pod_slice.node, pod_slice.pods)
+        self._holders.tell_tunnels(pod_slice.node, pod_slice.name, pod_slice.addresses)

@@ -33,18 +33,18 @@ def read_objects(path: Path) -> list[Json]:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
     except (ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from error
-    return [each for document in documents if document is not None for each in _flattened(document, path)]
+    return [object_ for document in documents if document is not None for object_ in _flattened(document, path)]
 
 
 def tier_names(objects: list[Json]) -> list[str]:
-    return [each["metadata"]["name"] for each in objects if each["kind"] == "Tier"]
+    return [object_["metadata"]["name"] for object_ in objects if object_["kind"] == "Tier"]
 
 
 def view_of(objects: list[Json], tier: str) -> View:
     """A view as if the API server had listed exactly these. Pods without a uid get their name for one."""
     view = View(tier)
     for kind in Kind:
-        view.fold(Listed(kind, [_identified(each) for each in objects if _KINDS.get(each["kind"]) is kind]))
+        view.fold(Listed(kind, [_identified(object_) for object_ in objects if _KINDS.get(object_["kind"]) is kind]))
     return view
 
 
@@ -58,8 +58,8 @@ def _documents(path: Path) -> Iterator[Any]:
 
 def _flattened(document: Any, path: Path) -> Iterator[Json]:  # noqa: ANN401 - whatever the file holds
     if isinstance(document, list):
-        for each in document:
-            yield from _flattened(each, path)
+        for item in document:
+            yield from _flattened(item, path)
     elif not isinstance(document, dict) or "kind" not in document:
         raise InputError(f"{path} holds something that is no Kubernetes object; `kubectl get … -o yaml` writes them")
     elif document["kind"].endswith("List") or (document["kind"] == "List"):

@@ -103,7 +103,7 @@ class OwnSlices:
         self._number_of = {uid: number for uid, number in self._number_of.items() if uid in present}
         sizes = Counter(self._number_of.values())
         for uid in sorted(present - self._number_of.keys()):
-            number = next(each for each in count() if sizes[each] < self._most)
+            number = next(candidate for candidate in count() if sizes[candidate] < self._most)
             self._number_of[uid] = number
             sizes[number] += 1
         return pods

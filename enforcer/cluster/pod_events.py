@@ -63,7 +63,7 @@ class Series:
     pod: str
     uid: str
     address: IPAddress | None
-    told: EventText
+    text: EventText
     name: str
     first: float
     last: float
@@ -91,10 +91,10 @@ class Series:
                 "name": self.pod,
                 "uid": self.uid,
             },
-            "action": self.told.action,
-            "reason": self.told.reason,
-            "type": "Warning" if self.told.warning else "Normal",
-            "note": self.told.note,
+            "action": self.text.action,
+            "reason": self.text.reason,
+            "type": "Warning" if self.text.warning else "Normal",
+            "note": self.text.note,
         }
         if self.count > 1:
             body["series"] = {"count": self.count, "lastObservedTime": timestamp(max(self.first, self.last))}
@@ -141,11 +141,11 @@ class PodEvents:
         What a pod may do is known a moment later than the pod, where its namespace is new.
         """
         steady = self._clock()
-        for pod, told in states:
-            key = pod.uid, told
+        for pod, event_text in states:
+            key = pod.uid, event_text
             series = self._series.get(key)
             if series is None:
-                self._begin(key, pod, told, now, count=0)
+                self._begin(key, pod, event_text, now, count=0)
             else:
                 series.last, series.heard = now, steady
                 series.count = max(series.count, 1)
@@ -156,7 +156,7 @@ class PodEvents:
         """What is to be written now, as many as may be. What is new goes before what has only happened again."""
         steady = self._clock()
         self._forget(steady)
-        for key, series in sorted(self._series.items(), key=lambda each: each[1].written > 0):
+        for key, series in sorted(self._series.items(), key=lambda entry: entry[1].written > 0):
             if not series.due(steady):
                 continue
             if not self._is_there(series):
@@ -184,7 +184,7 @@ class PodEvents:
         elif seen.origin not in BY_PACKET:
             self._begin(key, end, _many(action) if many else self._told(named, end, other, action), seen.at)
 
-    def _begin(self, key: Hashable, who: Pod | FlowEnd, told: EventText, at: float, count: int = 1) -> None:
+    def _begin(self, key: Hashable, who: Pod | FlowEnd, event_text: EventText, at: float, count: int = 1) -> None:
         if len(self._series) >= MOST_SERIES:
             self.suppressed += 1
             return
@@ -192,7 +192,7 @@ class PodEvents:
         digest = hashlib.sha256(repr((self.node, key, at)).encode()).hexdigest()[:16]
         name = f"{pod[:_LONGEST_NAME].rstrip('.-')}.{digest}"
         uid, address = (who.uid, None) if isinstance(who, Pod) else ("", who.address)
-        self._series[key] = Series(who.namespace, pod, uid, address, told, name, at, at, count, self._clock())
+        self._series[key] = Series(who.namespace, pod, uid, address, event_text, name, at, at, count, self._clock())
         self._of_pod[who.namespace, pod] += 1
 
     def _told(self, named: NamedPacket, end: FlowEnd, other: FlowEnd, action: str) -> EventText:
@@ -201,8 +201,8 @@ class PodEvents:
         port = "" if named.port is None else f"/{named.port}"
         by = f"by rule '{seen.origin.name}'" if self._limits.rules else "by the firewall"
         name = f", workload '{other.workload}'" if other.workload and other.namespace == end.namespace else ""
-        there = f"{other.address} (zone '{other.zone}'{name})"
-        what = f"{protocol_name(seen.protocol)}{port} {'to' if action == 'Connect' else 'from'} {there}"
+        other_end = f"{other.address} (zone '{other.zone}'{name})"
+        what = f"{protocol_name(seen.protocol)}{port} {'to' if action == 'Connect' else 'from'} {other_end}"
         did, reason = ("denied", DENIED) if seen.enforced else ("would be denied", WOULD_DENY)
         note = f"{what} {did} {by}; this pod is in zone '{end.zone}'"
         return EventText(reason, action, _note(note), warning=seen.enforced)

@@ -74,9 +74,9 @@ class QuarantineTerms:
         now, pods, workloads = self.clock(), set[tuple[str, str, bytes]](), set[tuple[str, str]]()
         for term in self._terms.values():
             if term.quarantine.cuts and now < term.ends:
-                found = term.quarantine.subjects
-                pods |= found.pods
-                workloads |= found.workloads
+                subjects = term.quarantine.subjects
+                pods |= subjects.pods
+                workloads |= subjects.workloads
         return Subjects(frozenset(pods), frozenset(workloads)) if pods or workloads else NOBODY
 
     def cut(self, pod: Pod, subjects: Subjects) -> bool:
@@ -126,14 +126,14 @@ class QuarantineTerms:
     def restore(self, content: bytes | None, boot: str) -> tuple[str, ...]:
         """What an earlier run knew, until the API server tells: the names. Of another boot, or damaged, it is none."""
         try:
-            held = json.loads(content) if content else {}
-            if held.get("boot") == boot:
-                found = [
+            saved = json.loads(content) if content else {}
+            if saved.get("boot") == boot:
+                terms = [
                     Term(Quarantine(**quarantine["quarantine"]), float(quarantine["began"]))
-                    for quarantine in held["quarantines"]
+                    for quarantine in saved["quarantines"]
                 ]
-                cut_as = {uid: frozenset(map(str, names)) for uid, names in held.get("cutAs", {}).items()}
-                self._terms |= {term.quarantine.name: term for term in found}
+                cut_as = {uid: frozenset(map(str, names)) for uid, names in saved.get("cutAs", {}).items()}
+                self._terms |= {term.quarantine.name: term for term in terms}
                 self._cut_as |= cut_as
         except (ValueError, KeyError, TypeError, AttributeError):
             return ()

@@ -48,30 +48,30 @@ class TierJudgement:
 
 
 def judge(
-    held: Revision | None, tier: Json | None, parts: Mapping[str, Json], reader: TierReader | None = None
+    current: Revision | None, tier: Json | None, parts: Mapping[str, Json], reader: TierReader | None = None
 ) -> TierJudgement:
-    """What to apply now. `held` is the last good revision; a `reader` knows its parts, as `TierParts`."""
+    """What to apply now. `current` is the last good revision; a `reader` knows its parts, as `TierParts`."""
     if tier is None:
-        if held is None:
+        if current is None:
             return TierJudgement(None, TierStanding.NONE)
         return TierJudgement(
-            held, TierStanding.TAMPERED, f"tier '{held.tier}' was deleted; revision {held.number} stays"
+            current, TierStanding.TAMPERED, f"tier '{current.tier}' was deleted; revision {current.number} stays"
         )
     try:
-        found = _read(tier, _policy(held, tier, parts, reader))
+        newest = _read(tier, _policy(current, tier, parts, reader))
     except IncompleteError as error:
-        return _incomplete(held, tier, str(error))
+        return _incomplete(current, tier, str(error))
     except DigestError as error:
-        return TierJudgement(held, TierStanding.TAMPERED, f"{error}; {_stays(held)}")
+        return TierJudgement(current, TierStanding.TAMPERED, f"{error}; {_stays(current)}")
     except TierError as error:
-        return TierJudgement(held, TierStanding.REFUSED, f"{error}; {_stays(held)}")
-    return _newer(held, found)
+        return TierJudgement(current, TierStanding.REFUSED, f"{error}; {_stays(current)}")
+    return _newer(current, newest)
 
 
-def _policy(held: Revision | None, tier: Json, parts: Mapping[str, Json], reader: TierReader | None) -> Policy:
+def _policy(current: Revision | None, tier: Json, parts: Mapping[str, Json], reader: TierReader | None) -> Policy:
     if reader is None or not isinstance(parts, TierParts):
         return native.parse(tier, parts)
-    return reader.policy(tier, parts, None if held is None else held.policy)
+    return reader.policy(tier, parts, None if current is None else current.policy)
 
 
 def _read(tier: Json, policy: Policy) -> Revision:
@@ -82,33 +82,37 @@ def _read(tier: Json, policy: Policy) -> Revision:
     return Revision(name, tier["metadata"].get("uid", ""), number, digest, policy)
 
 
-def _newer(held: Revision | None, found: Revision) -> TierJudgement:
+def _newer(current: Revision | None, newest: Revision) -> TierJudgement:
     """A tier that was deleted and made anew counts from its own beginning; it is applied, and told."""
-    if held is not None and held.uid == found.uid and _same(held, found):
-        return TierJudgement(held, TierStanding.CURRENT)  # the same object: a large policy is in memory once
-    if held is None or (held.uid == found.uid and found.number > held.number):
-        return TierJudgement(found, TierStanding.CURRENT)
-    if held.uid != found.uid:
-        why = f"tier '{found.tier}' was made anew; revision {found.number} replaces {held.number} of the former one"
-        return TierJudgement(found, TierStanding.CURRENT, why)
-    if found.number == held.number:
-        why = f"revision {found.number} has other content than when it was applied; {_stays(held)}"
+    if current is not None and current.uid == newest.uid and _same(current, newest):
+        return TierJudgement(current, TierStanding.CURRENT)  # the same object: a large policy is in memory once
+    if current is None or (current.uid == newest.uid and newest.number > current.number):
+        return TierJudgement(newest, TierStanding.CURRENT)
+    if current.uid != newest.uid:
+        why = (
+            f"tier '{newest.tier}' was made anew; revision {newest.number} replaces {current.number} of the former one"
+        )
+        return TierJudgement(newest, TierStanding.CURRENT, why)
+    if newest.number == current.number:
+        why = f"revision {newest.number} has other content than when it was applied; {_stays(current)}"
     else:
-        why = f"revision {found.number} is older than the applied one; {_stays(held)}"
-    return TierJudgement(held, TierStanding.TAMPERED, why)
+        why = f"revision {newest.number} is older than the applied one; {_stays(current)}"
+    return TierJudgement(current, TierStanding.TAMPERED, why)
 
 
-def _same(held: Revision, found: Revision) -> bool:
-    return (held.number, held.digest) == (found.number, found.digest)
+def _same(current: Revision, newest: Revision) -> bool:
+    return (current.number, current.digest) == (newest.number, newest.digest)
 
 
-def _incomplete(held: Revision | None, tier: Json, why: str) -> TierJudgement:
+def _incomplete(current: Revision | None, tier: Json, why: str) -> TierJudgement:
     """Parts of a new revision are still coming; parts of the applied one were there, so somebody removed them."""
     spec = tier["spec"]
-    if held is not None and (held.number, held.digest) == (spec["revision"], spec["digest"]):
-        return TierJudgement(held, TierStanding.TAMPERED, f"parts of the applied revision were deleted; {_stays(held)}")
-    return TierJudgement(held, TierStanding.WAITING, f"revision {spec['revision']}: {why}; {_stays(held)}")
+    if current is not None and (current.number, current.digest) == (spec["revision"], spec["digest"]):
+        return TierJudgement(
+            current, TierStanding.TAMPERED, f"parts of the applied revision were deleted; {_stays(current)}"
+        )
+    return TierJudgement(current, TierStanding.WAITING, f"revision {spec['revision']}: {why}; {_stays(current)}")
 
 
-def _stays(held: Revision | None) -> str:
-    return "there is none to keep" if held is None else f"revision {held.number} stays"
+def _stays(current: Revision | None) -> str:
+    return "there is none to keep" if current is None else f"revision {current.number} stays"

@@ -14,9 +14,9 @@ class TierParts(Mapping[str, Json]):
     """By name. `read` makes an object of a text, `plain` a line of JSON, which a text may be already."""
 
     def __init__(
-        self, held: Mapping[str, bytes], read: Callable[[bytes], Json], plain: Callable[[bytes], bytes] = bytes
+        self, texts: Mapping[str, bytes], read: Callable[[bytes], Json], plain: Callable[[bytes], bytes] = bytes
     ) -> None:
-        self._held = held
+        self._held = texts
         self._read = read
         self._plain = plain
 

@@ -193,8 +193,8 @@ class View:
     def tunnel_ends(self, local: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
         """Which of the machine's addresses are inside of pod networks, and not told by its Node."""
         node = self._items[Kind.NODES].get(self.node)
-        told = frozenset[IPAddress]() if node is None else frozenset(node.addresses)
-        ends = (at for at in local if at not in told and self.holders.may_have(at, self.node))
+        node_addresses = frozenset[IPAddress]() if node is None else frozenset(node.addresses)
+        ends = (at for at in local if at not in node_addresses and self.holders.may_have(at, self.node))
         return tuple(sorted(ends, key=str))[: slices.MOST_ADDRESSES]
 
     def count(self, kind: Kind) -> int:
@@ -207,21 +207,21 @@ class View:
         return {item.name: item for item in self._items[Kind.NAMESPACES].values()}
 
     def tier_object(self) -> Json | None:
-        held: bytes | None = self._items[Kind.TIERS].get(self.tier)
-        return None if held is None else _read(held)
+        packed: bytes | None = self._items[Kind.TIERS].get(self.tier)
+        return None if packed is None else _read(packed)
 
     def tier_text(self) -> TierText:
         """What a judgement depends on. Parts that the Tier doesn't name, of another revision, don't count."""
         tier: bytes | None = self._items[Kind.TIERS].get(self.tier)
-        held = {**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}
+        part_texts = {**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}
         named = () if tier is None else _named(_read(tier))
-        return TierText(tier, {name: held[name] for name in named if name in held})
+        return TierText(tier, {name: part_texts[name] for name in named if name in part_texts})
 
     def parts(self) -> Mapping[str, Json]:
         return TierParts({**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}, _read, zlib.decompress)
 
     def problems(self) -> tuple[str, ...]:
-        return tuple(problem for _, found in sorted(self._problems.items(), key=str) for problem in found)
+        return tuple(problem for _, texts in sorted(self._problems.items(), key=str) for problem in texts)
 
     def _replace(self, change: Listed) -> None:
         kind, seen = change.kind, self._seen[change.kind]
@@ -276,30 +276,30 @@ class View:
 
     def _keep_slice(self, raw: Json) -> None:
         """Of this node itself the watch of its pods tells the truth. Another tier's slices aren't for us."""
-        found = slices.parse(raw)
+        parsed = slices.parse(raw)
         if not self._is_ours(Kind.SLICES, raw):
-            self._forget(Kind.SLICES, found.name)
+            self._forget(Kind.SLICES, parsed.name)
             return
-        self._items[Kind.SLICES][found.name] = found.node
-        if found.node and found.node == self.node:
-            self._slices.forget(found.name)
+        self._items[Kind.SLICES][parsed.name] = parsed.node
+        if parsed.node and parsed.node == self.node:
+            self._slices.forget(parsed.name)
             self.own_slices.saw(raw)
             return
-        self.own_slices.lost(found.name)
-        self._slices.keep(found)
-        if found.problems:
-            self._problems[Kind.SLICES, found.name] = found.problems
+        self.own_slices.lost(parsed.name)
+        self._slices.keep(parsed)
+        if parsed.problems:
+            self._problems[Kind.SLICES, parsed.name] = parsed.problems
 
     def _keep_quarantine(self, name: str, raw: Json, at: float | None) -> None:
         """One that is being deleted is over, whatever keeps the object."""
-        found = quarantines.parse(raw)
+        parsed = quarantines.parse(raw)
         self._items[Kind.QUARANTINES][name] = None
-        if isinstance(found, str):
-            self._problems[Kind.QUARANTINES, name] = (found,)
-        if isinstance(found, str) or raw["metadata"].get("deletionTimestamp"):
+        if isinstance(parsed, str):
+            self._problems[Kind.QUARANTINES, name] = (parsed,)
+        if isinstance(parsed, str) or raw["metadata"].get("deletionTimestamp"):
             self.quarantines.forget(name)
         else:
-            self.quarantines.keep(found, at)
+            self.quarantines.keep(parsed, at)
 
     def _is_ours(self, kind: Kind, raw: Json) -> bool:
         """A cluster may hold more than one tier; chunks and sets of another one are not kept."""
@@ -370,9 +370,9 @@ def _written(raw: Json) -> bytes:
     return zlib.compress(json.dumps(_lean(raw)).encode(), 1)
 
 
-def _read(held: bytes) -> Json:
-    found: Json = json.loads(zlib.decompress(held))
-    return found
+def _read(packed: bytes) -> Json:
+    value: Json = json.loads(zlib.decompress(packed))
+    return value
 
 
 def _lean(raw: Json) -> Json:

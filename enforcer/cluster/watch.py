@@ -105,9 +105,9 @@ class Cluster:
         now = time.monotonic()
         slow = sorted({str(request) for at, request in self._asked.values() if now - at > _SLOW_SECONDS})
         unanswered = f"the API server has not answered for {_SLOW_SECONDS:g} s: {', '.join(slow)}" if slow else ""
-        told = {kind.name.lower(): place.trouble_at(now) for kind, place in self._places.items()}
-        silent = sorted(kind for kind, trouble in told.items() if trouble)
-        reasons = "; ".join(dict.fromkeys(told[kind] for kind in silent))
+        troubles = {kind.name.lower(): place.trouble_at(now) for kind, place in self._places.items()}
+        silent = sorted(kind for kind, trouble in troubles.items() if trouble)
+        reasons = "; ".join(dict.fromkeys(troubles[kind] for kind in silent))
         old = f"what is known of {', '.join(silent)} may be old: {reasons}" if silent else ""
         return "; ".join(filter(None, [old, unanswered]))
 
@@ -134,8 +134,8 @@ class Cluster:
         while True:
             wished = None
             try:
-                async with aclosing(self._follow(kind, place)) as told:
-                    async for change in told:
+                async with aclosing(self._follow(kind, place)) as folding:
+                    async for change in folding:
                         heard()
                         if change is not None:
                             yield change
@@ -232,19 +232,19 @@ class Cluster:
             "timeoutSeconds": str(seconds),
         }
         began = time.monotonic()
-        whole, silence = seconds + _GRACE_SECONDS, min(SILENCE_SECONDS, seconds + _GRACE_SECONDS)
-        request = Request("GET", kind.value, query, seconds=whole, silence=silence)
+        limit, silence = seconds + _GRACE_SECONDS, min(SILENCE_SECONDS, seconds + _GRACE_SECONDS)
+        request = Request("GET", kind.value, query, seconds=limit, silence=silence)
         async with self._timed(request) as answered, self._answer(request) as response:
             answered()
             place.stands = time.monotonic()
             try:
                 async for line in _lines(response.content, request):
                     event = _parsed(line, kind)
-                    found: str = event["object"]["metadata"]["resourceVersion"]
+                    resource_version: str = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] in _TYPES:
-                        yield Changed(kind, event["object"], gone=_TYPES[event["type"]]), found
+                        yield Changed(kind, event["object"], gone=_TYPES[event["type"]]), resource_version
                     else:
-                        yield None, found
+                        yield None, resource_version
             except TimeoutError:
                 place.failures = 0  # nothing may have happened: it is looked at, and watched from there on
             except (aiohttp.ClientError, OSError) as error:
@@ -266,14 +266,14 @@ class Cluster:
             await self._read(written)
         except ClusterMissingError:
             metadata = {"name": node, "ownerReferences": await self._owners(node)}
-            made = {"apiVersion": API_VERSION, "kind": "NodeState", "metadata": metadata, "spec": {}}
-            await self._read(Request("POST", path, {}, made))
+            node_state = {"apiVersion": API_VERSION, "kind": "NodeState", "metadata": metadata, "spec": {}}
+            await self._read(Request("POST", path, {}, node_state))
             await self._read(written)
 
     async def _owners(self, node: str) -> tuple[Json, ...]:
         """The Node, with which its state is to go away."""
-        found = await self._object(Request("GET", f"{Kind.NODES.value}/{node}"))
-        return ({"apiVersion": "v1", "kind": "Node", "name": node, "uid": found["metadata"]["uid"]},)
+        node_object = await self._object(Request("GET", f"{Kind.NODES.value}/{node}"))
+        return ({"apiVersion": "v1", "kind": "Node", "name": node, "uid": node_object["metadata"]["uid"]},)
 
     async def put_slice(self, name: str, body: Json | None) -> Json:
         """Write a PodSlice of this node, or delete it. Returns it as the API server has it now."""
@@ -295,11 +295,11 @@ class Cluster:
     async def _object(self, request: Request) -> Json:
         content = await self._read(request)
         try:
-            found: Json = json.loads(content)
-            found["metadata"]["uid"]
+            parsed: Json = json.loads(content)
+            parsed["metadata"]["uid"]
         except (ValueError, KeyError, TypeError) as error:
             raise ClusterError(f"the answer to {request} is no object: {content[:100]!r}") from error
-        return found
+        return parsed
 
     async def _read(self, request: Request, most: int = LONGEST) -> bytes:
         """The whole answer. Raises TooLongError where it has more octets than `most`."""
@@ -309,14 +309,14 @@ class Cluster:
     async def _read_dated(self, request: Request, most: int) -> tuple[bytes, float | None]:
         """And the time, by the API server's clock, at which it began to answer; None where it doesn't say."""
         async with self._timed(request), self._answer(request) as response:
-            held = bytearray()
+            content = bytearray()
             try:
                 async for chunk in response.content.iter_any():
-                    held += chunk
-                    if len(held) > most:
+                    content += chunk
+                    if len(content) > most:
                         break
                 else:
-                    return bytes(held), _date(response)
+                    return bytes(content), _date(response)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 _drop(response)
                 raise ClusterError(f"the answer to {request} broke off: {_words(error)}") from error
@@ -378,19 +378,19 @@ def _date(response: aiohttp.ClientResponse) -> float | None:
 
 async def _lines(content: aiohttp.StreamReader, request: Request) -> AsyncIterator[bytes]:
     """Lines of any length: an address set is longer than a stream's own line limit."""
-    held: list[bytes] = []
+    pieces: list[bytes] = []
     async for chunk in content.iter_any():
         first, *rest = chunk.split(b"\n")
-        held.append(first)
-        if not rest and sum(map(len, held)) > LONGEST:
+        pieces.append(first)
+        if not rest and sum(map(len, pieces)) > LONGEST:
             raise ClusterError(f"{request} sent an event of more than {LONGEST} octets")
-        for each in rest:
-            line = b"".join(held)
-            held = [each]
+        for piece in rest:
+            line = b"".join(pieces)
+            pieces = [piece]
             if line:
                 yield line
-    if any(held):
-        raise ClusterError(f"{request} ended in the middle of an event: {b''.join(held)[:100]!r}")
+    if any(pieces):
+        raise ClusterError(f"{request} ended in the middle of an event: {b''.join(pieces)[:100]!r}")
 
 
 def _words(error: BaseException) -> str:

@@ -52,14 +52,20 @@ class Attribution:
             self._judges = (_Judge(policy), *self._judges[:1])
 
     def rule(
-        self, source: FlowEnd, destination: FlowEnd, there: FlowTuple, port: int | None, began: float
+        self, source: FlowEnd, destination: FlowEnd, forward: FlowTuple, port: int | None, began: float
     ) -> Origin | None:
         """Who accepted it, of what is known; `port` is the server's. None where no policy that is known would."""
         at = datetime.fromtimestamp(began, UTC)
         flow = Flow(
-            _endpoint(source), _endpoint(destination), there.protocol, port, there.source_port, there.icmp_type, at
+            _endpoint(source),
+            _endpoint(destination),
+            forward.protocol,
+            port,
+            forward.source_port,
+            forward.icmp_type,
+            at,
         )
-        return next((found for judge in self._judges if (found := judge.accepts(flow)) is not None), None)
+        return next((accepted for judge in self._judges if (accepted := judge.accepts(flow)) is not None), None)
 
 
 def _endpoint(end: FlowEnd) -> Endpoint:

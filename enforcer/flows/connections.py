@@ -45,12 +45,12 @@ class Begun(NamedTuple):
     revision: int
 
 
-def beginning(told: ConntrackMessage) -> Beginning | None:
+def beginning(message: ConntrackMessage) -> Beginning | None:
     """None where it has no label, and so ends unnoticed."""
-    found = connection(told) if told.label else None
-    if found is None:
+    entry = connection(message) if message.label else None
+    if entry is None:
         return None
-    return Beginning(told.key, connlabel.rule(told.label), found.original.source, found.reply.source, found.start)
+    return Beginning(message.key, connlabel.rule(message.label), entry.original.source, entry.reply.source, entry.start)
 
 
 _FINISHED = frozenset({TcpState.FIN_WAIT, TcpState.CLOSE_WAIT, TcpState.LAST_ACK, TcpState.TIME_WAIT})
@@ -91,17 +91,17 @@ class Connections:
 
     def take(self, messages: Iterable[ConntrackMessage], names: FlowNames, stamp: Stamp, now: float) -> Iterator[bytes]:
         """The records of those that are over, as the spool holds them."""
-        for told in messages:
+        for message in messages:
             if self._meanwhile is not None:
-                self._meanwhile.add(told.key)
-            if told.event is ConntrackEvent.ENDED:
-                begun, since = self._living.pop(told.key, None), self._since.pop(told.key, now)
+                self._meanwhile.add(message.key)
+            if message.event is ConntrackEvent.ENDED:
+                begun, since = self._living.pop(message.key, None), self._since.pop(message.key, now)
                 if begun is not None:
-                    yield from self._ended(told, _named_by_now(told, begun, names), since, stamp, now)
-            elif (found := beginning(told)) is not None:
-                self._remember(found.key, _as_of_now(found, names))
+                    yield from self._ended(message, _named_by_now(message, begun, names), since, stamp, now)
+            elif (known := beginning(message)) is not None:
+                self._remember(known.key, _as_of_now(known, names))
                 if not self.timed:
-                    self._since[told.key] = now
+                    self._since[message.key] = now
 
     def forget(self) -> None:
         """Nobody wants to hear of them any more."""
@@ -119,14 +119,14 @@ class Connections:
     def counted(self, before: Collection[int], living: Iterable[Beginning], names: FlowNames, now: float) -> None:
         """What the kernel said at `now`, in epoch seconds."""
         meanwhile, self._meanwhile = self._meanwhile or set(), None
-        found = {each.key: each for each in living if each.key not in meanwhile}
+        alive = {begun.key: begun for begun in living if begun.key not in meanwhile}
         for key in before:
-            if key not in found and key not in meanwhile:
+            if key not in alive and key not in meanwhile:
                 self._forget(key)
-        for key, each in found.items():
+        for key, start in alive.items():
             if key not in self._living:
-                self._remember(key, _as_of_before(each, names))
-                if each.start is None:
+                self._remember(key, _as_of_before(start, names))
+                if start.start is None:
                     self._since[key] = now
 
     def _remember(self, key: int, begun: Begun) -> None:
@@ -143,96 +143,98 @@ class Connections:
 
     # Records
 
-    def _ended(self, told: ConntrackMessage, begun: Begun, since: float, stamp: Stamp, now: float) -> Iterator[bytes]:
-        terminal, found = self._rules.get(begun.rule), connection(told)
-        if terminal is None or found is None:
+    def _ended(
+        self, message: ConntrackMessage, begun: Begun, since: float, stamp: Stamp, now: float
+    ) -> Iterator[bytes]:
+        terminal, entry = self._rules.get(begun.rule), connection(message)
+        if terminal is None or entry is None:
             self.unattributed += 1
             return
-        there, back = found.original, found.reply
-        source = begun.source.text(there.source_port)[:-1] + _translated(there, back)
-        destination = begun.destination.text(back.source_port)[:-1] + _translated(back, there)
-        start = found.start or since
-        end = max(start, self._last_packet(told, found, now))
+        forward, back = entry.original, entry.reply
+        source = begun.source.text(forward.source_port)[:-1] + _translated(forward, back)
+        destination = begun.destination.text(back.source_port)[:-1] + _translated(back, forward)
+        start = entry.start or since
+        end = max(start, self._last_packet(message, entry, now))
         yield (
             f'{stamp.begun("flow", timestamp(start))},"source":{source}}},"destination":{destination}}}'
-            f',{self._circumstances(begun, terminal, found)},"end":"{timestamp(end)}","moment":"{FlowMoment.END.value}"'
-            f',"reason":"{self._reason(told, found)}"{_traffic(found)}}}'
+            f',{self._circumstances(begun, terminal, entry)},"end":"{timestamp(end)}","moment":"{FlowMoment.END.value}"'
+            f',"reason":"{self._reason(message, entry)}"{_traffic(entry)}}}'
         ).encode()
 
-    def _circumstances(self, begun: Begun, terminal: VerdictChain, found: ConntrackEntry) -> str:
+    def _circumstances(self, begun: Begun, terminal: VerdictChain, entry: ConntrackEntry) -> str:
         """All but the ends and the numbers, written: few differ at a time."""
-        there = found.original
-        key = begun.rule, begun.tier, begun.revision, there.protocol, there.icmp_type
+        forward = entry.original
+        key = begun.rule, begun.tier, begun.revision, forward.protocol, forward.icmp_type
         written = self._written.get(key)
         if written is None:
             if len(self._written) >= _MOST_KINDS:
                 self._written.clear()
-            written = self._written[key] = text(circumstances(_named(begun, terminal, found)))[1:-1]
+            written = self._written[key] = text(circumstances(_named(begun, terminal, entry)))[1:-1]
         return written
 
-    def _last_packet(self, told: ConntrackMessage, found: ConntrackEntry, now: float) -> float:
+    def _last_packet(self, message: ConntrackMessage, entry: ConntrackEntry, now: float) -> float:
         """The kernel tells when it gave a connection up; where that closed, it is known how long it waited before."""
-        over = found.stop or now
-        closed = found.original.protocol == TCP and not told.by_program
-        return over - self.remembered.get(found.state or 0, 0.0) if closed else over
+        over = entry.stop or now
+        closed = entry.original.protocol == TCP and not message.by_program
+        return over - self.remembered.get(entry.state or 0, 0.0) if closed else over
 
-    def _reason(self, told: ConntrackMessage, found: ConntrackEntry) -> str:
+    def _reason(self, message: ConntrackMessage, entry: ConntrackEntry) -> str:
         """In PAN-OS's words, as far as the kernel tells."""
-        if self.marks.mask and self.marks.number(found.mark) == REVOKED:
+        if self.marks.mask and self.marks.number(entry.mark) == REVOKED:
             return "policy-deny"
-        if told.by_program:
+        if message.by_program:
             return "unknown"
-        return _of_tcp(found) if found.original.protocol == TCP else "aged-out"
+        return _of_tcp(entry) if entry.original.protocol == TCP else "aged-out"
 
 
-def _as_of_now(found: Beginning, names: FlowNames) -> Begun:
-    ends = names.end(found.source), names.end(found.destination)
-    return Begun(found.rule, *ends, names.tier, names.revision)
+def _as_of_now(start: Beginning, names: FlowNames) -> Begun:
+    ends = names.end(start.source), names.end(start.destination)
+    return Begun(start.rule, *ends, names.tier, names.revision)
 
 
-def _as_of_before(found: Beginning, names: FlowNames) -> Begun:
+def _as_of_before(start: Beginning, names: FlowNames) -> Begun:
     """It began before it was heard of: who has which address now need not be who had it then.
 
     10.244.2.4 was a pod's that is gone. Nobody has it now, which is no reason to say that it was outside; or another
     pod has it, which is no reason to say that it was that one's.
     """
-    ends = names.end_of_before(found.source, found.start), names.end_of_before(found.destination, found.start)
-    return Begun(found.rule, *ends, names.tier, 0)
+    ends = names.end_of_before(start.source, start.start), names.end_of_before(start.destination, start.start)
+    return Begun(start.rule, *ends, names.tier, 0)
 
 
-def _named_by_now(told: ConntrackMessage, begun: Begun, names: FlowNames) -> Begun:
+def _named_by_now(message: ConntrackMessage, begun: Begun, names: FlowNames) -> Begun:
     """A connection that was found before everything was listed has names at its end, where there are any by then."""
     if begun.source.zone != UNKNOWN_ZONE or not names.known:
         return begun
-    over = connection(told)
+    over = connection(message)
     start = None if over is None else over.start
-    found = Beginning(told.key, begun.rule, begun.source.address, begun.destination.address, start)
-    return _as_of_before(found, names)
+    first = Beginning(message.key, begun.rule, begun.source.address, begun.destination.address, start)
+    return _as_of_before(first, names)
 
 
-def _of_tcp(found: ConntrackEntry) -> str:
-    if found.state is None:
+def _of_tcp(entry: ConntrackEntry) -> str:
+    if entry.state is None:
         return "unknown"
-    if found.state == TcpState.CLOSE:
-        return _reset(found)
-    return "tcp-fin" if found.state in _FINISHED else "aged-out"
+    if entry.state == TcpState.CLOSE:
+        return _reset(entry)
+    return "tcp-fin" if entry.state in _FINISHED else "aged-out"
 
 
-def _reset(found: ConntrackEntry) -> str:
+def _reset(entry: ConntrackEntry) -> str:
     """Whose it was is only certain where one side sent nothing else."""
-    if found.received is not None and found.received.packets == 0:
+    if entry.received is not None and entry.received.packets == 0:
         return "tcp-rst-from-client"
-    if found.sent is not None and found.sent.packets == 1:
+    if entry.sent is not None and entry.sent.packets == 1:
         return "tcp-rst-from-server"
     return "tcp-rst"
 
 
-def _named(begun: Begun, terminal: VerdictChain, found: ConntrackEntry) -> NamedPacket:
-    there, back = found.original, found.reply
-    ends = there.source, back.source
-    seen = LoggedPacket(0.0, 0, terminal, None, begun.rule, *ends, there.protocol, icmp_type=there.icmp_type)
+def _named(begun: Begun, terminal: VerdictChain, entry: ConntrackEntry) -> NamedPacket:
+    forward, back = entry.original, entry.reply
+    ends = forward.source, back.source
+    seen = LoggedPacket(0.0, 0, terminal, None, begun.rule, *ends, forward.protocol, icmp_type=forward.icmp_type)
     return NamedPacket(
-        seen, begun.source, there.source_port, begun.destination, back.source_port, begun.tier, begun.revision
+        seen, begun.source, forward.source_port, begun.destination, back.source_port, begun.tier, begun.revision
     )
 
 
@@ -244,9 +246,9 @@ def _translated(way: FlowTuple, seen: FlowTuple) -> str:
     return f',"natAddress":"{seen.destination}"{port}'
 
 
-def _traffic(found: ConntrackEntry) -> str:
+def _traffic(entry: ConntrackEntry) -> str:
     """Nothing where the kernel didn't count."""
-    sent, received = found.sent, found.received
+    sent, received = entry.sent, entry.received
     if sent is None or received is None:
         return ""
     return (

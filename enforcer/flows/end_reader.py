@@ -150,7 +150,7 @@ class EndReader:
         self.connections.counted(before, living, names(), time.time())
 
     def _living(self) -> list[Beginning]:
-        return [found for told in self.kernel.alive() if (found := beginning(told)) is not None]
+        return [known for message in self.kernel.alive() if (known := beginning(message)) is not None]
 
     def _read(self, source: ConntrackSource, names: Callable[[], FlowNames], failed: asyncio.Future[None]) -> None:
         try:

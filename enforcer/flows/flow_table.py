@@ -87,9 +87,9 @@ class FlowTable:
         """Rules that log are few at a time."""
         seen = named.seen
         key = (seen.rule, seen.protocol, seen.icmp_type, seen.reply, named.tier, named.revision)
-        found = self._kinds.get(key)
-        if found is None:
+        written = self._kinds.get(key)
+        if written is None:
             if len(self._kinds) >= _MOST_KINDS:
                 self._kinds.clear()
-            found = self._kinds[key] = text(circumstances(named))[1:-1]
-        return found
+            written = self._kinds[key] = text(circumstances(named))[1:-1]
+        return written

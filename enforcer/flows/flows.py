@@ -90,8 +90,8 @@ class FlowEnd:
     _text: tuple[str, str] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        whole, address = text(self.json(None)), text({"address": str(self.address)})[:-1]
-        object.__setattr__(self, "_text", (address, whole.removeprefix(address)))
+        written, address = text(self.json(None)), text({"address": str(self.address)})[:-1]
+        object.__setattr__(self, "_text", (address, written.removeprefix(address)))
 
     def json(self, port: int | None) -> Json:
         return present(
@@ -130,12 +130,12 @@ class FlowNames:
 
     def end(self, address: IPAddress) -> FlowEnd:
         """Remembered: the addresses that speak are few at a time."""
-        found = self._ends.get(address)
-        if found is None:
+        known = self._ends.get(address)
+        if known is None:
             if len(self._ends) >= _MOST_ENDS:
                 self._ends.clear()
-            found = self._ends[address] = self._end(address)
-        return found
+            known = self._ends[address] = self._end(address)
+        return known
 
     def end_of_before(self, address: IPAddress, start: float | None) -> FlowEnd:
         """Of a flow that began at `start`, before anybody looked: unknown where its address may have been another's.
@@ -154,11 +154,11 @@ class FlowNames:
         holder = self.holder(address)
         if holder is None and address in self.services:
             return FlowEnd(address, SERVICE_ZONE)
-        told = endpoint(address, holder, self.zoning)
+        named = endpoint(address, holder, self.zoning)
         if isinstance(holder, Pod):
             labels = {key: holder.labels[key] for key in self.labels if key in holder.labels}
-            return FlowEnd(address, told.zone, holder.namespace, holder.name, holder.workload, holder.node, labels)
-        return FlowEnd(address, told.zone, node=told.node)
+            return FlowEnd(address, named.zone, holder.namespace, holder.name, holder.workload, holder.node, labels)
+        return FlowEnd(address, named.zone, node=named.node)
 
 
 class NamedPacket(NamedTuple):

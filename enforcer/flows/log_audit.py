@@ -72,13 +72,13 @@ class LogAudit:
             return []
         self._looked_at = now
         try:
-            found = await asyncio.to_thread(self.counters.held_back)
+            by_rule = await asyncio.to_thread(self.counters.held_back)
         except EnforcerError as error:
             _log.warning("the rules' counters can't be read", error=str(error))
             return []
-        before = self._by_rule if reading.table == self._told[0] else found if reading.table == self._former else {}
-        self._told, self._by_rule = (reading.table, reading.unlogged), found
-        return list(_more(before, found))
+        before = self._by_rule if reading.table == self._told[0] else by_rule if reading.table == self._former else {}
+        self._told, self._by_rule = (reading.table, reading.unlogged), by_rule
+        return list(_more(before, by_rule))
 
     def close(self) -> None:
         self.counters.close()

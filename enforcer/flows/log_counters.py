@@ -44,7 +44,9 @@ class LogCounters:
             return None
         if table is None or LOGGED not in counters or UNLOGGED not in counters:
             return None
-        logged, unlogged = (sum(each[name][0] for each in (counters, *others) if name in each) for name in _NAMED)
+        logged, unlogged = (
+            sum(counted[name][0] for counted in (counters, *others) if name in counted) for name in _NAMED
+        )
         return Reading(table, logged, unlogged)
 
     def _door(self, family: int) -> Nftables:
@@ -60,19 +62,19 @@ class LogCounters:
         sums: dict[str, tuple[int, int]] = {}
         for family, table in ((INET, self._table), *self._others.items()):
             with closing(Nftables(family)) as channel:
-                found = channel.counters(table)
-            for chain, counted in found.items():
+                by_chain = channel.counters(table)
+            for chain, counted in by_chain.items():
                 verdict, _, rule = chain.partition("-")
                 if verdict in _VERDICTS and len(counted) > 1:
                     asked, logged = sums.get(rule, (0, 0))
                     sums[rule] = asked + counted[_ASKED][0], logged + counted[_LOGGED][0]
         self._held = {rule: self._grown(rule, asked, asked - logged) for rule, (asked, logged) in sums.items()}
-        return {rule: held for rule, (_, held) in self._held.items()}
+        return {rule: count for rule, (_, count) in self._held.items()}
 
-    def _grown(self, rule: str, asked: int, held: int) -> tuple[int, int]:
+    def _grown(self, rule: str, asked: int, held_back: int) -> tuple[int, int]:
         """The two counters are read one after the other, while packets pass: what was held back never gets less."""
         before_asked, before = self._held.get(rule, (0, 0))
-        return asked, max(held, before if asked >= before_asked else 0)
+        return asked, max(held_back, before if asked >= before_asked else 0)
 
     def close(self) -> None:
         for door in self._doors.values():

@@ -30,9 +30,9 @@ class LogQueue:
     def fill(self) -> None:
         """What the kernel has now, as far as there is room; not for long."""
         for _ in range(_READS):
-            if len(self._held) >= self.capacity or not (found := self._source.read()):
+            if len(self._held) >= self.capacity or not (bodies := self._source.read()):
                 return
-            self._held.extend(found)
+            self._held.extend(bodies)
 
     def take(self) -> list[bytes]:
         return [self._held.popleft() for _ in range(min(_SLICE, len(self._held)))]

@@ -128,7 +128,7 @@ class SeenReader:
         now = time.time()
         try:
             self.table.learn(self.policy())
-            for told in source.read():
-                self.table.ended(told, names(), now)
+            for message in source.read():
+                self.table.ended(message, names(), now)
         except EnforcerError as error:
             _log.error("ends of connections not read", error=str(error))

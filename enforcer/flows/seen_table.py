@@ -67,26 +67,26 @@ class SeenTable:
         """The policy in force. The one before it is remembered: its connections may last."""
         self._attribution.learn(policy)
 
-    def ended(self, told: ConntrackMessage, names: FlowNames, now: float) -> None:
+    def ended(self, message: ConntrackMessage, names: FlowNames, now: float) -> None:
         """A connection that is over. It counts unless it was counted when it lived, or began before we did."""
-        if self.marks.mask and self._number(told) == UNJUDGED:
+        if self.marks.mask and self._number(message) == UNJUDGED:
             return
         if self._ended is not None:
-            self._ended.add(told.key)
-        known = told.key in self._living
-        key = self._living.pop(told.key, None)
-        found = connection(told)
-        if found is None:
+            self._ended.add(message.key)
+        known = message.key in self._living
+        key = self._living.pop(message.key, None)
+        entry = connection(message)
+        if entry is None:
             self.unattributed += 1
             return
-        key = key or self._key(found, names, now)
+        key = key or self._key(entry, names, now)
         if key is None:
             return
-        before = found.start is not None and found.start < self.since
-        octets = (found.sent.octets if found.sent else 0) + (found.received.octets if found.received else 0)
-        begun = found.start or now
+        before = entry.start is not None and entry.start < self.since
+        octets = (entry.sent.octets if entry.sent else 0) + (entry.received.octets if entry.received else 0)
+        begun = entry.start or now
         counts = 0 if known or before else 1, octets, 0
-        self._add(key, counts, max(begun, self.begin), max(found.stop or now, begun))
+        self._add(key, counts, max(begun, self.begin), max(entry.stop or now, begun))
 
     def denied(self, named: NamedPacket) -> None:
         """A connection that a rule denies, or would."""
@@ -115,20 +115,20 @@ class SeenTable:
         """What the kernel said. Each counts once, when it is first seen to live; not those that are older than we."""
         ended, self._ended = self._ended or set(), None
         still: dict[int, SeenKey | None] = {}
-        for told in living:
-            if told.key in ended or (self.marks.mask and self._number(told) in {UNJUDGED, REVOKED}):
+        for message in living:
+            if message.key in ended or (self.marks.mask and self._number(message) in {UNJUDGED, REVOKED}):
                 continue
-            known = told.key in self._living
-            key = self._living.get(told.key)
-            found = None if key is not None else connection(told)
-            key = key if found is None else self._key(found, names, now)
+            known = message.key in self._living
+            key = self._living.get(message.key)
+            entry = None if key is not None else connection(message)
+            key = key if entry is None else self._key(entry, names, now)
             if len(still) < self.most_living:
-                still[told.key] = key
+                still[message.key] = key
             elif not known:
                 continue  # it is counted when it ends
             if key is not None:
                 new = not known and not self._first_look
-                begun = found.start if new and found is not None and found.start is not None else now
+                begun = entry.start if new and entry is not None and entry.start is not None else now
                 self._add(key, (int(new), 0, 1), max(begun, self.begin), now)
         self._living, self._first_look = still, False
 
@@ -144,28 +144,28 @@ class SeenTable:
         self._rows, self.begin = {}, now
         return flows, counting
 
-    def _number(self, told: ConntrackMessage) -> int:
+    def _number(self, message: ConntrackMessage) -> int:
         """Under which rules it was accepted. The kernel knows many connections that no rule of ours is asked about."""
-        return self.marks.number(int.from_bytes(told.held.get(_MARK, b""), "big"))
+        return self.marks.number(int.from_bytes(message.fields.get(_MARK, b""), "big"))
 
-    def _key(self, found: ConntrackEntry, names: FlowNames, now: float) -> SeenKey | None:
+    def _key(self, entry: ConntrackEntry, names: FlowNames, now: float) -> SeenKey | None:
         """None where another node counts it, or its rule isn't known, which is counted."""
         if not names.known:
             self.unattributed += 1
             return None
-        there, back = found.original, found.reply
-        source, destination = self._named(there.source, names), self._named(back.source, names)
+        forward, back = entry.original, entry.reply
+        source, destination = self._named(forward.source, names), self._named(back.source, names)
         if not self.marks.mask and not (source.workload or destination.workload):
             return None
-        if not self._is_ours(source, destination, translated=back.destination != there.source):
+        if not self._is_ours(source, destination, translated=back.destination != forward.source):
             return None
-        rule = self._attribution.rule(source, destination, there, back.source_port, found.start or now)
+        rule = self._attribution.rule(source, destination, forward, back.source_port, entry.start or now)
         if rule is None:
             self.unattributed += 1
             return None
-        icmp_type = there.icmp_type if there.protocol in {ICMP, ICMP6} else None
+        icmp_type = forward.icmp_type if forward.protocol in {ICMP, ICMP6} else None
         ends = _end(source), _end(destination)
-        return SeenKey(*ends, there.protocol, back.source_port, rule, Verdict.ALLOW, icmp_type=icmp_type)
+        return SeenKey(*ends, forward.protocol, back.source_port, rule, Verdict.ALLOW, icmp_type=icmp_type)
 
     def _named(self, address: IPAddress, names: FlowNames) -> FlowEnd:
         """A pod that is gone is known by what it was, for a while."""

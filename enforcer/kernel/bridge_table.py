@@ -109,12 +109,12 @@ class BridgeTable:
         self._wish = self._made = None
         self.stations = NOBODY
 
-    def restore(self, held: SavedTable | None) -> None:
+    def restore(self, saved: SavedTable | None) -> None:
         """What was saved. It stays unknown: the next pass loads what is then right, and tells what is wrong."""
-        if held is not None:
+        if saved is not None:
             self._absent = False
             with suppress(KernelError):
-                self._table.restore(held)
+                self._table.restore(saved)
 
     def without_pods(self, options: RulesetOptions) -> Table | None:
         """The table as it is before anybody is known, for a restart of the node; None where none stands."""
@@ -213,7 +213,7 @@ class BridgeTable:
 
 def _remembered() -> tuple[Station, ...] | None:
     """What a former agent knew of ports, from its table; nothing where that can't be read. None: no table stands."""
-    found: dict[str, set[IPAddress]] = {}
+    addresses_of: dict[str, set[IPAddress]] = {}
     try:
         with closing(nft.Nftables(BRIDGE)) as kernel:
             if kernel.flags(bridge_table.TABLE) is None:
@@ -225,10 +225,10 @@ def _remembered() -> tuple[Station, ...] | None:
                     key = elements.key_of(record)
                     name, address = key[:_NAME_BYTES], key[_NAME_BYTES:]
                     if len(address) == family.value.bytes:
-                        found.setdefault(name.rstrip(b"\0").decode(), set()).add(ip_address(address))
+                        addresses_of.setdefault(name.rstrip(b"\0").decode(), set()).add(ip_address(address))
     except (KernelError, UnicodeDecodeError):
         return ()
-    return tuple(Station(name, frozenset(addresses)) for name, addresses in found.items())
+    return tuple(Station(name, frozenset(addresses)) for name, addresses in addresses_of.items())
 
 
 def _order(address: IPAddress) -> tuple[int, int]:

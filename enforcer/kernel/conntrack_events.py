@@ -20,7 +20,7 @@ from typing import Self
 from enforcer.errors import KernelError, LoadError
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.transaction import Transaction
-from enforcer.netlink.conntrack import SUBSYSTEM, ConntrackMessage, TcpState, told
+from enforcer.netlink.conntrack import SUBSYSTEM, ConntrackMessage, TcpState, conntrack_messages
 from enforcer.netlink.messages import DONE, DUMP, ERROR, REQUEST, messages, netfilter
 from enforcer.netlink.sockets import NETFILTER, RECEIVE, enlarge, error_code, open_socket, refuse
 from enforcer.rules.connmark import ConnmarkLayout
@@ -85,7 +85,7 @@ class ConnectionEvents:
                 if error.errno != errno.ENOBUFS:
                     raise KernelError(f"reading the ends of connections: {error.strerror}") from error
                 continue
-            yield from told(data)
+            yield from conntrack_messages(data)
 
     def close(self) -> None:
         self._socket.close()
@@ -111,7 +111,7 @@ class Conntrack:
         return ConnectionEvents(self.marks, self.buffer_bytes, begun=False)
 
     def alive(self) -> Iterator[ConntrackMessage]:
-        return (each for each in alive() if each.label)
+        return (message for message in alive() if message.label)
 
     def all_alive(self) -> Iterator[ConntrackMessage]:
         return alive()
@@ -130,14 +130,14 @@ def has_labels() -> bool:
 
 def _takes(rule: str) -> bool:
     """Whether the kernel takes a rule. It is gone again at once."""
-    made = Transaction(_TRIAL)
-    made.add_table()
-    made.add_chain(_TRIAL, Chain())
-    made.add_rules(_TRIAL, Chain((rule,)))
-    made.delete_table()
+    trial = Transaction(_TRIAL)
+    trial.add_table()
+    trial.add_chain(_TRIAL, Chain())
+    trial.add_rules(_TRIAL, Chain((rule,)))
+    trial.delete_table()
     try:
         with closing(Nftables()) as channel:
-            channel.commit(made)
+            channel.commit(trial)
     except LoadError:
         return False
     return True
@@ -154,7 +154,7 @@ def alive() -> Iterator[ConntrackMessage]:
                     refuse(error_code(message), "listing the connections")
                 if message.kind == DONE:
                     return
-            yield from told(data)
+            yield from conntrack_messages(data)
 
 
 def account(sysctls: Path = _SYSCTLS) -> dict[str, bool]:
@@ -214,10 +214,10 @@ def _ours(mask: int) -> bytes:
     ]
     kind = int.from_bytes(_DELETE.to_bytes(2, sys.byteorder), "big")  # which is how the filter reads it
     program = [(_LOAD_HALF, 0, 0, _KIND_AT), (_IF_EQUAL, 0, len(ended), kind), *ended, *begun]
-    return b"".join(_INSTRUCTION.pack(*each) for each in program)
+    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in program)
 
 
-def _attach(made: socket.socket, program: bytes) -> None:
-    held = ctypes.create_string_buffer(program, len(program))
-    pointer = struct.pack("HP", len(program) // _INSTRUCTION.size, ctypes.addressof(held))
-    made.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
+def _attach(channel: socket.socket, program: bytes) -> None:
+    buffer = ctypes.create_string_buffer(program, len(program))
+    pointer = struct.pack("HP", len(program) // _INSTRUCTION.size, ctypes.addressof(buffer))
+    channel.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)

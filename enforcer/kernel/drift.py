@@ -74,15 +74,15 @@ class Known:
 def of_everything(kernel: Nftables, known: Known) -> Damage | None:
     """The whole table, element by element. None where others were at work meanwhile: it must be looked at again."""
     before = kernel.generation()
-    found = kernel.look(known.table.name, elements_of=tuple(_with_elements_of_ours(known.table)))
-    if kernel.generation() != before and found is not None:
+    current = kernel.look(known.table.name, elements_of=tuple(_with_elements_of_ours(known.table)))
+    if kernel.generation() != before and current is not None:
         return None
     known.generation = before
-    return Damage(frozenset(differences(TableDigest(known.objects, known.rules, known.tally.sums), found)))
+    return Damage(frozenset(differences(TableDigest(known.objects, known.rules, known.tally.sums), current)))
 
 
 def _with_elements_of_ours(table: Table) -> Iterator[str]:
-    return (name for name, each in table.sets.items() if not each.forgets)
+    return (name for name, declared in table.sets.items() if not declared.forgets)
 
 
 def of_edits(kernel: Nftables, known: Known, edits: list[ForeignChange], places: Places) -> Damage:
@@ -106,14 +106,14 @@ def of_edits(kernel: Nftables, known: Known, edits: list[ForeignChange], places:
 def _objects(kernel: Nftables, known: Known, keys: Iterable[Key]) -> set[Key]:
     if all(kind in _MENDABLE for kind, _ in keys):
         return set()
-    found = kernel.objects(known.table.name)
-    return {("table", "")} if found is None else unequal(known.objects, found)
+    current = kernel.objects(known.table.name)
+    return {("table", "")} if current is None else unequal(known.objects, current)
 
 
 def _rules(kernel: Nftables, known: Known, chains: Iterable[str]) -> Iterator[Key]:
     ours = [name for name in chains if ("chain", name) in known.objects]
-    found = kernel.rules_digests(known.table.name, ours)
-    return ((RULES, name) for name in ours if found.get(name) != known.rules.get(name))
+    current = kernel.rules_digests(known.table.name, ours)
+    return ((RULES, name) for name in ours if current.get(name) != known.rules.get(name))
 
 
 def _wrong_elements(
@@ -122,10 +122,10 @@ def _wrong_elements(
     """The elements of a set of addresses that aren't as they should be."""
     type_ = known.table.sets[name].type
     for key in touched:
-        found = kernel.element(known.table.name, name, key)
+        current = kernel.element(known.table.name, name, key)
         expected = next(table_change.of_address(type_, name, key, places), None)
-        if found != expected:
-            yield WrongElement(name, found, expected)
+        if current != expected:
+            yield WrongElement(name, current, expected)
 
 
 def _is_of_addresses(declared: NamedSet, name: str) -> bool:

@@ -33,10 +33,10 @@ class ElementType:
 
     def tail(self, text: str) -> bytes:
         """What follows the key: ` comment "..." : value`, either or both of them missing."""
-        found = _TAIL.fullmatch(text)
-        if found is None:
+        match = _TAIL.fullmatch(text)
+        if match is None:
             raise ValueError(f"'{text}' is not what may follow an element's key")
-        value, comment = found["value"], found["comment"]
+        value, comment = match["value"], match["comment"]
         data = b"" if value is None else attribute(_DATA, self._data(value))
         return data + (b"" if comment is None else attribute(_USERDATA, remark(comment)))
 
@@ -63,8 +63,8 @@ def _verdict(text: str) -> bytes:
 
 def remark(text: str) -> bytes:
     """A comment, as nft keeps it beside rules and elements."""
-    held = text.encode()[:127] + b"\0"
-    return bytes([0, len(held)]) + held
+    content = text.encode()[:127] + b"\0"
+    return bytes([0, len(content)]) + content
 
 
 def key(value: bytes) -> bytes:
@@ -73,8 +73,8 @@ def key(value: bytes) -> bytes:
 
 def key_of(record: bytes) -> bytes:
     """The key's value; nothing for the element that stands for all others."""
-    held = attributes(record, start=4).get(_KEY, b"")
-    return attributes(held, start=0).get(_VALUE, b"")
+    element_key = attributes(record, start=4).get(_KEY, b"")
+    return attributes(element_key, start=0).get(_VALUE, b"")
 
 
 def record(*parts: bytes) -> bytes:
@@ -104,9 +104,9 @@ def _single(kind: ElementType, text: str, tail: bytes) -> bytes:
 def _around(length: int, more: int) -> tuple[bytes, bytes]:
     """What stands before and behind a key of this length in a record; `more` bytes follow the key."""
     behind = bytes(-length % 4)
-    whole = key(bytes(length))
-    head = ATTRIBUTE.pack(ATTRIBUTE.size + len(whole) + more, _ELEMENT)
-    return head + whole[: len(whole) - length - len(behind)], behind
+    encoded = key(bytes(length))
+    head = ATTRIBUTE.pack(ATTRIBUTE.size + len(encoded) + more, _ELEMENT)
+    return head + encoded[: len(encoded) - length - len(behind)], behind
 
 
 def _box(kind: ElementType, text: str, tail: str) -> bytes:
@@ -135,4 +135,4 @@ def keyed(keys: Iterable[bytes], key_length: int, tail: bytes) -> list[bytes]:
     """Many records of one tail."""
     before, behind = _around(key_length, len(tail))
     end = behind + tail
-    return [before + each + end for each in keys]
+    return [before + key_ + end for key_ in keys]

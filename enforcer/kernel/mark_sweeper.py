@@ -33,9 +33,9 @@ class MarkSweeper:
         taken = 0
         try:
             chosen = marks.bits(marks.first(phase)), marks.phase_bits
-            while found := list(_holding(self._channel, *chosen)):
-                _set_all(self._channel, marks, found, STALE)
-                taken += len(found)
+            while connections := list(_holding(self._channel, *chosen)):
+                _set_all(self._channel, marks, connections, STALE)
+                taken += len(connections)
         except BaseException:
             self.close()  # answers may be under way
             raise
@@ -46,7 +46,7 @@ class MarkSweeper:
         if not marks.mask:
             return
         numbered = [(marks.bits(marks.first(phase)), marks.phase_bits) for phase in PHASES]
-        for chosen in (*numbered, *((marks.bits(each), marks.mask) for each in (STALE, REVOKED))):
+        for chosen in (*numbered, *((marks.bits(value), marks.mask) for value in (STALE, REVOKED))):
             _set_all(self._channel, marks, list(_holding(self._channel, *chosen)), UNJUDGED)
 
     def close(self) -> None:
@@ -91,8 +91,8 @@ def _set(channel: socket.socket, marks: ConnmarkLayout, connections: list[Messag
 
 def _with_number(marks: ConnmarkLayout, value: int, sequence: int, connection: Message) -> bytes:
     """The kernel finds it by its original direction and its zone."""
-    held = attributes(connection.body)
-    zone = [attribute(_ZONE, held[_ZONE])] if _ZONE in held else []
-    which = attribute(_ORIGINAL | 0x8000, held[_ORIGINAL])
+    fields = attributes(connection.body)
+    zone = [attribute(_ZONE, fields[_ZONE])] if _ZONE in fields else []
+    which = attribute(_ORIGINAL | 0x8000, fields[_ORIGINAL])
     wanted = number(_MARK, marks.bits(value)), number(_MARK_MASK, marks.mask)
     return netfilter(_NEW, REQUEST, sequence, connection.body[0], 0, which, *zone, *wanted)

@@ -98,11 +98,11 @@ class Nftables:
     def is_active(self, table: str, hooked: Iterable[str]) -> bool:
         """Whether there is a table that is awake, and packets come to each of these chains and find rules there."""
         flags = self.flags(table)
-        return flags is not None and not flags & DORMANT and all(self._is_hooked(table, each) for each in hooked)
+        return flags is not None and not flags & DORMANT and all(self._is_hooked(table, chain) for chain in hooked)
 
     def _is_hooked(self, table: str, chain: str) -> bool:
-        found = self._ask(_GET_CHAIN, text(1, table), text(3, chain))
-        return found is not None and _HOOK in attributes(found) and bool(self.rules_digests(table, [chain]))
+        body = self._ask(_GET_CHAIN, text(1, table), text(3, chain))
+        return body is not None and _HOOK in attributes(body) and bool(self.rules_digests(table, [chain]))
 
     def delete(self, table: str) -> None:
         """Remove a table; fine where there is none.
@@ -120,13 +120,13 @@ class Nftables:
 
     def look(self, table: str, *, elements_of: tuple[str, ...] = ()) -> TableDigest | None:
         """The table as it is; None where there is none. Each set of elements is a question of its own."""
-        found = self.objects(table)
-        if found is None:
+        objects = self.objects(table)
+        if objects is None:
             return None
         rules = table_digest.rules_digests(self._dump(_GET_RULE, text(1, table)), table)
-        there = {key[1] for key in found if key[0] in table_digest.SETS}
-        held = {each: table_digest.tally(self.elements(table, each)) for each in elements_of if each in there}
-        return TableDigest(found, rules, held)
+        sets = {key[1] for key in objects if key[0] in table_digest.SETS}
+        tallies = {name: table_digest.tally(self.elements(table, name)) for name in elements_of if name in sets}
+        return TableDigest(objects, rules, tallies)
 
     def objects(self, table: str) -> dict[Key, int] | None:
         """All of a table but rules and elements; None where there is none."""
@@ -146,16 +146,16 @@ class Nftables:
         own = text(1, table)
         asked = {
             "chain": [self._ask(_GET_CHAIN, own, text(3, chain)) for chain in chains],
-            "set": [self._ask(_GET_SET, own, text(2, each)) for each in sets],
+            "set": [self._ask(_GET_SET, own, text(2, name)) for name in sets],
         }
         return table_digest.objects(table, None, {kind: filter(None, bodies) for kind, bodies in asked.items()})
 
     def rules_digests(self, table: str, chains: Iterable[str]) -> dict[str, int]:
         """Of the rules of these chains, but for those without any."""
-        own, found = text(1, table), dict[str, int]()
+        own, digests = text(1, table), dict[str, int]()
         for chain in chains:
-            found |= table_digest.rules_digests(self._dump(_GET_RULE, own, text(2, chain)), table)
-        return found
+            digests |= table_digest.rules_digests(self._dump(_GET_RULE, own, text(2, chain)), table)
+        return digests
 
     def element(self, table: str, name: str, key: bytes) -> bytes | None:
         """The record of a set's element; None where it has none of this key."""
@@ -169,11 +169,11 @@ class Nftables:
 
     def counters(self, table: str) -> dict[str, list[Counted]]:
         """The counters of the rules of each chain that has any, in order, by the chain's name."""
-        found: dict[str, list[Counted]] = {}
+        by_chain: dict[str, list[Counted]] = {}
         for chain, rule in table_digest.rules(self._dump(_GET_RULE, text(1, table)), table):
-            for each in table_digest.counted(rule):
-                found.setdefault(chain, []).append(each)
-        return found
+            for counter in table_digest.counted(rule):
+                by_chain.setdefault(chain, []).append(counter)
+        return by_chain
 
     def named_counters(self, table: str) -> dict[str, Counted]:
         """Those that are no rule's. Costs microseconds."""
@@ -198,8 +198,8 @@ class Nftables:
         """The bodies of the answers, all from one state of the tables. Raises KernelError."""
         deadline = time.monotonic() + _PATIENCE
         while True:
-            bodies, whole = self._dumped(netfilter(kind, REQUEST | DUMP, 1, self._family, 0, *chosen))
-            if whole:
+            bodies, complete = self._dumped(netfilter(kind, REQUEST | DUMP, 1, self._family, 0, *chosen))
+            if complete:
                 return bodies
             if time.monotonic() > deadline:
                 raise KernelError("our rules can't be listed: somebody changes tables all the time; trying again")
@@ -208,9 +208,9 @@ class Nftables:
         """And whether nothing was changed meanwhile."""
         self._send(request)
         bodies: list[bytes] = []
-        whole = True
+        complete = True
         for answer in answers(self._socket):
-            whole = whole and not answer.flags & INTERRUPTED
+            complete = complete and not answer.flags & INTERRUPTED
             if answer.kind == ERROR:
                 if error_code(answer) != errno.ENOENT:
                     refuse(error_code(answer), "listing our rules")
@@ -220,7 +220,7 @@ class Nftables:
                     refuse(error_code(answer), "listing our rules")
                 break
             bodies.append(answer.body)
-        return bodies, whole
+        return bodies, complete
 
     def _send(self, request: bytes) -> None:
         self._drain()
@@ -245,9 +245,9 @@ class Nftables:
                     yield message.sequence, code
 
 
-def _make_room(made: socket.socket, size: int) -> None:
+def _make_room(channel: socket.socket, size: int) -> None:
     """For one long message."""
     try:
-        made.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size + 65_536)
+        channel.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size + 65_536)
     except PermissionError:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size + 65_536)
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size + 65_536)

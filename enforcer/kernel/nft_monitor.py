@@ -120,17 +120,17 @@ class NftMonitor:
         keys: set[Key] = set()
         touched: dict[str, set[bytes]] = {}
         for kind, body in self._pending:
-            held = attributes(body)
-            if body[0] == self._family and held.get(_TABLE) == self._name:
+            fields = attributes(body)
+            if body[0] == self._family and fields.get(_TABLE) == self._name:
                 about, at = _ABOUT.get(kind, _TABLE_KEY)
-                name = held.get(at, b"").rstrip(b"\0").decode("utf-8", "replace")
+                name = fields.get(at, b"").rstrip(b"\0").decode("utf-8", "replace")
                 keys.add((about, name))
                 if about == ELEMENTS:
                     touched.setdefault(name, set()).update(map(elements.key_of, table_digest.records([body])))
         self._pending.clear()
         if keys:
             yield ForeignChange(
-                _who(generation), frozenset(keys), {name: frozenset(each) for name, each in touched.items()}
+                _who(generation), frozenset(keys), {name: frozenset(edited) for name, edited in touched.items()}
             )
 
 

@@ -99,8 +99,8 @@ class Reconciler:
         self._uplinks = Uplinks(uplinks)
         self._guard = BridgeTable()
         self._stirred = select.epoll()
-        for each in (self._table.fileno(), self._uplinks.fileno(), *self._guard.filenos()):
-            self._stirred.register(each, select.EPOLLIN)
+        for descriptor in (self._table.fileno(), self._uplinks.fileno(), *self._guard.filenos()):
+            self._stirred.register(descriptor, select.EPOLLIN)
         self._networks = AddressSet()
         self._wish: _Wish | None = None
         self._told: SetMembership | None = None
@@ -289,60 +289,60 @@ class Reconciler:
         return () if self._told is None else self._addresses.places(address, self._told)
 
     def _change(self, wish: _Wish) -> AppliedAction:
-        told = self._told or wish.plan.members
-        moves = self._addresses.changed(told, wish.plan.members)
+        applied = self._told or wish.plan.members
+        moves = self._addresses.changed(applied, wish.plan.members)
         change = self._table.change(wish.ruleset.table, moves, lambda: self._addresses.all(wish.plan.members))
         if change is None:
             return AppliedAction.NONE
         return AppliedAction.SWAP if change.structural else AppliedAction.ELEMENTS
 
     def _load(self, wish: _Wish) -> AppliedAction:
-        there = self._table.exists()
+        existed = self._table.exists()
         self._table.load(wish.ruleset.table, self._addresses.all(wish.plan.members))
-        return AppliedAction.TAKE_OVER if there else AppliedAction.FIRST_LOAD
+        return AppliedAction.TAKE_OVER if existed else AppliedAction.FIRST_LOAD
 
     # Restarts
 
     def _restore(self, feed: AddressDelta) -> Applied:
-        held, known = self._held()
-        self._stance = self._table.stance(HOOKED if held is None else held.hooked)
+        saved, known = self._held()
+        self._stance = self._table.stance(HOOKED if saved is None else saved.hooked)
         if (
             self._by_node
         ):  # whether this node is chosen is not known yet: as it was, and never closed for the first time
             enforced = self._had_tier or self._stance in {Stance.ENFORCED, Stance.CLOSED, Stance.LOST}
             self._options = replace(self._options, mode=Mode.ENFORCE if enforced else Mode.OBSERVE)
-        alike = held is not None and held.options == self._options
-        problems = self._state_problems if alike or held is None else (_OTHER_SETTINGS,)
-        if held is not None and alike and self._stance is Stance.NOTHING:
-            self._table.restore(held)
-            self._guard.restore(held.of_bridges())
+        alike = saved is not None and saved.options == self._options
+        problems = self._state_problems if alike or saved is None else (_OTHER_SETTINGS,)
+        if saved is not None and alike and self._stance is Stance.NOTHING:
+            self._table.restore(saved)
+            self._guard.restore(saved.of_bridges())
             self._table.begin_numbers()
-            self._revision, self._stance = held.revision, Stance.of_tier(self._options.mode)
-            return Applied(held.revision, AppliedAction.FIRST_LOAD, known, stance=self._stance)
+            self._revision, self._stance = saved.revision, Stance.of_tier(self._options.mode)
+            return Applied(saved.revision, AppliedAction.FIRST_LOAD, known, stance=self._stance)
         self._take(feed)
         self._look_for_uplinks()
         action = self._converge(None, datetime.min.replace(tzinfo=UTC), None, TierAnswer.WAITING, drifted=False)
-        if action is AppliedAction.NONE and held is not None and self._stance is not Stance.NOTHING:
-            self._revision = held.revision
+        if action is AppliedAction.NONE and saved is not None and self._stance is not Stance.NOTHING:
+            self._revision = saved.revision
             if alike:
                 self._table.begin_numbers()
-            return Applied(held.revision, action, known, problems=problems, stance=self._stance)
+            return Applied(saved.revision, action, known, problems=problems, stance=self._stance)
         return Applied(None, action, self._in_force, problems=problems, stance=self._stance)
 
     def _held(self) -> tuple[SavedTable | None, Ruleset | None]:
         """What was saved, and what its log records mean."""
         self._state_problems = ()
         try:
-            held = None if self._state_dir is None else snapshot.read(self._state_dir)
-            self._had_tier = held is not None and held.options.mode is Mode.ENFORCE
-            if held is None:
+            saved_table = None if self._state_dir is None else snapshot.read(self._state_dir)
+            self._had_tier = saved_table is not None and saved_table.options.mode is Mode.ENFORCE
+            if saved_table is None:
                 return None, None
-            known = Ruleset(Table(TABLE, {}, {}), saved.terminals(held), None)
+            known = Ruleset(Table(TABLE, {}, {}), saved.terminals(saved_table), None)
         except StateError as error:
             self._had_tier = True  # as far as anybody can tell
             self._state_problems = (str(error),)
             return None, None
-        return held, known
+        return saved_table, known
 
     def _save(self, action: AppliedAction) -> None:
         if self._keeping is not None and self._policy is not None and self._told is not None:
@@ -361,8 +361,8 @@ class Reconciler:
 
     def _problems(self) -> tuple[str, ...]:
         saving = self._keeping.problem if self._keeping else ""
-        told = self._address_problem, self._uplinks.problem, self._table.problem, self._guard.problem, saving
-        return tuple(filter(None, told))
+        texts = self._address_problem, self._uplinks.problem, self._table.problem, self._guard.problem, saving
+        return tuple(filter(None, texts))
 
 
 def _both(one: TableDrift | None, other: TableDrift | None) -> TableDrift | None:

@@ -78,8 +78,8 @@ class KernelTable:
         """What stands there, by its marker. A table of ours without one is another version's, and of a tier."""
         if not self.is_active(hooked):
             return Stance.NOTHING
-        marks = self._nft.named_objects(self._name, [each.marker for each in MARKED], ())
-        return next((each for each in MARKED if ("chain", each.marker) in marks), Stance.ENFORCED)
+        marks = self._nft.named_objects(self._name, [stance.marker for stance in MARKED], ())
+        return next((stance for stance in MARKED if ("chain", stance.marker) in marks), Stance.ENFORCED)
 
     def delete(self) -> None:
         self._known = None
@@ -118,9 +118,9 @@ class KernelTable:
         edits = self._only_ours() if now == known.generation else self._heard(now)
         overheard, self._overheard = self._overheard, []
         if edits is None:
-            found = drift.of_everything(self._nft, known)
-            self._changes.overrun = found is None
-            damage = found or Damage()
+            everything = drift.of_everything(self._nft, known)
+            self._changes.overrun = everything is None
+            damage = everything or Damage()
         else:
             known.generation = max(now, self._changes.seen)
             damage = drift.of_edits(self._nft, known, [*overheard, *edits], places)
@@ -130,7 +130,7 @@ class KernelTable:
         if not all(map(known.mends, known.damage.keys)):
             self.invalidate()
         return TableDrift(
-            known.damage.describe(), tuple(dict.fromkeys(each.who for each in (*overheard, *(edits or ()))))
+            known.damage.describe(), tuple(dict.fromkeys(change.who for change in (*overheard, *(edits or ()))))
         )
 
     def _only_ours(self) -> list[ForeignChange] | None:
@@ -160,15 +160,15 @@ class KernelTable:
 
     def load(self, table: Table, moves: ElementDelta) -> None:
         """The whole table, in place of whatever there is."""
-        there = self._nft.objects(self._name)
-        self._numbering.avoid(() if there is None else self._numbers())
+        existing = self._nft.objects(self._name)
+        self._numbering.avoid(() if existing is None else self._numbers())
         number = self._numbering.following()
         numbered = _numbered(table, self._marks, number)
         self._known, self._overheard, self._changes.overrun = None, [], False  # all of that goes
-        if there is None:
+        if existing is None:
             generation, tally = self._loaded(numbered, moves)
         else:
-            generation, tally = self._adopted(numbered, moves, there) or self._replaced(numbered, moves)
+            generation, tally = self._adopted(numbered, moves, existing) or self._replaced(numbered, moves)
         self._numbering.taken(number)
         known = Known(table, generation, tally)
         self._remember(known)
@@ -184,36 +184,36 @@ class KernelTable:
         generation, tally = self._whole(
             Transaction(self._name, self._family), replace(table, chains={**table.chains, **asleep}), moves
         )
-        made = Transaction(self._name, self._family)
+        awake = Transaction(self._name, self._family)
         for name, chain in first.items():
-            made.add_rules(name, chain)
-        return self._commit(made, generation, large=False), tally
+            awake.add_rules(name, chain)
+        return self._commit(awake, generation, large=False), tally
 
     def _replaced(self, table: Table, moves: ElementDelta) -> tuple[int, Tally]:
         """In one transaction; for a moment more is denied than the rules say."""
-        made = Transaction(self._name, self._family)
-        made.delete_table()
-        return self._whole(made, table, moves)
+        commands = Transaction(self._name, self._family)
+        commands.delete_table()
+        return self._whole(commands, table, moves)
 
-    def _whole(self, made: Transaction, table: Table, moves: ElementDelta) -> tuple[int, Tally]:
+    def _whole(self, commands: Transaction, table: Table, moves: ElementDelta) -> tuple[int, Tally]:
         tally = Tally()
         own, members = transaction.own(table), _members(table, moves)
-        transaction.write_all(made, table, tally.counted(own), tally.counted(members))
-        return self._commit(made, self._nft.generation(), large=True), tally
+        transaction.write_all(commands, table, tally.counted(own), tally.counted(members))
+        return self._commit(commands, self._nft.generation(), large=True), tally
 
-    def _adopted(self, table: Table, moves: ElementDelta, there: Mapping[Key, int]) -> tuple[int, Tally] | None:
+    def _adopted(self, table: Table, moves: ElementDelta, existing: Mapping[Key, int]) -> tuple[int, Tally] | None:
         """Over what a former agent left, so that no packet comes to rules before their sets are filled.
 
         None where the kernel doesn't take it.
         """
-        change = table_change.adoption(table, there)
+        change = table_change.adoption(table, existing)
         if change is None:
             return None
-        made = Transaction(self._name, self._family)
-        table_change.declare(made, table, change)
-        table_change.write(made, table, change, moves)
+        commands = Transaction(self._name, self._family)
+        table_change.declare(commands, table, change)
+        table_change.write(commands, table, change, moves)
         try:
-            generation = self._commit(made, self._make_ready(change, self._nft.generation()), large=True)
+            generation = self._commit(commands, self._make_ready(change, self._nft.generation()), large=True)
         except LoadError as error:
             _log.warning("a former agent's table is replaced as a whole", error=str(error))
             return None
@@ -222,9 +222,9 @@ class KernelTable:
             tally.add(name, records)
         return generation, tally
 
-    def restore(self, held: SavedTable) -> None:
+    def restore(self, saved: SavedTable) -> None:
         """What was saved, in place of whatever there is. It stays unknown: the next pass loads what is then right."""
-        self._commit(held, self._nft.generation(), large=True)
+        self._commit(saved, self._nft.generation(), large=True)
 
     def begin_numbers(self) -> None:
         """A table that was restored knows no accepted connections: they get a number from now on."""
@@ -232,9 +232,9 @@ class KernelTable:
             return
         self._numbering.avoid(())
         number = self._numbering.following()
-        made = Transaction(self._name, self._family)
-        self._renumber(made, number)
-        self._commit(made, self._nft.generation(), large=False)
+        commands = Transaction(self._name, self._family)
+        self._renumber(commands, number)
+        self._commit(commands, self._nft.generation(), large=False)
         self._numbering.taken(number)
 
     def change(self, table: Table, moves: ElementDelta, everybody: Callable[[], ElementDelta]) -> TableChange | None:
@@ -268,18 +268,18 @@ class KernelTable:
         damage = known.damage
         change, moves = table_change.without(change, moves, [name for kind, name in damage.keys if kind == ELEMENTS])
         number = self._numbering.following()
-        made = Transaction(self._name, self._family)
+        commands = Transaction(self._name, self._family)
         early = table_change.must_be_ready(change)
         if early:
             known.generation = self._make_ready(change, known.generation)
-        fresh = 0 if early else table_change.write_new(made, change)
-        table_change.put_back(made, damage.wrong_elements)
-        many = fresh + table_change.write(made, table, change, moves)
+        fresh = 0 if early else table_change.write_new(commands, change)
+        table_change.put_back(commands, damage.wrong_elements)
+        many = fresh + table_change.write(commands, table, change, moves)
         if damage.keys:
             many = _LARGE + 1
-            table_change.mend(made, known.tally, table, damage.keys, everybody)
-        self._renumber(made, number)
-        known.generation = self._commit(made, known.generation, large=many > _LARGE)
+            table_change.mend(commands, known.tally, table, damage.keys, everybody)
+        self._renumber(commands, number)
+        known.generation = self._commit(commands, known.generation, large=many > _LARGE)
         self._numbering.taken(number)
         table_change.count(known.tally, known.table, table, change, moves)
         known.tally.sums.pop(LIVE, None)
@@ -297,29 +297,29 @@ class KernelTable:
         """
         if not change.new_chains and not change.new_sets:
             return before
-        made = Transaction(self._name, self._family)
-        many = table_change.write_new(made, change)
-        return self._commit(made, before, large=many > _LARGE)
+        commands = Transaction(self._name, self._family)
+        many = table_change.write_new(commands, change)
+        return self._commit(commands, before, large=many > _LARGE)
 
-    def _renumber(self, made: Transaction, number: int | None) -> None:
+    def _renumber(self, commands: Transaction, number: int | None) -> None:
         if not self._marks.mask:
             return
         for name, chain in base_chains.numbered(self._marks, number).items():
-            made.flush_chain(name)
-            made.add_rules(name, chain)
-        made.flush_set(LIVE)
-        made.add_elements(LIVE, self._live_records(number))
+            commands.flush_chain(name)
+            commands.add_rules(name, chain)
+        commands.flush_set(LIVE)
+        commands.add_elements(LIVE, self._live_records(number))
 
     def _live_records(self, number: int | None) -> list[bytes]:
         return list(elements.records("mark", base_chains.live(self._marks, number), interval=False))
 
-    def _commit(self, made: nft.Commands, before: int, *, large: bool) -> int:
+    def _commit(self, commands: nft.Commands, before: int, *, large: bool) -> int:
         """The generation up to which all is known afterwards."""
         missed = self._changes.overrun
         if large:
             self._changes.unsubscribe()
         try:
-            self._nft.commit(made)
+            self._nft.commit(commands)
         finally:
             after = self._nft.generation()
             ours = after == before + 1
@@ -368,10 +368,10 @@ class KernelTable:
 
     def _remember(self, known: Known) -> None:
         """All of it."""
-        found = self._nft.look(self._name)
+        current = self._nft.look(self._name)
         self._verify(known)
-        if found is not None:
-            known.objects, known.rules = dict(found.objects), dict(found.rules)
+        if current is not None:
+            known.objects, known.rules = dict(current.objects), dict(current.rules)
 
     def _verify(self, known: Known) -> None:
         """That what was looked at is our own work. Raises KernelError, and knows nothing then, where it may not be."""

@@ -28,8 +28,8 @@ def records(type_: str, tail: str, keys: list[int]) -> list[bytes]:
     """Of many addresses with the same tail; without one they are enough to delete."""
     kind = element_type(type_)
     times = len(kind.key.fields)
-    found = packed(keys, kind.key.length // times)
-    return elements.keyed((each * times for each in found), kind.key.length, kind.tail(tail))
+    packed_keys = packed(keys, kind.key.length // times)
+    return elements.keyed((key * times for key in packed_keys), kind.key.length, kind.tail(tail))
 
 
 def of_address(type_: str, name: str, key: bytes, places: Callable[[bytes], Iterable[SetEntry]]) -> Iterator[bytes]:
@@ -42,24 +42,24 @@ def of_address(type_: str, name: str, key: bytes, places: Callable[[bytes], Iter
             yield from elements.keyed([key], len(key), kind.tail(place.tail))
 
 
-def adoption(table: Table, there: Mapping[Key, int]) -> TableChange | None:
+def adoption(table: Table, existing: Mapping[Key, int]) -> TableChange | None:
     """From what stands in the kernel under this table's name to this table: only names are believed.
 
     None where packets don't come to it, or it holds what can't be made ours: it must be loaded from nothing.
     """
-    chains = {name for kind, name in there if kind == "chain"}
-    sets = {name: kind for kind, name in there if kind in SETS}
-    kept = {name for name, each in table.sets.items() if sets.get(name) == each.keyword}
-    others = {key for key in there if key[0] != "chain" and key[0] not in SETS}
+    chains = {name for kind, name in existing if kind == "chain"}
+    sets = {name: kind for kind, name in existing if kind in SETS}
+    kept = {name for name, declared in table.sets.items() if sets.get(name) == declared.keyword}
+    others = {key for key in existing if key[0] != "chain" and key[0] not in SETS}
     if others != {("table", table.name), *(("counter", name) for name in table.counters)}:
         return None
-    is_awake = there["table", table.name] == hash(0)
+    is_awake = existing["table", table.name] == hash(0)
     hooked = {name for name, chain in table.chains.items() if chain.hook}
     if not is_awake or not hooked <= chains or sets.keys() & table.sets.keys() != kept:
         return None
     return TableChange(
         table.name,
-        new_sets={name: each for name, each in table.sets.items() if name not in kept},
+        new_sets={name: declared for name, declared in table.sets.items() if name not in kept},
         gone_sets={name: kind for name, kind in sets.items() if name not in table.sets},
         new_chains={name: chain for name, chain in table.chains.items() if name not in chains},
         refilled_chains={name: chain for name, chain in table.chains.items() if name in chains},
@@ -70,12 +70,12 @@ def adoption(table: Table, there: Mapping[Key, int]) -> TableChange | None:
     )
 
 
-def declare(made: Transaction, table: Table, change: TableChange) -> None:
+def declare(commands: Transaction, table: Table, change: TableChange) -> None:
     """What stands and shall stay: the kernel refuses one that is declared in another way."""
     for name in change.elements:
-        made.add_set(name, table.sets[name])
+        commands.add_set(name, table.sets[name])
     for name, chain in change.refilled_chains.items():
-        made.add_chain(name, chain)
+        commands.add_chain(name, chain)
 
 
 def must_be_ready(change: TableChange) -> bool:
@@ -90,57 +90,57 @@ def must_be_ready(change: TableChange) -> bool:
     return not change.new_chains.keys().isdisjoint(tail.rpartition(" ")[2] for tail in tails)
 
 
-def write_new(made: Transaction, change: TableChange) -> int:
+def write_new(commands: Transaction, change: TableChange) -> int:
     """What is new, whole, before anything leads there. How many elements."""
     for name, declared in change.new_sets.items():
-        made.add_set(name, declared)
+        commands.add_set(name, declared)
     for name, chain in change.new_chains.items():
-        made.add_chain(name, chain)
+        commands.add_chain(name, chain)
     for name, declared in change.new_sets.items():
-        transaction.fill(made, name, declared)
+        transaction.fill(commands, name, declared)
     for name, chain in change.new_chains.items():
-        made.add_rules(name, chain)
+        commands.add_rules(name, chain)
     return sum(len(declared.elements) for declared in change.new_sets.values())
 
 
-def write(made: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
+def write(commands: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
     """The rest, in an order in which nothing is still named when it goes. How many elements."""
     for name in (*change.refilled_chains, *change.gone_chains):
-        made.flush_chain(name)
-    gone = _take_out(made, new, change, moves)
+        commands.flush_chain(name)
+    gone = _take_out(commands, new, change, moves)
     for name, chain in change.refilled_chains.items():
-        made.add_rules(name, chain)
-    come = _put_in(made, new, change, moves)
+        commands.add_rules(name, chain)
+    come = _put_in(commands, new, change, moves)
     # Maps lead to chains: as long as one is there, the kernel keeps the chain. Whatever named the map is empty by now.
     for name in change.gone_sets:
-        made.delete_set(name)
+        commands.delete_set(name)
     for name in change.gone_chains:
-        made.delete_chain(name)
+        commands.delete_chain(name)
     return gone + come
 
 
-def _take_out(made: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
+def _take_out(commands: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
     many = 0
     for name, element in change.elements.items():
         if element.flush:
-            made.flush_set(name)
-        made.delete_elements(name, _keys(new.sets[name], element.gone))
+            commands.flush_set(name)
+        commands.delete_elements(name, _keys(new.sets[name], element.gone))
         many += len(element.gone)
     for place, keys in moves.removed.items():
         if place.set in new.sets:
-            made.delete_elements(place.set, records(new.sets[place.set].type, "", keys))
+            commands.delete_elements(place.set, records(new.sets[place.set].type, "", keys))
             many += len(keys)
     return many
 
 
-def _put_in(made: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
+def _put_in(commands: Transaction, new: Table, change: TableChange, moves: ElementDelta) -> int:
     many = 0
     for name, element in change.elements.items():
         declared = new.sets[name]
-        made.add_elements(name, elements.records(declared.type, element.added, interval=declared.interval))
+        commands.add_elements(name, elements.records(declared.type, element.added, interval=declared.interval))
         many += len(element.added)
-    for place, found in members(new, moves):
-        made.add_elements(place.set, found)
+    for place, new_records in members(new, moves):
+        commands.add_elements(place.set, new_records)
         many += len(moves.added[place])
     return many
 
@@ -176,47 +176,47 @@ class WrongElement:
     """An element that isn't as it should be: the record that stands there, and the one that should."""
 
     set: str
-    found: bytes | None
+    current: bytes | None
     expected: bytes | None
 
 
-def put_back(made: Transaction, wrong_elements: Iterable[WrongElement]) -> None:
+def put_back(commands: Transaction, wrong_elements: Iterable[WrongElement]) -> None:
     for wrong_element in wrong_elements:
-        if wrong_element.found is not None:
-            made.delete_elements(
-                wrong_element.set, [elements.record(elements.key(elements.key_of(wrong_element.found)))]
+        if wrong_element.current is not None:
+            commands.delete_elements(
+                wrong_element.set, [elements.record(elements.key(elements.key_of(wrong_element.current)))]
             )
         if wrong_element.expected is not None:
-            made.add_elements(wrong_element.set, [wrong_element.expected])
+            commands.add_elements(wrong_element.set, [wrong_element.expected])
 
 
 def mend(
-    made: Transaction, tally: Tally, table: Table, torn: Collection[Key], everybody: Callable[[], ElementDelta]
+    commands: Transaction, tally: Tally, table: Table, torn: Collection[Key], everybody: Callable[[], ElementDelta]
 ) -> None:
     """Rules and elements as they should be, whatever is there. Ours must be there; chains and sets of others go."""
     for name in (name for kind, name in torn if kind == RULES and name in table.chains):
-        made.flush_chain(name)
-        made.add_rules(name, table.chains[name])
-    held = everybody() if any(kind == ELEMENTS for kind, _ in torn) else ElementDelta()
+        commands.flush_chain(name)
+        commands.add_rules(name, table.chains[name])
+    members_ = everybody() if any(kind == ELEMENTS for kind, _ in torn) else ElementDelta()
     for name in (name for kind, name in torn if kind == ELEMENTS and name in table.sets):
-        made.flush_set(name)
+        commands.flush_set(name)
         tally.sums.pop(name, None)
-        for found in _of_set(table, name, held):
-            records_ = list(found)
-            made.add_elements(name, records_)
+        for encoded in _of_set(table, name, members_):
+            records_ = list(encoded)
+            commands.add_elements(name, records_)
             tally.add(name, records_)
-    _remove(made, torn)
+    _remove(commands, torn)
 
 
-def _remove(made: Transaction, torn: Collection[Key]) -> None:
+def _remove(commands: Transaction, torn: Collection[Key]) -> None:
     """Chains and sets of others: first what may name another, then all."""
     chains = [name for kind, name in torn if kind == "chain"]
     for name in chains:
-        made.flush_chain(name)
+        commands.flush_chain(name)
     for name in (name for kind, name in torn if kind in SETS):
-        made.delete_set(name)
+        commands.delete_set(name)
     for name in chains:
-        made.delete_chain(name)
+        commands.delete_chain(name)
 
 
 def _of_set(table: Table, name: str, everybody: ElementDelta) -> Iterator[Iterable[bytes]]:

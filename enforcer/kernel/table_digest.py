@@ -49,9 +49,9 @@ class Tally:
     def counted(self, sets: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[tuple[str, list[bytes]]]:
         """The same records by set, added as they pass."""
         for name, records in sets:
-            held = list(records)
-            self.add(name, held)
-            yield name, held
+            counted_records = list(records)
+            self.add(name, counted_records)
+            yield name, counted_records
 
     def add(self, name: str, records: Iterable[bytes]) -> None:
         count, total = self.sums.get(name, (0, 0))
@@ -66,28 +66,28 @@ class Tally:
 
 def objects(table: str, flags: int | None, dumps: Mapping[str, Iterable[bytes]]) -> dict[Key, int]:
     """From the bodies of messages by kind: the table's flags, if given, and all objects but rules and elements."""
-    found: dict[Key, int] = {} if flags is None else {("table", table): hash(flags)}
+    digests: dict[Key, int] = {} if flags is None else {("table", table): hash(flags)}
     own = table.encode() + b"\0"
     for kind, bodies in dumps.items():
-        for held in map(attributes, bodies):
-            if held.get(1) == own:
-                name = _keyword(kind, held), _text(held[_NAME[kind]])
-                found[name] = hash(tuple(held.get(at) for at in _STABLE[kind]))
-    return found
+        for fields in map(attributes, bodies):
+            if fields.get(1) == own:
+                name = _keyword(kind, fields), _text(fields[_NAME[kind]])
+                digests[name] = hash(tuple(fields.get(at) for at in _STABLE[kind]))
+    return digests
 
 
 def rules_digests(bodies: Iterable[bytes], table: str) -> dict[str, int]:
     """The rules in the bodies of a dump, in order, by chain."""
-    found: dict[str, int] = {}
+    digests: dict[str, int] = {}
     for chain, rule in rules(bodies, table):
-        found[chain] = hash((found.get(chain), _still(rule)))
-    return found
+        digests[chain] = hash((digests.get(chain), _still(rule)))
+    return digests
 
 
-def _keyword(kind: str, held: Mapping[int, bytes]) -> str:
+def _keyword(kind: str, fields: Mapping[int, bytes]) -> str:
     if kind != "set":
         return kind
-    return "map" if int.from_bytes(held.get(3, b""), "big") & _MAP_FLAG else "set"
+    return "map" if int.from_bytes(fields.get(3, b""), "big") & _MAP_FLAG else "set"
 
 
 def _text(value: bytes) -> str:
@@ -117,13 +117,13 @@ def counted(rule: bytes) -> Iterator[tuple[int, int]]:
 
 def named_counters(bodies: Iterable[bytes]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Packets and bytes of the counters in a dump of objects, by name."""
-    for held in map(attributes, bodies):
-        if held.get(3) == _IS_COUNTER:
-            yield _text(held.get(2, b"")), _packets_and_bytes(attributes(held.get(4, b""), 0))
+    for fields in map(attributes, bodies):
+        if fields.get(3) == _IS_COUNTER:
+            yield _text(fields.get(2, b"")), _packets_and_bytes(attributes(fields.get(4, b""), 0))
 
 
-def _packets_and_bytes(held: Mapping[int, bytes]) -> tuple[int, int]:
-    return int.from_bytes(held.get(2, b""), "big"), int.from_bytes(held.get(1, b""), "big")
+def _packets_and_bytes(fields: Mapping[int, bytes]) -> tuple[int, int]:
+    return int.from_bytes(fields.get(2, b""), "big"), int.from_bytes(fields.get(1, b""), "big")
 
 
 def _still(rule: bytes) -> bytes:
@@ -146,26 +146,26 @@ def tally(bodies: Iterable[bytes]) -> tuple[int, int]:
 def records(bodies: Iterable[bytes]) -> Iterator[bytes]:
     """The elements of a dump, one by one."""
     for body in bodies:
-        held = attributes(body).get(3, b"")
-        at, end = 0, len(held)
+        data = attributes(body).get(3, b"")
+        at, end = 0, len(data)
         while at + _WORD <= end:
-            length = int.from_bytes(held[at : at + 2], sys.byteorder)
+            length = int.from_bytes(data[at : at + 2], sys.byteorder)
             if not _WORD <= length <= end - at:
                 break
             size = (length + 3) & ~3
-            yield held[at : at + size]
+            yield data[at : at + size]
             at += size
 
 
-def differences(expected: TableDigest, found: TableDigest | None) -> list[Key]:
+def differences(expected: TableDigest, current: TableDigest | None) -> list[Key]:
     """What somebody else changed: objects by keyword and name; rules and elements of those that are as they were."""
-    if found is None:
+    if current is None:
         return [("table", "")]
-    changed = unequal(expected.objects, found.objects)
-    there = {name for keyword, name in expected.objects.keys() & found.objects.keys() if keyword == "chain"}
-    changed |= {(RULES, name) for name in unequal(expected.rules, found.rules) & there}
-    both = found.elements.keys() & expected.elements.keys()
-    changed |= {(ELEMENTS, name) for name in both if expected.elements[name] != found.elements[name]}
+    changed = unequal(expected.objects, current.objects)
+    chains = {name for keyword, name in expected.objects.keys() & current.objects.keys() if keyword == "chain"}
+    changed |= {(RULES, name) for name in unequal(expected.rules, current.rules) & chains}
+    both = current.elements.keys() & expected.elements.keys()
+    changed |= {(ELEMENTS, name) for name in both if expected.elements[name] != current.elements[name]}
     return sorted(changed)
 
 

@@ -69,11 +69,11 @@ class Transaction:
     @classmethod
     def resumed(cls, table: str, commands: bytes, many: int) -> Transaction:
         """With so many commands from an earlier one's `commands`."""
-        made = cls(table)
-        made._data += commands
-        made._names = [("loading what was saved",)] * many
-        made._sequence = many
-        return made
+        resumed = cls(table)
+        resumed._data += commands
+        resumed._names = [("loading what was saved",)] * many
+        resumed._sequence = many
+        return resumed
 
     def __bool__(self) -> bool:
         return self._sequence > 0
@@ -131,8 +131,8 @@ class Transaction:
 
     def add_set(self, name: str, declared: NamedSet) -> None:
         """Its elements are added apart."""
-        held = _declaration(declared)
-        self._add(_NEW_SET, REQUEST | CREATE, ("adding the set", name), text(2, name), number(10, 1), *held)
+        declaration = _declaration(declared)
+        self._add(_NEW_SET, REQUEST | CREATE, ("adding the set", name), text(2, name), number(10, 1), *declaration)
 
     def delete_set(self, name: str) -> None:
         self._add(_DELETE_SET, REQUEST, ("deleting the set", name), text(2, name))
@@ -161,12 +161,12 @@ class Transaction:
 
 def _packed(records: Iterable[bytes]) -> Iterator[bytes]:
     """As many in one piece as there is room for."""
-    held = list(records)
-    ends = list(accumulate(map(len, held)))
+    encoded = list(records)
+    ends = list(accumulate(map(len, encoded)))
     at = 0
-    while at < len(held):
+    while at < len(encoded):
         end = bisect_right(ends, (ends[at - 1] if at else 0) + _ROOM)
-        yield b"".join(held[at:end])
+        yield b"".join(encoded[at:end])
         at = end
 
 
@@ -184,7 +184,7 @@ def _declaration(declared: NamedSet) -> tuple[bytes, ...]:
         flags |= _INTERVAL
         if len(kind.key.fields) > 1:
             flags |= _CONCATENATION
-            lengths = [nested(1, [number(1, len(padded(bytes(each.length))))]) for each in kind.key.fields]
+            lengths = [nested(1, [number(1, len(padded(bytes(field_type.length))))]) for field_type in kind.key.fields]
             described = nested(2, lengths)
     described += number(1, declared.size) if declared.size else b""
     parts = [number(4, kind.key.number), number(5, kind.key.length)]
@@ -204,7 +204,7 @@ def _userdata(declared: NamedSet, kind: elements.ElementType) -> bytes:
     parts = [_note(0, _order(kind.key))]
     if declared.keyword == "map":
         parts.append(_note(1, _order(kind.value)))
-    parts += [_note(note, _CONCATENATED) for note, each in ((3, kind.key), (4, kind.value)) if _concatenated(each)]
+    parts += [_note(note, _CONCATENATED) for note, layout in ((3, kind.key), (4, kind.value)) if _concatenated(layout)]
     if declared.keyword == "map":
         parts.append(_note(6, bytes(4)))
     if declared.comment:
@@ -225,15 +225,15 @@ def _order(kind: Layout | None) -> bytes:
     return order.to_bytes(4, byteorder)
 
 
-def fill(into: Transaction, name: str, held: NamedSet) -> None:
+def fill(into: Transaction, name: str, declared: NamedSet) -> None:
     """The elements that a set has by itself."""
-    into.add_elements(name, elements.records(held.type, held.elements, interval=held.interval))
+    into.add_elements(name, elements.records(declared.type, declared.elements, interval=declared.interval))
 
 
 def own(table: Table) -> Iterator[tuple[str, Iterator[bytes]]]:
     """The elements that sets have by themselves, as records."""
-    for name, each in table.sets.items():
-        yield name, elements.records(each.type, each.elements, interval=each.interval)
+    for name, declared in table.sets.items():
+        yield name, elements.records(declared.type, declared.elements, interval=declared.interval)
 
 
 def write_all(
@@ -249,13 +249,13 @@ def write_all(
     into.add_table()
     for name in table.counters:
         into.add_counter(name)
-    for name, each in table.sets.items():
-        into.add_set(name, each)
-    for name, made in table.chains.items():
-        into.add_chain(name, made)
+    for name, declared in table.sets.items():
+        into.add_set(name, declared)
+    for name, chain in table.chains.items():
+        into.add_chain(name, chain)
     for name, records in filling:
         into.add_elements(name, records)
-    for name, made in table.chains.items():
-        into.add_rules(name, made)
+    for name, chain in table.chains.items():
+        into.add_rules(name, chain)
     for name, records in members:
         into.add_elements(name, records)

@@ -369,8 +369,8 @@ def _condition(reader: _Reader, kind: Datatype, *, bitmask: bool) -> Iterator[by
 def _bits(kind: Datatype, text: str) -> bytes:
     """A value, or several of which the bits are taken together: `(fin | syn)`, `new,established`."""
     value = bytes(kind.length)
-    for each in re.split(r"[,|]", text.strip("()")):
-        value = bytes(a | b for a, b in zip(value, kind.encode(each.strip()), strict=True))
+    for word in re.split(r"[,|]", text.strip("()")):
+        value = bytes(a | b for a, b in zip(value, kind.encode(word.strip()), strict=True))
     return value
 
 
@@ -391,8 +391,8 @@ def _within(kind: Datatype, text: str) -> tuple[bytes, ...]:
 
 def _in_prefix(kind: Datatype, text: str) -> tuple[bytes, ...]:
     address, _, length = text.partition("/")
-    whole = (1 << kind.prefix_bits) - 1
-    mask = (whole ^ whole >> int(length)).to_bytes(kind.length, "big")
+    all_ones = (1 << kind.prefix_bits) - 1
+    mask = (all_ones ^ all_ones >> int(length)).to_bytes(kind.length, "big")
     return (
         expressions.bits(mask, bytes(kind.length)),
         expressions.compare(expressions.EQUAL, kind.encode(address)),

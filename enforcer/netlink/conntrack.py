@@ -70,11 +70,11 @@ class ConntrackMessage(NamedTuple):
     event: ConntrackEvent
     by_program: bool
     key: int
-    held: Mapping[int, bytes]
+    fields: Mapping[int, bytes]
 
     @property
     def label(self) -> bytes:
-        return self.held.get(_LABEL, b"")
+        return self.fields.get(_LABEL, b"")
 
 
 class FlowTuple(NamedTuple):
@@ -112,7 +112,7 @@ class ConntrackEntry(NamedTuple):
     stop: float | None = None
 
 
-def told(data: bytes) -> Iterator[ConntrackMessage]:
+def conntrack_messages(data: bytes) -> Iterator[ConntrackMessage]:
     """The messages of a datagram that tell of connections; a damaged rest ends it."""
     at, end = 0, len(data)
     while at + _HEADER.size <= end:
@@ -127,30 +127,30 @@ def told(data: bytes) -> Iterator[ConntrackMessage]:
                 if flags & _CREATED
                 else ConntrackEvent.CHANGED
             )
-            held = attributes(data[at + _HEADER.size : at + length])
-            key = hash((held.get(_ORIGINAL), held.get(_ID), held.get(_ZONE)))
-            yield ConntrackMessage(event, port != 0, key, held)
+            fields = attributes(data[at + _HEADER.size : at + length])
+            key = hash((fields.get(_ORIGINAL), fields.get(_ID), fields.get(_ZONE)))
+            yield ConntrackMessage(event, port != 0, key, fields)
         at += (length + 3) & ~3
 
 
-def connection(told: ConntrackMessage) -> ConntrackEntry | None:
+def connection(message: ConntrackMessage) -> ConntrackEntry | None:
     """All that a message says; None where it doesn't say who talks to whom."""
-    held = told.held
-    original, reply = _way(held.get(_ORIGINAL, b"")), _way(held.get(_REPLY, b""))
+    fields = message.fields
+    original, reply = _way(fields.get(_ORIGINAL, b"")), _way(fields.get(_REPLY, b""))
     if original is None or reply is None:
         return None
-    start, stop = _times(held.get(_TIMESTAMP, b""))
+    start, stop = _times(fields.get(_TIMESTAMP, b""))
     return ConntrackEntry(
         original,
         reply,
-        _number(held.get(_STATUS)) or 0,
-        _number(held.get(_MARK)) or 0,
-        _number(held.get(_ZONE)) or 0,
-        _number(held.get(_ID)) or 0,
-        _number(held.get(_TIMEOUT)),
-        _state(held.get(_PROTOCOL_STATE)),
-        _counted(held.get(_SENT)),
-        _counted(held.get(_RECEIVED)),
+        _number(fields.get(_STATUS)) or 0,
+        _number(fields.get(_MARK)) or 0,
+        _number(fields.get(_ZONE)) or 0,
+        _number(fields.get(_ID)) or 0,
+        _number(fields.get(_TIMEOUT)),
+        _state(fields.get(_PROTOCOL_STATE)),
+        _counted(fields.get(_SENT)),
+        _counted(fields.get(_RECEIVED)),
         start,
         stop,
     )
@@ -174,8 +174,8 @@ def _usual(value: bytes) -> FlowTuple | None:
 
 
 def any_way(value: bytes) -> FlowTuple | None:
-    held = attributes(value, 0)
-    ends, rest = attributes(held.get(_TUPLE_IP, b""), 0), attributes(held.get(_TUPLE_PROTOCOL, b""), 0)
+    tuple_ = attributes(value, 0)
+    ends, rest = attributes(tuple_.get(_TUPLE_IP, b""), 0), attributes(tuple_.get(_TUPLE_PROTOCOL, b""), 0)
     source, destination = _end(ends, 1, 3), _end(ends, 2, 4)
     protocol = _number(rest.get(1))
     if source is None or destination is None or protocol is None:
@@ -187,11 +187,11 @@ def any_way(value: bytes) -> FlowTuple | None:
     return FlowTuple(source, destination, protocol, *ports, *icmp)
 
 
-def _end(held: Mapping[int, bytes], v4: int, v6: int) -> IPAddress | None:
-    value = held.get(v4, b"")
+def _end(fields: Mapping[int, bytes], v4: int, v6: int) -> IPAddress | None:
+    value = fields.get(v4, b"")
     if len(value) == 4:  # noqa: PLR2004 - IPv4
         return _v4(value)
-    value = held.get(v6, b"")
+    value = fields.get(v6, b"")
     return _v6(value) if len(value) == 16 else None  # noqa: PLR2004 - IPv6
 
 
@@ -213,20 +213,20 @@ def _state(value: bytes | None) -> int | None:
     """TCP's or SCTP's."""
     if value is None:
         return None
-    held = attributes(value, 0)
-    return _number(attributes(held.get(_TCP) or held.get(_SCTP) or b"", 0).get(1))
+    protocols = attributes(value, 0)
+    return _number(attributes(protocols.get(_TCP) or protocols.get(_SCTP) or b"", 0).get(1))
 
 
 def _counted(value: bytes | None) -> Counted | None:
     if value is None:
         return None
-    held = attributes(value, 0)
-    return Counted(_number(held.get(_PACKETS)) or 0, _number(held.get(_BYTES)) or 0)
+    counters = attributes(value, 0)
+    return Counted(_number(counters.get(_PACKETS)) or 0, _number(counters.get(_BYTES)) or 0)
 
 
 def _times(value: bytes) -> tuple[float | None, float | None]:
-    held = attributes(value, 0) if value else {}
-    return _seconds(held.get(_START)), _seconds(held.get(_STOP))
+    stamps = attributes(value, 0) if value else {}
+    return _seconds(stamps.get(_START)), _seconds(stamps.get(_STOP))
 
 
 def _seconds(value: bytes | None) -> float | None:

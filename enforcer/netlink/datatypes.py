@@ -99,10 +99,10 @@ class Layout:
 
     @property
     def number(self) -> int:
-        found = 0
+        number = 0
         for field in self.fields:
-            found = found << _CONCATENATED_BITS | field.number
-        return found
+            number = number << _CONCATENATED_BITS | field.number
+        return number
 
     @property
     def length(self) -> int:
@@ -118,11 +118,11 @@ class Layout:
         if len(self.fields) == 1:
             return self.fields[0].encode(text)
         parts = zip(self.fields, split_fields(text), strict=True)
-        return b"".join(padded(each.encode(part)) for each, part in parts)
+        return b"".join(padded(field.encode(part)) for field, part in parts)
 
     def span(self, text: str) -> tuple[bytes, bytes]:
         """The first and the last value of what may be a prefix or a range in any field."""
-        ends = [_ends(each, part) for each, part in zip(self.fields, split_fields(text), strict=True)]
+        ends = [_ends(field, part) for field, part in zip(self.fields, split_fields(text), strict=True)]
         if len(ends) == 1:
             return ends[0]
         return b"".join(padded(first) for first, _ in ends), b"".join(padded(last) for _, last in ends)

@@ -85,15 +85,15 @@ def messages(data: bytes) -> Iterator[Message]:
 
 def attributes(data: bytes, start: int = 4) -> dict[int, bytes]:
     """The attributes from `start` on, by kind, the last of a kind winning; a damaged rest ends it."""
-    found: dict[int, bytes] = {}
+    values: dict[int, bytes] = {}
     at, end = start, len(data)
     while at + 4 <= end:
         length, kind = ATTRIBUTE.unpack_from(data, at)
         if not 4 <= length <= end - at:  # noqa: PLR2004 - the attribute's own header
             break
-        found[kind & _TYPE_BITS] = data[at + 4 : at + length]
+        values[kind & _TYPE_BITS] = data[at + 4 : at + length]
         at += (length + 3) & ~3
-    return found
+    return values
 
 
 def expression(name: str, *data: bytes) -> bytes:

@@ -85,29 +85,29 @@ class _Transport(TypedDict, total=False):
 
 def parse(message: bytes) -> Packet | None:
     """One message's body, from the family header on. None for what is no IP packet, nor a frame; never raises."""
-    found = attributes(message)
+    fields = attributes(message)
     if message[:1] == _BRIDGE:
-        return _framed(found)
-    return _of_ip(found)
+        return _framed(fields)
+    return _of_ip(fields)
 
 
-def _of_ip(found: dict[int, bytes]) -> Packet | None:
-    payload = found.get(_PAYLOAD, b"")
-    prefix = _text_of(found.get(_PREFIX, b""))
-    when, indev = _timestamp(found.get(_TIMESTAMP, b"")), _number(found.get(_IN))
+def _of_ip(fields: dict[int, bytes]) -> Packet | None:
+    payload = fields.get(_PAYLOAD, b"")
+    prefix = _text_of(fields.get(_PREFIX, b""))
+    when, indev = _timestamp(fields.get(_TIMESTAMP, b"")), _number(fields.get(_IN))
     return _usual(prefix, payload, when, indev) or any_packet(prefix, payload, when, indev)
 
 
-def _framed(found: dict[int, bytes]) -> Packet | None:
+def _framed(fields: dict[int, bytes]) -> Packet | None:
     """What a bridge's port brought. Whose a frame without addresses is, its port and hardware addresses tell."""
-    macs = found.get(_LINK_HEADER, b"")
-    frame = Frame(_number(found.get(_PORT)), macs[: _MACS // 2], macs[_MACS // 2 : _MACS])
-    kind = int.from_bytes(found.get(_HEAD, b"")[:2], "big")
-    packet = _of_ip(found) if kind in {_ETH_IP, _ETH_IP6} else None
+    macs = fields.get(_LINK_HEADER, b"")
+    frame = Frame(_number(fields.get(_PORT)), macs[: _MACS // 2], macs[_MACS // 2 : _MACS])
+    kind = int.from_bytes(fields.get(_HEAD, b"")[:2], "big")
+    packet = _of_ip(fields) if kind in {_ETH_IP, _ETH_IP6} else None
     if packet is None:
-        payload, prefix = found.get(_PAYLOAD, b""), _text_of(found.get(_PREFIX, b""))
+        payload, prefix = fields.get(_PAYLOAD, b""), _text_of(fields.get(_PREFIX, b""))
         ends = _arp_ends(payload) if kind == _ETH_ARP else (_NOBODY, _NOBODY)
-        when, indev = _timestamp(found.get(_TIMESTAMP, b"")), _number(found.get(_IN))
+        when, indev = _timestamp(fields.get(_TIMESTAMP, b"")), _number(fields.get(_IN))
         packet = Packet(prefix, *ends, ETHERTYPES + kind, length=len(payload), timestamp=when, indev=indev)
     return packet._replace(frame=frame)
 
@@ -208,15 +208,15 @@ def _transport(header: _Header, data: bytes) -> _Transport:
     if header.at is None:
         return {}
     head = data[header.at : header.at + 14]
-    found: _Transport = {}
+    transport: _Transport = {}
     if header.protocol in PROTOCOLS_WITH_PORTS and len(head) >= 4:  # noqa: PLR2004 - two ports
-        found["source_port"] = int.from_bytes(head[:2], "big")
-        found["destination_port"] = int.from_bytes(head[2:4], "big")
+        transport["source_port"] = int.from_bytes(head[:2], "big")
+        transport["destination_port"] = int.from_bytes(head[2:4], "big")
     if header.protocol == TCP and len(head) == 14:  # noqa: PLR2004 - up to the flags
-        found["tcp_flags"] = head[13]
+        transport["tcp_flags"] = head[13]
     if header.protocol in _ICMP_ERRORS and len(head) >= 2:  # noqa: PLR2004 - type and code
-        found["icmp_type"], found["icmp_code"] = head[0], head[1]
-    return found
+        transport["icmp_type"], transport["icmp_code"] = head[0], head[1]
+    return transport
 
 
 def _about(header: _Header, data: bytes) -> Packet | None:

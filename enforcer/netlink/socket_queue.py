@@ -13,7 +13,7 @@ def waiting_bytes(descriptor: int, table: Path = _TABLE) -> int:
     try:
         inode = str(os.fstat(descriptor).st_ino)
         names, *lines = (line.split() for line in table.read_text("ascii").splitlines())
-        found = [dict(zip(names, fields, strict=False)) for fields in lines if fields[-1] == inode]
-        return int(found[0]["Rmem"]) if found else 0
+        rows = [dict(zip(names, fields, strict=False)) for fields in lines if fields[-1] == inode]
+        return int(rows[0]["Rmem"]) if rows else 0
     except (OSError, ValueError, KeyError):
         return 0

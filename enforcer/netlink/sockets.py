@@ -93,7 +93,7 @@ class NflogSocket:
             if error.errno != errno.ENOBUFS:
                 raise KernelError(f"reading NFLOG group {self.group}: {error.strerror}") from error
             return self.read()  # what is there is still there
-        bodies = [each.body for each in messages(data) if each.kind == _LOG_PACKET]
+        bodies = [message.body for message in messages(data) if message.kind == _LOG_PACKET]
         self._count(bodies)
         return bodies
 
@@ -165,19 +165,19 @@ def local_addresses() -> tuple[IPAddress, ...]:
     """
     with closing(open_socket(ROUTE)) as channel:
         for _ in range(_DUMP_ATTEMPTS):
-            found = _dumped_addresses(channel)
-            if found is not None:
+            addresses = _dumped_addresses(channel)
+            if addresses is not None:
                 break
         else:
             raise KernelError("this machine's addresses can't be listed: they change all the time; trying again")
-    return tuple(sorted((at for at in found if not at.is_loopback and not _is_link_local_v6(at)), key=str))
+    return tuple(sorted((at for at in addresses if not at.is_loopback and not _is_link_local_v6(at)), key=str))
 
 
 def _dumped_addresses(channel: socket.socket) -> set[IPAddress] | None:
     """None where the list was interrupted by a change: it may lack some."""
     doing = "listing this machine's addresses"
     send(channel, message(_GET_ADDRESS, REQUEST | DUMP, 1, bytes(8)), doing)
-    found: set[IPAddress] = set()
+    addresses: set[IPAddress] = set()
     interrupted = False
     for answer in answers(channel):
         interrupted = interrupted or bool(answer.flags & INTERRUPTED)
@@ -186,9 +186,9 @@ def _dumped_addresses(channel: socket.socket) -> set[IPAddress] | None:
         if answer.done:
             break
         if answer.kind == _NEW_ADDRESS:
-            held = attributes(answer.body, start=8)
-            found.add(ip_address(held.get(_LOCAL) or held[_ADDRESS]))
-    return None if interrupted else found
+            fields = attributes(answer.body, start=8)
+            addresses.add(ip_address(fields.get(_LOCAL) or fields[_ADDRESS]))
+    return None if interrupted else addresses
 
 
 class LocalAddresses:
@@ -247,19 +247,19 @@ def _is_link_local_v6(address: IPAddress) -> bool:
 
 def open_socket(protocol: int, groups: int = 0) -> socket.socket:
     try:
-        made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     except OSError as error:
         raise UnfitError(f"opening a netlink socket: {error.strerror}; does the kernel have nfnetlink?") from error
-    made.bind((0, groups))
-    made.settimeout(PATIENCE)
-    return made
+    channel.bind((0, groups))
+    channel.settimeout(PATIENCE)
+    return channel
 
 
-def enlarge(made: socket.socket, size: int) -> None:
+def enlarge(channel: socket.socket, size: int) -> None:
     try:
-        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+        channel.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
     except PermissionError:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def send(channel: socket.socket, data: bytes, doing: str) -> None:

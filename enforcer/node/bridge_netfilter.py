@@ -49,12 +49,12 @@ def of_this_node() -> list[str]:
         with closing(open_socket(ROUTE)) as channel:
             carrying = {link.master for link in links_of(channel) if link.kind == "veth" and link.master}
         with closing(open_socket(ROUTE)) as channel:
-            found = [bridge for index in sorted(carrying) if (bridge := _bridge(channel, index)) is not None]
+            bridges = [bridge for index in sorted(carrying) if (bridge := _bridge(channel, index)) is not None]
     except (KernelError, OSError):
         return []
     hidden = {
         f"the bridge {bridge.name} shows netfilter nothing of its pods' IPv{version}: {_missing(version)}": None
-        for bridge in found
+        for bridge in bridges
         for version in _SETTING
         if version not in bridge.shows and _missing(version)
     }
@@ -95,17 +95,17 @@ def way_out(channel: socket, address: IPAddress) -> int:
     """The index of the link that leads to an address; 0 where none does."""
     family = AF_INET if address.version == 4 else AF_INET6  # noqa: PLR2004 - the version
     head = bytes([family, address.max_prefixlen]) + bytes(_ROUTE_HEADER - 2)
-    found = _asked(channel, _GET_ROUTE, head + attribute(_DESTINATION, address.packed))
-    return 0 if found is None else int.from_bytes(attributes(found, _ROUTE_HEADER).get(_OUT, b""), sys.byteorder)
+    route = _asked(channel, _GET_ROUTE, head + attribute(_DESTINATION, address.packed))
+    return 0 if route is None else int.from_bytes(attributes(route, _ROUTE_HEADER).get(_OUT, b""), sys.byteorder)
 
 
 def _bridge(channel: socket, index: int) -> _Bridge | None:
     """A link, where it is one."""
     head = bytes(4) + index.to_bytes(4, sys.byteorder) + bytes(_LINK_HEADER - 8)
-    found = _asked(channel, _GET_LINK, head) if index else None
-    if found is None:
+    link_body = _asked(channel, _GET_LINK, head) if index else None
+    if link_body is None:
         return None
-    link = attributes(found, _LINK_HEADER)
+    link = attributes(link_body, _LINK_HEADER)
     info = attributes(link.get(_INFO, b""), 0)
     if info.get(_KIND, b"").rstrip(b"\0") != b"bridge":
         return None

@@ -101,10 +101,10 @@ class BridgePorts:
                     raise KernelError(f"hearing of bridges' ports: {error.strerror}") from error
                 stirred = True
 
-    def _matters(self, each: Message) -> bool:
-        if each.kind not in {_NEW_LINK, _DELETE_LINK}:
+    def _matters(self, message: Message) -> bool:
+        if message.kind not in {_NEW_LINK, _DELETE_LINK}:
             return False
-        link = link_of(each.body)
+        link = link_of(message.body)
         return link is not None and (link.master > 0 or link.kind == "bridge" or link.index in self._names)
 
     def look(
@@ -132,7 +132,9 @@ class BridgePorts:
         if not any(link.namespace >= 0 for link in ports.values()):
             return PortSurvey()
         missing = {uid: at for uid, at in pods.items() if not self._placed(uid, at)}
-        missing = {uid: at for uid, at in missing.items() if any(way_out(channel, each) in bridges for each in at)}
+        missing = {
+            uid: at for uid, at in missing.items() if any(way_out(channel, address) in bridges for address in at)
+        }
         disputed = self._bind(channel, ports, pods, missing, former) if missing else ()
         bound = [(index, bond) for index, bond in self._bonds.items() if self._holds(bond, pods)]
         stations = tuple(
@@ -226,18 +228,18 @@ def _addresses(channel: socket, index: int, namespace: int | None) -> frozenset[
     head = bytes(_ANYTHING) + index.to_bytes(4, sys.byteorder)
     where = b"" if namespace is None else attribute(_ADDRESS_ELSEWHERE, namespace.to_bytes(4, sys.byteorder))
     channel.send(message(_GET_ADDRESS, REQUEST | DUMP, 1, head + where))
-    found, whole = set[IPAddress](), True
+    addresses, complete = set[IPAddress](), True
     for answer in answers(channel):
         if answer.kind == ERROR or (answer.done and error_code(answer)):
             if error_code(answer) not in _GONE:
                 raise KernelError(f"listing addresses of link {index}: {errno.errorcode.get(error_code(answer))}")
             return None
-        whole = whole and not answer.flags & INTERRUPTED
+        complete = complete and not answer.flags & INTERRUPTED
         if answer.done:
-            return frozenset(found) if whole else None
+            return frozenset(addresses) if complete else None
         if answer.kind == _NEW_ADDRESS and int.from_bytes(answer.body[4:8], sys.byteorder) == index:
-            told = attributes(answer.body, start=_ADDRESS_HEADER)
-            found.add(ip_address(told.get(_LOCAL) or told[_ADDRESS]))
+            fields = attributes(answer.body, start=_ADDRESS_HEADER)
+            addresses.add(ip_address(fields.get(_LOCAL) or fields[_ADDRESS]))
     return None
 
 

@@ -42,8 +42,8 @@ def problems(uplinks: Iterable[str]) -> list[str]:
     try:
         with closing(open_socket(ROUTE)) as routes, closing(open_socket(NETFILTER)) as tables:
             links = list(links_of(routes))
-            found = [*_problems(links, dict(_disciplines(routes)), set(_ingress(tables)), frozenset(uplinks))]
-            return sorted([*found, *_shortcuts(_flowtables(tables))])
+            texts = [*_problems(links, dict(_disciplines(routes)), set(_ingress(tables)), frozenset(uplinks))]
+            return sorted([*texts, *_shortcuts(_flowtables(tables))])
     except (KernelError, OSError):
         return []
 
@@ -58,15 +58,15 @@ def _problems(
     for plane in sorted(planes):
         yield f"{plane} is on this node: what it takes from pods itself comes to no rule, and may not be enforced"
     to_pods = [link for link in links if link.kind == "veth" and link.name not in uplinks]
-    for what, found in (
+    for what, concerned in (
         ("a program or filter at the ingress (tc)", [link.name for link in to_pods if link.index in disciplines]),
         ("a chain of nftables at the ingress (netdev)", [link.name for link in to_pods if link.name in ingress]),
         ("an XDP program", [link.name for link in to_pods if link.xdp]),
     ):
-        if found:
+        if concerned:
             yield (
-                f"{len(found)} links of pods (such as {min(found)}) have {what}: what that sends on comes to no rule, "
-                "and may not be enforced"
+                f"{len(concerned)} links of pods (such as {min(concerned)}) have {what}: what that sends on comes to "
+                "no rule, and may not be enforced"
             )
 
 
@@ -94,9 +94,9 @@ def _flowtables(channel: socket) -> Iterator[str]:
     for answer in answers(channel):
         if answer.done:
             return
-        held = attributes(answer.body)
-        if _FLOWTABLE_NAME in held:
-            yield " ".join(held[each].rstrip(b"\0").decode() for each in (_FLOWTABLE_TABLE, _FLOWTABLE_NAME))
+        fields = attributes(answer.body)
+        if _FLOWTABLE_NAME in fields:
+            yield " ".join(fields[kind].rstrip(b"\0").decode() for kind in (_FLOWTABLE_TABLE, _FLOWTABLE_NAME))
 
 
 def _disciplines(channel: socket) -> Iterator[tuple[int, str]]:

@@ -25,7 +25,7 @@ class Tracking:
     def problems(self) -> list[str]:
         """Raises nothing: what can't be found out is no problem."""
         try:
-            held, most = (int((self.settings / f"nf_conntrack_{name}").read_text()) for name in ("count", "max"))
+            count, most = (int((self.settings / f"nf_conntrack_{name}").read_text()) for name in ("count", "max"))
             lost = _lost(self.statistics.read_text().splitlines())
         except (OSError, ValueError, IndexError):
             return []
@@ -34,7 +34,7 @@ class Tracking:
         remedy = "raise that, and look for who opens so many"
         if before is not None and lost > before:
             return [f"{table} had no room: what found none was dropped before any rule, without a record; {remedy}"]
-        return [f"{table} is nearly full; {remedy}"] if held >= most * _NEARLY_FULL else []
+        return [f"{table} is nearly full; {remedy}"] if count >= most * _NEARLY_FULL else []
 
 
 def _lost(lines: Iterable[str]) -> int:

@@ -23,8 +23,8 @@ def _ruled(*rules: str) -> Table:
     return Table(_TABLE, {}, {"trial": Chain(rules)})
 
 
-def _holding(held: NamedSet) -> Table:
-    return Table(_TABLE, {"trial": held}, {})
+def _holding(declared: NamedSet) -> Table:
+    return Table(_TABLE, {"trial": declared}, {})
 
 
 FEATURES: Mapping[str, Table] = {
@@ -46,13 +46,13 @@ FEATURES: Mapping[str, Table] = {
 class _Trial:
     """What is only to be looked at."""
 
-    made: Transaction
+    commands: Transaction
 
     def data(self) -> bytes:
-        return self.made.unended()
+        return self.commands.unended()
 
     def named(self, sequence: int) -> str:
-        return self.made.named(sequence)
+        return self.commands.named(sequence)
 
 
 def missing_features(features: Mapping[str, Table] = FEATURES) -> str:
@@ -75,10 +75,10 @@ def missing_features(features: Mapping[str, Table] = FEATURES) -> str:
 def _refused(kernel: Nftables, features: Mapping[str, Table]) -> Iterator[str]:
     kernel.generation()
     for name, table in features.items():
-        made = Transaction(table.name)
-        write_all(made, table, own(table), ())
+        trial = Transaction(table.name)
+        write_all(trial, table, own(table), ())
         try:
-            kernel.commit(_Trial(made))
+            kernel.commit(_Trial(trial))
         except PrivilegeError:
             raise
         except KernelError:

@@ -20,10 +20,10 @@ _NOT_LINKS = frozenset({"all", "default", "lo"})
 
 def problems(uplinks: Container[str], settings: Path = _SETTINGS) -> list[str]:
     """Of the links that lead to pods. Raises nothing: what can't be found out is no problem."""
-    told = list[str]()
+    texts = list[str]()
     for way, what in _WAYS.items():
         try:
-            links = sorted(each.name for each in (settings / way.partition("{}")[0]).iterdir())
+            links = sorted(folder.name for folder in (settings / way.partition("{}")[0]).iterdir())
             on = [] if _is_off(settings / way.format("all")) else links
             open_ = [
                 link
@@ -34,11 +34,11 @@ def problems(uplinks: Container[str], settings: Path = _SETTINGS) -> list[str]:
             continue
         if open_:
             name = way.format("all").replace("/", ".")
-            told.append(
+            texts.append(
                 f"{len(open_)} links of pods (such as {open_[0]}) take {what}: what a pod may send to this node it may "
                 f"have sent on to anybody, past the rules; set net.{name}=0"
             )
-    return told
+    return texts
 
 
 def _is_off(setting: Path) -> bool:

@@ -80,7 +80,7 @@ class Neighbours:
     pod_networks: AddressSet = field(default_factory=AddressSet)
 
 
-def found(links: Iterable[Link], ways: Iterable[Route], around: Neighbours) -> tuple[str, ...]:
+def uplink_names(links: Iterable[Link], ways: Iterable[Route], around: Neighbours) -> tuple[str, ...]:
     """The names of the uplinks. A link by which own pods are reached is none, but where the default route leads too.
 
     Uplinks are: where default routes lead; devices and tunnels; where a gateway is that is no pod; where other nodes
@@ -110,9 +110,9 @@ def _to_pods(ways: Iterable[Route], pods: Iterable[IPAddress]) -> Iterator[int]:
     lengths = sorted({(network.version, network.prefixlen) for network in by_network}, reverse=True)
     for pod in pods:
         for version, length in lengths:
-            held = by_network.get(ip_network((pod, length), strict=False)) if version == pod.version else None
-            if held is not None:
-                yield from held
+            routes = by_network.get(ip_network((pod, length), strict=False)) if version == pod.version else None
+            if routes is not None:
+                yield from routes
                 break
 
 
@@ -162,12 +162,14 @@ class Uplinks:
             links = [link for link in links_of(channel) if _sayable(link.name)]
             self._links = {link.index: link for link in links}
             if self._configured:
-                names = [link.name for link in links if any(fnmatchcase(link.name, each) for each in self._configured)]
+                names = [
+                    link.name for link in links if any(fnmatchcase(link.name, pattern) for pattern in self._configured)
+                ]
                 self.problem = (
                     "" if names else f"there is no link {' or '.join(self._configured)} (uplinks) on this node"
                 )
             else:
-                names = list(found(links, _ways(channel), around))
+                names = list(uplink_names(links, _ways(channel), around))
                 self.problem = "" if names else "no uplink was found: name this node's in the settings (uplinks)"
         if self.problem:
             names = [link.name for link in links]
@@ -177,16 +179,16 @@ class Uplinks:
     def close(self) -> None:
         self._socket.close()
 
-    def _matters(self, each: Message) -> bool:
+    def _matters(self, message: Message) -> bool:
         """Not what a pod brings that comes or goes: a veth, routes to single addresses, link-local ones."""
-        if each.kind in {_NEW_LINK, _DELETE_LINK}:
-            link = link_of(each.body) if each.body[0] == 0 else None  # else it tells of a bridge's port
-            if link is None or (each.kind == _NEW_LINK and self._links.get(link.index) == link):
+        if message.kind in {_NEW_LINK, _DELETE_LINK}:
+            link = link_of(message.body) if message.body[0] == 0 else None  # else it tells of a bridge's port
+            if link is None or (message.kind == _NEW_LINK and self._links.get(link.index) == link):
                 return False
             return link.kind != "veth" or link.name in self.names()
-        if each.kind not in {_NEW_ROUTE, _DELETE_ROUTE}:
+        if message.kind not in {_NEW_ROUTE, _DELETE_ROUTE}:
             return False
-        return any(not (way.is_single or way.network.is_link_local) for way in _of_route(each.body))
+        return any(not (way.is_single or way.network.is_link_local) for way in _of_route(message.body))
 
     def _heard(self) -> bool:
         heard = False
@@ -215,16 +217,16 @@ def links_of(channel: socket) -> Iterator[Link]:
 
 def link_of(body: bytes) -> Link | None:
     """As a message tells it, whose body this is."""
-    held = attributes(body, _LINK_HEADER)
-    name = held.get(_IFNAME, b"").rstrip(b"\0").decode("utf-8", "replace")
-    kind = attributes(held.get(_INFO, b""), 0).get(_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
-    lower, peer, namespace = _number(held.get(_LOWER)), 0, -1
-    if _LOWER_ELSEWHERE in held:
+    fields = attributes(body, _LINK_HEADER)
+    name = fields.get(_IFNAME, b"").rstrip(b"\0").decode("utf-8", "replace")
+    kind = attributes(fields.get(_INFO, b""), 0).get(_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
+    lower, peer, namespace = _number(fields.get(_LOWER)), 0, -1
+    if _LOWER_ELSEWHERE in fields:
         lower, peer = 0, lower
-        namespace = int.from_bytes(held[_LOWER_ELSEWHERE][:4], byteorder, signed=True)
-    xdp = any(attributes(held.get(_XDP, b""), 0).get(_XDP_ATTACHED, b""))
-    loopback, master = _number(body[2:4]) == _LOOPBACK, _number(held.get(_MASTER))
-    hardware, index = held.get(_HARDWARE, b""), _number(body[4:8])
+        namespace = int.from_bytes(fields[_LOWER_ELSEWHERE][:4], byteorder, signed=True)
+    xdp = any(attributes(fields.get(_XDP, b""), 0).get(_XDP_ATTACHED, b""))
+    loopback, master = _number(body[2:4]) == _LOOPBACK, _number(fields.get(_MASTER))
+    hardware, index = fields.get(_HARDWARE, b""), _number(body[4:8])
     return Link(index, name, kind, master, lower, loopback, xdp, peer, namespace, hardware) if name else None
 
 
@@ -238,11 +240,11 @@ def _of_route(body: bytes) -> Iterator[Route]:
     family, length, kind, flags = body[0], body[1], body[7], _number(body[8:12])
     if family not in {AF_INET, AF_INET6} or kind != _UNICAST or flags & _CLONED:
         return
-    held = attributes(body, _ROUTE_HEADER)
-    network = _network(family, held.get(_DESTINATION, b""), length)
-    if _OUT in held:
-        yield Route(network, _number(held[_OUT]), _gateway(family, held))
-    hops = held.get(_MULTIPATH, b"")
+    fields = attributes(body, _ROUTE_HEADER)
+    network = _network(family, fields.get(_DESTINATION, b""), length)
+    if _OUT in fields:
+        yield Route(network, _number(fields[_OUT]), _gateway(family, fields))
+    hops = fields.get(_MULTIPATH, b"")
     at = 0
     while at + 8 <= len(hops):  # length, flags, weight, link; then attributes
         size = _number(hops[at : at + 2])
@@ -259,9 +261,9 @@ def _network(family: int, destination: bytes, length: int) -> IPNetwork:
     return IPv6Network((destination.ljust(16, b"\0"), length), strict=False)
 
 
-def _gateway(family: int, held: dict[int, bytes]) -> IPAddress | None:
-    via = held.get(_VIA, b"")
-    family, value = (_number(via[:2]), via[2:]) if via else (family, held.get(_GATEWAY, b""))
+def _gateway(family: int, fields: dict[int, bytes]) -> IPAddress | None:
+    via = fields.get(_VIA, b"")
+    family, value = (_number(via[:2]), via[2:]) if via else (family, fields.get(_GATEWAY, b""))
     if family == AF_INET and len(value) == 4:  # noqa: PLR2004 - an address
         return IPv4Address(value)
     return IPv6Address(value) if family == AF_INET6 and len(value) == 16 else None  # noqa: PLR2004 - an address

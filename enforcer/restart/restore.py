@@ -25,47 +25,47 @@ _NAMES = frozenset({"state_dir", "mode", "nflog", "connection_mark", "enforcemen
 def first(config: Path | None, environment: Mapping[str, str]) -> bool:
     """Where the settings plainly ask for the same rules as when it was saved. Whether it was loaded now."""
     try:
-        given = file.given(config, environment, _NAMES)
+        settings = file.given(config, environment, _NAMES)
     except SettingsError:
         return False
-    wanted = RulesetOptions.plainly(given)
-    return wanted is not None and _restored(given, wanted)
+    wanted = RulesetOptions.plainly(settings)
+    return wanted is not None and _restored(settings, wanted)
 
 
 def as_saved(state_dir: Path) -> None:
     """Whatever the settings say now. Raises an EnforcerError where there is nothing that can be trusted."""
-    held = snapshot.read(state_dir)
-    if held is None:
+    saved = snapshot.read(state_dir)
+    if saved is None:
         raise StateError(f"there is nothing saved in {state_dir}; without the agent nothing is enforced on this node")
-    _loaded(held)
+    _loaded(saved)
 
 
 def as_it_was(config: Path | None, environment: Mapping[str, str]) -> bool:
     """Where the settings are refused: the last good rules as they were are better than none."""
     try:
-        given = file.given(config, environment, _NAMES)
+        settings = file.given(config, environment, _NAMES)
     except SettingsError:
-        given = {"stateDir": environment.get(f"{file.PREFIX}STATE_DIR", file.STATE_DIR)}
-    return _restored(given, None)
+        settings = {"stateDir": environment.get(f"{file.PREFIX}STATE_DIR", file.STATE_DIR)}
+    return _restored(settings, None)
 
 
-def _restored(given: Mapping[str, Any], wanted: RulesetOptions | None) -> bool:
-    state_dir = Path(str(given.get("stateDir", file.STATE_DIR)))
+def _restored(settings: Mapping[str, Any], wanted: RulesetOptions | None) -> bool:
+    state_dir = Path(str(settings.get("stateDir", file.STATE_DIR)))
     with suppress(EnforcerError, OSError):
-        held = snapshot.read(state_dir)
-        if held is not None and wanted in {None, held.options}:
-            return _loaded(held)
+        saved = snapshot.read(state_dir)
+        if saved is not None and wanted in {None, saved.options}:
+            return _loaded(saved)
     return False
 
 
-def _loaded(held: SavedTable) -> bool:
+def _loaded(saved: SavedTable) -> bool:
     lock = NodeLock()
     try:
         with closing(Nftables()) as kernel:
-            if kernel.is_active(held.table, held.hooked):
+            if kernel.is_active(saved.table, saved.hooked):
                 return False
-            kernel.commit(held)
-            frames = held.of_bridges()
+            kernel.commit(saved)
+            frames = saved.of_bridges()
             if frames is not None:
                 with suppress(KernelError):  # the agent tells it in its first pass
                     kernel.commit(frames)

@@ -86,33 +86,33 @@ class Saved:
 def save(state_dir: Path, saved: Saved) -> None:
     """Raises OSError."""
     table = _without_number(saved.table, saved.options.marks)
-    made = _in_place_of(table.name)
+    commands = _in_place_of(table.name)
     members = ((place.set, records) for place, records in table_change.members(table, saved.members))
-    transaction.write_all(made, table, transaction.own(table), members)
+    transaction.write_all(commands, table, transaction.own(table), members)
     hooked = tuple(name for name, chain in table.chains.items() if chain.hook)
     meaning = json.dumps({key: _told(terminal) for key, terminal in saved.terminals.items()}).encode()
     frames = b"" if saved.frames is None else _of_bridges(saved.frames)
-    held = SavedTable(saved.revision, table.name, hooked, saved.options, made.data(), meaning, frames)
-    snapshot.write(state_dir, held)
+    content = SavedTable(saved.revision, table.name, hooked, saved.options, commands.data(), meaning, frames)
+    snapshot.write(state_dir, content)
 
 
 def _of_bridges(table: Table) -> bytes:
-    made = _in_place_of(table.name, BRIDGE)
-    transaction.write_all(made, table, transaction.own(table), ())
-    return made.data()
+    commands = _in_place_of(table.name, BRIDGE)
+    transaction.write_all(commands, table, transaction.own(table), ())
+    return commands.data()
 
 
 def _in_place_of(name: str, family: int = INET) -> Transaction:
-    made = Transaction(name, family)
-    made.add_table()
-    made.delete_table()
-    return made
+    commands = Transaction(name, family)
+    commands.add_table()
+    commands.delete_table()
+    return commands
 
 
-def terminals(held: SavedTable) -> dict[str, VerdictChain]:
+def terminals(saved_table: SavedTable) -> dict[str, VerdictChain]:
     """What its log records mean. Raises StateError."""
     try:
-        return {key: _terminal(fields) for key, fields in json.loads(bytes(held.terminals)).items()}
+        return {key: _terminal(fields) for key, fields in json.loads(bytes(saved_table.terminals)).items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateError("what was saved of the rules' names can't be read: another version wrote it") from error
 
@@ -131,11 +131,11 @@ def _without_number(table: Table, marks: ConnmarkLayout) -> Table:
 
 def _told(terminal: VerdictChain) -> list[Any]:
     origin, log = terminal.origin, terminal.log
-    told = [origin.name, origin.uuid, origin.rulebase, origin.device_group, log.start, log.end, log.profile]
-    return [*told, terminal.verdict.value, terminal.enforced, canonical.blocklists_json(terminal.blocklists)]
+    fields = [origin.name, origin.uuid, origin.rulebase, origin.device_group, log.start, log.end, log.profile]
+    return [*fields, terminal.verdict.value, terminal.enforced, canonical.blocklists_json(terminal.blocklists)]
 
 
-def _terminal(told: list[Any]) -> VerdictChain:
-    name, uuid, rulebase, device_group, start, end, profile, verdict, enforced, lists = told
+def _terminal(fields: list[Any]) -> VerdictChain:
+    name, uuid, rulebase, device_group, start, end, profile, verdict, enforced, lists = fields
     origin, log = Origin(name, uuid, intern(rulebase), intern(device_group)), Log(start, end, profile)
     return VerdictChain(origin, Verdict(verdict), log, enforced, canonical.blocklists_of(lists))

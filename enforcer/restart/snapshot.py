@@ -56,7 +56,7 @@ def write(state_dir: Path, snapshot: SavedTable) -> None:
         "revision": snapshot.revision,
         "table": snapshot.table,
         "hooked": snapshot.hooked,
-        "options": snapshot.options.told(),
+        "options": snapshot.options.values(),
         "sizes": [len(snapshot.transaction), len(snapshot.terminals), len(snapshot.frames)],
     }
     pieces = json.dumps(head).encode() + b"\n", snapshot.transaction, snapshot.terminals, snapshot.frames
@@ -94,7 +94,7 @@ def _parsed(body: memoryview) -> SavedTable:
 
 
 def _digest(*pieces: Bytes) -> bytes:
-    made = sha256()
+    digest = sha256()
     for piece in pieces:
-        made.update(piece)
-    return made.hexdigest().encode()
+        digest.update(piece)
+    return digest.hexdigest().encode()

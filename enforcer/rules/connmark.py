@@ -36,23 +36,23 @@ class ConnmarkLayout:
 
     def bits(self, number: int) -> int:
         """A number, spread over the bits of the mask."""
-        found, left = 0, self.mask
+        mark_bits, left = 0, self.mask
         while left:
             lowest = left & -left
-            found |= lowest if number & 1 else 0
+            mark_bits |= lowest if number & 1 else 0
             number >>= 1
             left ^= lowest
-        return found
+        return mark_bits
 
     def number(self, mark: int) -> int:
         """The number that a mark holds."""
-        found, left, at = 0, self.mask, 0
+        number, left, at = 0, self.mask, 0
         while left:
             lowest = left & -left
-            found |= 1 << at if mark & lowest else 0
+            number |= 1 << at if mark & lowest else 0
             at += 1
             left ^= lowest
-        return found
+        return number
 
     def phase(self, number: int) -> int:
         return number >> self._rest

@@ -54,9 +54,9 @@ def _rising(both: list[tuple[int, int]]) -> list[tuple[int, int]]:
             runs.append(number)
         else:
             ends[at], runs[at] = place, number
-    found: list[tuple[int, int]] = []
+    pairs: list[tuple[int, int]] = []
     number = runs[-1] if runs else -1
     while number >= 0:
-        found.append(both[number])
+        pairs.append(both[number])
         number = before[number]
-    return found[::-1]
+    return pairs[::-1]

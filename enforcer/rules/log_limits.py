@@ -25,13 +25,13 @@ _TOGETHER = 10  # times the limit of one: what all from afar may have, since one
 
 def sets() -> dict[str, NamedSet]:
     """Which sources have been logged of late, and how much each has left: the packets' own."""
-    made = {_LINKS: NamedSet("ifname", {}, size=_MANY_LINKS, forgets=_FORGET)}
+    declared = {_LINKS: NamedSet("ifname", {}, size=_MANY_LINKS, forgets=_FORGET)}
     for family in Family:
         type_ = family.value.address_type
-        made[family.named(_PODS)] = NamedSet(f"ifname . {type_}", {}, size=_MANY_PODS, forgets=_FORGET)
+        declared[family.named(_PODS)] = NamedSet(f"ifname . {type_}", {}, size=_MANY_PODS, forgets=_FORGET)
         for name in (_OTHERS, _NETWORKS):
-            made[family.named(name)] = NamedSet(type_, {}, size=_MANY_OTHERS, forgets=_FORGET)
-    return made
+            declared[family.named(name)] = NamedSet(type_, {}, size=_MANY_OTHERS, forgets=_FORGET)
+    return declared
 
 
 def sets_of_ports() -> dict[str, NamedSet]:

@@ -35,7 +35,7 @@ class Sets:
         self._lent = False
 
     @property
-    def made(self) -> Mapping[str, NamedSet]:
+    def declared(self) -> Mapping[str, NamedSet]:
         """By name."""
         return self.in_use.sets
 
@@ -57,7 +57,7 @@ class Sets:
 
     def addresses(self, family: Family, ranges: Ranges) -> str:
         name = f"net{family.value.number}-{short_digest(str(ranges))}"
-        if name not in self.made:
+        if name not in self.declared:
             elements = dict.fromkeys(span_texts(family, ranges), "")
             self.in_use.add_set(name, NamedSet(family.value.address_type, elements, interval=True))
         return name
@@ -85,7 +85,7 @@ class Sets:
     def ways(self, kind: str, type_: str, elements: Mapping[str, str], comment: str, *, interval: bool) -> str:
         """A verdict map from ports or addresses."""
         name = f"{kind}-{short_digest([type_, interval, elements])}"
-        if name not in self.made:
+        if name not in self.declared:
             declared = NamedSet(f"{type_} : verdict", elements, interval=interval, comment=remark(comment))
             self.in_use.add_set(name, declared)
         return name
@@ -93,7 +93,7 @@ class Sets:
     def ways_of_workloads(self, family: Family, ways: Mapping[str, str], comment: str) -> str:
         """A verdict map from the addresses of workloads' pods; `ways`: the element's tail by workload."""
         name = f"apps{family.value.number}-{short_digest(ways)}"
-        if name not in self.made:
+        if name not in self.declared:
             declared = NamedSet(f"{family.value.address_type} : verdict", {}, comment=remark(comment))
             self.in_use.add_set(name, declared, ways.values())
             for workload, tail in ways.items():
@@ -102,7 +102,7 @@ class Sets:
 
     def _is_new_of_hosts(self, name: str, family: Family, comment: str) -> bool:
         """Whose elements are the members' own matter."""
-        is_new = name not in self.made
+        is_new = name not in self.declared
         if is_new:
             self.in_use.add_set(name, NamedSet(family.value.address_type, {}, comment=remark(comment)))
         return is_new
@@ -129,7 +129,7 @@ def of_infrastructure(rule: InfrastructureRule, family: Family, sets: Sets) -> t
         return ()
     source = _peer(rule.source, _CLIENT, family, sets, own_node=rule.own_node)
     destination = _peer(rule.destination, _SERVER, family, sets, own_node=rule.own_node)
-    clauses = (clause for each in rule.traffic for clause in _alternatives(each, family, Spaces(), str))
+    clauses = (clause for traffic in rule.traffic for clause in _alternatives(traffic, family, Spaces(), str))
     return tuple(_joined(condition(clause, family, sets), source, destination) for clause in clauses)
 
 

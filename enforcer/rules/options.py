@@ -43,13 +43,13 @@ class RulesetOptions:
     zones: frozenset[str] | None = None
     services: tuple[str, ...] = ()
 
-    def told(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """In the settings file's words."""
         nflog = {"group": self.log_group, "rate": self.log_rate, "burst": self.log_burst}
-        told: dict[str, Any] = {"mode": self.mode.value, "nflog": nflog, "connectionMark": self.marks.mask}
+        values: dict[str, Any] = {"mode": self.mode.value, "nflog": nflog, "connectionMark": self.marks.mask}
         if self.services:
-            told["serviceNetworks"] = list(self.services)
-        return told if self.zones is None else told | {"enforcement": {"zones": sorted(self.zones)}}
+            values["serviceNetworks"] = list(self.services)
+        return values if self.zones is None else values | {"enforcement": {"zones": sorted(self.zones)}}
 
     def observes(self, *zones: str) -> bool:
         """Whether a rule's denial between these zones drops nothing: either end's zone is enough to have it drop.
@@ -61,20 +61,20 @@ class RulesetOptions:
         return self.mode is Mode.OBSERVE or (self.zones is not None and self.zones.isdisjoint(zones))
 
     @classmethod
-    def plainly(cls, given: Mapping[str, Any]) -> Self | None:
+    def plainly(cls, settings: Mapping[str, Any]) -> Self | None:
         """What settings say that nobody has validated yet; None where only that can tell what they mean."""
-        usual = cls().told()
-        mode, mask = given.get("mode", usual["mode"]), given.get("connectionMark", usual["connectionMark"])
-        nflog = given.get("nflog", {})
+        usual = cls().values()
+        mode, mask = settings.get("mode", usual["mode"]), settings.get("connectionMark", usual["connectionMark"])
+        nflog = settings.get("nflog", {})
         if mode not in tuple(Mode) or not isinstance(nflog, Mapping):
             return None
         numbers = [nflog.get(name, default) for name, default in usual["nflog"].items()]
-        if any(type(each) is not int for each in (*numbers, mask)):
+        if any(type(number) is not int for number in (*numbers, mask)):
             return None
-        enforcement = given.get("enforcement") or {}
+        enforcement = settings.get("enforcement") or {}
         if not isinstance(enforcement, Mapping) or enforcement.get("nodeSelector") is not None:
             return None  # the mode depends on the node
-        zones, services = enforcement.get("zones"), given.get("serviceNetworks", [])
+        zones, services = enforcement.get("zones"), settings.get("serviceNetworks", [])
         if not _are_texts(services) or not (zones is None or _are_texts(zones)):
             return None
         group, rate, burst = numbers
@@ -83,4 +83,4 @@ class RulesetOptions:
 
 
 def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -29,11 +29,11 @@ class InUse:
             self.chains[name] = chain
             self._add(name, named_by(chain))
 
-    def add_set(self, name: str, made: NamedSet, leads: Iterable[str] = ()) -> None:
+    def add_set(self, name: str, declared: NamedSet, leads: Iterable[str] = ()) -> None:
         """`leads`: texts that name what the elements lead to, where these aren't in the set by itself."""
         if name not in self._leads:
-            self.sets[name] = made
-            self._add(name, _named((*made.elements.values(), *leads)))
+            self.sets[name] = declared
+            self._add(name, _named((*declared.elements.values(), *leads)))
 
     def _add(self, name: str, leads: tuple[str, ...]) -> None:
         self._leads[name] = leads

@@ -114,8 +114,8 @@ class RulesetPlan:
 
     def _closed(self, policy: Policy) -> Policy:
         """With entries for quarantine, which stay the same objects while they say the same."""
-        made = closed(policy).entries
-        head = [self._head.get(entry, entry) for entry in made[: len(made) - len(policy.entries)]]
+        entries = closed(policy).entries
+        head = [self._head.get(entry, entry) for entry in entries[: len(entries) - len(policy.entries)]]
         self._head = {entry: entry for entry in head}
         return replace(policy, entries=(*head, *policy.entries))
 
@@ -205,18 +205,21 @@ def build(
     machine = ThisMachine(node_name, ())
     held_by = {
         address: machine if isinstance(holder, Node) and holder.name == node_name else holder
-        for address, holder in directory.held.items()
+        for address, holder in directory.owners.items()
     }
     profiles = {address: plan.members.profile(holder) for address, holder in held_by.items()}
-    made = plan.ruleset({profile.zone for profile in profiles.values()}, directory.pod_networks)
-    held: dict[str, dict[str, str]] = {LIVE: _first_generation((options or RulesetOptions()).marks)}
+    ruleset = plan.ruleset({profile.zone for profile in profiles.values()}, directory.pod_networks)
+    contents: dict[str, dict[str, str]] = {LIVE: _first_generation((options or RulesetOptions()).marks)}
     for address, profile in profiles.items():
         family, text = family_of(address), address_text(address)
         for place in plan.members.places(family, profile):
             key = f"{text} . {text}" if place.set == family.named(SELVES) else text
-            held.setdefault(place.set, {})[key] = place.tail
-    sets = {name: replace(each, elements=held.get(name, each.elements)) for name, each in made.table.sets.items()}
-    return replace(made, table=replace(made.table, sets=sets))
+            contents.setdefault(place.set, {})[key] = place.tail
+    sets = {
+        name: replace(declared, elements=contents.get(name, declared.elements))
+        for name, declared in ruleset.table.sets.items()
+    }
+    return replace(ruleset, table=replace(ruleset.table, sets=sets))
 
 
 def _first_generation(marks: ConnmarkLayout) -> dict[str, str]:

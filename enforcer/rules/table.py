@@ -80,20 +80,20 @@ class Table:
 
 
 def _set_blocks(sets: Mapping[str, NamedSet]) -> Iterator[str]:
-    for name, each in sorted(sets.items()):
-        yield f"{each.keyword} {name} {{"
-        yield from (f"\t{line}" for line in each.declaration())
-        if each.elements:
+    for name, declared in sorted(sets.items()):
+        yield f"{declared.keyword} {name} {{"
+        yield from (f"\t{line}" for line in declared.declaration())
+        if declared.elements:
             yield "\telements = {"
-            yield from (f"\t\t{key}{tail}," for key, tail in sorted(each.elements.items()))
+            yield from (f"\t\t{key}{tail}," for key, tail in sorted(declared.elements.items()))
             yield "\t}"
         yield "}"
 
 
 def _chain_blocks(chains: Mapping[str, Chain]) -> Iterator[str]:
-    for name, each in sorted(chains.items()):
+    for name, declared in sorted(chains.items()):
         yield f"chain {name} {{"
-        yield from (f"\t{line}" for line in each.lines())
+        yield from (f"\t{line}" for line in declared.lines())
         yield "}"
 
 
@@ -151,17 +151,17 @@ def _differs(old: Chain | None, new: Chain) -> bool:
 
 
 def _element_changes(old: Table, new: Table) -> Iterator[tuple[str, ElementChange]]:
-    for name, there in new.sets.items():
+    for name, after in new.sets.items():
         before = old.sets.get(name)
-        if before is None or before is there or before.elements == there.elements:
+        if before is None or before is after or before.elements == after.elements:
             continue
-        if there.interval:
+        if after.interval:
             # Ranges that overlap old ones can't be told apart from them one by one.
-            yield name, ElementChange(there.keyword, added=there.elements, flush=True)
+            yield name, ElementChange(after.keyword, added=after.elements, flush=True)
             continue
-        gone = [key for key, tail in before.elements.items() if there.elements.get(key) != tail]
-        added = {key: tail for key, tail in there.elements.items() if before.elements.get(key) != tail}
-        yield name, ElementChange(there.keyword, tuple(gone), added)
+        gone = [key for key, tail in before.elements.items() if after.elements.get(key) != tail]
+        added = {key: tail for key, tail in after.elements.items() if before.elements.get(key) != tail}
+        yield name, ElementChange(after.keyword, tuple(gone), added)
 
 
 def remark(text: str) -> str:

@@ -49,10 +49,10 @@ class PairMasks:
             runs[n] = runs.get(n - 1, n)
         return runs
 
-    def edited(self, made: Sequence[EntryEdit]) -> PairMasks:
+    def edited(self, edits: Sequence[EntryEdit]) -> PairMasks:
         """The masks of the list after these edits, which are those of the list before in their order."""
         masks = self
-        for edit in reversed(made):  # so that those before it are where they were
+        for edit in reversed(edits):  # so that those before it are where they were
             masks = masks._with(edit)
         return masks
 
@@ -74,8 +74,8 @@ def _named(
 ) -> dict[str, int]:
     """One side's masks by zone. `any_zone`: of the mask of any, what it was, what is put in, and what it becomes."""
     was, put, becomes = any_zone
-    made = {zone: edit_of(old.get(zone, was), edit, fresh.get(zone, put)) for zone in old.keys() | fresh.keys()}
-    return {zone: mask for zone, mask in made.items() if mask != becomes}
+    by_zone = {zone: edit_of(old.get(zone, was), edit, fresh.get(zone, put)) for zone in old.keys() | fresh.keys()}
+    return {zone: mask for zone, mask in by_zone.items() if mask != becomes}
 
 
 def edit_of(mask: int, edit: EntryEdit, bits_: int) -> int:
@@ -107,23 +107,23 @@ def _side(zones: Sequence[frozenset[str] | None]) -> tuple[dict[str, int], int]:
 
 
 def _mask(numbers: Iterable[int]) -> int:
-    found = 0
+    mask = 0
     for number in numbers:
-        found |= 1 << number
-    return found
+        mask |= 1 << number
+    return mask
 
 
 def concerned(entries: Iterable[Entry]) -> set[Zones]:
     """The pairs that these entries have a part in."""
-    found: set[Zones] = set()
+    pairs: set[Zones] = set()
     for entry in entries:
         clients = (None,) if entry.from_zones is None else entry.from_zones
         if entry.pairing is RuleType.INTRAZONE:
-            found |= {(zone, zone) for zone in clients}
+            pairs |= {(zone, zone) for zone in clients}
         else:
             servers = (None,) if entry.to_zones is None else entry.to_zones
-            found |= {(client, server) for client in clients for server in servers}
-    return found
+            pairs |= {(client, server) for client in clients for server in servers}
+    return pairs
 
 
 def bits(mask: int) -> Iterator[int]:

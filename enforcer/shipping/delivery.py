@@ -48,7 +48,7 @@ class DeliveryProgress:
     refused: int = 0
     failures: int = 0
     trouble: str = ""
-    held: bool = False
+    on_hold: bool = False
     retries: int = 0
     succeeded: float | None = None
     since: float | None = None
@@ -117,12 +117,12 @@ class Delivery:
         return []
 
     async def _deliver_some(self, stored: Sequence[Stored]) -> None:
-        wanted = [each for each in stored if self._wants(each)]
+        wanted = [record for record in stored if self._wants(record)]
         first = stored[0].number
         if not wanted:
             await self._arrived(first, stored[-1], 0)
             return
-        tried, outcome = await self.sender.send([each.payload for each in wanted])
+        tried, outcome = await self.sender.send([record.payload for record in wanted])
         last_tried = stored[-1] if tried == len(wanted) else wanted[tried - 1]
         match outcome:
             case Accepted():
@@ -196,7 +196,7 @@ class Delivery:
         self._limit = min(self._most, self._limit * 2)
         if self.progress.trouble:
             _log.info("destination works again", destination=self.name)
-        self.progress.failures, self.progress.trouble, self.progress.held = 0, "", False
+        self.progress.failures, self.progress.trouble, self.progress.on_hold = 0, "", False
         self.progress.since = None
 
     async def _failed(self, first: int, tried: Sequence[Stored], outcome: Retry | Hold) -> None:
@@ -217,17 +217,17 @@ class Delivery:
             _log.error("records refused and set aside", destination=self.name, error=why, file=str(self.aside))
 
     async def _wait(self, outcome: Retry | Hold) -> None:
-        held = isinstance(outcome, Hold)
-        self._trouble(outcome.why, held=held)
+        on_hold = isinstance(outcome, Hold)
+        self._trouble(outcome.why, on_hold=on_hold)
         self.progress.retries += 1
         after = outcome.after if isinstance(outcome, Retry) else None
         await self.pause(self.backoff.seconds(self.progress.failures, after))
         self.progress.failures += 1
 
-    def _trouble(self, why: str, *, held: bool = False) -> None:
+    def _trouble(self, why: str, *, on_hold: bool = False) -> None:
         if why != self.progress.trouble:
-            _log.warning("destination in trouble", destination=self.name, error=why, held=held)
-        self.progress.trouble, self.progress.held = why, held
+            _log.warning("destination in trouble", destination=self.name, error=why, held=on_hold)
+        self.progress.trouble, self.progress.on_hold = why, on_hold
         self.progress.since = self.progress.since or time.monotonic()
 
 

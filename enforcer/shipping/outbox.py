@@ -51,19 +51,19 @@ class Outbox:
     async def oldest(self, destination: str) -> bytes | None:
         """The first record that the destination has not acknowledged, where it can be read."""
         try:
-            found = await self._on_disk(lambda: self._spool.read(destination, 1, 1))
+            first = await self._on_disk(lambda: self._spool.read(destination, 1, 1))
         except SpoolError:
             return None
-        return found[0].payload if found else None
+        return first[0].payload if first else None
 
     def put(self, records: Iterable[Record]) -> None:
         """Take records in their order; those that don't fit are counted as lost."""
         if not self._spool.positions:
             return
-        held = [*records]
+        offered = [*records]
         room = max(self.capacity - len(self._waiting), 0)
-        self._waiting.extend(held[:room])
-        self.lost_in_memory += max(len(held) - room, 0)
+        self._waiting.extend(offered[:room])
+        self.lost_in_memory += max(len(offered) - room, 0)
         self._arrived.set()
 
     async def write(self) -> None:
@@ -114,9 +114,9 @@ class Outbox:
         """The destination's next records, those `after` one that is under way; waits until there are any."""
         while True:
             self._stored[destination].clear()
-            found = await self._on_disk(lambda: self._spool.read(destination, max_records, max_bytes, after))
-            if found:
-                return found
+            records = await self._on_disk(lambda: self._spool.read(destination, max_records, max_bytes, after))
+            if records:
+                return records
             await self._stored[destination].wait()
 
     async def acknowledge(self, destination: str, last: Stored) -> None:

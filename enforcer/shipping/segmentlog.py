@@ -33,7 +33,7 @@ class SegmentLog:
 
     def load(self) -> None:
         """What is there, without a torn end; then a last segment to write to. Raises OSError."""
-        self.segments = Segment.found(self.directory)
+        self.segments = Segment.in_directory(self.directory)
         if self.segments:
             last = self.segments[-1]
             self.next_number = last.first + (0 if last.dropped else last.resume())
@@ -70,9 +70,9 @@ class SegmentLog:
 
     def ends(self) -> Iterator[tuple[Segment, int]]:
         """Each segment with the number after its last record."""
-        held = [*self.segments]
-        for at, segment in enumerate(held):
-            yield segment, held[at + 1].first if at + 1 < len(held) else self.next_number
+        segments = [*self.segments]
+        for at, segment in enumerate(segments):
+            yield segment, segments[at + 1].first if at + 1 < len(segments) else self.next_number
 
     def append(self, data: bytes, count: int) -> bool:
         """`count` records, framed: all or none of them. False where neither the disk nor memory takes them."""
@@ -162,8 +162,8 @@ class SegmentLog:
     def _roomy(self) -> bool:
         """Whether the disk takes a good deal of a segment, so that we don't change over for every record."""
         try:
-            told = os.statvfs(self.directory)
+            volume = os.statvfs(self.directory)
         except OSError:
             return not self.directory.exists()
-        wanted = min(self.segment_bytes // 2, told.f_blocks * told.f_frsize // 8)
-        return not told.f_flag & os.ST_RDONLY and told.f_bavail * told.f_frsize >= wanted
+        wanted = min(self.segment_bytes // 2, volume.f_blocks * volume.f_frsize // 8)
+        return not volume.f_flag & os.ST_RDONLY and volume.f_bavail * volume.f_frsize >= wanted

@@ -39,9 +39,9 @@ class Segment:
     def on_disk(cls, directory: Path, first: int) -> Self:
         """A new one. Raises OSError, and leaves nothing behind then."""
         directory.mkdir(parents=True, exist_ok=True)
-        made = cls(first, directory / f"{first:0{_DIGITS}d}{_SUFFIX}")
-        made._create(MAGIC)
-        return made
+        segment = cls(first, directory / f"{first:0{_DIGITS}d}{_SUFFIX}")
+        segment._create(MAGIC)
+        return segment
 
     def _create(self, content: bytes) -> None:
         """The file. Raises OSError, and leaves nothing behind then."""
@@ -61,16 +61,16 @@ class Segment:
         return cls(first, Path(f"/proc/self/fd/{descriptor}"), descriptor=descriptor, in_memory=True)
 
     @classmethod
-    def found(cls, directory: Path) -> list[Self]:
+    def in_directory(cls, directory: Path) -> list[Self]:
         """Those of an earlier run, in their order; a file that is none is left alone. Raises OSError."""
         paths = [path for path in directory.glob(f"*{_SUFFIX}") if _is_number(path.stem)]
-        return sorted(map(cls._held, paths), key=lambda held: held.first)
+        return sorted(map(cls._held, paths), key=lambda segment: segment.first)
 
     @classmethod
     def _held(cls, path: Path) -> Self:
-        held = cls(int(path.stem), path, path.stat().st_size)
-        held.dropped = held.size == len(_DROPPED) and path.read_bytes() == _DROPPED
-        return held
+        segment = cls(int(path.stem), path, path.stat().st_size)
+        segment.dropped = segment.size == len(_DROPPED) and path.read_bytes() == _DROPPED
+        return segment
 
     @property
     def usable(self) -> bool:

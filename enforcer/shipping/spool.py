@@ -145,16 +145,16 @@ class Spool:
             segment, end = self._segment_of(position)
             try:
                 most = min(max_records, end - position.number)
-                found = [] if segment.dropped else list(segment.records(position.offset, most, max_bytes))
+                payloads = [] if segment.dropped else list(segment.records(position.offset, most, max_bytes))
             except FileNotFoundError:
-                found = []
+                payloads = []
             except OSError as error:
                 raise SpoolError(f"{segment.path} can't be read: {error.strerror}") from error
-            if found:
-                numbers = range(position.number, position.number + len(found))
+            if payloads:
+                numbers = range(position.number, position.number + len(payloads))
                 return [
                     Stored(number, payload, segment.first, at)
-                    for number, (payload, at) in zip(numbers, found, strict=True)
+                    for number, (payload, at) in zip(numbers, payloads, strict=True)
                 ]
             if after is not None and not segment.dropped:
                 return []
@@ -214,13 +214,13 @@ class Spool:
         if position.number >= self.next_number:
             position.number, position.segment, position.offset = self.next_number, last.first, last.size
         self._move_to_held(position)
-        if position.segment not in {held.first for held in self.segments}:
+        if position.segment not in {segment.first for segment in self.segments}:
             self._find(position)
         return position
 
     def _find(self, position: Position) -> None:
         """Its place by its number: the segment that it names was in memory, or is gone."""
-        segment, end = next((held, end) for held, end in self.log.ends() if position.number < end)
+        segment, end = next((candidate, end) for candidate, end in self.log.ends() if position.number < end)
         before = list(segment.records(len(MAGIC), position.number - segment.first, segment.size))
         position.segment, position.offset = segment.first, before[-1][1] if before else len(MAGIC)
         if len(before) < position.number - segment.first:
@@ -267,10 +267,10 @@ class Spool:
     def _drop_last(self) -> bool:
         """The newest segment that is no longer written to, and that nobody is reading if there is such a one."""
         places = {position.segment for position in self.positions.values()}
-        whole = [at for at, segment in enumerate(self.segments[:-1]) if not segment.dropped]
-        if not whole:
+        droppable = [at for at, segment in enumerate(self.segments[:-1]) if not segment.dropped]
+        if not droppable:
             return False
-        at = next((at for at in reversed(whole) if self.segments[at].first not in places), whole[-1])
+        at = next((at for at in reversed(droppable) if self.segments[at].first not in places), droppable[-1])
         segment, end = self.segments[at], self.segments[at + 1].first
         merged = at > 0 and self.segments[at - 1].dropped
         try:

@@ -72,7 +72,7 @@ class UnderWay:
         while self._batches and self._batches[0].confirmed:
             arrived.append(self._batches.popleft())
         if arrived and self._known:
-            self._known = [each for each in self._known if each[1] > arrived[-1].last.number]
+            self._known = [known for known in self._known if known[1] > arrived[-1].last.number]
         return arrived
 
     def knows(self, number: int) -> bool:

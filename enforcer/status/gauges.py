@@ -38,8 +38,8 @@ def of_delays(enforcement: Enforcement, heard: Mapping[str, float], now: float) 
 
 async def ages(outbox: Outbox, now: datetime) -> dict[str, float]:
     """Of the oldest record that each destination has not got, in seconds."""
-    found = {name: await outbox.oldest(name) for name in outbox.destinations}
-    return {name: 0.0 if oldest is None else _age(oldest, now) for name, oldest in found.items()}
+    oldest_of = {name: await outbox.oldest(name) for name in outbox.destinations}
+    return {name: 0.0 if oldest is None else _age(oldest, now) for name, oldest in oldest_of.items()}
 
 
 def _age(record: bytes, now: datetime) -> float:
@@ -92,5 +92,5 @@ def of_alerts(reporter: Reporter) -> Json:
 def of_pod_events(writer: EventWriter | None) -> Json:
     if writer is None:
         return {"pod_events": {}}
-    told = {"written": writer.written, "failed": writer.failed, "suppressed": writer.events.suppressed}
-    return {"pod_events": told}
+    counts = {"written": writer.written, "failed": writer.failed, "suppressed": writer.events.suppressed}
+    return {"pod_events": counts}

@@ -238,7 +238,7 @@ def rendered(status: Callable[[], Json]) -> bytes:
     return generate_latest(registry)
 
 
-def _histogram(name: str, text: str, told: Json) -> Metric:
+def _histogram(name: str, text: str, histogram: Json) -> Metric:
     family = HistogramMetricFamily(name, text)
-    family.add_metric([], list(told["buckets"].items()), told["sum"])
+    family.add_metric([], list(histogram["buckets"].items()), histogram["sum"])
     return family

@@ -160,7 +160,7 @@ def of_destinations(
     One that is away for a moment is worth no alert by itself.
     """
     for progress in deliveries:
-        if progress.held:
+        if progress.on_hold:
             message = f"destination '{progress.name}' refuses: {progress.trouble}; records wait in the spool"
         elif progress.since is not None and now - progress.since > limit:
             message = f"destination '{progress.name}' has taken nothing for more than {limit:g} s; records wait"

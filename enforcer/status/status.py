@@ -19,7 +19,7 @@ _MOST, _LONGEST = 20, 1000
 
 
 def of_enforcement(enforcement: Enforcement) -> Json:
-    applied, revision = enforcement.applied, enforcement.held
+    applied, revision = enforcement.applied, enforcement.last_good
     problems = [*(applied.problems if applied else ()), enforcement.without_tier, enforcement.strange_zones]
     problems += enforcement.view.problems()
     return {
@@ -74,7 +74,7 @@ def of_destinations(
             "lastSuccess": progress.succeeded,
             "aside": asides.get(progress.name, 0),
             "trouble": progress.trouble,
-            "held": progress.held,
+            "held": progress.on_hold,
         }
         for progress in deliveries
     ]
@@ -89,7 +89,7 @@ def node_state(status: Json) -> Json:
         "appliedAt": status["appliedAt"],
         "mode": status["mode"],
         **({"enforcedZones": status["enforcedZones"]} if status["enforcedZones"] else {}),
-        "problems": [each[:_LONGEST] for each in [*filter(None, [status["why"]]), *status["problems"]][:_MOST]],
+        "problems": [problem[:_LONGEST] for problem in [*filter(None, [status["why"]]), *status["problems"]][:_MOST]],
     }
 
 

@@ -73,12 +73,12 @@ class NodeSurvey:
 
     def standing(self) -> Json:
         """What is in force, and everything that is wrong here: what the status and the NodeState both tell."""
-        told = status.of_enforcement(self.parts.enforcement) | {
+        standing = status.of_enforcement(self.parts.enforcement) | {
             "mode": self.parts.enforcement.mode.value,
             "enforcedZones": sorted(self.parts.enforcement.zones),
         }
-        told["problems"] += [*self._own_problems(), *self._of_api_server()]
-        return told
+        standing["problems"] += [*self._own_problems(), *self._of_api_server()]
+        return standing
 
     def _of_api_server(self) -> Iterator[str]:
         """What it doesn't answer. No alert by itself, since API servers are restarted: `sync-stale` comes in time."""
@@ -87,14 +87,14 @@ class NodeSurvey:
 
     def take(self, ages: Mapping[str, float]) -> None:
         """Look at every pod of this node, and at every kind of pod. `ages`: each destination's oldest record's."""
-        parts, view, held = self.parts, self.parts.view, self.parts.enforcement.held
-        policy = held.policy if held else None
+        parts, view, revision = self.parts, self.parts.view, self.parts.enforcement.last_good
+        policy = revision.policy if revision else None
         self._unseen = parts.unseen(at for pod in view.own_pods() if pod.holds_addresses for at in pod.addresses)
         self._misplaced = problems.misplaced_problem(list(view.holders.pod_address_conflicts(parts.settings.node_name)))
         self._population = tuple(self._of_population(view, policy)) if view.complete else ()
         if view.complete and parts.event_writer is not None:
-            told = pod_events.of_pods(view, policy, parts.settings.node_name)
-            parts.event_writer.events.states(told, time.time())
+            texts = pod_events.of_pods(view, policy, parts.settings.node_name)
+            parts.event_writer.events.states(texts, time.time())
         standing = self.standing()
         standing["problems"] += filter(None, [self.report_problem()])  # a NodeState can't tell of itself
         self.status = {
@@ -110,8 +110,8 @@ class NodeSurvey:
         """From the kernel's log to the destinations: counts, queues, losses and delays."""
         parts = self.parts
         progress = [delivery.progress for delivery in parts.deliveries]
-        backlogs = {each.name: parts.outbox.backlog(each.name) for each in progress}
-        asides = {each.name: each.aside_bytes for each in parts.deliveries}
+        backlogs = {one.name: parts.outbox.backlog(one.name) for one in progress}
+        asides = {one.name: one.aside_bytes for one in parts.deliveries}
         connections = None if parts.ends is None else parts.ends.connections
         return {
             **status.of_records(parts.reporter.counts, self.lost),
@@ -139,7 +139,7 @@ class NodeSurvey:
         spool_problem = spool and f"the spool's disk takes nothing ({spool}): what is recorded is kept in memory"
         ends_problem = "" if self.parts.ends is None else self.parts.ends.problem
         slices_problem = "" if self.parts.slice_writer is None else self.parts.slice_writer.problem
-        told = (
+        problems = (
             self.parts.log.problem,
             slices_problem,
             ends_problem,
@@ -149,4 +149,4 @@ class NodeSurvey:
             self._misplaced,
             *self._unseen,
         )
-        return [each for each in told if each]
+        return [problem for problem in problems if problem]

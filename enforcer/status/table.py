@@ -19,69 +19,73 @@ _STALE_SECONDS = 60.0
 def read(path: Path) -> tuple[Json, str]:
     """What the agent told last, and why that is no reason to be calm. Raises EnforcerError."""
     try:
-        told: Json = json.loads(path.read_bytes())
+        value: Json = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise EnforcerError(f"there is no status in {path.parent}; is zone-enforcer running on this node?") from error
     except (OSError, ValueError) as error:
         raise EnforcerError(f"{path} can't be read: {error}") from error
-    return told, status.healthy(told, datetime.now(UTC), _STALE_SECONDS)
+    return value, status.healthy(value, datetime.now(UTC), _STALE_SECONDS)
 
 
-def show(told: Json, why: str) -> None:
+def show(state: Json, why: str) -> None:
     console = Console(soft_wrap=True)
     facts = Table(show_header=False, box=None)
     rows = {
-        "node": f"{told['node']} of {told['cluster']}",
-        "tier": f"{told['tier']}, revision {told['revision']}, {told['standing']}",
-        "mode": " ".join([told["mode"], *_of_zones(told)]),
-        "in force": told.get("inForce") or "not known",
-        "applied": told["appliedAt"],
-        "uplinks": ", ".join(told.get("uplinks", ())) or "not known",
-        "bridge ports": _of_ports(told.get("bridgePorts")),
-        "pods": f"{told['pods']} on {told['nodes']} nodes",
-        "zones": ", ".join(f"{zone} {count}" for zone, count in told["zones"].items()),
-        "records": ", ".join(f"{name} {count}" for name, count in told["records"].items()),
-        "lost": ", ".join(f"{name} {count}" for name, count in told["lost"].items()) or "none",
+        "node": f"{state['node']} of {state['cluster']}",
+        "tier": f"{state['tier']}, revision {state['revision']}, {state['standing']}",
+        "mode": " ".join([state["mode"], *_of_zones(state)]),
+        "in force": state.get("inForce") or "not known",
+        "applied": state["appliedAt"],
+        "uplinks": ", ".join(state.get("uplinks", ())) or "not known",
+        "bridge ports": _of_ports(state.get("bridgePorts")),
+        "pods": f"{state['pods']} on {state['nodes']} nodes",
+        "zones": ", ".join(f"{zone} {count}" for zone, count in state["zones"].items()),
+        "records": ", ".join(f"{name} {count}" for name, count in state["records"].items()),
+        "lost": ", ".join(f"{name} {count}" for name, count in state["lost"].items()) or "none",
         "queues": ", ".join(
-            f"{name} {queue['length']} of {queue['capacity']}" for name, queue in told["queues"].items()
+            f"{name} {queue['length']} of {queue['capacity']}" for name, queue in state["queues"].items()
         ),
-        "kernel log": f"{told['log']['waiting']} of {told['log']['buffer']} bytes wait",
-        "alerts": f"{told['alerts']['conditions']} conditions, {told['alerts']['suppressed']} denials told with others",
-        "pod events": ", ".join(f"{name} {count}" for name, count in told["pod_events"].items()) or "off",
-        "passes": f"{told['passes']}, {_took(told['pass_seconds'])}",
-        "changes": f"in the kernel {_took(told['change_seconds'])}",
-        "API server": f"silent for up to {max(told['silence'].values(), default=0.0):.0f} s",
-        "spool": f"{told['spool_bytes']} of {told['spool_capacity']} bytes",
+        "kernel log": f"{state['log']['waiting']} of {state['log']['buffer']} bytes wait",
+        "alerts": "{conditions} conditions, {suppressed} denials told with others".format(**state["alerts"]),
+        "pod events": ", ".join(f"{name} {count}" for name, count in state["pod_events"].items()) or "off",
+        "passes": f"{state['passes']}, {_took(state['pass_seconds'])}",
+        "changes": f"in the kernel {_took(state['change_seconds'])}",
+        "API server": f"silent for up to {max(state['silence'].values(), default=0.0):.0f} s",
+        "spool": f"{state['spool_bytes']} of {state['spool_capacity']} bytes",
     }
     for name, value in rows.items():
         facts.add_row(name, str(value))
-    for destination in told["destinations"]:
+    for destination in state["destinations"]:
         facts.add_row(f"→ {destination['name']}", _destination(destination))
-    for problem in told["problems"]:
+    for problem in state["problems"]:
         facts.add_row("problem", problem)
     console.print(facts)
     console.print(f"wrong: {why}" if why else "all is well")
 
 
-def _of_ports(told: Json | None) -> str:
-    if not told or not (told["known"] or told["unknown"]):
+def _of_ports(ports: Json | None) -> str:
+    if not ports or not (ports["known"] or ports["unknown"]):
         return "none"
-    unknown = f"; whose pod is not known: {', '.join(told['unknown'])}" if told["unknown"] else ""
-    return f"{told['known']} held to their pod's addresses{unknown}"
+    unknown = f"; whose pod is not known: {', '.join(ports['unknown'])}" if ports["unknown"] else ""
+    return f"{ports['known']} held to their pod's addresses{unknown}"
 
 
-def _of_zones(told: Json) -> list[str]:
+def _of_zones(value: Json) -> list[str]:
     """Where not every zone is enforced."""
-    zones = told.get("enforcedZones") or ()
-    return [f"(zones {', '.join(zones)}; others are observed)"] if zones and told["mode"] == "enforce" else []
+    zones = value.get("enforcedZones") or ()
+    return [f"(zones {', '.join(zones)}; others are observed)"] if zones and value["mode"] == "enforce" else []
 
 
-def _destination(told: Json) -> str:
-    trouble = f"; {'held' if told['held'] else 'trying again'}: {told['trouble']}" if told["trouble"] else ""
-    late = f", the oldest for {told['oldest']:.0f} s" if told["backlog"] else ""
-    counts = f"refused {told['refused']}, lost {told['lost']}, tried again {told['retries']}"
-    return f"sent {told['sent']}, waiting {told['backlog']}{late}, {counts}{trouble}"
+def _destination(destination: Json) -> str:
+    trouble = (
+        f"; {'held' if destination['held'] else 'trying again'}: {destination['trouble']}"
+        if destination["trouble"]
+        else ""
+    )
+    late = f", the oldest for {destination['oldest']:.0f} s" if destination["backlog"] else ""
+    counts = f"refused {destination['refused']}, lost {destination['lost']}, tried again {destination['retries']}"
+    return f"sent {destination['sent']}, waiting {destination['backlog']}{late}, {counts}{trouble}"
 
 
-def _took(told: Json) -> str:
-    return f"after {told['last'] * 1000:.1f} ms, at most {told['longest'] * 1000:.1f} ms"
+def _took(durations: Json) -> str:
+    return f"after {durations['last'] * 1000:.1f} ms, at most {durations['longest'] * 1000:.1f} ms"

@@ -163,7 +163,7 @@ async def destination_trouble(stage):
     await in_force(stage)
     stage.siem.hec.disable(agent.SECRET)
     stage.log.put(agent.denied())
-    await eventually(lambda: stage.service.parts.deliveries[0].progress.held)
+    await eventually(lambda: stage.service.parts.deliveries[0].progress.on_hold)
     await eventually(lambda: stage.service.parts.reporter.alerts.holding)
     stage.siem.hec.enable(agent.SECRET)
     yield {"subject": "siem"}

@@ -10,7 +10,7 @@ import pytest
 
 from enforcer.errors import KernelError, LoadError
 from enforcer.kernel.nft import Nftables
-from enforcer.kernel.transaction import Transaction, own, whole
+from enforcer.kernel.transaction import Transaction, own, write_all
 from enforcer.netlink import nflog
 from enforcer.netlink.sockets import NflogSocket
 from enforcer.rules.table import Chain
@@ -40,7 +40,7 @@ class TestKernel:
         """What people read is what is enforced: nft lists the same of our bytes as of our text."""
         made, text = table(case), rendered(case)
         transaction = Transaction(made.name)
-        whole(transaction, made, own(made), ())
+        write_all(transaction, made, own(made), ())
         with world.inside(), closing(Nftables()) as channel:
             channel.commit(transaction)
             ours = nftprogram.listing()

@@ -48,7 +48,7 @@ def age(node):
     with node.netns.inside(), closing(open_socket(NETFILTER)) as channel:
         for told in list(conntrack_events.alive()):
             family = 2 if conntrack.connection(told).original.source.version == 4 else 10
-            which = attribute(original | 0x8000, told.held[original])
+            which = attribute(original | 0x8000, told.fields[original])
             channel.send(netfilter(update, REQUEST | ACK, 1, family, 0, which, number(timeout, 1)))
             channel.recv(4096)
 

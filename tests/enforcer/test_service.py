@@ -71,7 +71,7 @@ class FakeKernel:
         return Applied(None, AppliedAction.NONE, None)
 
     def apply(self, policy, feed, now, *, revision=None, answer=None, mode=None):
-        self.held = ({} if feed.whole else self.held) | feed.changed
+        self.held = ({} if feed.replaces_all else self.held) | feed.changed
         self.passes.append((policy, feed, revision))
         self.modes.append(mode)
         if policy is None:

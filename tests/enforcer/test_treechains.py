@@ -68,7 +68,7 @@ def written(listed, family=Family.V4, leaf=8):
 def rendered():
     rules, sets, made = written(clauses(), leaf=3)
     targets = {f"allow-{each.origin.name}": Chain(("accept",)) for each in ENTRIES}
-    return Table("tree", sets.made, {"first": Chain(rules)} | made | targets).text()
+    return Table("tree", sets.declared, {"first": Chain(rules)} | made | targets).text()
 
 
 def test_golden():
@@ -85,22 +85,22 @@ def many(count, width=0, step=10):
 
 def test_single_ports_are_found_in_a_map_of_values():
     rules, sets, _ = written(by_port(*many(20)))
-    (made,) = sets.made.values()
-    assert rules == (f"meta nfproto ipv4 ct original protocol 6 ct reply proto-src vmap @{next(iter(sets.made))}",)
+    (made,) = sets.declared.values()
+    assert rules == (f"meta nfproto ipv4 ct original protocol 6 ct reply proto-src vmap @{next(iter(sets.declared))}",)
     assert not made.interval
     assert made.elements["1010"] == " : goto t1"
 
 
 def test_ranges_are_found_in_a_map_of_ranges():
     _, sets, _ = written(by_port(*many(20, width=5)))
-    (made,) = sets.made.values()
+    (made,) = sets.declared.values()
     assert made.interval
     assert made.elements["1010-1015"] == " : goto t1"
 
 
 def test_short_ranges_become_values():
     _, sets, _ = written(by_port("10-11", *many(20)))
-    (made,) = sets.made.values()
+    (made,) = sets.declared.values()
     assert not made.interval
     assert made.elements["10"] == made.elements["11"] == " : goto t0"
 
@@ -108,16 +108,16 @@ def test_short_ranges_become_values():
 def test_few_ways_are_rules():
     rules, sets, made = written(by_port("80", "443"), leaf=1)
     assert [rule.split()[-3:] for rule in rules] == [["80", "goto", "t0"], ["443", "goto", "t1"]]
-    assert not sets.made
+    assert not sets.declared
     assert not made
 
 
 def test_apps_are_known_by_their_pods_and_no_address_is_in_the_tree():
     listed = [Clause(f"t{n}", server=f"app-{n}") for n in range(20)]
     rules, sets, _ = written(listed)
-    (name,) = sets.made
+    (name,) = sets.declared
     assert rules == (f"ct reply ip saddr vmap @{name}",)
-    assert not sets.made[name].elements
+    assert not sets.declared[name].elements
     assert sets.members.workloads[Family.V4]["app-3"] == [SetEntry(name, " : goto t3")]
 
 
@@ -153,7 +153,7 @@ def test_a_way_that_may_find_nothing_leads_back():
     listed = [Clause("t", TCP, SPACES.of(parse_ports(each)), client="a", server="b") for each in many(20)]
     listed += by_port(*many(20))
     _, sets, _ = written([*listed, Clause("rest")])
-    ways = {tail.split()[1] for each in sets.made.values() for tail in each.elements.values()}
+    ways = {tail.split()[1] for each in sets.declared.values() for tail in each.elements.values()}
     assert ways == {"jump"}
 
 
@@ -165,7 +165,7 @@ def test_ports_without_a_protocol_are_refused():
 @pytest.mark.parametrize("family", Family)
 def test_equal_parts_have_equal_names(family):
     (rules, sets, made), (again, others, same) = (written(clauses(family=family), family) for _ in range(2))
-    assert (rules, sets.made, sets.members, made) == (again, others.made, others.members, same)
+    assert (rules, sets.declared, sets.members, made) == (again, others.declared, others.members, same)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def test_whatever_changes_they_agree_with_the_inventory(networks, changes):
     inventory = model.inventory()
     directory = inventory.directory()
     snapshot = by_address(holders.snapshot())
-    assert snapshot.keys() == directory.held.keys() == kernel.keys()
+    assert snapshot.keys() == directory.owners.keys() == kernel.keys()
     for address in ADDRESSES:
         found, wanted = holders.of(address), directory.holder(address)
         if not isinstance(wanted, Node):  # two nodes may say that they have an address

@@ -77,8 +77,8 @@ class AddressOwners:
 
     def snapshot(self) -> dict[int, Holder]:
         """Who holds each address, all of them, told as by `take_changed`."""
-        held = ((key, self._common(key)) for key in chain(self._claims, self._nodes, self._tunnels))
-        return {key: holder for key, holder in held if holder is not None}
+        owners = ((key, self._common(key)) for key in chain(self._claims, self._nodes, self._tunnels))
+        return {key: holder for key, holder in owners if holder is not None}
 
     def of(self, address: IPAddress) -> Holder | None:
         """None is an address of neither pods nor nodes. A pod of another node is whole, but for its uid."""
@@ -98,8 +98,8 @@ class AddressOwners:
 
     def disputed(self) -> list[tuple[IPAddress, tuple[Pod, ...]]]:
         """The addresses that more than one running pod claims."""
-        found = ((address_of(key), self._claimants(key)) for key in sorted(self._contested))
-        return [(address, tuple(map(_whole, claims))) for address, claims in found if len(claims) > 1]
+        contested = ((address_of(key), self._claimants(key)) for key in sorted(self._contested))
+        return [(address, tuple(map(_whole, claims))) for address, claims in contested if len(claims) > 1]
 
     def pod_address_conflicts(self, node: str) -> Iterator[tuple[IPAddress, Pod]]:
         """The addresses that pods of this node claim and can't have: they are in none of the node's pod networks."""
@@ -117,13 +117,13 @@ class AddressOwners:
         for key, named in self._nodes.items() if space else ():
             if within(key, space):
                 yield from (
-                    (address_of(key), each) for each in named.values() if not self._believes_node(key, each.name)
+                    (address_of(key), other) for other in named.values() if not self._believes_node(key, other.name)
                 )
 
     def pod_classes(self) -> Iterator[tuple[Pod, int]]:
         """What pods there are, and how many of each; those of other nodes as by `take_changed`."""
         own = (claim for claims in self._of_node.values() for claim in claims.values() if isinstance(claim, Pod))
-        return chain(((pod, 1) for pod in own), ((each.pod, each.count) for each in self._alike))
+        return chain(((pod, 1) for pod in own), ((shared.pod, shared.count) for shared in self._alike))
 
     def remote(self) -> Iterator[Pod]:
         """Every pod that slices tell of, whole. It takes a while where they are many."""
@@ -133,8 +133,8 @@ class AddressOwners:
         """An object as it was and as it is; None where it wasn't there or is gone."""
         if before == after:
             return
-        for each in (before, after):
-            self._changed.update(map(key_of, (*_held(each), *(each.tunnels if isinstance(each, Node) else ()))))
+        for item in (before, after):
+            self._changed.update(map(key_of, (*_held(item), *(item.tunnels if isinstance(item, Node) else ()))))
         self._withdraw(before)
         self._enter(after)
         if self.gone is not None and isinstance(before, Pod):
@@ -158,7 +158,7 @@ class AddressOwners:
         """What was last told of a slice. Its pods have no uid, and the rights that they have now."""
         block = self._blocks.get(name)
         pods = () if block is None else tuple(block.pods())
-        return PodSlice(name, node, pods, addresses=tuple(map(address_of, self._tunnels.told(node, name))))
+        return PodSlice(name, node, pods, addresses=tuple(map(address_of, self._tunnels.announced(node, name))))
 
     def tell_tunnels(self, node: str, place: str, addresses: Sequence[IPAddress]) -> None:
         """The addresses inside of pod networks that a node says it has itself; `place`: the slice that says so."""
@@ -199,10 +199,10 @@ class AddressOwners:
                 _, alike = before[key][0]
                 self.gone(key, alike.pod, block.node)
         for key, rows in after.items():
-            held = before.get(key)
-            if rows != held:
+            known = before.get(key)
+            if rows != known:
                 self._changed.add(key)
-                if held is None and key not in self._claims and len(rows) == 1:
+                if known is None and key not in self._claims and len(rows) == 1:
                     self._claims[key] = block
                 else:
                     self._release(key, block)
@@ -261,7 +261,9 @@ class AddressOwners:
 
     def _look_again(self, node: str) -> None:
         """What depends on the node itself: who yields to whom, and the ends of its tunnels."""
-        self._changed.update(key for key in self._contested if any(each.node == node for each in self._all(key)))
+        self._changed.update(
+            key for key in self._contested if any(claimant.node == node for claimant in self._all(key))
+        )
         self._changed |= self._tunnels.of(node)
 
     def _drop_claim(self, node: str, key: str) -> None:
@@ -275,7 +277,7 @@ class AddressOwners:
         self._settle(key, claims)
 
     def _release(self, key: int, claim: _Claim) -> None:
-        self._settle(key, tuple(each for each in self._all(key) if not _same(each, claim)))
+        self._settle(key, tuple(other for other in self._all(key) if not _same(other, claim)))
 
     def _settle(self, key: int, claims: tuple[_Claim, ...]) -> None:
         """Most addresses have one claim, which is held without anything around it."""
@@ -287,8 +289,8 @@ class AddressOwners:
         (self._contested.add if many else self._contested.discard)(key)
 
     def _all(self, key: int) -> tuple[_Claim, ...]:
-        held = self._claims.get(key, ())
-        return held if isinstance(held, tuple) else (held,)
+        claims = self._claims.get(key, ())
+        return claims if isinstance(claims, tuple) else (claims,)
 
     def _common(self, key: int) -> Holder | None:
         node = self._node_at(key) if key in self._nodes else None
@@ -342,7 +344,7 @@ class AddressOwners:
 
     def _believes_node(self, key: int, node: str) -> bool:
         """An address of another node's pods is none of its own, whatever it reports."""
-        return within(key, self._networks.of(node)) or not within(key, self._networks.told)
+        return within(key, self._networks.of(node)) or not within(key, self._networks.announced)
 
 
 def _held(holder: Pod | Node | None) -> tuple[IPAddress, ...]:

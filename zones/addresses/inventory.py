@@ -77,15 +77,15 @@ Holder = Pod | Node | UnownedAddress
 class Directory:
     """Whose an address is: looked up in what one inventory knows."""
 
-    held: Mapping[IPAddress, Holder]
+    owners: Mapping[IPAddress, Holder]
     pod_networks: AddressSet
 
     def holder(self, address: IPAddress) -> Holder | None:
         """None is an address of neither pods nor nodes."""
-        found = self.held.get(address)
-        if found is None and address in self.pod_networks:
+        owner = self.owners.get(address)
+        if owner is None and address in self.pod_networks:
             return UnownedAddress.UNKNOWN
-        return found
+        return owner
 
     def endpoint(self, address: IPAddress, zoning: Zoning) -> Endpoint:
         """One end of a flow, as the policy sees it and as the kernel judges it."""
@@ -117,10 +117,10 @@ class Inventory:
 
     def holders(self) -> dict[IPAddress, Holder]:
         """Who holds each address. One that two running pods claim is trusted to neither; a node's own is the node's."""
-        held: dict[IPAddress, Holder] = {
+        firm: dict[IPAddress, Holder] = {
             address: pods[0] if len(pods) == 1 else UnownedAddress.DISPUTED for address, pods in self._claims().items()
         }
-        return dict(self._tunnels()) | held | dict(self._own_addresses())
+        return dict(self._tunnels()) | firm | dict(self._own_addresses())
 
     def _tunnels(self) -> Iterator[tuple[IPAddress, Node]]:
         """The ends of tunnels: of the node whose pod network they are in, or else of the only one that tells of it."""
@@ -141,7 +141,7 @@ class Inventory:
         trusted = self.trusted_networks()
         for node in self.nodes.values():
             for address in node.addresses:
-                if address in trusted.of(node.name) or address not in trusted.told:
+                if address in trusted.of(node.name) or address not in trusted.announced:
                     yield address, node
 
     def trusted_networks(self) -> PodNetworks:

@@ -53,14 +53,14 @@ class AttributePool:
         self._held: dict[str, dict[_Likeness, SharedAttributes]] = {}
 
     def __iter__(self) -> Iterator[SharedAttributes]:
-        return (alike for held in self._held.values() for alike in held.values())
+        return (alike for by_likeness in self._held.values() for alike in by_likeness.values())
 
     def acquire(self, pod: Pod, allowed: frozenset[str] | None) -> SharedAttributes:
         """One pod more of its kind."""
-        key, held = _likeness(pod), self._held.setdefault(pod.namespace, {})
-        alike = held.get(key)
+        key, pool = _likeness(pod), self._held.setdefault(pod.namespace, {})
+        alike = pool.get(key)
         if alike is None:
-            alike = held[key] = SharedAttributes(
+            alike = pool[key] = SharedAttributes(
                 replace(pod, uid="", name="", node="", addresses=(), started=None, allowed=allowed)
             )
         alike.count += 1
@@ -68,15 +68,17 @@ class AttributePool:
 
     def release(self, alike: SharedAttributes) -> None:
         alike.count -= 1
-        held = self._held[alike.pod.namespace]
+        pool = self._held[alike.pod.namespace]
         if not alike.count:
-            del held[_likeness(alike.pod)]
-        if not held:
+            del pool[_likeness(alike.pod)]
+        if not pool:
             del self._held[alike.pod.namespace]
 
     def set_namespace_zones(self, namespace: str, allowed: frozenset[str] | None) -> bool:
         """What a namespace allows its pods from now on. Whether that concerns any."""
-        theirs = [each for each in self._held.get(namespace, {}).values() if each.pod.allowed != allowed]
+        theirs = [
+            attributes for attributes in self._held.get(namespace, {}).values() if attributes.pod.allowed != allowed
+        ]
         for shared in theirs:
             shared.pod = replace(shared.pod, allowed=allowed)
         return bool(theirs)
@@ -121,10 +123,10 @@ class PackedSlice:
     def contents(self) -> Mapping[int, list[tuple[str, SharedAttributes]]]:
         """Who claims each address."""
         names = self._names.split("\n")
-        found: dict[int, list[tuple[str, SharedAttributes]]] = {}
+        rows_of: dict[int, list[tuple[str, SharedAttributes]]] = {}
         for key, row in zip(self._keys, self._rows, strict=True):
-            found.setdefault(key, []).append((names[row], self._alike[row]))
-        return found
+            rows_of.setdefault(key, []).append((names[row], self._alike[row]))
+        return rows_of
 
     def row(self, key: int) -> int:
         """Of the pod that claims an address. Raises ValueError where there is none."""
@@ -152,14 +154,16 @@ class PackedSlice:
     def judged(self, turned: Subjects, subjects: Subjects) -> list[tuple[int, bool]]:
         """The rows of the pods that are among those who `turned`, each with whether it is among the `subjects`."""
         marked = any(mark in self._marks for _, _, mark in turned.pods)  # or what looks alike: it is asked again
-        if not marked and not any((each.pod.namespace, each.pod.workload) in turned.workloads for each in self._alike):
+        if not marked and not any(
+            (attributes.pod.namespace, attributes.pod.workload) in turned.workloads for attributes in self._alike
+        ):
             return []
-        found: list[tuple[int, bool]] = []
+        judged: list[tuple[int, bool]] = []
         for row, (name, alike) in enumerate(zip(self._names.split("\n"), self._alike, strict=True)):
             pod, mark = alike.pod, self._marks[row * MARK_OCTETS : (row + 1) * MARK_OCTETS]
             if turned.have(pod.namespace, name, mark, pod.workload):
-                found.append((row, subjects.have(pod.namespace, name, mark, pod.workload)))
-        return found
+                judged.append((row, subjects.have(pod.namespace, name, mark, pod.workload)))
+        return judged
 
     def change(self, row: int, alike: SharedAttributes) -> Iterator[int]:
         """A pod is of another kind now. Its addresses."""

@@ -36,44 +36,44 @@ class _Span(NamedTuple):
     network: IPNetwork
 
 
-def doubts(told: Mapping[str, Sequence[IPNetwork]]) -> dict[str, list[Doubt]]:
+def doubts(networks_of: Mapping[str, Sequence[IPNetwork]]) -> dict[str, list[Doubt]]:
     """By node. Prefixes hold each other or have nothing in common, so those around one are on a stack as it comes.
 
     10.1.0.0/16 of a, 10.1.3.0/24 of b, 10.2.0.0/16 of c: b's comes while a's is on the stack, so both are doubted; c's
     comes when a's has ended, and is not.
     """
-    found: dict[str, list[Doubt]] = {}
+    doubts_of: dict[str, list[Doubt]] = {}
     spans: dict[int, list[_Span]] = {4: [], 6: []}
-    for node, networks in told.items():
+    for node, networks in networks_of.items():
         for network in dict.fromkeys(networks):
             if is_absurd(network):
-                found.setdefault(node, []).append(Doubt(network))
+                doubts_of.setdefault(node, []).append(Doubt(network))
             else:
                 span = _Span(int(network.network_address), int(network.broadcast_address), node, network)
                 spans[network.version].append(span)
-    for each in spans.values():
-        for span, others in _overlapping(each).items():
-            found.setdefault(span.node, []).append(Doubt(span.network, tuple(sorted(others))))
-    return found
+    for spans_of_version in spans.values():
+        for span, others in _overlapping(spans_of_version).items():
+            doubts_of.setdefault(span.node, []).append(Doubt(span.network, tuple(sorted(others))))
+    return doubts_of
 
 
 def _overlapping(spans: Iterable[_Span]) -> dict[_Span, set[str]]:
     """Those that have something in common with another node's, each with one such node or more."""
-    found: dict[_Span, set[str]] = {}
+    overlaps: dict[_Span, set[str]] = {}
     around: list[_Span] = []
-    for span in sorted(spans, key=lambda each: (each.first, -each.last, each.node)):
+    for span in sorted(spans, key=lambda span: (span.first, -span.last, span.node)):
         while around and around[-1].last < span.first:
             around.pop()
         for outer in reversed(around):
             if outer.node == span.node:
                 continue
-            known = outer in found
-            found.setdefault(outer, set()).add(span.node)
-            found.setdefault(span, set()).add(outer.node)
+            known = outer in overlaps
+            overlaps.setdefault(outer, set()).add(span.node)
+            overlaps.setdefault(span, set()).add(outer.node)
             if known:
                 break  # what is around a doubted one is doubted
         around.append(span)
-    return found
+    return overlaps
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class PodNetworks:
         before, spaces = self._spaces, {}
         self._doubts = doubts(self._told)
         for node, networks in self._told.items():
-            doubted = {each.network for each in self._doubts.get(node, ())}
+            doubted = {doubt.network for doubt in self._doubts.get(node, ())}
             spaces[node] = AddressSet.of([network for network in networks if network not in doubted])
         self._spaces = spaces
         known = AddressSet.of(
@@ -137,7 +137,7 @@ class PodNetworks:
         return self._spaces.get(node, NO_ADDRESS)
 
     @property
-    def told(self) -> AddressSet:
+    def announced(self) -> AddressSet:
         """All that nodes say, but the absurd; whosoever it is, it is pods'."""
         return self._settle()[0]
 
@@ -157,7 +157,7 @@ class PodNetworks:
             return True
         if configured or self._tells(node, version):
             return False
-        return number not in _of_version(self.told, version)
+        return number not in _of_version(self.announced, version)
 
     def _tells(self, node: str, version: int) -> bool:
         return any(network.version == version for network in self._told.get(node, ()))

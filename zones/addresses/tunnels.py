@@ -27,7 +27,7 @@ class Tunnels:
         """All that a node says it has."""
         return frozenset[int]().union(*self._said.get(node, {}).values())
 
-    def told(self, node: str, place: str) -> frozenset[int]:
+    def announced(self, node: str, place: str) -> frozenset[int]:
         """What a node said last in one place."""
         return self._said.get(node, {}).get(place, frozenset())
 

@@ -159,12 +159,12 @@ def _shared(addresses: AddressSet) -> AddressSet:
 def of_infrastructure(rule: InfrastructureRule, moments: frozenset[int]) -> tuple[Box, ...]:
     """What an infrastructure rule allows, between whatever zones."""
     source, destination = _peer(rule.source), _peer(rule.destination)
-    made = []
+    boxes = []
     for traffic in rule.traffic:
         box = _of_traffic(traffic, moments)
         if box is None:
             continue
-        made.append(
+        boxes.append(
             box._replace(
                 source_workloads=box.source_workloads & source.workloads,
                 destination_workloads=box.destination_workloads & destination.workloads,
@@ -179,7 +179,7 @@ def of_infrastructure(rule: InfrastructureRule, moments: frozenset[int]) -> tupl
                 relations=frozenset({SAME_NODE}) if rule.own_node else _RELATIONS,
             )
         )
-    return tuple(box for box in made if all(box))
+    return tuple(box for box in boxes if all(box))
 
 
 class _Holders(NamedTuple):
@@ -246,8 +246,8 @@ _WHOLE: tuple[Any, ...] = Box(frozenset())
 
 def overlap(left: Box, right: Box) -> bool:
     """Whether two boxes share a flow."""
-    for mine, theirs, whole in zip(_properties(left), _properties(right), _WHOLE, strict=True):
-        if mine is theirs or mine is whole or theirs is whole:
+    for mine, theirs, everything in zip(_properties(left), _properties(right), _WHOLE, strict=True):
+        if mine is theirs or mine is everything or theirs is everything:
             continue
         if not (mine & theirs if isinstance(mine, frozenset | NameSet) else mine.overlaps(theirs)):
             return False
@@ -256,10 +256,10 @@ def overlap(left: Box, right: Box) -> bool:
 
 def covers(wide: Box, narrow: Box) -> bool:
     """Whether a box has all flows of another one."""
-    for theirs, mine, whole in zip(_properties(wide), _properties(narrow), _WHOLE, strict=True):
-        if theirs is whole or mine is theirs:
+    for theirs, mine, everything in zip(_properties(wide), _properties(narrow), _WHOLE, strict=True):
+        if theirs is everything or mine is theirs:
             continue
-        if mine is whole or mine - theirs:
+        if mine is everything or mine - theirs:
             return False
     return True
 
@@ -297,14 +297,14 @@ def common(box: Box, other: Box) -> Box | None:
     if not overlap(box, other):
         return None
     return Box._make(
-        mine if theirs is whole or mine is theirs else theirs if mine is whole else mine & theirs
-        for mine, theirs, whole in zip(_properties(box), _properties(other), _WHOLE, strict=True)
+        mine if theirs is everything or mine is theirs else theirs if mine is everything else mine & theirs
+        for mine, theirs, everything in zip(_properties(box), _properties(other), _WHOLE, strict=True)
     )
 
 
 def narrowness(box: Box) -> int:
     """How many properties a box asks for: what is subtracted from wide ones first falls apart less."""
-    return sum(mine is not whole for mine, whole in zip(box, _WHOLE, strict=True))
+    return sum(mine is not everything for mine, everything in zip(box, _WHOLE, strict=True))
 
 
 def split(box: Box, other: Box) -> tuple[Box | None, list[Box]]:
@@ -334,10 +334,10 @@ def without(boxes: Iterable[Box], others: Iterable[Box]) -> list[Box]:
 
 def disjoint(boxes: Iterable[Box]) -> list[Box]:
     """The same flows in boxes that share none."""
-    made: list[Box] = []
+    apart: list[Box] = []
     for box in boxes:
-        made += without([box], made)
-    return made
+        apart += without([box], apart)
+    return apart
 
 
 def merged(boxes: Iterable[Box]) -> list[Box]:

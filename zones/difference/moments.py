@@ -30,7 +30,7 @@ def moments(schedules: Iterable[Schedule], start: datetime) -> tuple[ScheduleMom
     distinct = sorted(set(schedules), key=lambda schedule: (schedule.name, repr(schedule)))
     first: dict[frozenset[Schedule], datetime] = {}
     for instant in sorted({start, *_edges(distinct, start)}):
-        first.setdefault(frozenset(each for each in distinct if each.active(instant)), instant)
+        first.setdefault(frozenset(one for one in distinct if one.active(instant)), instant)
     return tuple(ScheduleMoment(active, at) for active, at in first.items())
 
 
@@ -41,7 +41,7 @@ def moments_of(policies: Iterable[Policy], start: datetime) -> tuple[ScheduleMom
 
 
 def _edges(schedules: list[Schedule], start: datetime) -> Iterator[datetime]:
-    later = [edge for each in schedules for edge in _absolute(each, start) if edge > start + AHEAD]
+    later = [edge for schedule_ in schedules for edge in _absolute(schedule_, start) if edge > start + AHEAD]
     for schedule in schedules:
         for begin, end in ((start, start + AHEAD), *((edge, edge + _WEEK) for edge in later)):
             instant = schedule.next_change(begin)

@@ -92,7 +92,7 @@ class Difference:
     def moment(self, at: datetime) -> int | None:
         """The number of the moment at an instant, as boxes count them; None where it lies outside of what was asked."""
         schedules = {schedule for moment in self.moments for schedule in moment.active}
-        active = frozenset(each for each in schedules if each.active(at))
+        active = frozenset(one for one in schedules if one.active(at))
         return next((number for number, moment in enumerate(self.moments) if moment.active == active), None)
 
 
@@ -244,7 +244,9 @@ class _Comparison:
         region, usual = where
         key = side is self._old, place, earlier, others, region.number, usual
         if key not in self._worked:
-            own = [part for box in side.boxes(place) for each in region.boxes if (part := common(box, each))]
+            own = [
+                part for box in side.boxes(place) for region_box in region.boxes if (part := common(box, region_box))
+            ]
             own = without(disjoint(own), (box for before in earlier for box in side.boxes(before)))
             self._worked[key] = tuple(self._changes(side, place, own, others, usual))
         return self._worked[key]

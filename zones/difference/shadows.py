@@ -26,15 +26,15 @@ def shadowed(policy: Policy, at: datetime) -> dict[int, tuple[Origin, ...]]:
     """
     side = Side(policy, set(policy.infrastructure), moments_of((policy,), at))
     named = sorted(side.zones)
-    found: dict[int, tuple[Origin, ...]] = {}
+    takers_of: dict[int, tuple[Origin, ...]] = {}
     for place, entry in enumerate(policy.entries):
         boxes = side.boxes(place)
         if entry.origin.rulebase == "default" or not boxes:
             continue
         takers = _takers(side, place, boxes, _pairs(entry, named))
         if takers:
-            found[place] = tuple(policy.entries[bit].origin for bit in bits(takers))
-    return found
+            takers_of[place] = tuple(policy.entries[bit].origin for bit in bits(takers))
+    return takers_of
 
 
 def _takers(side: Side, place: int, boxes: tuple[Box, ...], pairs: Iterator[tuple[object, object]]) -> int:
@@ -49,10 +49,10 @@ def _takers(side: Side, place: int, boxes: tuple[Box, ...], pairs: Iterator[tupl
             continue
         looked_at.add(earlier)
         left: list[Box] = list(boxes)
-        for each in bits(earlier):
-            less = without(left, side.boxes(each))
+        for taker in bits(earlier):
+            less = without(left, side.boxes(taker))
             if less != left:
-                takers |= 1 << each
+                takers |= 1 << taker
                 left = less
             if not left:
                 break

@@ -122,7 +122,9 @@ class Side:
         known = self._near.get(lying)
         if known is None:
             masks = (
-                self._in_bucket.values() if lying == EVERYWHERE else (self._in_bucket.get(each, 0) for each in lying)
+                self._in_bucket.values()
+                if lying == EVERYWHERE
+                else (self._in_bucket.get(bucket, 0) for bucket in lying)
             )
             known = self._near[lying] = self._everywhere | union_of(masks)
         return known

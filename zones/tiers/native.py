@@ -98,12 +98,12 @@ class _Renderer:
 
     def entry(self, entry: Entry) -> RenderedPart:
         addresses = self._addresses(entry.sources), self._addresses(entry.destinations)
-        made = None if self.before is None else self.before.entries.get(entry.origin)
-        if made is None or (made.entry is not entry and made.entry != entry):
+        rendered = None if self.before is None else self.before.entries.get(entry.origin)
+        if rendered is None or (rendered.entry is not entry and rendered.entry != entry):
             value = canonical.entry_json(entry, *addresses)
-            made = RenderedPart(entry, value, canonical.text(value))
-        self.entries[entry.origin] = made
-        return made
+            rendered = RenderedPart(entry, value, canonical.text(value))
+        self.entries[entry.origin] = rendered
+        return rendered
 
     def _addresses(self, space: AddressSet) -> Json | None:
         if space == ANY_ADDRESS:
@@ -129,8 +129,8 @@ def render(
     `before`, a rendering for the same Tier, saves work and changes nothing.
     """
     renderer = _Renderer(tier, before)
-    made = [renderer.entry(entry) for entry in policy.entries]
-    entries, texts = [each.value for each in made], [each.text for each in made]
+    rendered = [renderer.entry(entry) for entry in policy.entries]
+    entries, texts = [piece.value for piece in rendered], [piece.text for piece in rendered]
     chunks = [
         _part(POLICY_CHUNK, tier, "entries", items, texts) for items, texts in _chunks(entries, texts, CHUNK_ENTRIES)
     ]
@@ -165,7 +165,7 @@ def policy_of(tier: Json, parts: Container[str], entries: Callable[[Json], Itera
         _require(spec, parts)
         return Policy(
             zoning=canonical.zoning_of(spec["zoning"]),
-            infrastructure=tuple(canonical.infrastructure_of(each) for each in spec.get("infrastructure", ())),
+            infrastructure=tuple(canonical.infrastructure_of(rule) for rule in spec.get("infrastructure", ())),
             entries=tuple(entries(spec)),
             known_zones=frozenset(spec.get("knownZones", ())),
         )

@@ -83,8 +83,8 @@ class Quarantine:
 
 def seconds_of(duration: str) -> int | None:
     """Of `90s`, `30m`, `4h`, up to seven days; None where it is none."""
-    found = _DURATION.fullmatch(duration)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    match = _DURATION.fullmatch(duration)
+    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
     return seconds if 0 < seconds <= LONGEST else None
 
 
@@ -130,7 +130,7 @@ def render(quarantine: Quarantine) -> Json:
     """The object to create."""
     named: Json = {"namespace": quarantine.namespace, "name": quarantine.workload or quarantine.pod}
     subject = {"workload": named} if quarantine.workload else {"pod": {**named, "uid": quarantine.pod_uid}}
-    told = {"reference": quarantine.reference, "held": quarantine.held, "dryRun": quarantine.dry_run}
+    optional = {"reference": quarantine.reference, "held": quarantine.held, "dryRun": quarantine.dry_run}
     return {
         "apiVersion": API_VERSION,
         "kind": QUARANTINE_KIND,
@@ -141,7 +141,7 @@ def render(quarantine: Quarantine) -> Json:
             "requestedBy": quarantine.requested_by,
             "source": quarantine.source,
             "duration": quarantine.duration,
-            **{key: value for key, value in told.items() if value},
+            **{key: value for key, value in optional.items() if value},
         },
     }
 
@@ -154,7 +154,7 @@ def _text(value: object) -> str:
 
 def _epoch(timestamp: object) -> float | None:
     try:
-        found = datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else None
+        parsed = datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else None
     except ValueError:
         return None
-    return None if found is None or found.tzinfo is None else found.timestamp()
+    return None if parsed is None or parsed.tzinfo is None else parsed.timestamp()

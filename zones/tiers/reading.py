@@ -66,19 +66,21 @@ class TierReader:
         return native.policy_of(tier, parts, lambda spec: self._entries(spec, parts, like))
 
     def _entries(self, spec: Json, parts: Texts, like: Policy | None) -> Iterable[Entry]:
-        made = _Read()
+        fresh_read = _Read()
         for name in spec["addressSets"]:
-            made.sets[name] = self._set(name, parts)
-        made.spaces = self._spaces_of(made)
+            fresh_read.sets[name] = self._set(name, parts)
+        fresh_read.spaces = self._spaces_of(fresh_read)
         fresh = {name for name in spec["policyChunks"] if not self._is_read(name, parts)}
         former = _Former(self._gone(spec["policyChunks"], fresh, like))
         for name in dict.fromkeys(spec["policyChunks"]):
-            made.chunks[name] = _chunk(name, parts, made, former) if name in fresh else self._read.chunks[name]
-            lacking = made.chunks[name].sets - made.sets.keys()
+            fresh_read.chunks[name] = (
+                _chunk(name, parts, fresh_read, former) if name in fresh else self._read.chunks[name]
+            )
+            lacking = fresh_read.chunks[name].sets - fresh_read.sets.keys()
             if lacking:
                 raise KeyError(min(lacking))
-        self._read = made
-        return [entry for name in spec["policyChunks"] for entry in made.chunks[name].entries]
+        self._read = fresh_read
+        return [entry for name in spec["policyChunks"] for entry in fresh_read.chunks[name].entries]
 
     def _set(self, name: str, parts: Texts) -> tuple[bytes, AddressSet]:
         text, before = parts.text(name), self._read.sets.get(name)
@@ -86,9 +88,9 @@ class TierReader:
             return before
         return text, AddressSet.parse(native.verified(name, ADDRESS_SET, parts)["prefixes"])
 
-    def _spaces_of(self, made: _Read) -> dict[tuple[str, ...], AddressSet]:
+    def _spaces_of(self, fresh_read: _Read) -> dict[tuple[str, ...], AddressSet]:
         """What was made of sets of the last revision that are the same in this one."""
-        same = {name for name, each in made.sets.items() if self._read.sets.get(name) is each}
+        same = {name for name, content in fresh_read.sets.items() if self._read.sets.get(name) is content}
         return {names: space for names, space in self._read.spaces.items() if same.issuperset(names)}
 
     def _is_read(self, name: str, parts: Texts) -> bool:
@@ -118,20 +120,20 @@ class _Former:
     def same(self, entry: Entry) -> Entry:
         """The one that was there before, if it says the same."""
         alike = self._by_origin.get(entry.origin, ())
-        found = next((each for each in alike if each == entry), None)
-        return entry if found is None else found
+        former = next((candidate for candidate in alike if candidate == entry), None)
+        return entry if former is None else former
 
 
-def _chunk(name: str, parts: Texts, made: _Read, former: _Former) -> _Chunk:
+def _chunk(name: str, parts: Texts, fresh_read: _Read, former: _Former) -> _Chunk:
     text, values = parts.text(name), native.verified(name, POLICY_CHUNK, parts)["entries"]
     used: set[str] = set()
 
     def space(names: list[str]) -> AddressSet:
         key = tuple(names)
         used.update(key)
-        if key not in made.spaces:
-            made.spaces[key] = union(made.sets[each][1] for each in key)
-        return made.spaces[key]
+        if key not in fresh_read.spaces:
+            fresh_read.spaces[key] = union(fresh_read.sets[name_][1] for name_ in key)
+        return fresh_read.spaces[key]
 
     entries = tuple(former.same(native.entry_of(value, space)) for value in values)
     return _Chunk(text, entries, frozenset(used))

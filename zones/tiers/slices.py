@@ -97,7 +97,7 @@ def render(
 def entry(pod: Pod, labels: Sequence[str]) -> Json:
     """What the pod's enforcers elsewhere need of it."""
     kept = {key: pod.labels[key] for key in labels if key in pod.labels}
-    told: Json = {
+    value: Json = {
         "uid": pod.uid,
         "namespace": pod.namespace,
         "name": pod.name,
@@ -105,12 +105,12 @@ def entry(pod: Pod, labels: Sequence[str]) -> Json:
         "addresses": [str(address) for address in pod.addresses],
     }
     if kept:
-        told["labels"] = kept
+        value["labels"] = kept
     if pod.terminating:
-        told["terminating"] = True
+        value["terminating"] = True
     if pod.started is not None and _is_start(pod.started):
-        told["startTime"] = f"{datetime.fromtimestamp(pod.started, UTC):%Y-%m-%dT%H:%M:%S}Z"
-    return told
+        value["startTime"] = f"{datetime.fromtimestamp(pod.started, UTC):%Y-%m-%dT%H:%M:%S}Z"
+    return value
 
 
 def parse(raw: Mapping[str, Any]) -> PodSlice:
@@ -126,14 +126,14 @@ def parse(raw: Mapping[str, Any]) -> PodSlice:
         return PodSlice(name, node, (), (f"{where} has {len(entries)} pods; more than {_MOST_READ} are never made",))
     pods: list[Pod] = []
     problems: list[str] = []
-    for each in entries:
-        found = _pod(each, intern(node))
-        if isinstance(found, Pod):
-            pods.append(found)
+    for pod_entry in entries:
+        parsed = _pod(pod_entry, intern(node))
+        if isinstance(parsed, Pod):
+            pods.append(parsed)
         else:
-            problems.append(f"{where}: {found}; it is in no zone")
+            problems.append(f"{where}: {parsed}; it is in no zone")
     own, bad = _own_addresses(spec.get("addresses", [])) if isinstance(spec, Mapping) else ((), ())
-    return PodSlice(name, intern(node), tuple(pods), (*problems, *(f"{where}: {each}" for each in bad)), own)
+    return PodSlice(name, intern(node), tuple(pods), (*problems, *(f"{where}: {pod_entry}" for pod_entry in bad)), own)
 
 
 def uids(raw: Mapping[str, Any]) -> tuple[str, ...]:
@@ -141,18 +141,18 @@ def uids(raw: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(pod.uid for pod in parse(raw).pods)
 
 
-def _pod(told: object, node: str) -> Pod | str:
+def _pod(pod_json: object, node: str) -> Pod | str:
     """The pod, or why it is none."""
-    if not isinstance(told, Mapping):
-        return f"{str(told)[:100]!r} is no pod"
-    uid, namespace, name = told.get("uid"), told.get("namespace"), told.get("name")
-    workload, labels, addresses = told.get("workload"), told.get("labels", {}), told.get("addresses")
+    if not isinstance(pod_json, Mapping):
+        return f"{str(pod_json)[:100]!r} is no pod"
+    uid, namespace, name = pod_json.get("uid"), pod_json.get("namespace"), pod_json.get("name")
+    workload, labels, addresses = pod_json.get("workload"), pod_json.get("labels", {}), pod_json.get("addresses")
     if not (_is_text(uid) and _is_text(namespace) and _is_text(name) and _is_text(workload) and namespace and name):
-        return f"{str(dict(told))[:200]} is no pod"
+        return f"{str(dict(pod_json))[:200]} is no pod"
     if not _are_labels(labels) or not isinstance(addresses, list):
-        return f"{str(dict(told))[:200]} is no pod"
+        return f"{str(dict(pod_json))[:200]} is no pod"
     try:
-        held = tuple(dict.fromkeys(map(_address, addresses)))
+        canonical = tuple(dict.fromkeys(map(_address, addresses)))
     except ValueError as error:
         return f"pod {namespace}/{name}: {error}"
     return Pod(
@@ -161,11 +161,11 @@ def _pod(told: object, node: str) -> Pod | str:
         name=name,
         node=node,
         phase="Running",
-        addresses=held,
+        addresses=canonical,
         labels={intern(key): intern(value) for key, value in labels.items()},
         workload=intern(workload),
-        terminating=told.get("terminating") is True,
-        started=_started(told.get("startTime")),
+        terminating=pod_json.get("terminating") is True,
+        started=_started(pod_json.get("startTime")),
     )
 
 

@@ -62,7 +62,7 @@ def chains(
     services = tuple(said(rule) for rule in _untranslated(options, terminals))
     from_pod, to_pod = f"iifname != @{UPLINKS} jump {FROM_POD}", f"oifname != @{UPLINKS} jump {TO_POD}"
     to_own_pods, their_answers = _probes(infrastructure, terminals)
-    made = {
+    base = {
         "forward": Chain(
             (*known, *whose, *link_checks.ahead(terminals), PICKED_UP, *_by_address(infrastructure, sets_, BY_ADDRESS)),
             (*quick, said(from_pod), said(to_pod), *services, *_others()),
@@ -112,8 +112,8 @@ def chains(
         ACCEPTED: Chain((f"jump {STAMP}", "accept")),
     } | numbered(options.marks, options.marks.first(PHASES[0]))
     for family in Family:
-        made[family.named(BY_ADDRESS)] = Chain((from_pod, to_pod, f"goto {family.named('infrastructure')}"))
-    return made | link_checks.chains(terminals) | {name: Chain(raw=rules) for name, rules in raw_chains().items()}
+        base[family.named(BY_ADDRESS)] = Chain((from_pod, to_pod, f"goto {family.named('infrastructure')}"))
+    return base | link_checks.chains(terminals) | {name: Chain(raw=rules) for name, rules in raw_chains().items()}
 
 
 # A connection picked up in the middle would have its ends the wrong way round.
@@ -189,13 +189,13 @@ def said(rule: str) -> RawRule:
 
 def sets(options: RulesetOptions) -> dict[str, NamedSet]:
     """Those that stand in every table, empty ones; and the Services' prefixes, where they are known."""
-    made = {LIVE: NamedSet("mark", {}, size=_LIVE_SIZE)} | log_limits.sets()
+    base = {LIVE: NamedSet("mark", {}, size=_LIVE_SIZE)} | log_limits.sets()
     for family in Family:
         for name in (ISOLATED_SET, QUARANTINED_SET, LOCAL, SPECIAL):
-            made[family.named(name)] = NamedSet(family.value.address_type, {})
+            base[family.named(name)] = NamedSet(family.value.address_type, {})
         if spans := _service_networks(options, family):
-            made[family.named(SERVICES)] = NamedSet(family.value.address_type, spans, interval=True)
-    return made
+            base[family.named(SERVICES)] = NamedSet(family.value.address_type, spans, interval=True)
+    return base
 
 
 def _service_networks(options: RulesetOptions, family: Family) -> dict[str, str]:
@@ -289,10 +289,10 @@ def _in_quarantine(family: Family, own: Iterable[str], by_pair: Iterable[str]) -
     In this chain and not in one of its own: the kernel allows 16 on the whole way, and trees need what is left.
     """
     ends = [f"ct {side} {family.value.header} saddr @{family.named(QUARANTINED_SET)}" for side in ("original", "reply")]
-    for each in own:
-        yield f"{ends[1]} {each}"
+    for condition in own:
+        yield f"{ends[1]} {condition}"
     for end in ends:
-        yield from (f"{end} {each}" for each in by_pair)
+        yield from (f"{end} {condition}" for condition in by_pair)
 
 
 def _quarantine_closed(family: Family, terminals: VerdictChains) -> Iterator[str]:

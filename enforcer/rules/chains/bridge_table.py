@@ -70,13 +70,13 @@ class Surroundings:
 class _SetElements:
     """The elements of each set."""
 
-    made: dict[str, _Row] = field(default_factory=dict)
+    by_set: dict[str, _Row] = field(default_factory=dict)
 
     def add(self, name: str, element: str) -> None:
-        self.made.setdefault(name, {})[element] = ""
+        self.by_set.setdefault(name, {})[element] = ""
 
     def of(self, name: str) -> _Row:
-        return self.made.get(name, {})
+        return self.by_set.get(name, {})
 
 
 def table(options: RulesetOptions, around: Surroundings) -> Table:
@@ -103,7 +103,7 @@ def _sets(around: Surroundings) -> dict[str, NamedSet]:
         sets.add(family_of(taken).named(_TAKEN), address_text(taken))
     for station in around.stations:
         _add(sets, station)
-    made = {
+    declared = {
         _PASSED: NamedSet("ifname", sets.of(_PASSED), comment="no pods are behind these"),
         _BOUND: NamedSet("ifname", sets.of(_BOUND), comment="ports whose pod is known"),
         _MACS: NamedSet("ether_addr", sets.of(_MACS)),
@@ -112,12 +112,12 @@ def _sets(around: Surroundings) -> dict[str, NamedSet]:
     for family in Family:
         address = family.value.address_type
         known = family.named(_KNOWN)
-        made[known] = NamedSet(f"iface_index . ether_addr . {address}", sets.of(known), size=_MOST)
+        declared[known] = NamedSet(f"iface_index . ether_addr . {address}", sets.of(known), size=_MOST)
         reached = family.named(_REACHED)
-        made[reached] = NamedSet(f"iface_index . {address}", sets.of(reached), size=_MOST)
+        declared[reached] = NamedSet(f"iface_index . {address}", sets.of(reached), size=_MOST)
         for name, type_ in ((OWNED, f"ifname . {address}"), (_TAKEN, address)):
-            made[family.named(name)] = NamedSet(type_, sets.of(family.named(name)))
-    return made | log_limits.sets_of_ports()
+            declared[family.named(name)] = NamedSet(type_, sets.of(family.named(name)))
+    return declared | log_limits.sets_of_ports()
 
 
 def _add(sets: _SetElements, station: Station) -> None:

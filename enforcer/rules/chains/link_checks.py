@@ -61,13 +61,15 @@ _GROUP_MEMBERSHIP = tuple(
 def sets(uplinks: Iterable[str], link_local: AddressSet) -> dict[str, NamedSet]:
     """`link_local`: the link-local addresses that have a zone of their own."""
     names = dict.fromkeys((f'"{name}"' for name in ("lo", *uplinks)), "")
-    made = {UPLINKS: NamedSet("ifname", names, comment="no pods are behind these")}
+    declared = {UPLINKS: NamedSet("ifname", names, comment="no pods are behind these")}
     for family in Family:
         type_, spans = family.value.address_type, dict.fromkeys(span_texts(family, family.spans(link_local)), "")
-        made[family.named(NAMED_LINK_LOCAL)] = NamedSet(type_, spans, interval=True)
-        made[family.named(SELVES)] = NamedSet(f"{type_} . {type_}", {}, comment="each pod of this node beside itself")
-        made[family.named(HERE)] = NamedSet(type_, {}, comment="this machine's own addresses")
-    return made
+        declared[family.named(NAMED_LINK_LOCAL)] = NamedSet(type_, spans, interval=True)
+        declared[family.named(SELVES)] = NamedSet(
+            f"{type_} . {type_}", {}, comment="each pod of this node beside itself"
+        )
+        declared[family.named(HERE)] = NamedSet(type_, {}, comment="this machine's own addresses")
+    return declared
 
 
 def whose(terminals: VerdictChains) -> Iterator[str]:
@@ -94,13 +96,13 @@ def chains(terminals: VerdictChains) -> dict[str, Chain]:
     """`from-pod` and `to-pod` are jumped to, and come back where nothing speaks against the packet."""
     known = (f"{f.value.header} daddr @{f.named(LOCAL)} return" for f in Family)
     unknown = (f"meta nfproto {f.value.protocol} goto {f.named(UNKNOWN)}" for f in Family)
-    made = {
+    inet = {
         FROM_POD: Chain(tuple(f"meta nfproto {f.value.protocol} goto {f.named(FROM_POD)}" for f in Family)),
         TO_POD: Chain((*known, *unknown)),
     }
     for family in Family:
-        made |= _chains(family, _WORDS[family], terminals)
-    return made
+        inet |= _chains(family, _WORDS[family], terminals)
+    return inet
 
 
 def _chains(family: Family, words: _Words, terminals: VerdictChains) -> dict[str, Chain]:
@@ -123,7 +125,7 @@ def _chains(family: Family, words: _Words, terminals: VerdictChains) -> dict[str
     return {
         family.named(FROM_POD): Chain(from_pod),
         strange: Chain((answer, f"goto {family.named(UNKNOWN)}")),
-        near: Chain((*(f"{header} daddr @{family.named(each)} return" for each in spared), f"goto {link_local}")),
+        near: Chain((*(f"{header} daddr @{family.named(name)} return" for name in spared), f"goto {link_local}")),
         icmp: Chain((*_of_icmp(family, terminals), f"ct state related goto {error}")),
         error: Chain((*one_of_the_ends, f"goto {terminals.chain(ICMP_ERROR)}")),
     }

@@ -54,5 +54,5 @@ def _pairs_of(unknown: str, ids: Mapping[ZoneKey, str]) -> list[str]:
     return [f'"{unknown}" . "{other}"' for other in others] + [f'"{other}" . "{unknown}"' for other in others]
 
 
-def _with(held: NamedSet, changed: Mapping[str, str]) -> NamedSet:
-    return replace(held, elements={**held.elements, **changed})
+def _with(declared: NamedSet, changed: Mapping[str, str]) -> NamedSet:
+    return replace(declared, elements={**declared.elements, **changed})

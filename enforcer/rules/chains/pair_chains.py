@@ -112,17 +112,17 @@ class PairChains:
 
     def follow(self, entries: Sequence[Entry]) -> None:
         """Other entries from now on; those that stay are the same objects."""
-        made = edits(self._entries, entries)
-        gone = [entry for each in made for entry in self._entries[each.start : each.end]]
+        edited = edits(self._entries, entries)
+        gone = [entry for edit in edited for entry in self._entries[edit.start : edit.end]]
         before, self._entries = self.masks, tuple(entries)
-        self.masks = before.edited(made) if len(made) <= _MOST_EDITS else pair_masks(self._entries)
+        self.masks = before.edited(edited) if len(edited) <= _MOST_EDITS else pair_masks(self._entries)
         ids = set(map(id, gone))
-        put = [entry for each in made for entry in each.put]
+        put = [entry for edit in edited for entry in edit.put]
         self._stale |= concerned([*gone, *put])
         long = {id(entry): entry for entry in put if _long_lists(entry)}
         kept = {key: entry for key, entry in self._entries_with_long.items() if key not in ids}
         self._entries_with_long = kept | long
-        self._common = {key: each for key, each in self._common.items() if ids.isdisjoint(key[2])}
+        self._common = {key: shared for key, shared in self._common.items() if ids.isdisjoint(key[2])}
 
     def drop(self, zones: Iterable[ZoneKey]) -> None:
         """Zones that nobody is in any more."""
@@ -146,10 +146,10 @@ class PairChains:
             self._common.clear()
             self._forget()
         self._share()
-        made = {family.named("pairs"): self._map(family) for family in Family}
+        by_zone = {family.named("pairs"): self._map(family) for family in Family}
         self._stale = set()
         self._forget()
-        return made
+        return by_zone
 
     def elsewhere(self, family: Family) -> Chain:
         """The chain for pairs that the map doesn't hold; for after `maps`."""
@@ -165,23 +165,25 @@ class PairChains:
         for name in names:
             for led in self._led.values():
                 led.forget(name)
-        self._common = {key: each for key, each in self._common.items() if self._in_use.has(named_by(Chain(each[1])))}
+        self._common = {
+            key: shared for key, shared in self._common.items() if self._in_use.has(named_by(Chain(shared[1])))
+        }
 
     def _long_spans(self) -> int:
         """In address lists that are long, and not too long to be copied: once for each pair that may copy them."""
-        found, zones = 0, len(self._ids)
+        total, zones = 0, len(self._ids)
         for entry in self._entries_with_long.values():
             clients, servers = entry.from_zones, entry.to_zones
             pairs = (zones if clients is None else len(clients)) * (zones if servers is None else len(servers))
-            found += sum(_long_lists(entry)) * (1 if clients is None and servers is None else pairs)
-        return found
+            total += sum(_long_lists(entry)) * (1 if clients is None and servers is None else pairs)
+        return total
 
     def _share(self) -> None:
         """Which runs all pairs share. Where one that is long was cut in two, or grew together, it did so for all."""
         self._runs_of_all = self.masks.common_runs()
         grouped = groupby(self._runs_of_all, key=self._runs_of_all.__getitem__)
         runs = [[self._entries[n] for n in numbers] for _, numbers in grouped]
-        long = (run for run in runs if _MOST_CLAUSES * sum(len(each.traffic) for each in run) >= _COMMON_RULES)
+        long = (run for run in runs if _MOST_CLAUSES * sum(len(entry.traffic) for entry in run) >= _COMMON_RULES)
         before, self._shared = self._shared, frozenset(tuple(map(id, run)) for run in long)
         if before != self._shared:
             self._stale = {_ANY}
@@ -292,7 +294,7 @@ class PairChains:
         if sum(shared) > _COMMON_RUNS:
             yield False, _joined(runs)
             return
-        for share, group in groupby(zip(shared, runs, strict=True), key=lambda each: each[0]):
+        for share, group in groupby(zip(shared, runs, strict=True), key=lambda pair: pair[0]):
             yield share, _joined([run for _, run in group])
 
     def _is_long(self, family: Family, run: _Run, *, observed: bool) -> bool:
@@ -320,15 +322,15 @@ class PairChains:
 
     def _entry_clauses(self, family: Family, n: int, observed: bool) -> tuple[Clause, ...]:  # noqa: FBT001
         """The chain where it ends is made only if there is any."""
-        found = self._by_entry.get((family, n, observed))
-        if found is None:
+        clauses = self._by_entry.get((family, n, observed))
+        if clauses is None:
             entry = self._entries[n]
             observed_ = observed and entry.verdict is not Verdict.ALLOW
             target = partial(self._terminals.chain, (entry.origin, entry.verdict, entry.log), observed=observed_)
-            found = tuple(match.of_entry(entry, family, self._spaces, target))
+            clauses = tuple(match.of_entry(entry, family, self._spaces, target))
             families = Family if match.same_in_all_families(entry) else (family,)
-            self._by_entry.update({(each, n, observed): found for each in families})
-        return found
+            self._by_entry.update({(family_, n, observed): clauses for family_ in families})
+        return clauses
 
 
 def _by_content(family: Family, digest: str) -> str:
@@ -338,7 +340,7 @@ def _by_content(family: Family, digest: str) -> str:
 def _long_lists(entry: Entry) -> list[int]:
     """The spans of its long address lists that aren't too long to be copied."""
     many = (len(space.v4.spans) + len(space.v6.spans) for space in (entry.sources, entry.destinations))
-    return [each for each in many if LONG < each <= MOST_LONG_SPANS]
+    return [length for length in many if LONG < length <= MOST_LONG_SPANS]
 
 
 def _ids_of(run: _Run) -> tuple[int, ...]:

@@ -58,8 +58,8 @@ UNJUDGED_END = _denied(built_in("unjudged"))  # never while the table is whole
 SERVICE_END: Ending = (UNTRANSLATED_SERVICE, Verdict.RESET, NO_LOG)
 LOCAL_DNS: Ending = (built_in("local-dns"), Verdict.ALLOW, NO_LOG)
 BY_PACKET = frozenset(
-    each[0]
-    for each in (LINK_LOCAL_END, BROADCAST_END, UNTRACKED, NO_CONNECTION, SPOOFED, ROUTER_MESSAGE, ICMP_ERROR,
+    ending[0]
+    for ending in (LINK_LOCAL_END, BROADCAST_END, UNTRACKED, NO_CONNECTION, SPOOFED, ROUTER_MESSAGE, ICMP_ERROR,
                  FOREIGN_FRAME, MISDIRECTED, UNJUDGED_END, LOCAL_DNS)
 )  # fmt: skip
 """Rules that judge a packet and not its connection, which it may not have, or not by right."""
@@ -103,17 +103,17 @@ class VerdictChains:
 
     def chain(self, ending: Ending, *, observed: bool = False) -> str:
         """The name of the chain, which is made when first asked for. `observed`: it drops nothing in any mode."""
-        found = self._by_ending.get((ending, observed))
-        if found is None:
+        name = self._by_ending.get((ending, observed))
+        if name is None:
             origin, verdict, log = ending
             enforced = verdict is Verdict.ALLOW or (self.options.mode is Mode.ENFORCE and not observed)
             terminal = VerdictChain(origin, verdict, log, enforced, self.blocklists.get(origin, NO_BLOCKLISTS))
             key = terminal.id
             self.by_id[key] = terminal
-            found = f"{verdict}-{key}"
-            self._by_ending[ending, observed], self._endings[found] = found, (ending, observed)
-            self._put(found, Chain(tuple(self._rules(terminal, key))))
-        return found
+            name = f"{verdict}-{key}"
+            self._by_ending[ending, observed], self._endings[name] = name, (ending, observed)
+            self._put(name, Chain(tuple(self._rules(terminal, key))))
+        return name
 
     def forget(self, names: Collection[str]) -> None:
         """Chains that are gone end nothing any more."""
@@ -125,8 +125,8 @@ class VerdictChains:
         """Rules draw on these lists now."""
         if blocklists != self.blocklists:
             self.blocklists = blocklists
-            for key, each in self.by_id.items():
-                self.by_id[key] = replace(each, blocklists=blocklists.get(each.origin, NO_BLOCKLISTS))
+            for key, terminal in self.by_id.items():
+                self.by_id[key] = replace(terminal, blocklists=blocklists.get(terminal.origin, NO_BLOCKLISTS))
 
     def _put(self, name: str, chain: Chain) -> None:
         if self.add is None:

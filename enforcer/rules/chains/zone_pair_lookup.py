@@ -41,8 +41,8 @@ def between_pods(family: Family) -> RawRule:
     key, addresses = _LAYOUTS[family].ct_key, family.named(ADDRESSES)
     server = *_zone(_ct(key, reply=True), addresses, _SERVER_VALUE), _equal(_SERVER_VALUE, _ORDINARY)
     client = *_zone(_ct(key, reply=False), addresses, _CLIENT_VALUE), _equal(_CLIENT_VALUE, _ORDINARY)
-    told = f"zone of client . zone of server in {addresses}, where neither is special"
-    return _of_pair(server, client, family.named("pairs"), told)
+    meaning = f"zone of client . zone of server in {addresses}, where neither is special"
+    return _of_pair(server, client, family.named("pairs"), meaning)
 
 
 def by_connection(family: Family) -> tuple[RawRule, ...]:
@@ -87,13 +87,13 @@ def _dispatch(family: Family, client: bytes, server: bytes, pairs: str) -> Itera
             )
 
 
-def _of_pair(server: tuple[bytes, ...], client: tuple[bytes, ...], pairs: str, told: str) -> RawRule:
+def _of_pair(server: tuple[bytes, ...], client: tuple[bytes, ...], pairs: str, meaning: str) -> RawRule:
     """In lists, nft tells what last began at a register, and stops dead at a looked-up value there.
 
     The two constants are only for its eyes: the zones are written over them.
     """
     for_lists = _constant(_CLIENT_ZONE, _NAMELESS), _constant(_SERVER_ZONE, _NAMELESS)
-    return RawRule((*for_lists, *server, *client, _lookup(pairs, _CLIENT_ZONE, _VERDICT)), f"really: {told}")
+    return RawRule((*for_lists, *server, *client, _lookup(pairs, _CLIENT_ZONE, _VERDICT)), f"really: {meaning}")
 
 
 def _zone(address: bytes, zones: str, into: int) -> tuple[bytes, ...]:

@@ -14,20 +14,20 @@ from zones.net import AddressSet, IPAddress
 class AddressDelta:
     """`changed`: by the address as a number, as `AddressOwners.take_changed` tells it; None is gone.
 
-    `whole`: an address that `changed` doesn't hold is gone too.
+    `replaces_all`: an address that `changed` doesn't hold is gone too.
     """
 
     changed: Mapping[int, Holder | None] = field(default_factory=dict)
     pod_networks: AddressSet = field(default_factory=AddressSet)
-    whole: bool = False
+    replaces_all: bool = False
 
     @classmethod
     def of(cls, inventory: Inventory) -> AddressDelta:
         """All that an inventory knows."""
-        return cls.by_address(inventory.holders(), AddressSet.of(inventory.pod_networks()), whole=True)
+        return cls.by_address(inventory.holders(), AddressSet.of(inventory.pod_networks()), replaces_all=True)
 
     @classmethod
     def by_address(
-        cls, changed: Mapping[IPAddress, Holder | None], pod_networks: AddressSet, *, whole: bool = False
+        cls, changed: Mapping[IPAddress, Holder | None], pod_networks: AddressSet, *, replaces_all: bool = False
     ) -> AddressDelta:
-        return cls({key_of(address): holder for address, holder in changed.items()}, pod_networks, whole)
+        return cls({key_of(address): holder for address, holder in changed.items()}, pod_networks, replaces_all)

@@ -53,14 +53,14 @@ class AddressIndex:
         """What is so now; the kernel is told later."""
         here = frozenset(map(key_of, local))
         before = {} if self._not_applied else {address: self.holder(address) for address in self._touched(feed, here)}
-        if feed.whole:
+        if feed.replaces_all:
             self._held = {address: holder for address, holder in feed.changed.items() if holder is not None}
             self._own_pods = {at: who for at, who in self._held.items() if self._is_own_pod(who)}
             self._by_pod = None
         else:
             self._update_owners(feed.changed)
         self._local = here
-        if feed.whole or self._not_applied:
+        if feed.replaces_all or self._not_applied:
             self._zoning = None  # counted anew when they are asked for
         for address, was in before.items():
             self._note(address, was, self.holder(address))
@@ -68,7 +68,7 @@ class AddressIndex:
     def _touched(self, feed: AddressDelta, here: frozenset[int]) -> set[int]:
         """The addresses that may have another holder now."""
         touched = {address for address, holder in feed.changed.items() if self._held.get(address) is not holder}
-        if feed.whole:
+        if feed.replaces_all:
             touched |= self._held.keys() - feed.changed.keys()
         return touched | (here ^ self._local)
 
@@ -118,10 +118,10 @@ class AddressIndex:
     def by_pod(self) -> Mapping[str, frozenset[IPAddress]]:
         """The addresses of each pod of this node, by its uid; the same object as long as none changed."""
         if self._by_pod is None:
-            found: dict[str, set[IPAddress]] = {}
+            by_uid: dict[str, set[IPAddress]] = {}
             for address, pod in self._own_pods.items():
-                found.setdefault(pod.uid, set()).add(address_of(address))
-            self._by_pod = {uid: frozenset(addresses) for uid, addresses in found.items()}
+                by_uid.setdefault(pod.uid, set()).add(address_of(address))
+            self._by_pod = {uid: frozenset(addresses) for uid, addresses in by_uid.items()}
         return self._by_pod
 
     def other_nodes(self) -> set[int]:
@@ -146,18 +146,18 @@ class AddressIndex:
                 groups.setdefault(profile, []).extend(keys)
         moves = ElementDelta()
         for profile, keys in groups.items():
-            for family, found in _by_family(keys):
-                _move(moves, found, (), members.places(family, profile))
+            for family, of_family in _by_family(keys):
+                _move(moves, of_family, (), members.places(family, profile))
         return moves
 
     def _alike(self) -> Iterator[tuple[Holder, list[int]]]:
         """Everybody, by the one object that many share."""
-        found: defaultdict[int, list[int]] = defaultdict(list)
+        by_owner: defaultdict[int, list[int]] = defaultdict(list)
         for address, holder in self._held.items():
-            found[id(holder)].append(address)
+            by_owner[id(holder)].append(address)
         for address in self._local & self._held.keys():
-            found[id(self._held[address])].remove(address)
-        yield from ((self._held[keys[0]], keys) for keys in found.values() if keys)
+            by_owner[id(self._held[address])].remove(address)
+        yield from ((self._held[keys[0]], keys) for keys in by_owner.values() if keys)
         if self._local:
             yield self._own, list(self._local)
 
@@ -169,10 +169,10 @@ class AddressIndex:
             after = self.holder(address)
             groups.setdefault((id(before), id(after)), (before, after, []))[2].append(address)
         for before, after, keys in groups.values():
-            for family, found in _by_family(keys):
+            for family, of_family in _by_family(keys):
                 was = () if before is None else old.places(family, old.profile(before))
                 now = () if after is None else new.places(family, new.profile(after))
-                _move(moves, found, was, now)
+                _move(moves, of_family, was, now)
         if old is not new and not self._same_places(old, new):
             self._regroup(moves, old, new)
         return moves
@@ -186,8 +186,8 @@ class AddressIndex:
     def _regroup(self, moves: ElementDelta, old: SetMembership, new: SetMembership) -> None:
         for holder, keys in self._alike():
             before, after = old.profile(holder), new.profile(holder)
-            for family, found in _by_family([key for key in keys if key not in self._before]):
-                _move(moves, found, old.places(family, before), new.places(family, after))
+            for family, of_family in _by_family([key for key in keys if key not in self._before]):
+                _move(moves, of_family, old.places(family, before), new.places(family, after))
 
 
 def _by_family(addresses: list[int]) -> Iterator[tuple[Family, list[int]]]:

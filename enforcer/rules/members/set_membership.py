@@ -56,13 +56,13 @@ class RequestedSets:
 
     def without(self, names: Collection[str]) -> RequestedSets:
         """A copy, but for these sets."""
-        made = RequestedSets()
+        rest = RequestedSets()
         for family, of in self.workloads.items():
             kept = {workload: [place for place in places if place.set not in names] for workload, places in of.items()}
-            made.workloads[family].update({workload: places for workload, places in kept.items() if places})
+            rest.workloads[family].update({workload: places for workload, places in kept.items() if places})
         for family, peers in self.peers.items():
-            made.peers[family].update({name: peer for name, peer in peers.items() if name not in names})
-        return made
+            rest.peers[family].update({name: peer for name, peer in peers.items() if name not in names})
+        return rest
 
     def names(self, node: str) -> bool:
         """Whether a rule asks for this node by name."""
@@ -110,11 +110,11 @@ class SetMembership:
 
     def places(self, family: Family, profile: AddressClass) -> tuple[SetEntry, ...]:
         """Equal profiles get the same tuple. Raises KeyError where the zone has no id yet."""
-        found = self._places.get((family, profile))
-        if found is None:
-            found = tuple(self._found(family, profile))
-            self._places[family, profile] = found
-        return found
+        entries = self._places.get((family, profile))
+        if entries is None:
+            entries = tuple(self._found(family, profile))
+            self._places[family, profile] = entries
+        return entries
 
     def _found(self, family: Family, profile: AddressClass) -> Iterable[SetEntry]:
         peers = self._peers(family, profile) if profile.is_known else {}

@@ -72,10 +72,10 @@ class TreeChains:
         return f"{condition_} {way}" if condition_ else way
 
     def _condition(self, clause: Clause) -> str:
-        found = self._conditions.get(clause)
-        if found is None:
-            found = self._conditions[clause] = condition(clause, self.family, self.sets)
-        return found
+        text = self._conditions.get(clause)
+        if text is None:
+            text = self._conditions[clause] = condition(clause, self.family, self.sets)
+        return text
 
     def _way(self, node: TreeNode) -> str:
         """A chain that comes to an end without a verdict leads back."""

@@ -27,10 +27,10 @@ class Spaces:
         self._made: dict[Ranges, Space] = {}
 
     def of(self, ranges: Ranges) -> Space:
-        found = self._made.get(ranges)
-        if found is None:
-            found = self._made[ranges] = Space(ranges)
-        return found
+        space = self._made.get(ranges)
+        if space is None:
+            space = self._made[ranges] = Space(ranges)
+        return space
 
 
 class Clause(NamedTuple):

@@ -72,12 +72,12 @@ def best_split(clauses: Sequence[Clause], *, copy_long: bool) -> ClauseSplit | N
 
 def _promising(clauses: Sequence[Clause]) -> list[tuple[int, Dimension, list[int]]]:
     """The dimensions, those that fewest clauses ignore first, each with the positions of the others."""
-    found = []
+    candidates = []
     for dimension, index in FIELD.items():
         concerned = [at for at, clause in enumerate(clauses) if clause[index] is not None]
         if concerned:
-            found.append((len(clauses) - len(concerned), dimension, concerned))
-    return sorted(found, key=lambda each: each[0])
+            candidates.append((len(clauses) - len(concerned), dimension, concerned))
+    return sorted(candidates, key=lambda candidate: candidate[0])
 
 
 def _split(dimension: Dimension, clauses: Sequence[Clause], concerned: list[int], *, copy_long: bool) -> ClauseSplit:
@@ -86,55 +86,55 @@ def _split(dimension: Dimension, clauses: Sequence[Clause], concerned: list[int]
         return ClauseSplit(dimension, _by_value(asked), frozenset(asked))
     if dimension in _WORKLOADS:
         return ClauseSplit(dimension, _by_workload(asked), frozenset(asked))
-    held = {at: space.ranges.spans for at, space in asked.items()}
+    spans = {at: space.ranges.spans for at, space in asked.items()}
     certain = {at for at in concerned if asks_only(clauses[at], dimension)}
     if dimension in PORTS:
-        return ClauseSplit(dimension, *_by_port(clauses, held, certain))
+        return ClauseSplit(dimension, *_by_port(clauses, spans, certain))
     if not copy_long:
-        held = {at: each for at, each in held.items() if len(each) <= LONG}
-    found, settled = _by_span(held, certain)
-    return ClauseSplit(dimension, dict(found.items()), settled)
+        spans = {at: ranges for at, ranges in spans.items() if len(ranges) <= LONG}
+    by_span, settled = _by_span(spans, certain)
+    return ClauseSplit(dimension, dict(by_span.items()), settled)
 
 
 def _by_value(values: Mapping[int, Name]) -> dict[Name, list[int]]:
-    found: dict[Name, list[int]] = {}
+    by_value: dict[Name, list[int]] = {}
     for at, value in values.items():
-        found.setdefault(value, []).append(at)
-    return found
+        by_value.setdefault(value, []).append(at)
+    return by_value
 
 
 def _by_workload(names: Mapping[int, str]) -> dict[Key, list[int]]:
     """A pod of a workload in one namespace is a pod of that workload: what is asked of any holds in its branch too."""
-    found = _by_value(names)
-    anywhere = {name: found.get(split_namespace(name)[1], []) for name in found if "/" in name}
-    return {name: sorted({*positions, *anywhere.get(name, ())}) for name, positions in found.items()}
+    by_name = _by_value(names)
+    anywhere = {name: by_name.get(split_namespace(name)[1], []) for name in by_name if "/" in name}
+    return {name: sorted({*positions, *anywhere.get(name, ())}) for name, positions in by_name.items()}
 
 
 def _by_port(
-    clauses: Sequence[Clause], held: dict[int, Spans], certain: set[int]
+    clauses: Sequence[Clause], spans: dict[int, Spans], certain: set[int]
 ) -> tuple[dict[Key, list[int]], frozenset[int]]:
     branches: dict[Key, list[int]] = {}
     every: frozenset[int] = frozenset()
-    for number, positions in _by_value({at: clauses[at].protocol or 0 for at in held}).items():
-        found, settled = _by_span({at: held[at] for at in positions}, certain)
-        branches |= {(number, span): inside for span, inside in found.items()}
+    for number, positions in _by_value({at: clauses[at].protocol or 0 for at in spans}).items():
+        by_span, settled = _by_span({at: spans[at] for at in positions}, certain)
+        branches |= {(number, span): inside for span, inside in by_span.items()}
         every |= settled
     return branches, every
 
 
-def _by_span(held: dict[int, Spans], certain: set[int]) -> tuple[dict[Span, list[int]], frozenset[int]]:
+def _by_span(spans_of: dict[int, Spans], certain: set[int]) -> tuple[dict[Span, list[int]], frozenset[int]]:
     """The stretches of numbers in which the same positions hold; and which positions are in them."""
-    edges = sorted({edge for spans in held.values() for first, last in spans for edge in (first, last + 1)})
+    edges = sorted({edge for spans in spans_of.values() for first, last in spans for edge in (first, last + 1)})
     place = {edge: at for at, edge in enumerate(edges)}
-    cover = {at: [(place[first], place[last + 1]) for first, last in spans] for at, spans in held.items()}
+    cover = {at: [(place[first], place[last + 1]) for first, last in spans] for at, spans in spans_of.items()}
     cover = _narrow(cover, certain)
     inside = _filled(cover, len(edges), certain)
-    found: dict[Span, list[int]] = {}
+    by_span: dict[Span, list[int]] = {}
     for positions, run in groupby(range(len(edges)), key=inside.__getitem__):
         if positions:
             stretches = list(run)
-            found[edges[stretches[0]], edges[stretches[-1] + 1] - 1] = positions
-    return found, frozenset(cover)
+            by_span[edges[stretches[0]], edges[stretches[-1] + 1] - 1] = positions
+    return by_span, frozenset(cover)
 
 
 def _narrow(cover: dict[int, list[Span]], certain: set[int]) -> dict[int, list[Span]]:
@@ -166,9 +166,9 @@ def _filled(cover: dict[int, list[Span]], many: int, certain: set[int]) -> list[
 
 def _unended(following: list[int], stretch: int) -> int:
     """The first stretch from this one on that has not ended."""
-    found = stretch
-    while following[found] != found:
-        found = following[found]
-    while following[stretch] != found:
-        following[stretch], stretch = found, following[stretch]
-    return found
+    last = stretch
+    while following[last] != last:
+        last = following[last]
+    while following[stretch] != last:
+        following[stretch], stretch = last, following[stretch]
+    return last

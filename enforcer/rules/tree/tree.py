@@ -87,27 +87,27 @@ class TreeBuilder:
     def tree(self, clauses: Sequence[Clause]) -> TreeNode:
         """The tree of an ordered list."""
         key = tuple(clauses)
-        found = self._trees.get(key)
-        if found is None:
+        root = self._trees.get(key)
+        if root is None:
             self._room, self._grown = _GROWTH * len(key) + _START, {}
             self._spans = _COPIES * spans_of_long(key) if self._copies_long else 0
-            found = self._trees[key] = self.node(key, self._depth)
-        return found
+            root = self._trees[key] = self.node(key, self._depth)
+        return root
 
     def node(self, clauses: Sequence[Clause], depth: int) -> TreeNode:
         """A part of a tree, with at most `depth` chains below."""
         key = tuple(_reachable(clauses)), depth
-        found = self._grown.get(key)
-        if found is None:
-            found = self._grown[key] = TreeNode(tuple(self._steps(*key)))
-        return found
+        node = self._grown.get(key)
+        if node is None:
+            node = self._grown[key] = TreeNode(tuple(self._steps(*key)))
+        return node
 
     def end(self, target: str) -> TreeNode:
         """Where it always ends."""
-        found = self._ends.get(target)
-        if found is None:
-            found = self._ends[target] = TreeNode((Test(Clause(target)),))
-        return found
+        node = self._ends.get(target)
+        if node is None:
+            node = self._ends[target] = TreeNode((Test(Clause(target)),))
+        return node
 
     def _steps(self, clauses: tuple[Clause, ...], depth: int) -> Iterator[Step]:
         split = self._split(clauses) if depth else None

@@ -61,7 +61,7 @@ def figures() -> Iterator[Figure]:
         holders: dict[IPAddress, Holder] = {
             ip_address(pod.ip): scale.kind(zone, node=scale.NODE) for pod, zone in ((client, "web"), (server, "data"))
         }
-        feed = AddressDelta.by_address(holders, AddressSet.of([ip_network(node.pod_cidr)]), whole=True)
+        feed = AddressDelta.by_address(holders, AddressSet.of([ip_network(node.pod_cidr)]), replaces_all=True)
         stack.enter_context(node.netns.inside())
         kernel = Reconciler(scale.NODE)
         stack.callback(kernel.stop)

@@ -68,7 +68,7 @@ def population(many: int, many_zones: int = 40) -> dict[IPAddress, Holder]:
 
 
 def feed(held: dict[IPAddress, Holder]) -> AddressDelta:
-    return AddressDelta.by_address(held, AddressSet.of([PODS]), whole=True)
+    return AddressDelta.by_address(held, AddressSet.of([PODS]), replaces_all=True)
 
 
 def change(at: IPAddress, holder: Holder | None) -> AddressDelta:

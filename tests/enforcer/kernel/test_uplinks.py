@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from enforcer.node.uplinks import Link, Neighbours, Route, Uplinks, found
+from enforcer.node.uplinks import Link, Neighbours, Route, Uplinks, uplink_names
 from mocks.lab import Lab, unavailable
 from mocks.lab.wiring import configure
 from zones.net import AddressSet
@@ -101,7 +101,7 @@ def ways(*told):
     }.values(),
 )
 def test_an_uplink_is_what_leads_away(links, routes, expected):
-    assert list(found(links, ways(*routes), AROUND)) == expected
+    assert list(uplink_names(links, ways(*routes), AROUND)) == expected
 
 
 @pytest.fixture

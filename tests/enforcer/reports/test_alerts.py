@@ -382,6 +382,6 @@ def test_addresses_and_destinations():
     assert (intruder.kind, intruder.subject) == (AlertKind.ADDRESS_MISPLACED, "n9/10.1.0.7")
     assert "shop/a, shop/b" in disputed.message
     (held,) = problems.of_destinations(
-        [DeliveryProgress("a", trouble="away"), DeliveryProgress("b", trouble="token", held=True)]
+        [DeliveryProgress("a", trouble="away"), DeliveryProgress("b", trouble="token", on_hold=True)]
     )
     assert held.subject == "b"

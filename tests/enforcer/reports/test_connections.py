@@ -45,7 +45,7 @@ def label(rule):
 
 def begun(key, rule=RULE.id, *, event=ConntrackEvent.NEW, protocol=TCP):
     there, back = way(CLIENT, SERVER, protocol, *ports(key, 5432)), way(SERVER, CLIENT, protocol, *ports(5432, key))
-    return ConntrackMessage(event, by_program=False, key=key, held={1: there, 2: back, 22: label(rule)})
+    return ConntrackMessage(event, by_program=False, key=key, fields={1: there, 2: back, 22: label(rule)})
 
 
 def ended(
@@ -60,7 +60,7 @@ def ended(
     by=False,
     back=None,
 ):
-    held = dict(begun(key, protocol=protocol).held) | {12: number(1, key)[4:]}
+    held = dict(begun(key, protocol=protocol).fields) | {12: number(1, key)[4:]}
     del held[22]
     if back is not None:
         held[2] = back
@@ -143,7 +143,7 @@ def test_names_and_revision_are_those_of_the_beginning(connections):
 
 def test_only_what_was_heard_to_begin_under_such_a_rule_is_told(connections):
     assert take(connections, ended(1)) == []
-    assert take(connections, begun(2)._replace(held=ended(2).held), ended(2)) == []
+    assert take(connections, begun(2)._replace(fields=ended(2).fields), ended(2)) == []
     assert connections.unattributed == 0
     assert take(connections, begun(3, QUIET.id), ended(3), begun(4, "aaaaaaaaaaaa"), ended(4)) == []
     assert connections.unattributed == 2
@@ -151,7 +151,7 @@ def test_only_what_was_heard_to_begin_under_such_a_rule_is_told(connections):
 
 def test_a_label_that_others_have_added_to_names_no_rule():
     both = int(RULE.id, 16) | int(QUIET.id, 16) | 1 << 100
-    told = begun(1)._replace(held=begun(1).held | {22: both.to_bytes(16, "little")})
+    told = begun(1)._replace(fields=begun(1).fields | {22: both.to_bytes(16, "little")})
     assert beginning(told).rule not in {RULE.id, QUIET.id}
 
 

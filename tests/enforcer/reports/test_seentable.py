@@ -62,7 +62,7 @@ def over(key, mark=ACCEPTED, **more):
 
 def alive(key, mark=ACCEPTED):
     told = begun(key, event=ConntrackEvent.CHANGED)
-    return told._replace(held=told.held | {8: mark.to_bytes(4, "big")})
+    return told._replace(fields=told.fields | {8: mark.to_bytes(4, "big")})
 
 
 def rows(table, now=NOW + 300):
@@ -139,7 +139,7 @@ def test_a_pod_that_is_gone_when_its_connection_ends_is_known_by_what_it_was(tab
     there, back = way("10.0.0.9", SERVER, TCP, *ports(7, 5432)), way(SERVER, "10.0.0.9", TCP, *ports(5432, 7))
     departed.gone(key_of(client), pod("job", "10.0.0.9", "batch"), "n2")
     told = over(7)
-    told = told._replace(held=told.held | {1: there, 2: back})
+    told = told._replace(fields=told.fields | {1: there, 2: back})
     table.ended(told, NAMES, NOW + 1)
     assert one(table).key.source == SeenEnd("batch", "shop", "job")
     now[0] = 601.0
@@ -156,7 +156,7 @@ def between(source, server, *, seen_as=None):
     there = way(source, server, TCP, *ports(9, 443))
     back = way(server, seen_as or source, TCP, *ports(443, 9))
     told = over(9)
-    return told._replace(held=told.held | {1: there, 2: back})
+    return told._replace(fields=told.fields | {1: there, 2: back})
 
 
 PLACES = {ip_address("10.9.0.1"): replace(pod("far", "10.9.0.1", "web"), node="n2")}

@@ -30,7 +30,7 @@ def pod(workload, zone, node="n2"):
 HOLDERS = [pod("cart", "web"), pod("cart", "web"), pod("db", "data"), pod("cart", "web", "n1"),
            Node("n2", ()), UnownedAddress.DISPUTED, None]  # fmt: skip
 feeds = st.builds(
-    lambda changed, whole: AddressDelta.by_address(changed, NETWORKS, whole=whole),
+    lambda changed, whole: AddressDelta.by_address(changed, NETWORKS, replaces_all=whole),
     st.dictionaries(st.sampled_from(ADDRESSES), st.sampled_from(HOLDERS)),
     st.booleans(),
 )
@@ -86,7 +86,7 @@ def test_who_holds_what_is_what_was_told_last_and_the_machines_own_is_its_own(to
         residents.update(feed, local)
         if taken:
             residents.mark_applied()
-        known = ({} if feed.whole else known) | feed.changed
+        known = ({} if feed.replaces_all else known) | feed.changed
         for address in ADDRESSES:
             found = residents.holder(key_of(address))
             if address in local:

@@ -116,7 +116,7 @@ def test_what_is_sent_again_and_again_is_an_alert_and_seldom(tmp_path, monkeypat
         async with scripted(tmp_path, sender, monkeypatch, pause=pause) as (outbox, delivery):
             delivery.backoff = Backoff(1.0, 60.0)
             outbox.put(records(0, 10))
-            await eventually(lambda: delivery.progress.held)
+            await eventually(lambda: delivery.progress.on_hold)
             assert "none of them is known to have arrived" in delivery.progress.trouble
             (condition,) = problems.of_destinations([delivery.progress])
             assert condition.kind == "destination-trouble"
@@ -124,7 +124,7 @@ def test_what_is_sent_again_and_again_is_an_alert_and_seldom(tmp_path, monkeypat
             assert pauses[6] > 20
             sender.answers = [Delivered()]
             await eventually(lambda: outbox.backlog("siem") == 0)
-            assert (delivery.progress.held, delivery.progress.trouble, delivery.progress.sent) == (False, "", 10)
+            assert (delivery.progress.on_hold, delivery.progress.trouble, delivery.progress.sent) == (False, "", 10)
 
     asyncio.run(run())
 

@@ -162,11 +162,11 @@ def test_a_disabled_token_holds_and_alarms_and_loses_nothing(siem, tmp_path):
     async def run():
         async with delivering(tmp_path, hec(siem)) as (outbox, delivery):
             outbox.put(records(0, 10))
-            await eventually(lambda: delivery.progress.held)
+            await eventually(lambda: delivery.progress.on_hold)
             assert "token is disabled" in delivery.progress.trouble
             assert outbox.backlog("siem") == 10
             siem.hec.enable(SECRET)
-            await eventually(lambda: outbox.backlog("siem") == 0 and not delivery.progress.held)
+            await eventually(lambda: outbox.backlog("siem") == 0 and not delivery.progress.on_hold)
 
     asyncio.run(run())
     assert indexed(siem) == list(range(10))
@@ -180,7 +180,7 @@ def test_a_token_file_may_change_while_it_runs(siem, tmp_path):
     async def run():
         async with delivering(tmp_path, settings) as (outbox, delivery):
             outbox.put(records(0, 3))
-            await eventually(lambda: delivery.progress.held)
+            await eventually(lambda: delivery.progress.on_hold)
             token.write_text(SECRET + "\n")
             await eventually(lambda: outbox.backlog("siem") == 0)
 
@@ -222,7 +222,7 @@ def test_an_unknown_authority_is_never_trusted(siem, tmp_path):
     async def run():
         async with delivering(tmp_path, settings) as (outbox, delivery):
             outbox.put(records(0, 1))
-            await eventually(lambda: delivery.progress.held)
+            await eventually(lambda: delivery.progress.on_hold)
             assert "caFile" in delivery.progress.trouble
 
     asyncio.run(run())
@@ -304,7 +304,7 @@ def test_an_index_that_is_refused_holds_and_what_stands_before_is_not_sent_twice
     async def run(siem):
         async with delivering(tmp_path, hec(siem, index={"alert": "secret"}, **PATIENT)) as (outbox, delivery):
             outbox.put(wanted)
-            await eventually(lambda: delivery.progress.held and delivery.progress.failures > 3)
+            await eventually(lambda: delivery.progress.on_hold and delivery.progress.failures > 3)
             assert outbox.backlog("siem") == 5
             token.indexes = ("main", "secret")
             await eventually(lambda: outbox.backlog("siem") == 0)
@@ -331,7 +331,7 @@ def test_certificates_may_be_renewed_while_it_runs(tmp_path):
     async def run():
         async with delivering(tmp_path, settings) as (outbox, delivery):
             outbox.put(records(0, 3))
-            await eventually(lambda: delivery.progress.held)
+            await eventually(lambda: delivery.progress.on_hold)
             (tmp_path / "ca.pem").unlink()
             await eventually(lambda: "can't be read" in delivery.progress.trouble)
             shutil.copy(second.ca_file, tmp_path / "ca.pem")

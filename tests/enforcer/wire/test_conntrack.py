@@ -15,7 +15,7 @@ from enforcer.netlink.conntrack import (
     TcpState,
     any_way,
     connection,
-    told,
+    conntrack_messages,
 )
 from enforcer.netlink.messages import attribute, message, nested, number
 from zones.net import ICMP, ICMP6, SCTP, TCP, UDP
@@ -68,7 +68,7 @@ WHOLE = told_of(
 
 
 def only(data):
-    (found,) = told(data)
+    (found,) = conntrack_messages(data)
     return found
 
 
@@ -116,7 +116,7 @@ def test_what_happened_and_who_wanted_it():
     }
     for data, expected in events.items():
         assert only(data)[:2] == expected
-    assert list(told(told_of(kind=0x103) + message(3, 0, 0, b""))) == []
+    assert list(conntrack_messages(told_of(kind=0x103) + message(3, 0, 0, b""))) == []
 
 
 def test_one_connection_has_one_key_and_others_have_others():
@@ -134,8 +134,8 @@ def test_one_connection_has_one_key_and_others_have_others():
 
 
 def test_several_messages_in_one_piece_and_one_that_is_cut():
-    assert len(list(told(WHOLE + WHOLE))) == 2
-    assert len(list(told(WHOLE + WHOLE[:-1]))) == 1
+    assert len(list(conntrack_messages(WHOLE + WHOLE))) == 2
+    assert len(list(conntrack_messages(WHOLE + WHOLE[:-1]))) == 1
 
 
 def test_without_both_ways_there_is_no_connection():
@@ -163,13 +163,13 @@ def test_the_quick_way_and_the_long_way_agree(ends, protocol, source_port, port)
 
 @given(st.binary(max_size=400))
 def test_no_bytes_raise(data):
-    for each in told(data):
+    for each in conntrack_messages(data):
         connection(each)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.binary(max_size=60)), max_size=12), st.sampled_from([NEW, DELETE]))
 def test_no_attributes_raise(more, kind):
-    for each in told(told_of(*(attribute(*pair) for pair in more), kind=kind)):
+    for each in conntrack_messages(told_of(*(attribute(*pair) for pair in more), kind=kind)):
         connection(each)
 
 
@@ -178,5 +178,5 @@ def test_any_damage_to_a_real_message_is_read_or_refused(data):
     damaged = bytearray(WHOLE)
     for _ in range(data.draw(st.integers(0, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    for each in told(bytes(damaged[: data.draw(st.integers(0, len(damaged)))])):
+    for each in conntrack_messages(bytes(damaged[: data.draw(st.integers(0, len(damaged)))])):
         connection(each)

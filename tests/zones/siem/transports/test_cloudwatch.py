@@ -89,7 +89,7 @@ def test_what_an_administrator_must_put_right_holds_and_says_so(store, tmp_path,
     async def run():
         async with delivering(tmp_path, settings(store, **more), environment) as (outbox, delivery):
             outbox.put(records(0, 3))
-            await eventually(lambda: delivery.progress.held)
+            await eventually(lambda: delivery.progress.on_hold)
             assert why in delivery.progress.trouble
             assert "a secret/+=" not in delivery.progress.trouble
             assert outbox.backlog("siem") == 3
