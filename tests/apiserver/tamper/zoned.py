@@ -56,6 +56,8 @@ MIRROR = pod("static-n1", DATA, nodeName="n1") | {
         "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "UID OF n1", "controller": True}],
     }
 }
+STATE = {"terminated": {"exitCode": 0}}
+ENDED = [{"name": "c", "image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": STATE}]
 LABELS = f'"{KEY}": "web", "{KEY}": "data"'
 TWICE = f'{{"metadata": {{"name": "mine", "labels": {{{LABELS}}}}}, "spec": {json.dumps(pod("x")["spec"])}}}'
 UNNAMED = pod("x", DATA) | {"metadata": {"generateName": "mine-", "labels": DATA}}
@@ -98,6 +100,7 @@ ADDRESSES = (
     Attempt("owner-forges-address", OWNER, "lend a pod another pod's address through `pods/status`", By.ADDRESSES, (merge(f"{WEB}/status", {"status": FORGED}), apply(f"{WEB}/status", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "status": FORGED})), "reported by the node"),
     Attempt("operator-forges-address", OPERATOR, "the same with every right", By.ADDRESSES, (merge(f"{WEB}/status", {"status": FORGED}),)),
     Attempt("owner-forges-host-address", OWNER, "forge the address of a pod's node", By.ADDRESSES, (merge(f"{WEB}/status", {"status": {"hostIP": "192.0.2.1", "hostIPs": [{"ip": "192.0.2.1"}]}}),)),
+    Attempt("owner-ends-containers-on-paper", OWNER, "call the containers of a pod that is being deleted ended, so that its address is nobody's: out of quarantine, to where unknown pods may go", By.ADDRESSES, tuple(merge(f"{WEB}/status", {"status": {each: ENDED}}) for each in ("containerStatuses", "initContainerStatuses")), "whether a pod's containers run"),
     Attempt("owner-ends-a-pod-on-paper", OWNER, "call a running pod finished, so that its address has no zone", By.ADDRESSES, (merge(f"{WEB}/status", {"status": {"phase": "Succeeded"}}),), "delete the pod"),
     Attempt("node-forges-anothers-address", OTHER_NODE, "a node that was taken gives addresses to another node's pods", By.NODE, (merge(f"{WEB}/status", {"status": FORGED}),)),
 )  # fmt: skip
@@ -111,5 +114,15 @@ NAMESPACES = (
     Attempt("operator-creates-annotated-namespace", OPERATOR, "create a namespace that is entitled from the start", By.NAMESPACES, (post("/api/v1/namespaces", namespace("mine", **{ANNOTATION: "*"})),), PLATFORM_TEAM),
     Attempt("operator-annotates-namespace", OPERATOR, "annotate a namespace with every right but `assign`", By.NAMESPACES, (annotates(SHOP), annotates("/api/v1/namespaces/kube-system")), PLATFORM_TEAM),
 )  # fmt: skip
+ENDED = [
+    {
+        "name": "c",
+        "image": "i",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"terminated": {"exitCode": 0}},
+    }
+]
 
 ATTEMPTS = (*CLAIMS, *CHANGES, *ADDRESSES, *NAMESPACES)
