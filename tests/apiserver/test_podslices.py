@@ -2,6 +2,8 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import datetime
+from ipaddress import ip_address
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ pytestmark = pytest.mark.apiserver
 NODES = {"tell-a": "10.71.1.0/24", "tell-b": "10.71.2.0/24"}
 PODS = "/api/v1/namespaces/telling/pods"
 MERGE = {"Content-Type": "application/merge-patch+json"}
+STARTED = "2026-11-28T10:00:00Z"
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +54,8 @@ def kubeconfigs(guarded, admin, tmp_path_factory):
 def run_pod(admin, name, node, address, zone):
     labels = {"zonebridge.io/zone": zone}
     admin.post(PODS, json=pod(name, labels, nodeName=node)).raise_for_status()
-    status = {"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}}
-    admin.patch(f"{PODS}/{name}/status", json=status, headers=MERGE).raise_for_status()
+    status = {"phase": "Running", "startTime": STARTED, "podIP": address, "podIPs": [{"ip": address}]}
+    admin.patch(f"{PODS}/{name}/status", json={"status": status}, headers=MERGE).raise_for_status()
 
 
 @asynccontextmanager
@@ -69,6 +72,8 @@ def test_nodes_tell_each_other_with_the_rights_that_they_have(admin, kubeconfigs
         async with both(kubeconfigs) as (a, b):
             await asyncio.to_thread(run_pod, admin, "web-1", "tell-a", "10.71.1.9", "web")
             await becomes(lambda: b.knows("10.71.1.9"), ("web-1", "web"))
+            found = b.view.holders.of(ip_address("10.71.1.9"))
+            assert found.started == datetime.fromisoformat(STARTED).timestamp()
             await becomes(lambda: getattr(b.knows("10.71.1.0"), "name", None), "tell-a")
             await asyncio.to_thread(admin.delete, f"{PODS}/web-1", params={"gracePeriodSeconds": 0})
             await becomes(lambda: b.knows("10.71.1.9"), UnownedAddress.UNKNOWN)
