@@ -13,8 +13,8 @@ from typing import Protocol
 
 import structlog
 
-from bridge.errors import ClusterError
 from bridge.tier.cluster import TierCluster
+from zones.kube.errors import ClusterError
 
 _log = structlog.get_logger()
 # An event that the API server doesn't take must not keep a changed tier from being put back.

@@ -38,22 +38,23 @@ from bridge.commands.output import json_text, printable, table_text
 from bridge.commands.tier_facts import COLUMNS, row
 from bridge.compilation import offline, report_table
 from bridge.compilation.report import refusal_lines
-from bridge.errors import BridgeError, ExitCode, InputError, RevisionRefusedError
+from bridge.errors import InputError, RevisionRefusedError
 from bridge.explain import answer as inquiry
 from bridge.explain import flow_list
 from bridge.explain.flow_options import FlowQuestion
 from bridge.explain.trace import explanation_json, explanation_lines
-from bridge.kube.client import ApiServer, ClusterAccess
-from bridge.kube.reader import ClusterReader
 from bridge.metrics import Metrics
 from bridge.service import Work, one_at_a_time, run_once, serve, shipping
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import Settings, host_and_port
+from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import listen_address, works
 from bridge.wiring.siem import siem_sink
 from zones.compile import Compiled
+from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import AddressSet
 from zones.runtime import logs
+from zones.runtime.errors import ExitCode, ZonebridgeError
 from zones.zone import Zoning
 
 app = typer.Typer(
@@ -98,7 +99,7 @@ def main() -> None:
     garbage_collection.look_rarely()
     try:
         app()
-    except BridgeError as error:
+    except ZonebridgeError as error:
         _complain("\n".join(error.why) if isinstance(error, RevisionRefusedError) else str(error))
         sys.exit(error.exit_code)
 

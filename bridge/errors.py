@@ -1,4 +1,6 @@
-"""The bridge's errors, by blame. Each message is one line: what was being done, to what, and what to do next.
+"""The bridge's errors, by blame; those of the Kubernetes API are in `zones.kube.errors`.
+
+Each message is one line: what was being done, to what, and what to do next.
 
 BridgeError
 ├── InputError                        the user's input; exit code 2
@@ -9,10 +11,6 @@ BridgeError
 │   ├── ManagerUnreachableError       no answer, or only from a passive peer: tried again
 │   ├── ManagerRefusedError           it refused our credentials or rights
 │   └── ManagerAnswerError            its answer is cut off, malformed or hostile
-├── ClusterError                      the Kubernetes API; the last good tier stays
-│   ├── ClusterUnreachableError       no answer, overloaded or failing: tried again
-│   ├── ClusterRefusedError           it refused our credentials, rights or object
-│   └── ClusterConflictError          another writer changed the object first: read again
 ├── SecretError                       a secret's file is missing, empty or no text; whoever needs it says what follows
 ├── RemovalError                      nodes keep their rules, although they should be removed
 ├── RegistrationBlockedError          somebody else stands in the way of registering the cluster: tried again
@@ -22,23 +20,13 @@ BridgeError
 
 from __future__ import annotations
 
-from enum import IntEnum
+from zones.runtime.errors import ExitCode, ZonebridgeError
 
 MOST_TOLD = 5
 
 
-class ExitCode(IntEnum):
-    """What a command's end means."""
-
-    DONE = 0
-    TROUBLE = 1
-    BAD_INPUT = 2
-
-
-class BridgeError(Exception):
-    """Anything that stops the bridge from doing what it was asked; `exit_code` is what a command ends with."""
-
-    exit_code: ExitCode = ExitCode.TROUBLE
+class BridgeError(ZonebridgeError):
+    """Anything of the bridge's own that stops it from doing what it was asked."""
 
 
 class InputError(BridgeError):
@@ -77,26 +65,6 @@ class ManagerRefusedError(ManagerError):
 
 class ManagerAnswerError(ManagerError):
     """The manager answered, but with something cut off, malformed or hostile. Nothing of it was used."""
-
-
-class ClusterError(BridgeError):
-    """The Kubernetes API didn't do what was asked."""
-
-
-class ClusterUnreachableError(ClusterError):
-    """No answer, or one that says 'later' (429, 5xx): worth trying again. `retry_after` is in seconds."""
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class ClusterRefusedError(ClusterError):
-    """The API server refused our credentials, our rights or the object itself."""
-
-
-class ClusterConflictError(ClusterError):
-    """Another writer was first; what was decided on is out of date."""
 
 
 class SecretError(BridgeError):

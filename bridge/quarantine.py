@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from bridge.errors import ClusterRefusedError, InputError
-from bridge.kube.api import MERGE, METADATA, Api, Json
+from bridge.errors import InputError
 from zones import decode
 from zones.addresses.inventory import Pod
+from zones.canonical import Json
+from zones.kube.api import MERGE, METADATA, Api
+from zones.kube.errors import ClusterRefusedError
 from zones.tiers import quarantines
 from zones.tiers.native import API_VERSION
 from zones.tiers.quarantines import EXEMPT, Quarantine

@@ -15,12 +15,14 @@ from typing import Protocol
 import structlog
 
 from bridge.alerts import AlertKind, Alerts
-from bridge.errors import BridgeError, ClusterError, ManagerError, ManagerRefusedError, RegistrationBlockedError
+from bridge.errors import ManagerError, ManagerRefusedError, RegistrationBlockedError
 from bridge.explain.services import Selectors, Services
-from bridge.kube.watch import Change
 from bridge.population import Member, Population
 from bridge.tier.sync import RunBlocking
+from zones.kube.errors import ClusterError
+from zones.kube.watch import Change
 from zones.runtime.backoff import Backoff
+from zones.runtime.errors import ZonebridgeError
 
 _log = structlog.get_logger()
 FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0
@@ -119,7 +121,7 @@ class Registration:
                 self._services_trouble = error
             await asyncio.sleep(RETRY_SERVICES)
 
-    async def once(self, tell: Callable[[RegistrationFigures], None] = lambda _: None) -> BridgeError | None:
+    async def once(self, tell: Callable[[RegistrationFigures], None] = lambda _: None) -> ZonebridgeError | None:
         """What is due: the device group first. What went wrong stays due, and is told."""
         if self._clock() - self._compared >= self._rhythm.resync:
             self._registrar.forget()
@@ -143,14 +145,14 @@ class Registration:
     def _moment(self, population: Population) -> tuple[int, ...]:
         return id(population), population.generation, self._services.generation
 
-    async def _group(self) -> BridgeError | None:
+    async def _group(self) -> ZonebridgeError | None:
         if not self._group_due:
             return None
         problem = await self._through(self._registrar.group())
         self._group_due = problem is not None
         return problem
 
-    async def _addresses(self, population: Population) -> BridgeError | None:
+    async def _addresses(self, population: Population) -> ZonebridgeError | None:
         if not self._addresses_wait(population):
             return self._services_trouble
         told, members = self._moment(population), tuple(population.members())
@@ -158,7 +160,7 @@ class Registration:
         self._addresses_due, self._told = problem is not None, told
         return problem
 
-    async def _through(self, steps: Iterator[float]) -> BridgeError | None:
+    async def _through(self, steps: Iterator[float]) -> ZonebridgeError | None:
         """All steps, one blocking call at a time: between them the sync has its turn."""
         try:
             while (wait := await self._run_blocking(lambda: next(steps, None))) is not None:  # noqa: ASYNC110 - Panorama sends no event
@@ -167,7 +169,7 @@ class Registration:
             return error
         return None
 
-    async def _tell(self, problems: Sequence[BridgeError]) -> None:
+    async def _tell(self, problems: Sequence[ZonebridgeError]) -> None:
         if problems:
             await self._alerts.raise_(AlertKind.REGISTRATION_FAILED, "; ".join(map(_advice, problems)))
         else:
@@ -181,7 +183,7 @@ def pause(failures: int, least: float) -> float:
     return Backoff(FIRST_RETRY, LONGEST_RETRY).seconds(failures - 1, least)
 
 
-def _advice(problem: BridgeError) -> str:
+def _advice(problem: ZonebridgeError) -> str:
     if isinstance(problem, ManagerRefusedError):
         return f"{problem}; to register it needs the rights to Configuration, Commit and User-ID Agent in the XML API"
     return str(problem)

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import structlog
 
 from bridge.alerts import Alerts
-from bridge.errors import BridgeError, ClusterError, ClusterUnreachableError, RevisionRefusedError
+from bridge.errors import BridgeError, RevisionRefusedError
 from bridge.feeds import Feeds
 from bridge.history.followup import FollowUp
 from bridge.listeners.preview import PreviewAnswer, previews
@@ -37,7 +37,9 @@ from bridge.tier.outcome import PassOutcome
 from bridge.tier.reachability import PATIENCE, ReachabilityMonitor
 from bridge.tier.sync import RunBlocking, Sync
 from bridge.tier.watcher import TierWatcher
+from zones.kube.errors import ClusterError, ClusterUnreachableError
 from zones.runtime.backoff import Backoff
+from zones.runtime.errors import ZonebridgeError
 from zones.runtime.health import serving
 from zones.runtime.supervise import supervised
 
@@ -334,7 +336,7 @@ async def _wait(trigger: asyncio.Event, seconds: float) -> None:
     trigger.clear()
 
 
-async def _one_pass(work: Work, metrics: Metrics) -> BridgeError | None:
+async def _one_pass(work: Work, metrics: Metrics) -> ZonebridgeError | None:
     """A pass with its log line and figures; what was wrong, if anything. Nothing but cancellation escapes."""
     started = time.monotonic()
     with structlog.contextvars.bound_contextvars(cluster=work.cluster):
@@ -360,7 +362,7 @@ def _say(outcome: PassOutcome) -> None:
     say("pass", result=outcome.result, revision=outcome.revision, stale=outcome.stale, **more)
 
 
-def _retry_after(problem: BridgeError | None) -> float | None:
+def _retry_after(problem: ZonebridgeError | None) -> float | None:
     return problem.retry_after if isinstance(problem, ClusterUnreachableError) else None
 
 

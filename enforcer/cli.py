@@ -16,9 +16,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from enforcer.errors import EnforcerError, ExitCode, InputError
+from enforcer.errors import InputError
 from enforcer.restart import restore as start
 from enforcer.rules.options import Mode
+from zones.runtime.errors import ExitCode, ZonebridgeError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -142,7 +143,7 @@ def main() -> NoReturn:
     """The program: every expected error is one line each and an exit code."""
     try:
         app()
-    except EnforcerError as error:
+    except ZonebridgeError as error:
         typer.echo(str(error), err=True)
         sys.exit(error.exit_code)
     sys.exit(ExitCode.DONE)

@@ -1,14 +1,11 @@
-"""The enforcer's errors, by blame. Each message is one line: what was being done, to what, and what to do next.
+"""The enforcer's errors, by blame; those of the API server are in `zones.kube.errors`.
+
+Each message is one line: what was being done, to what, and what to do next.
 
 EnforcerError
 ├── InputError                        the user's input; exit code 2
 │   ├── SettingsError                 the settings file or the environment, all faults at once
 │   └── SpoolUnusableError            the spool directory can't be written at start
-├── ClusterError                      the API server; the last good rules stay in the kernel
-│   ├── ClusterRefusedError           it refused our credentials or rights
-│   │   └── ClusterMissingError       it has no such object or kind
-│   ├── TooLongError                  its answer is longer than we may hold: ask for less
-│   └── ExpiredError                  the changes since that resource version can't be had: list again
 ├── KernelError                       the kernel; what was in force stays in force
 │   ├── LoadError                     it refused rules
 │   ├── PrivilegeError                we lack the rights; exit code 2
@@ -21,21 +18,11 @@ EnforcerError
 
 from __future__ import annotations
 
-from enum import IntEnum
+from zones.runtime.errors import ExitCode, ZonebridgeError
 
 
-class ExitCode(IntEnum):
-    """What a command's end means."""
-
-    DONE = 0
-    TROUBLE = 1
-    BAD_INPUT = 2
-
-
-class EnforcerError(Exception):
-    """Anything that stops the enforcer from doing what it was asked; `exit_code` is what a command ends with."""
-
-    exit_code: ExitCode = ExitCode.TROUBLE
+class EnforcerError(ZonebridgeError):
+    """Anything of the enforcer's own that stops it from doing what it was asked."""
 
 
 class InputError(EnforcerError):
@@ -54,30 +41,6 @@ class SettingsError(InputError):
 
 class SpoolUnusableError(InputError):
     """The spool directory can't be written, so nothing could be promised to the SIEM."""
-
-
-class ClusterError(EnforcerError):
-    """The API server failed or answered nonsense: worth trying again. `retry_after` is its own wish, in seconds."""
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class ClusterRefusedError(ClusterError):
-    """The API server refused our credentials or rights, or doesn't know the kind: only an administrator can help."""
-
-
-class ClusterMissingError(ClusterRefusedError):
-    """404: there is no such object, or no such kind."""
-
-
-class ExpiredError(ClusterError):
-    """410: the changes since that resource version can't be had."""
-
-
-class TooLongError(ClusterError):
-    """An answer of more octets than we may hold."""
 
 
 class SpoolError(EnforcerError):

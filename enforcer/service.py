@@ -21,7 +21,6 @@ import structlog
 from enforcer.cluster.bridge_liveness import Renewal
 from enforcer.cluster.tier import Revision
 from enforcer.cluster.view import Kind
-from enforcer.errors import EnforcerError
 from enforcer.flows.flows import FlowNames
 from enforcer.service_parts import ServiceParts
 from enforcer.state_file import write_atomically
@@ -32,6 +31,7 @@ from enforcer.status.survey import NodeSurvey
 from zones.net import AddressSet
 from zones.runtime import health
 from zones.runtime.backoff import Backoff
+from zones.runtime.errors import ZonebridgeError
 from zones.runtime.supervise import supervised
 from zones.runtime.types import host_and_port
 from zones.zone import Zoning
@@ -68,7 +68,7 @@ class Service:
         self.survey.take({})
         server = await self._serve()
         tasks = [
-            asyncio.create_task(supervised(name, work, self.backoff, EnforcerError), name=name)
+            asyncio.create_task(supervised(name, work, self.backoff, ZonebridgeError), name=name)
             for name, work in self._tasks().items()
         ]
         _log.info("running", node=self.parts.settings.node_name, tier=self.parts.enforcement.tier)

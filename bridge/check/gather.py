@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bridge.check.snapshot import AccessReview, ClusterSnapshot, InstallationNames, Json, ListedObjects
-from bridge.errors import ClusterError
-from bridge.kube.client import ApiServer
+from zones.kube.client import ApiServer
+from zones.kube.errors import ClusterError
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 OURS = "/apis/zonebridge.io/v1alpha1"

@@ -15,14 +15,15 @@ from bridge.check import gather, reach, run
 from bridge.check.snapshot import InstallationNames
 from bridge.commands.options import OutputShape
 from bridge.commands.output import json_text
-from bridge.errors import ExitCode, InputError
+from bridge.errors import InputError
 from bridge.explain import answer
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.nodes import flush
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import Settings, duration
 from zones import findings
 from zones.findings import Finding
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.runtime.errors import ExitCode
 
 DEPLOYED = InstallationNames()
 Kubeconfig = Annotated[Path | None, typer.Option(help="Instead of the usual one.", metavar="FILE")]

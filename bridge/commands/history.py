@@ -16,7 +16,7 @@ import typer
 from bridge.commands.cluster import Context, Kubeconfig
 from bridge.commands.options import OutputShape
 from bridge.commands.output import json_text
-from bridge.errors import ExitCode, InputError
+from bridge.errors import InputError
 from bridge.explain.answer import where_we_are
 from bridge.explain.flow_options import instant
 from bridge.history.archive import Archive
@@ -30,9 +30,10 @@ from bridge.history.text import (
     verified_lines,
 )
 from bridge.history.verification import Break, SentCheckpoint, breaks
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.preview import Preview, preview_json, preview_lines
 from bridge.tier.cluster import TierApi
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.runtime.errors import ExitCode
 
 Json = dict[str, Any]
 MOST_ROWS = 50

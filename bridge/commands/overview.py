@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from bridge.commands.tier_facts import NOTHING_YET, facts
-from bridge.errors import ClusterError
-from bridge.kube.client import ApiServer
 from bridge.settings.models import ClusterSettings
 from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
+from zones.kube.client import ApiServer
+from zones.kube.errors import ClusterError
 
 Json = dict[str, Any]
 

@@ -16,11 +16,10 @@ from bridge import pages
 from bridge.commands.options import Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
 from bridge.commands.output import json_text, printable
 from bridge.compilation import offline
-from bridge.errors import ExitCode, InputError
+from bridge.errors import InputError
 from bridge.evidence.seen import Evidence
 from bridge.evidence.seen_file import read_seen
 from bridge.explain.flow_options import instant
-from bridge.kube.client import ClusterAccess
 from bridge.preview import (
     ALWAYS,
     Configuration,
@@ -46,6 +45,8 @@ from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings
 from bridge.wiring.clusters import cluster_access
 from zones.difference import Difference
+from zones.kube.client import ClusterAccess
+from zones.runtime.errors import ExitCode
 
 MOST_ROWS = 50
 

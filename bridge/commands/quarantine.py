@@ -16,8 +16,8 @@ from bridge.commands.output import json_text, table_text
 from bridge.commands.quarantine_text import COLUMNS, outcome_text, row, to_json, wanted
 from bridge.errors import InputError
 from bridge.explain import answer
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.quarantine import QuarantineBudget, QuarantineClient, Subject, is_over
+from zones.kube.client import ApiServer, ClusterAccess
 
 _Result = TypeVar("_Result")
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", show_default=False)]

@@ -17,14 +17,15 @@ import typer
 
 from bridge.commands.options import OutputShape, SettingsFile
 from bridge.commands.output import json_text, printable, table_text
-from bridge.errors import ExitCode, InputError
+from bridge.errors import InputError
 from bridge.explain.flow_options import instant
 from bridge.history.archive import Archive
-from bridge.kube.client import ApiServer
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings, duration
 from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
+from zones.kube.client import ApiServer
+from zones.runtime.errors import ExitCode
 
 if TYPE_CHECKING:
     from bridge.intervals.store import IntervalStore

@@ -17,14 +17,14 @@ from bridge.commands import overview
 from bridge.commands.options import SettingsFile
 from bridge.errors import InputError
 from bridge.explain import answer
-from bridge.kube.client import ApiServer
-from bridge.kube.reader import ClusterReader
 from bridge.listeners.status_pages import Gate, cluster_path, serving_pages
 from bridge.pages.parts import Headline, Page, Tone
 from bridge.settings.credentials import read_secret
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings, host_and_port
+from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import cluster_access, server_tls
+from zones.kube.client import ApiServer
 from zones.runtime import logs
 
 LEAST_CHARACTERS = 16

@@ -15,18 +15,19 @@ from bridge.commands.options import Flat, Parents, Predefined, Prefixes, Setting
 from bridge.commands.output import json_text
 from bridge.compilation import offline
 from bridge.compilation.report import refusal_lines
-from bridge.errors import ExitCode, InputError, RevisionRefusedError
+from bridge.errors import InputError, RevisionRefusedError
 from bridge.evidence import usage as usages
 from bridge.evidence.seen import Evidence
 from bridge.evidence.seen_file import read_seen
 from bridge.evidence.usage_text import usage_csv, usage_json, usage_lines
 from bridge.explain import answer
-from bridge.kube.client import ApiServer
-from bridge.kube.reader import ClusterReader
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings, duration
+from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import cluster_access
+from zones.kube.client import ApiServer
 from zones.policy import Policy
+from zones.runtime.errors import ExitCode
 
 
 class UsageOutput(StrEnum):

@@ -11,13 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from bridge.errors import (
-    BridgeError,
-    ManagerAnswerError,
-    ManagerError,
-    RevisionRefusedError,
-    UnknownDeviceGroupError,
-)
+from bridge.errors import BridgeError, ManagerAnswerError, ManagerError, RevisionRefusedError, UnknownDeviceGroupError
 from bridge.managers import Manager, Provenance
 from bridge.tier.plan import SafetyLimits
 from zones.compile import Compiled, CompileOptions, compile_policy

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bridge.commands.output import printable
 from bridge.compilation.report import Json, refusal_lines
-from bridge.errors import ClusterError, ClusterRefusedError, InputError, RevisionRefusedError, UndecidedError
+from bridge.errors import InputError, RevisionRefusedError, UndecidedError
 from bridge.explain.advice import EGRESS, INGRESS, ExplainedEnd, advice, selecting, situation_json, situation_lines
 from bridge.explain.flow_options import FlowQuestion, as_infrastructure_sees_it, between, flow_of
 from bridge.explain.pod_end import endpoint, versions
@@ -26,10 +26,11 @@ from bridge.explain.trace import (
     missing_options,
     untranslated,
 )
-from bridge.kube.reader import ClusterReader
 from bridge.quarantine import IN_FORCE, names, state_of
+from bridge.tier.reader import ClusterReader
 from zones.addresses.inventory import FINISHED_PHASES
 from zones.compile import Compiled
+from zones.kube.errors import ClusterError, ClusterRefusedError
 from zones.net import NO_ADDRESS, AddressSet, IPAddress, parse_address
 from zones.policy import Policy
 from zones.tiers import native, quarantines

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.kube.watch import Change, Listed
 from zones.addresses.inventory import Pod
+from zones.kube.watch import Change, Listed
 
 Json = dict[str, Any]
 PATH = "/api/v1/services"

@@ -14,13 +14,14 @@ from typing import Any, Protocol
 import structlog
 
 from bridge.alerts import AlertKind, Alerts, Checkpoint
-from bridge.errors import BridgeError, ClusterError
 from bridge.history.archive import Archive, ArchiveCluster
 from bridge.history.comparison import changes_json, not_computed
 from bridge.history.keeper import History
 from bridge.history.revision import REVISION, Recorded, object_name, sealed
 from bridge.history.verification import breaks
+from zones.kube.errors import ClusterError
 from zones.policy import Policy
+from zones.runtime.errors import ZonebridgeError
 from zones.tiers.native import API_VERSION
 
 Json = dict[str, Any]
@@ -118,7 +119,7 @@ class FollowUp:
             return not_computed("it is the first" if first else f"revision {each.replaces} isn't kept any more")
         try:
             old, new = await self._policies(archive, each, before)
-        except BridgeError as error:
+        except ZonebridgeError as error:
             if isinstance(error, ClusterError) and "verify-chain" not in str(error):
                 raise
             return not_computed(str(error)[:1000])

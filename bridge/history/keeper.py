@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import structlog
 
-from bridge.errors import ClusterRefusedError
 from bridge.history.ledger import Retention, RevisionLedger
 from bridge.history.revision import REVISION, Reasons, RevisionError, object_name, recorded_of, revision_object
 from bridge.tier.plan import Part
+from zones.kube.errors import ClusterRefusedError
 from zones.policy import Policy
 
 Json = dict[str, Any]

@@ -16,10 +16,9 @@ from typing import TypeVar
 
 from bridge.commands.output import json_text, printable, table_text
 from bridge.commands.quarantine_text import COLUMNS, outcome_text, row, to_json, wanted
-from bridge.errors import BridgeError, ExitCode, InputError
+from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.explain.flow_options import FlowQuestion
-from bridge.kube.reader import ClusterReader
 from bridge.kubectl import answers
 from bridge.kubectl.completion import completed
 from bridge.kubectl.kubectl import Kubectl, KubectlProxy
@@ -36,7 +35,9 @@ from bridge.kubectl.options import (
     parser_of,
 )
 from bridge.quarantine import QuarantineBudget, QuarantineClient, Subject, is_over
+from bridge.tier.reader import ClusterReader
 from zones.net import AddressSet
+from zones.runtime.errors import ExitCode, ZonebridgeError
 
 _Result = TypeVar("_Result")
 NAME = "kubectl zonebridge"
@@ -65,7 +66,7 @@ def run(words: list[str]) -> int:
     try:
         given = parser_of(ROOT).parse_args(words)
         code: int = given.run(given)
-    except BridgeError as error:
+    except ZonebridgeError as error:
         print(f"{NAME}: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

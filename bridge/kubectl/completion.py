@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-from bridge.errors import BridgeError
 from bridge.kubectl.kubectl import Kubectl, KubectlProxy
 from bridge.kubectl.options import KUBECTL, NAMESPACE, Command, chosen, names_of
 from bridge.quarantine import QuarantineClient
+from zones.runtime.errors import ZonebridgeError
 
 NO_FILES = ":4"
 _KUBECTL_NAMES = frozenset(name for option in KUBECTL for name in option.names)
@@ -22,7 +22,7 @@ def completed(root: Command, words: Sequence[str]) -> list[str]:
     *before, last = words or [""]
     try:
         found = list(_candidates(root, before, last))
-    except BridgeError:
+    except ZonebridgeError:
         found = []
     return [*(each for each in found if each.startswith(last)), NO_FILES]
 

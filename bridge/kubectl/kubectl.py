@@ -19,8 +19,17 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote, urlencode
 
-from bridge.errors import ClusterConflictError, ClusterError, ClusterRefusedError, ClusterUnreachableError, InputError
-from bridge.kube.api import JSON, LONGEST, GoneError, Json, TooLongError, status_message
+from bridge.errors import InputError
+from zones.canonical import Json
+from zones.kube.api import JSON, LONGEST, Reply, status_message
+from zones.kube.errors import (
+    AnswerTooLongError,
+    ClusterConflictError,
+    ClusterError,
+    ClusterRefusedError,
+    ClusterUnreachableError,
+    ExpiredError,
+)
 
 PROGRAM = "kubectl"
 _SECONDS = 60.0
@@ -52,7 +61,7 @@ class Kubectl:
 
 
 class KubectlProxy:
-    """Requests through a proxy of kubectl. Implements `bridge.kube.api.Api`. A context manager: it runs within."""
+    """Requests through a proxy of kubectl. Implements `zones.kube.api.Api`. A context manager: it runs within."""
 
     def __init__(self, kubectl: Kubectl) -> None:
         self._kubectl = kubectl
@@ -98,18 +107,35 @@ class KubectlProxy:
         accept: str = JSON,
         most: int = LONGEST,
     ) -> Json | None:
+        reply = await self.ask(
+            method, path, doing, body=body, query=query, content_type=content_type, accept=accept, most=most
+        )
+        return reply.body
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        most: int = LONGEST,
+    ) -> Reply:
         self._start()
         target = quote(path) + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "Content-Type": content_type}
         content = None if body is None else json.dumps(body).encode()
         try:
-            status, text = await asyncio.to_thread(self._ask, method, target, content, headers, most + 1)
+            status, text = await asyncio.to_thread(self._exchange, method, target, content, headers, most + 1)
         except (OSError, HTTPException) as error:
             raise ClusterUnreachableError(f"{doing}: no answer by kubectl: {error or type(error).__name__}") from error
         if len(text) > most:
-            raise TooLongError(f"{doing}: the answer has more than {most} octets")
+            raise AnswerTooLongError(f"{doing}: the answer has more than {most} octets")
         if status == HTTPStatus.NOT_FOUND:
-            return None
+            return Reply(None, len(text))
         if status >= HTTPStatus.BAD_REQUEST:
             raise _error(status, f"{doing}: {status}: {status_message(text)}")
         try:
@@ -118,9 +144,9 @@ class KubectlProxy:
             raise ClusterUnreachableError(f"{doing}: the answer is no JSON: {status_message(text)}") from error
         if not isinstance(answer, dict):
             raise ClusterUnreachableError(f"{doing}: the answer is no object")
-        return answer
+        return Reply(answer, len(text))
 
-    def _ask(
+    def _exchange(
         self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], most: int
     ) -> tuple[int, bytes]:
         connection = _UnixConnection(self._socket)
@@ -156,7 +182,7 @@ def _error(status: int, what: str) -> ClusterError:
     if status == HTTPStatus.CONFLICT:
         return ClusterConflictError(f"{what}; try again")
     if status == HTTPStatus.GONE:
-        return GoneError(what)
+        return ExpiredError(what)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return ClusterRefusedError(f"{what}; ask for the right, or choose another --context or --as")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:

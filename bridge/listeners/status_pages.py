@@ -16,11 +16,12 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
-from bridge.errors import ClusterError, SecretError
+from bridge.errors import SecretError
 from bridge.listeners.authorization import knows_as_bearer, knows_as_password
 from bridge.listeners.connections import listening_on
 from bridge.pages import page_html
 from bridge.pages.parts import Page
+from zones.kube.errors import ClusterError
 
 KEPT_SECONDS = 5.0
 # The page has its own policy; only a header can forbid frames.

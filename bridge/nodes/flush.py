@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.errors import ClusterUnreachableError, RemovalError
-from bridge.kube.client import ApiServer
+from bridge.errors import RemovalError
+from zones.kube.client import ApiServer
+from zones.kube.errors import ClusterUnreachableError
 
 Json = dict[str, Any]
 DAEMON_SET = "zone-enforcer"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from bridge.errors import ClusterError
+from zones.kube.errors import ClusterError
 
 Json = dict[str, Any]
 TAINT = "zonebridge.io/agent-not-ready"

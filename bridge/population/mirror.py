@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import structlog
 
-from bridge.errors import ClusterError, ClusterUnreachableError
-from bridge.kube.watch import Change, Listed
 from bridge.tier.plan import Part
 from zones.canonical import digest
+from zones.kube.errors import ClusterError, ClusterUnreachableError
+from zones.kube.watch import Change, Listed
 
 Json = dict[str, Any]
 AT_ONCE = 8

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from bridge.kube.watch import Change, Listed
 from bridge.nodes.startup_taint import TAINT
 from zones import decode
 from zones.addresses.inventory import Node, Pod
 from zones.decode import Decoded, Namespace
+from zones.kube.watch import Change, Listed
 from zones.net import IPAddress
 from zones.zone import ISOLATED, Zoning
 

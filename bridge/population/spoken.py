@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.kube.watch import Change, Changed
 from zones.addresses.inventory import Pod
+from zones.kube.watch import Change, Changed
 from zones.tiers import slices
 
 # A node's agent follows its pods within a fraction of a second; an API server that is slow is slow to both of us.

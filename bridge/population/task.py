@@ -15,9 +15,6 @@ from typing import Any
 import structlog
 
 from bridge.alerts import AlertKind, Alerts
-from bridge.errors import ClusterError, ClusterRefusedError, ClusterUnreachableError
-from bridge.kube.client import ApiServer
-from bridge.kube.watch import Change, Changed, Listed, Source, follow, pause
 from bridge.population.assignment import Assignment
 from bridge.population.census import Census
 from bridge.population.mirror import Mirror
@@ -25,6 +22,10 @@ from bridge.population.picture import FollowedKind, MemberMove, Population
 from bridge.population.spoken import Spoken
 from bridge.tier.cluster import ZONE, TierApi
 from bridge.tier.plan import Part
+from zones.kube.client import ApiServer
+from zones.kube.errors import ClusterError, ClusterRefusedError, ClusterUnreachableError
+from zones.kube.objects import Source
+from zones.kube.watch import Change, Changed, Listed, follow, pause
 from zones.tiers import slices
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
 from zones.zone import Zoning

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from bridge.compilation import offline
 from bridge.errors import InputError
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.session.api import PanoramaApi
 from bridge.preview.model import Configuration
@@ -20,6 +19,7 @@ from bridge.settings.models import ClusterSettings, PanoramaSettings, Settings
 from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import feeds_of, options, panorama_access, read_options
 from zones.compile import compile_policy
+from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import AddressSet
 from zones.rules import FeedKind, Rulebase
 from zones.zone import Zoning

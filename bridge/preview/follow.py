@@ -26,6 +26,7 @@ from bridge.population.picture import Population
 from bridge.preview.population import Resident
 from bridge.preview.prepared import ComparisonInput, Prepared, prepare
 from zones.rules import Rulebase
+from zones.runtime.errors import ZonebridgeError
 
 _log = structlog.get_logger()
 # A candidate may change without its list of changes showing that: it is read again after so many seconds.
@@ -112,7 +113,7 @@ class Previewing:
         """Make a preview where there is something new to compare. Nothing but cancellation escapes."""
         try:
             await self._look()
-        except (BridgeError, worker_process.WorkerError) as error:
+        except (ZonebridgeError, worker_process.WorkerError) as error:
             if str(error) != self.trouble:
                 _log.warning("no preview of the candidate", error=str(error))
             self.trouble = str(error)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.kube.watch import Change, Listed
+from zones.kube.watch import Change, Listed
 from zones.tiers.native import ADDRESS_SET, API_VERSION, POLICY_CHUNK
 
 Json = dict[str, Any]

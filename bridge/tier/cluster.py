@@ -1,6 +1,6 @@
 """The one door to a cluster: list what is ours, apply, prune, status, events, lease. It decides nothing.
 
-`bridge.tier.sync` and `bridge.tier.lease` call it; failures are `bridge.errors.ClusterError`.
+`bridge.tier.sync` and `bridge.tier.lease` call it; failures are `zones.kube.errors.ClusterError`.
 """
 
 from __future__ import annotations
@@ -9,23 +9,26 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Protocol
 
-from bridge.errors import ClusterRefusedError
 from bridge.explain import services as kubeservices
 from bridge.history.revision import HISTORY_LABEL, REVISION, object_name
 from bridge.history.revision import PLURAL as REVISIONS
-from bridge.kube.api import MERGE, Json
-from bridge.kube.client import APPLY, ApiServer
-from bridge.kube.reader import CORE, LONG_PAGE, NODE_STATES, ROOT, ZONES, ClusterReader
-from bridge.kube.watch import Change, Source, follow
 from bridge.tier.cache import NODE_STATE
 from bridge.tier.plan import Part
+from bridge.tier.reader import CORE, LONG_PAGE, NODE_STATES, ROOT, ZONES, ClusterReader
+from zones.canonical import Json
+from zones.kube import objects
+from zones.kube.api import MERGE, METADATA
+from zones.kube.client import ApiServer
+from zones.kube.errors import ClusterRefusedError
+from zones.kube.objects import Source
+from zones.kube.watch import Change, follow
 from zones.tiers import slices
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
 
 FIELD_MANAGER = "zonebridge"
 ZONE = "Zone"
 _ALL_PLURALS = {**PLURALS, slices.POD_SLICE: slices.PLURAL, ZONE: ZONES, REVISION: REVISIONS}
-PAGE_OF_REVISIONS = "20"  # each may be as long as a Tier
+PAGE_OF_REVISIONS = 20  # each may be as long as a Tier
 _API_SERVER_SLICE = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
 # An event about a cluster-scoped object may only stand in this namespace.
 _EVENT_NAMESPACE = "default"
@@ -141,7 +144,7 @@ class TierApi(ClusterReader):
             Part(kind, item["metadata"]["name"])
             for kind, plural in PLURALS.items()
             if kind != TIER
-            for item in await self._list(plural, query, metadata_only=True)
+            for item in await self._list(plural, query, accept=METADATA)
         ]
 
     async def part(self, part: Part) -> Json | None:
@@ -197,14 +200,7 @@ class TierApi(ClusterReader):
         return written
 
     async def _apply(self, path: str, wanted: Json, doing: str) -> Json:
-        query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
-        applied = await self._api.call("PATCH", path, doing, body=wanted, query=query, content_type=APPLY)
-        if applied is None:
-            raise ClusterRefusedError(
-                f"{doing} in cluster '{self.name}': the kind or object is not there; install the custom resource "
-                "definitions"
-            )
-        return applied
+        return await objects.apply(self._api, path, wanted, doing, FIELD_MANAGER)
 
 
 def _path(kind: str, name: str) -> str:

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import structlog
 
-from bridge.errors import ClusterError
 from zones import decode
 from zones.addresses.inventory import Node
 from zones.infrastructure import ApiServerEnds, BridgeNeeds, api_server_rules, bridge_rules
+from zones.kube.errors import ClusterError
 from zones.net import TCP, AddressSet, IPAddress, Ranges, protocol_name
 from zones.policy import InfrastructureRule, Peer
 from zones.workload import workload_name

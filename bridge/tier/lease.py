@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bridge.errors import ClusterConflictError, ClusterError
 from bridge.tier.cluster import LeaseCluster
+from zones.kube.errors import ClusterConflictError, ClusterError
 
 Json = dict[str, Any]
 _T = TypeVar("_T")

@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from bridge.errors import ClusterConflictError, ClusterRefusedError
 from bridge.history.keeper import History
 from bridge.history.revision import Reasons
 from bridge.tier.cache import Picture
 from bridge.tier.cluster import TierCluster
 from bridge.tier.plan import Live, Part, Plan
+from zones.kube.errors import ClusterConflictError, ClusterRefusedError
 
 Json = dict[str, Any]
 _T = TypeVar("_T")

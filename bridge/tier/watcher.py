@@ -13,11 +13,11 @@ from contextlib import aclosing, suppress
 
 import structlog
 
-from bridge.errors import ClusterError
-from bridge.kube.watch import Change, pause
 from bridge.tier.cache import NODE_STATE
 from bridge.tier.outcome import PassOutcome
 from bridge.tier.sync import Sync
+from zones.kube.errors import ClusterError
+from zones.kube.watch import Change, pause
 from zones.tiers.native import ADDRESS_SET, POLICY_CHUNK, TIER
 
 KINDS = (TIER, POLICY_CHUNK, ADDRESS_SET, NODE_STATE)

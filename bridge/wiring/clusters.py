@@ -22,7 +22,6 @@ from bridge.feeds import FeedLimits, Feeds, Fetcher
 from bridge.feeds.fetch import FILE
 from bridge.history.followup import FollowUp
 from bridge.history.ledger import Retention
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.listeners.wakeup import ListenAddress
 from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.rulebase.rulebase import ReadOptions
@@ -54,6 +53,7 @@ from bridge.tier.watcher import TierWatcher
 from bridge.wiring.infrastructure import own_standing
 from bridge.wiring.registration import panorama_registrar, registration_api, registration_rhythm
 from zones.compile import CompileOptions
+from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import IPAddress
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 
 from enforcer.cluster.pod_events import PodEvents, Series
-from enforcer.errors import ClusterError, ClusterRefusedError
+from zones.kube.errors import ClusterError, ClusterRefusedError, CredentialsError
 from zones.runtime.backoff import Backoff
 from zones.siem.records import Json
 
@@ -57,6 +57,8 @@ class EventWriter:
         try:
             await self.board.post(series.event(self.events.node))
             self.written += 1
+        except CredentialsError:  # perhaps they are just being written
+            raise
         except ClusterRefusedError:
             self.events.wrote(series, count)
             raise

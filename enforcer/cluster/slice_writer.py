@@ -15,8 +15,9 @@ import structlog
 
 from enforcer.cluster.own_slices import SliceTerms
 from enforcer.cluster.view import View
-from enforcer.errors import ClusterError, EnforcerError
+from enforcer.errors import EnforcerError
 from zones.canonical import Json
+from zones.kube.errors import ClusterError
 from zones.net import IPAddress
 from zones.runtime.backoff import Backoff
 

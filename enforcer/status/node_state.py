@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 
 import structlog
 
-from enforcer.errors import ClusterError
 from enforcer.service_parts import ServiceParts
 from enforcer.status import status
+from zones.kube.errors import ClusterError
 from zones.runtime.backoff import Backoff
 from zones.siem.records import Json
 

@@ -9,11 +9,11 @@ import pytest
 from enforcer.cluster import pod_events
 from enforcer.cluster.pod_events import PodEvents
 from enforcer.cluster.watch import Cluster
-from enforcer.errors import ClusterRefusedError
 from tests.apiserver.installed import namespace, pod
 from tests.config.test_deploy import ENFORCER
 from tests.enforcer.clocks import Clock
 from tests.enforcer.cluster.test_podevents import WEB, named
+from zones.kube.errors import ClusterRefusedError
 
 pytestmark = pytest.mark.apiserver
 PLACE = "refused"

@@ -8,7 +8,6 @@ import pytest
 from bridge.history.ledger import RevisionLedger
 from bridge.history.revision import part_names, policy_of, recorded_of
 from bridge.history.verification import breaks
-from bridge.kube.client import ApiServer
 from bridge.tier.cluster import TierApi
 from bridge.tier.plan import Part
 from mocks.kubernetes import KubernetesServer
@@ -16,6 +15,7 @@ from tests.bridge.processes import install
 from tests.bridge.running import CRDS, Judge, access, hang_up, made
 from tests.bridge.world import FakeManager, Killed, many
 from zones.compile import compile_policy
+from zones.kube.client import ApiServer
 from zones.tiers import native
 from zones.zone import Zoning
 

@@ -5,12 +5,13 @@ from contextlib import aclosing
 
 import pytest
 
-from bridge.kube.client import ApiServer, ClusterAccess
-from bridge.kube.watch import Listed, Source, follow
 from enforcer.cluster.view import Kind, View
 from enforcer.cluster.watch import Cluster
 from tests.apiserver.restorable import Restorable
 from tests.enforcer.smallcluster import eventually
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.objects import Source
+from zones.kube.watch import Listed, follow
 from zones.runtime.backoff import Backoff
 from zones.zone import ENTITLEMENT_ANNOTATION
 

@@ -12,7 +12,6 @@ import pytest
 
 from bridge.alerts import AlertKind, Alerts
 from bridge.feeds import Feeds
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.tier.cluster import TierApi
 from bridge.tier.sync import CompileTarget, Sync
 from bridge.tier.watcher import TierWatcher
@@ -27,6 +26,7 @@ from tests.enforcer import frame_attempts, wire_attempts
 from tests.realkube import RealKube
 from zones import decode
 from zones.addresses.inventory import Inventory
+from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import AddressSet
 from zones.policy import Policy
 from zones.rules import Addresses, AddressObject

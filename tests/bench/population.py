@@ -19,9 +19,6 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from bridge.kube.client import ApiServer, ClusterAccess
-from bridge.kube.watch import Changed as BridgeChanged
-from bridge.kube.watch import Listed as BridgeListed
 from bridge.population import Population, PopulationTerms, Publishing
 from bridge.population.assignment import Assignment
 from bridge.population.picture import FollowedKind as BridgeKind
@@ -29,6 +26,9 @@ from enforcer.cluster.view import Changed, Kind, Listed, View, selectors
 from enforcer.cluster.watch import PAGE_OF_OURS, Cluster
 from mocks.kubernetes import KubernetesServer
 from zones.addresses.inventory import Pod
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.watch import Changed as BridgeChanged
+from zones.kube.watch import Listed as BridgeListed
 from zones.net import IPNetwork, parse_address
 from zones.tiers import slices
 from zones.zone import ENTITLEMENT_ANNOTATION, Zoning

@@ -9,11 +9,8 @@ from pathlib import Path
 import structlog
 
 from bridge.alerts import Alerts
-from bridge.errors import ClusterError
 from bridge.feeds import Feeds
 from bridge.feeds.fetch import FeedError
-from bridge.kube.client import ApiServer, ClusterAccess
-from bridge.kube.watch import Listed
 from bridge.metrics import Metrics
 from bridge.service import Work, run_until
 from bridge.tier.cluster import TierApi
@@ -21,6 +18,9 @@ from bridge.tier.lease import Leadership, LeaseTerms
 from bridge.tier.sync import CompileTarget, Sync
 from bridge.tier.watcher import TierWatcher
 from tests.bridge.world import RecordingSink, run_here
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.errors import ClusterError
+from zones.kube.watch import Listed
 from zones.tiers import native
 from zones.zone import Zoning
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import ClusterConflictError, ClusterRefusedError, ClusterUnreachableError
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.tier.cluster import TierApi
 from bridge.tier.plan import Part
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
 from tests.bridge.test_plan import policy_of
 from tests.bridge.world import many, rule
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.errors import ClusterConflictError, ClusterRefusedError, ClusterUnreachableError
 from zones.tiers import native
 
 CRDS = Path(__file__).parents[2] / "config" / "crd"

@@ -6,13 +6,14 @@ import copy
 import pytest
 
 from bridge.alerts import Severity
-from bridge.errors import ClusterRefusedError, ClusterUnreachableError, ManagerUnreachableError
+from bridge.errors import ManagerUnreachableError
 from bridge.tier.drift import LastApplied, What, changed_fields, differences, with_attempts
 from bridge.tier.outcome import Result
 from bridge.tier.plan import Live, Plan, SafetyLimits
 from bridge.tier.repair_backoff import AT_ONCE, LONGEST_WAIT, QUIET, RepairBackoff, waiting
 from tests.bridge.world import World, inexpressible, many, rule, rulebase
 from zones.compile import compile_policy
+from zones.kube.errors import ClusterRefusedError, ClusterUnreachableError
 from zones.tiers import native
 from zones.zone import Zoning
 

@@ -9,8 +9,6 @@ import pytest
 from aiohttp import web
 
 from bridge.feeds.fetch import FeedLimits, Fetcher
-from bridge.kube.client import ApiServer, ClusterAccess
-from bridge.kube.watch import Listed, Source, follow
 from mocks.kubernetes import KubernetesServer
 from mocks.lab import unavailable
 from mocks.siem import Siem, SyslogServer
@@ -19,6 +17,9 @@ from tests.bridge.siem.test_shipping import TOKEN, Desk, alert, hec
 from tests.bridge.test_service import reached
 from tests.enforcer import smallcluster as world
 from tests.halfopen import apart, cut, looked_after, pooled, quick
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.objects import Source
+from zones.kube.watch import Listed, follow
 from zones.rules import Feed, FeedKind
 from zones.siem.transports.hec import HecSender
 
@@ -36,7 +37,7 @@ def lossy(monkeypatch):
 
 
 def test_a_watch_is_left_by_the_kernels_word_alone(monkeypatch):
-    monkeypatch.setattr("bridge.kube.client.SILENCE_SECONDS", 600)
+    monkeypatch.setattr("zones.kube.client.SILENCE_SECONDS", 600)
 
     async def lose(server):
         await reached(lambda: server.watches == 1)

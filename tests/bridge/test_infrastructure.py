@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from bridge.errors import ClusterUnreachableError, ManagerUnreachableError
+from bridge.errors import ManagerUnreachableError
 from bridge.settings.models import Settings
 from bridge.tier.infrastructure import LiveInfrastructure, OwnPod, WantedInfrastructure, ends_of, own_pod
 from bridge.wiring.infrastructure import bridge_needs, own_standing
 from tests.bridge.world import World, rule
 from zones.infrastructure import ApiServerEnds, BridgeNeeds
+from zones.kube.errors import ClusterUnreachableError
 from zones.net import AddressSet, Ranges
 from zones.policy import Peer
 

@@ -13,12 +13,12 @@ import pytest
 import structlog
 
 from bridge import service
-from bridge.kube import client, watch
 from mocks.kubernetes import KubernetesServer
 from mocks.kubernetes.calls import Call
 from tests.bridge.running import CRDS, Bridge
 from tests.bridge.world import FakeManager, rule
 from tests.saboteur import KINDS, Saboteur
+from zones.kube import client, watch
 from zones.tiers import native
 
 TIER = "panorama"
@@ -27,7 +27,7 @@ LASTING = [rule(f"rule {number}") for number in range(6)]
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(client, "_SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(client, "SLOW_SECONDS", 0.2)
     monkeypatch.setattr(service, "FIRST_RETRY", 0.05)
     monkeypatch.setattr(service, "LONGEST_RETRY", 0.2)
     monkeypatch.setattr(watch, "FIRST_RETRY", 0.02)

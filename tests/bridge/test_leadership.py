@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import ClusterConflictError, ClusterUnreachableError
 from bridge.settings.models import LeaseSettings
 from bridge.tier.lease import Leadership, LeadershipLostError, LeaseTerms, claim
+from zones.kube.errors import ClusterConflictError, ClusterUnreachableError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -3,10 +3,10 @@
 import asyncio
 import copy
 
-from bridge.kube.watch import Changed, Listed
 from bridge.tier.cache import KINDS, NODE_STATE, Picture
 from bridge.tier.plan import Part
 from tests.bridge.world import World, many
+from zones.kube.watch import Changed, Listed
 from zones.tiers.native import POLICY_CHUNK
 
 

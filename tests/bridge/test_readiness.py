@@ -5,13 +5,14 @@ import asyncio
 import pytest
 import structlog
 
-from bridge.errors import ClusterUnreachableError, ManagerRefusedError, ManagerUnreachableError
+from bridge.errors import ManagerRefusedError, ManagerUnreachableError
 from bridge.metrics import Metrics
 from bridge.service import unready
 from tests.bridge.test_leadership import FakeLease
 from tests.bridge.test_metrics import sample
 from tests.bridge.test_service import run_until_reached, work_of
 from tests.bridge.world import World, inexpressible, rule
+from zones.kube.errors import ClusterUnreachableError
 
 REFUSED = ManagerRefusedError("asking Panorama: it refuses our credentials; renew the key in apiKeyFile")
 AWAY = ManagerUnreachableError("asking Panorama: no answer")

@@ -7,8 +7,7 @@ import structlog
 import yaml
 
 from bridge.alerts import AlertKind, Alerts
-from bridge.errors import ClusterRefusedError, ManagerRefusedError, ManagerUnreachableError, RegistrationBlockedError
-from bridge.kube.watch import Changed, Listed
+from bridge.errors import ManagerRefusedError, ManagerUnreachableError, RegistrationBlockedError
 from bridge.metrics import Metrics
 from bridge.population import Population
 from bridge.population.picture import FollowedKind
@@ -23,6 +22,8 @@ from tests.bridge.test_cluster import CRDS
 from tests.bridge.test_service import reached
 from tests.bridge.world import RecordingSink, run_here
 from tests.panorama_xml import config_text, entry, rule, rulebase, section
+from zones.kube.errors import ClusterRefusedError
+from zones.kube.watch import Changed, Listed
 from zones.zone import Zoning
 
 

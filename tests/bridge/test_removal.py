@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from bridge.errors import RemovalError
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.nodes.flush import FLUSH, flush_nodes, progress_of
 from tests.apiserver.installed import ENFORCER_NAMESPACE
+from zones.kube.client import ApiServer, ClusterAccess
 
 DAEMON_SETS = f"/apis/apps/v1/namespaces/{ENFORCER_NAMESPACE}/daemonsets/zone-enforcer"
 PODS = f"/api/v1/namespaces/{ENFORCER_NAMESPACE}/pods"

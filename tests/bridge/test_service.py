@@ -7,12 +7,13 @@ import urllib.request
 import pytest
 import structlog
 
-from bridge.errors import ClusterUnreachableError, ManagerUnreachableError
+from bridge.errors import ManagerUnreachableError
 from bridge.metrics import Metrics
 from bridge.service import Work, delay, one_at_a_time, run_once, run_until, unready
 from bridge.tier.lease import Leadership, LeaseTerms
 from tests.bridge.test_leadership import FakeLease
 from tests.bridge.world import World, inexpressible, rule
+from zones.kube.errors import ClusterUnreachableError
 from zones.runtime.health import serving
 
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from bridge.errors import ClusterUnreachableError
-from bridge.kube.watch import Changed, Listed
 from bridge.nodes.startup_taint import TAINT, Untaint, is_ready
 from bridge.population.picture import FollowedKind, Population
+from zones.kube.errors import ClusterUnreachableError
+from zones.kube.watch import Changed, Listed
 from zones.zone import Zoning
 
 REGISTERED = "2027-01-15T08:00:00Z"

@@ -6,13 +6,14 @@ from contextlib import aclosing, suppress
 
 import pytest
 
-from bridge.errors import ClusterRefusedError, ClusterUnreachableError
-from bridge.kube.client import ApiServer, ClusterAccess
-from bridge.kube.watch import Listed, Source, follow
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
 from tests.enforcer import smallcluster as world
 from tests.relay import Relay, through
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.errors import ClusterRefusedError, ClusterUnreachableError
+from zones.kube.objects import Source
+from zones.kube.watch import Listed, follow
 
 PODS = "/api/v1/pods"
 
@@ -48,7 +49,7 @@ async def following(server, done, source=None, meanwhile=lambda names: None):
 
 
 def test_a_connection_that_dies_in_silence_is_left_and_nothing_is_missed(server, monkeypatch):
-    monkeypatch.setattr("bridge.kube.client.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("zones.kube.client.SILENCE_SECONDS", 0.5)
 
     async def run():
         async with Relay(int(server.url.rsplit(":", 1)[1])).serving() as relay:
@@ -73,7 +74,7 @@ def test_a_connection_that_dies_in_silence_is_left_and_nothing_is_missed(server,
 
 def test_a_watch_without_any_sign_of_life_is_looked_into_and_not_listed_again(server, monkeypatch):
     """Of a kind of which nothing changes the API server may say nothing at all."""
-    monkeypatch.setattr("bridge.kube.client.SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr("zones.kube.client.SILENCE_SECONDS", 0.3)
     server.habits.bookmark_seconds = 3600
 
     async def run():
@@ -92,13 +93,13 @@ def test_a_watch_without_any_sign_of_life_is_looked_into_and_not_listed_again(se
 
 
 def test_all_is_listed_again_now_and_then(server, monkeypatch):
-    monkeypatch.setattr("bridge.kube.watch.LIST_AGAIN_SECONDS", (0.0, 0.0))
-    monkeypatch.setattr("bridge.kube.client.WATCH_SECONDS", (1, 1))
+    monkeypatch.setattr("zones.kube.watch.LIST_AGAIN_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("zones.kube.client.WATCH_SECONDS", (1, 1))
     asyncio.run(following(server, lambda _: whole_lists(server) > 3))
 
 
 def test_a_page_that_is_too_long_is_asked_for_in_smaller_ones(server, monkeypatch):
-    monkeypatch.setattr("bridge.kube.watch.PAGE_BYTES", 50_000)
+    monkeypatch.setattr("zones.kube.objects.PAGE_BYTES", 50_000)
     for number in range(20):
         fat = world.pod(f"fat-{number}", f"10.1.1.{number}")
         fat["metadata"]["labels"] = {f"l{number}": "v" * 40 for number in range(500)}

@@ -7,10 +7,10 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from bridge.errors import ClusterUnreachableError
 from bridge.listeners.status_pages import Gate, cluster_path, serving_pages
 from bridge.pages.parts import Headline, Page
 from bridge.settings.credentials import read_secret
+from zones.kube.errors import ClusterUnreachableError
 
 TOKEN = "a-token-that-nobody-guesses"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

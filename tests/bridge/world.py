@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 from bridge.alerts import Alerts
 from bridge.compilation.recompile import nothing_more
-from bridge.errors import ClusterConflictError
 from bridge.feeds import Feeds
 from bridge.feeds.fetch import FeedContent, FeedError
 from bridge.history.revision import REVISION
@@ -14,6 +13,7 @@ from bridge.managers import Commit, Provenance
 from bridge.tier.lifelines import never_cut_off
 from bridge.tier.plan import Part
 from bridge.tier.sync import CompileTarget, Sync
+from zones.kube.errors import ClusterConflictError
 from zones.net import TCP, AddressSet, Ranges
 from zones.rules import L4, Action, Application, Applications, Log, Origin, Rule, Rulebase, RuleType
 from zones.tiers import native

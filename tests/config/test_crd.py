@@ -11,12 +11,12 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 
-from bridge.errors import ClusterConflictError, ClusterRefusedError
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.tier.cluster import TierApi
 from tests.apiserver.installed import CONFIG
 from tests.strategies import policies
 from zones.infrastructure import ApiServerEnds, api_server_rules
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.errors import ClusterConflictError, ClusterRefusedError
 from zones.net import ICMP, SCTP, TCP, AddressSet, Ranges
 from zones.policy import Entry, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Log, Origin, RuleType

@@ -12,9 +12,7 @@ import yaml
 
 from bridge.alerts import Alerts, EventSink
 from bridge.check import installation
-from bridge.errors import ClusterRefusedError
 from bridge.feeds import Feeds
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.population import PopulationTerms, Publishing
 from bridge.settings.file import Purpose, load
 from bridge.tier.cluster import TierApi
@@ -31,6 +29,8 @@ from tests.apiserver.installed import (
     api_server_slice,
 )
 from tests.bridge.world import FakeManager, inexpressible, many, rule, run_here
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.errors import ClusterRefusedError
 from zones.tiers import native
 from zones.zone import Zoning
 

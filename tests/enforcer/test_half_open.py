@@ -26,7 +26,7 @@ def lossy(monkeypatch):
 
 
 def test_a_watch_is_left_by_the_kernels_word_alone(monkeypatch):
-    monkeypatch.setattr("enforcer.cluster.watch.SILENCE_SECONDS", 600)
+    monkeypatch.setattr("zones.kube.client.SILENCE_SECONDS", 600)
 
     async def run(server):
         async with following(server.kubeconfig) as (view, _):

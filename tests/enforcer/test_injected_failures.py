@@ -11,7 +11,7 @@ import os
 import pytest
 
 from enforcer import service
-from enforcer.cluster import event_writer, slice_writer, watch
+from enforcer.cluster import event_writer, slice_writer
 from enforcer.settings.models import PodEventSettings
 from enforcer.status import node_state
 from mocks.kubernetes import ApiError
@@ -21,6 +21,7 @@ from tests.enforcer import smallcluster as world
 from tests.enforcer.smallcluster import eventually
 from tests.enforcer.test_service import SECRET, denied, kubernetes, running, settings, siem  # noqa: F401 - fixtures
 from tests.saboteur import KINDS, Saboteur
+from zones.kube import client, watch
 from zones.runtime.backoff import Backoff
 from zones.tiers import slices
 
@@ -96,15 +97,19 @@ class World:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    for name, value in (("_BRIEF_SECONDS", 0.02), ("_STEADY_SECONDS", 0.3), ("_SLOW_SECONDS", 0.2)):
-        monkeypatch.setattr(watch, name, value)
+    for module, name, value in (
+        (watch, "BRIEF_SECONDS", 0.02),
+        (watch, "STEADY_SECONDS", 0.3),
+        (client, "SLOW_SECONDS", 0.2),
+    ):
+        monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(event_writer, "_LOOK_SECONDS", 0.02)
     monkeypatch.setattr(slice_writer, "_LOOK_SECONDS", 0.02)
 
 
 def test_a_failure_that_lasts_is_in_the_status_within_ten_seconds(monkeypatch):
     monkeypatch.undo()
-    assert max(watch._BRIEF_SECONDS, watch._SLOW_SECONDS) + service._SURVEY <= 10
+    assert max(watch.BRIEF_SECONDS, client.SLOW_SECONDS) + service._SURVEY <= 10
     assert node_state._TICK <= service._SURVEY
 
 

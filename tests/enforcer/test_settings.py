@@ -5,11 +5,12 @@ import json
 import pytest
 
 from enforcer import wiring
-from enforcer.errors import ExitCode, SettingsError
+from enforcer.errors import SettingsError
 from enforcer.rules.options import RulesetOptions
 from enforcer.rules.ruleset import Mode
 from enforcer.settings import file
 from enforcer.settings.models import load
+from zones.runtime.errors import ExitCode
 from zones.runtime.types import host_and_port
 
 

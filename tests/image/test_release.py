@@ -92,7 +92,7 @@ def test_a_release_is_the_same_twice_and_its_image_works(tmp_path):
         started = [sys.executable, "-S", folder / "bin" / command, "--help"]
         shown = subprocess.run(started, env=environment, capture_output=True, text=True, check=True)
         assert command in shown.stdout
-    clients = "import bridge.kube.client, enforcer.cluster.watch, kubernetes; print(kubernetes.__file__)"
+    clients = "import zones.kube.client, enforcer.cluster.watch, kubernetes; print(kubernetes.__file__)"
     shown = subprocess.run(
         [sys.executable, "-S", "-c", clients], env=environment, capture_output=True, text=True, check=True
     )

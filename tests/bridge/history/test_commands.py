@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from bridge.kube.client import ApiServer
 from bridge.tier.cluster import TierApi
 from bridge.tier.plan import Part
 from mocks.kubernetes import KubernetesServer
 from tests.bridge.running import CRDS, access, hang_up, made
 from tests.bridge.world import FakeManager, rule
+from zones.kube.client import ApiServer
 
 OTHER = rule("a", from_zones=frozenset({"mail"}))
 TO_DB = rule("web to db", from_zones=frozenset({"web"}), to_zones=frozenset({"db"}))

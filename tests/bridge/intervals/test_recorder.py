@@ -14,10 +14,10 @@ from bridge.intervals.fold import Kind
 from bridge.intervals.observe import Rules
 from bridge.intervals.recorder import _MOST_ALERTS, Recorder, Sight
 from bridge.intervals.store import GAP, IntervalStore
-from bridge.kube.watch import Changed, Listed
 from bridge.population.picture import FollowedKind as Followed
 from bridge.population.picture import Population
 from tests.bridge.world import rule, rulebase
+from zones.kube.watch import Changed, Listed
 from zones.zone import Entitlement, Zoning
 
 SECOND = 1_000_000

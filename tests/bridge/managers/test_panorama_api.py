@@ -6,12 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.errors import (
-    ManagerAnswerError,
-    ManagerRefusedError,
-    ManagerUnreachableError,
-    UnknownDeviceGroupError,
-)
+from bridge.errors import ManagerAnswerError, ManagerRefusedError, ManagerUnreachableError, UnknownDeviceGroupError
 from bridge.managers import Commit, Provenance
 from bridge.managers.panorama import PanoramaAccess, PanoramaApi, PanoramaManager
 from bridge.managers.panorama.session.transport import AnswerLimits

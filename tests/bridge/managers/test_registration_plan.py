@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.explain.services import Selectors, Services
-from bridge.kube.watch import Changed, Listed
 from bridge.managers.panorama.registration.messages import not_taken, registered, uid_message
 from bridge.managers.panorama.registration.plan import TagMessage, Verb, after, fitting, plan, refresh
 from bridge.managers.panorama.registration.tags import LONGEST_TAG, Naming, fit, mappings
 from bridge.population import Member
 from zones.addresses.inventory import Pod
+from zones.kube.watch import Changed, Listed
 
 NAMING = Naming("prod", ("app.kubernetes.io/name", "tier"))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 
 from bridge.alerts import Alerts
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.population import PopulationTerms, Publishing
+from zones.kube.client import ApiServer, ClusterAccess
 from zones.zone import ENTITLEMENT_ANNOTATION, Zoning
 
 CRDS = Path(__file__).parents[3] / "config" / "crd"

@@ -4,7 +4,6 @@ import asyncio
 
 import structlog
 
-from bridge.errors import ClusterRefusedError
 from bridge.metrics import Metrics
 from bridge.population import PopulationFigures
 from bridge.service import Work
@@ -12,6 +11,7 @@ from bridge.tier.lease import Leadership, LeaseTerms
 from tests.bridge.test_leadership import FakeLease
 from tests.bridge.test_service import nothing, run_until_reached
 from tests.bridge.world import World, rule
+from zones.kube.errors import ClusterRefusedError
 
 
 class FakePublishing:

@@ -8,9 +8,9 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.errors import ClusterRefusedError, ClusterUnreachableError
-from bridge.kube.watch import Changed, Listed
 from bridge.population.mirror import Mirror
+from zones.kube.errors import ClusterRefusedError, ClusterUnreachableError
+from zones.kube.watch import Changed, Listed
 
 NAMES = "ab"
 

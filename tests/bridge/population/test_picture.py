@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.kube.watch import Changed, Listed
 from bridge.population import Population
 from bridge.population.picture import FollowedKind
 from tests.enforcer import smallcluster as world
+from zones.kube.watch import Changed, Listed
 from zones.zone import ENTITLEMENT_ANNOTATION, ISOLATED, Zoning
 
 

@@ -2,9 +2,9 @@
 
 from ipaddress import ip_address
 
-from bridge.kube.watch import Changed, Listed
 from bridge.population.spoken import PATIENCE, Spoken
 from zones.addresses.inventory import Pod
+from zones.kube.watch import Changed, Listed
 from zones.tiers import slices
 
 KEY = "zonebridge.io/zone"

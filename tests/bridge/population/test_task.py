@@ -8,8 +8,6 @@ import pytest
 import structlog
 
 from bridge.alerts import AlertKind
-from bridge.errors import ClusterRefusedError
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.population import PopulationTerms, Publishing
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
@@ -17,6 +15,8 @@ from tests.bridge.population.stage import CRDS, MERGE, OURS, Stage, becomes
 from tests.bridge.world import RecordingSink
 from tests.realkube import RealKube
 from zones import decode
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.errors import ClusterRefusedError
 from zones.tiers import slices
 from zones.tiers.native import TIER_LABEL
 from zones.zone import Zoning

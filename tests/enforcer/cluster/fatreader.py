@@ -8,11 +8,12 @@ import json
 import sys
 from pathlib import Path
 
-from bridge.kube import watch
-from bridge.kube.client import ApiServer, ClusterAccess
 from bridge.population import picture
 from enforcer.cluster import view
 from enforcer.cluster.watch import Cluster
+from zones.kube import watch
+from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.objects import Source
 from zones.zone import Zoning
 
 
@@ -37,7 +38,7 @@ async def as_agent(kubeconfig):
 async def as_bridge(kubeconfig):
     api, seen, pods = ApiServer(ClusterAccess("c", kubeconfig)), picture.Population(Zoning()), 0
     try:
-        async for change in watch.follow(api, watch.Source(picture.FollowedKind.PODS.value, "pods")):
+        async for change in watch.follow(api, Source(picture.FollowedKind.PODS.value, "pods")):
             seen.fold(picture.FollowedKind.PODS, change)
             pods += len(change.objects)
             if change.last:

@@ -6,7 +6,7 @@ import sys
 
 PROGRAM = """
 import json, sys
-from enforcer.cluster.kube_client import client, config
+from zones.kube.kubernetes_aio import client, config
 brought = [name for name in ("requests", "oauthlib", "websocket", "kubernetes.client") if name in sys.modules]
 from kubernetes import client as synchronous
 from kubernetes.aio import watch

@@ -9,7 +9,6 @@ import pytest
 from enforcer.cluster import pod_events
 from enforcer.cluster.event_writer import EventWriter
 from enforcer.cluster.pod_events import EventText, PodEvents
-from enforcer.errors import ClusterError, ClusterRefusedError
 from enforcer.flows.flows import FlowNames, name, read
 from enforcer.rules.chains.verdict_chains import SPOOFED, VerdictChain
 from tests.enforcer import smallcluster as world
@@ -17,6 +16,7 @@ from tests.enforcer.clocks import Clock
 from tests.enforcer.reports.test_flows import packet
 from tests.enforcer.smallcluster import eventually
 from zones.addresses.inventory import Pod
+from zones.kube.errors import ClusterError, ClusterRefusedError
 from zones.policy import Verdict
 from zones.rules import NO_LOG, Log, Origin
 from zones.runtime.backoff import Backoff

@@ -57,7 +57,7 @@ def whole_lists(server):
 
 
 def test_a_connection_that_dies_in_silence_is_left_and_nothing_is_missed(server, monkeypatch):
-    monkeypatch.setattr("enforcer.cluster.watch.SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr("zones.kube.client.SILENCE_SECONDS", 0.5)
 
     async def run():
         port = int(server.url.rsplit(":", 1)[1])
@@ -73,7 +73,7 @@ def test_a_connection_that_dies_in_silence_is_left_and_nothing_is_missed(server,
 
 def test_a_watch_without_any_sign_of_life_is_looked_into_and_not_listed_again(server, monkeypatch):
     """Of a kind of which nothing changes the API server may say nothing at all."""
-    monkeypatch.setattr("enforcer.cluster.watch.SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr("zones.kube.client.SILENCE_SECONDS", 0.3)
 
     async def run():
         async with following(server.kubeconfig) as (view, _):
@@ -89,7 +89,7 @@ def test_a_watch_without_any_sign_of_life_is_looked_into_and_not_listed_again(se
 
 
 def test_all_is_listed_again_now_and_then(server, monkeypatch):
-    monkeypatch.setattr("enforcer.cluster.watch.LIST_AGAIN_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("zones.kube.watch.LIST_AGAIN_SECONDS", (0.0, 0.0))
 
     async def run():
         async with following(server.kubeconfig):
@@ -104,7 +104,7 @@ def test_the_kernel_looks_after_every_connection(server):
     async def run():
         async with following(server.kubeconfig) as (_, cluster):
             await eventually(lambda: server.watches == 1)
-            (made,) = cluster._connection._client.sockets._made
+            (made,) = cluster._api._connection.sockets._made
             assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
             assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000

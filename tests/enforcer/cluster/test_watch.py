@@ -7,13 +7,14 @@ import pytest
 
 from enforcer.cluster.view import Kind, View, selectors
 from enforcer.cluster.watch import Cluster
-from enforcer.errors import ClusterError, ClusterRefusedError, InputError
+from enforcer.errors import InputError
 from mocks.kubernetes import KubernetesServer
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
 from tests.enforcer import smallcluster as world
 from tests.enforcer.smallcluster import eventually
 from zones import decode
+from zones.kube.errors import ClusterError, ClusterRefusedError
 from zones.runtime.backoff import Backoff
 from zones.tiers import slices
 

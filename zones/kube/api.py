@@ -1,18 +1,16 @@
-"""What any way to an API server offers, and its failures that a caller can do something about. Needs no library.
-
-`bridge.kube.client` is the bridge's own way, `bridge.kubectl.proxy` that of the kubectl plugin.
-"""
+"""What any way to an API server offers. Needs no library, so that the kubectl plugin can go by it, too."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-from bridge.errors import ClusterError
+from zones.canonical import Json
 
-Json = dict[str, Any]
 JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json"
 # No answer and no event is longer: an object has 3 MB at most.
@@ -20,12 +18,16 @@ LONGEST = 32 * 2**20
 _EXCERPT = 300
 
 
-class GoneError(ClusterError):
-    """410: the changes since that version can't be had; it must be listed again."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`body`: None where the API server has no such object or kind. `size`: its octets.
 
+    `at`: the API server's time when it began to answer, in seconds since the epoch; None where it told none.
+    """
 
-class TooLongError(ClusterError):
-    """An answer of more octets than we may hold: ask for less."""
+    body: Json | None
+    size: int
+    at: float | None = None
 
 
 class Api(Protocol):
@@ -36,7 +38,7 @@ class Api(Protocol):
     async def get(
         self, path: str, what: str, query: Mapping[str, str] | None = None, most: int = LONGEST
     ) -> Json | None:
-        """The object or list; None where there is none. Raises TooLongError where it has more octets than `most`."""
+        """The object; None where there is none. Raises AnswerTooLongError where it has more octets than `most`."""
 
     async def call(
         self,
@@ -52,7 +54,26 @@ class Api(Protocol):
     ) -> Json | None:
         """The answer; None for 404. Raises ClusterError."""
 
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        most: int = LONGEST,
+    ) -> Reply:
+        """The answer, and what is known of it. Raises ClusterError."""
+
     async def close(self) -> None: ...
+
+
+def of_cluster(name: str) -> str:
+    """For messages, after what was being done. A cluster without a name is the only one."""
+    return f" in cluster '{name}'" if name else ""
 
 
 def status_message(text: bytes) -> str:

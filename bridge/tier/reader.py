@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-from bridge.errors import ClusterRefusedError, ClusterUnreachableError
-from bridge.kube.api import METADATA, Api, GoneError, Json
+from zones.canonical import Json
+from zones.kube.api import JSON, LONGEST, Api
+from zones.kube.errors import ClusterRefusedError
+from zones.kube.objects import Source, read_all
 from zones.tiers import quarantines
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
 from zones.zone import allowed_zones
 
 NODE_STATES, ZONES = "nodestates", "zones"
-PAGE, LONG_PAGE = "100", "500"
-LIST_TRIES = 3
+PAGE, LONG_PAGE = 100, 500
 ROOT, CORE = f"/apis/{API_VERSION}", "/api/v1"
 
 
@@ -85,34 +84,6 @@ class ClusterReader:
         return await self._list("events", {"fieldSelector": fields}, page=LONG_PAGE, root=root)
 
     async def _list(
-        self, plural: str, query: dict[str, str], *, page: str = PAGE, metadata_only: bool = False, root: str = ROOT
+        self, plural: str, query: dict[str, str], *, page: int = PAGE, accept: str = JSON, root: str = ROOT
     ) -> list[Json]:
-        """A whole list, page by page; begun again where it expires in between."""
-        for _ in range(LIST_TRIES):
-            try:
-                pages = self._pages(f"{root}/{plural}", plural, query | {"limit": page}, metadata_only=metadata_only)
-                return [item async for item in pages]
-            except GoneError:
-                continue
-        raise ClusterUnreachableError(f"listing {plural} in cluster '{self.name}': it expired {LIST_TRIES} times")
-
-    async def _pages(
-        self, path: str, plural: str, query: dict[str, str], *, metadata_only: bool
-    ) -> AsyncIterator[Json]:
-        more = ""
-        while True:
-            page = query | ({"continue": more} if more else {})
-            if metadata_only:
-                answer = await self._api.call("GET", path, f"reading {plural}", query=page, accept=METADATA)
-            else:
-                answer = await self._api.get(path, plural, page)
-            if answer is None:
-                raise ClusterRefusedError(
-                    f"listing {plural} in cluster '{self.name}': the kind is not known; install the custom resource "
-                    "definitions"
-                )
-            for item in answer.get("items") or ():
-                yield item
-            more = answer.get("metadata", {}).get("continue", "")
-            if not more:
-                return
+        return await read_all(self._api, Source(f"{root}/{plural}", plural, query, page, LONGEST, accept))

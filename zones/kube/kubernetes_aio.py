@@ -1,7 +1,4 @@
-"""The asynchronous part of the official Kubernetes client, without what its packages import besides: nearly 9 MB.
-
-`enforcer.cluster.watch` is the only caller.
-"""
+"""The asynchronous part of the official Kubernetes client, without what its packages import besides: nearly 9 MB."""
 
 from __future__ import annotations
 

@@ -1,1 +1,0 @@
-"""Requests to an API server, and following one kind of object there."""
