@@ -21,13 +21,14 @@ from bridge.errors import InputError
 from bridge.explain.flow_options import instant
 from bridge.history.archive import Archive
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import ClusterSettings, Settings, duration
+from bridge.settings.models import ClusterSettings, EvidenceSettings, Settings, duration
 from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer
 from zones.runtime.errors import ExitCode
 
 if TYPE_CHECKING:
+    from bridge.intervals.seals import Seals
     from bridge.intervals.store import IntervalStore
     from bridge.reports.model import Period, Report, Scope
 
@@ -132,17 +133,49 @@ def review(
         raise typer.Exit(ExitCode.TROUBLE)
 
 
+def verify_evidence(
+    *,
+    config: SettingsFile = None,
+    cluster: ClusterName = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(help="A day's chain digest that the bridge logged; repeatable.", metavar="DAY=CHAIN"),
+    ] = None,
+    output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
+) -> None:
+    """Say whether the evidence of days that are over is what was sealed, or where it isn't. Ends with 1 where not."""
+    from bridge.intervals.fold import Kind  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.intervals.seals import day_of  # noqa: PLC0415
+    from bridge.reports.recorded import micros, verified_json, verified_lines  # noqa: PLC0415
+
+    try:
+        expected = dict(day_of(text) for text in expect or ())
+    except ValueError as error:
+        raise InputError(f"verify-evidence: --expect: {error}; write 2026-03-01=CHAIN") from error
+    settings, now = load(config, os.environ, Purpose.OFFLINE), datetime.now(UTC)
+    with opened(settings, cluster) as where:
+        kept = dict.fromkeys(Kind, micros(now - where.evidence.retention))
+        kept[Kind.POD] = micros(now - where.evidence.pod_retention)
+        found = where.seals.verify(where.cluster.name, kept, expected)
+    typer.echo(json_text(verified_json(found)) if output is OutputShape.JSON else "\n".join(verified_lines(found)))
+    if found.breaks or not found.days:
+        raise typer.Exit(ExitCode.TROUBLE)
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """The database and the cluster that a report is of."""
 
     store: IntervalStore
+    seals: Seals
     cluster: ClusterSettings
+    evidence: EvidenceSettings
 
 
 @contextmanager
 def opened(settings: Settings, name: str | None) -> Iterator[Where]:
     """Raises InputError without a database, or where it isn't clear which cluster is meant."""
+    from bridge.intervals.seals import Seals  # noqa: PLC0415
     from bridge.intervals.store import IntervalStore  # noqa: PLC0415 - libraries of 20 MB that others need not load
     from bridge.wiring.evidence import evidence_database  # noqa: PLC0415
 
@@ -154,7 +187,7 @@ def opened(settings: Settings, name: str | None) -> Iterator[Where]:
         raise InputError(f"report: give --cluster: the settings have {known}")
     database = evidence_database(settings.evidence)
     try:
-        yield Where(IntervalStore(database), named[0])
+        yield Where(IntervalStore(database), Seals(database), named[0], settings.evidence)
     finally:
         database.close()
 

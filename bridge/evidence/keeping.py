@@ -19,6 +19,7 @@ from bridge.evidence.store import Store, micros
 from bridge.evidence.usage import rule_digests
 from bridge.intervals.fold import Kind
 from bridge.intervals.recorder import Recorder
+from bridge.intervals.seals import Seals, date_text
 from bridge.intervals.store import IntervalStore
 from zones.policy import Policy
 
@@ -38,6 +39,7 @@ class EvidenceTerms:
     policies: Callable[[], Mapping[str, Policy]]
     door: CollectorAddress | None = None
     intervals: IntervalStore | None = None
+    seals: Seals | None = None
     recorders: Sequence[Recorder] = ()
 
 
@@ -76,6 +78,7 @@ async def _keep(store: Store, terms: EvidenceTerms, stop: asyncio.Event) -> None
             for recorder in terms.recorders:
                 await _look(recorder)
             if clock() - pruned >= _PRUNE_SECONDS:
+                await _seal(terms)
                 gone = await asyncio.to_thread(_prune, store, terms, datetime.now(UTC))
                 pruned = clock()
                 _log.info("evidence database pruned", rows=gone)
@@ -100,9 +103,22 @@ async def _look(recorder: Recorder) -> None:
         _log.exception("intervals not recorded", cluster=recorder.sight.cluster)
 
 
+async def _seal(terms: EvidenceTerms) -> None:
+    """Days that are over, of clusters whose recorder records: before that, what a former one left may still end."""
+    for recorder in terms.recorders if terms.seals is not None else ():
+        if terms.seals is not None and recorder.records:
+            cluster = recorder.sight.cluster
+            made = await asyncio.to_thread(terms.seals.seal, cluster, micros(datetime.now(UTC)))
+            if made is not None:
+                _log.info("evidence sealed", cluster=cluster, day=date_text(made.day), chain=made.chain)
+
+
 def _prune(store: Store, terms: EvidenceTerms, now: datetime) -> int:
     before = dict.fromkeys(Kind, now - terms.retention) | {Kind.POD: now - terms.pod_retention}
     gone = store.prune(now - terms.retention)
+    limits = {kind: micros(time) for kind, time in before.items()}
+    if terms.seals is not None:
+        terms.seals.let_go(limits)
     if terms.intervals is not None:
-        gone += terms.intervals.prune({kind: micros(time) for kind, time in before.items()})
+        gone += terms.intervals.prune(limits)
     return gone

@@ -10,6 +10,7 @@ Times are microseconds since the epoch, days are days since the epoch, both in U
     interval ── what was the case from when to when      term ── each text in it, once
     watch ── when the bridge looked: outside of that, intervals say nothing
     review ── who looked at which rules when, and when the next review is due
+    seal ── of each day that is over a digest of what ended in it, by kind, and of those before it
 """
 
 from __future__ import annotations
@@ -156,4 +157,16 @@ REVIEW = Table(
     Column("revision", BigInteger, nullable=False),
     Column("digest", String(64), nullable=False),
     Index("ix_review_cluster_at", "cluster", "at"),
+)
+
+SEAL = Table(
+    "seal",
+    METADATA,
+    Column("cluster", Text, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(8), primary_key=True),
+    _count("rows"),
+    Column("digest", String(64), nullable=False),
+    Column("chain", String(64), nullable=False),
+    Column("let_go", Boolean, nullable=False),
 )

@@ -63,6 +63,11 @@ class Recorder:
     _census_of: Population | None = None
     _latest: int = 0
 
+    @property
+    def records(self) -> bool:
+        """Whether its last look was written: what a former bridge left has gone on, or has ended."""
+        return self._state is not None
+
     def moved(self, move: MemberMove) -> None:
         """A pod came, went, or changed: noted at once, so that one that lived for a second has its interval."""
         if self._census_of is None or self._census_of is not self.sight.population():

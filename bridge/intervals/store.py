@@ -175,7 +175,7 @@ class IntervalStore:
         """
         subject, value, columns = TERM.alias(), TERM.alias(), INTERVAL.c
         with self._database.reading("reading intervals") as connection:
-            cluster_of = select(TERM.c.id).where(TERM.c.digest == _digest(cluster)).scalar_subquery()
+            cluster_of = select(TERM.c.id).where(TERM.c.digest == digest_of(cluster)).scalar_subquery()
             found: list[Interval] = []
             for kind in kinds:
                 wanted = columns.cluster == cluster_of, columns.kind == kind.value, columns.begin < end
@@ -282,7 +282,7 @@ class IntervalStore:
         if len(self._terms) > _KNOWN_TERMS:
             self._terms.clear()
         found = {text: self._terms[text] for text in texts if text in self._terms}
-        missing = {_digest(text): text for text in texts if text not in found}
+        missing = {digest_of(text): text for text in texts if text not in found}
         if missing:
             made = self._insert(TERM).on_conflict_do_nothing(index_elements=["digest"])
             connection.execute(made, [{"digest": key, "content": text} for key, text in sorted(missing.items())])
@@ -313,5 +313,5 @@ class IntervalStore:
         return [Interval(Kind(kind), *rest) for kind, *rest in connection.execute(asked)]
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=DIGEST_DIGITS // 2).hexdigest()

@@ -1,17 +1,19 @@
-"""Reviews: who looked at a report, at which revision, with which digest, and when the next one is due. Pure."""
+"""Reviews (who looked at a report, and when the next one is due) and what came of verifying seals, as values. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
 
+from bridge.commands.output import printable
 from bridge.evidence.store import micros
+from bridge.intervals.seals import Verified, date_text
 from bridge.intervals.store import Review
 from bridge.reports.forms import report_digest
 from bridge.reports.model import Json, Report, Scope, moment_text
 from bridge.reports.sections import is_overdue, of_scope
 
-__all__ = ["micros", "review_of", "reviews_json", "row"]
+__all__ = ["micros", "review_of", "reviews_json", "row", "verified_json", "verified_lines"]
 
 
 def review_of(seen: Report, reviewer: str, note: str, due: datetime) -> Review:
@@ -42,3 +44,21 @@ def reviews_json(found: Iterable[Review], scope: Scope, now: datetime) -> Json:
 def row(review: Json) -> tuple[str, ...]:
     zones = ",".join(review["zones"]) or "all zones"
     return (review["at"], review["reviewer"], zones, str(review["revision"]), review["due"], review["note"])
+
+
+def verified_json(found: Verified) -> Json:
+    last = None if found.last is None else {"day": date_text(found.last.day), "chain": found.last.chain}
+    whole = bool(found.days) and not found.breaks
+    return {"whole": whole, "days": found.days, "let_go": found.let_go, "last": last, "breaks": list(found.breaks)}
+
+
+def verified_lines(found: Verified) -> Iterable[str]:
+    if not found.days or found.last is None:
+        yield "Nothing is sealed yet: a day is, an hour after it is over"
+    elif found.breaks:
+        yield f"BROKEN, first {printable(found.breaks[0])}"
+        yield from (f"and {printable(each)}" for each in found.breaks[1:])
+    else:
+        yield f"Whole: {found.days} days up to {date_text(found.last.day)}; chain digest {found.last.chain}"
+        if found.let_go:
+            yield f"Of these, {found.let_go} of their kinds are no longer kept and can't be compared"

@@ -261,5 +261,5 @@ LIMITS: Sequence[str] = (
     "Times in which no bridge looked, which stand in their own section: nothing is carried over them.",
     "A measurement: nothing was sent to see whether it passes. It is no segmentation test (PCI DSS 11.4.5).",
     "Who approved a change: Panorama's administrators and descriptions are given as Panorama has them.",
-    "Changes of the evidence by who can write to its database; only revisions are chained (verify-chain).",
+    "Changes of the evidence by who can write to its database; `zonebridge verify-evidence` compares it with seals.",
 )

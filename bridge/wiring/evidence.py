@@ -15,6 +15,7 @@ from bridge.evidence.store import Store, micros
 from bridge.intervals.fold import Kind
 from bridge.intervals.observe import Rules
 from bridge.intervals.recorder import Recorder, Sight
+from bridge.intervals.seals import Seals
 from bridge.intervals.store import IntervalStore
 from bridge.service import Work
 from bridge.settings.credentials import read_secret
@@ -53,7 +54,9 @@ def evidence_kept(settings: Settings, works: Sequence[Work]) -> AbstractAsyncCon
     database = evidence_database(evidence)
     intervals = IntervalStore(database)
     recorders = tuple(_recorder(settings, work, intervals) for work in works)
-    terms = EvidenceTerms(evidence.retention, evidence.pod_retention, policies, door, intervals, recorders)
+    terms = EvidenceTerms(
+        evidence.retention, evidence.pod_retention, policies, door, intervals, Seals(database), recorders
+    )
     return keeping(Store(database), terms)
 
 

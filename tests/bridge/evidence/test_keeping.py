@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from bridge.evidence import keeping
 from bridge.evidence.database import Database
 from bridge.evidence.keeping import EvidenceTerms
-from bridge.evidence.store import Store
+from bridge.evidence.store import Store, micros
 from bridge.evidence.usage import rule_key
+from bridge.intervals.seals import DAY, Seals
+from bridge.intervals.store import IntervalStore
 from tests.bridge.evidence.rows import flow, told
 from tests.bridge.evidence.test_usage import POLICY, WEB
 from zones.policy import Verdict
@@ -77,3 +80,27 @@ def test_a_database_that_is_away_is_tried_again(tmp_path):
         return folder.exists() and (folder / "evidence.db").exists()
 
     kept(Store(Database(url)), dict, mounted)
+
+
+def test_a_day_that_is_over_is_sealed_by_whoever_records_and_by_nobody_else(store, url, database):
+    begin = micros(datetime.now(UTC)) - 3 * DAY
+    intervals = IntervalStore(database)
+    intervals.resume("prod", begin)
+    for name, records in (("prod", False), ("prod", True)):
+        recorder = SimpleNamespace(sight=SimpleNamespace(cluster=name), records=records, look=nothing)
+        other = Database(url)
+        seals = Seals(other)
+
+        async def scenario(seals=seals, other=other, recorder=recorder):
+            terms = EvidenceTerms(RETENTION, RETENTION, dict, seals=seals, recorders=[recorder])
+            async with keeping.keeping(Store(other), terms):
+                async with asyncio.timeout(20):
+                    while recorder.records and not seals.verify("prod", {}, {}).days:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+
+        asyncio.run(scenario())
+        assert bool(Seals(database).verify("prod", {}, {}).days) is records
+
+
+async def nothing():
+    """A look that finds nothing new."""

@@ -9,12 +9,15 @@ from datetime import UTC, datetime
 
 import pytest
 import yaml
+from sqlalchemy import text
 
 from bridge.evidence.database import Database
 from bridge.evidence.store import micros
 from bridge.intervals.fold import Event, Kind
+from bridge.intervals.seals import DAY, Seals, date_text
 from bridge.intervals.store import IntervalStore
 from bridge.reports.model import moment_text
+from bridge.settings.file import Purpose, load
 from mocks.kubernetes import KubernetesServer
 from tests.bridge.history.test_commands import OTHER, TO_DB, published
 from tests.bridge.running import CRDS
@@ -146,3 +149,22 @@ def test_bad_input_is_said_and_ends_with_two(command, words, why):
     code, out, err = command(*words)
     assert (code, out) == (2, "")
     assert why in err
+
+
+def test_evidence_of_days_that_are_over_is_verified(command, site, tmp_path):
+    code, out, err = command("verify-evidence")
+    assert (code, out, err) == (1, "Nothing is sealed yet: a day is, an hour after it is over\n", "")
+    database = Database(load(site[0], {}, Purpose.OFFLINE).evidence.url)
+    last = Seals(database).seal("c1", site[1] + 2 * DAY)
+    code, out, err = command("verify-evidence", "--expect", f"{date_text(last.day)}={last.chain}")
+    assert (code, err) == (0, "")
+    assert out.startswith("Whole: ")
+    assert out.rstrip().endswith(last.chain)
+    with database.writing("tampering") as connection:
+        connection.execute(text("DELETE FROM watch"))
+    database.close()
+    code, out, _ = command("verify-evidence", "-o", "json")
+    assert code == 1
+    assert not json.loads(out)["whole"]
+    assert "what is recorded isn't what was sealed" in json.loads(out)["breaks"][0]
+    assert command("verify-evidence", "--expect", "yesterday")[0] == 2

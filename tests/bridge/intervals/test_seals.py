@@ -1,0 +1,105 @@
+"""A day that is over is sealed; whatever of it is changed, added or removed since is named, in both databases."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from bridge.intervals.fold import Event, Kind
+from bridge.intervals.seals import DAY, KINDS, Seals, date_text, day_of
+from bridge.intervals.store import Review
+
+FIRST = 20_500
+START = FIRST * DAY
+HOUR = 3600 * 1_000_000
+
+
+@pytest.fixture
+def seals(intervals, database):
+    """Three days: of each kind something ends in each of them; a review; one gap."""
+    intervals.resume("c", START + HOUR)
+    for day in range(3):
+        begin = START + day * DAY
+        for at in range(begin + 2 * HOUR, begin + DAY, HOUR // 20):
+            if (day, at) != (0, 0) and not intervals.record("c", [], at):
+                intervals.resume("c", at)
+            if at == begin + 4 * HOUR:
+                made = [Event(at, kind, f"{kind}-{day}", "held") for kind in Kind]
+                intervals.record("c", made, at)
+                ended = [Event(at + 1, kind, f"{kind}-{day}", None) for kind in Kind]
+                intervals.record("c", ended, at + 1)
+                break
+    intervals.add_review("c", Review(START + 3 * HOUR, START + 90 * DAY, "Ann", ("web",), "", 1, "d" * 64))
+    return Seals(database)
+
+
+def sealed(seals):
+    return seals.seal("c", START + 3 * DAY + HOUR)
+
+
+def breaks(seals, kept=None, expected=None):
+    return seals.verify("c", kept or {}, expected or {}).breaks
+
+
+def test_days_that_are_over_are_sealed_once_and_hold(seals):
+    assert seals.seal("c", START + DAY) is None  # for an hour the bridge may still write of it
+    first = seals.seal("c", START + DAY + HOUR)
+    last = sealed(seals)
+    assert (first.day, last.day) == (FIRST, FIRST + 2)
+    assert sealed(seals) is None
+    found = seals.verify("c", {}, {first.day: first.chain, last.day: last.chain})
+    assert (found.days, found.last, found.breaks) == (3, last, ())
+    assert seals.verify("other", {}, {}).days == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ('UPDATE "interval" SET "end" = "end" + 1 WHERE kind = \'node\'', "node: what is recorded"),
+        ("DELETE FROM \"interval\" WHERE kind = 'alert'", "alert: what is recorded"),
+        ("UPDATE \"interval\" SET kind = 'rule' WHERE kind = 'tier'", "rule: what is recorded"),
+        ("UPDATE term SET content = 'other' WHERE content = 'held'", "pod: what is recorded"),
+        ('UPDATE watch SET "begin" = "begin" - 1', "look: what is recorded"),
+        ("UPDATE review SET reviewer = 'Eve'", "review: what is recorded"),
+        ("UPDATE seal SET digest = chain WHERE kind = 'pod'", "pod: its seal isn't what follows"),
+        ("DELETE FROM seal WHERE kind = 'pod'", "workload: its seal isn't what follows"),
+        (f"DELETE FROM seal WHERE day = {FIRST + 1}", "it has no seals"),
+        ("UPDATE seal SET let_go = (1 = 1) WHERE kind = 'alert'", "is younger than what is kept"),
+    ],
+    ids=range(10),
+)
+def test_whatever_is_changed_is_named(seals, database, statement, said):
+    sealed(seals)
+    with database.writing("tampering") as connection:
+        connection.execute(text(statement))
+    found = breaks(seals, kept=dict.fromkeys(Kind, START - DAY))
+    assert any(said in each for each in found), found
+    assert all(each.startswith(date_text(FIRST)[:8]) for each in found)
+
+
+def test_seals_that_were_made_anew_show_by_what_was_logged(seals, database):
+    last = sealed(seals)
+    with database.writing("tampering") as connection:
+        connection.execute(text("UPDATE review SET reviewer = 'Eve'"))
+        connection.execute(text("DELETE FROM seal"))
+    sealed(seals)
+    assert breaks(seals) == ()
+    (said,) = breaks(seals, expected={last.day: last.chain})
+    assert "the seals were made anew" in said
+
+
+def test_what_is_old_is_let_go_and_the_chain_holds(seals, intervals):
+    sealed(seals)
+    limits = {Kind.POD: START + DAY + 5 * HOUR}
+    seals.let_go(limits)
+    assert intervals.prune(limits)
+    found = seals.verify("c", {Kind.POD: START + DAY + 5 * HOUR}, {})
+    assert (found.let_go, found.breaks) == (2, ())
+    assert len(KINDS) == len(Kind) + 2
+
+
+def test_a_day_with_its_digest_is_read_strictly():
+    assert day_of("1970-01-02=" + "a" * 64) == (1, "a" * 64)
+    for wrong in ("1970-01-02", "1970-01-02=a", "tomorrow=" + "a" * 64, "1970-01-02=" + "g" * 64):
+        with pytest.raises(ValueError, match=r"digest|isoformat"):
+            day_of(wrong)
