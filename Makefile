@@ -49,7 +49,7 @@ test: packages-test setup check
 
 # A whole Kubernetes cluster in namespaces, with the product installed on it: real root, and Go once.
 # Two clusters at a time, one for what is tried on the usual kind, one for releases and the other kinds in turn.
-CLUSTERS ?= -n 2 --dist loadgroup
+CLUSTERS ?= -n 2
 test-cluster: packages-cluster setup
 	$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m pytest -q -m cluster $(CLUSTERS) --durations=15 tests/cluster

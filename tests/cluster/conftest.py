@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.apiserver.programs import Unavailable
 from tests.cluster import machine
@@ -20,6 +21,7 @@ TIMINGS = pytest.StashKey[dict[str, dict[str, float]]]()
 ENDS = ("source", "destination")
 FIGURES = pytest.StashKey[dict[str, str]]()
 PRINTED = {"timings": TIMINGS, "figures": FIGURES}
+APART = "test_chart.py", "test_networks.py"
 
 
 def nodes(*kinds):
@@ -28,21 +30,29 @@ def nodes(*kinds):
     return pytest.mark.parametrize("cluster", marked, indirect=True, scope="session")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
     """A cluster ends before the next begins: those on the usual one first.
 
-    Of these, those that begin without the product: each that comes later would cost two installations. With workers,
-    what is on the usual cluster is one's, but for whole lives of a release: these and all other clusters are the other's.
+    Of these, those that begin without the product: each that comes later would cost two installations.
     """
-    items.sort(key=lambda item: (has_own_nodes(item), "absent" not in getattr(item, "fixturenames", ())))
-    for item in items:
-        apart = has_own_nodes(item) or "release" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("releases and networks" if apart else "usual"))
+    items.sort(
+        key=lambda item: (
+            "cluster" in getattr(getattr(item, "callspec", None), "params", {}),
+            "absent" not in getattr(item, "fixturenames", ()),
+        )
+    )
 
 
-def has_own_nodes(item):
-    return "cluster" in getattr(getattr(item, "callspec", None), "params", {})
+class TwoClusters(LoadScopeScheduling):
+    """With workers: what is on the usual cluster is one's, but for releases; these and all other clusters are another's."""
+
+    def _split_scope(self, nodeid):
+        return "releases and networks" if any(file in nodeid for file in APART) else "usual"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return TwoClusters(config, log)
 
 
 @pytest.fixture(scope="session")
