@@ -123,24 +123,26 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
     for shipper in () if siem is None else siem.shippers:
         metrics.queue(shipper.name, shipper.__len__, shipper.oldest)
     async with one_at_a_time() as run_blocking, shipping(siem):
-        each = tuple(works(settings, run_blocking, siem))
+        cluster_works = tuple(works(settings, run_blocking, siem))
         if once:
-            return ExitCode.DONE if await run_once(each, metrics) else ExitCode.TROUBLE
+            return ExitCode.DONE if await run_once(cluster_works, metrics) else ExitCode.TROUBLE
         address = settings.serving.address
         interval = settings.panorama.poll_interval.total_seconds() if settings.panorama else 0.0
         wake_up = listen_address(settings.wake_up, "wakeUp") if settings.wake_up else None
         preview = listen_address(settings.preview, "preview") if settings.preview else None
-        async with _evidence(settings, each):
-            await serve(each, interval, host_and_port(address) if address else None, wake_up, metrics, preview=preview)
+        async with _evidence(settings, cluster_works):
+            await serve(
+                cluster_works, interval, host_and_port(address) if address else None, wake_up, metrics, preview=preview
+            )
         return ExitCode.DONE
 
 
-def _evidence(settings: Settings, each: Sequence[Work]) -> AbstractAsyncContextManager[None]:
+def _evidence(settings: Settings, cluster_works: Sequence[Work]) -> AbstractAsyncContextManager[None]:
     if settings.evidence is None:
         return nullcontext()
     from bridge.wiring.evidence import evidence_kept  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
-    return evidence_kept(settings, each)
+    return evidence_kept(settings, cluster_works)
 
 
 @app.command()

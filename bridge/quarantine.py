@@ -77,19 +77,22 @@ class QuarantineClient:
         if subject.namespace in EXEMPT:
             raise InputError(f"pods of {subject.namespace} are exempt from quarantine: the cluster depends on them")
         pods = await self._pods(subject.namespace)
-        made = replace(_naming(subject, pods, asked), name=_name_of(subject.name), requested_by=await self._who())
-        made = replace(made, held="" if made.dry_run else await self._beyond(made, pods, now))
+        created = replace(_naming(subject, pods, asked), name=_name_of(subject.name), requested_by=await self._who())
+        created = replace(created, held="" if created.dry_run else await self._beyond(created, pods, now))
         raw = await self._server.call(
-            "POST", _ROOT, f"creating Quarantine '{made.name}'", body=quarantines.render(made)
+            "POST", _ROOT, f"creating Quarantine '{created.name}'", body=quarantines.render(created)
         )
         if raw is None:
             raise ClusterRefusedError("creating a Quarantine: the cluster doesn't know the kind; install config/crd")
-        return made
+        return created
 
     async def all(self) -> list[Quarantine]:
         """Those that can be read, the oldest first."""
-        found = [quarantines.parse(raw) for raw in await self._list(_ROOT, "Quarantines")]
-        return sorted((each for each in found if isinstance(each, Quarantine)), key=lambda each: each.created or 0.0)
+        parsed = [quarantines.parse(raw) for raw in await self._list(_ROOT, "Quarantines")]
+        return sorted(
+            (quarantine for quarantine in parsed if isinstance(quarantine, Quarantine)),
+            key=lambda quarantine: quarantine.created or 0.0,
+        )
 
     async def release(self, name: str) -> None:
         """Raises InputError where there is none."""
@@ -99,29 +102,29 @@ class QuarantineClient:
     async def approve(self, name: str) -> None:
         """In the caller's name. Raises InputError where there is none, or none that waits."""
         raw = await self._server.get(_path(name), f"Quarantine '{name}'")
-        found = None if raw is None else quarantines.parse(raw)
-        if not isinstance(found, Quarantine):
+        parsed = None if raw is None else quarantines.parse(raw)
+        if not isinstance(parsed, Quarantine):
             raise InputError(f"there is no Quarantine '{name}'; `zonebridge quarantine list` has those that there are")
-        if not found.waits:
+        if not parsed.waits:
             raise InputError(f"Quarantine '{name}' waits for no approval")
         body = {"spec": {"approvedBy": await self._who()}}
         await self._server.call("PATCH", _path(name), f"approving '{name}'", body=body, content_type=MERGE)
 
-    async def _beyond(self, made: Quarantine, pods: Sequence[Pod], now: float) -> str:
-        others = [each for each in await self.all() if each.cuts and not is_over(each, now)]
-        theirs = [pod for pod in pods if pod.workload == _workload_of(made, pods)]
-        cut = {pod.uid for pod in theirs if any(_names(each, pod) for each in (*others, made))}
+    async def _beyond(self, created: Quarantine, pods: Sequence[Pod], now: float) -> str:
+        others = [quarantine for quarantine in await self.all() if quarantine.cuts and not is_over(quarantine, now)]
+        theirs = [pod for pod in pods if pod.workload == _workload_of(created, pods)]
+        cut = {pod.uid for pod in theirs if any(_names(quarantine, pod) for quarantine in (*others, created))}
         elsewhere = 0
         for namespace in {other.namespace for other in others}:
-            known = pods if namespace == made.namespace else await self._pods(namespace)
-            held = (pod for pod in known if any(_names(other, pod) for other in others))
-            elsewhere += sum(1 for pod in held if pod.uid not in cut)
+            known = pods if namespace == created.namespace else await self._pods(namespace)
+            cut_pods = (pod for pod in known if any(_names(other, pod) for other in others))
+            elsewhere += sum(1 for pod in cut_pods if pod.uid not in cut)
         return self._budget.exceeded(len(cut), len(theirs), len(cut) + elsewhere, await self._count())
 
     async def _pods(self, namespace: str) -> list[Pod]:
         """Those that run and have an address of their own."""
         raw = await self._list(f"/api/v1/namespaces/{quote(namespace, safe='')}/pods", f"pods of {namespace}")
-        return [pod for pod in (decode.pod(each).item for each in raw) if isinstance(pod, Pod) and _runs(pod)]
+        return [pod for pod in (decode.pod(item).item for item in raw) if isinstance(pod, Pod) and _runs(pod)]
 
     async def _count(self) -> int:
         """How many pods the cluster has, finished ones too."""
@@ -130,16 +133,16 @@ class QuarantineClient:
         return len(page.get("items") or ()) + int((page.get("metadata") or {}).get("remainingItemCount") or 0)
 
     async def _list(self, path: str, what: str) -> list[Json]:
-        found: list[Json] = []
+        items: list[Json] = []
         more: dict[str, str] = {}
         while True:
             page = await self._server.get(path, what, {"limit": _PAGE, **more})
             if page is None:
                 raise ClusterRefusedError(f"reading {what}: the cluster doesn't know the kind; install config/crd")
-            found += page.get("items") or ()
+            items += page.get("items") or ()
             token = (page.get("metadata") or {}).get("continue")
             if not token:
-                return found
+                return items
             more = {"continue": token}
 
     async def _who(self) -> str:
@@ -187,8 +190,8 @@ def _naming(subject: Subject, pods: Sequence[Pod], asked: Quarantine) -> Quarant
     return replace(asked, namespace=pod.namespace, pod=pod.name, pod_uid=pod.uid)
 
 
-def _workload_of(made: Quarantine, pods: Sequence[Pod]) -> str:
-    return made.workload or next(pod.workload for pod in pods if pod.uid == made.pod_uid)
+def _workload_of(created: Quarantine, pods: Sequence[Pod]) -> str:
+    return created.workload or next(pod.workload for pod in pods if pod.uid == created.pod_uid)
 
 
 def _names(quarantine: Quarantine, pod: Pod) -> bool:

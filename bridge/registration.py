@@ -132,7 +132,7 @@ class Registration:
             return None
         problems = [await self._group(), await self._addresses(population)]
         problem = next(filter(None, problems), None)
-        await self._tell([each for each in problems if each is not None])
+        await self._tell([raised for raised in problems if raised is not None])
         tell(RegistrationFigures(len(population), good=problem is None))
         return problem
 
@@ -155,9 +155,9 @@ class Registration:
     async def _addresses(self, population: Population) -> ZonebridgeError | None:
         if not self._addresses_wait(population):
             return self._services_trouble
-        told, members = self._moment(population), tuple(population.members())
+        moment, members = self._moment(population), tuple(population.members())
         problem = await self._through(self._registrar.addresses(members, self._services.snapshot()))
-        self._addresses_due, self._told = problem is not None, told
+        self._addresses_due, self._told = problem is not None, moment
         return problem
 
     async def _through(self, steps: Iterator[float]) -> ZonebridgeError | None:

@@ -14,10 +14,10 @@ POLICIES = "validatingadmissionpolicies"
 
 
 def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
-    found = re.match(r"v?(\d+)\.(\d+)", snapshot.version)
-    if found is None:
+    match = re.match(r"v?(\d+)\.(\d+)", snapshot.version)
+    if match is None:
         yield GROUP.unknown("the API server doesn't say its version", "check the kubeconfig and the connection")
-    elif (int(found[1]), int(found[2])) < OLDEST:
+    elif (int(match[1]), int(match[2])) < OLDEST:
         yield GROUP.failed(
             f"the API server is {snapshot.version}",
             f"upgrade it to {OLDEST[0]}.{OLDEST[1]} or later, which has ValidatingAdmissionPolicy v1",

@@ -36,9 +36,9 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     if daemon_sets.problem:
         yield GROUP.unknown(f"which network plug-in there is: {daemon_sets.problem}", "ask with more rights")
         return
-    found = [*_plugins(daemon_sets), *_cilium(daemon_sets, snapshot), *_calico(daemon_sets, snapshot)]
-    yield from found
-    if not found:
+    findings = [*_plugins(daemon_sets), *_cilium(daemon_sets, snapshot), *_calico(daemon_sets, snapshot)]
+    yield from findings
+    if not findings:
         yield _unknown_plugin(snapshot)
 
 
@@ -64,7 +64,7 @@ def _nodes(nodes: ListedObjects) -> Iterator[Finding]:
     if virtual := with_label("type", "virtual-kubelet"):
         yield GROUP.warning(f"{some(virtual)}: a virtual node runs no DaemonSet", "run pods there that need no zone")
     linux = [item for item in nodes.items if labels(item).get("kubernetes.io/os", "linux") == "linux"]
-    if without := names(each for each in linux if not each.get("spec", {}).get("podCIDR")):
+    if without := names(node for node in linux if not node.get("spec", {}).get("podCIDR")):
         yield GROUP.warning(
             f"{some(without)}: the node names no podCIDR",
             "name the pods' prefixes in enforcer.settings.podNetworks, so that foreign addresses are known as such",

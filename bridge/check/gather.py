@@ -79,10 +79,10 @@ async def _list(server: ApiServer, path: str, kind: str) -> ListedObjects:
 
 async def _resources(server: ApiServer) -> ListedObjects:
     try:
-        told = await server.get(ADMISSION, "the admission API") or {}
+        resources = await server.get(ADMISSION, "the admission API") or {}
     except ClusterError as error:
         return ListedObjects(problem=str(error))
-    return ListedObjects(told.get("resources") or ())
+    return ListedObjects(resources.get("resources") or ())
 
 
 async def _access(server: ApiServer, snapshot: ClusterSnapshot) -> tuple[AccessReview, ...]:

@@ -60,17 +60,17 @@ def _levels(snapshot: ClusterSnapshot) -> Iterator[Finding]:
 
 def _bridge(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     deployments = snapshot.of("deployments")
-    found = deployments.named("zonebridge", snapshot.names.bridge)
+    deployment = deployments.named("zonebridge", snapshot.names.bridge)
     look = f"kubectl -n {snapshot.names.bridge} get pods, and their events and logs"
     if deployments.problem:
         yield GROUP.unknown(f"the Deployments can't be listed: {deployments.problem}", "ask with more rights")
-    elif found is None:
+    elif deployment is None:
         yield GROUP.warning(
             f"no Deployment zonebridge in namespace {snapshot.names.bridge}",
             "if the bridge runs elsewhere that is right; nobody changes the tier otherwise",
         )
     else:
-        wanted, ready = found["spec"].get("replicas", 1), (found.get("status") or {}).get("readyReplicas", 0)
+        wanted, ready = deployment["spec"].get("replicas", 1), (deployment.get("status") or {}).get("readyReplicas", 0)
         if ready < wanted:
             yield GROUP.failed(f"{ready} of {wanted} bridges are ready", look)
         elif wanted < REPLICAS:
@@ -81,15 +81,15 @@ def _bridge(snapshot: ClusterSnapshot) -> Iterator[Finding]:
 
 def _enforcers(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     daemon_sets = snapshot.of("daemonsets")
-    found = daemon_sets.named("zone-enforcer", snapshot.names.enforcer)
+    daemon_set = daemon_sets.named("zone-enforcer", snapshot.names.enforcer)
     if daemon_sets.problem:
         yield GROUP.unknown(f"the DaemonSets can't be listed: {daemon_sets.problem}", "ask with more rights")
-    elif found is None:
+    elif daemon_set is None:
         yield GROUP.failed(
             f"no DaemonSet zone-enforcer in namespace {snapshot.names.enforcer}", "nothing is enforced: install it"
         )
     else:
-        status = found.get("status") or {}
+        status = daemon_set.get("status") or {}
         wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
         if ready < wanted:
             yield GROUP.failed(
@@ -107,7 +107,7 @@ def _policies(snapshot: ClusterSnapshot) -> Iterator[Finding]:
         return
     ours = [item for item in policies.items if item["metadata"]["name"].startswith("zonebridge-")]
     bound = {item["spec"]["policyName"]: item["spec"].get("validationActions", ()) for item in bindings.items}
-    missing = {f"zonebridge-{each}" for each in POLICIES} - set(names(ours))
+    missing = {f"zonebridge-{policy}" for policy in POLICIES} - set(names(ours))
     idle = {name for name in names(ours) if "Deny" not in bound.get(name, ())}
     apply = "apply config/deploy again, or helm upgrade"
     if missing:
@@ -145,8 +145,8 @@ def _tier(snapshot: ClusterSnapshot) -> Iterator[Finding]:
             for condition in (tier.get("status") or {}).get("conditions", ())
             if condition["status"] != ("False" if condition["type"] == "Stale" else "True")
         ]
-        for each in unmet:
-            yield GROUP.failed(f"the Tier's condition {each['type']}: {each['message']}", "docs/troubleshooting.md")
+        for one in unmet:
+            yield GROUP.failed(f"the Tier's condition {one['type']}: {one['message']}", "docs/troubleshooting.md")
         if not unmet:
             yield GROUP.ok(f"the Tier is at revision {tier['spec']['revision']} and well")
 
@@ -155,18 +155,18 @@ def _alerts(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     """What the bridge told last of each trouble, unless that it is over: without a Tier nothing else tells."""
     latest: dict[str, Json] = {}
     mine = [item for item in snapshot.of("alerts").items if item["involvedObject"].get("name") == snapshot.names.tier]
-    for each in sorted(mine, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
-        latest[str(each["reason"]).removesuffix("Over")] = each
-    for reason, each in sorted(latest.items()):
-        if each["reason"] == reason:
-            yield GROUP.failed(f"the bridge says {reason}: {each.get('message', '')}", "docs/troubleshooting.md")
+    for alert in sorted(mine, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
+        latest[str(alert["reason"]).removesuffix("Over")] = alert
+    for reason, alert in sorted(latest.items()):
+        if alert["reason"] == reason:
+            yield GROUP.failed(f"the bridge says {reason}: {alert.get('message', '')}", "docs/troubleshooting.md")
 
 
 def _teams(snapshot: ClusterSnapshot) -> Iterator[Finding]:
     """Host-network pods are the node to every tier."""
     namespaces = snapshot.of("namespaces").items
     zoned = [namespace for namespace in namespaces if ZONES in (namespace["metadata"].get("annotations") or {})]
-    loose = names(each for each in zoned if labels(each).get(ENFORCE, "privileged") == "privileged")
+    loose = names(item for item in zoned if labels(item).get(ENFORCE, "privileged") == "privileged")
     if loose:
         yield GROUP.warning(
             f"{some(loose)}: may use zones, and may run pods on the nodes' network, which no zone rule judges",

@@ -37,9 +37,9 @@ def _kernels(nodes: list[Json]) -> Finding:
 
 
 def _kernel(node: Json) -> tuple[int, int] | None:
-    told = node.get("status", {}).get("nodeInfo", {}).get("kernelVersion", "")
-    found = re.match(r"(\d+)\.(\d+)", told)
-    return None if found is None else (int(found[1]), int(found[2]))
+    version = node.get("status", {}).get("nodeInfo", {}).get("kernelVersion", "")
+    match = re.match(r"(\d+)\.(\d+)", version)
+    return None if match is None else (int(match[1]), int(match[2]))
 
 
 def _states(snapshot: ClusterSnapshot, nodes: list[Json]) -> Iterator[Finding]:

@@ -28,8 +28,12 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
             "not asked: no settings file was named", "name the bridge's settings with -c, best from within its pod"
         )
         return
-    for each in snapshot.reached:
-        yield GROUP.failed(f"{each.what}: {each.problem}", each.do) if each.problem else GROUP.ok(each.what)
+    for reached in snapshot.reached:
+        yield (
+            GROUP.failed(f"{reached.what}: {reached.problem}", reached.do)
+            if reached.problem
+            else GROUP.ok(reached.what)
+        )
 
 
 async def ask(settings: Settings) -> tuple[Reached, ...]:
@@ -47,23 +51,23 @@ def _panorama(settings: Settings) -> list[Reached]:
         return []
     api = PanoramaApi(panorama_access(settings.panorama))
     hosts = " and ".join(settings.panorama.hosts)
-    found = []
+    reached = []
     for cluster in settings.clusters:
         try:
             rulebase = PanoramaManager(api, cluster.device_group, read_options(settings)).rulebase()
         except BridgeError as error:
-            found.append(Reached(f"Panorama {hosts}", str(error), "check the hosts, the key and the device group"))
+            reached.append(Reached(f"Panorama {hosts}", str(error), "check the hosts, the key and the device group"))
         else:
-            found.append(
+            reached.append(
                 Reached(f"device group '{cluster.device_group}' is read from {hosts}: {len(rulebase.rules)} rules")
             )
-    return found
+    return reached
 
 
-async def _destination(given: HecDestination | SyslogDestination, at: int) -> Reached:
-    what = f"SIEM destination '{given.name}'"
+async def _destination(settings: HecDestination | SyslogDestination, at: int) -> Reached:
+    what = f"SIEM destination '{settings.name}'"
     try:
-        receiver = sender(given, f"siem.destinations[{at}]")
+        receiver = sender(settings, f"siem.destinations[{at}]")
     except SettingsError as error:
         return Reached(what, str(error), "put the file right in the Secret zonebridge-siem")
     try:

@@ -11,10 +11,10 @@ GROUP = Group("Rights")
 
 
 def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
-    for who in dict.fromkeys(each.who for each in snapshot.access):
-        asked = [each for each in snapshot.access if each.who == who]
-        refused = [each.may for each in asked if each.allowed is False]
-        unasked = [each.may for each in asked if each.allowed is None]
+    for who in dict.fromkeys(review.who for review in snapshot.access):
+        asked = [review for review in snapshot.access if review.who == who]
+        refused = [review.may for review in asked if review.allowed is False]
+        unasked = [review.may for review in asked if review.allowed is None]
         if refused:
             yield GROUP.failed(f"{who} may not {some(refused)}", _grant(who))
         if unasked:
@@ -23,7 +23,7 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
                 "ask with the right to create reviews of access",
             )
         if not refused and not unasked:
-            yield GROUP.ok(f"{who} may {some(each.may for each in asked)}: all that is needed")
+            yield GROUP.ok(f"{who} may {some(review.may for review in asked)}: all that is needed")
 
 
 def _grant(who: str) -> str:

@@ -10,4 +10,4 @@ GROUPS = (cluster, dataplane, nodes, rights, installation, services, clocks, rea
 
 
 def findings(snapshot: ClusterSnapshot) -> list[Finding]:
-    return [each for group in GROUPS for each in group.check(snapshot)]
+    return [finding for group in GROUPS for finding in group.check(snapshot)]

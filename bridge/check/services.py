@@ -97,8 +97,8 @@ def _cluster_ips(service: Json) -> list[str]:
 
 
 def _load_balancers(service: Json) -> list[str]:
-    told = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    return [each["ip"] for each in told if each.get("ip")]
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return [address["ip"] for address in ingress if address.get("ip")]
 
 
 def _ranges(snapshot: ClusterSnapshot) -> list[str]:

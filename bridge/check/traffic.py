@@ -26,15 +26,17 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
         yield GROUP.unknown(f"the Events can't be listed: {events.problem}", "ask with more rights")
         return
     counted: Counter[tuple[str, str]] = Counter()
-    told: dict[tuple[str, str], str] = {}
+    messages: dict[tuple[str, str], str] = {}
     for item in events.items:
         if item.get("reason") == REASON:
             about = item.get("regarding") or item.get("involvedObject") or {}
             key = about.get("namespace", ""), about.get("name", "")
             counted[key] += int((item.get("series") or {}).get("count") or item.get("count") or 1)
-            told[key] = str(item.get("note") or item.get("message") or "")
+            messages[key] = str(item.get("note") or item.get("message") or "")
     for key, _ in counted.most_common(MOST):
-        yield GROUP.warning(f"{key[0]}/{key[1]}: {told[key]}", "a rule in Panorama, another zone label, or let it end")
+        yield GROUP.warning(
+            f"{key[0]}/{key[1]}: {messages[key]}", "a rule in Panorama, another zone label, or let it end"
+        )
     if len(counted) > MOST:
         yield GROUP.warning(f"{len(counted) - MOST} more pods", "the SIEM has all of it: records with enforced: false")
     if not counted and observing:

@@ -55,12 +55,12 @@ def check(
     """
     settings = None if config is None else load(config, os.environ, Purpose.SERVICE)
     access = ClusterAccess("live", answer.where_we_are(kubeconfig, os.environ), context)
-    found = asyncio.run(_check(access, InstallationNames(namespace, enforcer_namespace, tier), settings))
-    good = findings.good(found)
+    checked = asyncio.run(_check(access, InstallationNames(namespace, enforcer_namespace, tier), settings))
+    good = findings.good(checked)
     if output is OutputShape.JSON:
-        typer.echo(json_text({"good": good, "findings": [each.json() for each in found]}))
+        typer.echo(json_text({"good": good, "findings": [finding.json() for finding in checked]}))
     else:
-        typer.echo(findings.text(found))
+        typer.echo(findings.text(checked))
     if not good:
         raise typer.Exit(ExitCode.TROUBLE)
 

@@ -105,9 +105,9 @@ def verify_chain(
 ) -> None:
     """Say whether the history is what was recorded, or where it isn't. Ends with 1 where it is broken."""
     checkpoints = [_checkpoint(text) for text in expect or ()]
-    archive, found = asyncio.run(_verified(_access(kubeconfig, context), tier, checkpoints))
-    _print(output, verified_json(archive, found), verified_lines(archive, found))
-    if found or not archive.raws:
+    archive, breaks = asyncio.run(_verified(_access(kubeconfig, context), tier, checkpoints))
+    _print(output, verified_json(archive, breaks), verified_lines(archive, breaks))
+    if breaks or not archive.raws:
         raise typer.Exit(ExitCode.TROUBLE)
 
 
@@ -135,10 +135,10 @@ def _print(output: OutputShape, value: object, lines: Iterable[str]) -> None:
 
 
 def _checkpoint(text: str) -> SentCheckpoint:
-    found = _CHECKPOINT.fullmatch(text)
-    if found is None:
+    match = _CHECKPOINT.fullmatch(text)
+    if match is None:
         raise InputError(f"--expect '{text}': write REVISION=CHAIN, a chain digest of 64 hexadecimal digits")
-    return SentCheckpoint(int(found[1]), found[2])
+    return SentCheckpoint(int(match[1]), match[2])
 
 
 @asynccontextmanager

@@ -174,18 +174,18 @@ def _pods(listing: Path | None, where: ClusterAccess | None, settings: Settings)
     return None if where is None else asyncio.run(live_pods(where, zoning))
 
 
-def _with_pods(result: Preview, settings: Settings, there: tuple[Resident, ...] | None, then: Path | None) -> Preview:
-    if there is None:
+def _with_pods(result: Preview, settings: Settings, present: tuple[Resident, ...] | None, then: Path | None) -> Preview:
+    if present is None:
         if then is not None:
             raise InputError(
                 "preview: --pods-then needs the pods as they are: --pods, --kubeconfig, or a live Panorama"
             )
         return result
     zoning = settings.zones.zoning()
-    coming = there if then is None else listed(offline.read_text(then, "--pods-then"), zoning, "--pods-then")
+    coming = present if then is None else listed(offline.read_text(then, "--pods-then"), zoning, "--pods-then")
     if result.flows is None:
         return result
-    return replace(result, projection=replace(projected(result.flows, coming, zoning), moves=moves(there, coming)))
+    return replace(result, projection=replace(projected(result.flows, coming, zoning), moves=moves(present, coming)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,11 +47,11 @@ def add(
     named = Subject.parse(subject)
     asked = wanted(named.namespace, reason, lasting, reference, dry_run=dry_run)
     budget = QuarantineBudget(workload_budget, cluster_budget)
-    made = _ask(kubeconfig, context, lambda cluster: cluster.add(named, asked, time.time()), budget)
+    created = _ask(kubeconfig, context, lambda cluster: cluster.add(named, asked, time.time()), budget)
     if output is OutputShape.JSON:
-        typer.echo(json_text(to_json(made, time.time())))
+        typer.echo(json_text(to_json(created, time.time())))
     else:
-        typer.echo(outcome_text(made, "zonebridge quarantine"))
+        typer.echo(outcome_text(created, "zonebridge quarantine"))
 
 
 @app.command("list")
@@ -62,11 +62,11 @@ def list_(
     output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
 ) -> None:
     """Say which quarantines there are, and what each does at this moment."""
-    found, now = _ask(kubeconfig, context, lambda cluster: cluster.all()), time.time()
+    listed, now = _ask(kubeconfig, context, lambda cluster: cluster.all()), time.time()
     if output is OutputShape.JSON:
-        typer.echo(json_text([to_json(each, now) for each in found]))
+        typer.echo(json_text([to_json(quarantine, now) for quarantine in listed]))
     else:
-        typer.echo(table_text(COLUMNS, [row(each, now) for each in found]))
+        typer.echo(table_text(COLUMNS, [row(quarantine, now) for quarantine in listed]))
 
 
 @app.command()
@@ -82,7 +82,7 @@ def release(
         raise InputError("quarantine release: give names, or --over")
 
     async def work(cluster: QuarantineClient) -> list[str]:
-        chosen = names or [each.name for each in await cluster.all() if is_over(each, time.time())]
+        chosen = names or [quarantine.name for quarantine in await cluster.all() if is_over(quarantine, time.time())]
         for name in chosen:
             await cluster.release(name)
             typer.echo(f"{name}: released")

@@ -24,39 +24,40 @@ def wanted(namespace: str, reason: str, lasting: str, reference: str, *, dry_run
     )
 
 
-def outcome_text(made: Quarantine, command: str) -> str:
+def outcome_text(quarantine: Quarantine, command: str) -> str:
     """What became of asking. `command`: what approves."""
-    if made.held:
-        return f"{made.name} waits for an approval: {made.held}\n{command} approve {made.name}"
-    return f"{made.name}: {made.subject} is {'watched' if made.dry_run else 'cut off'} for {made.duration}"
+    if quarantine.held:
+        return f"{quarantine.name} waits for an approval: {quarantine.held}\n{command} approve {quarantine.name}"
+    what = "watched" if quarantine.dry_run else "cut off"
+    return f"{quarantine.name}: {quarantine.subject} is {what} for {quarantine.duration}"
 
 
-def row(each: Quarantine, now: float) -> tuple[str, ...]:
-    left = 0 if each.created is None else max(0, int(each.created + each.seconds - now))
+def row(quarantine: Quarantine, now: float) -> tuple[str, ...]:
+    left = 0 if quarantine.created is None else max(0, int(quarantine.created + quarantine.seconds - now))
     return (
-        each.name,
-        state_of(each, now),
-        each.subject,
+        quarantine.name,
+        state_of(quarantine, now),
+        quarantine.subject,
         f"{left // 3600}h{left % 3600 // 60:02}m",
-        each.requested_by,
-        f"{each.reason} (held: {each.held})" if each.waits else each.reason,
+        quarantine.requested_by,
+        f"{quarantine.reason} (held: {quarantine.held})" if quarantine.waits else quarantine.reason,
     )
 
 
-def to_json(each: Quarantine, now: float) -> dict[str, object]:
+def to_json(quarantine: Quarantine, now: float) -> dict[str, object]:
     return {
-        "name": each.name,
-        "state": state_of(each, now),
-        "namespace": each.namespace,
-        "pod": each.pod,
-        "uid": each.pod_uid,
-        "workload": each.workload,
-        "reason": each.reason,
-        "reference": each.reference,
-        "requestedBy": each.requested_by,
-        "source": each.source,
-        "duration": each.duration,
-        "created": each.created,
-        "held": each.held,
-        "approvedBy": each.approved_by,
+        "name": quarantine.name,
+        "state": state_of(quarantine, now),
+        "namespace": quarantine.namespace,
+        "pod": quarantine.pod,
+        "uid": quarantine.pod_uid,
+        "workload": quarantine.workload,
+        "reason": quarantine.reason,
+        "reference": quarantine.reference,
+        "requestedBy": quarantine.requested_by,
+        "source": quarantine.source,
+        "duration": quarantine.duration,
+        "created": quarantine.created,
+        "held": quarantine.held,
+        "approvedBy": quarantine.approved_by,
     }

@@ -17,9 +17,9 @@ def facts(tier: Json, problem: str) -> Json:
     status = tier.get("status", {})
     conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
     unmet = [
-        each
+        one
         for name in ("Compiled", "Stale", "Ready", "NodesInSync", "FeedsFresh")
-        if (each := conditions.get(name)) and each["status"] != ("False" if name == "Stale" else "True")
+        if (one := conditions.get(name)) and one["status"] != ("False" if name == "Stale" else "True")
     ]
     return {
         "revision": tier.get("spec", {}).get("revision"),
@@ -28,7 +28,7 @@ def facts(tier: Json, problem: str) -> Json:
         "nodes": status.get("nodes", {"total": 0, "inSync": 0}),
         "rules": status.get("rules", {}),
         "last_sync": status.get("lastSyncTime"),
-        "problem": problem or "; ".join(each["message"] for each in unmet[:1]),
+        "problem": problem or "; ".join(one["message"] for one in unmet[:1]),
     }
 
 

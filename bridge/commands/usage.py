@@ -76,20 +76,20 @@ def usage(
         policy = _compiled(settings, panorama_config, device_group, supplement)
     else:
         policy = _live(chosen)
-    found = usages.usage(policy, what, edited, now)
-    _print(found, found.rules if least is None else usages.unused(found, least), output)
-    if least is not None and (found.since is None or now - found.since < least):
-        known = f"not all nodes counted before {found.since:%F %R}" if found.since else "no node has counted yet"
+    used = usages.usage(policy, what, edited, now)
+    _print(used, used.rules if least is None else usages.unused(used, least), output)
+    if least is not None and (used.since is None or now - used.since < least):
+        known = f"not all nodes counted before {used.since:%F %R}" if used.since else "no node has counted yet"
         typer.echo(f"zonebridge: usage: {known}, so no rule is known to be unused for {unused}", err=True)
         raise typer.Exit(ExitCode.TROUBLE)
 
 
-def _print(found: usages.Usage, rules: tuple[usages.RuleUsage, ...], output: UsageOutput) -> None:
+def _print(used: usages.Usage, rules: tuple[usages.RuleUsage, ...], output: UsageOutput) -> None:
     match output:
         case UsageOutput.TABLE:
-            typer.echo("\n".join(usage_lines(found, rules)))
+            typer.echo("\n".join(usage_lines(used, rules)))
         case UsageOutput.JSON:
-            typer.echo(json_text(usage_json(found, rules)))
+            typer.echo(json_text(usage_json(used, rules)))
         case UsageOutput.CSV:
             typer.echo(usage_csv(rules), nl=False)
 

@@ -71,10 +71,10 @@ def compile_rulebase(
     return compile_policy(rulebase, settings.zones.zoning(), compile_options, infrastructure, supplement.feeds)
 
 
-def prefixes(given: Sequence[str], option: str) -> AddressSet:
+def prefixes(texts: Sequence[str], option: str) -> AddressSet:
     """Addresses as an option names them. Raises InputError."""
     try:
-        return AddressSet.parse(given)
+        return AddressSet.parse(texts)
     except ValueError as error:
         raise InputError(f"{option}: {error}; write a prefix like 10.96.0.0/12") from None
 
@@ -92,8 +92,8 @@ def ancestry_of(parents: Sequence[str], *, flat: bool) -> Ancestry:
 
 def known_infrastructure(settings: Settings) -> tuple[InfrastructureRule, ...]:
     """Those that need no live cluster, which alone tells where its API server is and which pod the bridge is."""
-    given = settings.infrastructure
-    return (*given.rules(), *given.api_server.rules()) if given.enabled else ()
+    section = settings.infrastructure
+    return (*section.rules(), *section.api_server.rules()) if section.enabled else ()
 
 
 def rendered(policy: Policy, device_group: str, settings: Settings) -> Rendered:

@@ -69,7 +69,7 @@ def rule_json(report: RuleReport, shadow: Shadow = NO_SHADOW, *, refused: bool) 
         "status": status_text(report, refused=refused),
         "reasons": list(report.reasons),
         "notes": [*report.notes, *(f"{part} have no effect on the verdict" for part in report.without_effect)],
-        "shadows": [origin_json(origin) for origin in shadow.whole],
+        "shadows": [origin_json(origin) for origin in shadow.covered],
         "shadows_in_part": [origin_json(origin) for origin in shadow.part],
         "refuses": report.refuses,
         "attention": report.needs_attention,

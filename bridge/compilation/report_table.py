@@ -78,8 +78,8 @@ def why(report: RuleReport, shadowed: dict[Origin, Shadow]) -> str:
 
 def _shadows(report: RuleReport, shadowed: dict[Origin, Shadow]) -> Iterator[str]:
     shadow = shadowed.get(report.origin, NO_SHADOW)
-    if shadow.whole:
-        yield f"nothing is left of the allows after it: {_names(shadow.whole)}"
+    if shadow.covered:
+        yield f"nothing is left of the allows after it: {_names(shadow.covered)}"
     if shadow.part:
         yield f"less is left of the allows after it: {_names(shadow.part)}"
 

@@ -23,11 +23,11 @@ MOST_PAIRS = 2_000_000
 class Shadow:
     """The allows after a deny of which nothing is left, and those that are less than written because of it."""
 
-    whole: tuple[Origin, ...] = ()
+    covered: tuple[Origin, ...] = ()
     part: tuple[Origin, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.whole or self.part)
+        return bool(self.covered or self.part)
 
 
 def shadowed_allows(compiled: Compiled) -> dict[Origin, Shadow]:
@@ -36,7 +36,7 @@ def shadowed_allows(compiled: Compiled) -> dict[Origin, Shadow]:
         return {}
     wide = {report.origin for report in compiled.reports if report.status is RuleStatus.ENFORCED_AT_L4}
     entries = compiled.policy.entries
-    found: dict[Origin, Shadow] = {}
+    shadows: dict[Origin, Shadow] = {}
     pairs = 0
     for at, deny in enumerate(entries):
         if deny.verdict is Verdict.ALLOW or deny.origin not in wide:
@@ -46,8 +46,8 @@ def shadowed_allows(compiled: Compiled) -> dict[Origin, Shadow]:
             break
         shadow = _shadow(deny, entries[at + 1 :])
         if shadow:
-            found[deny.origin] = shadow
-    return found
+            shadows[deny.origin] = shadow
+    return shadows
 
 
 def _shadow(deny: Entry, later: tuple[Entry, ...]) -> Shadow:
@@ -56,8 +56,8 @@ def _shadow(deny: Entry, later: tuple[Entry, ...]) -> Shadow:
         for entry in later
         if entry.verdict is Verdict.ALLOW and entry.origin.rulebase != "default" and meet(deny, entry)
     ]
-    whole = tuple(entry.origin for entry in met if covers(deny, entry))
-    return Shadow(whole, tuple(entry.origin for entry in met if not covers(deny, entry)))
+    covered = tuple(entry.origin for entry in met if covers(deny, entry))
+    return Shadow(covered, tuple(entry.origin for entry in met if not covers(deny, entry)))
 
 
 def meet(first: Entry, later: Entry) -> bool:
@@ -76,7 +76,7 @@ def _zones_meet(first: Entry, later: Entry) -> bool:
         return False
     from_zones = _common(first.from_zones, later.from_zones)
     to_zones = _common(
-        *(each.from_zones if each.pairing is RuleType.INTRAZONE else each.to_zones for each in (first, later))
+        *(entry.from_zones if entry.pairing is RuleType.INTRAZONE else entry.to_zones for entry in (first, later))
     )
     if RuleType.INTRAZONE in pairings:
         from_zones = to_zones = _common(from_zones, to_zones)

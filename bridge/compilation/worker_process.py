@@ -29,11 +29,11 @@ class Bounds:
     memory: int = 512 * 2**20
 
 
-def run(call: Callable[[_Given], _T], given: _Given, bounds: Bounds) -> _T:
+def run(call: Callable[[_Given], _T], argument: _Given, bounds: Bounds) -> _T:
     """The result of a module's function, with an argument that can be pickled. Blocks. Raises WorkerError."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, call, given, bounds.memory), daemon=True)
+    process = context.Process(target=_work, args=(theirs, call, argument, bounds.memory), daemon=True)
     try:
         process.start()
         theirs.close()
@@ -55,12 +55,12 @@ def run(call: Callable[[_Given], _T], given: _Given, bounds: Bounds) -> _T:
     return result
 
 
-def _work(answers: Connection, call: Callable[[_Given], object], given: _Given, memory: int) -> None:
+def _work(answers: Connection, call: Callable[[_Given], object], argument: _Given, memory: int) -> None:
     """In the process: a lower priority than the service's, and an end where memory is used up."""
     os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     try:
-        answer = True, call(given)
+        answer = True, call(argument)
     except MemoryError:
         answer = False, f"it needs more than {memory >> 20} MiB of memory"
     except Exception as error:  # noqa: BLE001 - the service goes on whatever it is

@@ -55,12 +55,12 @@ class _UnfitError(Exception):
 
 @dataclass(slots=True)
 class _Batch:
-    told: dict[str, list[NodeRecord]]
+    records: dict[str, list[NodeRecord]]
     done: asyncio.Future[EvidenceError | None]
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.told.values()))
+        return sum(map(len, self.records.values()))
 
 
 @dataclass(slots=True)
@@ -92,19 +92,19 @@ class Collector:
 
     def _some(self) -> list[_Batch]:
         some: list[_Batch] = []
-        while self._waiting and (not some or sum(each.size for each in some) < _AT_ONCE):
+        while self._waiting and (not some or sum(batch.size for batch in some) < _AT_ONCE):
             some.append(self._waiting.pop(0))
         return some
 
     async def _write_some(self, batches: list[_Batch]) -> None:
         together: dict[str, list[NodeRecord]] = defaultdict(list)
         for batch in batches:
-            for cluster, told in batch.told.items():
-                together[cluster] += told
+            for cluster, records in batch.records.items():
+                together[cluster] += records
         failed: EvidenceError | None = None
         try:
-            for cluster, told in together.items():
-                taken = await asyncio.to_thread(self.store.take, cluster, told, datetime.now(UTC))
+            for cluster, records in together.items():
+                taken = await asyncio.to_thread(self.store.take, cluster, records, datetime.now(UTC))
                 self.taken += taken.rows
                 self.repeated += taken.repeated
         except EvidenceError as error:
@@ -125,24 +125,24 @@ class Collector:
         refusal = self._unknown(request)
         if refusal is not None:
             return refusal
-        if sum(each.size for each in self._waiting) >= MAX_WAITING:
+        if sum(batch.size for batch in self._waiting) >= MAX_WAITING:
             return _reply(503, _BUSY, "Server is busy")
         try:
             async with asyncio.timeout(READ_SECONDS):
                 body = await request.read()
-            told = await asyncio.to_thread(records_of, body, self.clusters)
+            records = await asyncio.to_thread(records_of, body, self.clusters)
         except TimeoutError:
             return _reply(408, _BUSY, "the request took too long")
         except _UnfitError as error:
             self.refused += 1
             _log.warning("record of what was seen refused", peer=request.remote, error=str(error))
             return _reply(400, _INVALID, f"Invalid data format: {error}", number=error.number)
-        if not told:
+        if not records:
             return _reply(400, _NO_DATA, "No data")
-        return await self._kept(told)
+        return await self._kept(records)
 
-    async def _kept(self, told: dict[str, list[NodeRecord]]) -> web.Response:
-        batch = _Batch(told, asyncio.get_running_loop().create_future())
+    async def _kept(self, records: dict[str, list[NodeRecord]]) -> web.Response:
+        batch = _Batch(records, asyncio.get_running_loop().create_future())
         self._waiting.append(batch)
         self._arrived.set()
         failed = await batch.done
@@ -152,15 +152,15 @@ class Collector:
         return _reply(200, _SUCCESS, "Success")
 
     def _unknown(self, request: web.Request) -> web.Response | None:
-        kind, _, given = request.headers.get("Authorization", "").partition(" ")
-        if kind != "Splunk" or not given:
+        kind, _, credential = request.headers.get("Authorization", "").partition(" ")
+        if kind != "Splunk" or not credential:
             return _reply(401, _NO_TOKEN, "Token is required")
         try:
             token = self.token()
         except SecretError as error:
             _log.error("what nodes saw can't be taken", error=str(error))
             return _reply(503, _BUSY, "Server is busy")
-        if not token or not hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode()):
+        if not token or not hmac.compare_digest(credential.encode(errors="surrogateescape"), token.encode()):
             _log.warning("what was seen refused: the token is wrong", peer=request.remote)
             return _reply(403, _INVALID_TOKEN, "Invalid token")
         return None
@@ -168,7 +168,7 @@ class Collector:
 
 def records_of(body: bytes, clusters: Collection[str]) -> dict[str, list[NodeRecord]]:
     """The records of a request, by cluster. Raises _UnfitError."""
-    found: dict[str, list[NodeRecord]] = defaultdict(list)
+    by_cluster: dict[str, list[NodeRecord]] = defaultdict(list)
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
@@ -180,12 +180,12 @@ def records_of(body: bytes, clusters: Collection[str]) -> dict[str, list[NodeRec
         try:
             event, at = _DECODER.raw_decode(text, at)
             record = event["event"]
-            found[_known(record["cluster"], clusters)].append(_told(record))
+            by_cluster[_known(record["cluster"], clusters)].append(_told(record))
         except (SeenRecordError, ValueError, KeyError, TypeError, RecursionError) as error:
             why = str(error) if isinstance(error, SeenRecordError) else "it is no event of ours"
             raise _UnfitError(number, why) from error
         at, number = _past_space(text, at), number + 1
-    return dict(found)
+    return dict(by_cluster)
 
 
 def _known(cluster: str, clusters: Collection[str]) -> str:

@@ -34,21 +34,23 @@ def parsed_url(url: str) -> URL:
     A PostgreSQL that is elsewhere is asked for a certificate that holds, unless the address says another `sslmode`.
     """
     try:
-        made = make_url(url)
+        parsed = make_url(url)
     except ArgumentError as error:
         raise ValueError("is no address of a database; write sqlite:////FILE or postgresql://USER@HOST/NAME") from error
-    if made.drivername not in DRIVERS:
+    if parsed.drivername not in DRIVERS:
         raise ValueError("must begin with sqlite:/// or postgresql://")
-    if made.password is not None:
+    if parsed.password is not None:
         raise ValueError("a secret must not stand in an address; put it in a file and name that as passwordFile")
-    if made.drivername == "sqlite" and (not made.database or made.database == ":memory:"):
+    if parsed.drivername == "sqlite" and (not parsed.database or parsed.database == ":memory:"):
         raise ValueError("must name a file: sqlite:////var/lib/zonebridge/evidence.db")
-    elsewhere = made.drivername == "postgresql" and not str(made.query.get("host", made.host or "/")).startswith("/")
-    if elsewhere and "sslmode" not in made.query:
-        made = made.update_query_dict({"sslmode": "verify-full"})
-        if "sslrootcert" not in made.query:
-            made = made.update_query_dict({"sslrootcert": "system"})
-    return made.set(drivername=DRIVERS[made.drivername])
+    elsewhere = parsed.drivername == "postgresql" and not str(parsed.query.get("host", parsed.host or "/")).startswith(
+        "/"
+    )
+    if elsewhere and "sslmode" not in parsed.query:
+        parsed = parsed.update_query_dict({"sslmode": "verify-full"})
+        if "sslrootcert" not in parsed.query:
+            parsed = parsed.update_query_dict({"sslrootcert": "system"})
+    return parsed.set(drivername=DRIVERS[parsed.drivername])
 
 
 class Database:
@@ -56,11 +58,11 @@ class Database:
 
     def __init__(self, url: str, password: str | None = None) -> None:
         """Raises EvidenceError where there is no driver, ValueError where the address is none."""
-        made = parsed_url(url)
-        self.where = made.render_as_string()
-        self.sqlite = made.drivername == "sqlite"
+        parsed = parsed_url(url)
+        self.where = parsed.render_as_string()
+        self.sqlite = parsed.drivername == "sqlite"
         try:
-            self._engine = _sqlite(made) if self.sqlite else _postgresql(made.set(password=password))
+            self._engine = _sqlite(parsed) if self.sqlite else _postgresql(parsed.set(password=password))
         except (NoSuchModuleError, ImportError) as error:
             raise EvidenceError(
                 f"evidence database {self.where}: there is no driver for PostgreSQL; install zonebridge[postgresql]"
@@ -126,5 +128,5 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     limits = f"-c statement_timeout={_STATEMENT_MS} -c idle_in_transaction_session_timeout={_STATEMENT_MS}"
-    given = {"connect_timeout": _CONNECT_SECONDS, "options": limits, "application_name": "zonebridge"}
-    return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=2, connect_args=given)
+    arguments = {"connect_timeout": _CONNECT_SECONDS, "options": limits, "application_name": "zonebridge"}
+    return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=2, connect_args=arguments)

@@ -32,11 +32,11 @@ class Evidence:
 
 def together(flows: Iterable[SeenFlow]) -> tuple[SeenFlow, ...]:
     """One row for each key, in the order in which they first come; `living` is summed: give the latest of each node."""
-    found: dict[SeenKey, SeenFlow] = {}
+    sums: dict[SeenKey, SeenFlow] = {}
     for flow in flows:
-        known = found.get(flow.key)
-        found[flow.key] = flow if known is None else _sum(known, flow)
-    return tuple(found.values())
+        known = sums.get(flow.key)
+        sums[flow.key] = flow if known is None else _sum(known, flow)
+    return tuple(sums.values())
 
 
 def _sum(one: SeenFlow, other: SeenFlow) -> SeenFlow:

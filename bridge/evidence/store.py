@@ -73,7 +73,7 @@ class Store:
 
     # Records in
 
-    def take(self, cluster: str, told: Sequence[NodeRecord], now: datetime) -> Taken:
+    def take(self, cluster: str, records: Sequence[NodeRecord], now: datetime) -> Taken:
         """Count records of a cluster's nodes. When it returns, they are on the disk. Raises EvidenceError.
 
         A node's records must come in their order; one that isn't later than the latest is taken for a repetition.
@@ -81,7 +81,7 @@ class Store:
         self._forget_some_keys()
         try:
             with self._database.writing("taking what nodes saw") as connection:
-                fresh, repeated = self._fresh(connection, cluster, told, now)
+                fresh, repeated = self._fresh(connection, cluster, records, now)
                 self._count(connection, cluster, fresh)
         except BaseException:
             self._keys.clear()  # what was numbered in it isn't there
@@ -89,12 +89,12 @@ class Store:
         return Taken(len(fresh), repeated)
 
     def _fresh(
-        self, connection: Connection, cluster: str, told: Sequence[NodeRecord], now: datetime
+        self, connection: Connection, cluster: str, incoming: Sequence[NodeRecord], now: datetime
     ) -> tuple[list[tuple[int, NodeRecord]], int]:
         """The records that were not taken before, with their node's number. Nodes stay locked until the end."""
         by_node: dict[str, list[NodeRecord]] = defaultdict(list)
-        for each in told:
-            by_node[each.node].append(each)
+        for record in incoming:
+            by_node[record.node].append(record)
         nodes = self._nodes(connection, cluster, sorted(by_node))
         fresh: list[tuple[int, NodeRecord]] = []
         for name, records in sorted(by_node.items()):
@@ -110,28 +110,28 @@ class Store:
                     counted = continued(counted, record.content)
             values = {"sequence": latest, "heard": micros(now), **_counting_values(counted)}
             connection.execute(update(NODE).where(NODE.c.id == row.id).values(values))
-        return fresh, len(told) - len(fresh)
+        return fresh, len(incoming) - len(fresh)
 
     def _nodes(self, connection: Connection, cluster: str, names: Sequence[str]) -> dict[str, Row[Any]]:
         known = self._locked(connection, cluster, names)
         missing = [name for name in names if name not in known]
         if missing:
             usual = dict.fromkeys(_MISSING, 0) | {"cluster": cluster, "sequence": _NOTHING_YET, "heard": 0}
-            made = self._insert(NODE).on_conflict_do_nothing(index_elements=["cluster", "name"])
-            connection.execute(made, [usual | {"name": name} for name in missing])
+            insertion = self._insert(NODE).on_conflict_do_nothing(index_elements=["cluster", "name"])
+            connection.execute(insertion, [usual | {"name": name} for name in missing])
             known = self._locked(connection, cluster, names)
         return known
 
     def _locked(self, connection: Connection, cluster: str, names: Sequence[str]) -> dict[str, Row[Any]]:
         """In one order everywhere, so that two bridges never wait for each other."""
-        found: dict[str, Row[Any]] = {}
+        rows: dict[str, Row[Any]] = {}
         for some in _in_parts(names):
             asked = select(NODE).where(NODE.c.cluster == cluster, NODE.c.name.in_(some))
-            found |= {row.name: row for row in connection.execute(asked.order_by(NODE.c.name).with_for_update())}
-        return found
+            rows |= {row.name: row for row in connection.execute(asked.order_by(NODE.c.name).with_for_update())}
+        return rows
 
     def _count(self, connection: Connection, cluster: str, fresh: Iterable[tuple[int, NodeRecord]]) -> None:
-        flows = [(node, each.content) for node, each in fresh if isinstance(each.content, SeenFlow)]
+        flows = [(node, record.content) for node, record in fresh if isinstance(record.content, SeenFlow)]
         numbers = self._numbers(connection, cluster, {flow.key for _, flow in flows})
         days: dict[tuple[int, int], list[int]] = {}
         living: dict[tuple[int, int], dict[str, int]] = {}
@@ -145,26 +145,26 @@ class Store:
                 living[node, key] = {"node": node, "key": key, "at": last, "living": flow.living}
         self._add_days(connection, days)
         if living:
-            made = self._insert(SEEN_LIVING)
-            newest = made.excluded
-            put = made.on_conflict_do_update(
+            insertion = self._insert(SEEN_LIVING)
+            newest = insertion.excluded
+            put = insertion.on_conflict_do_update(
                 index_elements=["node", "key"], set_={"at": newest.at, "living": newest.living}
             )
-            connection.execute(put, [living[each] for each in sorted(living)])
+            connection.execute(put, [living[record] for record in sorted(living)])
 
     def _add_days(self, connection: Connection, days: Mapping[tuple[int, int], Sequence[int]]) -> None:
         if not days:
             return
-        made = self._insert(SEEN_DAY)
-        new, held = made.excluded, SEEN_DAY.c
+        insertion = self._insert(SEEN_DAY)
+        new, stored = insertion.excluded, SEEN_DAY.c
         least, most = (func.min, func.max) if self._database.sqlite else (func.least, func.greatest)
-        added = made.on_conflict_do_update(
+        added = insertion.on_conflict_do_update(
             index_elements=["key", "day"],
             set_={
-                "connections": least(held.connections + new.connections, MOST_COUNT),
-                "octets": least(held.octets + new.octets, MOST_COUNT),
-                "first": least(held.first, new.first),
-                "last": most(held["last"], new["last"]),
+                "connections": least(stored.connections + new.connections, MOST_COUNT),
+                "octets": least(stored.octets + new.octets, MOST_COUNT),
+                "first": least(stored.first, new.first),
+                "last": most(stored["last"], new["last"]),
             },
         )
         names = ("connections", "octets", "first", "last")
@@ -178,32 +178,34 @@ class Store:
 
     def _numbers(self, connection: Connection, cluster: str, keys: Iterable[SeenKey]) -> dict[SeenKey, int]:
         """Of keys that are new, too: they are made, in one order everywhere."""
-        found: dict[SeenKey, int] = {}
+        numbers: dict[SeenKey, int] = {}
         unknown: dict[str, SeenKey] = {}
         for key in keys:
             number = self._keys.get((cluster, key))
             if number is None:
                 unknown[_digest(key)] = key
             else:
-                found[key] = number
+                numbers[key] = number
         if unknown:
-            found |= self._look_up(connection, cluster, unknown)
-        if missing := {digest: key for digest, key in unknown.items() if key not in found}:
-            made = self._insert(SEEN_KEY).on_conflict_do_nothing(index_elements=["cluster", "digest"])
-            connection.execute(made, [_key_values(cluster, digest, key) for digest, key in sorted(missing.items())])
-            found |= self._look_up(connection, cluster, missing)
-        return found
+            numbers |= self._look_up(connection, cluster, unknown)
+        if missing := {digest: key for digest, key in unknown.items() if key not in numbers}:
+            insertion = self._insert(SEEN_KEY).on_conflict_do_nothing(index_elements=["cluster", "digest"])
+            connection.execute(
+                insertion, [_key_values(cluster, digest, key) for digest, key in sorted(missing.items())]
+            )
+            numbers |= self._look_up(connection, cluster, missing)
+        return numbers
 
     def _look_up(self, connection: Connection, cluster: str, keys: Mapping[str, SeenKey]) -> dict[SeenKey, int]:
         """A key that is pruned meanwhile fails the transaction; the node tells once more, and then it is made anew."""
-        found: dict[SeenKey, int] = {}
+        numbers: dict[SeenKey, int] = {}
         for some in _in_parts(sorted(keys)):
             asked = select(SEEN_KEY.c.id, SEEN_KEY.c.digest).where(
                 SEEN_KEY.c.cluster == cluster, SEEN_KEY.c.digest.in_(some)
             )
-            found |= {keys[row.digest]: row.id for row in connection.execute(asked)}
-        self._keys |= {(cluster, key): number for key, number in found.items()}
-        return found
+            numbers |= {keys[row.digest]: row.id for row in connection.execute(asked)}
+        self._keys |= {(cluster, key): number for key, number in numbers.items()}
+        return numbers
 
     def _forget_some_keys(self) -> None:
         if len(self._keys) > _KNOWN_KEYS:
@@ -262,8 +264,8 @@ class Store:
                 if rule not in known or known[rule][1] != digest[:DIGEST_DIGITS]
             ]
             if edited:
-                made = self._insert(RULE_EDIT).on_conflict_do_nothing(index_elements=["cluster", "rule", "at"])
-                connection.execute(made, edited)
+                insertion = self._insert(RULE_EDIT).on_conflict_do_nothing(index_elements=["cluster", "rule", "at"])
+                connection.execute(insertion, edited)
         return len(edited)
 
     def edited(self, cluster: str) -> dict[str, datetime]:

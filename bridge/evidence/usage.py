@@ -74,7 +74,7 @@ def rule_digests(policy: Policy) -> dict[str, str]:
     for entry in policy.entries:
         ends = (_addresses(space, entry) for space in (entry.sources, entry.destinations))
         said.setdefault(rule_key(entry.origin), []).append(canonical.entry_json(entry, *ends))
-    return {key: canonical.digest(each) for key, each in said.items()}
+    return {key: canonical.digest(content) for key, content in said.items()}
 
 
 def usage(policy: Policy, seen: Evidence, edited: Mapping[str, datetime], at: datetime) -> Usage:
@@ -93,21 +93,21 @@ def usage(policy: Policy, seen: Evidence, edited: Mapping[str, datetime], at: da
     for key, some in entries.items():
         first = some[0]
         flows = by_rule.pop(key, [])
-        told = RuleUsage(first.origin, first.verdict, edited=edited.get(key), shadowed_by=takers.get(key, ()))
+        bare = RuleUsage(first.origin, first.verdict, edited=edited.get(key), shadowed_by=takers.get(key, ()))
         broader = tuple(_broader(some, flows)) if first.verdict is Verdict.ALLOW and flows else ()
-        rules.append(replace(_of_rule(told, flows, seen), broader=broader))
+        rules.append(replace(_of_rule(bare, flows, seen), broader=broader))
     for flows in by_rule.values():
         gone = RuleUsage(flows[0].key.rule, flows[0].key.verdict, in_force=False)
         rules.append(replace(_of_rule(gone, flows, seen), unused_since=None))
     return Usage(tuple(rules), seen, at)
 
 
-def unused(found: Usage, least: timedelta) -> tuple[RuleUsage, ...]:
+def unused(used: Usage, least: timedelta) -> tuple[RuleUsage, ...]:
     """Rules in force that are known not to have been hit for so long."""
     return tuple(
         rule
-        for rule in found.rules
-        if rule.in_force and rule.unused_since is not None and found.at - rule.unused_since >= least
+        for rule in used.rules
+        if rule.in_force and rule.unused_since is not None and used.at - rule.unused_since >= least
     )
 
 
@@ -128,12 +128,12 @@ def _by_rule(policy: Policy, takers: Mapping[int, tuple[Origin, ...]]) -> dict[s
     }
 
 
-def _of_rule(told: RuleUsage, flows: Sequence[SeenFlow], seen: Evidence) -> RuleUsage:
+def _of_rule(bare: RuleUsage, flows: Sequence[SeenFlow], seen: Evidence) -> RuleUsage:
     last = max((flow.last for flow in flows), default=None)
-    known = [each for each in (seen.since, told.edited, last) if each is not None]
+    known = [time for time in (seen.since, bare.edited, last) if time is not None]
     living = any(flow.living for flow in flows)
     return replace(
-        told,
+        bare,
         hits=sum(flow.connections for flow in flows),
         octets=sum(flow.octets for flow in flows),
         first=min((flow.first for flow in flows), default=None),
@@ -150,7 +150,7 @@ def _broader(entries: Sequence[Entry], flows: Sequence[SeenFlow]) -> Iterable[Br
         to_seen = {flow.key.destination.zone for flow in flows}
         yield from _zones("to", [entry.to_zones for entry in entries], to_seen)
     yield from _ports(entries, flows)
-    if any(each.destination_workload is None for entry in entries for each in entry.traffic):
+    if any(traffic.destination_workload is None for entry in entries for traffic in entry.traffic):
         names = {_who(flow) for flow in flows if flow.key.destination.workload}
         if names and all(flow.key.destination.workload for flow in flows):
             yield Breadth("destinations", "any workload", _some(names))
@@ -166,25 +166,25 @@ def _zones(what: str, allowed: Sequence[frozenset[str] | None], seen: set[str]) 
 
 
 def _ports(entries: Sequence[Entry], flows: Sequence[SeenFlow]) -> Iterable[Breadth]:
-    traffic = [each for entry in entries for each in entry.traffic]
+    traffic = [item for entry in entries for item in entry.traffic]
     seen = {(flow.key.protocol, flow.key.port) for flow in flows}
-    if any(each.protocol is None for each in traffic):
+    if any(item.protocol is None for item in traffic):
         yield Breadth("protocols and ports", "any", _port_texts(seen))
         return
     allowed: dict[int, Ranges] = {}
-    for each in traffic:
-        number = each.protocol or 0
-        allowed[number] = Ranges.of((*allowed.get(number, Ranges()).spans, *each.ports.spans))
+    for item in traffic:
+        number = item.protocol or 0
+        allowed[number] = Ranges.of((*allowed.get(number, Ranges()).spans, *item.ports.spans))
     for protocol, ports in sorted(allowed.items()):
         of_protocol = {port for number, port in seen if number == protocol and port is not None}
         many = sum(last - first + 1 for first, last in ports.spans)
-        if many > len(of_protocol) and not (protocol not in {each[0] for each in seen} and ports == ALL_PORTS):
+        if many > len(of_protocol) and not (protocol not in {item[0] for item in seen} and ports == ALL_PORTS):
             texts = _port_texts({(protocol, port) for port in of_protocol})
             yield Breadth(f"{protocol_name(protocol)} ports", _spans(ports), texts)
 
 
 def _port_texts(seen: set[tuple[int, int | None]]) -> tuple[str, ...]:
-    ordered = sorted(seen, key=lambda each: (each[0], -1 if each[1] is None else each[1]))
+    ordered = sorted(seen, key=lambda pair: (pair[0], -1 if pair[1] is None else pair[1]))
     return _shortened([f"{protocol_name(number)}" + ("" if port is None else f"/{port}") for number, port in ordered])
 
 

@@ -20,21 +20,21 @@ CSV_COLUMNS = (
 _MOST_NAMED = 3
 
 
-def usage_lines(found: Usage, rules: Iterable[RuleUsage]) -> Iterator[str]:
+def usage_lines(used: Usage, rules: Iterable[RuleUsage]) -> Iterator[str]:
     """How far what was seen goes, then a row for each of some rules."""
-    yield from map(printable, coverage_lines(found))
+    yield from map(printable, coverage_lines(used))
     yield ""
-    yield table_text(COLUMNS, [_row(rule, found.at) for rule in rules])
+    yield table_text(COLUMNS, [_row(rule, used.at) for rule in rules])
 
 
-def coverage_lines(found: Usage) -> Iterator[str]:
+def coverage_lines(used: Usage) -> Iterator[str]:
     """Since when, on how many nodes, and what may be missing."""
-    nodes = found.seen.nodes.values()
-    since, until = found.seen.since, found.seen.until
+    nodes = used.seen.nodes.values()
+    since, until = used.seen.since, used.seen.until
     if since is None or until is None:
         yield "No node has counted anything yet: give the enforcers a destination with records: seen."
         return
-    many = len(found.seen.nodes)
+    many = len(used.seen.nodes)
     yield f"Counted on {many} nodes: on all of them since {_time(since)}, by all of them up to {_time(until)} (UTC)."
     missing = (
         (sum(node.missed for node in nodes), "connections ended faster than nodes heard"),
@@ -42,17 +42,17 @@ def coverage_lines(found: Usage) -> Iterator[str]:
         (sum(node.held_back for node in nodes), "denied packets that no record tells of"),
         (sum(node.folded for node in nodes), "connections counted by networks or zones alone"),
     )
-    told = [f"{count} {what}" for count, what in missing if count]
-    yield f"Not in the hits below, or less exact: {'; '.join(told)}." if told else "Nothing is known to be missing."
+    texts = [f"{count} {what}" for count, what in missing if count]
+    yield f"Not in the hits below, or less exact: {'; '.join(texts)}." if texts else "Nothing is known to be missing."
 
 
-def usage_json(found: Usage, rules: Iterable[RuleUsage]) -> Json:
+def usage_json(used: Usage, rules: Iterable[RuleUsage]) -> Json:
     """Stable: fields are only ever added. Times are RFC 3339, absent ones null."""
     return {
-        "at": _stamp(found.at),
-        "since": _stamp(found.seen.since),
-        "until": _stamp(found.seen.until),
-        "nodes": {name: counting.json() for name, counting in sorted(found.seen.nodes.items())},
+        "at": _stamp(used.at),
+        "since": _stamp(used.seen.since),
+        "until": _stamp(used.seen.until),
+        "nodes": {name: counting.json() for name, counting in sorted(used.seen.nodes.items())},
         "rules": [_rule_json(rule) for rule in rules],
     }
 
@@ -61,49 +61,49 @@ def usage_csv(rules: Iterable[RuleUsage]) -> str:
     return csv_text(CSV_COLUMNS, [_csv_row(rule) for rule in rules])
 
 
-def _csv_row(each: RuleUsage) -> tuple[str, ...]:
-    origin = each.origin
-    times = (_stamp(at) or "" for at in (each.first, each.last, each.edited, each.unused_since))
-    names = (origin.name, origin.uuid or "", origin.rulebase, origin.device_group, each.verdict.value)
-    counts = ("yes" if each.in_force else "no", str(each.hits), str(each.octets))
-    return (*names, *counts, *times, "; ".join(taker.name for taker in each.shadowed_by), "; ".join(_breadth(each)))
+def _csv_row(rule: RuleUsage) -> tuple[str, ...]:
+    origin = rule.origin
+    times = (_stamp(at) or "" for at in (rule.first, rule.last, rule.edited, rule.unused_since))
+    names = (origin.name, origin.uuid or "", origin.rulebase, origin.device_group, rule.verdict.value)
+    counts = ("yes" if rule.in_force else "no", str(rule.hits), str(rule.octets))
+    return (*names, *counts, *times, "; ".join(taker.name for taker in rule.shadowed_by), "; ".join(_breadth(rule)))
 
 
-def _rule_json(each: RuleUsage) -> Json:
+def _rule_json(rule: RuleUsage) -> Json:
     return {
-        "rule": origin_json(each.origin),
-        "verdict": each.verdict.value,
-        "inForce": each.in_force,
-        "hits": each.hits,
-        "bytes": each.octets,
-        "first": _stamp(each.first),
-        "last": _stamp(each.last),
-        "editedAt": _stamp(each.edited),
-        "unusedSince": _stamp(each.unused_since),
-        "shadowedBy": [origin_json(taker) for taker in each.shadowed_by],
-        "broader": [{"what": one.what, "allowed": one.allowed, "seen": list(one.seen)} for one in each.broader],
+        "rule": origin_json(rule.origin),
+        "verdict": rule.verdict.value,
+        "inForce": rule.in_force,
+        "hits": rule.hits,
+        "bytes": rule.octets,
+        "first": _stamp(rule.first),
+        "last": _stamp(rule.last),
+        "editedAt": _stamp(rule.edited),
+        "unusedSince": _stamp(rule.unused_since),
+        "shadowedBy": [origin_json(taker) for taker in rule.shadowed_by],
+        "broader": [{"what": one.what, "allowed": one.allowed, "seen": list(one.seen)} for one in rule.broader],
     }
 
 
-def _row(each: RuleUsage, at: datetime) -> tuple[str, ...]:
-    origin = each.origin
-    times = tuple("-" if moment is None else _time(moment) for moment in (each.first, each.last, each.edited))
-    names = (origin.name, origin.rulebase, origin.device_group or "-", each.verdict.value)
-    return (*names, str(each.hits), _size(each.octets), *times, "; ".join(_notes(each, at)))
+def _row(rule: RuleUsage, at: datetime) -> tuple[str, ...]:
+    origin = rule.origin
+    times = tuple("-" if moment is None else _time(moment) for moment in (rule.first, rule.last, rule.edited))
+    names = (origin.name, origin.rulebase, origin.device_group or "-", rule.verdict.value)
+    return (*names, str(rule.hits), _size(rule.octets), *times, "; ".join(_notes(rule, at)))
 
 
-def _notes(each: RuleUsage, at: datetime) -> Iterator[str]:
-    if not each.in_force:
+def _notes(rule: RuleUsage, at: datetime) -> Iterator[str]:
+    if not rule.in_force:
         yield "no longer in force"
-    if each.unused_since is not None:
-        yield f"not hit for {_age(at - each.unused_since)}" + ("" if each.hits else ", as far as is known")
-    if each.shadowed_by:
-        yield f"shadowed by {_names(each.shadowed_by)}"
-    yield from _breadth(each)
+    if rule.unused_since is not None:
+        yield f"not hit for {_age(at - rule.unused_since)}" + ("" if rule.hits else ", as far as is known")
+    if rule.shadowed_by:
+        yield f"shadowed by {_names(rule.shadowed_by)}"
+    yield from _breadth(rule)
 
 
-def _breadth(each: RuleUsage) -> Iterator[str]:
-    for one in each.broader:
+def _breadth(rule: RuleUsage) -> Iterator[str]:
+    for one in rule.broader:
         yield f"{one.what}: {one.allowed}, seen {', '.join(one.seen) or 'none'}"
 
 

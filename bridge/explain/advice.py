@@ -161,4 +161,4 @@ def situation_lines(source: ExplainedEnd, destination: ExplainedEnd, advised: It
     for what, end in (("from", source), ("to", destination)):
         named = f", NetworkPolicies {', '.join(end.policies)}" if end.policies else ""
         yield f"  {what:<6}  {end.name} in zone '{end.endpoint.zone}'{named}"
-    yield from (f"  advice  {each}" for each in advised)
+    yield from (f"  advice  {line}" for line in advised)

@@ -45,11 +45,11 @@ def usual_kubeconfig(environment: Mapping[str, str]) -> Path:
     return Path(first) if first else Path.home() / ".kube" / "config"
 
 
-def where_we_are(given: Path | None, environment: Mapping[str, str]) -> Path | None:
+def where_we_are(kubeconfig: Path | None, environment: Mapping[str, str]) -> Path | None:
     """The kubeconfig to use; None in a pod, which has its service account."""
-    if given is None and "KUBERNETES_SERVICE_HOST" in environment and "KUBECONFIG" not in environment:
+    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in environment and "KUBECONFIG" not in environment:
         return None
-    return given or usual_kubeconfig(environment)
+    return kubeconfig or usual_kubeconfig(environment)
 
 
 def from_configuration(
@@ -77,8 +77,8 @@ class Situation:
         return explanation_json(self.explanation) | situation_json(self.source, self.destination, self.advice)
 
     def text(self) -> str:
-        told = situation_lines(self.source, self.destination, self.advice)
-        return "\n".join((*explanation_lines(self.explanation), *map(printable, told)))
+        lines = situation_lines(self.source, self.destination, self.advice)
+        return "\n".join((*explanation_lines(self.explanation), *map(printable, lines)))
 
 
 async def from_cluster(
@@ -100,8 +100,12 @@ async def from_cluster(
         _pod_name(name)
     try:
         policy = await live_policy(cluster, tier)
-        held = [each for each in map(quarantines.parse, await cluster.quarantines()) if isinstance(each, Quarantine)]
-        in_force = [each for each in held if state_of(each, time.time()) == IN_FORCE]
+        known = [
+            quarantine
+            for quarantine in map(quarantines.parse, await cluster.quarantines())
+            if isinstance(quarantine, Quarantine)
+        ]
+        in_force = [quarantine for quarantine in known if state_of(quarantine, time.time()) == IN_FORCE]
         first = await _pod_facts(cluster, source, EGRESS)
         if to_address is None:
             second = await _pod_facts(cluster, destination or "", INGRESS)
@@ -130,7 +134,7 @@ class _PodFacts:
 
 
 async def _end_at(
-    cluster: ClusterReader, address: IPAddress, policy: Policy, held: Sequence[Quarantine]
+    cluster: ClusterReader, address: IPAddress, policy: Policy, in_force: Sequence[Quarantine]
 ) -> ExplainedEnd:
     """Who has an address: a pod, a node, or somebody outside."""
     name = str(address)
@@ -144,7 +148,7 @@ async def _end_at(
     if of_pods:
         metadata = of_pods[0]["metadata"]
         facts = await _pod_facts(cluster, f"pod/{metadata['namespace']}/{metadata['name']}", INGRESS)
-        return _pod_end(facts, policy, address.version, held)
+        return _pod_end(facts, policy, address.version, in_force)
     nodes = [node["metadata"]["name"] for node in await cluster.nodes() if name in _node_addresses(node)]
     if nodes or holders:
         node = nodes[0] if nodes else holders[0]["spec"].get("nodeName", "")
@@ -168,8 +172,8 @@ async def _pod_facts(cluster: ClusterReader, text: str, direction: str) -> _PodF
     return _PodFacts(text, pod, allowed, policies)
 
 
-def _pod_end(facts: _PodFacts, policy: Policy, version: int, held: Sequence[Quarantine]) -> ExplainedEnd:
-    quarantined = any(names(each, facts.pod) for each in held)
+def _pod_end(facts: _PodFacts, policy: Policy, version: int, in_force: Sequence[Quarantine]) -> ExplainedEnd:
+    quarantined = any(names(quarantine, facts.pod) for quarantine in in_force)
     at = endpoint(facts.pod, facts.allowed, policy.zoning, version=version, quarantined=quarantined)
     labels = facts.pod["metadata"].get("labels") or {}
     claimed = "" if at.is_node else policy.zoning.claimed(labels)

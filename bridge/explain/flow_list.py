@@ -19,7 +19,7 @@ from zones.verdict import Decision, Flow, UndeterminedError, decide
 from zones.zone import Zoning
 
 Json = dict[str, Any]
-FIELDS = frozenset(each.name for each in fields(FlowQuestion))
+FIELDS = frozenset(field.name for field in fields(FlowQuestion))
 NUMBERS = frozenset({"port", "source_port", "icmp_type"})
 
 
@@ -104,18 +104,18 @@ def _json_lines(text: str) -> Iterator[tuple[int, Mapping[str, object] | str]]:
             yield number, value if isinstance(value, dict) else "it is no JSON object"
 
 
-def _question(given: Mapping[str, object] | str) -> FlowQuestion:
+def _question(fields_: Mapping[str, object] | str) -> FlowQuestion:
     """Raises InputError."""
-    if isinstance(given, str):
-        raise InputError(given)
-    values = {_name(name): value for name, value in given.items() if value is not None}
+    if isinstance(fields_, str):
+        raise InputError(fields_)
+    values = {_name(name): value for name, value in fields_.items() if value is not None}
     unknown = [name for name in values if name not in FIELDS]
     if unknown:
         raise InputError(f"'{unknown[0]}' is not known; take some of {', '.join(sorted(FIELDS))}")
     lists = [name for name, value in values.items() if isinstance(value, (dict, list, bool))]
     if lists:
         raise InputError(f"'{lists[0]}' is {json.dumps(values[lists[0]])}, neither text nor a number")
-    if len(values) < sum(value is not None for value in given.values()):
+    if len(values) < sum(value is not None for value in fields_.values()):
         raise InputError("it says one thing twice, with '-' and with '_'")
     if "protocol" not in values:
         raise InputError("it has no protocol")

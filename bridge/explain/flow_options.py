@@ -88,9 +88,9 @@ def as_infrastructure_sees_it(flow: Flow, rules: tuple[InfrastructureRule, ...])
 
 def instant(text: str) -> datetime:
     """An RFC 3339 time; a leap second is the second before it. Raises InputError."""
-    found = _RFC3339.fullmatch(text.strip())
-    if found is not None:
-        date, minute, second, fraction, offset = found.groups()
+    match = _RFC3339.fullmatch(text.strip())
+    if match is not None:
+        date, minute, second, fraction, offset = match.groups()
         offset = "+00:00" if offset in "Zz" else offset
         try:
             return datetime.fromisoformat(f"{date}T{minute}{min(second, '59')}{(fraction or '')[:7]}{offset}")

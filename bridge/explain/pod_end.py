@@ -25,7 +25,7 @@ def endpoint(
     """
     metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
     addresses = [parse_address(pod_ip["ip"]) for pod_ip in status.get("podIPs", ()) if pod_ip.get("ip")]
-    address = next((each for each in addresses if each.version == version), None)
+    address = next((candidate for candidate in addresses if candidate.version == version), None)
     node = spec.get("nodeName", "")
     if spec.get("hostNetwork"):
         return Endpoint(zoning.nodes, address, "", node=node, is_node=True)

@@ -42,10 +42,10 @@ class Services:
         """Rises with every change of a selector."""
 
     def snapshot(self) -> Selectors:
-        found: defaultdict[str, list[tuple[str, _Labels]]] = defaultdict(list)
-        for (namespace, name), wanted in sorted(self._held.items(), key=lambda held: held[0]):
-            found[namespace].append((name, wanted))
-        return Selectors({namespace: tuple(services) for namespace, services in found.items()})
+        by_namespace: defaultdict[str, list[tuple[str, _Labels]]] = defaultdict(list)
+        for (namespace, name), wanted in sorted(self._held.items(), key=lambda item: item[0]):
+            by_namespace[namespace].append((name, wanted))
+        return Selectors({namespace: tuple(services) for namespace, services in by_namespace.items()})
 
     def fold(self, change: Change) -> None:
         if not isinstance(change, Listed):

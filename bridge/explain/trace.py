@@ -63,7 +63,7 @@ def untranslated(explanation: Explanation, flow: Flow, services: AddressSet, zon
     """
     if not is_untranslated(explanation.origin, flow, services, zoning):
         return explanation
-    before = tuple(each for each in explanation.trace if each.origin.rulebase == "infrastructure")
+    before = tuple(step for step in explanation.trace if step.origin.rulebase == "infrastructure")
     return Explanation(Verdict.RESET.value, UNTRANSLATED_SERVICE, NO_LOG, before)
 
 

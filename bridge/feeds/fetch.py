@@ -84,22 +84,22 @@ class Fetcher:
             raise FeedError(f"reading the list '{feed.name}' of {feed.location}: {error}") from error
 
     def _ip_list(self, entries: lists.Entries[AddressSet]) -> FeedContent:
-        return FeedContent(union(entries.held), notes=_invalid(entries.invalid))
+        return FeedContent(union(entries.valid), notes=_invalid(entries.invalid))
 
     async def _domain_list(self, entries: lists.Entries[str]) -> FeedContent:
         """Names that don't exist hold nothing; one that can't be asked for leaves the whole list as it was."""
-        contents = await asyncio.gather(*(self._resolve(name, missing_is_nothing=True) for name in entries.held))
+        contents = await asyncio.gather(*(self._resolve(name, missing_is_nothing=True) for name in entries.valid))
         ttl = min((content.ttl for content in contents if content.ttl), default=None)
         return FeedContent(union(content.space for content in contents), ttl, _invalid(entries.invalid))
 
     async def _resolve(self, name: str, *, missing_is_nothing: bool = False) -> FeedContent:
         async with self._slots:
             answers = await asyncio.gather(*(self._ask(name, kind) for kind in ("A", "AAAA")))
-        found = [answer for answer in answers if answer is not None]
-        if not found and not missing_is_nothing:
+        answered = [answer for answer in answers if answer is not None]
+        if not answered and not missing_is_nothing:
             raise FeedError(f"resolving {name}: the DNS has no address of that name")
-        space = AddressSet.of(ip_network(record.address) for answer in found for record in answer)
-        return FeedContent(space, self._ttl(answer.rrset.ttl for answer in found if answer.rrset is not None))
+        space = AddressSet.of(ip_network(record.address) for answer in answered for record in answer)
+        return FeedContent(space, self._ttl(answer.rrset.ttl for answer in answered if answer.rrset is not None))
 
     def _ttl(self, ttls: Iterable[int]) -> float:
         least = min(ttls, default=int(self._limits.most_ttl))
@@ -144,8 +144,10 @@ class Fetcher:
             plainly, seen = {"Accept-Encoding": "gzip"}, {"trace": watched}
             asked = self._client.stream("GET", url, headers=plainly, extensions=seen)
             async with asyncio.timeout(self._limits.timeout * 6), asked as answer:
-                way = [each.url for each in (*answer.history, answer)]
-                if way[0].scheme == "https" and (plain := [str(each) for each in way if each.scheme != "https"]):
+                way = [response.url for response in (*answer.history, answer)]
+                if way[0].scheme == "https" and (
+                    plain := [str(response) for response in way if response.scheme != "https"]
+                ):
                     raise FeedError(
                         f"{doing}: the server sends on to {plain[0][:200]}, where anybody may change what it says; "
                         "have it answer by https, or say http:// in Panorama"

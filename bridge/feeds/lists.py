@@ -24,7 +24,7 @@ class ListError(ValueError):
 class Entries(Generic[T]):
     """What a list holds; `invalid` counts the lines that were passed over, as PAN-OS passes them over."""
 
-    held: tuple[T, ...]
+    valid: tuple[T, ...]
     invalid: int
 
 
@@ -40,7 +40,7 @@ def domains(text: str, exceptions: Iterable[str], most: int) -> Entries[str]:
 
 def _entries(text: str, exceptions: Iterable[str], most: int, read: Callable[[str], T]) -> Entries[T]:
     left_out = {exception.strip().lower() for exception in exceptions}
-    held: dict[T, None] = {}
+    entries: dict[T, None] = {}
     invalid = 0
     for number, word in enumerate(_words(text)):
         if number >= most * _MOST_READ:
@@ -48,14 +48,14 @@ def _entries(text: str, exceptions: Iterable[str], most: int, read: Callable[[st
         if word.lower() in left_out:
             continue
         try:
-            held[read(word)] = None
+            entries[read(word)] = None
         except ValueError:
             invalid += 1
-        if len(held) > most:
+        if len(entries) > most:
             raise ListError(f"it holds more than {most} entries")
-    if invalid > len(held):
-        raise ListError(f"{invalid} of its lines are no entries, and {len(held)} are: it is no list")
-    return Entries(tuple(held), invalid)
+    if invalid > len(entries):
+        raise ListError(f"{invalid} of its lines are no entries, and {len(entries)} are: it is no list")
+    return Entries(tuple(entries), invalid)
 
 
 def _words(text: str) -> Iterator[str]:

@@ -66,9 +66,9 @@ class Archive:
 
     def at(self, moment: datetime) -> Recorded:
         """What was in force at an instant (aware). Raises InputError where no record reaches back so far."""
-        for each in self.in_force:
-            if each.recorded <= moment:
-                return each
+        for revision in self.in_force:
+            if revision.recorded <= moment:
+                return revision
         oldest = f"{self.in_force[-1].recorded.isoformat()}" if self.in_force else "none at all"
         raise InputError(f"no record says what was in force at {moment.isoformat()}: the oldest is of {oldest}")
 
@@ -89,9 +89,9 @@ class Archive:
         async def some() -> None:
             for name in left:
                 for kind in (POLICY_CHUNK, ADDRESS_SET):
-                    found = await self.cluster.part(Part(kind, name))
-                    if found is not None:
-                        self.parts[name] = found
+                    part = await self.cluster.part(Part(kind, name))
+                    if part is not None:
+                        self.parts[name] = part
                         break
 
         await asyncio.gather(*(some() for _ in range(AT_ONCE)))
@@ -111,13 +111,13 @@ def _names(raw: Json) -> frozenset[str]:
 
 
 def _readable(raws: Iterable[Json]) -> list[Recorded]:
-    found = []
+    readable = []
     for raw in raws:
         try:
-            found.append(recorded_of(raw))
+            readable.append(recorded_of(raw))
         except RevisionError:
             continue
-    return found
+    return readable
 
 
 def _number(raw: Json) -> int:

@@ -84,56 +84,55 @@ class FollowUp:
         if self._told != (newest.revision, today):
             await self._alerts.checkpoint(_checkpoint(archive, newest))
             self._told = newest.revision, today
-        for each, before in zip(archive.in_force, (*archive.in_force[1:], None), strict=True):
-            raw = archive.raw(each.revision)
+        for revision, before in zip(archive.in_force, (*archive.in_force[1:], None), strict=True):
+            raw = archive.raw(revision.revision)
             status = raw.get("status") or {}
             if "changes" not in status or sealed(raw["spec"], status) != status:
-                await self._work_out(archive, each, before)
+                await self._work_out(archive, revision, before)
 
     async def _verify(self) -> None:
         """What isn't whole at a second look either is an alert: the history may be shortened between two calls."""
         for _ in range(2):
             archive = await Archive.read(self._cluster, self._tier)
             parts = await archive.fetch(archive.raws)
-            found = await asyncio.to_thread(breaks, archive.raws, parts, archive.tier)
-            if not found:
+            broken = await asyncio.to_thread(breaks, archive.raws, parts, archive.tier)
+            if not broken:
                 await self._alerts.clear(AlertKind.HISTORY_TAMPERED, "the history is whole again")
                 return
-        more = f" and at {len(found) - 1} more places" if len(found) > 1 else ""
-        message = (
-            f"the history of tier '{self._tier}' isn't what was recorded: {found[0]}{more}; see zonebridge verify-chain"
-        )
-        about = {"breaks": [str(each) for each in found[:20]]}
+        more = f" and at {len(broken) - 1} more places" if len(broken) > 1 else ""
+        first = f"the history of tier '{self._tier}' isn't what was recorded: {broken[0]}"
+        message = f"{first}{more}; see zonebridge verify-chain"
+        about = {"breaks": [str(break_) for break_ in broken[:20]]}
         await self._alerts.raise_(AlertKind.HISTORY_TAMPERED, message, about)
 
-    async def _work_out(self, archive: Archive, each: Recorded, before: Recorded | None) -> None:
-        changes = await self._changes(archive, each, before)
-        spec = archive.raw(each.revision)["spec"]
-        name = object_name(self._tier, each.revision)
+    async def _work_out(self, archive: Archive, revision: Recorded, before: Recorded | None) -> None:
+        changes = await self._changes(archive, revision, before)
+        spec = archive.raw(revision.revision)["spec"]
+        name = object_name(self._tier, revision.revision)
         wanted = {"apiVersion": API_VERSION, "kind": REVISION, "metadata": {"name": name}}
         await self._cluster.apply_status(wanted | {"status": sealed(spec, {"changes": changes})})
 
-    async def _changes(self, archive: Archive, each: Recorded, before: Recorded | None) -> Json:
+    async def _changes(self, archive: Archive, revision: Recorded, before: Recorded | None) -> Json:
         if before is None:
-            first = each.replaces == 0
-            return not_computed("it is the first" if first else f"revision {each.replaces} isn't kept any more")
+            first = revision.replaces == 0
+            return not_computed("it is the first" if first else f"revision {revision.replaces} isn't kept any more")
         try:
-            old, new = await self._policies(archive, each, before)
+            old, new = await self._policies(archive, revision, before)
         except ZonebridgeError as error:
             if isinstance(error, ClusterError) and "verify-chain" not in str(error):
                 raise
             return not_computed(str(error)[:1000])
         return await asyncio.to_thread(changes_json, old, new, self._now(), COMPARE_SECONDS)
 
-    async def _policies(self, archive: Archive, each: Recorded, before: Recorded) -> tuple[Policy, Policy]:
+    async def _policies(self, archive: Archive, revision: Recorded, before: Recorded) -> tuple[Policy, Policy]:
         """Of both revisions: as this process published them, or else from their parts."""
         known = self._history.published
-        if known is not None and known.before is not None and known.revision == each.revision:
+        if known is not None and known.before is not None and known.revision == revision.revision:
             number, policy = known.before
             self._history.published = None  # two policies are much to keep in memory
             if number == before.revision:
                 return policy, known.policy
-        return await archive.policy(before.revision), await archive.policy(each.revision)
+        return await archive.policy(before.revision), await archive.policy(revision.revision)
 
 
 def _checkpoint(archive: Archive, newest: Recorded) -> Checkpoint:

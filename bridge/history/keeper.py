@@ -99,9 +99,9 @@ class History:
         """
         with self._certain():
             gone: set[Part] = set()
-            for each in self.ledger.expired(tier, self._retention, self._now()):
-                await self._cluster.delete(Part(REVISION, object_name(self._tier, each.revision)))
-                self.ledger = self.ledger.without(each)
+            for expired in self.ledger.expired(tier, self._retention, self._now()):
+                await self._cluster.delete(Part(REVISION, object_name(self._tier, expired.revision)))
+                self.ledger = self.ledger.without(expired)
                 self._swept = False
             if not self._swept:
                 named = self.ledger.parts | _named_by(tier)

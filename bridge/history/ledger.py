@@ -30,7 +30,7 @@ class RevisionLedger:
 
     @classmethod
     def of(cls, revisions: Iterable[Recorded], taken: Iterable[int] = ()) -> RevisionLedger:
-        return cls(tuple(sorted(revisions, key=lambda each: each.revision)), frozenset(taken))
+        return cls(tuple(sorted(revisions, key=lambda revision: revision.revision)), frozenset(taken))
 
     def least(self, number: int) -> int:
         """The lowest number that a new revision may have, which has to be this one or a higher one."""

@@ -98,8 +98,8 @@ def _causes(situation: PublishSituation, reading: CompiledReading, *, commits: b
 
 
 def _problems(reports: Sequence[RuleReport]) -> Iterator[Json]:
-    told = [report for report in reports if report.status in _TOLD]
-    for report in told[:MOST_PROBLEMS]:
+    reported = [report for report in reports if report.status in _TOLD]
+    for report in reported[:MOST_PROBLEMS]:
         origin = {name: value for name, value in camel(origin_json(report.origin)).items() if value}
         reasons = [reason[:LONGEST_REASON] for reason in report.reasons[:MOST_REASONS]]
         yield origin | {"action": report.action, "status": report.status.value, "reasons": reasons}

@@ -17,7 +17,7 @@ UNKNOWN = "unknown"
 
 def history_json(archive: Archive, *, every: bool) -> Json:
     """Keys are only ever added. `every`: also records that never were in force."""
-    in_force = {each.revision for each in archive.in_force}
+    in_force = {revision.revision for revision in archive.in_force}
     shown = [raw for raw in archive.raws if every or raw["spec"].get("revision") in in_force]
     current = (archive.tier or {}).get("spec", {}).get("revision")
     return {
@@ -117,7 +117,7 @@ def _rule_row(entry: Json) -> tuple[str, ...]:
         entry["verdict"],
         ",".join(entry.get("from") or ("any",)),
         ",".join(entry.get("to") or ("any",)),
-        "; ".join(_traffic_text(each) for each in traffic) or "any",
+        "; ".join(_traffic_text(item) for item in traffic) or "any",
     )
 
 
@@ -126,27 +126,27 @@ def _traffic_text(traffic: Json) -> str:
     return f"{traffic.get('protocol', 'any')}{'/' + traffic['ports'] if 'ports' in traffic else ''}{named}"
 
 
-def verified_json(archive: Archive, found: Sequence[Break]) -> Json:
+def verified_json(archive: Archive, breaks: Sequence[Break]) -> Json:
     specs = [raw.get("spec") or {} for raw in archive.raws]
     return {
-        "whole": bool(specs) and not found,
+        "whole": bool(specs) and not breaks,
         "revisions": len(specs),
         "first": specs[0].get("revision") if specs else None,
         "last": specs[-1].get("revision") if specs else None,
         "chain": specs[-1].get("chain") if specs else None,
         "parts": len(archive.parts),
-        "breaks": [{"revision": each.revision or None, "what": each.what} for each in found],
+        "breaks": [{"revision": break_.revision or None, "what": break_.what} for break_ in breaks],
     }
 
 
-def verified_lines(archive: Archive, found: Sequence[Break]) -> Iterator[str]:
-    value = verified_json(archive, found)
+def verified_lines(archive: Archive, breaks: Sequence[Break]) -> Iterator[str]:
+    value = verified_json(archive, breaks)
     if not value["revisions"]:
         yield "Nothing is recorded: there is no chain to verify"
         return
-    if found:
-        yield f"BROKEN, first at {printable(str(found[0]))}"
-        yield from (f"and {printable(str(each))}" for each in found[1:])
+    if breaks:
+        yield f"BROKEN, first at {printable(str(breaks[0]))}"
+        yield from (f"and {printable(str(break_))}" for break_ in breaks[1:])
         return
     yield (
         f"Whole: {value['revisions']} revisions ({value['first']} to {value['last']}) and {value['parts']} parts; "

@@ -42,14 +42,14 @@ def breaks(
 ) -> tuple[Break, ...]:
     """Every break, that of the lowest revision first. `revisions`: all objects of one tier; `parts`: theirs by name."""
     ordered = sorted(revisions, key=_number)
-    found = [*_of_links(ordered), *_of_checkpoints(ordered, checkpoints)]
+    broken = [*_of_links(ordered), *_of_checkpoints(ordered, checkpoints)]
     checked: dict[str, str] = {}
     for raw in ordered:
         try:
-            found += [Break(_number(raw), what) for what in _of_one(raw, parts, checked)]
+            broken += [Break(_number(raw), what) for what in _of_one(raw, parts, checked)]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            found.append(Break(_number(raw), f"Revision '{raw['metadata']['name']}' can't be read: {error!r}"))
-    return tuple(sorted(found, key=lambda each: each.revision)) + tuple(_of_tier(ordered, tier))
+            broken.append(Break(_number(raw), f"Revision '{raw['metadata']['name']}' can't be read: {error!r}"))
+    return tuple(sorted(broken, key=lambda break_: break_.revision)) + tuple(_of_tier(ordered, tier))
 
 
 def _of_one(raw: Json, parts: Mapping[str, Json], checked: dict[str, str]) -> Iterator[str]:

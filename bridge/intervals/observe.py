@@ -92,22 +92,22 @@ class NodeReports:
         self, states: Mapping[str, Json], present: Collection[str] | None, now: float
     ) -> dict[tuple[Kind, str], str]:
         """Of each node that there is. One that has not reported for long, or never has, says nothing: `none`."""
-        found: dict[tuple[Kind, str], str] = {}
+        values: dict[tuple[Kind, str], str] = {}
         for name in sorted(states.keys() if present is None else present):
             state = states.get(name)
             if state is None:
-                found[Kind.NODE, name] = canonical.text({"mode": "none", "why": "never reported"})
+                values[Kind.NODE, name] = canonical.text({"mode": "none", "why": "never reported"})
                 continue
             reported = str(state.get("reportedAt", ""))
             before = self._heard.get(name)
             if before is None or before[0] != reported:
                 before = self._heard[name] = reported, now
             if now - before[1] >= SILENT_AFTER:
-                found[Kind.NODE, name] = canonical.text({"mode": "none", "why": "silent"})
+                values[Kind.NODE, name] = canonical.text({"mode": "none", "why": "silent"})
             else:
-                found[Kind.NODE, name] = _node_value(state)
+                values[Kind.NODE, name] = _node_value(state)
         self._heard = {name: heard for name, heard in self._heard.items() if name in states}
-        return found
+        return values
 
 
 def _node_value(state: Json) -> str:

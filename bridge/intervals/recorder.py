@@ -115,22 +115,22 @@ class Recorder:
             if not self.sight.leading():
                 self._told.clear()
             return
-        cluster, told = self.sight.cluster, list(self._told)
+        cluster, heard = self.sight.cluster, list(self._told)
         try:
             if self._state is None:
                 self._census_of = None
                 self._state = await asyncio.to_thread(self.store.resume, cluster, self._now())
-            events = self._news(self._state, told)
+            events = self._news(self._state, heard)
             if not await asyncio.to_thread(self.store.record, cluster, events, self._now()):
                 self._state = None
                 return
         except BaseException:
             self._state = None
             raise
-        del self._told[: len(told)]
+        del self._told[: len(heard)]
 
-    def _news(self, state: dict[tuple[Kind, str], str], told: list[Event]) -> list[Event]:
-        """What has changed since `state`, which is brought up to date. `told`: alerts, at their time."""
+    def _news(self, state: dict[tuple[Kind, str], str], heard: list[Event]) -> list[Event]:
+        """What has changed since `state`, which is brought up to date. `heard`: alerts, at their time."""
         events, self._events = self._events, []
         population = self.sight.population()
         if self._census_of is not population:
@@ -145,7 +145,7 @@ class Recorder:
         seen |= self.sight.tier_and_rules()
         known = {Kind.NODE, *(kind for kind, _ in seen)}  # of the others nothing is known yet
         events += changes(state, seen, self._now(), known)
-        fresh = list(_new([*told, *events], state))
+        fresh = list(_new([*heard, *events], state))
         on = {(Kind.ALERT, subject): value for subject, value in self._alerts.items()}
         return [*fresh, *_new(changes(state, on, self._now(), {Kind.ALERT}), state)]
 

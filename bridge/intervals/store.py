@@ -84,7 +84,9 @@ class IntervalStore:
             number = self._number(connection, cluster)
             last = self._last_look(connection, cluster)
             if last is not None and now - last[1] <= GAP:
-                return {(each.kind, each.subject): each.value for each in self._open(connection, number)}
+                return {
+                    (interval.kind, interval.subject): interval.value for interval in self._open(connection, number)
+                }
             if last is not None:
                 still = INTERVAL.c.cluster == number, INTERVAL.c.end.is_(None)
                 # What began with the last look that was noted is not known to have lasted at all.
@@ -114,7 +116,10 @@ class IntervalStore:
         values = {event.value for event in events if event.value is not None}
         terms = self._numbers(connection, {subject for _, subject in keys} | values)
         current = self._current(connection, cluster, {(kind, terms[subject]): subject for kind, subject in keys})
-        before = [Event(each.begin, each.kind, each.subject, each.value) for each in current.values()]
+        before = [
+            Event(open_interval.begin, open_interval.kind, open_interval.subject, open_interval.value)
+            for open_interval in current.values()
+        ]
         new = []
         for interval in intervals_of([*before, *events]):
             key = interval.kind, terms[interval.subject]
@@ -144,10 +149,10 @@ class IntervalStore:
         connection: Connection, cluster: int, subjects: Mapping[tuple[Kind, int], str]
     ) -> dict[tuple[Kind, int], _OpenInterval]:
         """The open interval of each subject that has one."""
-        found: dict[tuple[Kind, int], _OpenInterval] = {}
+        current_: dict[tuple[Kind, int], _OpenInterval] = {}
         columns, value = INTERVAL.c, TERM.alias()
         for kind in Kind:
-            numbers = sorted(number for each, number in subjects if each is kind)
+            numbers = sorted(number for kind_, number in subjects if kind_ is kind)
             asked = (
                 select(columns.id, columns.subject, columns.begin, value.c.content)
                 .join(value, value.c.id == columns.value)
@@ -159,8 +164,8 @@ class IntervalStore:
             for row in connection.execute(asked) if numbers else ():
                 key = kind, row.subject
                 if key in subjects:
-                    found[key] = _OpenInterval(row.id, kind, subjects[key], row.content, row.begin)
-        return found
+                    current_[key] = _OpenInterval(row.id, kind, subjects[key], row.content, row.begin)
+        return current_
 
     # What was the case, out
 
@@ -176,7 +181,7 @@ class IntervalStore:
         subject, value, columns = TERM.alias(), TERM.alias(), INTERVAL.c
         with self._database.reading("reading intervals") as connection:
             cluster_of = select(TERM.c.id).where(TERM.c.digest == digest_of(cluster)).scalar_subquery()
-            found: list[Interval] = []
+            intervals: list[Interval] = []
             for kind in kinds:
                 wanted = columns.cluster == cluster_of, columns.kind == kind.value, columns.begin < end
                 open_then = or_(columns.end > begin, columns.end.is_(None))
@@ -187,8 +192,8 @@ class IntervalStore:
                     .where(*wanted, open_then)
                 )
                 rows = connection.execute(asked)
-                found += [Interval(Kind(kind), name, said, first, last) for name, said, first, last in rows]
-        return sorted(set(found), key=lambda each: (each.kind, each.subject, each.begin))
+                intervals += [Interval(Kind(kind), name, said, first, last) for name, said, first, last in rows]
+        return sorted(set(intervals), key=lambda interval: (interval.kind, interval.subject, interval.begin))
 
     def looks(self, cluster: str, begin: int, end: int) -> list[tuple[int, int]]:
         """When the bridge looked, within [begin, end], the earliest first. Raises EvidenceError."""
@@ -281,17 +286,17 @@ class IntervalStore:
     def _numbers(self, connection: Connection, texts: Collection[str]) -> dict[str, int]:
         if len(self._terms) > _KNOWN_TERMS:
             self._terms.clear()
-        found = {text: self._terms[text] for text in texts if text in self._terms}
-        missing = {digest_of(text): text for text in texts if text not in found}
+        numbers = {text: self._terms[text] for text in texts if text in self._terms}
+        missing = {digest_of(text): text for text in texts if text not in numbers}
         if missing:
-            made = self._insert(TERM).on_conflict_do_nothing(index_elements=["digest"])
-            connection.execute(made, [{"digest": key, "content": text} for key, text in sorted(missing.items())])
+            insertion = self._insert(TERM).on_conflict_do_nothing(index_elements=["digest"])
+            connection.execute(insertion, [{"digest": key, "content": text} for key, text in sorted(missing.items())])
             digests = sorted(missing)
             for at in range(0, len(digests), _ASKED_AT_ONCE):
                 asked = select(TERM.c.id, TERM.c.digest).where(TERM.c.digest.in_(digests[at : at + _ASKED_AT_ONCE]))
-                found |= {missing[row.digest]: row.id for row in connection.execute(asked)}
-        self._terms |= found
-        return found
+                numbers |= {missing[row.digest]: row.id for row in connection.execute(asked)}
+        self._terms |= numbers
+        return numbers
 
     @staticmethod
     def _last_look(connection: Connection, cluster: str) -> tuple[int, int] | None:

@@ -40,8 +40,8 @@ async def refusals(cluster: ClusterReader, namespace: str | None, pod: str | Non
     if pod is not None and namespace is not None and await cluster.pod(namespace, pod) is None:
         raise InputError(f"why: there is no pod '{pod}' in namespace '{namespace}'")
     fields = f"reportingController={CONTROLLER}" + (f",regarding.name={pod}" if pod else "")
-    told = [_refusal(event) for event in await cluster.events(namespace, fields) if event.get("reason") in ADVICE]
-    return sorted(told, key=lambda each: (each["last"], each["namespace"], each["pod"]), reverse=True)
+    refused = [_refusal(event) for event in await cluster.events(namespace, fields) if event.get("reason") in ADVICE]
+    return sorted(refused, key=lambda refusal: (refusal["last"], refusal["namespace"], refusal["pod"]), reverse=True)
 
 
 def _refusal(event: Json) -> Json:
@@ -59,16 +59,16 @@ def _refusal(event: Json) -> Json:
     }
 
 
-def refusal_lines(told: Sequence[Json], now: datetime) -> Iterator[str]:
+def refusal_lines(refused: Sequence[Json], now: datetime) -> Iterator[str]:
     """Then what to do, once for each reason."""
-    if not told:
+    if not refused:
         yield NOTHING
         return
-    for each in told:
-        times = f" x{each['count']}" if each["count"] > 1 else ""
-        name = f"{each['namespace']}/{each['pod']}"
-        yield printable(f"{_ago(each['last'], now)} ago{times}  {name}  {each['reason']}  {each['message']}")
-    yield from (f"  {reason}: {ADVICE[reason]}" for reason in dict.fromkeys(each["reason"] for each in told))
+    for refusal in refused:
+        times = f" x{refusal['count']}" if refusal["count"] > 1 else ""
+        name = f"{refusal['namespace']}/{refusal['pod']}"
+        yield printable(f"{_ago(refusal['last'], now)} ago{times}  {name}  {refusal['reason']}  {refusal['message']}")
+    yield from (f"  {reason}: {ADVICE[reason]}" for reason in dict.fromkeys(refusal["reason"] for refusal in refused))
 
 
 def _ago(text: str, now: datetime) -> str:
@@ -83,28 +83,28 @@ def _ago(text: str, now: datetime) -> str:
 async def zones_of(cluster: ClusterReader, tier: str, namespace: str | None) -> list[Json]:
     """The zones that there are, and with a namespace whether it may use each."""
     listed = None if namespace is None else await cluster.allowed_zones(namespace)
-    found = []
+    values = []
     for zone in await cluster.zones(tier):
         spec, status = zone.get("spec") or {}, zone.get("status") or {}
         counts = {name: status.get(name, 0) for name in ("pods", "isolated", "nodes")}
         value = {"zone": spec.get("zone", ""), "known": bool(spec.get("known")), **counts}
         if namespace is not None:
             value["allowed"] = None if listed is None else value["zone"] in listed or ANY_ZONE in listed
-        found.append(value)
-    return sorted(found, key=lambda each: str(each["zone"]))
+        values.append(value)
+    return sorted(values, key=lambda value: str(value["zone"]))
 
 
-def zone_lines(found: Iterable[Json], namespace: str | None) -> Iterator[str]:
+def zone_lines(zones: Iterable[Json], namespace: str | None) -> Iterator[str]:
     """For people."""
     columns = ZONE_COLUMNS if namespace is None else (*ZONE_COLUMNS, f"ALLOWED IN {namespace}")
-    yield table_text(columns, [_zone_row(each) for each in found])
+    yield table_text(columns, [_zone_row(zone) for zone in zones])
 
 
-def _zone_row(each: Json) -> tuple[str, ...]:
-    facts = each["zone"], _yes(each["known"]), *(str(each[name]) for name in ("pods", "isolated", "nodes"))
-    if "allowed" not in each:
+def _zone_row(zone: Json) -> tuple[str, ...]:
+    facts = zone["zone"], _yes(zone["known"]), *(str(zone[name]) for name in ("pods", "isolated", "nodes"))
+    if "allowed" not in zone:
         return facts
-    return (*facts, "no annotation" if each["allowed"] is None else _yes(each["allowed"]))
+    return (*facts, "no annotation" if zone["allowed"] is None else _yes(zone["allowed"]))
 
 
 def _yes(value: object) -> str:
@@ -135,7 +135,7 @@ def status_lines(value: Json) -> Iterator[str]:
     row = tier_facts.row(value | {"cluster": ""})[1:]
     yield table_text(tier_facts.COLUMNS[1:], [row])
     behind = value["behind"]
-    for each in behind[:_MOST_NAMED]:
-        yield printable(f"  node {each['node']} has revision {each['revision'] or 'none'} in force")
+    for node in behind[:_MOST_NAMED]:
+        yield printable(f"  node {node['node']} has revision {node['revision'] or 'none'} in force")
     if len(behind) > _MOST_NAMED:
         yield f"  and {len(behind) - _MOST_NAMED} more"

@@ -64,8 +64,8 @@ def run(words: list[str]) -> int:
         print("\n".join(completed(ROOT, words[1:])))
         return ExitCode.DONE
     try:
-        given = parser_of(ROOT).parse_args(words)
-        code: int = given.run(given)
+        arguments = parser_of(ROOT).parse_args(words)
+        code: int = arguments.run(arguments)
     except ZonebridgeError as error:
         print(f"{NAME}: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
@@ -74,24 +74,24 @@ def run(words: list[str]) -> int:
     return code
 
 
-def _ask(given: argparse.Namespace, work: Callable[[KubectlProxy], Awaitable[_Result]]) -> _Result:
+def _ask(arguments: argparse.Namespace, work: Callable[[KubectlProxy], Awaitable[_Result]]) -> _Result:
     async def asked() -> _Result:
         return await work(proxy)
 
-    with KubectlProxy(Kubectl(kubectl_options(given))) as proxy:
+    with KubectlProxy(Kubectl(kubectl_options(arguments))) as proxy:
         return asyncio.run(asked())
 
 
-def _namespace(given: argparse.Namespace) -> str:
-    return given.namespace or Kubectl(kubectl_options(given)).namespace()
+def _namespace(arguments: argparse.Namespace) -> str:
+    return arguments.namespace or Kubectl(kubectl_options(arguments)).namespace()
 
 
-def _pod(text: str, given: argparse.Namespace) -> str:
+def _pod(text: str, arguments: argparse.Namespace) -> str:
     """As `bridge.explain.answer` has it; a name alone is of the namespace that counts."""
     parts = text.removeprefix("pod/").split("/")
     if not all(parts) or len(parts) > len(("namespace", "name")):
         raise InputError(f"'{text}' is no pod: write NAME, pod/NAME or pod/NAMESPACE/NAME")
-    return f"pod/{'/'.join(parts)}" if len(parts) > 1 else f"pod/{_namespace(given)}/{parts[0]}"
+    return f"pod/{'/'.join(parts)}" if len(parts) > 1 else f"pod/{_namespace(arguments)}/{parts[0]}"
 
 
 def _is_address(text: str) -> bool:
@@ -102,91 +102,101 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _explain(given: argparse.Namespace) -> int:
-    source = _pod(given.source, given)
-    destination = given.destination if _is_address(given.destination) else _pod(given.destination, given)
+def _explain(arguments: argparse.Namespace) -> int:
+    source = _pod(arguments.source, arguments)
+    destination = (
+        arguments.destination if _is_address(arguments.destination) else _pod(arguments.destination, arguments)
+    )
     asked = FlowQuestion(
-        given.protocol, port=given.port, source_port=given.source_port, icmp_type=given.icmp_type, at=given.at
+        arguments.protocol,
+        port=arguments.port,
+        source_port=arguments.source_port,
+        icmp_type=arguments.icmp_type,
+        at=arguments.at,
     )
     try:
-        services = AddressSet.parse(given.service_network or [])
+        services = AddressSet.parse(arguments.service_network or [])
     except ValueError as error:
         raise InputError(f"--service-network: {error}") from error
-    found = _ask(
-        given,
+    listed = _ask(
+        arguments,
         lambda proxy: answer.from_cluster(
-            ClusterReader(proxy), given.tier, source, destination, asked, services=services
+            ClusterReader(proxy), arguments.tier, source, destination, asked, services=services
         ),
     )
-    print(json_text(found.json()) if given.output == "json" else found.text())
+    print(json_text(listed.json()) if arguments.output == "json" else listed.text())
     return ExitCode.DONE
 
 
-def _why(given: argparse.Namespace) -> int:
-    namespace, pod = None if given.all_namespaces else _namespace(given), None
-    if given.pod is not None:
-        if given.all_namespaces:
+def _why(arguments: argparse.Namespace) -> int:
+    namespace, pod = None if arguments.all_namespaces else _namespace(arguments), None
+    if arguments.pod is not None:
+        if arguments.all_namespaces:
             raise InputError("why: a pod is of one namespace; leave -A out")
-        _, namespace, pod = _pod(given.pod, given).split("/")
-    told = _ask(given, lambda proxy: answers.refusals(ClusterReader(proxy), namespace, pod))
-    if given.output == "json":
-        print(json_text(told))
+        _, namespace, pod = _pod(arguments.pod, arguments).split("/")
+    refused = _ask(arguments, lambda proxy: answers.refusals(ClusterReader(proxy), namespace, pod))
+    if arguments.output == "json":
+        print(json_text(refused))
     else:
-        print("\n".join(answers.refusal_lines(told, datetime.now(UTC))))
+        print("\n".join(answers.refusal_lines(refused, datetime.now(UTC))))
     return ExitCode.DONE
 
 
-def _zones(given: argparse.Namespace) -> int:
-    namespace = None if given.all_namespaces else _namespace(given)
-    found = _ask(given, lambda proxy: answers.zones_of(ClusterReader(proxy), given.tier, namespace))
-    print(json_text(found) if given.output == "json" else "\n".join(answers.zone_lines(found, namespace)))
+def _zones(arguments: argparse.Namespace) -> int:
+    namespace = None if arguments.all_namespaces else _namespace(arguments)
+    listed = _ask(arguments, lambda proxy: answers.zones_of(ClusterReader(proxy), arguments.tier, namespace))
+    print(json_text(listed) if arguments.output == "json" else "\n".join(answers.zone_lines(listed, namespace)))
     return ExitCode.DONE
 
 
-def _status(given: argparse.Namespace) -> int:
+def _status(arguments: argparse.Namespace) -> int:
     """1 where it isn't ready, as `zonebridge status`."""
-    value = _ask(given, lambda proxy: answers.status_of(ClusterReader(proxy), given.tier))
-    print(json_text(value) if given.output == "json" else "\n".join(answers.status_lines(value)))
+    value = _ask(arguments, lambda proxy: answers.status_of(ClusterReader(proxy), arguments.tier))
+    print(json_text(value) if arguments.output == "json" else "\n".join(answers.status_lines(value)))
     return ExitCode.DONE if value["ready"] else ExitCode.TROUBLE
 
 
-def _add(given: argparse.Namespace) -> int:
-    kind, _, name = given.subject.rpartition("/") if given.subject.count("/") == 1 else (given.subject, "", "")
-    named = Subject.parse(f"{kind}/{_namespace(given)}/{name}" if name else given.subject)
-    asked = wanted(named.namespace, given.reason, given.lasting, given.reference, dry_run=given.dry_run)
-    budget = QuarantineBudget(given.workload_budget, given.cluster_budget)
-    made = _ask(given, lambda proxy: QuarantineClient(proxy, budget).add(named, asked, time.time()))
-    json = given.output == "json"
-    print(json_text(to_json(made, time.time())) if json else outcome_text(made, f"{NAME} quarantine"))
+def _add(arguments: argparse.Namespace) -> int:
+    kind, _, name = (
+        arguments.subject.rpartition("/") if arguments.subject.count("/") == 1 else (arguments.subject, "", "")
+    )
+    named = Subject.parse(f"{kind}/{_namespace(arguments)}/{name}" if name else arguments.subject)
+    asked = wanted(named.namespace, arguments.reason, arguments.lasting, arguments.reference, dry_run=arguments.dry_run)
+    budget = QuarantineBudget(arguments.workload_budget, arguments.cluster_budget)
+    created = _ask(arguments, lambda proxy: QuarantineClient(proxy, budget).add(named, asked, time.time()))
+    json = arguments.output == "json"
+    print(json_text(to_json(created, time.time())) if json else outcome_text(created, f"{NAME} quarantine"))
     return ExitCode.DONE
 
 
-def _list(given: argparse.Namespace) -> int:
-    found, now = _ask(given, lambda proxy: QuarantineClient(proxy).all()), time.time()
-    if given.output == "json":
-        print(json_text([to_json(each, now) for each in found]))
+def _list(arguments: argparse.Namespace) -> int:
+    listed, now = _ask(arguments, lambda proxy: QuarantineClient(proxy).all()), time.time()
+    if arguments.output == "json":
+        print(json_text([to_json(quarantine, now) for quarantine in listed]))
     else:
-        print(table_text(COLUMNS, [row(each, now) for each in found]))
+        print(table_text(COLUMNS, [row(quarantine, now) for quarantine in listed]))
     return ExitCode.DONE
 
 
-def _release(given: argparse.Namespace) -> int:
-    if bool(given.names) == given.over:
+def _release(arguments: argparse.Namespace) -> int:
+    if bool(arguments.names) == arguments.over:
         raise InputError("quarantine release: give names, or --over")
 
     async def work(proxy: KubectlProxy) -> None:
         quarantines = QuarantineClient(proxy)
-        for name in given.names or [each.name for each in await quarantines.all() if is_over(each, time.time())]:
+        for name in arguments.names or [
+            quarantine.name for quarantine in await quarantines.all() if is_over(quarantine, time.time())
+        ]:
             await quarantines.release(name)
             print(f"{name}: released")
 
-    _ask(given, work)
+    _ask(arguments, work)
     return ExitCode.DONE
 
 
-def _approve(given: argparse.Namespace) -> int:
-    _ask(given, lambda proxy: QuarantineClient(proxy).approve(given.name))
-    print(f"{given.name}: approved")
+def _approve(arguments: argparse.Namespace) -> int:
+    _ask(arguments, lambda proxy: QuarantineClient(proxy).approve(arguments.name))
+    print(f"{arguments.name}: approved")
     return ExitCode.DONE
 
 

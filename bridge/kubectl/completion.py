@@ -21,23 +21,23 @@ def completed(root: Command, words: Sequence[str]) -> list[str]:
     """The lines for the last of the words, which is incomplete and may be empty. What can't be found is left out."""
     *before, last = words or [""]
     try:
-        found = list(_candidates(root, before, last))
+        candidates = list(_candidates(root, before, last))
     except ZonebridgeError:
-        found = []
-    return [*(each for each in found if each.startswith(last)), NO_FILES]
+        candidates = []
+    return [*(candidate for candidate in candidates if candidate.startswith(last)), NO_FILES]
 
 
 def _candidates(root: Command, before: Sequence[str], last: str) -> Iterator[str]:
     command, arguments = chosen(root, before)
-    option = next((each for each in command.options if before and before[-1] in each.names and each.takes_value), None)
+    option = next((item for item in command.options if before and before[-1] in item.names and item.takes_value), None)
     if option is not None:
         yield from _words(option.values, before, "")
     elif last.startswith("-"):
         for name, text in names_of(command.options):
             yield f"{name}\t{text}"
     elif command.commands:
-        for each in command.commands:
-            yield f"{each.name}\t{each.help}"
+        for item in command.commands:
+            yield f"{item.name}\t{item.help}"
     elif len(arguments) < len(command.arguments) or any(how.get("nargs") for _, how in command.arguments):
         yield from _words(command.words, before, last)
 
@@ -50,8 +50,8 @@ def _words(values: tuple[str, ...] | str, before: Sequence[str], last: str) -> I
     if values == "contexts":
         yield from kubectl.words("config", "get-contexts", "--output=name")
         return
-    given = dict(_given(before))
-    namespace = next((given[name] for name in NAMESPACE.names if name in given), "") or kubectl.namespace()
+    options = dict(_given(before))
+    namespace = next((options[name] for name in NAMESPACE.names if name in options), "") or kubectl.namespace()
     with KubectlProxy(kubectl) as proxy:
         yield from asyncio.run(_FINDERS[values](proxy, namespace, last))
 
@@ -81,7 +81,7 @@ async def _subjects(proxy: KubectlProxy, namespace: str, last: str) -> list[str]
 
 
 async def _quarantines(proxy: KubectlProxy, _namespace: str, _last: str) -> list[str]:
-    return [each.name for each in await QuarantineClient(proxy).all()]
+    return [quarantine.name for quarantine in await QuarantineClient(proxy).all()]
 
 
 async def _names(proxy: KubectlProxy, path: str) -> list[str]:

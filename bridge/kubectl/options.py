@@ -56,14 +56,14 @@ OUTPUT = Option(("-o", "--output"), "text or json", ("text", "json"), {"choices"
 TIER = Option(("--tier",), "the Tier", how={"metavar": "NAME", "default": "panorama"})
 
 
-def kubectl_options(given: argparse.Namespace) -> list[str]:
+def kubectl_options(arguments: argparse.Namespace) -> list[str]:
     """Those of KUBECTL that were given, as kubectl takes them."""
-    found: list[str] = []
+    words: list[str] = []
     for option in KUBECTL:
         name = option.names[0]
-        value = getattr(given, option.how.get("dest", name[2:].replace("-", "_")))
-        found += [f"{name}={each}" for each in ([value] if isinstance(value, str) else value or ())]
-    return found
+        value = getattr(arguments, option.how.get("dest", name[2:].replace("-", "_")))
+        words += [f"{name}={item}" for item in ([value] if isinstance(value, str) else value or ())]
+    return words
 
 
 class _Parser(argparse.ArgumentParser):
@@ -86,10 +86,10 @@ def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
         parser.add_argument(*option.names, help=option.help, **option.how)
     if command.commands:
         below = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-        for each in command.commands:
-            made = below.add_parser(each.name, help=each.help, description=each.help, allow_abbrev=False)
-            made.set_defaults(run=each.run)
-            _fill(made, each)
+        for command_ in command.commands:
+            added = below.add_parser(command_.name, help=command_.help, description=command_.help, allow_abbrev=False)
+            added.set_defaults(run=command_.run)
+            _fill(added, command_)
 
 
 def chosen(command: Command, words: Sequence[str]) -> tuple[Command, list[str]]:
@@ -97,8 +97,8 @@ def chosen(command: Command, words: Sequence[str]) -> tuple[Command, list[str]]:
     rest: list[str] = []
     awaited = False
     for word in words:
-        option = next((each for each in command.options if word in each.names), None)
-        below = next((each for each in command.commands if each.name == word), None)
+        option = next((item for item in command.options if word in item.names), None)
+        below = next((item for item in command.commands if item.name == word), None)
         if awaited:
             awaited = False
         elif option is not None:

@@ -9,21 +9,21 @@ from base64 import b64decode
 
 def knows_as_bearer(authorization: str, token: str) -> bool:
     """Of an Authorization header. An empty token is known by nobody."""
-    kind, _, given = authorization.partition(" ")
-    return kind == "Bearer" and _same(given.encode(errors="surrogateescape"), token)
+    kind, _, credential = authorization.partition(" ")
+    return kind == "Bearer" and _same(credential.encode(errors="surrogateescape"), token)
 
 
 def knows_as_password(authorization: str, token: str) -> bool:
     """Of an Authorization header of HTTP's Basic scheme."""
-    kind, _, given = authorization.partition(" ")
+    kind, _, credential = authorization.partition(" ")
     if kind.lower() != "basic":
         return False
     try:
-        _, colon, password = b64decode(given.encode(errors="surrogateescape"), validate=True).partition(b":")
+        _, colon, password = b64decode(credential.encode(errors="surrogateescape"), validate=True).partition(b":")
     except (binascii.Error, ValueError):
         return False
     return bool(colon) and _same(password, token)
 
 
-def _same(given: bytes, token: str) -> bool:
-    return bool(token) and hmac.compare_digest(given, token.encode())
+def _same(credential: bytes, token: str) -> bool:
+    return bool(token) and hmac.compare_digest(credential, token.encode())

@@ -48,15 +48,15 @@ def _handler(
         if not knows_as_bearer(request.headers.get("Authorization", ""), token):
             _log.warning("preview refused", peer=request.remote)
             return web.Response(status=401, text="the token is wrong or missing\n")
-        found = answer(request.query.get("cluster"))
-        if found is None:
+        previewed = answer(request.query.get("cluster"))
+        if previewed is None:
             return web.Response(status=404, text="there is no such cluster; name one with ?cluster=NAME\n")
-        if found.unavailable:
-            return web.Response(status=503, text=f"{found.unavailable}\n")
-        headers = {"ETag": f'"{found.tag}"', "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-        if f'"{found.tag}"' in request.headers.get("If-None-Match", ""):
+        if previewed.unavailable:
+            return web.Response(status=503, text=f"{previewed.unavailable}\n")
+        headers = {"ETag": f'"{previewed.tag}"', "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        if f'"{previewed.tag}"' in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
-        return web.Response(text=found.text, content_type="application/json", headers=headers)
+        return web.Response(text=previewed.text, content_type="application/json", headers=headers)
 
     return preview
 

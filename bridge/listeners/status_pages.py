@@ -106,9 +106,9 @@ def _guarded(token: Callable[[], str]) -> Callable[..., Awaitable[web.StreamResp
         except SecretError as error:
             _log.error("no page can be served", error=str(error))
             return web.Response(status=503, text="the token can't be read\n", headers=HEADERS)
-        given = request.headers.get("Authorization", "")
-        if not (knows_as_bearer(given, wanted) or knows_as_password(given, wanted)):
-            if given:
+        authorization = request.headers.get("Authorization", "")
+        if not (knows_as_bearer(authorization, wanted) or knows_as_password(authorization, wanted)):
+            if authorization:
                 _log.warning("page refused", peer=request.remote, error="the token is wrong")
             asks = HEADERS | {"WWW-Authenticate": 'Basic realm="zonebridge", charset="UTF-8"'}
             return web.Response(status=401, text="the token is the password, of any user\n", headers=asks)

@@ -72,7 +72,7 @@ class Nodes:
             return ()
         late = [self._judge(name, state, now) for name, state in sorted(states.items())]
         late += [Late(name, Fault.MISSING) for name, since in self._missing.items() if now - since >= BEHIND_AFTER]
-        return tuple(each for each in late if each is not None)
+        return tuple(lag for lag in late if lag is not None)
 
     def _listen(self, name: str, state: Json, published: tuple[int, str], now: float) -> _Heard:
         """A node that gets on from one revision to the next is not behind, however fast they are published."""
@@ -94,7 +94,7 @@ class Nodes:
         return None
 
 
-def there(nodes: Iterable[Json], present: Collection[str] | None) -> list[Json]:
+def existing_nodes(nodes: Iterable[Json], present: Collection[str] | None) -> list[Json]:
     """NodeStates, without those that nodes left behind which are gone."""
     return [node for node in nodes if present is None or node["metadata"]["name"] in present]
 
@@ -106,12 +106,12 @@ def states_of(nodes: Iterable[Json], tier: str) -> dict[str, Json]:
 
 
 def text(late: Collection[Late], revision: int) -> str:
-    named = "; ".join(str(each) for each in list(late)[:_TOLD])
+    named = "; ".join(str(node) for node in list(late)[:_TOLD])
     more = f"; and {len(late) - _TOLD} more" if len(late) > _TOLD else ""
     return f"revision {revision} is not in force everywhere: {named}{more}"
 
 
 def about_json(late: Collection[Late], revision: int) -> dict[str, object]:
     """For programs."""
-    told = [{"node": each.name, "fault": each.fault.value, "revision": each.revision} for each in list(late)[:_TOLD]]
-    return {"revision": revision, "count": len(late), "nodes": told}
+    nodes = [{"node": node.name, "fault": node.fault.value, "revision": node.revision} for node in list(late)[:_TOLD]]
+    return {"revision": revision, "count": len(late), "nodes": nodes}

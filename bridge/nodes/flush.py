@@ -89,16 +89,16 @@ async def _progress(server: ApiServer, path: str, namespace: str, generation: in
 def progress_of(wanted: int, pods: Iterable[Json]) -> FlushProgress:
     """A node is flushed once a container with the new arguments has ended there with 0."""
     flushed: set[str] = set()
-    there: set[str] = set()
+    running: set[str] = set()
     for pod in pods:
         node = pod["spec"].get("nodeName")
         if node is None:
             continue
-        there.add(node)
+        running.add(node)
         arguments = tuple(pod["spec"]["containers"][0].get("args") or ())
         if arguments == FLUSH and 0 in _exit_codes(pod):
             flushed.add(node)
-    return FlushProgress(wanted, frozenset(flushed), frozenset(there - flushed))
+    return FlushProgress(wanted, frozenset(flushed), frozenset(running - flushed))
 
 
 def _exit_codes(pod: Json) -> Iterable[int]:

@@ -52,7 +52,7 @@ def changed_cells(matrix: PolicyMatrix, flows: Difference) -> ChangedCells:
         mark = mark_of(pieces)
         marks[row, column] = mark if marks.get((row, column), mark) is mark else Mark.BOTH
     return ChangedCells(
-        marks, {"words": list(words), "pieces": [each for _, each in lists.values()], "changed": changed}
+        marks, {"words": list(words), "pieces": [listed for _, listed in lists.values()], "changed": changed}
     )
 
 

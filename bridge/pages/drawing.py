@@ -54,7 +54,7 @@ class Label:
 
     place: float
     short: str
-    whole: str
+    full: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +132,11 @@ def _glyphs(matrix: Matrix, *, counted: bool) -> Iterator[Path]:
         yield Path(matrix.classes[number].key, "".join(some))
 
 
-def glyph_of(each: CellClass) -> Markup:
+def glyph_of(cell_class: CellClass) -> Markup:
     """The glyph of a class alone, for the legend."""
-    if each.shape is Glyph.NONE:
+    if cell_class.shape is Glyph.NONE:
         return Markup()
-    return Markup('<path class="glyph {}" d="{}"/>').format(each.key, _at(_GLYPHS[each.shape], 0, 0))
+    return Markup('<path class="glyph {}" d="{}"/>').format(cell_class.key, _at(_GLYPHS[cell_class.shape], 0, 0))
 
 
 def mark_path(mark: str) -> str:
@@ -145,7 +145,7 @@ def mark_path(mark: str) -> str:
 
 def _marks(marks: Mapping[tuple[int, int], Mark]) -> Iterator[Path]:
     for mark in Mark:
-        parts = [_at(_MARKS[mark], column, row) for (row, column), each in sorted(marks.items()) if each is mark]
+        parts = [_at(_MARKS[mark], column, row) for (row, column), other in sorted(marks.items()) if other is mark]
         if parts:
             yield Path(mark.value, "".join(parts))
 
@@ -193,7 +193,7 @@ class Edge:
     mark: str
     width: float
     name: str
-    whole: str
+    full: str
     count: str
     x: int
     y: float

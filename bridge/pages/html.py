@@ -111,7 +111,7 @@ def _printable(value: object) -> object:
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
-        return {key: _printable(each) for key, each in value.items()}
+        return {key: _printable(item) for key, item in value.items()}
     if isinstance(value, Sequence):
-        return [_printable(each) for each in value]
+        return [_printable(item) for item in value]
     return value

@@ -150,8 +150,8 @@ class PolicyMatrix:
         return tuple(
             Neighbourhood(
                 zone,
-                self._neighbours([(each, place) for each in everywhere if each != place], marks or {}, end=0),
-                self._neighbours([(place, each) for each in everywhere if each != place], marks or {}, end=1),
+                self._neighbours([(other, place) for other in everywhere if other != place], marks or {}, end=0),
+                self._neighbours([(place, other) for other in everywhere if other != place], marks or {}, end=1),
             )
             for place, zone in enumerate(self.zones)
         )
@@ -159,12 +159,12 @@ class PolicyMatrix:
     def _neighbours(
         self, pairs: Sequence[tuple[int, int]], marks: Mapping[tuple[int, int], Mark], end: int
     ) -> tuple[Neighbour, ...]:
-        found = [
+        neighbours = [
             Neighbour(self.zones[pair[end]], CLASSES[number].key, self.counts[pair[0]][pair[1]], marks.get(pair))
             for pair in pairs
             if (number := self.cells[pair[0]][pair[1]]) > _DENIED or pair in marks
         ]
-        return tuple(sorted(found, key=lambda each: (each.mark is None, -each.count)))
+        return tuple(sorted(neighbours, key=lambda neighbour: (neighbour.mark is None, -neighbour.count)))
 
     def in_words(self) -> PageTable:
         """The matrix as a table: of each zone, what is open to which others."""

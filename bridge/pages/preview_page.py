@@ -35,7 +35,11 @@ def preview_page(preview: Preview) -> Page:
         _headline(preview),
         tuple(_figures(preview)),
         matrix.matrix("Zones as the candidate has them", reports, anchors, cells.marks, cells.details),
-        tuple(each for each in around if any(one.mark for one in (*each.reached_from, *each.reaches))),
+        tuple(
+            neighbourhood
+            for neighbourhood in around
+            if any(one.mark for one in (*neighbourhood.reached_from, *neighbourhood.reaches))
+        ),
         (*tables, matrix.in_words(), infrastructure_table(after)),
     )
 

@@ -61,10 +61,14 @@ def _ports(some: list[Traffic]) -> str:
     """Without a protocol, ports mean those of TCP, UDP and SCTP."""
     texts = []
     known = [
-        L4(each.protocol, each.ports, each.source_ports, each.icmp_type) for each in some if each.protocol is not None
+        L4(traffic.protocol, traffic.ports, traffic.source_ports, traffic.icmp_type)
+        for traffic in some
+        if traffic.protocol is not None
     ]
     if len(known) < len(some):
-        texts += ["any" if _is_all(each.ports) else f"port {each.ports}" for each in some if each.protocol is None]
+        texts += [
+            "any" if _is_all(traffic.ports) else f"port {traffic.ports}" for traffic in some if traffic.protocol is None
+        ]
     if known:
         texts.append(traffic_text(known))
     return " and ".join(dict.fromkeys(texts))
@@ -84,7 +88,7 @@ def infrastructure_texts(rule: InfrastructureRule) -> tuple[str, str, str]:
     """Source, destination and traffic of an infrastructure rule."""
     own = " of the same node" if rule.own_node else ""
     traffic = " or ".join(
-        dict.fromkeys(_of_ends(each.source_workload, each.destination_workload, [each]) for each in rule.traffic)
+        dict.fromkeys(_of_ends(one.source_workload, one.destination_workload, [one]) for one in rule.traffic)
     )
     return peer_text(rule.source), peer_text(rule.destination) + own, traffic
 

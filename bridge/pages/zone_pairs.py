@@ -69,8 +69,8 @@ class ZonePairs:
     def between(self, from_zone: object, to_zone: object, *, same: bool) -> Pair:
         """What is between two zones: names, or OTHER."""
         mask = self.concerning(from_zone, to_zone, same=same)
-        whole = mask & self._whole
-        last = (whole & -whole).bit_length() - 1
+        covering = mask & self._whole
+        last = (covering & -covering).bit_length() - 1
         before = mask & ((1 << last) - 1)
         return Pair((before & self._allow).bit_count(), (before & ~self._allow).bit_count(), last)
 

@@ -42,10 +42,10 @@ class Assignment:
 
     def adopt(self, raw: Mapping[str, Any]) -> None:
         """A slice that was found: its pods will stay in it, so that another leader rewrites nothing."""
-        found = slices.parse(raw)
-        number = slices.number_of(self._tier, found.node, found.name)
+        parsed = slices.parse(raw)
+        number = slices.number_of(self._tier, parsed.node, parsed.name)
         if number is not None:
-            self._hints.update({pod.uid: (found.node, number) for pod in found.pods})
+            self._hints.update({pod.uid: (parsed.node, number) for pod in parsed.pods})
 
     def settle(self) -> None:
         """Every pod that is there has its place: what was adopted for others is forgotten."""
@@ -63,33 +63,33 @@ class Assignment:
 
     def node_of(self, name: str) -> str | None:
         """Whose pods a slice tells of; None where there is none of that name."""
-        found = self._slices.get(name)
-        return None if found is None else found.node
+        assigned = self._slices.get(name)
+        return None if assigned is None else assigned.node
 
     def names_of(self, node: str) -> list[str]:
         """A node's slices."""
         return [slices.name_of(self._tier, node, number) for number in self._of_node.get(node, ())]
 
     def pods_of(self, node: str) -> Iterator[Pod]:
-        return (pod for each in self._of_node.get(node, {}).values() for pod in each.pods.values())
+        return (pod for assigned in self._of_node.get(node, {}).values() for pod in assigned.pods.values())
 
     def render(self, name: str) -> Json | None:
         """The object; None where there shall be none."""
-        found = self._slices.get(name)
-        if found is None:
+        assigned = self._slices.get(name)
+        if assigned is None:
             return None
-        return slices.render(self._tier, name, found.node, found.pods.values(), self._labels)
+        return slices.render(self._tier, name, assigned.node, assigned.pods.values(), self._labels)
 
     def _leave(self, pod: Pod) -> tuple[str, ...]:
         name = self._where.pop(pod.uid)
-        held = self._slices[name]
-        del held.pods[pod.uid]
-        if not held.pods:
+        assigned = self._slices[name]
+        del assigned.pods[pod.uid]
+        if not assigned.pods:
             del self._slices[name]
-            numbered = self._of_node[held.node]
-            del numbered[next(number for number, each in numbered.items() if each is held)]
+            numbered = self._of_node[assigned.node]
+            del numbered[next(number for number, candidate in numbered.items() if candidate is assigned)]
             if not numbered:
-                del self._of_node[held.node]
+                del self._of_node[assigned.node]
         return (name,)
 
     def _join(self, pod: Pod) -> str:

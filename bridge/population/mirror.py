@@ -139,11 +139,11 @@ class Mirror:
     def _wrote(self, name: str, answer: Json) -> _LiveObject:
         """What our writing made of it, unless the watch has told of something newer meanwhile."""
         self._writes += 1
-        made = _LiveObject(_version(answer), *_digests(answer))
+        written = _LiveObject(_version(answer), *_digests(answer))
         known = self._live.get(name)
-        if max(self._writing[name], known.version if known else 0) < made.version:
-            self._live[name] = made
-        return made
+        if max(self._writing[name], known.version if known else 0) < written.version:
+            self._live[name] = written
+        return written
 
     def _note(self, raw: Json, *, gone: bool) -> None:
         name, version = raw["metadata"]["name"], _version(raw)
@@ -166,9 +166,9 @@ class Mirror:
 
 def _worst(errors: Iterator[BaseException]) -> Iterator[BaseException]:
     """What concerns more than one object: defects first, then an API server that is away."""
-    found = list(errors)
-    yield from (error for error in found if not isinstance(error, ClusterError))
-    yield from (error for error in found if isinstance(error, ClusterUnreachableError))
+    failures = list(errors)
+    yield from (error for error in failures if not isinstance(error, ClusterError))
+    yield from (error for error in failures if isinstance(error, ClusterUnreachableError))
 
 
 def _digests(raw: Json) -> tuple[str, str]:

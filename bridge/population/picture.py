@@ -162,7 +162,7 @@ class Population:
         before = self._pods.get(uid)
         if before == after:
             return
-        told = self._visible(before)
+        former = self._visible(before)
         if before is not None:
             del self._pods[uid]
             self._of_node[before.node].discard(uid)
@@ -170,8 +170,8 @@ class Population:
             self._pods[uid] = after
             self._of_node.setdefault(after.node, set()).add(uid)
         shown = self._visible(after)
-        if told or shown:
-            yield MemberMove(told, shown)
+        if former or shown:
+            yield MemberMove(former, shown)
 
     def _node(self, name: str, after: Node | None) -> Iterator[MemberMove]:
         was_there = name in self._nodes
@@ -192,10 +192,10 @@ class Population:
         theirs = [pod for pod in self._pods.values() if pod.namespace == after.name and pod.node in self._nodes]
         before = [self._member(pod) for pod in theirs]
         self._allowed[after.name] = after.allowed
-        for each in before:
-            now = self._member(each.pod)
-            if now != each:
-                yield MemberMove(each, now)
+        for member in before:
+            now = self._member(member.pod)
+            if now != member:
+                yield MemberMove(member, now)
 
     def _visible(self, pod: Pod | None) -> Member | None:
         return self._member(pod) if pod is not None and pod.node in self._nodes else None

@@ -81,10 +81,10 @@ class Spoken:
         self._lost(raw["metadata"]["name"])
         if not slices.is_own(raw):
             return
-        told = slices.parse(raw)
-        found = _PodsEssence(told.node, tuple(map(self._essence, told.pods)))
-        self._slices[told.name] = self._of_node.setdefault(told.node, {})[told.name] = found
-        self._unlooked.add(told.node)
+        parsed = slices.parse(raw)
+        essence = _PodsEssence(parsed.node, tuple(map(self._essence, parsed.pods)))
+        self._slices[parsed.name] = self._of_node.setdefault(parsed.node, {})[parsed.name] = essence
+        self._unlooked.add(parsed.node)
 
     def _lost(self, name: str) -> None:
         gone = self._slices.pop(name, None)
@@ -111,17 +111,17 @@ class Spoken:
 
     def _judged(self, node: str, now: float) -> bool:
         """Whether what a node says may stand, right or not wrong for long. Of wrong ones the time is kept."""
-        told = self._of_node.get(node)
-        if told is None or self._is_right(node, told.values()):
+        essences = self._of_node.get(node)
+        if essences is None or self._is_right(node, essences.values()):
             self._wrong_since.pop(node, None)
             self._overruled.discard(node)
-            return told is not None
+            return essences is not None
         if now - self._wrong_since.setdefault(node, now) >= PATIENCE:
             self._overruled.add(node)
         return node not in self._overruled
 
-    def _is_right(self, node: str, told: Iterable[_PodsEssence]) -> bool:
-        said = [number for each in told for number in each.pods]
+    def _is_right(self, node: str, essences: Iterable[_PodsEssence]) -> bool:
+        said = [number for essence in essences for number in essence.pods]
         true = {self._essence(pod) for pod in self._pods_of(node)}
         return len(said) == len(true) and set(said) == true
 

@@ -60,7 +60,7 @@ async def from_panorama(settings: Settings, panorama: PanoramaSettings, cluster:
     feeds, close = feeds_of(settings.feeds, lambda: None)
     try:
         wanted = dict.fromkeys(
-            feed for each in (running, candidate) for feed in each.feeds if feed.kind is not FeedKind.PROVIDED
+            feed for rulebase_ in (running, candidate) for feed in rulebase_.feeds if feed.kind is not FeedKind.PROVIDED
         )
         await feeds.want(list(wanted))
         contents, unknown = feeds.contents(), feeds.troubles()

@@ -44,13 +44,13 @@ def condition(text: str) -> FailCondition:
     try:
         return FailCondition(FailOn(text))
     except ValueError:
-        words = ", ".join(each.value for each in FailOn)
+        words = ", ".join(kind.value for kind in FailOn)
         raise InputError(f"--fail-on '{text}' is not known; take one of {words}, {_FROM}=ZONE") from None
 
 
 def failures(preview: Preview, conditions: Iterable[FailCondition]) -> tuple[str, ...]:
     """Why the preview fails, a sentence for each condition that it meets."""
-    return tuple(dict.fromkeys(why for each in conditions for why in _failures(preview, each)))
+    return tuple(dict.fromkeys(why for condition_ in conditions for why in _failures(preview, condition_)))
 
 
 def _failures(preview: Preview, condition: FailCondition) -> Iterator[str]:

@@ -31,7 +31,7 @@ def violations(
     new = AllowedFlows(candidate, told_apart)
     old = None if running is None else AllowedFlows(running, told_apart)
     broken = [violation for rail in rails for violation in _violations(rail, old, new, always)]
-    return tuple(sorted(broken, key=lambda each: each.existing))
+    return tuple(sorted(broken, key=lambda broken_rail: broken_rail.existing))
 
 
 def _violations(

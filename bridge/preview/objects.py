@@ -72,7 +72,7 @@ def _space(value: AddressObject, feeds: Mapping[str, AddressSet]) -> AddressSet:
 
 def _only(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
     excluded = frozenset(other)
-    return tuple(dict.fromkeys(each for each in one if each not in excluded))
+    return tuple(dict.fromkeys(item for item in one if item not in excluded))
 
 
 def _traffic(value: _Named) -> Iterator[str]:

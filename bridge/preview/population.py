@@ -52,9 +52,9 @@ def residents(objects: Iterable[Json], zoning: Zoning) -> Iterator[Resident]:
     """
     objects = list(objects)
     annotated = {
-        each["metadata"]["name"]: allowed_zones(each["metadata"].get("annotations") or {})
-        for each in objects
-        if each.get("kind") == "Namespace"
+        object_["metadata"]["name"]: allowed_zones(object_["metadata"].get("annotations") or {})
+        for object_ in objects
+        if object_.get("kind") == "Namespace"
     }
     for raw in objects:
         if raw.get("kind") == "Namespace":
@@ -88,9 +88,9 @@ def _plain(item: Json, zoning: Zoning, option: str, number: int) -> Resident:
         raise InputError(f"{where}: {wrong[0]} must be text")
     if not (texts["namespace"] and texts["name"]):
         raise InputError(f"{where}: it needs a namespace and a name")
-    given = item.get("addresses") or []
+    addresses_ = item.get("addresses") or []
     try:
-        addresses = tuple(map(ip_address, given if isinstance(given, list) else [given]))
+        addresses = tuple(map(ip_address, addresses_ if isinstance(addresses_, list) else [addresses_]))
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
     workload = normalise(texts["workload"] or texts["name"])

@@ -49,7 +49,7 @@ def preview_lines(preview: Preview, most: int) -> Iterator[str]:
         yield from _table(
             POD_COLUMNS, [(f"{m.namespace}/{m.pod}", m.old_zone, m.new_zone) for m in preview.projection.moves], most
         )
-        yield from _table(WORKLOAD_COLUMNS, [_workload_row(each, moments) for each in preview.projection.changes], most)
+        yield from _table(WORKLOAD_COLUMNS, [_workload_row(item, moments) for item in preview.projection.changes], most)
     yield from _flow_lines(preview, moments, most)
 
 

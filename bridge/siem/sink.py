@@ -26,11 +26,11 @@ _Key = tuple[str, str, AlertKind]
 
 @dataclass(slots=True)
 class _Raised:
-    """`since` is epoch seconds, `told` a time of the steady clock."""
+    """`since` is epoch seconds, `reminded` a time of the steady clock."""
 
     alert: Alert
     since: float
-    told: float
+    reminded: float
 
 
 class SiemSink:
@@ -89,8 +89,8 @@ class SiemSink:
         """What is due: lasting trouble once more, and what was lost."""
         now, steady = self._clock(), self._steady()
         for raised in self._raised.values():
-            if steady - raised.told >= REMIND_SECONDS:
-                raised.told = steady
+            if steady - raised.reminded >= REMIND_SECONDS:
+                raised.reminded = steady
                 self._offer(self._records.of(raised.alert, now, min(raised.since, now)))
         for shipper in self._shippers:
             for cluster, lost in shipper.take_lost().items():

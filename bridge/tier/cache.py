@@ -33,17 +33,17 @@ class Picture:
     _all_listed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         return self._all_listed.is_set()
 
     async def soon_whole(self, seconds: float) -> bool:
         """Whether it is, once somebody who watches has had so long to list everything. That is waited for only once."""
-        if self.watched and not self.whole:
+        if self.watched and not self.is_complete:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._all_listed.wait()
             self.watched = False
-        return self.whole
+        return self.is_complete
 
     def parts(self) -> dict[str, Json]:
         return self._held[POLICY_CHUNK] | self._held[ADDRESS_SET]
@@ -59,8 +59,8 @@ class Picture:
             uid, version = _uid(change.raw), _version(change.raw)
             if version >= self._dead.get(uid, 0) or self._dead[uid] == _FOR_EVER:
                 self._dead.pop(uid, None)
-            held = self._held[kind].get(_name(change.raw))
-            if held is not None and _uid(held) == uid and not (version and _version(held) > version):
+            known = self._held[kind].get(_name(change.raw))
+            if known is not None and _uid(known) == uid and not (version and _version(known) > version):
                 del self._held[kind][_name(change.raw)]
         else:
             self._keep(kind, change.raw)
@@ -78,9 +78,9 @@ class Picture:
 
     def deleted(self, kind: str, name: str) -> None:
         """We deleted this ourselves: what the watch still tells of its life is old."""
-        held = self._held[kind].pop(name, None)
-        if held is not None and _uid(held):
-            self._dead[_uid(held)] = _FOR_EVER
+        known = self._held[kind].pop(name, None)
+        if known is not None and _uid(known):
+            self._dead[_uid(known)] = _FOR_EVER
 
     def retired(self, kind: str, name: str, answer: Json) -> None:
         """We took this out of the tier, as it stands in `answer`: it may come back, with a later version."""
@@ -91,9 +91,9 @@ class Picture:
     def share(self, parts: Iterable[Json]) -> None:
         """Hold what equals one of these only once: a tier may have a million prefixes."""
         for part in parts:
-            held = self._held[part["kind"]].get(_name(part))
-            if held is not None and held["spec"] == part["spec"]:
-                held["spec"] = part["spec"]
+            known = self._held[part["kind"]].get(_name(part))
+            if known is not None and known["spec"] == part["spec"]:
+                known["spec"] = part["spec"]
 
     def _page(self, kind: str, page: Listed) -> None:
         if page.first:
@@ -118,8 +118,8 @@ class Picture:
         return {name: raw for name, raw in self._held[kind].items() if _version(raw) > int(version)}
 
     def _keep(self, kind: str, raw: Json) -> None:
-        held = self._held[kind].get(_name(raw))
-        if self._is_old(raw) or (held is not None and _version(held) > _version(raw)):
+        known = self._held[kind].get(_name(raw))
+        if self._is_old(raw) or (known is not None and _version(known) > _version(raw)):
             return
         self._held[kind][_name(raw)] = self._typed(kind, raw)
 
@@ -128,9 +128,9 @@ class Picture:
 
     def _typed(self, kind: str, raw: Json) -> Json:
         """With its kind, which lists leave out, and with the content that is held already where it is the same."""
-        held = self._held[kind].get(_name(raw))
-        same = held is not None and held.get("spec") == raw.get("spec")
-        return raw | {"apiVersion": API_VERSION, "kind": kind} | ({"spec": held["spec"]} if held and same else {})
+        known = self._held[kind].get(_name(raw))
+        same = known is not None and known.get("spec") == raw.get("spec")
+        return raw | {"apiVersion": API_VERSION, "kind": kind} | ({"spec": known["spec"]} if known and same else {})
 
 
 def _name(raw: Json) -> str:

@@ -119,12 +119,12 @@ class TierApi(ClusterReader):
         kind, name = part["kind"], part["metadata"]["name"]
         doing = f"creating {kind} '{name}'"
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-        made = await self._api.call("POST", f"{ROOT}/{_ALL_PLURALS[kind]}", doing, body=part, query=query)
-        if made is None:
+        created = await self._api.call("POST", f"{ROOT}/{_ALL_PLURALS[kind]}", doing, body=part, query=query)
+        if created is None:
             raise ClusterRefusedError(
                 f"{doing} in cluster '{self.name}': the kind is not known; install the custom resource definitions"
             )
-        return made
+        return created
 
     async def delete(self, part: Part) -> Json | None:
         """What is left of it, where something keeps it from going. Gone is gone, whoever deleted it."""
@@ -171,8 +171,8 @@ class TierApi(ClusterReader):
         """The status as the API server has stored it."""
         wanted = {"apiVersion": API_VERSION, "kind": TIER, "metadata": {"name": tier}, "status": status}
         stored = await self._apply(f"{_path(TIER, tier)}/status", wanted, f"writing the status of Tier '{tier}'")
-        told: Json = stored.get("status", {})
-        return told
+        written: Json = stored.get("status", {})
+        return written
 
     async def apply_status(self, wanted: Json) -> Json:
         """The status alone, of an object that is there."""

@@ -123,10 +123,10 @@ def hands(raw: Json, fields: Iterable[str]) -> tuple[FieldOwner, ...]:
         managed_field for managed_field in raw["metadata"].get("managedFields", ()) if heads & _heads(managed_field)
     ]
     others = [entry for entry in entries if entry.get("manager") != FIELD_MANAGER]
-    newest = sorted(others, key=lambda each: str(each.get("time", "")), reverse=True)
+    newest = sorted(others, key=lambda managed: str(managed.get("time", "")), reverse=True)
     return tuple(
-        FieldOwner(str(each.get("manager", "")), str(each.get("operation", "")), str(each.get("time", "")))
-        for each in newest
+        FieldOwner(str(managed.get("manager", "")), str(managed.get("operation", "")), str(managed.get("time", "")))
+        for managed in newest
     )
 
 
@@ -143,9 +143,9 @@ def _of_tier(left: LastApplied, live: Json | None) -> Iterator[ObjectDrift]:
         yield ObjectDrift(TIER, name, What.DELETED)
         return
     fields = (*changed_fields(left.tier["spec"], live.get("spec"), "spec"), *_held_by(live))
-    told = _lasting(live.get("status", {}))
-    if left.statuses and all(_lasting(status) != told for status in left.statuses):
-        fields += changed_fields(_lasting(left.statuses[0]), told, "status")
+    lasting = _lasting(live.get("status", {}))
+    if left.statuses and all(_lasting(status) != lasting for status in left.statuses):
+        fields += changed_fields(_lasting(left.statuses[0]), lasting, "status")
     if fields:
         yield ObjectDrift(TIER, name, What.CHANGED, fields, hands(live, fields))
 
@@ -155,11 +155,11 @@ def _of_parts(left: Mapping[str, Json], live: Mapping[str, Json]) -> Iterator[Ob
         if name not in live:
             yield ObjectDrift(left[name]["kind"], name, What.DELETED)
         elif name not in left:
-            found = live[name]
-            yield ObjectDrift(found["kind"], name, What.ADDED, (), hands(found, ("spec", "metadata")))
+            part = live[name]
+            yield ObjectDrift(part["kind"], name, What.ADDED, (), hands(part, ("spec", "metadata")))
         elif fields := _changes_of_part(left[name], live[name]):
-            found = live[name]
-            yield ObjectDrift(found["kind"], name, What.CHANGED, fields, hands(found, fields))
+            part = live[name]
+            yield ObjectDrift(part["kind"], name, What.CHANGED, fields, hands(part, fields))
 
 
 def _changes_of_part(left: Json, live: Json) -> tuple[str, ...]:

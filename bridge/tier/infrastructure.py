@@ -97,15 +97,15 @@ class LiveInfrastructure:
 
     async def _told_ends(self) -> ApiServerEnds:
         try:
-            told = ends_of(await self._cluster.api_server_endpoints() or {})
-            told = replace(told, nodes=nodes_of(told, await self._cluster.control_plane_nodes())) if told else told
+            ends = ends_of(await self._cluster.api_server_endpoints() or {})
+            ends = replace(ends, nodes=nodes_of(ends, await self._cluster.control_plane_nodes())) if ends else ends
         except ClusterError as error:
             if self._told is None:
                 raise
             _log.warning("API server's endpoints not read; the last known ones stay", error=str(error))
             return self._told
-        if told or self._told is None:  # an API server that answers has an end, whatever the object says
-            self._told = told
+        if ends or self._told is None:  # an API server that answers has an end, whatever the object says
+            self._told = ends
         return self._told
 
     async def _own_workload(self) -> str:
@@ -134,16 +134,16 @@ def ends_of(endpoints: Json) -> ApiServerEnds:
         if (address := _address(text)) is not None
     ]
     ports = [
-        int(each["port"])
-        for each in endpoints.get("ports") or ()
-        if each.get("port") and (each.get("protocol") or "TCP").lower() == protocol_name(TCP)
+        int(port_entry["port"])
+        for port_entry in endpoints.get("ports") or ()
+        if port_entry.get("port") and (port_entry.get("protocol") or "TCP").lower() == protocol_name(TCP)
     ]
     return ApiServerEnds(AddressSet.parse(map(str, addresses)), Ranges.of((port, port) for port in ports))
 
 
 def nodes_of(ends: ApiServerEnds, nodes: Iterable[Json]) -> frozenset[str]:
     """Those of the control plane that have one of the API server's addresses."""
-    read = [item for each in nodes if isinstance(item := decode.node(each).item, Node)]
+    read = [item for node_object in nodes if isinstance(item := decode.node(node_object).item, Node)]
     return frozenset(node.name for node in read if any(address in ends.addresses for address in node.addresses))
 
 

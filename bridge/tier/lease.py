@@ -165,8 +165,8 @@ class Leadership:
                 raise LeadershipLostError
             return task.result()
         finally:
-            for each in (task, lost):
-                each.cancel()
+            for running in (task, lost):
+                running.cancel()
             await asyncio.gather(task, lost, return_exceptions=True)
 
     async def release(self) -> None:

@@ -155,7 +155,7 @@ def _why(origin: Origin, flow: Flow) -> str:
 async def _addresses(host: str) -> list[IPAddress]:
     """What a name stands for at the moment; nothing where nobody answers."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        resolved = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return []
-    return [ip_address(each[4][0]) for each in found]
+    return [ip_address(entry[4][0]) for entry in resolved]

@@ -117,16 +117,18 @@ def plan(desired: Rendered, live: Live, guards: SafetyLimits, policy: Policy, be
     """
     create = tuple(part for part in desired.parts if not _stands(part, live.parts.get(_name(part))))
     damaged = tuple(_part(part) for part in create if _name(part) in live.parts)
-    held = tuple(_part(each) for each in _objects(live) if any(each["metadata"].get(name) for name in _HOLDS))
+    pinned = tuple(
+        _part(object_) for object_ in _objects(live) if any(object_["metadata"].get(name) for name in _HOLDS)
+    )
     _check_sizes((*create, desired.tier))
     if _says_the_same(live, desired):
         stays = {_name(part) for part in desired.parts}
-        return Plan(held, damaged, create, None, _others(live.parts, stays), live.revision, desired.digest)
+        return Plan(pinned, damaged, create, None, _others(live.parts, stays), live.revision, desired.digest)
     _check_order(desired, live)
     _check_sizes((_record_of(desired),))
     _check_guards(policy, live, guards, before)
     stays = {_name(part) for part in desired.parts} | _named_by(live.tier)
-    return Plan(held, damaged, create, desired.tier, _others(live.parts, stays), desired.revision, desired.digest)
+    return Plan(pinned, damaged, create, desired.tier, _others(live.parts, stays), desired.revision, desired.digest)
 
 
 def _says_the_same(live: Live, desired: Rendered) -> bool:
@@ -213,12 +215,12 @@ def _counted(live: Live) -> int:
 
 
 def _check_sizes(objects: Iterable[Json]) -> None:
-    for each in objects:
-        size = _size(each)
+    for part in objects:
+        size = _size(part)
         if size > MAX_OBJECT_BYTES:
             raise RevisionRefusedError(
                 "TooLarge",
-                f"{each['kind']} '{_name(each)}' would have {size} bytes, more than the {MAX_OBJECT_BYTES} that an API "
+                f"{part['kind']} '{_name(part)}' would have {size} bytes, more than the {MAX_OBJECT_BYTES} that an API "
                 "server stores; use groups or EDLs instead of long lists in the rules",
             )
 

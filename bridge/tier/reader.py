@@ -37,20 +37,20 @@ class ClusterReader:
     async def parts(self, tier: str) -> dict[str, Json]:
         """Every chunk and address set that carries the tier's label, by name."""
         query = {"labelSelector": f"{TIER_LABEL}={tier}"}
-        found: dict[str, Json] = {}
+        parts: dict[str, Json] = {}
         for kind in PLURALS:
             if kind != TIER:
-                for each in await self._list(PLURALS[kind], query):
-                    found[each["metadata"]["name"]] = each | {"apiVersion": API_VERSION, "kind": kind}
-        return found
+                for part in await self._list(PLURALS[kind], query):
+                    parts[part["metadata"]["name"]] = part | {"apiVersion": API_VERSION, "kind": kind}
+        return parts
 
     async def node_states(self) -> list[Json]:
         return await self._list(NODE_STATES, {})
 
     async def allowed_zones(self, namespace: str) -> frozenset[str] | None:
         """The zones that a namespace's annotation lists; None without one."""
-        found = await self._api.get(f"/api/v1/namespaces/{namespace}", f"namespace {namespace}")
-        return allowed_zones((found or {}).get("metadata", {}).get("annotations") or {})
+        namespace_object = await self._api.get(f"/api/v1/namespaces/{namespace}", f"namespace {namespace}")
+        return allowed_zones((namespace_object or {}).get("metadata", {}).get("annotations") or {})
 
     async def pod(self, namespace: str, name: str) -> Json | None:
         return await self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}", f"pod {namespace}/{name}")

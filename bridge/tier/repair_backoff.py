@@ -96,7 +96,7 @@ class RepairBackoff:
     def _rounds(self, key: Key, group: list[ObjectDrift]) -> Iterable[RepairAttempt]:
         now = self._clock()
         if key not in self._objects and len(self._objects) >= MOST:
-            del self._objects[min(self._objects, key=lambda each: self._objects[each].last)]
+            del self._objects[min(self._objects, key=lambda candidate: self._objects[candidate].last)]
         repairs = self._objects.setdefault(key, _ObjectRepairs(now, now))
         if repairs.open:
             return ()
@@ -113,9 +113,9 @@ def waiting(times: int) -> float:
 
 def text(rounds: Sequence[RepairAttempt]) -> str:
     """For people: what was done, how often it has come to that, and what happens now."""
-    named = "; ".join(str(each.drift) for each in rounds[:NAMED])
+    named = "; ".join(str(attempt.drift) for attempt in rounds[:NAMED])
     more = f"; and {len(rounds) - NAMED} more" if len(rounds) > NAMED else ""
-    worst = max(rounds, key=lambda each: each.times)
+    worst = max(rounds, key=lambda attempt: attempt.times)
     if worst.wait:
         return (
             f"{named}{more}. It is being fought over: {worst.times} times in {worst.seconds:.0f} s; it is put back in "
@@ -126,19 +126,19 @@ def text(rounds: Sequence[RepairAttempt]) -> str:
 
 def about_json(rounds: Sequence[RepairAttempt]) -> dict[str, object]:
     """For programs."""
-    return {"count": len(rounds), "changes": [_round_json(each) for each in rounds[:TOLD]]}
+    return {"count": len(rounds), "changes": [_round_json(attempt) for attempt in rounds[:TOLD]]}
 
 
-def _round_json(told: RepairAttempt) -> dict[str, object]:
-    drift = told.drift
+def _round_json(attempt: RepairAttempt) -> dict[str, object]:
+    drift = attempt.drift
     return {
         "kind": drift.kind,
         "name": drift.name,
         "what": drift.what.value,
         "fields": list(drift.fields[:TOLD]),
         "by": [{"manager": hand.manager, "operation": hand.operation, "time": hand.time} for hand in drift.hands],
-        "times": told.times,
-        "wait": round(told.wait, 1),
+        "times": attempt.times,
+        "wait": round(attempt.wait, 1),
     }
 
 

@@ -100,16 +100,20 @@ def _rules(reports: Sequence[RuleReport] | None, before: Mapping[str, Any]) -> J
     """Counts and what is not fully enforced; without a reading, what an earlier bridge wrote."""
     if reports is None:
         return {name: before[name] for name in ("rules", "problems") if name in before}
-    told = [report for report in reports if report.status in _TOLD]
+    reported = [report for report in reports if report.status in _TOLD]
     return {
         "rules": rule_counts(reports),
-        "problems": [_problem(report) for report in told[:MAX_PROBLEMS]],
+        "problems": [_problem(report) for report in reported[:MAX_PROBLEMS]],
     }
 
 
 def _condition(condition: TierCondition, before: Mapping[str, Any], now: datetime) -> Json:
     value = "Unknown" if condition.holds is None else str(condition.holds)
-    same = [each for each in before.get("conditions", ()) if (each["type"], each["status"]) == (condition.kind, value)]
+    same = [
+        former
+        for former in before.get("conditions", ())
+        if (former["type"], former["status"]) == (condition.kind, value)
+    ]
     return {
         "type": condition.kind,
         "status": value,
@@ -134,7 +138,7 @@ def rule_counts(reports: Sequence[RuleReport]) -> Json:
 
 
 def camel(value: Json) -> Json:
-    return {_camel_name(name): each for name, each in value.items()}
+    return {_camel_name(name): item for name, item in value.items()}
 
 
 def _camel_name(name: str) -> str:

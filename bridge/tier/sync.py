@@ -33,7 +33,7 @@ from bridge.history.ledger import Retention
 from bridge.history.reasons import PublishSituation, SeenReading, reasons
 from bridge.history.revision import Reasons
 from bridge.managers import Manager
-from bridge.nodes.enforcement import Nodes, states_of, there
+from bridge.nodes.enforcement import Nodes, existing_nodes, states_of
 from bridge.nodes.enforcement import about_json as about_late
 from bridge.nodes.enforcement import text as text_of_late
 from bridge.tier.cache import Picture
@@ -166,19 +166,19 @@ class Sync:
         """One pass. Raises ClusterError; trouble with the manager or the revision is in the outcome."""
         self._trouble = await self._reader.look()
         async with self._writing:
-            found = await self._notice(await self._find())
-            return await self._settle(found, prune=True)
+            observed = await self._notice(await self._find())
+            return await self._settle(observed, prune=True)
 
     async def repair(self) -> PassOutcome | None:
         """Put back what others changed, without asking the manager. None where nothing was, or nothing is known yet."""
         async with self._writing:
             if self._left is None:
                 return None
-            found = await self._notice(await self._find())
+            observed = await self._notice(await self._find())
             due = self._repairs.wait()
-            if not found.rounds and (due is None or due > 0):
+            if not observed.rounds and (due is None or due > 0):
                 return None
-            return await self._settle(found, prune=False)
+            return await self._settle(observed, prune=False)
 
     def due(self) -> float | None:
         """Seconds until something that is held back may be put back."""
@@ -206,67 +206,69 @@ class Sync:
         if (record := recorded.record_of(tier)) is not None:
             self._alerts.revision = record.revision
         live = Live(tier, parts, max(seen, default=0), published, ours, recorded)
-        return _Cluster(live, there(nodes, self._present()))
+        return _Cluster(live, existing_nodes(nodes, self._present()))
 
-    async def _notice(self, found: _Cluster) -> _Cluster:
+    async def _notice(self, observed: _Cluster) -> _Cluster:
         """What others changed since we left it; told where it is new."""
         if self._left is None:
-            return found
-        self._left = with_attempts(self._left, self._attempts, found.live)
-        drifts = differences(self._left, found.live)
+            return observed
+        self._left = with_attempts(self._left, self._attempts, observed.live)
+        drifts = differences(self._left, observed.live)
         rounds = self._repairs.seen(drifts)
         if rounds:
             await self._tell_drift(rounds)
         elif self._repairs.is_idle:
             await self._alerts.clear(AlertKind.TIER_TAMPERED, "nobody has changed the tier for a while")
         changed = any(drift.kind == native.TIER and not drift.of_status_alone for drift in drifts)
-        live = replace(found.live, ours=found.live.ours and not changed)
-        return replace(found, live=live, rounds=rounds)
+        live = replace(observed.live, ours=observed.live.ours and not changed)
+        return replace(observed, live=live, rounds=rounds)
 
     async def _tell_drift(self, rounds: Sequence[RepairAttempt]) -> None:
-        worst = max(rounds, key=lambda each: each.wait)
+        worst = max(rounds, key=lambda attempt: attempt.wait)
         severity = Severity.CRITICAL if worst.wait else Severity.ERROR
         await self._alerts.tell(AlertKind.TIER_TAMPERED, text(rounds), severity, about_json(rounds))
 
-    async def _adopt(self, found: _Cluster) -> None:
+    async def _adopt(self, observed: _Cluster) -> None:
         """The live tier, where it is whole and a bridge wrote it; where not, nobody can put it back but the manager."""
-        tier = found.live.tier
+        tier = observed.live.tier
         if tier is None:
             return
         name = self._target.tier
-        if not found.live.ours:
+        if not observed.live.ours:
             hands = ", ".join(map(str, written_by_others(tier)))
             message = f"Tier '{name}' was written by {hands} while no bridge watched; it stays till the manager answers"
             await self._alerts.raise_(AlertKind.TIER_TAMPERED, message)
             return
         try:
-            policy = await asyncio.to_thread(native.parse, tier, found.live.parts)
+            policy = await asyncio.to_thread(native.parse, tier, observed.live.parts)
         except native.TierError as error:
             message = f"Tier '{name}' was damaged while no bridge watched, and is put back when the manager answers"
             await self._alerts.raise_(AlertKind.TIER_DAMAGED, f"{message}: {error}")
             return
         named = {*tier["spec"]["policyChunks"], *tier["spec"]["addressSets"]}
-        parts = tuple(bare(part) for part_name, part in found.live.parts.items() if part_name in named)
+        parts = tuple(bare(part) for part_name, part in observed.live.parts.items() if part_name in named)
         self._vetted = Vetted(policy, native.Rendered(bare(tier | {"kind": native.TIER}), parts))
-        self._left = LastApplied(tier, found.live.parts)
+        self._left = LastApplied(tier, observed.live.parts)
 
-    async def _settle(self, found: _Cluster, *, prune: bool) -> PassOutcome:
+    async def _settle(self, observed: _Cluster, *, prune: bool) -> PassOutcome:
         """Bring the cluster to what is known of the manager's wishes, and tell how that went."""
         if self._vetted is None:
-            await self._adopt(found)
+            await self._adopt(observed)
         read = self._reader.last, self._reader.infrastructure
-        made = await asyncio.to_thread(self._vetting.plan, found.live, *read, self._vetted)
-        made = await self._unless_cut_off(made, found.live)
+        planning = await asyncio.to_thread(self._vetting.plan, observed.live, *read, self._vetted)
+        planning = await self._unless_cut_off(planning, observed.live)
         before = self._vetted
-        if made.vetted is not None and made.vetted is not self._vetted:
-            self._vetted = made.vetted
-            self.picture.share(made.vetted.rendered.parts)
-        problem = self._trouble if isinstance(self._trouble, RevisionRefusedError) else made.refused or self._trouble
-        planned = None if made.plan is None else await self._carry_out(made.plan, found.live, prune=prune)
-        self._remember(planned, before, found.live, right=made.refused is None)
-        outcome = self._outcome(planned, found, problem)
-        await self._tell(outcome, found)
-        await self._write_status(planned, found, outcome)
+        if planning.vetted is not None and planning.vetted is not self._vetted:
+            self._vetted = planning.vetted
+            self.picture.share(planning.vetted.rendered.parts)
+        problem = (
+            self._trouble if isinstance(self._trouble, RevisionRefusedError) else planning.refused or self._trouble
+        )
+        planned = None if planning.plan is None else await self._carry_out(planning.plan, observed.live, prune=prune)
+        self._remember(planned, before, observed.live, right=planning.refused is None)
+        outcome = self._outcome(planned, observed, problem)
+        await self._tell(outcome, observed)
+        await self._write_status(planned, observed, outcome)
         return outcome
 
     def _remember(self, done: Plan | None, before: Vetted | None, live: Live, *, right: bool) -> None:
@@ -288,13 +290,13 @@ class Sync:
         first = live.tier is None and before is None
         return reasons(PublishSituation(before, self._seen, self._reader.last, first), planned.digest)
 
-    async def _unless_cut_off(self, made: Planned, live: Live) -> Planned:
+    async def _unless_cut_off(self, planning: Planned, live: Live) -> Planned:
         """A new policy, unless it would keep this bridge from ever publishing another."""
-        if made.vetted is None or made.vetted is self._vetted:
-            return made
-        lost = await self._cut_off(made.vetted.policy)
+        if planning.vetted is None or planning.vetted is self._vetted:
+            return planning
+        lost = await self._cut_off(planning.vetted.policy)
         if not lost:
-            return made
+            return planning
         refused = RevisionRefusedError("CutsOffBridge", *lost)
         return await asyncio.to_thread(self._vetting.again, live, self._vetted, refused)
 
@@ -316,19 +318,19 @@ class Sync:
         left, repairs = self._left, self._repairs
         if left is None or planned.digest != left.digest:
             return planned
-        held = planned.pointer is not None and not repairs.may_write(native.TIER, self._target.tier)
+        postponed = planned.pointer is not None and not repairs.may_write(native.TIER, self._target.tier)
         return replace(
             planned,
             release=tuple(part for part in planned.release if repairs.may_write(part.kind, part.name)),
             remove=tuple(part for part in planned.remove if repairs.may_write(part.kind, part.name)),
             create=tuple(part for part in planned.create if repairs.may_write(part["kind"], part["metadata"]["name"])),
-            pointer=None if held else planned.pointer,
+            pointer=None if postponed else planned.pointer,
             prune=tuple(
                 part
                 for part in planned.prune
                 if (prune if part.name in left.parts else repairs.may_remove_stranger(part.kind))
             ),
-            revision=live.revision if held else planned.revision,
+            revision=live.revision if postponed else planned.revision,
         )
 
     def _leave(self, done: Plan, pointer: Json | None, live: Live) -> LastApplied:
@@ -343,34 +345,34 @@ class Sync:
         tier = pointer or (left.tier if left is not None else live.tier)
         return LastApplied(tier, parts, left.statuses if left is not None else ())
 
-    def _outcome(self, planned: Plan | None, found: _Cluster, problem: BridgeError | None) -> PassOutcome:
-        revision, digest = _revision_of(planned, found.live)
+    def _outcome(self, planned: Plan | None, observed: _Cluster, problem: BridgeError | None) -> PassOutcome:
+        revision, digest = _revision_of(planned, observed.live)
         reports = self._reader.last.compiled.reports if self._reader.last else ()
         return PassOutcome(
             result=Result.of(problem, published=planned is not None and planned.pointer is not None),
             revision=revision,
             rules=summary_json(reports),
-            nodes=nodes_json(found.nodes, self._target.tier, revision, digest),
-            stale=self._silent_for(found) > self._target.stale_after,
+            nodes=nodes_json(observed.nodes, self._target.tier, revision, digest),
+            stale=self._silent_for(observed) > self._target.stale_after,
             problem=problem,
-            drifts=Counter(each.drift.kind for each in found.rounds),
+            drifts=Counter(attempt.drift.kind for attempt in observed.rounds),
             fought=self._repairs.held_back,
-            late=self._nodes.look(states_of(found.nodes, self._target.tier), (revision, digest), self._present()),
+            late=self._nodes.look(states_of(observed.nodes, self._target.tier), (revision, digest), self._present()),
             read=self._reader.last is not None,
             feeds=self._reader.feed_troubles,
         )
 
-    def _silent_for(self, found: _Cluster) -> timedelta:
+    def _silent_for(self, observed: _Cluster) -> timedelta:
         """Since the manager was last heard: in this process, by one before it, or else not since we started."""
         silent = self._reader.silent_for
         if silent is not None:
             return silent
-        told = parse_timestamp(found.status.get("lastSyncTime"))
-        return timedelta(seconds=self._clock() - self._since) if told is None else self._now() - told
+        last_sync = parse_timestamp(observed.status.get("lastSyncTime"))
+        return timedelta(seconds=self._clock() - self._since) if last_sync is None else self._now() - last_sync
 
-    async def _tell(self, outcome: PassOutcome, found: _Cluster) -> None:
+    async def _tell(self, outcome: PassOutcome, observed: _Cluster) -> None:
         problem = outcome.problem
-        stays = "the last good tier stays" if found.live.tier else NOTHING_YET
+        stays = "the last good tier stays" if observed.live.tier else NOTHING_YET
         if isinstance(problem, RevisionRefusedError):
             await self._alerts.raise_(AlertKind.REVISION_REFUSED, f"{stays}: {problem}")
         elif problem is None:
@@ -382,7 +384,11 @@ class Sync:
         if outcome.stale:
             message = f"no usable answer for {self._target.stale_after}; {stays}: {problem}"
             await self._alerts.raise_(AlertKind.SYNC_STALE, message)
-        elif found.live.tier is None and isinstance(problem, ManagerError) and self._silent_for(found) > FIRST_ANSWER:
+        elif (
+            observed.live.tier is None
+            and isinstance(problem, ManagerError)
+            and self._silent_for(observed) > FIRST_ANSWER
+        ):
             await self._alerts.raise_(AlertKind.SYNC_STALE, f"{stays}: {problem}")
         else:
             await self._alerts.clear(AlertKind.SYNC_STALE, "the manager answers again")
@@ -392,39 +398,39 @@ class Sync:
         else:
             await self._alerts.clear(AlertKind.NODE_OUT_OF_SYNC, "every node enforces what is published")
 
-    async def _write_status(self, planned: Plan | None, found: _Cluster, outcome: PassOutcome) -> None:
+    async def _write_status(self, planned: Plan | None, observed: _Cluster, outcome: PassOutcome) -> None:
         """Where there is no Tier yet there is nothing to write on; the alert has told."""
-        if planned is None and found.live.tier is None:
+        if planned is None and observed.live.tier is None:
             return
         if not self._repairs.may_write(native.TIER, self._target.tier):
             return
         now = self._now()
         known = self._left.statuses[:1] if self._left is not None else ()
-        before = known[0] if known else found.status
-        status = status_json(self._sight(planned, found, outcome), self._target.tier, before, now)
-        if says_something_new(status, found.status, now):
+        before = known[0] if known else observed.status
+        status = status_json(self._sight(planned, observed, outcome), self._target.tier, before, now)
+        if says_something_new(status, observed.status, now):
             self._expect(*known, status)
             status = await self._cluster.write_status(self._target.tier, status)
             self._expect(status)
         elif not known:
-            self._expect(found.status)
+            self._expect(observed.status)
 
     def _expect(self, *statuses: Json) -> None:
         """One of these is the Tier's status from now on; more than one where a write may have come through or not."""
         if self._left is not None:
             self._left = replace(self._left, statuses=statuses)
 
-    def _sight(self, planned: Plan | None, found: _Cluster, outcome: PassOutcome) -> StatusInput:
-        revision, digest = _revision_of(planned, found.live)
+    def _sight(self, planned: Plan | None, observed: _Cluster, outcome: PassOutcome) -> StatusInput:
+        revision, digest = _revision_of(planned, observed.live)
         reading, vetted = self._reader.last, self._vetted
         return StatusInput(
             revision=revision,
             digest=digest,
-            version=reading.version if reading else str(found.status.get("sourceVersion", "")),
+            version=reading.version if reading else str(observed.status.get("sourceVersion", "")),
             reports=reading.compiled.reports if reading else None,
-            zones=len(vetted.policy.known_zones) if vetted else int(found.status.get("zones", 0)),
-            nodes=found.nodes,
-            last_sync=self._reader.answered or parse_timestamp(found.status.get("lastSyncTime")),
+            zones=len(vetted.policy.known_zones) if vetted else int(observed.status.get("zones", 0)),
+            nodes=observed.nodes,
+            last_sync=self._reader.answered or parse_timestamp(observed.status.get("lastSyncTime")),
             conditions=conditions(outcome),
         )
 

@@ -43,8 +43,8 @@ class TierWatcher:
             for kind in KINDS:
                 group.create_task(self._watch_kind(kind))
 
-    async def repair(self, told: Callable[[PassOutcome], None]) -> None:
-        """Put back what others change, until cancelled. `told` hears of every repair."""
+    async def repair(self, report: Callable[[PassOutcome], None]) -> None:
+        """Put back what others change, until cancelled. `report` hears of every repair."""
         failures = 0
         while True:
             try:
@@ -57,7 +57,7 @@ class TierWatcher:
                 continue
             failures = 0
             if outcome is not None:
-                told(outcome)
+                report(outcome)
             await asyncio.sleep(LEAST_SECONDS)
             await self._until_disturbed()
 

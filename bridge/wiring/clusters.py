@@ -77,13 +77,15 @@ class _Shared:
     siem: Sink | None
 
 
-def _work(settings: Settings, each: ClusterSettings, manager: PanoramaManager, shared: _Shared) -> Work:
-    cluster = TierApi(ApiServer(cluster_access(each)), ApiServer(cluster_access(each)))
-    alerts = Alerts(each.name, each.tier, tuple(_sinks(settings, cluster, shared.siem)))
+def _work(settings: Settings, cluster_settings: ClusterSettings, manager: PanoramaManager, shared: _Shared) -> Work:
+    cluster = TierApi(ApiServer(cluster_access(cluster_settings)), ApiServer(cluster_access(cluster_settings)))
+    alerts = Alerts(cluster_settings.name, cluster_settings.tier, tuple(_sinks(settings, cluster, shared.siem)))
     trigger = asyncio.Event()
     feeds, close_feeds = feeds_of(settings.feeds, trigger.set)
 
-    population = Publishing(ApiServer(cluster_access(each)), _population(settings, each), alerts)
+    population = Publishing(
+        ApiServer(cluster_access(cluster_settings)), _population(settings, cluster_settings), alerts
+    )
     watched = Watched(lambda: population.population, cluster.services)
 
     async def close() -> None:
@@ -94,9 +96,9 @@ def _work(settings: Settings, each: ClusterSettings, manager: PanoramaManager, s
     def node_at(address: IPAddress) -> str | None:
         return population.population.node_at(address)
 
-    standing = own_standing(settings, each, cluster, node_at)
+    standing = own_standing(settings, cluster_settings, cluster, node_at)
     sync = Sync(
-        target(settings, each),
+        target(settings, cluster_settings),
         manager,
         cluster,
         alerts,
@@ -108,20 +110,20 @@ def _work(settings: Settings, each: ClusterSettings, manager: PanoramaManager, s
         retention=Retention(settings.history.keep, settings.history.max_age),
     )
     return Work(
-        cluster=each.name,
+        cluster=cluster_settings.name,
         sync=sync,
-        guard=TierWatcher(sync, lambda kind: cluster.follow(kind, each.tier)),
-        leadership=Leadership(cluster, _terms(settings, each)),
+        guard=TierWatcher(sync, lambda kind: cluster.follow(kind, cluster_settings.tier)),
+        leadership=Leadership(cluster, _terms(settings, cluster_settings)),
         feeds=feeds,
         population=population,
-        registration=_registration(settings.registration, each, watched, alerts, shared),
+        registration=_registration(settings.registration, cluster_settings, watched, alerts, shared),
         reach=ReachabilityMonitor(alerts),
-        untaint=_untaint(settings, each, cluster, lambda: population.population.tainted),
+        untaint=_untaint(settings, cluster_settings, cluster, lambda: population.population.tainted),
         previewing=None
         if settings.preview is None
         else Previewing(
             Sources(
-                target=target(settings, each),
+                target=target(settings, cluster_settings),
                 manager=manager,
                 reading=lambda: sync.reading,
                 feeds=feeds,
@@ -133,23 +135,27 @@ def _work(settings: Settings, each: ClusterSettings, manager: PanoramaManager, s
             settings.preview.interval.total_seconds(),
         ),
         alerts=alerts,
-        follow_up=FollowUp(cluster, each.tier, sync.history, alerts),
+        follow_up=FollowUp(cluster, cluster_settings.tier, sync.history, alerts),
         close=close,
         trigger=trigger,
     )
 
 
 def _registration(
-    given: RegistrationSettings, each: ClusterSettings, watched: Watched, alerts: Alerts, shared: _Shared
+    registration: RegistrationSettings,
+    cluster_settings: ClusterSettings,
+    watched: Watched,
+    alerts: Alerts,
+    shared: _Shared,
 ) -> Registration | None:
     if shared.writing is None:
         return None
     return Registration(
-        panorama_registrar(given, each, shared.writing),
-        watched if given.addresses and given.services else replace(watched, services=None),
+        panorama_registrar(registration, cluster_settings, shared.writing),
+        watched if registration.addresses and registration.services else replace(watched, services=None),
         alerts,
         shared.run_blocking,
-        rhythm=registration_rhythm(given),
+        rhythm=registration_rhythm(registration),
     )
 
 
@@ -202,25 +208,25 @@ def _limits(settings: FeedSettings) -> FeedLimits:
     )
 
 
-def target(settings: Settings, each: ClusterSettings) -> CompileTarget:
+def target(settings: Settings, cluster_settings: ClusterSettings) -> CompileTarget:
     guards = SafetyLimits(settings.guards.max_deleted_share, settings.guards.allow_empty)
     return CompileTarget(
-        cluster=each.name,
-        tier=each.tier,
-        device_group=each.device_group,
+        cluster=cluster_settings.name,
+        tier=cluster_settings.tier,
+        device_group=cluster_settings.device_group,
         zoning=settings.zones.zoning(),
-        options=options(settings, each),
+        options=options(settings, cluster_settings),
         infrastructure=settings.infrastructure.rules(),
         guards=guards,
         stale_after=settings.stale_after,
     )
 
 
-def options(settings: Settings, each: ClusterSettings | None) -> CompileOptions:
+def options(settings: Settings, cluster_settings: ClusterSettings | None) -> CompileOptions:
     """How rules are compiled for a cluster, or for none in particular."""
-    zones = each.zones if each else None
+    zones = cluster_settings.zones if cluster_settings else None
     return CompileOptions(
-        serial=each.serial if each else None,
+        serial=cluster_settings.serial if cluster_settings else None,
         cluster_zones=None if zones is None else frozenset(zones),
         app_id_side=settings.app_id.side,
         inexpressible_deny=settings.inexpressible_deny,
@@ -229,19 +235,19 @@ def options(settings: Settings, each: ClusterSettings | None) -> CompileOptions:
 
 
 def read_options(settings: Settings) -> ReadOptions:
-    given = settings.feeds.provided
+    provided = settings.feeds.provided
     return ReadOptions(
         ancestors_win=settings.objects.ancestors_win,
         wildcard_top_down=settings.objects.wildcard_top_down,
         time_zone=settings.time_zone,
-        provided={name: f"{FILE}{where}" if where.startswith("/") else where for name, where in given.items()},
+        provided={name: f"{FILE}{where}" if where.startswith("/") else where for name, where in provided.items()},
     )
 
 
 def _untaint(
-    settings: Settings, each: ClusterSettings, cluster: TierApi, tainted: Callable[[], Collection[str]]
+    settings: Settings, cluster_settings: ClusterSettings, cluster: TierApi, tainted: Callable[[], Collection[str]]
 ) -> Untaint | None:
-    return Untaint(cluster, each.tier, tainted) if settings.startup_taint is StartupTaint.REMOVE else None
+    return Untaint(cluster, cluster_settings.tier, tainted) if settings.startup_taint is StartupTaint.REMOVE else None
 
 
 def panorama_access(settings: PanoramaSettings) -> PanoramaAccess:
@@ -259,8 +265,8 @@ def panorama_access(settings: PanoramaSettings) -> PanoramaAccess:
     )
 
 
-def cluster_access(each: ClusterSettings) -> ClusterAccess:
-    return ClusterAccess(each.name, each.kubeconfig, each.context)
+def cluster_access(cluster_settings: ClusterSettings) -> ClusterAccess:
+    return ClusterAccess(cluster_settings.name, cluster_settings.kubeconfig, cluster_settings.context)
 
 
 def _sinks(settings: Settings, cluster: TierApi, siem: Sink | None) -> Iterator[Sink]:
@@ -273,14 +279,14 @@ def _sinks(settings: Settings, cluster: TierApi, siem: Sink | None) -> Iterator[
         yield EventSink(cluster)
 
 
-def _population(settings: Settings, each: ClusterSettings) -> PopulationTerms:
-    return PopulationTerms(each.tier, settings.zones.zoning(), settings.population.labels)
+def _population(settings: Settings, cluster_settings: ClusterSettings) -> PopulationTerms:
+    return PopulationTerms(cluster_settings.tier, settings.zones.zoning(), settings.population.labels)
 
 
-def _terms(settings: Settings, each: ClusterSettings) -> LeaseTerms:
+def _terms(settings: Settings, cluster_settings: ClusterSettings) -> LeaseTerms:
     return LeaseTerms(
-        namespace=each.namespace,
-        name=f"zonebridge-{each.tier}",
+        namespace=cluster_settings.namespace,
+        name=f"zonebridge-{cluster_settings.tier}",
         identity=f"{socket.gethostname()}_{os.getpid()}",
         duration=settings.lease.duration.total_seconds(),
         renew=settings.lease.renew.total_seconds(),

@@ -64,17 +64,20 @@ def _recorder(settings: Settings, work: Work, store: IntervalStore) -> Recorder:
     """It is told each move of a pod and each alert from now on."""
     if work.population is None or work.alerts is None:
         raise ValueError("a work without a population or alerts has no intervals")
-    population, cluster = work.population, next(each for each in settings.clusters if each.name == work.cluster)
+    population, cluster = (
+        work.population,
+        next(cluster_settings for cluster_settings in settings.clusters if cluster_settings.name == work.cluster),
+    )
     rules = Rules()
 
     def tier_and_rules() -> dict[tuple[Kind, str], str]:
         reading = work.sync.reading
         known = reading is not None and work.sync.policy is not None and reading.compiled.policy is work.sync.policy
-        found = dict(rules.values(reading.rulebase if known and reading is not None else None))
+        values = dict(rules.values(reading.rulebase if known and reading is not None else None))
         if (in_force := work.sync.in_force) is not None:
             revision, digest = in_force
-            found[Kind.TIER, cluster.tier] = canonical.text({"revision": revision, "digest": digest})
-        return found
+            values[Kind.TIER, cluster.tier] = canonical.text({"revision": revision, "digest": digest})
+        return values
 
     recorder = Recorder(
         store,
@@ -83,7 +86,7 @@ def _recorder(settings: Settings, work: Work, store: IntervalStore) -> Recorder:
             tier=cluster.tier,
             settings=canonical.text({"digest": settings_digest(settings, cluster)}),
             leading=lambda: work.leadership.leading,
-            sees=lambda: population.population.complete and work.sync.picture.whole,
+            sees=lambda: population.population.complete and work.sync.picture.is_complete,
             population=lambda: population.population,
             nodes=work.sync.picture.nodes,
             tier_and_rules=tier_and_rules,

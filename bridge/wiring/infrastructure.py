@@ -37,37 +37,37 @@ class ClusterQueries:
 
 
 def own_standing(
-    settings: Settings, each: ClusterSettings, cluster: TierApi, node_at: Callable[[IPAddress], str | None]
+    settings: Settings, cluster_settings: ClusterSettings, cluster: TierApi, node_at: Callable[[IPAddress], str | None]
 ) -> ClusterQueries:
     """`node_at`: the node that has an address, where one does."""
-    given = settings.infrastructure
-    own = _own(given, each)
+    section = settings.infrastructure
+    own = _own(section, cluster_settings)
     live = LiveInfrastructure(cluster, _wanted(settings, own))
-    asks = given.enabled and (given.api_server.enabled or own is not None)
+    asks = section.enabled and (section.api_server.enabled or own is not None)
     if own is None or settings.guards.allow_cut_off:
         return ClusterQueries(live.rules if asks else nothing_more)
-    dns = next((Dns(ns, normalise(name)) for ns in given.dns.namespaces for name in given.dns.workloads), None)
+    dns = next((Dns(ns, normalise(name)) for ns in section.dns.namespaces for name in section.dns.workloads), None)
     lifelines = Lifelines(cluster, own, targets(settings), dns, live.ends, node_at)
     return ClusterQueries(live.rules if asks else nothing_more, lifelines.cut_off)
 
 
 def _wanted(settings: Settings, own: OwnPod | None) -> WantedInfrastructure:
-    given = settings.infrastructure
-    namespaces = given.api_server.webhook_namespaces
+    section = settings.infrastructure
+    namespaces = section.api_server.webhook_namespaces
     return WantedInfrastructure(
-        configured=given.api_server.ends(),
-        api_server=given.api_server.enabled,
+        configured=section.api_server.ends(),
+        api_server=section.api_server.enabled,
         webhook_namespaces=None if namespaces is None else frozenset(namespaces),
         own=own,
-        workload=None if given.bridge.workload is None else normalise(given.bridge.workload),
+        workload=None if section.bridge.workload is None else normalise(section.bridge.workload),
         needs=bridge_needs(settings),
     )
 
 
-def _own(given: InfrastructureSettings, each: ClusterSettings) -> OwnPod | None:
+def _own(section: InfrastructureSettings, cluster_settings: ClusterSettings) -> OwnPod | None:
     """Our pod, where it is one of this cluster."""
-    own = own_pod(os.environ, socket.gethostname()) if each.in_cluster else None
-    return own and OwnPod(given.bridge.namespace or own.namespace, own.name)
+    own = own_pod(os.environ, socket.gethostname()) if cluster_settings.in_cluster else None
+    return own and OwnPod(section.bridge.namespace or own.namespace, own.name)
 
 
 def bridge_needs(settings: Settings) -> BridgeNeeds:

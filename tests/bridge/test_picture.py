@@ -29,17 +29,17 @@ def versions(made):
 def test_it_is_whole_when_every_kind_was_listed():
     made = Picture()
     for kind in KINDS:
-        assert not made.whole
+        assert not made.is_complete
         made.fold(kind, Listed(()))
-    assert made.whole
+    assert made.is_complete
 
 
 def test_a_kind_that_is_not_watched_any_more_is_listed_anew():
     made = picture(part("a", 1))
     made.lost(NODE_STATE)
-    assert not made.whole
+    assert not made.is_complete
     made.fold(NODE_STATE, Listed(()))
-    assert made.whole
+    assert made.is_complete
 
 
 def test_pages_replace_what_was_there_when_the_last_one_has_come():

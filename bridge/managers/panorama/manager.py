@@ -83,7 +83,7 @@ class PanoramaManager:
         if self.clock() >= self._registered_until:
             registered = self._registered()
             asked = sorted((ip, sorted(tags & self._asked_tags)) for ip, tags in registered.items())
-            self._registered_digest = digest([each for each in asked if each[1]])[:16]
+            self._registered_digest = digest([item for item in asked if item[1]])[:16]
             pages = len(registered) // REGISTERED_PAGE
             self._registered_until = self.clock() + max(0, pages - PAGES_A_POLL) * SECONDS_A_PAGE
         return f"/{self._registered_digest}"
@@ -164,28 +164,28 @@ class PanoramaManager:
 
     def _chain(self) -> list[str]:
         """The device group and its ancestors, nearest first."""
-        found = dict(chains(self.api.op(HIERARCHY)))
-        if self.device_group not in found:
-            raise unknown_device_group(self.device_group, found)
-        return found[self.device_group]
+        ancestry = dict(chains(self.api.op(HIERARCHY)))
+        if self.device_group not in ancestry:
+            raise unknown_device_group(self.device_group, ancestry)
+        return ancestry[self.device_group]
 
     def _template_zones(self) -> frozenset[str]:
         """The zones of all templates and stacks, from the candidate: `show` can't match many nodes.
 
         They only say which labels Panorama knows, so a zone that is not committed yet does no harm.
         """
-        found = (zone for kind in ("template", "template-stack") for zone in self.api.get(TEMPLATE_ZONES.format(kind)))
-        return frozenset(name for zone in found if (name := zone.get("name")))
+        zones = (zone for kind in ("template", "template-stack") for zone in self.api.get(TEMPLATE_ZONES.format(kind)))
+        return frozenset(name for zone in zones if (name := zone.get("name")))
 
     def _registered(self) -> dict[str, frozenset[str]]:
         """The IPs that were tagged at run time (User-ID, the API, plug-ins), with their tags."""
-        found: dict[str, frozenset[str]] = {}
-        while len(found) < MOST_REGISTERED:
-            page = self.api.op(REGISTERED.format(REGISTERED_PAGE, len(found) + 1)).findall("entry")
-            before = len(found)
-            found.update({entry.get("ip", ""): frozenset(members(entry.find("tag"))) for entry in page})
-            if len(page) < REGISTERED_PAGE or len(found) == before:  # one that doesn't page repeats itself
-                return found
+        tags_of: dict[str, frozenset[str]] = {}
+        while len(tags_of) < MOST_REGISTERED:
+            page = self.api.op(REGISTERED.format(REGISTERED_PAGE, len(tags_of) + 1)).findall("entry")
+            before = len(tags_of)
+            tags_of.update({entry.get("ip", ""): frozenset(members(entry.find("tag"))) for entry in page})
+            if len(page) < REGISTERED_PAGE or len(tags_of) == before:  # one that doesn't page repeats itself
+                return tags_of
         raise ManagerAnswerError(f"reading tagged IPs: there are more than {MOST_REGISTERED}, Panorama's own limit")
 
     def _predefined_content(self, scope: ObjectScope) -> Element:

@@ -29,7 +29,7 @@ NOON = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)  # a Saturday
 def test_a_list_of_addresses_with_comments_and_exceptions():
     text = "# head\n192.0.2.1\n198.51.100.0/24 bad people\n203.0.113.5-203.0.113.9\n2001:db8::/32#x\n\n10.0.0.1\n"
     found = addresses(text, ["10.0.0.1"], 10)
-    assert union(found.held) == AddressSet.parse(
+    assert union(found.valid) == AddressSet.parse(
         ["192.0.2.1", "198.51.100.0/24", "2001:db8::/32", "203.0.113.5", "203.0.113.6/31", "203.0.113.8/31"]
     )
     assert found.invalid == 0
@@ -42,7 +42,7 @@ def test_a_text_that_is_mostly_no_list_is_refused(text):
 
 
 def test_an_empty_list_is_empty_and_a_large_one_is_refused():
-    assert addresses("# nothing today\n", [], 10).held == ()
+    assert addresses("# nothing today\n", [], 10).valid == ()
     with pytest.raises(ListError, match="more than 3"):
         addresses("\n".join(f"192.0.2.{n}" for n in range(4)), [], 3)
 
@@ -68,7 +68,7 @@ def test_lines_end_where_they_always_did(text):
 
 def test_domains_and_wildcards():
     found = domains("Example.COM.\n*.example.net\nwww.example.org # x\n", [], 10)
-    assert found.held == ("example.com", "www.example.org")
+    assert found.valid == ("example.com", "www.example.org")
     assert found.invalid == 1
 
 

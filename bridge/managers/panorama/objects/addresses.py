@@ -117,14 +117,14 @@ class AddressResolver:
 
     def wildcards_below(self, name: str) -> Iterator[tuple[str, str]]:
         """Name and text of each address with a wildcard mask that a member holds."""
-        for each, _ in walk(name, self._below):
-            found = self.scope.definitions(each, KINDS)
-            if len(found) != 1 or found[0].kind != "address" or each in COUNTRIES:
+        for member, _ in walk(name, self._below):
+            definitions = self.scope.definitions(member, KINDS)
+            if len(definitions) != 1 or definitions[0].kind != "address" or member in COUNTRIES:
                 continue
-            if misshapen("address", found[0].entry) is None:
-                text = text_of(found[0].entry, "ip-wildcard")
+            if misshapen("address", definitions[0].entry) is None:
+                text = text_of(definitions[0].entry, "ip-wildcard")
                 if text is not None:
-                    yield each, text
+                    yield member, text
 
     def _parts(self, name: str, contested: frozenset[str]) -> Sequence[AddressObject]:
         """What a name and all names below it hold."""
@@ -132,11 +132,11 @@ class AddressResolver:
         if isinstance(own, AddressObject) and not contested:
             return (own,)
         parts: list[AddressObject] = []
-        for each, _ in walk(name, self._below):
-            if each in contested:
-                parts.append(_unresolved(each, CONTESTED))
+        for member, _ in walk(name, self._below):
+            if member in contested:
+                parts.append(_unresolved(member, CONTESTED))
                 continue
-            own = self._own(each)
+            own = self._own(member)
             parts += (own,) if isinstance(own, AddressObject) else own.parts
         return parts
 
@@ -152,25 +152,25 @@ class AddressResolver:
         return own
 
     def _read(self, name: str) -> AddressObject | _AddressGroup:
-        found = self.scope.definitions(name, KINDS)
-        if not found:
+        definitions = self.scope.definitions(name, KINDS)
+        if not definitions:
             built_in = feeds.provided_name(name)
             return _literal(name) if built_in is None else self._feed(feeds.provided(built_in, self.provided))
-        if len(found) > 1 or name in COUNTRIES:
-            return _unresolved(name, _ambiguous(name, found))
-        flaw = misshapen(found[0].kind, found[0].entry)
+        if len(definitions) > 1 or name in COUNTRIES:
+            return _unresolved(name, _ambiguous(name, definitions))
+        flaw = misshapen(definitions[0].kind, definitions[0].entry)
         if flaw is not None:
             return _unresolved(name, flaw)
-        if found[0].kind == "address-group":
-            return self._group(name, found[0].entry)
-        return self._object(name, found[0])
+        if definitions[0].kind == "address-group":
+            return self._group(name, definitions[0].entry)
+        return self._object(name, definitions[0])
 
-    def _object(self, name: str, found: Definition) -> AddressObject:
-        if found.kind == "address":
-            return self._address(name, found.entry)
-        if found.kind == "external-list":
-            return self._external_list(name, found.entry)
-        return _union(name, [_literal(member) for member in members(found.entry.find("address"))])
+    def _object(self, name: str, definition: Definition) -> AddressObject:
+        if definition.kind == "address":
+            return self._address(name, definition.entry)
+        if definition.kind == "external-list":
+            return self._external_list(name, definition.entry)
+        return _union(name, [_literal(member) for member in members(definition.entry.find("address"))])
 
     def _group(self, name: str, group: Element) -> AddressObject | _AddressGroup:
         """The names that a group lists, or those of the tagged objects that its filter selects, and registered IPs."""
@@ -182,7 +182,7 @@ class AddressResolver:
         if matches is None:
             below = members(group.find("static"))
             return _AddressGroup((), below) if below else AddressObject(name, hollow=True)
-        tagged = (each for each, tags in self._tagged_objects() if each != name and matches(tags))
+        tagged = (tagged_name for tagged_name, tags in self._tagged_objects() if tagged_name != name and matches(tags))
         below = tuple(dict.fromkeys(tagged))
         registered = tuple(_literal(ip) for ip, tags in (self.registered or {}).items() if matches(tags))
         if registered or below:
@@ -193,7 +193,7 @@ class AddressResolver:
         """Addresses and address groups that carry tags. Groups are members too, as what they hold."""
         if self.known.tagged is None:
             every = (item for kind in TAGGED_KINDS for item in self.scope.objects(kind).items())
-            self.known.tagged = [(name, tags) for name, each in every if (tags := _tags(each.entry))]
+            self.known.tagged = [(name, tags) for name, definition in every if (tags := _tags(definition.entry))]
         return self.known.tagged
 
     def _address(self, name: str, entry: Element) -> AddressObject:
@@ -211,10 +211,10 @@ class AddressResolver:
         return _unresolved(name, "has no address")
 
     def _external_list(self, name: str, entry: Element) -> AddressObject:
-        found = feeds.external_list(name, entry, self.time_zone, self.provided)
-        if isinstance(found, str):
-            return _unresolved(name, found)
-        listed = self._feed(found)
+        feed = feeds.external_list(name, entry, self.time_zone, self.provided)
+        if isinstance(feed, str):
+            return _unresolved(name, feed)
+        listed = self._feed(feed)
         more = (Unresolved(name, SUBDOMAINS),) if yes(entry, "type/domain/expand-domain") else ()
         return replace(listed, unresolved=more)
 
@@ -235,14 +235,14 @@ def _filter(group: Element) -> Matcher | str | None:
         return str(error)
 
 
-def _ambiguous(name: str, found: tuple[Definition, ...]) -> str:
+def _ambiguous(name: str, definitions: tuple[Definition, ...]) -> str:
     if name not in COUNTRIES:
-        return ambiguous(found)
-    return f"is both {KIND_WORDS[found[0].kind]} ({found[0].level}) and a country; rename the object"
+        return ambiguous(definitions)
+    return f"is both {KIND_WORDS[definitions[0].kind]} ({definitions[0].level}) and a country; rename the object"
 
 
 def _tags(entry: Element) -> frozenset[str]:
-    return frozenset(tag for each in entry.findall("tag") for tag in members(each))
+    return frozenset(tag for tag_list in entry.findall("tag") for tag in members(tag_list))
 
 
 def _union(name: str, parts: Sequence[AddressObject]) -> AddressObject:
@@ -250,7 +250,7 @@ def _union(name: str, parts: Sequence[AddressObject]) -> AddressObject:
         name,
         space=union([part.space for part in parts]),
         feeds=tuple(dict.fromkeys([feed for part in parts for feed in part.feeds])),
-        unresolved=tuple(dict.fromkeys([each for part in parts for each in part.unresolved])),
+        unresolved=tuple(dict.fromkeys([problem for part in parts for problem in part.unresolved])),
         hollow=not parts or any(part.hollow for part in parts),
     )
 

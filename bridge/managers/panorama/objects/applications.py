@@ -53,18 +53,18 @@ class ApplicationObjects:
         return self.known[names]
 
     def _members(self, names: tuple[str, ...]) -> Applications:
-        found = [each for name in names for each in self._member(name)]
+        parts = [part for name in names for part in self._member(name)]
         return Applications(
-            tuple(dict.fromkeys(each for each in found if isinstance(each, Application))),
-            tuple(dict.fromkeys(each for each in found if isinstance(each, Unresolved))),
+            tuple(dict.fromkeys(part for part in parts if isinstance(part, Application))),
+            tuple(dict.fromkeys(part for part in parts if isinstance(part, Unresolved))),
         )
 
     def predefined_names(self, names: tuple[str, ...]) -> tuple[frozenset[str], bool]:
         """The names that predefined content may have, and whether a filter selects among all of it."""
-        below = {each for name in names if name != "any" for each, _ in walk(name, self._group_members)}
-        kinds = {each: [found.kind for found in self._definitions(each)] for each in below}
-        filtered = any("application-filter" in found for found in kinds.values())
-        return frozenset(each for each, found in kinds.items() if found != ["application"]), filtered
+        below = {member for name in names if name != "any" for member, _ in walk(name, self._group_members)}
+        kinds = {member: [definition.kind for definition in self._definitions(member)] for member in below}
+        filtered = any("application-filter" in definition for definition in kinds.values())
+        return frozenset(member for member, definition in kinds.items() if definition != ["application"]), filtered
 
     @cached_property
     def _content(self) -> PredefinedContent:
@@ -74,7 +74,7 @@ class ApplicationObjects:
     def _disabled(self) -> frozenset[str]:
         """The App-IDs that an administrator has switched off after a content update."""
         status = self.scope.objects("application-status").items()
-        return frozenset(name for name, each in status if _status(each.entry) == "disabled")
+        return frozenset(name for name, definition in status if _status(definition.entry) == "disabled")
 
     def _definitions(self, name: str) -> tuple[Definition, ...]:
         return self.scope.definitions(name, KINDS)
@@ -84,42 +84,46 @@ class ApplicationObjects:
             yield from self._leaf(leaf)
 
     def _group_members(self, name: str) -> tuple[str, ...]:
-        found = self._definitions(name)
-        if not found:
+        definitions = self._definitions(name)
+        if not definitions:
             return self._content.containers.get(name, ())
-        if len(found) > 1 or found[0].kind != "application-group" or self._also_predefined(name, found[0]):
+        if (
+            len(definitions) > 1
+            or definitions[0].kind != "application-group"
+            or self._also_predefined(name, definitions[0])
+        ):
             return ()
-        whole = misshapen("application-group", found[0].entry) is None
-        return members(found[0].entry.find("members")) if whole else ()
+        well_formed = misshapen("application-group", definitions[0].entry) is None
+        return members(definitions[0].entry.find("members")) if well_formed else ()
 
-    def _also_predefined(self, name: str, found: Definition) -> str:
+    def _also_predefined(self, name: str, definition: Definition) -> str:
         """What the content has of another kind by the name of an object; "" where it has none."""
         if name in self._content.containers:
             return "an application container"
         is_application = name in self._content.applications or name in SEED_PORTS
-        return "an App-ID" if is_application and found.kind != "application" else ""
+        return "an App-ID" if is_application and definition.kind != "application" else ""
 
     def _leaf(self, name: str) -> Iterator[Application | Unresolved]:
-        found = self._definitions(name)
-        if len(found) > 1:
-            yield Unresolved(name, ambiguous(found))
-        elif not found:
+        definitions = self._definitions(name)
+        if len(definitions) > 1:
+            yield Unresolved(name, ambiguous(definitions))
+        elif not definitions:
             yield self._predefined_member(name)
-        elif also := self._also_predefined(name, found[0]):
-            word, level = KIND_WORDS[found[0].kind], found[0].level
+        elif also := self._also_predefined(name, definitions[0]):
+            word, level = KIND_WORDS[definitions[0].kind], definitions[0].level
             yield Unresolved(name, f"is both {word} ({level}) and {also} of Palo Alto Networks; rename the object")
-        elif found[0].kind == "application":
-            yield self._custom(name, found[0].entry)
-        elif found[0].kind == "application-filter":
-            yield from self._filter(name, found[0].entry)
-        elif (flaw := misshapen("application-group", found[0].entry)) is not None:
+        elif definitions[0].kind == "application":
+            yield self._custom(name, definitions[0].entry)
+        elif definitions[0].kind == "application-filter":
+            yield from self._filter(name, definitions[0].entry)
+        elif (flaw := misshapen("application-group", definitions[0].entry)) is not None:
             yield Unresolved(name, flaw)
 
     def _custom(self, name: str, entry: Element) -> Application | Unresolved:
         """A workload, of the namespaces that its tags name, or that is part of its name: `shop/orders`."""
         at_site = self.scope.object(name, "application-tag")
         tags = _tags(entry) | (_tags(at_site.entry) if at_site is not None else frozenset())
-        tagged = {found[1].strip().lower() for tag in tags if (found := TAG_NAMESPACE.fullmatch(tag.strip()))}
+        tagged = {match[1].strip().lower() for tag in tags if (match := TAG_NAMESPACE.fullmatch(tag.strip()))}
         named, workload = split_namespace(normalise(name))
         namespaces = sorted(tagged | {named} if "/" in name else tagged)
         if wrong := [namespace for namespace in namespaces if not _NAMESPACE.fullmatch(namespace)]:
@@ -148,7 +152,10 @@ class ApplicationObjects:
         return Application(name, None, ports, unresolved, disabled=name in self._disabled)
 
     def _filter(self, name: str, entry: Element) -> Iterator[Application | Unresolved]:
-        site_tags = {each: _tags(found.entry) for each, found in self.scope.objects("application-tag").items()}
+        site_tags = {
+            application: _tags(definition.entry)
+            for application, definition in self.scope.objects("application-tag").items()
+        }
         try:
             select = selector(entry, tags_known=self._content.has_tags or bool(site_tags))
         except ApplicationFilterError as error:
@@ -163,10 +170,10 @@ class ApplicationObjects:
     ) -> Iterator[Application | Unresolved]:
         """What the filter selects for certain; where it may select more, that this isn't known."""
         doubtful = False
-        for each, entry in self._candidates():
-            tags = _tags(entry) | site_tags.get(each, frozenset())
+        for application, entry in self._candidates():
+            tags = _tags(entry) | site_tags.get(application, frozenset())
             if select.selects(entry, tags):
-                yield from self._leaf(each)
+                yield from self._leaf(application)
             elif select.may_select(entry, tags):
                 doubtful = True
         if doubtful:
@@ -175,15 +182,15 @@ class ApplicationObjects:
     def _candidates(self) -> Iterator[tuple[str, Element]]:
         """Every application that a name stands for: an object of that name takes the place of a predefined one."""
         custom = self.scope.objects("application")
-        for name, found in custom.items():
-            yield name, found.entry
+        for name, definition in custom.items():
+            yield name, definition.entry
         for name, entry in self._content.applications.items():
             if name not in custom:
                 yield name, entry
 
 
 def _tags(entry: Element) -> frozenset[str]:
-    return frozenset(tag for each in entry.findall("tag") for tag in members(each))
+    return frozenset(tag for tag_list in entry.findall("tag") for tag in members(tag_list))
 
 
 def _status(entry: Element) -> str:

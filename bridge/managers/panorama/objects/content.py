@@ -33,8 +33,8 @@ class PredefinedContent:
         """Container -> the applications in it."""
         if self.element is None:
             return {}
-        found = entries(self.element, "application-container")
-        return {name: members(entry.find("functions")) for name, entry in found}
+        named = entries(self.element, "application-container")
+        return {name: members(entry.find("functions")) for name, entry in named}
 
     @cached_property
     def has_tags(self) -> bool:
@@ -50,9 +50,9 @@ def read_content(path: Path) -> Element:
     except document.DocumentError as error:
         raise ConfigurationFileError(f"{what}: {error}") from error
     for place in PLACES:
-        found = root.find(place)
-        if found is not None and found.find("application/entry") is not None:
-            return found
+        element = root.find(place)
+        if element is not None and element.find("application/entry") is not None:
+            return element
     raise ConfigurationFileError(
         f"{what}: it has no <application> with entries; give what Panorama answers to "
         "type=config&action=get&xpath=/config/predefined"

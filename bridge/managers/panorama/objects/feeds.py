@@ -48,8 +48,8 @@ def external_list(name: str, entry: Element, time_zone: str, locations: Mapping[
         listed = text_of(content, "url") or name
         return provided(provided_name(listed) or listed, locations, members(content.find("exception-list")), name)
     if content is None or content.tag not in LIST_KINDS:
-        found = "none" if content is None else content.tag
-        return f"is an external list of type '{found}', which holds no addresses for this tier"
+        kind_of_list = "none" if content is None else content.tag
+        return f"is an external list of type '{kind_of_list}', which holds no addresses for this tier"
     url = text_of(content, "url")
     if url is None or not url.startswith(("https://", "http://")):
         return f"is an external list without an http or https address: '{url or ''}'"

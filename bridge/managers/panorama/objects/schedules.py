@@ -18,11 +18,11 @@ _MOMENT = "%Y/%m/%d@%H:%M"
 
 def schedule(name: str, scope: ObjectScope, time_zone: str) -> Schedule | Unresolved:
     """The schedule that a rule names."""
-    found = scope.object(name, "schedule")
-    if found is None:
+    definition = scope.object(name, "schedule")
+    if definition is None:
         return Unresolved(name, "is defined nowhere")
     try:
-        windows = tuple(_windows(found.entry))
+        windows = tuple(_windows(definition.entry))
     except ValueError as error:
         return Unresolved(name, f"can't be read: {error}")
     return Schedule(name, windows, time_zone) if windows else Unresolved(name, "has no time")

@@ -52,33 +52,37 @@ class ServiceObjects:
         return Service(
             name,
             tuple(dict.fromkeys(l4 for part in parts for l4 in part.traffic)),
-            tuple(dict.fromkeys(each for part in parts for each in part.unresolved)),
+            tuple(dict.fromkeys(problem for part in parts for problem in part.unresolved)),
         )
 
     def _group_members(self, name: str) -> tuple[str, ...]:
-        found = self._definitions(name)
-        is_group = [each.kind for each in found] == ["service-group"] and name not in PREDEFINED
-        whole = is_group and misshapen("service-group", found[0].entry) is None
-        if not whole:
+        definitions = self._definitions(name)
+        is_group = [definition.kind for definition in definitions] == ["service-group"] and name not in PREDEFINED
+        well_formed = is_group and misshapen("service-group", definitions[0].entry) is None
+        if not well_formed:
             return ()
-        self.known.below[name] = below = members(found[0].entry.find("members"))
+        self.known.below[name] = below = members(definitions[0].entry.find("members"))
         return below
 
     def _definitions(self, name: str) -> tuple[Definition, ...]:
         return self.scope.definitions(name, KINDS)
 
     def _leaf(self, name: str) -> Service:
-        found = self._definitions(name)
-        if len(found) > 1:
-            return _unresolved(name, ambiguous(found))
-        if name in PREDEFINED and (not found or found[0].kind == "service-group"):
-            return _unresolved(name, _like_predefined(found[0])) if found else Service(name, (PREDEFINED[name],))
-        if not found:
+        definitions = self._definitions(name)
+        if len(definitions) > 1:
+            return _unresolved(name, ambiguous(definitions))
+        if name in PREDEFINED and (not definitions or definitions[0].kind == "service-group"):
+            return (
+                _unresolved(name, _like_predefined(definitions[0]))
+                if definitions
+                else Service(name, (PREDEFINED[name],))
+            )
+        if not definitions:
             return _unresolved(name, "is defined nowhere")
-        flaw = misshapen(found[0].kind, found[0].entry)
+        flaw = misshapen(definitions[0].kind, definitions[0].entry)
         if flaw is not None:
             return _unresolved(name, flaw)
-        return _service(name, found[0].entry) if found[0].kind == "service" else Service(name)
+        return _service(name, definitions[0].entry) if definitions[0].kind == "service" else Service(name)
 
 
 def _like_predefined(group: Definition) -> str:

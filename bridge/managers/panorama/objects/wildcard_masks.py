@@ -76,12 +76,12 @@ class Wildcards:
         return tuple(use for use in uses if use.wildcards and not yes(use.rule, "disabled"))
 
     def _below(self, rule: Element, side: str) -> dict[str, Wildcard]:
-        found: dict[str, Wildcard] = {}
+        masks: dict[str, Wildcard] = {}
         for name in members(rule.find(side)):
-            for each, text in self.addresses.wildcards_below(name):
+            for member, text in self.addresses.wildcards_below(name):
                 with suppress(ValueError):
-                    found[each] = Wildcard.of(text)
-        return found
+                    masks[member] = Wildcard.of(text)
+        return masks
 
 
 def _zones_meet(one: Element, other: Element) -> bool:

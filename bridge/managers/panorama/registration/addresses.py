@@ -82,8 +82,8 @@ class AddressRegistration:
                 f"{self._terms.most} at most (registration.maxAddresses)"
             )
 
-    def _messages(self, wanted: Mappings, held: Mappings) -> Iterator[TagMessage]:
-        planned = plan(wanted, held, self._terms.naming.owns)
+    def _messages(self, wanted: Mappings, current: Mappings) -> Iterator[TagMessage]:
+        planned = plan(wanted, current, self._terms.naming.owns)
         if not self._refresh_due():
             yield from planned
             return
@@ -97,15 +97,15 @@ class AddressRegistration:
             return False
         return self._refreshed is None or self._clock() - self._refreshed >= self._terms.timeout.total_seconds() / 3
 
-    def _read(self, held: dict[str, frozenset[str]]) -> Iterator[float]:
+    def _read(self, tags_of: dict[str, frozenset[str]]) -> Iterator[float]:
         """Every registered address, whoever's. A page may repeat what moved in between."""
         count = 0
         while count < MOST_REGISTERED:
             page = registered(self._api.op(REGISTERED.format(REGISTERED_PAGE, count + 1)))
-            before = len(held)
-            held.update({_canonical(ip): tags for ip, tags in page.items()})
+            before = len(tags_of)
+            tags_of.update({_canonical(ip): tags for ip, tags in page.items()})
             count += len(page)
-            if len(page) < REGISTERED_PAGE or len(held) == before:
+            if len(page) < REGISTERED_PAGE or len(tags_of) == before:
                 return
             yield 0.0
 

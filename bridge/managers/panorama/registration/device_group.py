@@ -66,8 +66,8 @@ class DeviceGroup:
         parents = _parents(self._api.op(HIERARCHY))
         if self._wanted.name not in parents:
             return False
-        found = self._api.show(f"{_path(self._wanted.name)}/description")
-        if steps.describable(self._wanted, "" if found is None else (found.text or "").strip()):
+        element = self._api.show(f"{_path(self._wanted.name)}/description")
+        if steps.describable(self._wanted, "" if element is None else (element.text or "").strip()):
             return False
         elsewhere = steps.elsewhere(self._wanted, parents[self._wanted.name])
         if elsewhere is not None:
@@ -103,11 +103,11 @@ class DeviceGroup:
         if job is None:
             return
         for _ in range(JOB_POLLS):
-            found = self._api.op(JOB.format(job)).find("job")
-            if found is None:
+            job_element = self._api.op(JOB.format(job)).find("job")
+            if job_element is None:
                 raise ManagerAnswerError(f"{doing}: Panorama doesn't know its own job {job}; it is tried again")
-            if found.findtext("status") == "FIN":
-                failure = steps.job_failure(found)
+            if job_element.findtext("status") == "FIN":
+                failure = steps.job_failure(job_element)
                 if failure is not None:
                     raise RegistrationBlockedError(f"{doing}: Panorama's job {job} failed: {failure}")
                 return

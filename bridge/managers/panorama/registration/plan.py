@@ -33,11 +33,11 @@ class TagMessage:
 
 
 def plan(
-    desired: Mappings, held: Mappings, owns: Callable[[str], bool], most: int = MOST_TAGS
+    desired: Mappings, current: Mappings, owns: Callable[[str], bool], most: int = MOST_TAGS
 ) -> tuple[TagMessage, ...]:
-    """What makes `held` into `desired`. What is gone first: an address that changed hands keeps nothing of before."""
-    gone = {ip: {tag for tag in tags - desired.get(ip, _NONE) if owns(tag)} for ip, tags in held.items()}
-    missing = {ip: tags - held.get(ip, _NONE) for ip, tags in desired.items()}
+    """From `current` to `desired`. What is gone first: an address that changed hands keeps nothing of before."""
+    gone = {ip: {tag for tag in tags - desired.get(ip, _NONE) if owns(tag)} for ip, tags in current.items()}
+    missing = {ip: tags - current.get(ip, _NONE) for ip, tags in desired.items()}
     return (*_messages(Verb.UNREGISTER, gone, most), *_messages(Verb.REGISTER, missing, most))
 
 
@@ -46,9 +46,9 @@ def refresh(desired: Mappings, most: int = MOST_TAGS) -> tuple[TagMessage, ...]:
     return tuple(_messages(Verb.REGISTER, desired, most))
 
 
-def after(held: Mappings, message: TagMessage) -> dict[str, frozenset[str]]:
+def after(current: Mappings, message: TagMessage) -> dict[str, frozenset[str]]:
     """What Panorama holds when it has taken a message."""
-    now = dict(held)
+    now = dict(current)
     for ip, tags in message.entries.items():
         before = now.get(ip, _NONE)
         left = before | tags if message.verb is Verb.REGISTER else before - tags
@@ -59,13 +59,13 @@ def after(held: Mappings, message: TagMessage) -> dict[str, frozenset[str]]:
     return now
 
 
-def fitting(desired: Mappings, held: Mappings, owns: Callable[[str], bool], most: int) -> dict[str, frozenset[str]]:
+def fitting(desired: Mappings, current: Mappings, owns: Callable[[str], bool], most: int) -> dict[str, frozenset[str]]:
     """As many addresses as there is room for beside everybody else's; those that are registered already come first."""
-    others = sum(ip not in desired and any(not owns(tag) for tag in tags) for ip, tags in held.items())
+    others = sum(ip not in desired and any(not owns(tag) for tag in tags) for ip, tags in current.items())
     room = max(most - others, 0)
     if len(desired) <= room:
         return dict(desired)
-    order = sorted(desired, key=lambda ip: (ip not in held, ip))
+    order = sorted(desired, key=lambda ip: (ip not in current, ip))
     return {ip: desired[ip] for ip in order[:room]}
 
 

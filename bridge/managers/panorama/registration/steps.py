@@ -127,7 +127,7 @@ def move_command(name: str, parent: str) -> str:
 
 def foreign_locks(answer: Element, admin: str) -> list[str]:
     """Whose locks there are, but for our own."""
-    return sorted({name for each in answer.iter("entry") if (name := each.get("name") or "somebody") != admin})
+    return sorted({name for lock in answer.iter("entry") if (name := lock.get("name") or "somebody") != admin})
 
 
 def job_failure(job: Element) -> str | None:

@@ -15,7 +15,7 @@ _BYTES = 16
 def fingerprint(element: Element, *place: str) -> bytes:
     """Of all that an element and everything below it say, and of where it stands."""
     # `items`, as `attrib` would give each element without attributes a dictionary to keep.
-    said = [(each.tag, each.text, each.tail, len(each), each.items()) for each in element.iter()]
+    said = [(node.tag, node.text, node.tail, len(node), node.items()) for node in element.iter()]
     return blake2b(marshal.dumps((place, said), 0), digest_size=_BYTES).digest()
 
 
@@ -23,8 +23,8 @@ def of_objects(scope: ObjectScope, kinds: Iterable[str]) -> dict[str, bytes]:
     """Name -> what it stands for among these kinds, in the order in which the scope has them."""
     prints: dict[str, bytes] = {}
     for kind in kinds:
-        for name, found in scope.objects(kind).items():
-            prints[name] = prints.get(name, b"") + fingerprint(found.entry, kind, found.level)
+        for name, definition in scope.objects(kind).items():
+            prints[name] = prints.get(name, b"") + fingerprint(definition.entry, kind, definition.level)
     return prints
 
 
@@ -36,9 +36,9 @@ def changed(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> set[str]:
 def names_above(names: Iterable[str], below: Mapping[str, tuple[str, ...]]) -> set[str]:
     """These names and every group that holds one of them at any depth. `below`: group -> its members."""
     above: dict[str, list[str]] = {}
-    for group, held in below.items():
-        for each in held:
-            above.setdefault(each, []).append(group)
+    for group, members_ in below.items():
+        for member in members_:
+            above.setdefault(member, []).append(group)
     reached = set(names)
     waiting = list(reached)
     while waiting:

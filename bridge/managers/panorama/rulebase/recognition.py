@@ -63,7 +63,7 @@ def _gunzip(data: bytes, most: int) -> bytes:
 def _unzip(data: bytes, most: int) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [each.filename for each in archive.infolist() if _is_meant(each.filename)]
+            names = [member.filename for member in archive.infolist() if _is_meant(member.filename)]
             if len(names) != 1:
                 raise UnusableError(f"it is a zip file with {_named(names)}; unpack it and give the one that is meant")
             with archive.open(names[0]) as file:
@@ -85,7 +85,7 @@ def _archive(data: bytes) -> str:
     names: list[str] = []
     try:
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            names = [each.name for each in archive if each.isfile() and each.name.endswith(".xml")]
+            names = [member.name for member in archive if member.isfile() and member.name.endswith(".xml")]
     except (tarfile.TarError, OSError, EOFError, ValueError):
         pass
     running = [name for name in names if name.endswith("running-config.xml")] or names

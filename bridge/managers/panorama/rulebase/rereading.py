@@ -108,13 +108,13 @@ def _knowing(reader: RuleReader, objects: _Objects, last: _LastCommit) -> RuleRe
     )
 
 
-def _rule(reader: RuleReader, each: RuleEntry, last: dict[bytes, _Known], known: dict[bytes, _Known]) -> Rule:
-    entry, rulebase, level, number = each
+def _rule(reader: RuleReader, rule_entry: RuleEntry, last: dict[bytes, _Known], known: dict[bytes, _Known]) -> Rule:
+    entry, rulebase, level, number = rule_entry
     key = fingerprint(entry, rulebase, level)
     was = last.get(key)
     if was is not None and reader.would_read(entry, was.rule, was.applications):
         now = was if was.rule.number == number else _Known(replace(was.rule, number=number), was.applications)
     else:
-        now = _Known(reader.read(*each), members(entry.find("application")))
+        now = _Known(reader.read(*rule_entry), members(entry.find("application")))
     known[key] = now
     return now.rule

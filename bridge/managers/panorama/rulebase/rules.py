@@ -238,7 +238,7 @@ def _no_switch(path: str, text: str | None) -> Iterator[str]:
 def _misshapen_target(entry: Element) -> Iterator[str]:
     yield from _no_switch("target/negate", text_of(entry, "target/negate"))
     devices = entry.find("target/devices")
-    if not is_list(devices, "entry") or any(not each.get("name") for each in entry.findall("target/devices/entry")):
+    if not is_list(devices, "entry") or any(not device.get("name") for device in entry.findall("target/devices/entry")):
         yield "its 'target/devices' is no list of firewalls"
     for child in entry.findall("target/*"):
         if child.tag not in {"devices", "tags", "negate"}:

@@ -53,12 +53,12 @@ class Level:
     @cached_property
     def objects(self) -> dict[str, dict[str, Element]]:
         """Kind -> name -> entry. Of two entries of a name the first stands."""
-        found: dict[str, dict[str, Element]] = {kind: {} for kind in OBJECT_KINDS}
+        by_kind: dict[str, dict[str, Element]] = {kind: {} for kind in OBJECT_KINDS}
         for element in self.elements:
             for kind in OBJECT_KINDS:
                 for name, entry in entries(element, kind):
-                    found[kind].setdefault(name, entry)
-        return found
+                    by_kind[kind].setdefault(name, entry)
+        return by_kind
 
     def rules(self, rulebase: str) -> Iterator[Element]:
         """The security rules of the pre or the post rulebase, in order."""
@@ -69,8 +69,8 @@ class Level:
     def default_rule(self, name: str) -> Element | None:
         """This level's override of `intrazone-default` or `interzone-default`."""
         for element in self.elements:
-            for found, entry in entries(element, "post-rulebase/default-security-rules/rules"):
-                if found == name:
+            for rule_name, entry in entries(element, "post-rulebase/default-security-rules/rules"):
+                if rule_name == name:
                     return entry
         return None
 
@@ -127,7 +127,7 @@ class ObjectScope:
 
     def definitions(self, name: str, kinds: Iterable[str]) -> tuple[Definition, ...]:
         """What a name stands for among these kinds: nothing, one object, or several where it is ambiguous."""
-        return tuple([found for kind in kinds if (found := self.object(name, kind)) is not None])
+        return tuple([definition for kind in kinds if (definition := self.object(name, kind)) is not None])
 
 
 def ambiguous(definitions: Iterable[Definition]) -> str:
@@ -141,9 +141,9 @@ def walk(name: str, members_of: Callable[[str], tuple[str, ...]]) -> Iterator[tu
     seen = {name}
     waiting = [name]
     while waiting:
-        each = waiting.pop()
-        below = members_of(each)
-        yield each, below
+        current = waiting.pop()
+        below = members_of(current)
+        yield current, below
         fresh = dict.fromkeys(member for member in below if member not in seen)
         seen.update(fresh)
         waiting.extend(reversed(fresh))
@@ -151,7 +151,7 @@ def walk(name: str, members_of: Callable[[str], tuple[str, ...]]) -> Iterator[tu
 
 def flatten(name: str, members_of: Callable[[str], tuple[str, ...]]) -> Iterator[str]:
     """The leaves below a name, each once, in order."""
-    return (each for each, below in walk(name, members_of) if not below)
+    return (member for member, below in walk(name, members_of) if not below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +185,9 @@ def scope_of(
     )
 
 
-def unknown_device_group(name: str, there: Iterable[str]) -> UnknownDeviceGroupError:
+def unknown_device_group(name: str, existing: Iterable[str]) -> UnknownDeviceGroupError:
     """The error for a device group that the configuration doesn't have, with those that come near."""
-    known = sorted(there)
+    known = sorted(existing)
     if name.lower() == SHARED.lower():
         return UnknownDeviceGroupError(
             f"looking up device group '{name}': Shared is no device group; what it holds applies to all of them: "

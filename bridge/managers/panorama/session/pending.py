@@ -28,13 +28,13 @@ class Pending:
     def editors(self) -> tuple[Editor, ...]:
         """By name: everybody who has changed something or holds a lock."""
         counted = Counter(_owners(self.changes))
-        held = {
+        lock_owners = {
             kind: frozenset(_holders(locks))
             for kind, locks in (("config", self.config_locks), ("commit", self.commit_locks))
         }
         return tuple(
-            Editor(admin, counted[admin], tuple(kind for kind, admins in held.items() if admin in admins))
-            for admin in sorted(counted.keys() | held["config"] | held["commit"])
+            Editor(admin, counted[admin], tuple(kind for kind, admins in lock_owners.items() if admin in admins))
+            for admin in sorted(counted.keys() | lock_owners["config"] | lock_owners["commit"])
         )
 
 
