@@ -34,6 +34,7 @@ class AlertKind(StrEnum):
     NODE_OUT_OF_SYNC = "NodeOutOfSync"
     NODE_OVERRULED = "NodeOverruled"
     HISTORY_TAMPERED = "HistoryTampered"
+    REVIEW_DUE = "ReviewDue"
     CANDIDATE_CHANGES = "CandidateChanges"
 
 

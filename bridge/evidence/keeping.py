@@ -19,6 +19,7 @@ from bridge.evidence.store import Store, micros
 from bridge.evidence.usage import rule_digests
 from bridge.intervals.fold import Kind
 from bridge.intervals.recorder import Recorder
+from bridge.intervals.reminder import ReviewReminder
 from bridge.intervals.seals import Seals, date_text
 from bridge.intervals.store import IntervalStore
 from zones.policy import Policy
@@ -32,6 +33,7 @@ class EvidenceTerms:
     """`retention`: how long days, and intervals but those of pods, are kept.
 
     `policies`: what each cluster's bridge last published or found in force. `recorders`: of each cluster.
+    `reminders`: of those whose bridge leads.
     """
 
     retention: timedelta
@@ -41,6 +43,7 @@ class EvidenceTerms:
     intervals: IntervalStore | None = None
     seals: Seals | None = None
     recorders: Sequence[Recorder] = ()
+    reminders: Callable[[], Sequence[ReviewReminder]] = tuple
 
 
 @asynccontextmanager
@@ -79,6 +82,8 @@ async def _keep(store: Store, terms: EvidenceTerms, stop: asyncio.Event) -> None
                 await _look(recorder)
             if clock() - pruned >= _PRUNE_SECONDS:
                 await _seal(terms)
+                for reminder in terms.reminders():
+                    await reminder.look(datetime.now(UTC))
                 gone = await asyncio.to_thread(_prune, store, terms, datetime.now(UTC))
                 pruned = clock()
                 _log.info("evidence database pruned", rows=gone)

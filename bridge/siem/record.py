@@ -18,7 +18,7 @@ LOG_LOSS = "log-loss"
 _USUAL_TIER = "panorama"
 _ID_DIGITS = 32
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
-_SEVERITIES: Mapping[AlertKind, str] = {AlertKind.REGISTRATION_FAILED: "medium"}
+_SEVERITIES: Mapping[AlertKind, str] = {AlertKind.REGISTRATION_FAILED: "medium", AlertKind.REVIEW_DUE: "medium"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from bridge.evidence.store import Store, micros
 from bridge.intervals.fold import Kind
 from bridge.intervals.observe import Rules
 from bridge.intervals.recorder import Recorder, Sight
+from bridge.intervals.reminder import ReviewReminder
 from bridge.intervals.seals import Seals
 from bridge.intervals.store import IntervalStore
 from bridge.service import Work
@@ -54,9 +55,13 @@ def evidence_kept(settings: Settings, works: Sequence[Work]) -> AbstractAsyncCon
     database = evidence_database(evidence)
     intervals = IntervalStore(database)
     recorders = tuple(_recorder(settings, work, intervals) for work in works)
-    terms = EvidenceTerms(
-        evidence.retention, evidence.pod_retention, policies, door, intervals, Seals(database), recorders
-    )
+
+    def reminders() -> list[ReviewReminder]:
+        leading = [work for work in works if work.leadership.leading]
+        return [ReviewReminder(intervals, work.cluster, work.alerts) for work in leading if work.alerts is not None]
+
+    kept = evidence.retention, evidence.pod_retention
+    terms = EvidenceTerms(*kept, policies, door, intervals, Seals(database), recorders, reminders)
     return keeping(Store(database), terms)
 
 
