@@ -64,7 +64,7 @@ def chains(
     to_own_pods, their_answers = _probes(infrastructure, terminals)
     base = {
         "forward": Chain(
-            (*known, *whose, *link_checks.ahead(terminals), PICKED_UP, *_by_address(infrastructure, sets_, BY_ADDRESS)),
+            (*known, *whose, *link_checks.ahead(), PICKED_UP, *_by_address(infrastructure, sets_, BY_ADDRESS)),
             (*quick, said(from_pod), said(to_pod), *services, *_others()),
             hook=_hook("forward"),
         ),

@@ -25,6 +25,7 @@ from zones.net import AddressSet
 
 FROM_POD, TO_POD, UNKNOWN = "from-pod", "to-pod", "unknown"
 NAMED_LINK_LOCAL = "link-local"
+_FROM_AFAR = "from-afar"
 _SIDES = "original", "reply"
 
 
@@ -79,16 +80,14 @@ def whose(terminals: VerdictChains) -> Iterator[str]:
         yield f"{saddr} @{local} fib saddr . iif oif missing goto {terminals.chain(SPOOFED)}"
 
 
-def ahead(terminals: VerdictChains) -> Iterator[str]:
+def ahead() -> Iterator[str]:
     """What must be asked before two known ends are enough: a source that is none of a pod's here, and errors.
 
-    What this machine sends itself is not forwarded, whatever link it comes in by. IPv4 drops such packets before; IPv6
-    doesn't.
+    A pod of this node, from which most first packets are, is asked for once.
     """
     for family in Family:
         saddr, local, icmp = f"{family.value.header} saddr", family.named(LOCAL), _WORDS[family].icmp
-        yield f"{saddr} @{family.named(HERE)} goto {terminals.chain(SPOOFED)}"
-        yield f"{saddr} != @{local} iifname != @{UPLINKS} jump {family.named(FROM_POD)}"
+        yield f"{saddr} != @{local} jump {family.named(_FROM_AFAR)}"
         yield f"meta l4proto {icmp} iifname != @{UPLINKS} jump {family.named('icmp-of-pod')}"
 
 
@@ -122,7 +121,10 @@ def _chains(family: Family, words: _Words, terminals: VerdictChains) -> dict[str
     answer = f"ct direction reply {header} daddr @{family.named(HERE)} return"
     spared = (HERE, NAMED_LINK_LOCAL) if family is Family.V4 else (NAMED_LINK_LOCAL,)
     one_of_the_ends = (f"ct {s} {header} saddr . {header} saddr @{family.named(SELVES)} return" for s in _SIDES)
+    # What this machine sends itself is not forwarded, by whatever link it comes. IPv4 drops that before, IPv6 doesn't.
+    own = f"{header} saddr @{family.named(HERE)} goto {terminals.chain(SPOOFED)}"
     return {
+        family.named(_FROM_AFAR): Chain((own, f"iifname != @{UPLINKS} goto {family.named(FROM_POD)}")),
         family.named(FROM_POD): Chain(from_pod),
         strange: Chain((answer, f"goto {family.named(UNKNOWN)}")),
         near: Chain((*(f"{header} daddr @{family.named(name)} return" for name in spared), f"goto {link_local}")),
