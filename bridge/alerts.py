@@ -8,60 +8,49 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from typing import Protocol
 
 import structlog
 
 from bridge.tier.cluster import TierCluster
 from zones.kube.errors import ClusterError
+from zones.siem.alerts import SEVERITIES, AlertKind, Severity
 
 _log = structlog.get_logger()
 # An event that the API server doesn't take must not keep a changed tier from being put back.
 EVENT_SECONDS = 2.0
 
 
-class AlertKind(StrEnum):
-    """What an alert is about; also the reason of its Kubernetes Event."""
-
-    REVISION_REFUSED = "RevisionRefused"
-    MANAGER_REFUSED = "ManagerRefused"
-    SYNC_STALE = "SyncStale"
-    CLUSTER_UNREACHABLE = "ClusterUnreachable"
-    REGISTRATION_FAILED = "RegistrationFailed"
-    TIER_TAMPERED = "TierTampered"
-    TIER_DAMAGED = "TierDamaged"
-    NODE_OUT_OF_SYNC = "NodeOutOfSync"
-    NODE_OVERRULED = "NodeOverruled"
-    HISTORY_TAMPERED = "HistoryTampered"
-    REVIEW_DUE = "ReviewDue"
-    CANDIDATE_CHANGES = "CandidateChanges"
-
-
 HAPPENINGS = frozenset({AlertKind.CANDIDATE_CHANGES})
 """What is told once and doesn't last: nobody is reminded of it, and nothing ends it."""
 
 
-class Severity(StrEnum):
-    """How bad it is: CRITICAL is what somebody must end by hand."""
-
-    INFO = "info"
-    ERROR = "error"
-    CRITICAL = "critical"
+# Here, what others changed is put back at once; a node says `critical`, as the tier that it reads is not the bridge's.
+_SEVERITIES = {**SEVERITIES, AlertKind.TIER_TAMPERED: Severity.HIGH}
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
-    """One alert. `over` says that its trouble has ended; `about` has the facts of the message, for programs."""
+class TierAlert:
+    """One alert of a cluster's tier. `over` says that its trouble has ended; `about` has the message's facts as data.
+
+    `severity`: another than its kind's.
+    """
 
     kind: AlertKind
     cluster: str
     tier: str
     message: str
     over: bool = False
-    severity: Severity = Severity.ERROR
+    severity: Severity | None = None
     about: Mapping[str, object] = field(default_factory=dict)
     revision: int = 0
+
+    @property
+    def level(self) -> Severity:
+        """How severe it is; that something is over is no trouble."""
+        if self.over:
+            return Severity.INFORMATIONAL
+        return self.severity or _SEVERITIES[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +71,7 @@ class Checkpoint:
 class Sink(Protocol):
     """Where alerts go, and checkpoints of the history of a cluster's tier."""
 
-    async def send(self, alert: Alert) -> None: ...
+    async def send(self, alert: TierAlert) -> None: ...
 
     async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None: ...
 
@@ -90,11 +79,11 @@ class Sink(Protocol):
 class LogSink:
     """Alerts as structured log lines."""
 
-    async def send(self, alert: Alert) -> None:
-        say = {Severity.INFO: _log.info, Severity.ERROR: _log.error, Severity.CRITICAL: _log.critical}[alert.severity]
-        say(
+    async def send(self, alert: TierAlert) -> None:
+        say = {Severity.CRITICAL: _log.critical, Severity.INFORMATIONAL: _log.info, Severity.LOW: _log.info}
+        say.get(alert.level, _log.error)(
             "alert",
-            alert=alert.kind,
+            alert=alert.kind.reason,
             cluster=alert.cluster,
             tier=alert.tier,
             message=alert.message,
@@ -112,8 +101,8 @@ class EventSink:
 
     cluster: TierCluster
 
-    async def send(self, alert: Alert) -> None:
-        reason = f"{alert.kind}Over" if alert.over else str(alert.kind)
+    async def send(self, alert: TierAlert) -> None:
+        reason = f"{alert.kind.reason}Over" if alert.over else alert.kind.reason
         try:
             async with asyncio.timeout(EVENT_SECONDS):
                 await self.cluster.record(alert.tier, reason, alert.message, warning=not alert.over)
@@ -139,23 +128,23 @@ class Alerts:
         """Tell it, unless just that has been told."""
         if self._current.get(kind) != message:
             self._current[kind] = message
-            await self._send(Alert(kind, self.cluster, self.tier, message, about=about or {}))
+            await self._send(TierAlert(kind, self.cluster, self.tier, message, about=about or {}))
 
     async def tell(self, kind: AlertKind, message: str, severity: Severity, about: Mapping[str, object]) -> None:
         """Tell it, each time: it has happened again."""
         self._current[kind] = message
-        await self._send(Alert(kind, self.cluster, self.tier, message, severity=severity, about=about))
+        await self._send(TierAlert(kind, self.cluster, self.tier, message, severity=severity, about=about))
 
     async def clear(self, kind: AlertKind, message: str) -> None:
         """Tell that it is over, where it was told."""
         if self._current.pop(kind, None) is not None:
-            await self._send(Alert(kind, self.cluster, self.tier, message, over=True, severity=Severity.INFO))
+            await self._send(TierAlert(kind, self.cluster, self.tier, message, over=True))
 
     async def checkpoint(self, checkpoint: Checkpoint) -> None:
         for sink in self.sinks:
             await sink.checkpoint(self.cluster, self.tier, checkpoint)
 
-    async def _send(self, alert: Alert) -> None:
+    async def _send(self, alert: TierAlert) -> None:
         alert = replace(alert, revision=self.revision)
         for sink in self.sinks:
             await sink.send(alert)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from bridge.alerts import AlertKind, Alerts
+from bridge.alerts import Alerts
 from bridge.errors import ManagerError, ManagerRefusedError, RegistrationBlockedError
 from bridge.explain.services import Selectors, Services
 from bridge.population import Member, Population
@@ -23,6 +23,7 @@ from zones.kube.errors import ClusterError
 from zones.kube.watch import Change
 from zones.runtime.backoff import Backoff
 from zones.runtime.errors import ZonebridgeError
+from zones.siem.alerts import AlertKind
 
 _log = structlog.get_logger()
 FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0

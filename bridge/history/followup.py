@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from bridge.alerts import AlertKind, Alerts, Checkpoint
+from bridge.alerts import Alerts, Checkpoint
 from bridge.history.archive import Archive, ArchiveCluster
 from bridge.history.comparison import changes_json, not_computed
 from bridge.history.keeper import History
@@ -22,6 +22,7 @@ from bridge.history.verification import breaks
 from zones.kube.errors import ClusterError
 from zones.policy import Policy
 from zones.runtime.errors import ZonebridgeError
+from zones.siem.alerts import AlertKind
 from zones.tiers.native import API_VERSION
 
 Json = dict[str, Any]

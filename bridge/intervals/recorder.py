@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.alerts import HAPPENINGS, Alert, Checkpoint
+from bridge.alerts import HAPPENINGS, Checkpoint, TierAlert
 from bridge.intervals.fold import Event, Kind, changes
 from bridge.intervals.observe import NodeReports, Workloads, pod_value
 from bridge.intervals.store import IntervalStore
@@ -86,13 +86,13 @@ class Recorder:
             self._events.append(Event(at, Kind.POD, move.after.pod.uid, pod_value(move.after)))
         self._events += [Event(at, Kind.WORKLOAD, name, self._workloads.value(name)) for name in sorted(workloads)]
 
-    async def send(self, alert: Alert) -> None:
+    async def send(self, alert: TierAlert) -> None:
         """Part of `bridge.alerts.Sink`. What only happens has an interval of a microsecond.
 
         What is on is remembered, leading or not: after a gap, or when this bridge comes to lead, it is still on.
         """
-        at, subject = self._now(), str(alert.kind)
-        value = canonical.text({"severity": alert.severity.value, "message": alert.message, "revision": alert.revision})
+        at, subject = self._now(), alert.kind.reason
+        value = canonical.text({"severity": alert.level.value, "message": alert.message, "revision": alert.revision})
         if alert.kind not in HAPPENINGS:
             if alert.over:
                 self._alerts.pop(subject, None)

@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bridge.alerts import AlertKind, Alerts
+from bridge.alerts import Alerts
 from bridge.evidence.store import micros
 from bridge.intervals.store import IntervalStore, Review
+from zones.siem.alerts import AlertKind
 
 SOON = timedelta(days=14)
 _TOLD = 20

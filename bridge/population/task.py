@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from bridge.alerts import AlertKind, Alerts
+from bridge.alerts import Alerts
 from bridge.population.assignment import Assignment
 from bridge.population.census import Census
 from bridge.population.mirror import Mirror
@@ -26,6 +26,7 @@ from zones.kube.client import ApiServer
 from zones.kube.errors import ClusterError, ClusterRefusedError, ClusterUnreachableError
 from zones.kube.objects import Source
 from zones.kube.watch import Change, Changed, Listed, follow, pause
+from zones.siem.alerts import AlertKind
 from zones.tiers import slices
 from zones.tiers.native import API_VERSION, PLURALS, TIER, TIER_LABEL
 from zones.zone import Zoning

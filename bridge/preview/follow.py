@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from bridge.alerts import AlertKind, Alerts, Severity
+from bridge.alerts import Alerts
 from bridge.compilation import worker_process
 from bridge.compilation.recompile import CompiledReading, CompileTarget, FeedSource, RunBlocking
 from bridge.errors import BridgeError, UnknownDeviceGroupError
@@ -27,6 +27,7 @@ from bridge.preview.population import Resident
 from bridge.preview.prepared import ComparisonInput, Prepared, prepare
 from zones.rules import Rulebase
 from zones.runtime.errors import ZonebridgeError
+from zones.siem.alerts import AlertKind, Severity
 
 _log = structlog.get_logger()
 # A candidate may change without its list of changes showing that: it is read again after so many seconds.
@@ -159,5 +160,5 @@ class Previewing:
         if prepared.changes_nothing or prepared.candidate_digest == self._told:
             return
         self._told = prepared.candidate_digest
-        severity = Severity.ERROR if prepared.bad else Severity.INFO
+        severity = Severity.HIGH if prepared.bad else Severity.LOW
         await self.alerts.tell(AlertKind.CANDIDATE_CHANGES, prepared.message, severity, prepared.about)

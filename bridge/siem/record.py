@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from itertools import count
-from typing import Any
 from urllib.parse import quote
 
-from bridge.alerts import Alert, AlertKind, Checkpoint, Severity
+from bridge.alerts import Checkpoint, TierAlert
+from zones.siem.alerts import SEVERITIES, Alert, AlertKind, Severity, State
+from zones.siem.records import Json, Stamp
 
-Json = dict[str, Any]
-LOG_LOSS = "log-loss"
 _USUAL_TIER = "panorama"
-_ID_DIGITS = 32
-_WORD = re.compile(r"(?<!^)(?=[A-Z])")
-_SEVERITIES: Mapping[AlertKind, str] = {AlertKind.REGISTRATION_FAILED: "medium", AlertKind.REVIEW_DUE: "medium"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +29,16 @@ class Records:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_numbers", count(self.start))
 
-    def of(self, alert: Alert, at: float, since: float) -> Json:
+    def of(self, alert: TierAlert, at: float, since: float) -> Json:
         """`since` is when its trouble was first told."""
-        record = (
-            self._stamped(alert.cluster, at)
-            | {
-                "alert": name(alert.kind),
-                "severity": severity(alert),
-                "state": "resolved" if alert.over else "raised",
-                "message": alert.message,
-                "count": 1,
-                "suppressed": 0,
-                "since": timestamp(since),
-                "subject": alert.tier,
-                "tier": alert.tier,
-            }
-            | self._configuration(alert)
-        )
-        return record | ({"about": dict(alert.about)} if alert.about else {})
+        details: Json = {"subject": alert.tier, "tier": alert.tier, **self._configuration(alert)}
+        if alert.about:
+            details["about"] = dict(alert.about)
+        state = State.RESOLVED if alert.over else State.RAISED
+        told = Alert(alert.kind, alert.message, at, details, alert.level, state, since=since)
+        return told.record(self._stamp(alert.cluster))
 
-    def _configuration(self, alert: Alert) -> Json:
+    def _configuration(self, alert: TierAlert) -> Json:
         """What shows the configuration of the alert's moment: a command, and the site's address."""
         if not alert.revision:
             return {}
@@ -69,52 +52,20 @@ class Records:
     def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint, at: float) -> Json:
         """It is no alert: nothing is wrong."""
         in_force = f"revision {checkpoint.revision} of tier {tier} is in force"
-        return self._stamped(cluster, at, "checkpoint") | {
-            "severity": "informational",
+        return self._stamp(cluster).record("checkpoint", at) | {
+            "severity": Severity.INFORMATIONAL.value,
             "message": f"{in_force}; the chain digest of its history is {checkpoint.chain}",
             "tier": tier,
             **asdict(checkpoint),
         }
 
     def loss(self, cluster: str, destination: str, lost: int, at: float, since: float) -> Json:
-        """So many alerts never reached a destination."""
-        return self._stamped(cluster, at) | {
-            "alert": LOG_LOSS,
-            "severity": "high",
-            "state": "counted",
-            "message": f"{lost} alerts of the bridge were dropped: {destination} did not take them in time",
-            "count": lost,
-            "suppressed": 0,
-            "since": timestamp(since),
-            "subject": destination,
-        }
+        """So many alerts never reached a destination. They were not held back, so none counts as suppressed."""
+        message = f"{lost} alerts of the bridge were dropped: {destination} did not take them in time"
+        kind = AlertKind.LOG_LOSS
+        told = Alert(kind, message, at, {"subject": destination}, SEVERITIES[kind], State.COUNTED, lost, since)
+        return told.record(self._stamp(cluster)) | {"suppressed": 0}
 
-    def _stamped(self, cluster: str, at: float, kind: str = "alert") -> Json:
-        sequence = next(self._numbers)
-        text = "\0".join((cluster, self.node, str(self.start), str(sequence)))
-        return {
-            "kind": kind,
-            "id": hashlib.sha256(text.encode()).hexdigest()[:_ID_DIGITS],
-            "time": timestamp(at),
-            "cluster": cluster,
-            "node": self.node,
-            "sequence": sequence,
-        }
-
-
-def name(kind: AlertKind) -> str:
-    """`TierTampered` as `tier-tampered`."""
-    return _WORD.sub("-", kind.value).lower()
-
-
-def severity(alert: Alert) -> str:
-    if alert.over:
-        return "informational"
-    if alert.severity is Severity.CRITICAL:
-        return "critical"
-    return "low" if alert.severity is Severity.INFO else _SEVERITIES.get(alert.kind, "high")
-
-
-def timestamp(at: float) -> str:
-    """RFC 3339 in UTC with microseconds."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    def _stamp(self, cluster: str) -> Stamp:
+        """All clusters' records are numbered in one order."""
+        return Stamp(cluster, self.node, str(self.start), self.start, self._numbers)

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from bridge.alerts import HAPPENINGS, Alert, AlertKind, Checkpoint
-from bridge.siem.record import Json, Records
+from bridge.alerts import HAPPENINGS, Checkpoint, TierAlert
+from bridge.siem.record import Records
 from bridge.siem.shipper import Shipper
+from zones.siem.alerts import AlertKind
+from zones.siem.records import Json
 
 _log = structlog.get_logger()
 REMIND_SECONDS = 3600.0
@@ -28,7 +30,7 @@ _Key = tuple[str, str, AlertKind]
 class _Raised:
     """`since` is epoch seconds, `reminded` a time of the steady clock."""
 
-    alert: Alert
+    alert: TierAlert
     since: float
     reminded: float
 
@@ -57,7 +59,7 @@ class SiemSink:
     def shippers(self) -> Sequence[Shipper]:
         return self._shippers
 
-    async def send(self, alert: Alert) -> None:
+    async def send(self, alert: TierAlert) -> None:
         key, now = (alert.cluster, alert.tier, alert.kind), self._clock()
         known = self._raised.pop(key, None)
         since = min(known.since, now) if known is not None else now  # the time may have been set back

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from bridge.alerts import AlertKind, Alerts
+from bridge.alerts import Alerts
+from zones.siem.alerts import AlertKind
 
 PATIENCE = 15.0
 

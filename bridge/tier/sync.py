@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from bridge.alerts import AlertKind, Alerts, Severity
+from bridge.alerts import Alerts
 from bridge.compilation.recompile import (
     AskInfrastructure,
     CompiledReading,
@@ -47,6 +47,7 @@ from bridge.tier.repair_backoff import RepairAttempt, RepairBackoff, about_json,
 from bridge.tier.status import StatusInput, nodes_json, parse_timestamp, says_something_new, status_json
 from bridge.tier.vetting import Planned, Vetted, Vetting, bare
 from zones.policy import Policy
+from zones.siem.alerts import AlertKind, Severity
 from zones.tiers import native
 
 Json = dict[str, Any]
@@ -225,7 +226,7 @@ class Sync:
 
     async def _tell_drift(self, rounds: Sequence[RepairAttempt]) -> None:
         worst = max(rounds, key=lambda attempt: attempt.wait)
-        severity = Severity.CRITICAL if worst.wait else Severity.ERROR
+        severity = Severity.CRITICAL if worst.wait else Severity.HIGH
         await self._alerts.tell(AlertKind.TIER_TAMPERED, text(rounds), severity, about_json(rounds))
 
     async def _adopt(self, observed: _Cluster) -> None:

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from bridge.alerts import AlertKind, Alerts
+from bridge.alerts import Alerts
 from bridge.feeds import Feeds
 from bridge.tier.cluster import TierApi
 from bridge.tier.sync import CompileTarget, Sync
@@ -30,6 +30,7 @@ from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import AddressSet
 from zones.policy import Policy
 from zones.rules import Addresses, AddressObject
+from zones.siem.alerts import AlertKind
 from zones.siem.alerts import AlertKind as NodeAlert
 from zones.tiers import native
 from zones.zone import ISOLATED, Zoning

@@ -133,7 +133,7 @@ class Bridge:
         return counted
 
     def told(self, kind):
-        return [alert for alert in self.sink.alerts if alert.kind == kind and not alert.over]
+        return [alert for alert in self.sink.alerts if alert.kind.reason == kind and not alert.over]
 
 
 class Judge:

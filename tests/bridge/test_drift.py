@@ -5,7 +5,6 @@ import copy
 
 import pytest
 
-from bridge.alerts import Severity
 from bridge.errors import ManagerUnreachableError
 from bridge.tier.drift import LastApplied, What, changed_fields, differences, with_attempts
 from bridge.tier.outcome import Result
@@ -14,6 +13,7 @@ from bridge.tier.repair_backoff import AT_ONCE, LONGEST_WAIT, QUIET, RepairBacko
 from tests.bridge.world import World, inexpressible, many, rule, rulebase
 from zones.compile import compile_policy
 from zones.kube.errors import ClusterRefusedError, ClusterUnreachableError
+from zones.siem.alerts import Severity
 from zones.tiers import native
 from zones.zone import Zoning
 
@@ -41,7 +41,7 @@ def published(*rules, **target):
 
 
 def tampered(world):
-    return [alert for alert in world.sink.alerts if alert.kind == "TierTampered" and not alert.over]
+    return [alert for alert in world.sink.alerts if alert.kind.reason == "TierTampered" and not alert.over]
 
 
 def managed(world, manager="kubectl-edit", field="f:spec"):
@@ -104,7 +104,7 @@ def test_a_changed_tier_is_put_back_and_told_with_fields_and_who_did_it():
     assert is_whole(world)
     (alert,) = tampered(world)
     assert "spec.policyChunks, spec.revision by kubectl-edit (Update at 2026-01-01T00:00:07Z)" in alert.message
-    assert alert.severity is Severity.ERROR
+    assert alert.severity is Severity.HIGH
 
 
 def test_a_changed_source_is_put_back_too_although_the_digest_does_not_cover_it():

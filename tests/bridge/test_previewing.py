@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from bridge.alerts import Alerts, Severity
+from bridge.alerts import Alerts
 from bridge.compilation import worker_process
 from bridge.compilation.recompile import CompiledReading, CompileTarget
 from bridge.errors import ManagerUnreachableError
@@ -27,6 +27,7 @@ from bridge.siem.record import Records
 from bridge.siem.sink import SiemSink
 from tests.bridge.world import RecordingSink, inexpressible, rule, rulebase
 from zones.compile import compile_policy
+from zones.siem.alerts import Severity
 from zones.zone import Zoning
 
 
@@ -116,7 +117,7 @@ async def test_a_candidate_is_ready_and_told_once_with_who_edits(world):
     assert seen["candidate"]["admins"] == [{"admin": "anna", "changes": 2, "locks": []}]
     (alert,) = world.told.alerts
     assert alert.message.startswith("anna is about to change 1 rules in Panorama")
-    assert (alert.severity, alert.about["zone_pairs_closed"], alert.about["admins"]) == (Severity.INFO, 1, ["anna"])
+    assert (alert.severity, alert.about["zone_pairs_closed"], alert.about["admins"]) == (Severity.LOW, 1, ["anna"])
     assert world.manager.reads == 1, "nothing was new"
     world.manager.edits = None
     await world.previewing.look()
@@ -135,7 +136,7 @@ async def test_another_candidate_is_told_again_and_one_that_means_the_same_is_no
     world.manager.edit(rule("db to web", from_zones=DB, to_zones=WEB))
     await world.previewing.look()
     assert world.previewing.answer("c1").tag != tag
-    assert [alert.severity for alert in world.told.alerts] == [Severity.INFO, Severity.ERROR], "a guard rail breaks"
+    assert [alert.severity for alert in world.told.alerts] == [Severity.LOW, Severity.HIGH], "a guard rail breaks"
     world.manager.edit(inexpressible())
     await world.previewing.look()
     assert world.told.alerts[-1].about["refused"]

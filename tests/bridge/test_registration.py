@@ -6,7 +6,7 @@ import pytest
 import structlog
 import yaml
 
-from bridge.alerts import AlertKind, Alerts
+from bridge.alerts import Alerts
 from bridge.errors import ManagerRefusedError, ManagerUnreachableError, RegistrationBlockedError
 from bridge.metrics import Metrics
 from bridge.population import Population
@@ -24,6 +24,7 @@ from tests.bridge.world import RecordingSink, run_here
 from tests.panorama_xml import config_text, entry, rule, rulebase, section
 from zones.kube.errors import ClusterRefusedError
 from zones.kube.watch import Changed, Listed
+from zones.siem.alerts import AlertKind
 from zones.zone import Zoning
 
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.alerts import AlertKind
 from bridge.errors import ManagerAnswerError, ManagerUnreachableError, UnknownDeviceGroupError
 from bridge.tier.outcome import Result
 from bridge.tier.plan import SafetyLimits
@@ -13,6 +12,7 @@ from tests.bridge.world import Killed, World, inexpressible, many, rule
 from zones.kube.errors import ClusterConflictError, ClusterRefusedError
 from zones.net import AddressSet
 from zones.rules import Action, Addresses, AddressObject, Feed, FeedKind
+from zones.siem.alerts import AlertKind
 
 
 def once(world):

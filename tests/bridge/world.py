@@ -242,7 +242,7 @@ class RecordingSink:
 
     @property
     def told(self):
-        return [(str(alert.kind), alert.over) for alert in self.alerts]
+        return [(alert.kind.reason, alert.over) for alert in self.alerts]
 
 
 class Clock:

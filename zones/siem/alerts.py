@@ -13,10 +13,11 @@ from zones.siem.records import Json, Stamp, present, timestamp
 
 
 class AlertKind(StrEnum):
+    """What an alert is about: of the nodes, of the bridge, and the last three of both."""
+
     DENIED_FLOW = "denied-flow"
     BLOCKLIST_HIT = "blocklist-hit"
     ALERT_STORM = "alert-storm"
-    TIER_TAMPERED = "tier-tampered"
     TIER_REFUSED = "tier-refused"
     KERNEL_TAMPERED = "kernel-tampered"
     ZONE_UNKNOWN = "zone-unknown"
@@ -26,11 +27,48 @@ class AlertKind(StrEnum):
     ADDRESS_DISPUTED = "address-disputed"
     ADDRESS_MISPLACED = "address-misplaced"
     NETWORK_DISPUTED = "network-disputed"
-    LOG_LOSS = "log-loss"
     LOG_LIMITED = "log-limited"
-    SYNC_STALE = "sync-stale"
     NODE_PROBLEM = "node-problem"
     DESTINATION_TROUBLE = "destination-trouble"
+
+    REVISION_REFUSED = "revision-refused"
+    MANAGER_REFUSED = "manager-refused"
+    CLUSTER_UNREACHABLE = "cluster-unreachable"
+    REGISTRATION_FAILED = "registration-failed"
+    TIER_DAMAGED = "tier-damaged"
+    NODE_OUT_OF_SYNC = "node-out-of-sync"
+    NODE_OVERRULED = "node-overruled"
+    HISTORY_TAMPERED = "history-tampered"
+    REVIEW_DUE = "review-due"
+    CANDIDATE_CHANGES = "candidate-changes"
+
+    TIER_TAMPERED = "tier-tampered"
+    SYNC_STALE = "sync-stale"
+    LOG_LOSS = "log-loss"
+
+    @property
+    def reason(self) -> str:
+        """As Kubernetes writes the reason of an Event: `TierTampered`."""
+        return self.value.title().replace("-", "")
+
+
+OF_BOTH = frozenset({AlertKind.TIER_TAMPERED, AlertKind.SYNC_STALE, AlertKind.LOG_LOSS})
+OF_THE_BRIDGE = frozenset(
+    {
+        AlertKind.REVISION_REFUSED,
+        AlertKind.MANAGER_REFUSED,
+        AlertKind.CLUSTER_UNREACHABLE,
+        AlertKind.REGISTRATION_FAILED,
+        AlertKind.TIER_DAMAGED,
+        AlertKind.NODE_OUT_OF_SYNC,
+        AlertKind.NODE_OVERRULED,
+        AlertKind.HISTORY_TAMPERED,
+        AlertKind.REVIEW_DUE,
+        AlertKind.CANDIDATE_CHANGES,
+        *OF_BOTH,
+    }
+)
+OF_THE_NODES = (frozenset(AlertKind) - OF_THE_BRIDGE) | OF_BOTH
 
 
 class Severity(StrEnum):
@@ -47,7 +85,6 @@ SEVERITIES: Mapping[AlertKind, Severity] = {
     AlertKind.DENIED_FLOW: Severity.MEDIUM,
     AlertKind.BLOCKLIST_HIT: Severity.HIGH,
     AlertKind.ALERT_STORM: Severity.HIGH,
-    AlertKind.TIER_TAMPERED: Severity.CRITICAL,
     AlertKind.TIER_REFUSED: Severity.HIGH,
     AlertKind.KERNEL_TAMPERED: Severity.CRITICAL,
     AlertKind.ZONE_UNKNOWN: Severity.MEDIUM,
@@ -57,11 +94,22 @@ SEVERITIES: Mapping[AlertKind, Severity] = {
     AlertKind.ADDRESS_DISPUTED: Severity.HIGH,
     AlertKind.ADDRESS_MISPLACED: Severity.HIGH,
     AlertKind.NETWORK_DISPUTED: Severity.HIGH,
-    AlertKind.LOG_LOSS: Severity.HIGH,
     AlertKind.LOG_LIMITED: Severity.MEDIUM,
-    AlertKind.SYNC_STALE: Severity.HIGH,
     AlertKind.NODE_PROBLEM: Severity.MEDIUM,
     AlertKind.DESTINATION_TROUBLE: Severity.HIGH,
+    AlertKind.REVISION_REFUSED: Severity.HIGH,
+    AlertKind.MANAGER_REFUSED: Severity.HIGH,
+    AlertKind.CLUSTER_UNREACHABLE: Severity.HIGH,
+    AlertKind.REGISTRATION_FAILED: Severity.MEDIUM,
+    AlertKind.TIER_DAMAGED: Severity.HIGH,
+    AlertKind.NODE_OUT_OF_SYNC: Severity.HIGH,
+    AlertKind.NODE_OVERRULED: Severity.HIGH,
+    AlertKind.HISTORY_TAMPERED: Severity.HIGH,
+    AlertKind.REVIEW_DUE: Severity.MEDIUM,
+    AlertKind.CANDIDATE_CHANGES: Severity.HIGH,
+    AlertKind.TIER_TAMPERED: Severity.CRITICAL,
+    AlertKind.SYNC_STALE: Severity.HIGH,
+    AlertKind.LOG_LOSS: Severity.HIGH,
 }
 
 

@@ -26,15 +26,16 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """This node's mark on its records.
+    """The mark of a node, or of a bridge, on its records. `boot_id` tells its starts apart.
 
-    `start` is where the numbers begin, see `first_number`.
+    `start` is where the numbers begin, see `first_number`. `numbers`: those of another stamp, to go on with them.
     """
 
     cluster: str
     node: str
     boot_id: str
     start: int
+    numbers: Iterator[int] | None = field(default=None, compare=False)
     _numbers: Iterator[int] = field(init=False, compare=False)
     _before_number: Any = field(init=False, compare=False)
     _whose: str = field(init=False, compare=False)
@@ -42,7 +43,7 @@ class Stamp:
 
     def __post_init__(self) -> None:
         before = f"{self.cluster}\0{self.node}\0{self.boot_id}\0"
-        object.__setattr__(self, "_numbers", count(self.start))
+        object.__setattr__(self, "_numbers", count(self.start) if self.numbers is None else self.numbers)
         object.__setattr__(self, "_before_number", hashlib.sha256(before.encode()))
         object.__setattr__(self, "_whose", text({"cluster": self.cluster, "node": self.node})[1:-1])
 

@@ -129,7 +129,7 @@ def test_an_alert_carries_what_shows_the_configuration_of_its_moment(world):
     once(world)
     world.manager.commit(rule("a", conditions=("a user",), action=Action.DENY))
     once(world)
-    (refused,) = [alert for alert in world.sink.alerts if alert.kind == "RevisionRefused"]
+    (refused,) = [alert for alert in world.sink.alerts if alert.kind.reason == "RevisionRefused"]
     record = Records("bridge", 1).of(refused, 10.0, 5.0)
     assert (record["revision"], record["configuration"]) == (1, "zonebridge show 1")
     assert "configurationUrl" not in record

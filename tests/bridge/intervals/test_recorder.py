@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bridge.alerts import Alert, AlertKind
+from bridge.alerts import TierAlert
 from bridge.evidence.database import EvidenceError
 from bridge.intervals.fold import Kind
 from bridge.intervals.observe import Rules
@@ -18,6 +18,7 @@ from bridge.population.picture import FollowedKind as Followed
 from bridge.population.picture import Population
 from tests.bridge.world import rule, rulebase
 from zones.kube.watch import Changed, Listed
+from zones.siem.alerts import AlertKind
 from zones.zone import Entitlement, Zoning
 
 SECOND = 1_000_000
@@ -82,7 +83,7 @@ class Bridge:
         asyncio.run(self.recorder.look())
 
     def alert(self, kind=AlertKind.TIER_TAMPERED, message="by eve", **more):
-        asyncio.run(self.recorder.send(Alert(kind, "c", "panorama", message, **more)))
+        asyncio.run(self.recorder.send(TierAlert(kind, "c", "panorama", message, **more)))
 
     def held(self, kind, begin=0):
         found = self.store.between("c", begin, self.now + SECOND, [kind])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from bridge.alerts import AlertKind, Alerts
+from bridge.alerts import Alerts
 from bridge.evidence.store import micros
 from bridge.intervals.reminder import SOON, ReviewReminder
 from bridge.intervals.store import Review
 from tests.bridge.world import RecordingSink
+from zones.siem.alerts import AlertKind
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -8,13 +8,13 @@ import json
 import pytest
 import yaml
 
-from bridge.alerts import AlertKind
 from bridge.intervals.fold import Kind
 from bridge.intervals.recorder import Recorder
 from bridge.settings.file import Purpose, load
 from bridge.wiring import evidence
 from bridge.wiring.clusters import works
 from tests.bridge.running import run_here
+from zones.siem.alerts import AlertKind
 
 
 @pytest.fixture

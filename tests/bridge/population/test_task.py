@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import structlog
 
-from bridge.alerts import AlertKind
 from bridge.population import PopulationTerms, Publishing
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
@@ -17,6 +16,7 @@ from tests.realkube import RealKube
 from zones import decode
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.kube.errors import ClusterRefusedError
+from zones.siem.alerts import AlertKind
 from zones.tiers import slices
 from zones.tiers.native import TIER_LABEL
 from zones.zone import Zoning

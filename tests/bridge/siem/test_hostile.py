@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from bridge.alerts import Alert, AlertKind
+from bridge.alerts import TierAlert
 from bridge.siem import Records
 from tests.bridge.siem.senders import collector_sender, send
+from zones.siem.alerts import AlertKind
 from zones.siem.outcome import Retry
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -56,7 +57,7 @@ def test_an_answer_that_never_ends_is_given_up(behaviour):
         async with collecting(behaviour) as url:
             sender = collector_sender(url, lambda: "token", timeout=0.5)
             record = Records("bridge-0", 7).of(
-                Alert(AlertKind.REVISION_REFUSED, "prod", "panorama", "why"), 1.8e9, 1.8e9
+                TierAlert(AlertKind.REVISION_REFUSED, "prod", "panorama", "why"), 1.8e9, 1.8e9
             )
             outcome = await send(sender, record)
             await sender.close()

@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from bridge.alerts import Alert, AlertKind
+from bridge.alerts import TierAlert
 from bridge.errors import SettingsError
 from bridge.service import shipping
 from bridge.settings.models import SiemSettings
 from bridge.wiring.siem import siem_sink
 from tests.zones.siem.receivers.daemons import receiver
+from zones.siem.alerts import AlertKind
 
 HOSTILE = 'rule "a" \\ says ]\nnew line, ü %d {'
 
@@ -27,7 +28,7 @@ def test_rsyslog_understands_an_alert(tmp_path):
             sink = siem_sink(destination(tmp_path, running.port), lambda *_: None)
             async with shipping(sink):
                 await sink.send(
-                    Alert(AlertKind.TIER_TAMPERED, "prod", "panorama", HOSTILE, about={"managers": ["kubectl"]})
+                    TierAlert(AlertKind.TIER_TAMPERED, "prod", "panorama", HOSTILE, about={"managers": ["kubectl"]})
                 )
 
         asyncio.run(send())

@@ -9,7 +9,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.alerts import Alert, AlertKind, Alerts, Severity
+from bridge.alerts import Alerts, TierAlert
 from bridge.errors import ManagerRefusedError, SecretError
 from bridge.service import shipping
 from bridge.settings.credentials import read_secret, secret
@@ -22,6 +22,7 @@ from mocks.siem import Siem, SyslogServer
 from mocks.siem.rfc5424 import parse
 from tests.bridge.siem.senders import collector_sender, send, syslog_sender
 from tests.bridge.test_service import reached
+from zones.siem.alerts import AlertKind, Severity
 from zones.siem.outcome import Delivered, Hold, Retry
 from zones.siem.protocols.syslog import Form, Framing, frame
 from zones.siem.values import compact
@@ -37,7 +38,7 @@ def siem():
 
 
 def alert(message="no rule at all", kind=AlertKind.REVISION_REFUSED, **more):
-    return Alert(kind, "prod", "panorama", message, **more)
+    return TierAlert(kind, "prod", "panorama", message, **more)
 
 
 def hec(siem, token=lambda: TOKEN, timeout=20.0):
@@ -100,8 +101,8 @@ def test_a_record_has_the_fields_of_every_record():
         (alert(kind=AlertKind.TIER_TAMPERED, severity=Severity.CRITICAL), "critical", "raised"),
         (alert(kind=AlertKind.TIER_TAMPERED), "high", "raised"),
         (alert(kind=AlertKind.REGISTRATION_FAILED), "medium", "raised"),
-        (alert(severity=Severity.INFO), "low", "raised"),
-        (alert(over=True, severity=Severity.INFO), "informational", "resolved"),
+        (alert(severity=Severity.LOW), "low", "raised"),
+        (alert(over=True, severity=Severity.LOW), "informational", "resolved"),
     ],
 )
 def test_how_bad_it_is(given_alert, severity, state):
