@@ -46,7 +46,7 @@ from bridge.explain.trace import explanation_json, explanation_lines
 from bridge.metrics import Metrics
 from bridge.service import Work, one_at_a_time, run_once, serve, shipping
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import Settings, host_and_port
+from bridge.settings.models import Settings
 from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import listen_address, works
 from bridge.wiring.siem import siem_sink
@@ -55,6 +55,7 @@ from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import AddressSet
 from zones.runtime import logs
 from zones.runtime.errors import ExitCode, ZonebridgeError
+from zones.runtime.types import host_and_port
 from zones.zone import Zoning
 
 app = typer.Typer(

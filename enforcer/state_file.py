@@ -13,6 +13,7 @@ from typing import TypeAlias
 from enforcer.errors import StateError
 
 Bytes: TypeAlias = bytes | memoryview
+STATE_DIR = Path("/var/lib/zonebridge")
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _CAREFULLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OURS = 0o600

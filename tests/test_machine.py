@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.settings import file
+from enforcer.state_file import STATE_DIR
 from mocks.lab.netns import Netns
 from tests.machine import STATE, Machine
 
@@ -33,7 +33,7 @@ def leave(machine, tmp_path):
 
 
 def test_the_state_that_is_guarded_is_where_an_agent_keeps_it():
-    assert STATE == file.STATE_DIR
+    assert STATE == STATE_DIR
 
 
 @pytest.mark.kernel

@@ -19,11 +19,12 @@ from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.nodes import flush
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import Settings, duration
+from bridge.settings.models import Settings
 from zones import findings
 from zones.findings import Finding
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.runtime.errors import ExitCode
+from zones.runtime.types import duration
 
 DEPLOYED = InstallationNames()
 Kubeconfig = Annotated[Path | None, typer.Option(help="Instead of the usual one.", metavar="FILE")]

@@ -21,11 +21,12 @@ from bridge.errors import InputError
 from bridge.explain.flow_options import instant
 from bridge.history.archive import Archive
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import ClusterSettings, EvidenceSettings, Settings, duration
+from bridge.settings.models import ClusterSettings, EvidenceSettings, Settings
 from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer
 from zones.runtime.errors import ExitCode
+from zones.runtime.types import duration
 
 if TYPE_CHECKING:
     from bridge.intervals.seals import Seals

@@ -21,11 +21,12 @@ from bridge.listeners.status_pages import Gate, cluster_path, serving_pages
 from bridge.pages.parts import Headline, Page, Tone
 from bridge.settings.credentials import read_secret
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import ClusterSettings, Settings, host_and_port
+from bridge.settings.models import ClusterSettings, Settings
 from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import cluster_access, server_tls
 from zones.kube.client import ApiServer
 from zones.runtime import logs
+from zones.runtime.types import host_and_port
 
 LEAST_CHARACTERS = 16
 

@@ -22,12 +22,13 @@ from bridge.evidence.seen_file import read_seen
 from bridge.evidence.usage_text import usage_csv, usage_json, usage_lines
 from bridge.explain import answer
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import ClusterSettings, Settings, duration
+from bridge.settings.models import ClusterSettings, Settings
 from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer
 from zones.policy import Policy
 from zones.runtime.errors import ExitCode
+from zones.runtime.types import duration
 
 
 class UsageOutput(StrEnum):

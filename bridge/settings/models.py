@@ -16,11 +16,8 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
     IPvAnyAddress,
     PlainValidator,
@@ -28,7 +25,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
 from bridge.guard_rail import GuardRail, parse_traffic
 from zones.compile import AppIdSide, DenyByPorts, OnInexpressibleDeny
@@ -36,41 +32,12 @@ from zones.infrastructure import ApiServerEnds, api_server_rules
 from zones.net import AddressSet, IPNetwork, Ranges
 from zones.policy import InfrastructureRule, usual_infrastructure
 from zones.runtime.logs import LogFormat
+from zones.runtime.types import Address, Duration, Section, duration
 from zones.siem.destinations import Url
 from zones.workload import normalise
 from zones.zone import QUARANTINE, Entitlement, Zoning
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _IN_TAGS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
-
-
-def duration(value: object) -> timedelta:
-    """`90`, `90s`, `1m30s`, `90d` as a timedelta. Raises ValueError."""
-    try:
-        if isinstance(value, timedelta):
-            return value
-        if isinstance(value, str) and _DURATION.fullmatch(value):
-            parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", value)
-            return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
-            return timedelta(seconds=float(value))
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError(f"'{value}' is no duration; write 90s, 5m or 1h30m")
-
-
-def host_and_port(address: str) -> tuple[str, int]:
-    """`127.0.0.1:9469` or `[::1]:9469`. Raises ValueError."""
-    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:\s]+)):(\d{1,5})", address)
-    if found is None or not int(found[3]) < 2**16:
-        raise ValueError("must be HOST:PORT, an IPv6 address in brackets")
-    return found[1] or found[2], int(found[3])
-
-
-def _address(address: str) -> str:
-    host_and_port(address)
-    return address
 
 
 def _prefix(value: object) -> IPNetwork:
@@ -80,9 +47,7 @@ def _prefix(value: object) -> IPNetwork:
         raise ValueError(f"{error}; write a prefix like 10.0.0.0/8 or 2001:db8::/32") from None
 
 
-Duration = Annotated[timedelta, BeforeValidator(duration), Field(gt=timedelta(0))]
 TagTimeout = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(minutes=1), le=timedelta(days=30))]
-Address = Annotated[str, AfterValidator(_address)]
 Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
 # A Tier's name starts the names of its parts, which end in a dash and 32 digits.
 TierName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)]
@@ -94,13 +59,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
-    )
-
-
-class PanoramaSettings(_Section):
+class PanoramaSettings(Section):
     """One Panorama, or its HA peers. The secret is in a file, or in ZONEBRIDGE_PANORAMA__API_KEY or __PASSWORD."""
 
     hosts: Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -127,7 +86,7 @@ class PanoramaSettings(_Section):
         return self
 
 
-class ClusterSettings(_Section):
+class ClusterSettings(Section):
     """One cluster, which is one device group. `zones` are the zones this cluster has; without them every zone counts.
 
     `serial` is the identity that answers a rule's target.
@@ -152,7 +111,7 @@ class ClusterSettings(_Section):
         return self
 
 
-class ZoneSettings(_Section):
+class ZoneSettings(Section):
     """How the members of a zone are known. `entitlement`: what namespaces without the annotation may use."""
 
     label_key: LabelKey = "zonebridge.io/zone"
@@ -196,14 +155,14 @@ class ZoneSettings(_Section):
         )
 
 
-class AppIdSettings(_Section):
+class AppIdSettings(Section):
     """`side`: which end of a flow a custom application names. `deny_by_ports`: what denies of predefined ones do."""
 
     side: AppIdSide = AppIdSide.DESTINATION
     deny_by_ports: DenyByPorts = DenyByPorts.APPLY
 
 
-class ObjectSettings(_Section):
+class ObjectSettings(Section):
     """`ancestors_win`: Panorama's setting that an ancestor's object takes precedence.
 
     `wildcard_top_down`: the firewalls' Wildcard Top Down Match Mode.
@@ -213,7 +172,7 @@ class ObjectSettings(_Section):
     wildcard_top_down: bool = False
 
 
-class FeedSettings(_Section):
+class FeedSettings(Section):
     """How FQDNs are resolved and external lists fetched. `nameservers`: instead of the machine's own.
 
     `provided`: where the site has what Palo Alto Networks gives to firewalls only, by name: a URL or a file.
@@ -238,12 +197,12 @@ class FeedSettings(_Section):
         return value
 
 
-class DnsSettings(_Section):
+class DnsSettings(Section):
     namespaces: tuple[Text, ...] = ("kube-system",)
     workloads: tuple[Text, ...] = ("coredns", "kube-dns", "node-local-dns")
 
 
-class ApiServerSettings(_Section):
+class ApiServerSettings(Section):
     """The rules `infrastructure/api-server` and `from-api-server`. `false` is `{enabled: false}`.
 
     `addresses`: besides those that the cluster tells. `webhook_namespaces`: where the API server reaches pods; anywhere
@@ -276,14 +235,14 @@ class ApiServerSettings(_Section):
         return api_server_rules(self.ends(), namespaces) if self.enabled else ()
 
 
-class OwnWorkloadSettings(_Section):
+class OwnWorkloadSettings(Section):
     """Which pods are the bridge, where it can't tell by its own pod."""
 
     namespace: Text | None = None
     workload: Text | None = None
 
 
-class InfrastructureSettings(_Section):
+class InfrastructureSettings(Section):
     """What a cluster can't live without. `enabled: false` leaves even probes, DNS and the bridge to the rulebase."""
 
     enabled: bool = True
@@ -304,13 +263,13 @@ class InfrastructureSettings(_Section):
         )
 
 
-class PopulationSettings(_Section):
+class PopulationSettings(Section):
     """What enforcers are told of other nodes' pods besides zone and workload: the labels that their records carry."""
 
     labels: Annotated[tuple[LabelKey, ...], Field(max_length=16)] = ()
 
 
-class RegistrationSettings(_Section):
+class RegistrationSettings(Section):
     """What the bridge may write to Panorama; without `enabled`, nothing.
 
     `username` is the administrator that it writes as. Without a secret of its own it uses that of `panorama`.
@@ -341,7 +300,7 @@ class RegistrationSettings(_Section):
         return self
 
 
-class GuardSettings(_Section):
+class GuardSettings(Section):
     """What is too reckless to publish: no rule at all, more than this share of the rules gone at once, no way out.
 
     `allow_cut_off`: whether a revision may cut off the bridge itself.
@@ -352,7 +311,7 @@ class GuardSettings(_Section):
     allow_cut_off: bool = False
 
 
-class GuardRailSettings(_Section):
+class GuardRailSettings(Section):
     """What must never be allowed between two zones. `allow`: `never`, or the traffic that may be, as `[tcp/443]`."""
 
     from_zone: Text = Field(alias="from")
@@ -371,7 +330,7 @@ class GuardRailSettings(_Section):
         return GuardRail(self.from_zone, self.to_zone, traffic)
 
 
-class HistorySettings(_Section):
+class HistorySettings(Section):
     """Which revisions stay: so many at most, and for so long after another one took their place (None: for ever).
 
     `link`: where the site shows a revision, for alerts.
@@ -396,7 +355,7 @@ class HistorySettings(_Section):
         return link
 
 
-class _Destination(_Section):
+class _Destination(Section):
     """`cert_file` and `key_file`: what we show to a receiver that asks for a certificate."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
@@ -437,7 +396,7 @@ class SyslogDestination(_Destination):
     facility: Annotated[int, Field(ge=0, le=23)] = 16
 
 
-class SiemSettings(_Section):
+class SiemSettings(Section):
     """Where the bridge's own alerts go (tier tampered with, revision refused, sync stale …).
 
     `queue`: how many may wait for a destination.
@@ -459,18 +418,18 @@ class SiemSettings(_Section):
         return destinations
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: LogFormat = LogFormat.JSON
 
 
-class ServingSettings(_Section):
+class ServingSettings(Section):
     """Where /healthz, /readyz and /metrics are served; null serves none."""
 
     address: Address | None = "0.0.0.0:9468"
 
 
-class _ListenerSettings(_Section):
+class _ListenerSettings(Section):
     """Where others call, with a token. Without a certificate something before us ends TLS."""
 
     address: Address
@@ -499,7 +458,7 @@ class CollectorSettings(_ListenerSettings):
     """Where nodes tell what they saw. Without a certificate something before us ends TLS."""
 
 
-class EvidenceSettings(_Section):
+class EvidenceSettings(Section):
     """The evidence database. `url`: `sqlite:////FILE`, or `postgresql://USER@HOST/NAME`.
 
     `retention`: how long days, and all intervals but those of pods, are kept.
@@ -526,7 +485,7 @@ class StartupTaint(StrEnum):
     REMOVE = "remove"
 
 
-class LeaseSettings(_Section):
+class LeaseSettings(Section):
     """How two bridges agree on one. `duration`: how long the other waits after the leader's last sign.
 
     `renew_deadline`: how long a leader goes on that can't renew; two thirds of the duration unless given.
@@ -549,7 +508,7 @@ class LeaseSettings(_Section):
         return self
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything. `panorama` and `clusters` are only missing where a command works offline."""
 
     panorama: PanoramaSettings | None = None

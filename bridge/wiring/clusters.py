@@ -42,7 +42,6 @@ from bridge.settings.models import (
     Settings,
     StartupTaint,
     WakeUpSettings,
-    host_and_port,
 )
 from bridge.tier.cluster import TierApi
 from bridge.tier.lease import Leadership, LeaseTerms
@@ -55,6 +54,7 @@ from bridge.wiring.registration import panorama_registrar, registration_api, reg
 from zones.compile import CompileOptions
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import IPAddress
+from zones.runtime.types import host_and_port
 
 
 def works(settings: Settings, run_blocking: RunBlocking, siem: Sink | None = None) -> Iterator[Work]:

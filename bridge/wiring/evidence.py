@@ -20,10 +20,11 @@ from bridge.intervals.seals import Seals
 from bridge.intervals.store import IntervalStore
 from bridge.service import Work
 from bridge.settings.credentials import read_secret
-from bridge.settings.models import ClusterSettings, CollectorSettings, EvidenceSettings, Settings, host_and_port
+from bridge.settings.models import ClusterSettings, CollectorSettings, EvidenceSettings, Settings
 from bridge.wiring.clusters import server_tls
 from zones import canonical
 from zones.policy import Policy
+from zones.runtime.types import host_and_port
 
 _ENFORCED = {
     *("zones", "app_id", "inexpressible_deny", "objects", "time_zone"),

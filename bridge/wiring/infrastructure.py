@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 import yaml
 
 from bridge.compilation.recompile import AskInfrastructure, nothing_more
-from bridge.settings.models import ClusterSettings, HecDestination, InfrastructureSettings, Settings, host_and_port
+from bridge.settings.models import ClusterSettings, HecDestination, InfrastructureSettings, Settings
 from bridge.tier.cluster import TierApi
 from bridge.tier.infrastructure import LiveInfrastructure, OwnPod, WantedInfrastructure, own_pod
 from bridge.tier.lifelines import AskCutOff, Dns, Lifeline, Lifelines, never_cut_off
 from zones.infrastructure import BridgeNeeds
 from zones.net import IPAddress, Ranges
+from zones.runtime.types import host_and_port
 from zones.workload import normalise
 
 HTTPS = 443

@@ -11,13 +11,15 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from enforcer.errors import EnforcerError, KernelError, SettingsError, StateError
+from enforcer.errors import EnforcerError, KernelError, StateError
 from enforcer.kernel.nft import Nftables
 from enforcer.netlink.sockets import NodeLock
 from enforcer.restart import snapshot
 from enforcer.restart.snapshot import SavedTable
 from enforcer.rules.options import RulesetOptions
-from enforcer.settings import file
+from enforcer.state_file import STATE_DIR
+from zones.runtime import settings_file
+from zones.runtime.settings_file import UnreadableSettingsError
 
 _NAMES = frozenset({"state_dir", "mode", "nflog", "connection_mark", "enforcement", "service_networks"})
 
@@ -25,8 +27,8 @@ _NAMES = frozenset({"state_dir", "mode", "nflog", "connection_mark", "enforcemen
 def first(config: Path | None, environment: Mapping[str, str]) -> bool:
     """Where the settings plainly ask for the same rules as when it was saved. Whether it was loaded now."""
     try:
-        settings = file.given(config, environment, _NAMES)
-    except SettingsError:
+        settings = settings_file.written(config, environment, _NAMES)
+    except UnreadableSettingsError:
         return False
     wanted = RulesetOptions.plainly(settings)
     return wanted is not None and _restored(settings, wanted)
@@ -43,14 +45,14 @@ def as_saved(state_dir: Path) -> None:
 def as_it_was(config: Path | None, environment: Mapping[str, str]) -> bool:
     """Where the settings are refused: the last good rules as they were are better than none."""
     try:
-        settings = file.given(config, environment, _NAMES)
-    except SettingsError:
-        settings = {"stateDir": environment.get(f"{file.PREFIX}STATE_DIR", file.STATE_DIR)}
+        settings = settings_file.written(config, environment, _NAMES)
+    except UnreadableSettingsError:
+        settings = {"stateDir": environment.get(f"{settings_file.PREFIX}STATE_DIR", STATE_DIR)}
     return _restored(settings, None)
 
 
 def _restored(settings: Mapping[str, Any], wanted: RulesetOptions | None) -> bool:
-    state_dir = Path(str(settings.get("stateDir", file.STATE_DIR)))
+    state_dir = Path(str(settings.get("stateDir", STATE_DIR)))
     with suppress(EnforcerError, OSError):
         saved = snapshot.read(state_dir)
         if saved is not None and wanted in {None, saved.options}:

@@ -6,7 +6,7 @@ Only `enforcer.cli` loads it. All faults are told at once, each with its path; s
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -22,10 +22,12 @@ from pydantic import (
 from enforcer.errors import SettingsError
 from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, ConnmarkLayout
 from enforcer.rules.options import Failure, Mode
-from enforcer.settings import file
 from enforcer.shipping.spool import Drop
+from enforcer.state_file import STATE_DIR
+from zones.runtime import settings_file
 from zones.runtime.logs import LogFormat
-from zones.runtime.types import MIB, Name, Seconds, Section, host_and_port
+from zones.runtime.settings_file import UnreadableSettingsError
+from zones.runtime.types import MIB, Address, Name, Seconds, Section
 from zones.siem import destinations
 from zones.siem.destinations import DestinationSettings, Records
 
@@ -117,14 +119,7 @@ class EnforcementSettings(Section):
 class MetricsSettings(Section):
     """Where metrics and health are served; no address, no server."""
 
-    address: str | None = None
-
-    @field_validator("address")
-    @classmethod
-    def _host_and_port(cls, address: str | None) -> str | None:
-        if address is not None:
-            host_and_port(address)
-        return address
+    address: Address | None = None
 
 
 class LogSettings(Section):
@@ -174,7 +169,7 @@ class Settings(Section):
     mode: Mode = Mode.ENFORCE
     enforcement: EnforcementSettings = EnforcementSettings()
     failure: Failure = Failure.CLOSED
-    state_dir: Path = file.STATE_DIR
+    state_dir: Path = STATE_DIR
     spool: SpoolSettings = SpoolSettings()
     flows: FlowSettings = FlowSettings()
     seen: SeenSettings = SeenSettings()
@@ -206,32 +201,16 @@ class Settings(Section):
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     """The settings of a file with the environment over it. Raises SettingsError with every fault."""
     where = "the environment" if path is None else str(path)
-    given = file.given(path, environment, Settings.model_fields)
+    try:
+        given = settings_file.written(path, environment, Settings.model_fields)
+    except UnreadableSettingsError as error:
+        raise SettingsError(error.where, (error.fault,)) from error
     given.setdefault("nodeName", environment.get("NODE_NAME") or socket.gethostname())
     found = tuple(destinations.faults(given.get("destinations", ()), environment))
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        raise SettingsError(where, (*_faults(error), *found)) from error
+        raise SettingsError(where, (*settings_file.faults(error), *found)) from error
     if found:
         raise SettingsError(where, found)
     return settings
-
-
-def _faults(error: ValidationError) -> Iterable[str]:
-    for each in error.errors(include_url=False, include_input=False):
-        path = _path(each["loc"])
-        message = each["msg"].removeprefix("Value error, ")
-        message = "is not a setting" if each["type"] == "extra_forbidden" else message
-        yield f"{path}: {message}" if path else message
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """`destinations[0].url`; a union's own tag, which pydantic puts after the index, is no key of the file."""
-    text = ""
-    for at, part in enumerate(location):
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif at == 0 or not (isinstance(location[at - 1], int) and part in destinations.TYPES):
-            text += f".{part}" if text else part
-    return text

@@ -8,8 +8,8 @@ from enforcer import wiring
 from enforcer.errors import SettingsError
 from enforcer.rules.options import RulesetOptions
 from enforcer.rules.ruleset import Mode
-from enforcer.settings import file
 from enforcer.settings.models import load
+from zones.runtime import settings_file
 from zones.runtime.errors import ExitCode
 from zones.runtime.types import host_and_port
 
@@ -161,7 +161,7 @@ def test_the_connection_mark_may_be_nobodys(written):
 )
 def test_what_a_restart_reads_plainly_is_what_the_whole_reading_makes_of_it(written, content, environment, plain):
     path = written({"cluster": "prod", **content})
-    found = RulesetOptions.plainly(file.given(path, environment, {"mode", "nflog", "connection_mark"}))
+    found = RulesetOptions.plainly(settings_file.written(path, environment, {"mode", "nflog", "connection_mark"}))
     assert (found is not None) is plain
     assert found in {None, wiring.options(load(path, environment))}
 

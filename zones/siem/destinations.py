@@ -20,12 +20,11 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
-    field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
-from zones.runtime.types import MIB, Name, Seconds, Section, host_and_port
+from zones.runtime import settings_file
+from zones.runtime.types import MIB, Address, Name, Seconds, Section
 from zones.seen import COUNTING, SEEN
 from zones.siem.alerts import AlertKind
 from zones.siem.formats.registry import FORMATS, FormatName
@@ -142,7 +141,7 @@ class SyslogSettings(_TlsDestination):
     """
 
     type: Literal["syslog"]
-    address: str
+    address: Address
     tls: bool = True
     server_name: str | None = None
     facility: Annotated[int, Field(ge=0, le=23)] = 16
@@ -153,12 +152,6 @@ class SyslogSettings(_TlsDestination):
     structured_data: bool = False
     framing: Framing = Framing.OCTET_COUNTED
     timeout_seconds: Seconds = 30.0
-
-    @field_validator("address")
-    @classmethod
-    def _host_and_port(cls, address: str) -> str:
-        host_and_port(address)
-        return address
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -190,7 +183,6 @@ class CloudWatchSettings(_TlsDestination):
 DestinationSettings = Annotated[
     HecSettings | SyslogSettings | FileSettings | CloudWatchSettings, Field(discriminator="type")
 ]
-TYPES = frozenset({"hec", "syslog", "file", "cloudwatch"})
 _ONE: TypeAdapter[DestinationSettings] = TypeAdapter(DestinationSettings)
 
 
@@ -209,7 +201,7 @@ def faults(given: object, environment: Mapping[str, str]) -> Iterator[str]:
         except ValidationError:
             continue
         for name, fault in (*_secrets(settings, environment), *_certificates(settings)):
-            yield f"destinations[{at}].{to_camel(name)}: {fault}"
+            yield f"destinations[{at}].{name}: {fault}"
 
 
 def _twice(names: list[object]) -> Iterator[str]:
@@ -218,12 +210,11 @@ def _twice(names: list[object]) -> Iterator[str]:
 
 
 def _secrets(settings: DestinationSettings, environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for name in ("token_file", "ca_file", "cert_file", "key_file"):
-        path = getattr(settings, name, None)
-        if path is not None and not path.is_file():
+    for name, path in settings_file.files(settings):
+        if not path.is_file():
             yield name, f"there is no file {path}"
     if isinstance(settings, HecSettings) and settings.token_env and not environment.get(settings.token_env):
-        yield "token_env", f"the environment variable {settings.token_env} is not set"
+        yield "tokenEnv", f"the environment variable {settings.token_env} is not set"
 
 
 def _certificates(settings: DestinationSettings) -> Iterator[tuple[str, str]]:
@@ -232,12 +223,12 @@ def _certificates(settings: DestinationSettings) -> Iterator[tuple[str, str]]:
     if settings.ca_file is not None and settings.ca_file.is_file():
         fault = _authority_fault(settings.ca_file)
         if fault:
-            yield "ca_file", fault
+            yield "caFile", fault
     if settings.cert_file is not None and settings.cert_file.is_file():
         key = settings.key_file or settings.cert_file
         fault = _pair_fault(settings.cert_file, key) if key.is_file() else ""
         if fault:
-            yield "cert_file", fault
+            yield "certFile", fault
 
 
 def _authority_fault(path: Path) -> str:
