@@ -99,6 +99,9 @@ class Only(StrEnum):
 def main() -> None:
     """The console script."""
     garbage_collection.look_rarely()
+    logs.configure(
+        "warning", logs.LogFormat.CONSOLE
+    )  # to standard error: what a command answers may be read by a program
     try:
         app()
     except ZonebridgeError as error:

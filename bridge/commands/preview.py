@@ -43,7 +43,7 @@ from bridge.preview.population import Resident, listed
 from bridge.preview.seen import are_counted, read_records
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings
-from bridge.wiring.clusters import cluster_access
+from bridge.wiring.clusters import cluster_access, counted_in
 from zones.difference import Difference
 from zones.kube.client import ClusterAccess
 from zones.runtime.errors import ExitCode
@@ -225,15 +225,9 @@ def _collected(counts: _Counts) -> Evidence | None:
     if settings is None or counts.cluster is None:
         return None
     from bridge.evidence.database import EvidenceError  # noqa: PLC0415 - libraries of 20 MB that others need not load
-    from bridge.evidence.store import Store  # noqa: PLC0415 - the same
-    from bridge.wiring.evidence import evidence_database  # noqa: PLC0415 - the same
 
     try:
-        store = Store(evidence_database(settings))
-        try:
-            return store.seen(counts.cluster)
-        finally:
-            store.close()
+        return counted_in(settings, counts.cluster)
     except EvidenceError as error:
         if counts.needed:
             raise

@@ -11,20 +11,25 @@ import structlog
 from aiohttp import web
 
 from bridge.errors import SecretError
-from bridge.listeners.authorization import knows_as_bearer
+from bridge.listeners.authorization import knows_as_bearer, knows_as_password
 from bridge.listeners.connections import listening_on
+from bridge.listeners.status_pages import HEADERS
 from bridge.listeners.wakeup import ListenAddress
+from bridge.pages import page_html
+from bridge.pages.parts import Headline, Page, Tone
 
+TOO_LARGE = "it is too large for a page; ask for JSON: Accept: application/json"
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewAnswer:
-    """One cluster's preview as JSON text. `tag`: changes with it; `unavailable`: why there is none."""
+    """One cluster's preview as JSON text and as a page. `tag`: changes with it; `unavailable`: why there is none."""
 
     text: str = ""
     tag: str = ""
     unavailable: str = ""
+    page: str = ""
 
 
 @asynccontextmanager
@@ -45,22 +50,30 @@ def _handler(
         except SecretError as error:
             _log.error("previews can't be served", error=str(error))
             return web.Response(status=503, text="the token can't be read\n")
-        if not knows_as_bearer(request.headers.get("Authorization", ""), token):
+        given = request.headers.get("Authorization", "")
+        if not (knows_as_bearer(given, token) or knows_as_password(given, token)):
             _log.warning("preview refused", peer=request.remote)
-            return web.Response(status=401, text="the token is wrong or missing\n")
+            asks = {"WWW-Authenticate": 'Basic realm="zonebridge", charset="UTF-8"'}
+            return web.Response(status=401, text="the token is wrong or missing\n", headers=asks)
         previewed = answer(request.query.get("cluster"))
         if previewed is None:
             return web.Response(status=404, text="there is no such cluster; name one with ?cluster=NAME\n")
-        if previewed.unavailable:
-            return web.Response(status=503, text=f"{previewed.unavailable}\n")
-        headers = {"ETag": f'"{previewed.tag}"', "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-        if f'"{previewed.tag}"' in request.headers.get("If-None-Match", ""):
+        is_page = "text/html" in request.headers.get("Accept", "")
+        unavailable = previewed.unavailable or (TOO_LARGE if is_page and not previewed.page else "")
+        if unavailable:
+            return web.Response(status=503, text=f"{unavailable}\n")
+        tag = f'"{previewed.tag}-page"' if is_page else f'"{previewed.tag}"'
+        headers = HEADERS | {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept"}
+        if tag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
-        return web.Response(text=previewed.text, content_type="application/json", headers=headers)
+        text, kind = (previewed.page, "text/html") if is_page else (previewed.text, "application/json")
+        return web.Response(text=text, content_type=kind, headers=headers)
 
     return preview
 
 
 def nothing_pending(cluster: str, running: str) -> PreviewAnswer:
     """What is served while the candidate is what is committed."""
-    return PreviewAnswer(json.dumps({"cluster": cluster, "pending": False}), f"{running}-")
+    headline = Headline("Panorama's candidate is what is committed: nothing would change", Tone.GOOD)
+    page = page_html(Page(f"Preview for {cluster}", f"Configuration {running}", headline))
+    return PreviewAnswer(json.dumps({"cluster": cluster, "pending": False}), f"{running}-", page=page)

@@ -19,6 +19,7 @@ from bridge.alerts import Alerts
 from bridge.compilation import worker_process
 from bridge.compilation.recompile import CompiledReading, CompileTarget, FeedSource, RunBlocking
 from bridge.errors import BridgeError, UnknownDeviceGroupError
+from bridge.evidence.seen import Evidence
 from bridge.guard_rail import GuardRail
 from bridge.listeners.preview import PreviewAnswer, nothing_pending
 from bridge.managers import Editor
@@ -67,7 +68,10 @@ def residents_of(population: Population) -> Iterator[Resident]:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the material comes from: the manager, the running configuration as it was last read, feeds and pods."""
+    """Where the material comes from: the manager, the running configuration as it was last read, feeds and pods.
+
+    `seen`: what nodes counted, None where nobody collects that; it blocks, and raises BridgeError.
+    """
 
     target: CompileTarget
     manager: CandidateManager
@@ -76,6 +80,7 @@ class Sources:
     residents: Callable[[], Iterable[Resident]]
     run_blocking: RunBlocking
     rails: tuple[GuardRail, ...] = ()
+    seen: Callable[[], Evidence | None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -102,10 +107,11 @@ class Previewing:
         """What is served of it now."""
         reading = self.sources.reading()
         if self.ready is not None:
-            tag = f"{self.ready.running_digest}-{self.ready.candidate_digest}"
+            digests = self.ready.running_digest, self.ready.candidate_digest, self.ready.seen_digest
+            tag = "-".join(filter(None, digests))
             stale = f'"trouble": {json.dumps(self.trouble)}, ' if self.trouble else ""
             head = f'{{"cluster": {json.dumps(cluster)}, "pending": true, {stale}'
-            return PreviewAnswer(head + self.ready.text.removeprefix("{"), tag)
+            return PreviewAnswer(head + self.ready.text.removeprefix("{"), tag, page=self.ready.page)
         if self.trouble or not self.looked or reading is None:
             return PreviewAnswer(unavailable=self.trouble or "the candidate was not looked at yet")
         return nothing_pending(cluster, reading.version)
@@ -136,7 +142,7 @@ class Previewing:
             candidate = await sources.run_blocking(sources.manager.candidate)
         except UnknownDeviceGroupError as error:
             raise BridgeError(f"the candidate has no such device group any more: {error}") from error
-        target = sources.target
+        target, evidence = sources.target, await self._evidence()
         prepared = await self.make(
             ComparisonInput(
                 running=reading.rulebase,
@@ -150,10 +156,19 @@ class Previewing:
                 rails=sources.rails,
                 editors=pending.editors,
                 versions=(reading.version, f"{reading.version}+{pending.version}"),
+                evidence=evidence,
             )
         )
         self.ready, self.trouble, self._made_of, self._read_at = prepared, "", made_of, self.clock()
         await self._tell(prepared)
+
+    async def _evidence(self) -> Evidence | None:
+        """A database that is away keeps nobody from a preview: it says then that nothing is known of what was seen."""
+        try:
+            return await asyncio.to_thread(self.sources.seen)
+        except BridgeError as error:
+            _log.warning("a preview without what was seen", error=str(error))
+            return None
 
     async def _tell(self, prepared: Prepared) -> None:
         """Once of each candidate that means something else for this cluster."""

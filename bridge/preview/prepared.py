@@ -9,10 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from bridge import pages
 from bridge.compilation.report import refusal_lines
+from bridge.evidence.seen import Evidence
 from bridge.guard_rail import GuardRail
 from bridge.managers import Editor
 from bridge.preview.comparison import compared
+from bridge.preview.counted import counted_effect
 from bridge.preview.gate import counted
 from bridge.preview.guardrails import violations
 from bridge.preview.json_form import preview_json
@@ -46,21 +49,25 @@ class ComparisonInput:
     rails: tuple[GuardRail, ...] = ()
     editors: tuple[Editor, ...] = ()
     versions: tuple[str, str] = ("", "")
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A preview to be served as JSON, with a sentence and facts for whoever watches. `bad`: refused, or a guard rail.
+    """A preview to be served as JSON and as a page, with a sentence and facts for whoever watches.
 
-    The digests are of what both configurations mean for the cluster.
+    `bad`: refused, a guard rail broken, or a connection that was seen denied. The digests are of what both
+    configurations mean for the cluster; `seen_digest` of what was counted, "" where nothing is known of that.
     """
 
     text: str
+    page: str
     message: str
     about: Mapping[str, Any]
     bad: bool
     running_digest: str
     candidate_digest: str
+    seen_digest: str = ""
 
     @property
     def changes_nothing(self) -> bool:
@@ -77,12 +84,27 @@ def prepare(question: ComparisonInput) -> Prepared:
     policies = running.compiled.policy, candidate.compiled.policy
     preview = replace(preview, violations=violations(question.rails, *policies, question.at))
     if preview.flows is not None:
-        preview = replace(preview, projection=projected(preview.flows, question.residents, question.zoning))
+        flows = preview.flows
+        preview = replace(preview, projection=projected(flows, question.residents, question.zoning))
+        if question.evidence is not None:
+            seen = counted_effect(flows, question.evidence, question.residents, question.zoning.nodes)
+            preview = replace(preview, seen=seen)
     digests = _digest(running.compiled), _digest(candidate.compiled)
     about = _about(preview, digests[1])
-    bad = preview.refused or bool(about["new_violations"])
-    text = json.dumps(preview_json(preview, MOST_ROWS), ensure_ascii=False)
-    return Prepared(text, _message(about), about, bad, *digests)
+    bad = preview.refused or bool(about["new_violations"] or about.get("seen_denied"))
+    content = preview_json(preview, MOST_ROWS)
+    text = json.dumps(content, ensure_ascii=False)
+    seen_digest = "" if preview.seen is None else _short(json.dumps([content["seen"], content["coverage"]]))
+    del content
+    return Prepared(text, _page(preview), _message(about), about, bad, *digests, seen_digest)
+
+
+def _page(preview: Preview) -> str:
+    """Empty where there is no memory for it: the JSON is worth more."""
+    try:
+        return pages.page_html(pages.preview_page(preview))
+    except MemoryError:
+        return ""
 
 
 def _configuration(question: ComparisonInput, rulebase: Rulebase, version: str) -> Configuration:
@@ -93,9 +115,13 @@ def _configuration(question: ComparisonInput, rulebase: Rulebase, version: str) 
 def _digest(compiled: Compiled) -> str:
     """Of the tier that it would be, or of why it would be none."""
     if compiled.policy is None:
-        return hashlib.sha256("\n".join(refusal_lines(compiled)).encode()).hexdigest()[:_DIGITS]
+        return _short("\n".join(refusal_lines(compiled)))
     rendered = native.render(compiled.policy, "preview", 1)
     return str(rendered.tier["spec"]["digest"])[:_DIGITS]
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 def _about(preview: Preview, digest: str) -> dict[str, Any]:
@@ -113,6 +139,8 @@ def _about(preview: Preview, digest: str) -> dict[str, Any]:
         else sum(change.pairs for change in preview.projection.changes),
         "new_violations": len({violation.rail for violation in preview.violations if not violation.existing}),
     }
+    if preview.seen is not None:
+        about["seen_denied"] = sum(flow.connections for flow in preview.seen.denied)
     refusals = refusal_lines(preview.candidate.compiled)[:_MOST_REFUSALS]
     return about | ({"refusals": list(refusals)} if refusals else {})
 
@@ -126,5 +154,7 @@ def _message(about: Mapping[str, Any]) -> str:
         f"{about['zone_pairs_closed']} zone pairs would lose something allowed today, "
         f"{about['zone_pairs_opened']} get something denied today"
     )
+    if about.get("seen_denied"):
+        effect += f"; {about['seen_denied']} connections that were seen would be denied"
     broken = f"; {about['new_violations']} guard rails would be broken" if about["new_violations"] else ""
     return f"{what}: {effect}{broken}"

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import dns.asyncresolver
@@ -18,6 +19,7 @@ import httpx
 
 from bridge.alerts import Alerts, EventSink, LogSink, Sink
 from bridge.errors import SettingsError
+from bridge.evidence.seen import Evidence
 from bridge.feeds import FeedLimits, Feeds, Fetcher
 from bridge.feeds.fetch import FILE
 from bridge.history.followup import FollowUp
@@ -35,6 +37,7 @@ from bridge.service import Work
 from bridge.settings.credentials import read_secret, secret
 from bridge.settings.models import (
     ClusterSettings,
+    EvidenceSettings,
     FeedSettings,
     PanoramaSettings,
     PreviewSettings,
@@ -130,6 +133,7 @@ def _work(settings: Settings, cluster_settings: ClusterSettings, manager: Panora
                 residents=lambda: residents_of(population.population),
                 run_blocking=shared.run_blocking,
                 rails=tuple(rail.rail() for rail in settings.guardrails),
+                seen=partial(counted_in, settings.evidence, cluster_settings.name),
             ),
             alerts,
             settings.preview.interval.total_seconds(),
@@ -157,6 +161,20 @@ def _registration(
         shared.run_blocking,
         rhythm=registration_rhythm(registration),
     )
+
+
+def counted_in(settings: EvidenceSettings | None, cluster: str) -> Evidence | None:
+    """What nodes of a cluster counted, as the database has it; None without one. It blocks. Raises EvidenceError."""
+    if settings is None:
+        return None
+    from bridge.evidence.store import Store  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.wiring.evidence import evidence_database  # noqa: PLC0415 - the same
+
+    store = Store(evidence_database(settings))
+    try:
+        return store.seen(cluster)
+    finally:
+        store.close()
 
 
 def listen_address(settings: WakeUpSettings | PreviewSettings, section: str) -> ListenAddress:

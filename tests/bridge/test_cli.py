@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import structlog
 import yaml
 
 from mocks.kubernetes import KubernetesServer
@@ -302,3 +303,12 @@ def test_many_flows_are_answered_line_by_line(run, config, tmp_path):
     assert run(*asked)[0] == 2
     assert run(*offline(config, ["explain", "--flows", tmp_path / "none"]))[0] == 2
     assert run(*offline(config, ["explain", "--flows", path], group="K8s test"))[0] == 1
+
+
+def test_what_is_logged_on_the_way_is_not_in_what_a_command_answers(run, config, capsys):
+    """A slow API server or Panorama is told while a program reads the answer."""
+    code, out, _ = run(*offline(config, EXPLAIN, "--app", "frontend", "-o", "json"))
+    structlog.get_logger().warning("no answer yet")
+    printed = capsys.readouterr()
+    assert (code, json.loads(out)["verdict"]) == (0, "deny")
+    assert (printed.out, "no answer yet" in printed.err) == ("", True)

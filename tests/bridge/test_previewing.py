@@ -5,6 +5,7 @@ import json
 import os
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import wraps
 from types import SimpleNamespace
 
@@ -14,7 +15,8 @@ import pytest
 from bridge.alerts import Alerts
 from bridge.compilation import worker_process
 from bridge.compilation.recompile import CompiledReading, CompileTarget
-from bridge.errors import ManagerUnreachableError
+from bridge.errors import BridgeError, ManagerUnreachableError
+from bridge.evidence.seen import Evidence
 from bridge.guard_rail import GuardRail
 from bridge.listeners.preview import previews
 from bridge.listeners.wakeup import ListenAddress
@@ -25,8 +27,11 @@ from bridge.preview.prepared import prepare
 from bridge.service import answer_of
 from bridge.siem.record import Records
 from bridge.siem.sink import SiemSink
+from tests.bridge.evidence.rows import counting, flow
 from tests.bridge.world import RecordingSink, inexpressible, rule, rulebase
 from zones.compile import compile_policy
+from zones.policy import Verdict
+from zones.seen import SeenEnd, SeenKey
 from zones.siem.alerts import Severity
 from zones.zone import Zoning
 
@@ -246,3 +251,66 @@ async def test_a_worker_is_bounded_and_its_end_is_told():
     ):
         with pytest.raises(worker_process.WorkerError, match=what):
             await asyncio.to_thread(worker_process.run, call, given, bounds)
+
+
+@in_a_loop
+async def test_a_browser_gets_the_page_and_what_nodes_counted_is_in_both(world):
+    """With the token as a password; a new count is another answer."""
+    counts = [41]
+
+    def seen():
+        key = SeenKey(SeenEnd("web", "shop", "front"), SeenEnd("db", "data", "pg"), 6, 443, ALLOW.origin, Verdict.ALLOW)
+        return Evidence((flow(counts[0], key=key),), {"n1": counting()})
+
+    world.previewing.sources = replace(world.previewing.sources, seen=seen)
+    world.manager.edit()  # without the only allow
+    await world.previewing.look()
+    as_a_browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    async with served(world) as client:
+        refused = await client.get("/preview", headers=as_a_browser)
+        assert (refused.status_code, "Basic" in refused.headers["WWW-Authenticate"]) == (401, True)
+        page = await client.get("/preview", headers=as_a_browser, auth=("anybody", "secret"))
+        assert page.headers["Content-Type"].startswith("text/html")
+        assert "shop/front" in page.text
+        assert "frame-ancestors" in page.headers["Content-Security-Policy"]
+        found = await client.get("/preview", auth=("anybody", "secret"))
+        assert found.json()["summary"]["seen_denied"] == 41
+        assert found.headers["ETag"] != page.headers["ETag"]
+        counts[0], world.clock.now = 42, READ_AGAIN + 1
+        await world.previewing.look()
+        known = {"If-None-Match": found.headers["ETag"]}
+        again = await client.get("/preview", headers=known, auth=("anybody", "secret"))
+        assert (again.status_code, again.json()["summary"]["seen_denied"]) == (200, 42)
+        world.manager.pending = lambda: None
+        await world.previewing.look()
+        nothing = await client.get("/preview", headers=as_a_browser, auth=("anybody", "secret"))
+        assert "nothing would change" in nothing.text
+    (alert,) = world.told.alerts
+    assert (alert.about["seen_denied"], "41 connections that were seen" in alert.message) == (41, True)
+
+
+@in_a_loop
+async def test_a_database_that_is_away_keeps_nobody_from_a_preview(world):
+    def away():
+        raise BridgeError("evidence database: no answer")
+
+    world.previewing.sources = replace(world.previewing.sources, seen=away)
+    world.manager.edit()
+    await world.previewing.look()
+    assert world.previewing.ready is not None
+    assert json.loads(world.previewing.ready.text)["summary"]["seen_denied"] is None
+
+
+@in_a_loop
+async def test_where_there_is_no_memory_for_the_page_the_json_is_served(world, monkeypatch):
+    def too_large(_):
+        raise MemoryError
+
+    monkeypatch.setattr("bridge.preview.prepared.pages.preview_page", too_large)
+    world.manager.edit()
+    await world.previewing.look()
+    with_token = {"Authorization": "Bearer secret"}
+    async with served(world) as client:
+        assert (await client.get("/preview", headers=with_token)).json()["pending"] is True
+        refused = await client.get("/preview", headers=with_token | {"Accept": "text/html"})
+        assert (refused.status_code, "ask for JSON" in refused.text) == (503, True)
