@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 
 from tests.apiserver.gobuild import GoBuildError
 from tests.apiserver.programs import RealKubeError, Unavailable, binaries
@@ -26,7 +27,8 @@ def build_all():
         parts = build()
         while part := took(lambda: next(parts, None), "the next part"):
             print(f"  {', '.join(part.build.programs)}, in {part.folder}", flush=True)
-        took(build_helm, "Helm 4")
+        for name in ("helm3", "helm4"):
+            took(partial(build_helm, name), name)
         took(image.dependencies, "Python and the pinned requirements as an image's layer")
     except (GoBuildError, RealKubeError) as error:
         print(f"no cluster: {error}", file=sys.stderr)
@@ -49,8 +51,8 @@ def build_server():
     return server
 
 
-def build_helm():
-    found = program("helm4")
+def build_helm(name):
+    found = program(name)
     if isinstance(found, Unavailable):
         raise RealKubeError(found.reason)
     return found
