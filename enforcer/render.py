@@ -13,7 +13,7 @@ from pathlib import Path
 from enforcer import wiring
 from enforcer.cluster import object_files
 from enforcer.cluster.tier import judge
-from enforcer.cluster.view import Kind, View, selectors
+from enforcer.cluster.view import View, WatchedKind, selectors
 from enforcer.cluster.watch import Cluster
 from enforcer.errors import EnforcerError, InputError
 from enforcer.rules import ruleset
@@ -39,7 +39,7 @@ async def _live(settings: Settings, node: str) -> View:
     cluster = await Cluster.connect(settings.kubeconfig, selectors(node, settings.tier))
     view = View(settings.tier, tuple(settings.pod_networks), node)
     try:
-        for kind in Kind:
+        for kind in WatchedKind:
             async for page in cluster.list(kind):
                 view.fold(page)
     finally:

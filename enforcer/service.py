@@ -20,7 +20,7 @@ import structlog
 
 from enforcer.cluster.bridge_liveness import Renewal
 from enforcer.cluster.tier import Revision
-from enforcer.cluster.view import Kind
+from enforcer.cluster.view import WatchedKind
 from enforcer.flows.flows import FlowNames
 from enforcer.service_parts import ServiceParts
 from enforcer.state_file import write_atomically
@@ -43,7 +43,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Service:
+class AgentService:
     parts: ServiceParts
     backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 60.0))
     losses: LossAlerts = field(init=False)
@@ -63,7 +63,7 @@ class Service:
         """Until `stop` is set."""
         # name look-ups and slow files share these threads; a few that hang must not use them up
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32, thread_name_prefix="waiting"))
-        self._heard |= dict.fromkeys((kind.name.lower() for kind in Kind), time.monotonic())
+        self._heard |= dict.fromkeys((kind.name.lower() for kind in WatchedKind), time.monotonic())
         await self.parts.enforcement.begin()
         self.survey.take({})
         server = await self._serve()
@@ -82,7 +82,7 @@ class Service:
         report = NodeStateWriter(parts, self.survey.standing, self.backoff)
         self.survey.report_problem = lambda: report.problem
         tasks: dict[str, Callable[[], Awaitable[None]]] = {"enforce": parts.enforcement.run}
-        tasks |= {f"watch {kind.name.lower()}": partial(self._watch, kind) for kind in Kind}
+        tasks |= {f"watch {kind.name.lower()}": partial(self._watch, kind) for kind in WatchedKind}
         tasks |= {"log": lambda: parts.log.run(self._names), "tell": self._tell}
         tasks |= {"write": parts.outbox.write, "report": report.run}
         tasks |= {"events": parts.event_writer.run} if parts.event_writer is not None else {}
@@ -93,7 +93,7 @@ class Service:
             tasks["seen"] = lambda: seen.run(self._names)
         return tasks | {f"ship {delivery.name}": delivery.deliver for delivery in parts.deliveries}
 
-    async def _watch(self, kind: Kind) -> None:
+    async def _watch(self, kind: WatchedKind) -> None:
         name = kind.name.lower()
 
         def heard() -> None:
@@ -104,7 +104,7 @@ class Service:
             self._renewal.see(change, time.monotonic())
             if self.parts.view.fold(change):
                 self.parts.enforcement.heard()
-            if self.parts.slice_writer is not None and (kind is Kind.PODS or self.parts.view.own_slices.changed):
+            if self.parts.slice_writer is not None and (kind is WatchedKind.PODS or self.parts.view.own_slices.changed):
                 self.parts.slice_writer.look()
 
     def _names(self) -> FlowNames:
@@ -193,7 +193,7 @@ async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
         _, waiting = await asyncio.wait(waiting, timeout=1.0)
 
 
-async def until_signal(service: Service) -> None:
+async def until_signal(service: AgentService) -> None:
     """Run until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from enforcer.cluster.event_writer import EventWriter
 from enforcer.cluster.slice_writer import SliceWriter
-from enforcer.cluster.view import Change, Kind, View
+from enforcer.cluster.view import Change, View, WatchedKind
 from enforcer.enforcement import Enforcement
 from enforcer.flows.end_reader import EndReader
 from enforcer.flows.seen_reader import SeenReader
@@ -27,7 +27,7 @@ class ClusterConnection(Protocol):
     @property
     def problem(self) -> str: ...
 
-    def changes(self, kind: Kind, heard: Callable[[], None]) -> AsyncIterator[Change]: ...
+    def changes(self, kind: WatchedKind, heard: Callable[[], None]) -> AsyncIterator[Change]: ...
 
     async def report(self, node: str, status: Json) -> None: ...
 

@@ -39,7 +39,7 @@ from enforcer.rules.connmark import ConnmarkLayout
 from enforcer.rules.members.address_delta import AddressDelta
 from enforcer.rules.options import Mode
 from enforcer.rules.ruleset import TABLE, RulesetOptions
-from enforcer.service import STATUS_FILE, Service
+from enforcer.service import STATUS_FILE, AgentService
 from enforcer.service_parts import ServiceParts
 from enforcer.settings.models import AlertSettings, Settings
 from enforcer.shipping.delivery import Delivery
@@ -95,7 +95,7 @@ def open_outbox(settings: Settings) -> Outbox:
     return Outbox(spool, sync_seconds=settings.spool.sync_seconds)
 
 
-async def assemble(settings: Settings, environment: Mapping[str, str]) -> Service:
+async def assemble(settings: Settings, environment: Mapping[str, str]) -> AgentService:
     """Everything real. Raises an EnforcerError with what must be put right first."""
     rules = kernel(settings)
     try:
@@ -131,7 +131,7 @@ def service(
     rules: KernelRules,
     *,
     restored: Applied | None = None,
-) -> Service:
+) -> AgentService:
     view = View(settings.tier, tuple(settings.pod_networks), settings.node_name)
     pod_event_settings = settings.pod_events
     pod_events = PodEvents(
@@ -173,7 +173,7 @@ def service(
     connections = Connections(marks, settings.flows.max_connections)
     ends = EndReader(Conntrack(marks), connections, stamp, lambda: enforcement.terminals, reporter.ended)
     tracking = Tracking()
-    return Service(
+    return AgentService(
         ServiceParts(
             settings=settings,
             view=view,

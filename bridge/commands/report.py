@@ -31,7 +31,7 @@ from zones.runtime.types import duration
 if TYPE_CHECKING:
     from bridge.intervals.seals import Seals
     from bridge.intervals.store import IntervalStore
-    from bridge.reports.model import Period, Report, Scope
+    from bridge.reports.model import Report, ReportPeriod, ReportScope
 
 # Six months, as PCI DSS 1.2.7 asks for.
 NEXT_REVIEW = timedelta(days=182)
@@ -145,7 +145,7 @@ def verify_evidence(
     output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
 ) -> None:
     """Say whether the evidence of days that are over is what was sealed, or where it isn't. Ends with 1 where not."""
-    from bridge.intervals.fold import Kind  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.intervals.fold import IntervalKind  # noqa: PLC0415 - libraries of 20 MB that others need not load
     from bridge.intervals.seals import day_of  # noqa: PLC0415
     from bridge.reports.recorded import micros, verified_json, verified_lines  # noqa: PLC0415
 
@@ -155,8 +155,8 @@ def verify_evidence(
         raise InputError(f"verify-evidence: --expect: {error}; write 2026-03-01=CHAIN") from error
     settings, now = load(config, os.environ, Purpose.OFFLINE), datetime.now(UTC)
     with opened(settings, cluster) as where:
-        kept = dict.fromkeys(Kind, micros(now - where.evidence.retention))
-        kept[Kind.POD] = micros(now - where.evidence.pod_retention)
+        kept = dict.fromkeys(IntervalKind, micros(now - where.evidence.retention))
+        kept[IntervalKind.POD] = micros(now - where.evidence.pod_retention)
         found = where.seals.verify(where.cluster.name, kept, expected)
     typer.echo(json_text(verified_json(found)) if output is OutputShape.JSON else "\n".join(verified_lines(found)))
     if found.breaks or not found.days:
@@ -193,14 +193,14 @@ def opened(settings: Settings, name: str | None) -> Iterator[Where]:
         database.close()
 
 
-def _made(settings: Settings, name: str | None, period: Period, scope: list[str]) -> Report:
+def _made(settings: Settings, name: str | None, period: ReportPeriod, scope: list[str]) -> Report:
     from bridge.reports.gather import scope_of  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
     with opened(settings, name) as where:
         return asyncio.run(_report(where, period, scope_of(where.cluster.name, scope)))
 
 
-async def _report(where: Where, period: Period, scope: Scope) -> Report:
+async def _report(where: Where, period: ReportPeriod, scope: ReportScope) -> Report:
     from bridge.reports import build, controls, gather  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
     cluster = TierApi(ApiServer(cluster_access(where.cluster)))

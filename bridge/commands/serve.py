@@ -18,7 +18,7 @@ from bridge.commands.options import SettingsFile
 from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.listeners.status_pages import Gate, cluster_path, serving_pages
-from bridge.pages.parts import Headline, Page, Tone
+from bridge.pages.parts import Headline, StatusPage, Tone
 from bridge.settings.credentials import read_secret
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import ClusterSettings, Settings
@@ -86,7 +86,7 @@ async def _serve(gate: Gate, settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     links = {cluster.name: cluster_path(cluster.name) for cluster in settings.clusters}
 
-    async def status() -> Page:
+    async def status() -> StatusPage:
         return pages.status_page(await overview.overview(settings.clusters), links)
 
     clusters = {cluster.name: _page_of(cluster) for cluster in settings.clusters}
@@ -97,8 +97,8 @@ async def _serve(gate: Gate, settings: Settings) -> None:
         await stop.wait()
 
 
-def _page_of(settings: ClusterSettings) -> Callable[[], Awaitable[Page]]:
-    async def page() -> Page:
+def _page_of(settings: ClusterSettings) -> Callable[[], Awaitable[StatusPage]]:
+    async def page() -> StatusPage:
         cluster = ClusterReader(ApiServer(cluster_access(settings)))
         try:
             policy = await answer.live_policy(cluster, settings.tier)

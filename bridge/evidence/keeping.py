@@ -17,7 +17,7 @@ from bridge.evidence.collector import CollectorAddress, collecting
 from bridge.evidence.database import EvidenceError
 from bridge.evidence.store import Store, micros
 from bridge.evidence.usage import rule_digests
-from bridge.intervals.fold import Kind
+from bridge.intervals.fold import IntervalKind
 from bridge.intervals.recorder import Recorder
 from bridge.intervals.reminder import ReviewReminder
 from bridge.intervals.seals import Seals, date_text
@@ -119,7 +119,7 @@ async def _seal(terms: EvidenceTerms) -> None:
 
 
 def _prune(store: Store, terms: EvidenceTerms, now: datetime) -> int:
-    before = dict.fromkeys(Kind, now - terms.retention) | {Kind.POD: now - terms.pod_retention}
+    before = dict.fromkeys(IntervalKind, now - terms.retention) | {IntervalKind.POD: now - terms.pod_retention}
     gone = store.prune(now - terms.retention)
     limits = {kind: micros(time) for kind, time in before.items()}
     if terms.seals is not None:

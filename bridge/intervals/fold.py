@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class IntervalKind(StrEnum):
     """What an interval is about. Its subject is a name within the kind.
 
     A pod's uid, `namespace/workload`, a node's name, an alert's kind, `digest`, the tier's name, or what names a rule
@@ -30,11 +30,11 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class IntervalEvent:
     """From `at` on the subject's value is this one; None: there is none any more."""
 
     at: int
-    kind: Kind
+    kind: IntervalKind
     subject: str
     value: str | None
 
@@ -43,19 +43,19 @@ class Event:
 class Interval:
     """`value` held from `begin` up to, and without, `end`; None: no event has ended it."""
 
-    kind: Kind
+    kind: IntervalKind
     subject: str
     value: str
     begin: int
     end: int | None = None
 
 
-State = Mapping[tuple[Kind, str], str]
+State = Mapping[tuple[IntervalKind, str], str]
 
 
-def state_at(events: Iterable[Event], moment: int) -> dict[tuple[Kind, str], str]:
+def state_at(events: Iterable[IntervalEvent], moment: int) -> dict[tuple[IntervalKind, str], str]:
     """The value of each subject at a moment: what the last event up to then said. `events` in their order."""
-    state: dict[tuple[Kind, str], str] = {}
+    state: dict[tuple[IntervalKind, str], str] = {}
     for event in events:
         if event.at > moment:
             continue
@@ -66,10 +66,10 @@ def state_at(events: Iterable[Event], moment: int) -> dict[tuple[Kind, str], str
     return state
 
 
-def intervals_of(events: Iterable[Event]) -> list[Interval]:
+def intervals_of(events: Iterable[IntervalEvent]) -> list[Interval]:
     """All intervals that events make, in the order of their beginning. A value said twice stays one interval."""
     closed: list[Interval] = []
-    open_: dict[tuple[Kind, str], Interval] = {}
+    open_: dict[tuple[IntervalKind, str], Interval] = {}
     for event in events:
         key = event.kind, event.subject
         before = open_.get(key)
@@ -92,13 +92,13 @@ def clipped(intervals: Iterable[Interval], begin: int, end: int) -> Iterator[Int
             yield replace(interval, begin=first, end=last)
 
 
-def changes(before: State, after: State, at: int, kinds: Iterable[Kind]) -> list[Event]:
+def changes(before: State, after: State, at: int, kinds: Iterable[IntervalKind]) -> list[IntervalEvent]:
     """The events that lead from one state to another, for these kinds alone."""
     wanted = frozenset(kinds)
     gone = [key for key in before if key[0] in wanted and key not in after]
     new = [(key, value) for key, value in after.items() if key[0] in wanted and before.get(key) != value]
-    events = [Event(at, kind, subject, None) for kind, subject in gone]
-    events += [Event(at, kind, subject, value) for (kind, subject), value in new]
+    events = [IntervalEvent(at, kind, subject, None) for kind, subject in gone]
+    events += [IntervalEvent(at, kind, subject, value) for (kind, subject), value in new]
     return sorted(events, key=lambda event: (event.kind, event.subject))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from bridge.evidence.usage import rule_key
-from bridge.intervals.fold import Kind
+from bridge.intervals.fold import IntervalKind
 from bridge.nodes.enforcement import SILENT_AFTER
 from bridge.population.picture import Member
 from zones import canonical
@@ -54,8 +54,8 @@ class Workloads:
         zones = self._pods.get(name)
         return canonical.text({"zones": sorted(zones)}) if zones else None
 
-    def values(self) -> dict[tuple[Kind, str], str]:
-        return {(Kind.WORKLOAD, name): value for name in self._pods if (value := self.value(name)) is not None}
+    def values(self) -> dict[tuple[IntervalKind, str], str]:
+        return {(IntervalKind.WORKLOAD, name): value for name in self._pods if (value := self.value(name)) is not None}
 
 
 class Rules:
@@ -63,13 +63,16 @@ class Rules:
 
     def __init__(self) -> None:
         self._of: Rulebase | None = None
-        self._values: dict[tuple[Kind, str], str] = {}
+        self._values: dict[tuple[IntervalKind, str], str] = {}
 
-    def values(self, rulebase: Rulebase | None) -> dict[tuple[Kind, str], str]:
+    def values(self, rulebase: Rulebase | None) -> dict[tuple[IntervalKind, str], str]:
         """None: nothing newer is known."""
         if rulebase is not None and rulebase is not self._of:
             rules = (*rulebase.rules, rulebase.intrazone, rulebase.interzone)
-            self._of, self._values = rulebase, {(Kind.RULE, rule_key(rule.origin)): _rule_value(rule) for rule in rules}
+            self._of, self._values = (
+                rulebase,
+                {(IntervalKind.RULE, rule_key(rule.origin)): _rule_value(rule) for rule in rules},
+            )
         return self._values
 
 
@@ -90,22 +93,22 @@ class NodeReports:
 
     def values(
         self, states: Mapping[str, Json], present: Collection[str] | None, now: float
-    ) -> dict[tuple[Kind, str], str]:
+    ) -> dict[tuple[IntervalKind, str], str]:
         """Of each node that there is. One that has not reported for long, or never has, says nothing: `none`."""
-        values: dict[tuple[Kind, str], str] = {}
+        values: dict[tuple[IntervalKind, str], str] = {}
         for name in sorted(states.keys() if present is None else present):
             state = states.get(name)
             if state is None:
-                values[Kind.NODE, name] = canonical.text({"mode": "none", "why": "never reported"})
+                values[IntervalKind.NODE, name] = canonical.text({"mode": "none", "why": "never reported"})
                 continue
             reported = str(state.get("reportedAt", ""))
             before = self._heard.get(name)
             if before is None or before[0] != reported:
                 before = self._heard[name] = reported, now
             if now - before[1] >= SILENT_AFTER:
-                values[Kind.NODE, name] = canonical.text({"mode": "none", "why": "silent"})
+                values[IntervalKind.NODE, name] = canonical.text({"mode": "none", "why": "silent"})
             else:
-                values[Kind.NODE, name] = _node_value(state)
+                values[IntervalKind.NODE, name] = _node_value(state)
         self._heard = {name: heard for name, heard in self._heard.items() if name in states}
         return values
 

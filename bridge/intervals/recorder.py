@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.alerts import HAPPENINGS, Checkpoint, TierAlert
-from bridge.intervals.fold import Event, Kind, changes
+from bridge.intervals.fold import IntervalEvent, IntervalKind, changes
 from bridge.intervals.observe import NodeReports, Workloads, pod_value
 from bridge.intervals.store import IntervalStore
 from bridge.nodes.enforcement import states_of
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 _MOST_MOVES = 100_000
 # And so many alerts; what is on is known all the same.
 _MOST_ALERTS = 1_000
-_CENSUS = {Kind.POD, Kind.WORKLOAD}
+_CENSUS = {IntervalKind.POD, IntervalKind.WORKLOAD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Sight:
     sees: Callable[[], bool]
     population: Callable[[], Population]
     nodes: Callable[[], Collection[Json]]
-    tier_and_rules: Callable[[], dict[tuple[Kind, str], str]]
+    tier_and_rules: Callable[[], dict[tuple[IntervalKind, str], str]]
     clock: Callable[[], int]
     steady: Callable[[], float]
 
@@ -54,10 +54,10 @@ class Recorder:
 
     store: IntervalStore
     sight: Sight
-    _events: list[Event] = field(default_factory=list)
-    _told: list[Event] = field(default_factory=list)
+    _events: list[IntervalEvent] = field(default_factory=list)
+    _told: list[IntervalEvent] = field(default_factory=list)
     _alerts: dict[str, str] = field(default_factory=dict)
-    _state: dict[tuple[Kind, str], str] | None = None
+    _state: dict[tuple[IntervalKind, str], str] | None = None
     _workloads: Workloads = field(default_factory=Workloads)
     _reports: NodeReports = field(default_factory=NodeReports)
     _census_of: Population | None = None
@@ -81,10 +81,12 @@ class Recorder:
             if member is not None:
                 workloads.add(self._workloads.add(member, count))
         if move.before is not None and move.after is None:
-            self._events.append(Event(at, Kind.POD, move.before.pod.uid, None))
+            self._events.append(IntervalEvent(at, IntervalKind.POD, move.before.pod.uid, None))
         elif move.after is not None:
-            self._events.append(Event(at, Kind.POD, move.after.pod.uid, pod_value(move.after)))
-        self._events += [Event(at, Kind.WORKLOAD, name, self._workloads.value(name)) for name in sorted(workloads)]
+            self._events.append(IntervalEvent(at, IntervalKind.POD, move.after.pod.uid, pod_value(move.after)))
+        self._events += [
+            IntervalEvent(at, IntervalKind.WORKLOAD, name, self._workloads.value(name)) for name in sorted(workloads)
+        ]
 
     async def send(self, alert: TierAlert) -> None:
         """Part of `bridge.alerts.Sink`. What only happens has an interval of a microsecond.
@@ -100,10 +102,10 @@ class Recorder:
                 self._alerts[subject] = value
         if not self.sight.leading() or len(self._told) >= _MOST_ALERTS:
             return
-        self._told.append(Event(at, Kind.ALERT, subject, None if alert.over else value))
+        self._told.append(IntervalEvent(at, IntervalKind.ALERT, subject, None if alert.over else value))
         if alert.kind in HAPPENINGS:
             self._latest = at + 1
-            self._told.append(Event(at + 1, Kind.ALERT, subject, None))
+            self._told.append(IntervalEvent(at + 1, IntervalKind.ALERT, subject, None))
 
     async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None:
         """Revisions say themselves what was in force."""
@@ -129,7 +131,7 @@ class Recorder:
             raise
         del self._told[: len(heard)]
 
-    def _news(self, state: dict[tuple[Kind, str], str], heard: list[Event]) -> list[Event]:
+    def _news(self, state: dict[tuple[IntervalKind, str], str], heard: list[IntervalEvent]) -> list[IntervalEvent]:
         """What has changed since `state`, which is brought up to date. `heard`: alerts, at their time."""
         events, self._events = self._events, []
         population = self.sight.population()
@@ -137,17 +139,19 @@ class Recorder:
             self._census_of = population
             members = list(population.members())
             self._workloads = Workloads(members)
-            wanted = {(Kind.POD, member.pod.uid): pod_value(member) for member in members} | self._workloads.values()
+            wanted = {
+                (IntervalKind.POD, member.pod.uid): pod_value(member) for member in members
+            } | self._workloads.values()
             events = changes(state, wanted, self._now(), _CENSUS)
         nodes = states_of(self.sight.nodes(), self.sight.tier)
         seen = self._reports.values(nodes, population.nodes, self.sight.steady())
-        seen[Kind.SETTINGS, "digest"] = self.sight.settings
+        seen[IntervalKind.SETTINGS, "digest"] = self.sight.settings
         seen |= self.sight.tier_and_rules()
-        known = {Kind.NODE, *(kind for kind, _ in seen)}  # of the others nothing is known yet
+        known = {IntervalKind.NODE, *(kind for kind, _ in seen)}  # of the others nothing is known yet
         events += changes(state, seen, self._now(), known)
         fresh = list(_new([*heard, *events], state))
-        on = {(Kind.ALERT, subject): value for subject, value in self._alerts.items()}
-        return [*fresh, *_new(changes(state, on, self._now(), {Kind.ALERT}), state)]
+        on = {(IntervalKind.ALERT, subject): value for subject, value in self._alerts.items()}
+        return [*fresh, *_new(changes(state, on, self._now(), {IntervalKind.ALERT}), state)]
 
     def _now(self) -> int:
         """Never earlier than before: a clock that is set back makes no interval end before it began."""
@@ -155,7 +159,7 @@ class Recorder:
         return self._latest
 
 
-def _new(events: list[Event], state: dict[tuple[Kind, str], str]) -> list[Event]:
+def _new(events: list[IntervalEvent], state: dict[tuple[IntervalKind, str], str]) -> list[IntervalEvent]:
     """Those that say something new, in their order."""
     fresh = []
     for event in events:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from bridge.evidence.database import Database
 from bridge.evidence.schema import INTERVAL, REVIEW, SEAL, TERM, WATCH
-from bridge.intervals.fold import Kind
+from bridge.intervals.fold import IntervalKind
 from bridge.intervals.store import digest_of
 from zones import canonical
 
@@ -24,7 +24,7 @@ DAY = 24 * 60 * 60 * 1_000_000
 # What a bridge has still to write of a day is written by then.
 _LATER = 60 * 60 * 1_000_000
 LOOKS, REVIEWS = "look", "review"
-KINDS = (*(kind.value for kind in Kind), LOOKS, REVIEWS)
+KINDS = (*(kind.value for kind in IntervalKind), LOOKS, REVIEWS)
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
 _EPOCH, _DIGITS = date(1970, 1, 1), 64
 
@@ -71,14 +71,14 @@ class Seals:
                 made = SealedDay(day, chain)
         return made
 
-    def let_go(self, before: Mapping[Kind, int]) -> None:
+    def let_go(self, before: Mapping[IntervalKind, int]) -> None:
         """Note which days `IntervalStore.prune` is about to take, whole or in part. Raises EvidenceError."""
         with self._database.writing("noting which days are let go") as connection:
             for kind, time in before.items():
                 old = SEAL.c.kind == kind.value, SEAL.c.day <= time // DAY, SEAL.c.let_go.is_(False)
                 connection.execute(update(SEAL).where(*old).values(let_go=True))
 
-    def verify(self, cluster: str, kept: Mapping[Kind, int], expected: Mapping[int, str]) -> Verified:
+    def verify(self, cluster: str, kept: Mapping[IntervalKind, int], expected: Mapping[int, str]) -> Verified:
         """`kept`: from when on each kind must be there; `expected`: chain digests of days. Raises EvidenceError."""
         found, chain, days, gone = list[str](), "", dict[int, str](), 0
         with self._database.reading("verifying seals") as connection:
@@ -91,7 +91,7 @@ class Seals:
                 days[row.day] = row.chain
                 if row.let_go:
                     gone += 1
-                    if row.kind in kept and row.day > kept[Kind(row.kind)] // DAY:
+                    if row.kind in kept and row.day > kept[IntervalKind(row.kind)] // DAY:
                         found.append(f"{named}: it is marked as let go, and is younger than what is kept")
                 elif _digest(connection, cluster, row.day, row.kind) != (row.rows, row.digest):
                     found.append(f"{named}: what is recorded isn't what was sealed: it was changed, added or removed")

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.evidence.database import Database
 from bridge.evidence.schema import DIGEST_DIGITS, INTERVAL, REVIEW, SEEN_DAY, SEEN_KEY, TERM, WATCH
-from bridge.intervals.fold import Event, Interval, Kind, intervals_of
+from bridge.intervals.fold import Interval, IntervalEvent, IntervalKind, intervals_of
 
 # After so long without a look, what had been the case is not taken to have gone on.
 GAP = 180_000_000
@@ -52,7 +52,7 @@ class _OpenInterval:
     """A row without an end. `id`: its number."""
 
     id: int
-    kind: Kind
+    kind: IntervalKind
     subject: str
     value: str
     begin: int
@@ -78,7 +78,7 @@ class IntervalStore:
 
     # Events in
 
-    def resume(self, cluster: str, now: int) -> dict[tuple[Kind, str], str]:
+    def resume(self, cluster: str, now: int) -> dict[tuple[IntervalKind, str], str]:
         """Begin to look, or go on: what is known to be the case. After a gap that is nothing. Raises EvidenceError."""
         with self._writing("going on with intervals") as connection:
             number = self._number(connection, cluster)
@@ -95,7 +95,7 @@ class IntervalStore:
             connection.execute(insert(WATCH).values(cluster=cluster, begin=now, end=now))
             return {}
 
-    def record(self, cluster: str, events: Sequence[Event], now: int) -> bool:
+    def record(self, cluster: str, events: Sequence[IntervalEvent], now: int) -> bool:
         """Take in events, in their order, and note that the bridge looked until now. Raises EvidenceError.
 
         False: it had not looked for so long that it has to `resume`; nothing is recorded then.
@@ -110,14 +110,14 @@ class IntervalStore:
                 connection.execute(update(WATCH).where(WATCH.c.id == last[0]).values(end=now))
         return True
 
-    def _fold(self, connection: Connection, cluster: int, events: Sequence[Event]) -> None:
+    def _fold(self, connection: Connection, cluster: int, events: Sequence[IntervalEvent]) -> None:
         """What the events make of the open intervals of their subjects, as `intervals_of` says it."""
         keys = dict.fromkeys((event.kind, event.subject) for event in events)
         values = {event.value for event in events if event.value is not None}
         terms = self._numbers(connection, {subject for _, subject in keys} | values)
         current = self._current(connection, cluster, {(kind, terms[subject]): subject for kind, subject in keys})
         before = [
-            Event(open_interval.begin, open_interval.kind, open_interval.subject, open_interval.value)
+            IntervalEvent(open_interval.begin, open_interval.kind, open_interval.subject, open_interval.value)
             for open_interval in current.values()
         ]
         new = []
@@ -146,12 +146,12 @@ class IntervalStore:
 
     @staticmethod
     def _current(
-        connection: Connection, cluster: int, subjects: Mapping[tuple[Kind, int], str]
-    ) -> dict[tuple[Kind, int], _OpenInterval]:
+        connection: Connection, cluster: int, subjects: Mapping[tuple[IntervalKind, int], str]
+    ) -> dict[tuple[IntervalKind, int], _OpenInterval]:
         """The open interval of each subject that has one."""
-        current_: dict[tuple[Kind, int], _OpenInterval] = {}
+        current_: dict[tuple[IntervalKind, int], _OpenInterval] = {}
         columns, value = INTERVAL.c, TERM.alias()
-        for kind in Kind:
+        for kind in IntervalKind:
             numbers = sorted(number for kind_, number in subjects if kind_ is kind)
             asked = (
                 select(columns.id, columns.subject, columns.begin, value.c.content)
@@ -173,7 +173,9 @@ class IntervalStore:
         """What was the case at a moment, as intervals that hold then. Raises EvidenceError."""
         return self.between(cluster, moment, moment + 1)
 
-    def between(self, cluster: str, begin: int, end: int, kinds: Iterable[Kind] = tuple(Kind)) -> list[Interval]:
+    def between(
+        self, cluster: str, begin: int, end: int, kinds: Iterable[IntervalKind] = tuple(IntervalKind)
+    ) -> list[Interval]:
         """All intervals of which some part lies in [begin, end), by kind, subject and beginning. Raises EvidenceError.
 
         Those without an end are not clipped: how far the bridge looked is said by `looks`.
@@ -192,7 +194,7 @@ class IntervalStore:
                     .where(*wanted, open_then)
                 )
                 rows = connection.execute(asked)
-                intervals += [Interval(Kind(kind), name, said, first, last) for name, said, first, last in rows]
+                intervals += [Interval(IntervalKind(kind), name, said, first, last) for name, said, first, last in rows]
         return sorted(set(intervals), key=lambda interval: (interval.kind, interval.subject, interval.begin))
 
     def looks(self, cluster: str, begin: int, end: int) -> list[tuple[int, int]]:
@@ -258,7 +260,7 @@ class IntervalStore:
 
     # What is old, gone
 
-    def prune(self, before: Mapping[Kind, int]) -> int:
+    def prune(self, before: Mapping[IntervalKind, int]) -> int:
         """Take away intervals that ended before a time, by kind, and texts that only they used. How many rows."""
         gone = 0
         for kind, time in before.items():
@@ -315,7 +317,7 @@ class IntervalStore:
             .join(value, value.c.id == columns.value)
             .where(columns.cluster == cluster, columns.end.is_(None))
         )
-        return [Interval(Kind(kind), *rest) for kind, *rest in connection.execute(asked)]
+        return [Interval(IntervalKind(kind), *rest) for kind, *rest in connection.execute(asked)]
 
 
 def digest_of(text: str) -> str:

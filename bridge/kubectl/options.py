@@ -66,7 +66,7 @@ def kubectl_options(arguments: argparse.Namespace) -> list[str]:
     return words
 
 
-class _Parser(argparse.ArgumentParser):
+class _CommandParser(argparse.ArgumentParser):
     """Bad input is told as everywhere in this product."""
 
     def error(self, message: str) -> NoReturn:
@@ -74,7 +74,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser_of(command: Command) -> argparse.ArgumentParser:
-    parser = _Parser(prog=command.name, description=command.help, allow_abbrev=False)
+    parser = _CommandParser(prog=command.name, description=command.help, allow_abbrev=False)
     _fill(parser, command)
     return parser
 
@@ -85,7 +85,7 @@ def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
     for option in command.options:
         parser.add_argument(*option.names, help=option.help, **option.how)
     if command.commands:
-        below = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+        below = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_CommandParser)
         for command_ in command.commands:
             added = below.add_parser(command_.name, help=command_.help, description=command_.help, allow_abbrev=False)
             added.set_defaults(run=command_.run)

@@ -20,7 +20,7 @@ from bridge.errors import SecretError
 from bridge.listeners.authorization import knows_as_bearer, knows_as_password
 from bridge.listeners.connections import listening_on
 from bridge.pages import page_html
-from bridge.pages.parts import Page
+from bridge.pages.parts import StatusPage
 from zones.kube.errors import ClusterError
 
 KEPT_SECONDS = 5.0
@@ -32,7 +32,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 _log = structlog.get_logger()
-MakePage = Callable[[], Awaitable[Page]]
+MakePage = Callable[[], Awaitable[StatusPage]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from bridge.compilation.report import ENFORCED, refusal_lines, status_text, verdict_line
 from bridge.compilation.report_table import footnotes, why
 from bridge.compilation.shadows import shadowed_allows
-from bridge.pages.parts import Cell, Column, Headline, Page, PageFigure, PageTable, Row, Tone
+from bridge.pages.parts import Cell, Column, Headline, PageFigure, PageTable, Row, StatusPage, Tone
 from bridge.pages.policy_matrix import PolicyMatrix, entry_of
 from bridge.pages.wording import ends_text, entry_traffic_text, infrastructure_texts, pairing_text
 from zones.compile import Compiled
@@ -36,7 +36,7 @@ _TONES = {
 }
 
 
-def compile_page(compiled: Compiled, device_group: str, *, only_attention: bool = False) -> Page:
+def compile_page(compiled: Compiled, device_group: str, *, only_attention: bool = False) -> StatusPage:
     """The page of a device group. `only_attention`: of the rules, those to look at."""
     title = f"Rules of {device_group}"
     shown = [report for report in compiled.reports if report.needs_attention or not only_attention]
@@ -44,10 +44,12 @@ def compile_page(compiled: Compiled, device_group: str, *, only_attention: bool 
     headline = _headline(compiled, device_group)
     rules = rule_table(compiled, shown, anchors)
     if compiled.policy is None:
-        return Page(title, "What Panorama's rules become in the cluster", headline, figures(compiled), tables=(rules,))
+        return StatusPage(
+            title, "What Panorama's rules become in the cluster", headline, figures(compiled), tables=(rules,)
+        )
     matrix = PolicyMatrix(compiled.policy)
     reports = {report.origin: report for report in compiled.reports}
-    return Page(
+    return StatusPage(
         title,
         "What Panorama's rules become in the cluster",
         headline,

@@ -20,10 +20,10 @@ from markupsafe import Markup
 
 from bridge.commands.output import printable
 from bridge.pages import drawing
-from bridge.pages.parts import Json, Mark, Matrix, Page, PageTable
+from bridge.pages.parts import Json, Mark, Matrix, PageTable, StatusPage
 
 
-def page_html(page: Page) -> str:
+def page_html(page: StatusPage) -> str:
     """The whole page as text."""
     style = _own("page.css") + "".join(map(_narrow_labels, page.tables))
     scripts = {"matrix": _own("matrix.js"), "filter": _own("filter.js")}

@@ -161,7 +161,7 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class StatusPage:
     """A whole page. `subtitle` says of what it is; sections stand in their order. `back`: a path of ours above it."""
 
     title: str

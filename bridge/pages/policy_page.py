@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge.pages.compile_page import asked, infrastructure_table
-from bridge.pages.parts import Cell, Column, Headline, Page, PageFigure, PageTable, Row, Tone
+from bridge.pages.parts import Cell, Column, Headline, PageFigure, PageTable, Row, StatusPage, Tone
 from bridge.pages.policy_matrix import PolicyMatrix
 from zones.policy import Entry, Policy, Verdict
 
@@ -14,14 +14,14 @@ COLUMNS = (
 _WORDS = {Verdict.ALLOW: "allow", Verdict.DENY: "deny", Verdict.RESET: "reset"}
 
 
-def policy_page(policy: Policy, title: str, subtitle: str, headline: Headline, back: str = "") -> Page:
+def policy_page(policy: Policy, title: str, subtitle: str, headline: Headline, back: str = "") -> StatusPage:
     """The matrix and all rules of a policy."""
     anchors = {entry.origin: f"rule-{place}" for place, entry in enumerate(policy.entries)}
     matrix = PolicyMatrix(policy)
     rows = [_row(entry, anchors[entry.origin]) for entry in policy.entries]
     rules = PageTable("rules", "Rules in force", COLUMNS, rows, tuple(_WORDS.values()))
     figures = PageFigure("rules", len(rows)), PageFigure("zones", len(matrix.zones) - 1 + len(matrix.folded))
-    return Page(
+    return StatusPage(
         title,
         subtitle,
         headline,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bridge.compilation.report import refusal_lines
 from bridge.pages.changed_pairs import changed_cells
 from bridge.pages.compile_page import infrastructure_table
-from bridge.pages.parts import Headline, Page, PageFigure, Tone
+from bridge.pages.parts import Headline, PageFigure, StatusPage, Tone
 from bridge.pages.policy_matrix import PolicyMatrix
 from bridge.pages.preview_tables import preview_tables
 from bridge.preview.gate import counted
@@ -17,19 +17,19 @@ from bridge.preview.table import editor_lines, headline_text
 SUBTITLE = "What a candidate configuration changes in the cluster, before it is committed"
 
 
-def preview_page(preview: Preview) -> Page:
+def preview_page(preview: Preview) -> StatusPage:
     """The page of a preview; without a matrix where one of both configurations is refused."""
     title = f"Preview for {preview.candidate.rulebase.device_group}"
     tables = tuple(preview_tables(preview))
     before, after = preview.running.compiled.policy, preview.candidate.compiled.policy
     if before is None or after is None or preview.flows is None:
-        return Page(title, SUBTITLE, _headline(preview), tuple(_figures(preview)), tables=tables)
+        return StatusPage(title, SUBTITLE, _headline(preview), tuple(_figures(preview)), tables=tables)
     matrix = PolicyMatrix(after, (before,))
     cells = changed_cells(matrix, preview.flows)
     reports = {report.origin: report for report in preview.candidate.compiled.reports}
     anchors = {change.origin: f"change-{place}" for place, change in enumerate(preview.rules) if change.new is not None}
     around = matrix.neighbourhoods(cells.marks)
-    return Page(
+    return StatusPage(
         title,
         SUBTITLE,
         _headline(preview),

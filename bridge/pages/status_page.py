@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bridge.pages.parts import Cell, Column, Headline, Json, Page, PageFigure, PageTable, Row, Tone
+from bridge.pages.parts import Cell, Column, Headline, Json, PageFigure, PageTable, Row, StatusPage, Tone
 
 COLUMNS = (
     *(Column("Cluster", 14), Column("Device group", 14), Column("Tier", 10), Column("Revision", 8, number=True)),
@@ -12,7 +12,7 @@ COLUMNS = (
 )
 
 
-def status_page(clusters: Sequence[Json], links: Mapping[str, str] | None = None) -> Page:
+def status_page(clusters: Sequence[Json], links: Mapping[str, str] | None = None) -> StatusPage:
     """Of the values of `bridge.commands.overview.overview`. `links`: where each cluster's own page is."""
     ready = sum(value["ready"] for value in clusters)
     rows = [_row(value, (links or {}).get(value["cluster"], "")) for value in clusters]
@@ -27,7 +27,7 @@ def status_page(clusters: Sequence[Json], links: Mapping[str, str] | None = None
         PageFigure("nodes in sync", sum(node["inSync"] for node in nodes)),
     )
     table = PageTable("clusters", "Clusters", COLUMNS, rows, ("ready", "not ready"), "The settings name no cluster.")
-    return Page("Status of the clusters", "As each cluster's Tier has it", headline, figures, tables=(table,))
+    return StatusPage("Status of the clusters", "As each cluster's Tier has it", headline, figures, tables=(table,))
 
 
 def _row(value: Json, link: str) -> Row:

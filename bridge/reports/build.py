@@ -5,10 +5,12 @@ from __future__ import annotations
 from bridge.intervals.fold import gaps
 from bridge.reports import sections
 from bridge.reports.controls import Framework, controls_section
-from bridge.reports.model import Evidence, Field, Period, Report, Scope, Section, moment_text
+from bridge.reports.model import Field, Report, ReportEvidence, ReportPeriod, ReportScope, ReportSection, moment_text
 
 
-def report_of(evidence: Evidence, period: Period, scope: Scope, frameworks: tuple[Framework, ...]) -> Report:
+def report_of(
+    evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope, frameworks: tuple[Framework, ...]
+) -> Report:
     """All sections, in the order in which an assessor asks for them."""
     made = (
         sections.watched(evidence, period),
@@ -22,7 +24,7 @@ def report_of(evidence: Evidence, period: Period, scope: Scope, frameworks: tupl
         sections.traffic(evidence, scope),
         sections.settings(evidence, period),
         controls_section(frameworks),
-        Section(
+        ReportSection(
             "limits", "What this doesn't show", (Field("what", "Not shown", 100),), [(x,) for x in sections.LIMITS]
         ),
     )
@@ -41,7 +43,7 @@ def report_of(evidence: Evidence, period: Period, scope: Scope, frameworks: tupl
     return Report(scope, period, made, figures, tuple(_doubts(evidence, period, figures)), revision, evidence.policy)
 
 
-def _doubts(evidence: Evidence, period: Period, figures: dict[str, int]) -> list[str]:
+def _doubts(evidence: ReportEvidence, period: ReportPeriod, figures: dict[str, int]) -> list[str]:
     """What keeps the report from being whole, the weightiest first."""
     found = []
     if gaps(evidence.looks, period.begin, period.end):

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import yaml
 
-from bridge.reports.model import Field, Section
+from bridge.reports.model import Field, ReportSection
 
 NAMES = ("pci-dss-4.0.1", "nist-800-53", "soc-2", "iso-27001")
 
@@ -47,7 +47,7 @@ def _framework(name: str) -> Framework:
     return Framework(name, value["title"], controls)
 
 
-def controls_section(some: Sequence[Framework]) -> Section:
+def controls_section(some: Sequence[Framework]) -> ReportSection:
     fields = (
         *(Field("standard", "Standard", 14), Field("number", "Number", 10), Field("says", "What it asks for", 30)),
         *(Field("sections", "Evidence in sections", 20), Field("limit", "What that doesn't prove", 26)),
@@ -58,4 +58,4 @@ def controls_section(some: Sequence[Framework]) -> Section:
         for each in framework.controls
     ]
     notes = ("The wording is ours; whether a control is met is the assessor's judgement.",)
-    return Section("controls", "Which control asks for what", fields, rows, notes=notes)
+    return ReportSection("controls", "Which control asks for what", fields, rows, notes=notes)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from bridge.commands.output import csv_text, json_text
 from bridge.pages.html import page_html
-from bridge.reports.model import Json, Report, Section, moment_text
+from bridge.reports.model import Json, Report, ReportSection, moment_text
 from bridge.reports.page import report_page
 
 # Of a zip's entries: when they were made says nothing here, and must not differ.
@@ -37,13 +37,13 @@ def report_json(report: Report) -> Json:
     }
 
 
-def _section_json(section: Section) -> Json:
+def _section_json(section: ReportSection) -> Json:
     keys = [each.key for each in section.fields]
     rows = [dict(zip(keys, row, strict=True)) for row in section.rows]
     return {"title": section.title, "rows": rows, "notes": list(section.notes)}
 
 
-def section_csv(section: Section) -> str:
+def section_csv(section: ReportSection) -> str:
     return csv_text(tuple(each.key for each in section.fields), [tuple(row) for row in section.rows])
 
 

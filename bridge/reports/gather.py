@@ -9,14 +9,14 @@ from bridge.evidence.store import micros
 from bridge.history.archive import Archive
 from bridge.history.revision import Recorded
 from bridge.intervals.store import IntervalStore
-from bridge.reports.model import Evidence, Json, Period, Scope
+from bridge.reports.model import Json, ReportEvidence, ReportPeriod, ReportScope
 
 _FOREVER = 2**62
 # A bridge looks every ten seconds: what it saw longer ago is no basis for a review.
 _FRESH = timedelta(minutes=10)
 
 
-async def gathered(store: IntervalStore, archive: Archive, period: Period, scope: Scope) -> Evidence:
+async def gathered(store: IntervalStore, archive: Archive, period: ReportPeriod, scope: ReportScope) -> ReportEvidence:
     """Raises EvidenceError, ClusterError, and ClusterError too where a record or a part was changed."""
     name = scope.cluster
     in_force = [each for each in reversed(archive.in_force) if _since(each) < period.end]
@@ -27,7 +27,7 @@ async def gathered(store: IntervalStore, archive: Archive, period: Period, scope
         missing = "no record says which revision was in force then: it isn't kept any more (history.keep), or none was"
     revisions: list[Json] = [archive.raw(each.revision) for each in in_force]
     newest = store.looks(name, 0, _FOREVER)
-    return Evidence(
+    return ReportEvidence(
         intervals=store.between(name, period.begin, period.end),
         looks=[(first, last + 1) for first, last in store.looks(name, period.begin, period.end)],
         last_look=newest[-1][1] if newest else 0,
@@ -39,14 +39,14 @@ async def gathered(store: IntervalStore, archive: Archive, period: Period, scope
     )
 
 
-def period_of(at: datetime | None, begin: datetime | None, end: datetime | None, now: datetime) -> Period:
+def period_of(at: datetime | None, begin: datetime | None, end: datetime | None, now: datetime) -> ReportPeriod:
     """Raises InputError where they are no instant and no range, or lie ahead."""
     if (at is None) == (begin is None and end is None) or (begin is None) != (end is None):
         raise InputError("report: give --at TIME, or --from TIME and --to TIME")
     if at is not None:
-        period = Period(micros(at), micros(at) + 1)
+        period = ReportPeriod(micros(at), micros(at) + 1)
     elif begin is not None and end is not None:
-        period = Period(micros(begin), micros(end))
+        period = ReportPeriod(micros(begin), micros(end))
     if period.begin >= period.end:
         raise InputError("report: --from must be before --to")
     if period.end - 1 > micros(now):
@@ -54,16 +54,16 @@ def period_of(at: datetime | None, begin: datetime | None, end: datetime | None,
     return period
 
 
-def last_look(store: IntervalStore, cluster: str, now: datetime) -> Period:
+def last_look(store: IntervalStore, cluster: str, now: datetime) -> ReportPeriod:
     """The second in which the bridge looked last. Raises InputError where that is long ago, or never was."""
     looks = store.looks(cluster, 0, micros(now))
     at = looks[-1][1] // 1_000_000 * 1_000_000 if looks else 0
     if at < max(micros(now - _FRESH), looks[-1][0] if looks else 0):
         raise InputError(f"review: no bridge has recorded anything of cluster '{cluster}' in the last ten minutes")
-    return Period(at, at + 1)
+    return ReportPeriod(at, at + 1)
 
 
-def scope_of(cluster: str, texts: list[str]) -> Scope:
+def scope_of(cluster: str, texts: list[str]) -> ReportScope:
     """`zone=cde`, or several with commas. Raises InputError."""
     zones = set()
     for text in texts:
@@ -72,7 +72,7 @@ def scope_of(cluster: str, texts: list[str]) -> Scope:
             if kind != "zone" or not equals or not zone:
                 raise InputError(f"--scope '{part}': write zone=NAME, several with commas")
             zones.add(zone)
-    return Scope(cluster, frozenset(zones))
+    return ReportScope(cluster, frozenset(zones))
 
 
 def _since(recorded: Recorded) -> int:

@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class ReportPeriod:
     """[begin, end) in microseconds since the epoch. An instant is a microsecond long."""
 
     begin: int
@@ -28,7 +28,7 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class ReportScope:
     """Which cluster, and which of its zones: none is all of them."""
 
     cluster: str
@@ -40,7 +40,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ReportEvidence:
     """What was read. `looks`: when the bridge looked, within the period; `last_look`: the end of the newest one.
 
     `revisions`: the records that were in force, the oldest first, up to the period's end. `policy`: of the last of
@@ -68,7 +68,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ReportSection:
     """Rows of one kind. `empty` is said where there is none, `notes` are said in any case."""
 
     key: str
@@ -83,9 +83,9 @@ class Section:
 class Report:
     """`figures`: what is counted, by name, in order. `doubts`: what keeps it from being whole, a sentence each."""
 
-    scope: Scope
-    period: Period
-    sections: Sequence[Section]
+    scope: ReportScope
+    period: ReportPeriod
+    sections: Sequence[ReportSection]
     figures: Mapping[str, int]
     doubts: Sequence[str] = ()
     revision: int | None = None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bridge.pages.parts import Cell, Column, Headline, Page, PageFigure, PageTable, Row, Tone
+from bridge.pages.parts import Cell, Column, Headline, PageFigure, PageTable, Row, StatusPage, Tone
 from bridge.pages.policy_matrix import PolicyMatrix
-from bridge.reports.model import Report, Section, moment_text
+from bridge.reports.model import Report, ReportSection, moment_text
 from bridge.reports.sections import NO_REASON
 
 _BAD_WHEN_ANY = frozenset({"gaps", "allow rules without justification", "alerts"})
 
 
-def report_page(report: Report) -> Page:
+def report_page(report: Report) -> StatusPage:
     """The figures, the matrix of the policy at the end of the period, and all sections."""
     period, scope = report.period, report.scope
     when = moment_text(period.begin)
@@ -19,7 +19,7 @@ def report_page(report: Report) -> Page:
     text = "Evidence is whole for this period" if not report.doubts else "Evidence is not whole: read these first"
     tone = Tone.CAUTION if report.doubts else Tone.GOOD
     matrix = None if report.policy is None else PolicyMatrix(report.policy)
-    return Page(
+    return StatusPage(
         f"Segmentation of {scope.cluster}",
         f"{zones.capitalize()}, {when}"
         + ("" if report.revision is None else f"; revision {report.revision} in force at the end"),
@@ -34,7 +34,7 @@ def _tone(name: str, value: int) -> Tone:
     return Tone.CAUTION if name in _BAD_WHEN_ANY and value else Tone.PLAIN
 
 
-def _table(section: Section) -> PageTable:
+def _table(section: ReportSection) -> PageTable:
     columns = [Column(each.title, each.share, number=each.number) for each in section.fields]
     rows = [Row([_cell(text) for text in row]) for row in section.rows]
     return PageTable(section.key, section.title, columns, rows, empty=section.empty, notes=section.notes)

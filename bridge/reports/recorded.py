@@ -10,7 +10,7 @@ from bridge.evidence.store import micros
 from bridge.intervals.seals import Verified, date_text
 from bridge.intervals.store import Review
 from bridge.reports.forms import report_digest
-from bridge.reports.model import Json, Report, Scope, moment_text
+from bridge.reports.model import Json, Report, ReportScope, moment_text
 from bridge.reports.sections import is_overdue, of_scope
 
 __all__ = ["micros", "review_of", "reviews_json", "row", "verified_json", "verified_lines"]
@@ -23,7 +23,7 @@ def review_of(seen: Report, reviewer: str, note: str, due: datetime) -> Review:
     return Review(seen.period.begin, micros(due), reviewer.strip(), zones, note, seen.revision or 0, digest)
 
 
-def reviews_json(found: Iterable[Review], scope: Scope, now: datetime) -> Json:
+def reviews_json(found: Iterable[Review], scope: ReportScope, now: datetime) -> Json:
     """`overdue`: none of this scope is in date."""
     some = list(found)
     rows = [

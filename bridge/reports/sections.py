@@ -9,10 +9,19 @@ from datetime import datetime
 
 from bridge.evidence.store import micros
 from bridge.evidence.usage import rule_key
-from bridge.intervals.fold import Interval, Kind, clipped, gaps
+from bridge.intervals.fold import Interval, IntervalKind, clipped, gaps
 from bridge.intervals.store import Review
 from bridge.pages.wording import ends_text, entry_traffic_text, pairing_text
-from bridge.reports.model import Evidence, Field, Json, Period, Scope, Section, length_text, moment_text
+from bridge.reports.model import (
+    Field,
+    Json,
+    ReportEvidence,
+    ReportPeriod,
+    ReportScope,
+    ReportSection,
+    length_text,
+    moment_text,
+)
 from zones.rules import Origin
 
 TICKET, DEFAULT = "ticket:", "default"
@@ -20,24 +29,24 @@ NO_REASON = "no justification is recorded"
 _UNKNOWN = "unknown"
 
 
-def watched(evidence: Evidence, period: Period) -> Section:
+def watched(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
     """When nobody looked: of these times the report says nothing."""
     missing = gaps(evidence.looks, period.begin, period.end)
     fields = Field("from", "From", 34), Field("until", "Until", 34), Field("lasted", "Lasted", 32)
     rows = [(moment_text(begin), moment_text(end), length_text(end - begin)) for begin, end in missing]
     if period.instant and rows:
         rows = [(moment_text(period.begin), moment_text(period.begin), "-")]
-    return Section("gaps", "When nobody looked", fields, rows, "The bridge looked all the time.")
+    return ReportSection("gaps", "When nobody looked", fields, rows, "The bridge looked all the time.")
 
 
-def inventory(evidence: Evidence, period: Period, scope: Scope) -> Section:
+def inventory(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope) -> ReportSection:
     """Which workloads were in which zones of the scope, from when to when, with how many different pods."""
     pods: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for each in _of(evidence, period, Kind.POD):
+    for each in _of(evidence, period, IntervalKind.POD):
         about = json.loads(each.value)
         pods[f"{about['namespace']}/{about['workload']}", about["zone"]].add(each.subject)
     rows = []
-    for each in _of(evidence, period, Kind.WORKLOAD):
+    for each in _of(evidence, period, IntervalKind.WORKLOAD):
         for zone in json.loads(each.value)["zones"]:
             if scope.has(frozenset((zone,))):
                 counted = len(pods.get((each.subject, zone), ()))
@@ -49,12 +58,12 @@ def inventory(evidence: Evidence, period: Period, scope: Scope) -> Section:
     note = (
         "Pods are the different ones of the workload in that zone and period, while evidence.podRetention keeps them."
     )
-    return Section("inventory", "Scope inventory", fields, sorted(rows), "No workload was in scope.", (note,))
+    return ReportSection("inventory", "Scope inventory", fields, sorted(rows), "No workload was in scope.", (note,))
 
 
-def rules(evidence: Evidence, period: Period, scope: Scope) -> Section:
+def rules(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope) -> ReportSection:
     """The rules at the end of the period that concern the scope: why they are there, how often they were hit."""
-    said = {each.subject: json.loads(each.value) for each in _of(evidence, period, Kind.RULE)}
+    said = {each.subject: json.loads(each.value) for each in _of(evidence, period, IntervalKind.RULE)}
     hits: Counter[str] = Counter()
     for count in evidence.counts:
         hits[count.rule] += count.connections
@@ -84,7 +93,7 @@ def rules(evidence: Evidence, period: Period, scope: Scope) -> Section:
         "Audit comments are not read.",
         "Connections are by the rule's name, of whole days (UTC) in the period, where nodes count (docs/usage.md).",
     )
-    return Section("rules", "Rules and their justification", fields, rows, evidence.missing or "None.", notes)
+    return ReportSection("rules", "Rules and their justification", fields, rows, evidence.missing or "None.", notes)
 
 
 def _usual_reason(origin: Origin) -> str:
@@ -92,7 +101,7 @@ def _usual_reason(origin: Origin) -> str:
     return "Panorama's default rule" if origin.rulebase == DEFAULT else NO_REASON
 
 
-def changes(evidence: Evidence, period: Period) -> Section:
+def changes(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
     """Each revision that came into force in the period, and the one that was in force at its beginning."""
     before = [raw for raw in evidence.revisions if _recorded(raw) <= period.begin]
     within = [raw for raw in evidence.revisions if _recorded(raw) > period.begin]
@@ -117,10 +126,10 @@ def changes(evidence: Evidence, period: Period) -> Section:
         *(Field("changes", "What changed", 20), Field("chain", "Chain digest", 14)),
     )
     notes = ("Opened and closed count zone pairs, exactly compared. Enqueued is Panorama's clock.",)
-    return Section("changes", "Changes: who and when", fields, rows, "No revision is recorded.", notes)
+    return ReportSection("changes", "Changes: who and when", fields, rows, "No revision is recorded.", notes)
 
 
-def reviews(evidence: Evidence, period: Period, scope: Scope) -> Section:
+def reviews(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope) -> ReportSection:
     """All reviews up to the period's end that were of this scope or of more."""
     rows = [
         (
@@ -136,23 +145,25 @@ def reviews(evidence: Evidence, period: Period, scope: Scope) -> Section:
     )
     overdue = is_overdue(evidence.reviews, scope, period.end)
     note = "A review was due before the end of the period." if overdue else "A review was in date at the end."
-    return Section("reviews", "Reviews", fields, rows, "No review of this scope is recorded.", (note,) if rows else ())
+    return ReportSection(
+        "reviews", "Reviews", fields, rows, "No review of this scope is recorded.", (note,) if rows else ()
+    )
 
 
-def of_scope(reviews_: Iterable[Review], scope: Scope) -> list[Review]:
+def of_scope(reviews_: Iterable[Review], scope: ReportScope) -> list[Review]:
     return [each for each in reviews_ if not each.zones or (scope.zones and scope.zones <= set(each.zones))]
 
 
-def is_overdue(reviews_: Iterable[Review], scope: Scope, at: int) -> bool:
+def is_overdue(reviews_: Iterable[Review], scope: ReportScope, at: int) -> bool:
     """Also where there never was one."""
     return not any(each.due >= at for each in of_scope(reviews_, scope))
 
 
-def enforcement(evidence: Evidence, period: Period) -> Section:
+def enforcement(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
     """How long each node enforced, observed, or did neither; at an instant, what it did."""
     spent: dict[str, Counter[str]] = defaultdict(Counter)
     last: dict[str, Json] = {}
-    for each in _of(evidence, period, Kind.NODE):
+    for each in _of(evidence, period, IntervalKind.NODE):
         about = json.loads(each.value)
         spent[each.subject][about["mode"]] += (each.end or 0) - each.begin
         last[each.subject] = about
@@ -174,13 +185,13 @@ def enforcement(evidence: Evidence, period: Period) -> Section:
         "Neither: the node's agent had not reported for 15 minutes, or never has, or had no revision.",
         "What a kernel has stays in force without an agent; it isn't counted as enforced, since nobody says so.",
     )
-    return Section("enforcement", "Enforcement of each node", fields, rows, "No node was known.", notes)
+    return ReportSection("enforcement", "Enforcement of each node", fields, rows, "No node was known.", notes)
 
 
-def drift(evidence: Evidence, period: Period) -> Section:
+def drift(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
     """What went wrong and was told, and until when: tampering, nodes out of sync, refused revisions."""
     rows = []
-    for each in _of(evidence, period, Kind.ALERT):
+    for each in _of(evidence, period, IntervalKind.ALERT):
         about = json.loads(each.value)
         lasted = length_text((each.end or 0) - each.begin)
         rows.append((*_ends(each, period), lasted, each.subject, about["severity"], about["message"]))
@@ -188,10 +199,10 @@ def drift(evidence: Evidence, period: Period) -> Section:
         *(Field("from", "From", 14), Field("until", "Until", 14), Field("lasted", "Lasted", 8)),
         *(Field("kind", "Alert", 14), Field("severity", "Severity", 8), Field("message", "What", 42)),
     )
-    return Section("drift", "Drift, tampering and repair", fields, sorted(rows), "Nothing was told.")
+    return ReportSection("drift", "Drift, tampering and repair", fields, sorted(rows), "Nothing was told.")
 
 
-def traffic(evidence: Evidence, scope: Scope) -> Section:
+def traffic(evidence: ReportEvidence, scope: ReportScope) -> ReportSection:
     """Connections between zones by verdict and rule."""
     rows = [
         (each.from_zone, each.to_zone, each.verdict, each.rule, str(each.connections))
@@ -203,40 +214,40 @@ def traffic(evidence: Evidence, scope: Scope) -> Section:
         *(Field("rule", "Rule", 30), Field("connections", "Connections", 14, number=True)),
     )
     notes = ("Of whole days (UTC) that lie in the period: nothing of an instant, and none where no node counts.",)
-    return Section("traffic", "Connections between zones", fields, rows, "None are counted.", notes)
+    return ReportSection("traffic", "Connections between zones", fields, rows, "None are counted.", notes)
 
 
-def settings(evidence: Evidence, period: Period) -> Section:
+def settings(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
     """Which settings of the bridge held: a digest of those that say what is enforced."""
     rows = [
         (*_ends(each, period), json.loads(each.value).get("digest", ""))
-        for each in _of(evidence, period, Kind.SETTINGS)
+        for each in _of(evidence, period, IntervalKind.SETTINGS)
     ]
     fields = Field("from", "From", 20), Field("until", "Until", 20), Field("digest", "SHA-256", 60)
-    return Section("settings", "Settings of the bridge", fields, rows, "None were recorded.")
+    return ReportSection("settings", "Settings of the bridge", fields, rows, "None were recorded.")
 
 
-def in_force(evidence: Evidence, period: Period) -> Section:
+def in_force(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
     """Which revision the tier had, from when to when, as the bridge saw it."""
     rows = []
-    for each in _of(evidence, period, Kind.TIER):
+    for each in _of(evidence, period, IntervalKind.TIER):
         about = json.loads(each.value)
         rows.append((*_ends(each, period), each.subject, str(about["revision"]), about["digest"]))
     fields = (
         *(Field("from", "From", 20), Field("until", "Until", 20), Field("tier", "Tier", 15)),
         *(Field("revision", "Revision", 9, number=True), Field("digest", "SHA-256 of its content", 36)),
     )
-    return Section("revisions", "Revisions in force", fields, rows, "None was seen.")
+    return ReportSection("revisions", "Revisions in force", fields, rows, "None was seen.")
 
 
-def _of(evidence: Evidence, period: Period, kind: Kind) -> Iterator[Interval]:
+def _of(evidence: ReportEvidence, period: ReportPeriod, kind: IntervalKind) -> Iterator[Interval]:
     """Intervals within the period, and no longer than somebody looked."""
     known = min(period.end, evidence.last_look + 1)
     wanted = [each for each in evidence.intervals if each.kind is kind]
     return clipped(wanted, period.begin, known)
 
 
-def _ends(interval: Interval, period: Period) -> tuple[str, str]:
+def _ends(interval: Interval, period: ReportPeriod) -> tuple[str, str]:
     """As texts; at an instant both are that instant."""
     if period.instant:
         return moment_text(period.begin), moment_text(period.begin)

@@ -15,7 +15,7 @@ _USUAL_TIER = "panorama"
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class RecordStamp:
     """This process's mark on its records. `start`, in microseconds, begins its numbers: they rise across restarts.
 
     `link`: where a site shows a revision, with the places {cluster}, {tier} and {revision}.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from bridge.alerts import HAPPENINGS, Checkpoint, TierAlert
-from bridge.siem.record import Records
+from bridge.siem.record import RecordStamp
 from bridge.siem.shipper import Shipper
 from zones.siem.alerts import AlertKind
 from zones.siem.records import Json
@@ -41,7 +41,7 @@ class SiemSink:
     def __init__(
         self,
         shippers: Sequence[Shipper],
-        records: Records,
+        records: RecordStamp,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
         look: float = LOOK_SECONDS,

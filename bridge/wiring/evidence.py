@@ -12,7 +12,7 @@ from bridge.evidence.collector import CollectorAddress
 from bridge.evidence.database import Database
 from bridge.evidence.keeping import EvidenceTerms, keeping
 from bridge.evidence.store import Store, micros
-from bridge.intervals.fold import Kind
+from bridge.intervals.fold import IntervalKind
 from bridge.intervals.observe import Rules
 from bridge.intervals.recorder import Recorder, Sight
 from bridge.intervals.reminder import ReviewReminder
@@ -76,13 +76,13 @@ def _recorder(settings: Settings, work: Work, store: IntervalStore) -> Recorder:
     )
     rules = Rules()
 
-    def tier_and_rules() -> dict[tuple[Kind, str], str]:
+    def tier_and_rules() -> dict[tuple[IntervalKind, str], str]:
         reading = work.sync.reading
         known = reading is not None and work.sync.policy is not None and reading.compiled.policy is work.sync.policy
         values = dict(rules.values(reading.rulebase if known and reading is not None else None))
         if (in_force := work.sync.in_force) is not None:
             revision, digest = in_force
-            values[Kind.TIER, cluster.tier] = canonical.text({"revision": revision, "digest": digest})
+            values[IntervalKind.TIER, cluster.tier] = canonical.text({"revision": revision, "digest": digest})
         return values
 
     recorder = Recorder(

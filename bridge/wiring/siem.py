@@ -11,7 +11,7 @@ from pathlib import Path
 from bridge.errors import SecretError, SettingsError
 from bridge.settings.credentials import read_secret
 from bridge.settings.models import HecDestination, SiemSettings, SyslogDestination
-from bridge.siem import PROGRAM, Records, Shipper, SiemSink
+from bridge.siem import PROGRAM, RecordStamp, Shipper, SiemSink
 from bridge.siem.shipper import DeliveryResult
 from zones.siem.destinations import HecSettings, SyslogSettings
 from zones.siem.sender import Sender
@@ -38,7 +38,7 @@ def siem_sink(
         )
         for at, destination in enumerate(siem.destinations)
     ]
-    return SiemSink(shippers, Records(socket.gethostname(), time.time_ns() // 1000, link or ""))
+    return SiemSink(shippers, RecordStamp(socket.gethostname(), time.time_ns() // 1000, link or ""))
 
 
 def sender(destination: HecDestination | SyslogDestination, where: str) -> Sender:

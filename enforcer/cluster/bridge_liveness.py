@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from enforcer.cluster.view import Change, Kind, Listed
+from enforcer.cluster.view import Change, ObjectPage, WatchedKind
 
 
 @dataclass(slots=True)
@@ -19,9 +19,9 @@ class Renewal:
     _version: str = ""
 
     def see(self, change: Change, now: float) -> None:
-        if change.kind is not Kind.TIERS:
+        if change.kind is not WatchedKind.TIERS:
             return
-        for raw in change.objects if isinstance(change, Listed) else (change.raw,):
+        for raw in change.objects if isinstance(change, ObjectPage) else (change.raw,):
             metadata = raw["metadata"]
             version = metadata["resourceVersion"]
             if metadata["name"] == self.tier and version != self._version:

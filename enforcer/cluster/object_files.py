@@ -9,19 +9,19 @@ from typing import Any
 
 import yaml
 
-from enforcer.cluster.view import Kind, Listed, View
+from enforcer.cluster.view import ObjectPage, View, WatchedKind
 from enforcer.errors import InputError
 from zones.canonical import Json
 
 _KINDS = {
-    "Pod": Kind.PODS,
-    "Node": Kind.NODES,
-    "Namespace": Kind.NAMESPACES,
-    "PodSlice": Kind.SLICES,
-    "Quarantine": Kind.QUARANTINES,
-    "Tier": Kind.TIERS,
-    "PolicyChunk": Kind.CHUNKS,
-    "AddressSet": Kind.SETS,
+    "Pod": WatchedKind.PODS,
+    "Node": WatchedKind.NODES,
+    "Namespace": WatchedKind.NAMESPACES,
+    "PodSlice": WatchedKind.SLICES,
+    "Quarantine": WatchedKind.QUARANTINES,
+    "Tier": WatchedKind.TIERS,
+    "PolicyChunk": WatchedKind.CHUNKS,
+    "AddressSet": WatchedKind.SETS,
 }
 
 
@@ -43,8 +43,10 @@ def tier_names(objects: list[Json]) -> list[str]:
 def view_of(objects: list[Json], tier: str) -> View:
     """A view as if the API server had listed exactly these. Pods without a uid get their name for one."""
     view = View(tier)
-    for kind in Kind:
-        view.fold(Listed(kind, [_identified(object_) for object_ in objects if _KINDS.get(object_["kind"]) is kind]))
+    for kind in WatchedKind:
+        view.fold(
+            ObjectPage(kind, [_identified(object_) for object_ in objects if _KINDS.get(object_["kind"]) is kind])
+        )
     return view
 
 

@@ -27,7 +27,7 @@ from zones.tiers import quarantines, slices
 from zones.tiers.native import ADDRESS_SET, API_VERSION, PLURALS, POLICY_CHUNK, TIER, TIER_LABEL
 
 
-class Kind(Enum):
+class WatchedKind(Enum):
     """What is watched, each with its path at the API server."""
 
     PODS = "/api/v1/pods"
@@ -40,27 +40,27 @@ class Kind(Enum):
     QUARANTINES = f"/apis/{API_VERSION}/{quarantines.PLURAL}"
 
 
-def selectors(node: str, tier: str) -> Mapping[Kind, Mapping[str, str]]:
+def selectors(node: str, tier: str) -> Mapping[WatchedKind, Mapping[str, str]]:
     """What a node asks for: of pods its own alone, of ours what is its tier's."""
     ours = {"labelSelector": f"{TIER_LABEL}={tier}"}
     return {
-        Kind.PODS: {"fieldSelector": f"spec.nodeName={node}"},
-        Kind.TIERS: {"fieldSelector": f"metadata.name={tier}"},
-        Kind.SLICES: ours,
-        Kind.CHUNKS: ours,
-        Kind.SETS: ours,
+        WatchedKind.PODS: {"fieldSelector": f"spec.nodeName={node}"},
+        WatchedKind.TIERS: {"fieldSelector": f"metadata.name={tier}"},
+        WatchedKind.SLICES: ours,
+        WatchedKind.CHUNKS: ours,
+        WatchedKind.SETS: ours,
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ObjectPage:
     """A page of the whole list: after the `last`, what was in none since the `first` is gone.
 
     `problem`: what is wrong with the list as a whole. `at`: the API server's time when it told this, in seconds since
     the epoch; None where it told none.
     """
 
-    kind: Kind
+    kind: WatchedKind
     objects: Sequence[Json]
     first: bool = True
     last: bool = True
@@ -69,15 +69,15 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class WatchedObject:
     """One object as it is now; or gone."""
 
-    kind: Kind
+    kind: WatchedKind
     raw: Json
     gone: bool = False
 
 
-Change = Listed | Changed
+Change = ObjectPage | WatchedObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +92,14 @@ class TierText:
         return None if self.tier is None else _read(self.tier), TierParts(self.parts, _read, zlib.decompress)
 
 
-_DECODERS: Mapping[Kind, Callable[[Json], Decoded]] = {
-    Kind.PODS: decode.pod,
-    Kind.NODES: decode.node,
-    Kind.NAMESPACES: decode.namespace,
+_DECODERS: Mapping[WatchedKind, Callable[[Json], Decoded]] = {
+    WatchedKind.PODS: decode.pod,
+    WatchedKind.NODES: decode.node,
+    WatchedKind.NAMESPACES: decode.namespace,
 }
 
 
-_TIER_KINDS = frozenset({Kind.TIERS, Kind.CHUNKS, Kind.SETS})
+_TIER_KINDS = frozenset({WatchedKind.TIERS, WatchedKind.CHUNKS, WatchedKind.SETS})
 
 
 @dataclass(slots=True)
@@ -112,12 +112,12 @@ class View:
     tier: str
     networks: tuple[IPNetwork, ...] = ()
     node: str = ""
-    listed: set[Kind] = field(default_factory=set)
-    _items: dict[Kind, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in Kind})
-    _uids: dict[Kind, dict[str, str]] = field(default_factory=lambda: {kind: {} for kind in Kind})
-    _problems: dict[tuple[Kind, str], tuple[str, ...]] = field(default_factory=dict)
+    listed: set[WatchedKind] = field(default_factory=set)
+    _items: dict[WatchedKind, dict[str, Any]] = field(default_factory=lambda: {kind: {} for kind in WatchedKind})
+    _uids: dict[WatchedKind, dict[str, str]] = field(default_factory=lambda: {kind: {} for kind in WatchedKind})
+    _problems: dict[tuple[WatchedKind, str], tuple[str, ...]] = field(default_factory=dict)
     _allowed: dict[str, frozenset[str] | None] = field(default_factory=dict)
-    _seen: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
+    _seen: dict[WatchedKind, set[str]] = field(default_factory=lambda: {kind: set() for kind in WatchedKind})
     holders: AddressOwners = field(init=False)
     own_slices: OwnSlices = field(init=False)
     quarantines: QuarantineTerms = field(default_factory=QuarantineTerms)
@@ -138,29 +138,29 @@ class View:
     @property
     def complete(self) -> bool:
         """Whether every kind was listed once. Before that, a missing pod may only be not told yet."""
-        return len(self.listed) == len(Kind)
+        return len(self.listed) == len(WatchedKind)
 
     def fold(self, change: Change) -> bool:
         """Take it in. Whether it is anything to the kernel: most of what happens to pods and nodes isn't."""
         labels = self.node_labels
         if change.kind in _TIER_KINDS:
             self.generation += 1
-        if isinstance(change, Listed):
+        if isinstance(change, ObjectPage):
             self.pages += 1
             self._replace(change)
         elif change.gone:
             self._remove(change.kind, change.raw)
         else:
             self._keep(change.kind, change.raw)
-        if change.kind is Kind.QUARANTINES:
+        if change.kind is WatchedKind.QUARANTINES:
             self.end_quarantines()
         stirred = self.holders.has_changes or labels != self.node_labels
-        return change.kind in _TIER_KINDS or isinstance(change, Listed) or stirred
+        return change.kind in _TIER_KINDS or isinstance(change, ObjectPage) or stirred
 
     def known_before(self, names: Iterable[str]) -> None:
         """Quarantines that an earlier run of the agent knew: they hold until the API server lists what there is."""
-        self._items[Kind.QUARANTINES] = dict.fromkeys(names)
-        self._uids[Kind.QUARANTINES] = dict(self.quarantines.uids())
+        self._items[WatchedKind.QUARANTINES] = dict.fromkeys(names)
+        self._uids[WatchedKind.QUARANTINES] = dict(self.quarantines.uids())
         self.end_quarantines()
 
     def end_quarantines(self) -> None:
@@ -170,65 +170,65 @@ class View:
             return
         self._quarantined = subjects
         self.holders.quarantine(subjects)
-        pods = self._items[Kind.PODS]
+        pods = self._items[WatchedKind.PODS]
         for uid, pod in pods.items():
             pods[uid] = self._with_right(pod)
             self._hold(pod, pods[uid])
 
     def inventory(self) -> Inventory:
         """A whole copy, as of now. It takes a while where there are many pods: for tests and for `render`."""
-        pods: dict[str, Pod] = dict(self._items[Kind.PODS])
+        pods: dict[str, Pod] = dict(self._items[WatchedKind.PODS])
         pods |= {f"{pod.node}/{pod.namespace}/{pod.name}": pod for pod in self.holders.remote()}
         return Inventory(pods, self.nodes(), self.networks)
 
     def own_pods(self) -> Iterable[Pod]:
         """Of this node."""
-        pods: Mapping[str, Pod] = self._items[Kind.PODS]
+        pods: Mapping[str, Pod] = self._items[WatchedKind.PODS]
         return pods.values()
 
     def uid_of_node(self) -> str:
         """Of this node's Node; empty where there is none."""
-        return self._uids[Kind.NODES].get(self.node, "")
+        return self._uids[WatchedKind.NODES].get(self.node, "")
 
     def tunnel_ends(self, local: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
         """Which of the machine's addresses are inside of pod networks, and not told by its Node."""
-        node = self._items[Kind.NODES].get(self.node)
+        node = self._items[WatchedKind.NODES].get(self.node)
         node_addresses = frozenset[IPAddress]() if node is None else frozenset(node.addresses)
         ends = (at for at in local if at not in node_addresses and self.holders.may_have(at, self.node))
         return tuple(sorted(ends, key=str))[: slices.MOST_ADDRESSES]
 
-    def count(self, kind: Kind) -> int:
+    def count(self, kind: WatchedKind) -> int:
         return len(self._items[kind])
 
     def nodes(self) -> dict[str, Node]:
-        return {node.name: node for node in self._items[Kind.NODES].values()}
+        return {node.name: node for node in self._items[WatchedKind.NODES].values()}
 
     def namespaces(self) -> Mapping[str, Namespace]:
-        return {item.name: item for item in self._items[Kind.NAMESPACES].values()}
+        return {item.name: item for item in self._items[WatchedKind.NAMESPACES].values()}
 
     def tier_object(self) -> Json | None:
-        packed: bytes | None = self._items[Kind.TIERS].get(self.tier)
+        packed: bytes | None = self._items[WatchedKind.TIERS].get(self.tier)
         return None if packed is None else _read(packed)
 
     def tier_text(self) -> TierText:
         """What a judgement depends on. Parts that the Tier doesn't name, of another revision, don't count."""
-        tier: bytes | None = self._items[Kind.TIERS].get(self.tier)
-        part_texts = {**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}
+        tier: bytes | None = self._items[WatchedKind.TIERS].get(self.tier)
+        part_texts = {**self._items[WatchedKind.CHUNKS], **self._items[WatchedKind.SETS]}
         named = () if tier is None else _named(_read(tier))
         return TierText(tier, {name: part_texts[name] for name in named if name in part_texts})
 
     def parts(self) -> Mapping[str, Json]:
-        return TierParts({**self._items[Kind.CHUNKS], **self._items[Kind.SETS]}, _read, zlib.decompress)
+        return TierParts({**self._items[WatchedKind.CHUNKS], **self._items[WatchedKind.SETS]}, _read, zlib.decompress)
 
     def problems(self) -> tuple[str, ...]:
         return tuple(problem for _, texts in sorted(self._problems.items(), key=str) for problem in texts)
 
-    def _replace(self, change: Listed) -> None:
+    def _replace(self, change: ObjectPage) -> None:
         kind, seen = change.kind, self._seen[change.kind]
         if change.first:
             seen.clear()
             self._problems.pop((kind, ""), None)
-            if kind is Kind.SLICES:
+            if kind is WatchedKind.SLICES:
                 self.own_slices.listed()
         if change.problem:
             self._problems[kind, ""] = (change.problem,)
@@ -236,25 +236,25 @@ class View:
             seen.add(_key(kind, raw))
             self._keep(kind, raw, change.at)
         if change.last:
-            if kind is Kind.QUARANTINES and change.problem:  # nobody says that there are none
+            if kind is WatchedKind.QUARANTINES and change.problem:  # nobody says that there are none
                 seen |= self._items[kind].keys()
             for vanished in self._items[kind].keys() - seen:
                 self._forget(kind, vanished)
             seen.clear()
             self.listed.add(kind)
-            if kind is Kind.PODS:
+            if kind is WatchedKind.PODS:
                 self.quarantines.ended(self.quarantines.cut_before() - self._items[kind].keys())
 
-    def _remove(self, kind: Kind, raw: Json) -> None:
+    def _remove(self, kind: WatchedKind, raw: Json) -> None:
         """An object that is gone. Of one that was made again under its name meanwhile this says nothing."""
         key = _key(kind, raw)
         if self._uids[kind].get(key, "") == _uid(raw):
             self._forget(kind, key)
 
-    def _keep(self, kind: Kind, raw: Json, at: float | None = None) -> None:
+    def _keep(self, kind: WatchedKind, raw: Json, at: float | None = None) -> None:
         key = _key(kind, raw)
         self._problems.pop((kind, key), None)
-        if kind is Kind.NODES and key == self.node:
+        if kind is WatchedKind.NODES and key == self.node:
             self.node_labels = dict(raw["metadata"].get("labels") or {})
         if kind in _DECODERS:
             decoded = _DECODERS[kind](raw)
@@ -265,9 +265,9 @@ class View:
                 self._entitle(item)
             if decoded.problems:
                 self._problems[(kind, key)] = decoded.problems
-        elif kind is Kind.SLICES:
+        elif kind is WatchedKind.SLICES:
             self._keep_slice(raw)
-        elif kind is Kind.QUARANTINES:
+        elif kind is WatchedKind.QUARANTINES:
             self._keep_quarantine(key, raw, at)
         elif self._is_ours(kind, raw):
             self._items[kind][key] = _written(raw)
@@ -277,10 +277,10 @@ class View:
     def _keep_slice(self, raw: Json) -> None:
         """Of this node itself the watch of its pods tells the truth. Another tier's slices aren't for us."""
         parsed = slices.parse(raw)
-        if not self._is_ours(Kind.SLICES, raw):
-            self._forget(Kind.SLICES, parsed.name)
+        if not self._is_ours(WatchedKind.SLICES, raw):
+            self._forget(WatchedKind.SLICES, parsed.name)
             return
-        self._items[Kind.SLICES][parsed.name] = parsed.node
+        self._items[WatchedKind.SLICES][parsed.name] = parsed.node
         if parsed.node and parsed.node == self.node:
             self._slices.forget(parsed.name)
             self.own_slices.saw(raw)
@@ -288,23 +288,25 @@ class View:
         self.own_slices.lost(parsed.name)
         self._slices.keep(parsed)
         if parsed.problems:
-            self._problems[Kind.SLICES, parsed.name] = parsed.problems
+            self._problems[WatchedKind.SLICES, parsed.name] = parsed.problems
 
     def _keep_quarantine(self, name: str, raw: Json, at: float | None) -> None:
         """One that is being deleted is over, whatever keeps the object."""
         parsed = quarantines.parse(raw)
-        self._items[Kind.QUARANTINES][name] = None
+        self._items[WatchedKind.QUARANTINES][name] = None
         if isinstance(parsed, str):
-            self._problems[Kind.QUARANTINES, name] = (parsed,)
+            self._problems[WatchedKind.QUARANTINES, name] = (parsed,)
         if isinstance(parsed, str) or raw["metadata"].get("deletionTimestamp"):
             self.quarantines.forget(name)
         else:
             self.quarantines.keep(parsed, at)
 
-    def _is_ours(self, kind: Kind, raw: Json) -> bool:
+    def _is_ours(self, kind: WatchedKind, raw: Json) -> bool:
         """A cluster may hold more than one tier; chunks and sets of another one are not kept."""
         metadata = raw["metadata"]
-        name: str = metadata["name"] if kind is Kind.TIERS else (metadata.get("labels") or {}).get(TIER_LABEL, "")
+        name: str = (
+            metadata["name"] if kind is WatchedKind.TIERS else (metadata.get("labels") or {}).get(TIER_LABEL, "")
+        )
         return name == self.tier
 
     def _with_right(self, item: Pod | Node | Namespace) -> Pod | Node | Namespace:
@@ -320,21 +322,21 @@ class View:
             return
         self._allowed[namespace.name] = namespace.allowed
         self.holders.set_namespace_zones(namespace.name, namespace.allowed)
-        pods = self._items[Kind.PODS]
+        pods = self._items[WatchedKind.PODS]
         for uid, pod in pods.items():
             if pod.namespace == namespace.name:
                 pods[uid] = replace(pod, allowed=namespace.allowed)
                 self._hold(pod, pods[uid])
 
-    def _forget(self, kind: Kind, key: str) -> None:
+    def _forget(self, kind: WatchedKind, key: str) -> None:
         gone = self._items[kind].pop(key, None)
         self._uids[kind].pop(key, None)
-        if kind is Kind.SLICES:
+        if kind is WatchedKind.SLICES:
             self._slices.forget(key)
             self.own_slices.lost(key)
-        if kind is Kind.QUARANTINES:
+        if kind is WatchedKind.QUARANTINES:
             self.quarantines.forget(key)
-        if kind is Kind.PODS:
+        if kind is WatchedKind.PODS:
             self.quarantines.ended([key])
         if isinstance(gone, Namespace):
             self._entitle(Namespace(gone.name))
@@ -347,9 +349,9 @@ class View:
         )
 
 
-def _key(kind: Kind, raw: Json) -> str:
+def _key(kind: WatchedKind, raw: Json) -> str:
     metadata = raw["metadata"]
-    key: str = metadata["uid"] if kind is Kind.PODS else metadata["name"]
+    key: str = metadata["uid"] if kind is WatchedKind.PODS else metadata["name"]
     return key
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
-from enforcer.cluster.view import Change, Changed, Kind, Listed
+from enforcer.cluster.view import Change, ObjectPage, WatchedKind, WatchedObject
 from enforcer.errors import InputError
 from zones.canonical import Json
 from zones.kube import objects, watch
@@ -22,14 +22,14 @@ from zones.tiers.native import API_VERSION
 # A page is held whole, and objects of ours are long; whoever may make pods may make long ones.
 PAGE, PAGE_OF_OURS = 100, 20
 PAGE_BYTES = 4 * 2**20
-_LONG = frozenset({Kind.SLICES, Kind.CHUNKS, Kind.SETS})
+_LONG = frozenset({WatchedKind.SLICES, WatchedKind.CHUNKS, WatchedKind.SETS})
 _SECONDS = 60.0
 _FIELD_MANAGER = "zone-enforcer"
 _STATES = f"/apis/{API_VERSION}/nodestates"
 # A cluster whose bridge is older has none of these; a node's own pods are enforced without them.
 _MAY_BE_MISSING = {
-    Kind.SLICES: "pods of other nodes are not known, and so outside",
-    Kind.QUARANTINES: "quarantines are not known, but those that were before",
+    WatchedKind.SLICES: "pods of other nodes are not known, and so outside",
+    WatchedKind.QUARANTINES: "quarantines are not known, but those that were before",
 }
 
 
@@ -37,15 +37,17 @@ class Cluster:
     """A connection to one API server. `chosen`: what is asked for of a kind, as selectors; all of the others."""
 
     def __init__(
-        self, api: ApiServer, chosen: Mapping[Kind, Mapping[str, str]], backoff: Backoff | None = None
+        self, api: ApiServer, chosen: Mapping[WatchedKind, Mapping[str, str]], backoff: Backoff | None = None
     ) -> None:
         self._api = api
         self._chosen = chosen
         self._backoff = backoff
-        self._watches: dict[Kind, Watch] = {}
+        self._watches: dict[WatchedKind, Watch] = {}
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None, chosen: Mapping[Kind, Mapping[str, str]] | None = None) -> Cluster:
+    async def connect(
+        cls, kubeconfig: Path | None, chosen: Mapping[WatchedKind, Mapping[str, str]] | None = None
+    ) -> Cluster:
         """By a kubeconfig file, or by the pod's own service account. Raises InputError."""
         api = ApiServer(ClusterAccess(kubeconfig=kubeconfig, timeout=_SECONDS))
         try:
@@ -69,7 +71,7 @@ class Cluster:
         unanswered = f"the API server has not answered for {SLOW_SECONDS:g} s: {slow}" if slow else ""
         return "; ".join(filter(None, [old, unanswered]))
 
-    async def changes(self, kind: Kind, heard: Callable[[], None] = lambda: None) -> AsyncIterator[Change]:
+    async def changes(self, kind: WatchedKind, heard: Callable[[], None] = lambda: None) -> AsyncIterator[Change]:
         """The whole list, then every change, for ever. Trouble is waited out, and told once for each kind of it.
 
         `heard` is called whenever the API server has answered for this kind, changes or not.
@@ -83,16 +85,16 @@ class Cluster:
             except ClusterRefusedError as error:
                 if kind in _MAY_BE_MISSING and not followed.listed and not isinstance(error, CredentialsError):
                     heard()
-                    yield Listed(kind, (), problem=f"{_MAY_BE_MISSING[kind]}: {error}")
+                    yield ObjectPage(kind, (), problem=f"{_MAY_BE_MISSING[kind]}: {error}")
                 await followed.wait(error)
 
-    async def list(self, kind: Kind) -> AsyncGenerator[Listed]:
+    async def list(self, kind: WatchedKind) -> AsyncGenerator[ObjectPage]:
         """All objects of a kind, once, page by page. Raises ClusterError."""
         async with aclosing(objects.pages(self._api, self._source(kind))) as pages:
             async for page in pages:
-                yield Listed(kind, page.items, page.first, page.last, at=page.at)
+                yield ObjectPage(kind, page.items, page.first, page.last, at=page.at)
 
-    def _source(self, kind: Kind) -> Source:
+    def _source(self, kind: WatchedKind) -> Source:
         page = PAGE_OF_OURS if kind in _LONG else PAGE
         return Source(kind.value, kind.value, self._chosen.get(kind, {}), page, PAGE_BYTES)
 
@@ -115,7 +117,7 @@ class Cluster:
 
     async def _owners(self, node: str) -> tuple[Json, ...]:
         """The Node, with which its state is to go away."""
-        path = f"{Kind.NODES.value}/{node}"
+        path = f"{WatchedKind.NODES.value}/{node}"
         current = await self._api.get(path, path)
         uid = ((current or {}).get("metadata") or {}).get("uid")
         if uid is None:
@@ -124,7 +126,7 @@ class Cluster:
 
     async def put_slice(self, name: str, body: Json | None) -> Json:
         """Write a PodSlice of this node, or delete it. Returns it as the API server has it now."""
-        path = f"{Kind.SLICES.value}/{name}"
+        path = f"{WatchedKind.SLICES.value}/{name}"
         if body is None:
             await self._api.call("DELETE", path, f"deleting {path}")
             return {}
@@ -137,7 +139,7 @@ class Cluster:
         await objects.apply(self._api, path, event, f"writing {path}", _FIELD_MANAGER, strict=False)
 
 
-def _of_kind(kind: Kind, change: watch.Change) -> Change:
+def _of_kind(kind: WatchedKind, change: watch.Change) -> Change:
     if isinstance(change, watch.Changed):
-        return Changed(kind, change.raw, gone=change.gone)
-    return Listed(kind, change.objects, change.first, change.last, at=change.at)
+        return WatchedObject(kind, change.raw, gone=change.gone)
+    return ObjectPage(kind, change.objects, change.first, change.last, at=change.at)

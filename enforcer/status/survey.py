@@ -14,7 +14,7 @@ from itertools import chain
 from enforcer.cluster import pod_events
 from enforcer.cluster.bridge_liveness import Renewal
 from enforcer.cluster.tier import TierStanding
-from enforcer.cluster.view import Kind, View
+from enforcer.cluster.view import View, WatchedKind
 from enforcer.rules.options import Mode
 from enforcer.service_parts import ServiceParts
 from enforcer.status import gauges, problems, status
@@ -102,7 +102,7 @@ class NodeSurvey:
             "cluster": parts.settings.cluster,
             "node": parts.settings.node_name,
             **standing,
-            **status.of_population(view.holders, view.count(Kind.NODES), policy.zoning if policy else None),
+            **status.of_population(view.holders, view.count(WatchedKind.NODES), policy.zoning if policy else None),
             **self._of_records(ages),
         }
 

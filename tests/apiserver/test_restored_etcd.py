@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from enforcer.cluster.view import Kind, View
+from enforcer.cluster.view import View, WatchedKind
 from enforcer.cluster.watch import Cluster
 from tests.apiserver.restorable import Restorable
 from tests.enforcer.smallcluster import eventually
@@ -52,7 +52,7 @@ def test_what_is_true_after_a_restore_is_known_within_seconds(kube):
         cluster = await Cluster.connect(kube.kubeconfig)
         cluster._backoff = Backoff(0.1, 1.0)
         try:
-            async with aclosing(cluster.changes(Kind.NAMESPACES)) as changes:
+            async with aclosing(cluster.changes(WatchedKind.NAMESPACES)) as changes:
                 async for change in changes:
                     view.fold(change)
         finally:

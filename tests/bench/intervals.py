@@ -21,12 +21,12 @@ from sqlalchemy import insert, text
 from bridge.evidence.database import Database
 from bridge.evidence.schema import INTERVAL, TERM, WATCH
 from bridge.evidence.store import micros
-from bridge.intervals.fold import Kind
+from bridge.intervals.fold import IntervalKind
 from bridge.intervals.store import IntervalStore, digest_of
 from bridge.reports.build import report_of
 from bridge.reports.controls import frameworks
 from bridge.reports.forms import report_json
-from bridge.reports.model import Evidence, Period, Scope
+from bridge.reports.model import ReportEvidence, ReportPeriod, ReportScope
 from zones import canonical
 
 END = datetime(2026, 11, 1, tzinfo=UTC)
@@ -54,7 +54,7 @@ def rows(texts: Texts, nodes: int, workloads: int) -> Iterator[dict[str, object]
     begin = end - DAYS * DAY
     cluster = texts.number("prod")
 
-    def row(kind: Kind, subject: str, value: dict[str, object], first: int, last: int) -> dict[str, object]:
+    def row(kind: IntervalKind, subject: str, value: dict[str, object], first: int, last: int) -> dict[str, object]:
         numbers = {"subject": texts.number(subject), "value": texts.number(canonical.text(value))}
         closed = last if last < end else None
         return {"cluster": cluster, "kind": kind.value, "begin": first, "end": closed} | numbers
@@ -64,7 +64,7 @@ def rows(texts: Texts, nodes: int, workloads: int) -> Iterator[dict[str, object]
         at = begin
         while at < end:
             last = at + int(chance.expovariate(1 / (30 * DAY)))
-            yield row(Kind.WORKLOAD, name, {"zones": [zone]}, at, last)
+            yield row(IntervalKind.WORKLOAD, name, {"zones": [zone]}, at, last)
             at = last + 3600 * 1_000_000
         for replica in range(PODS_OF_WORKLOAD):
             at, uid = end - POD_DAYS * DAY, 0
@@ -72,17 +72,21 @@ def rows(texts: Texts, nodes: int, workloads: int) -> Iterator[dict[str, object]
                 last = at + int(chance.expovariate(1 / (LIVES_DAYS * DAY)))
                 about = {"namespace": f"ns-{number % 100}", "workload": f"workload-{number}", "zone": zone}
                 about |= {"name": f"w{number}-{uid}", "node": f"n{uid % nodes}", "addresses": [f"10.{uid % 250}.1.2"]}
-                yield row(Kind.POD, f"{number}-{replica}-{uid}", about, at, last)
+                yield row(IntervalKind.POD, f"{number}-{replica}-{uid}", about, at, last)
                 at, uid = last, uid + 1
     step = DAY // REVISIONS_A_DAY
     for number in range(DAYS * REVISIONS_A_DAY):
         first = begin + number * step
         about = {"revision": number + 1, "digest": f"{number:064}"}
-        yield row(Kind.TIER, "panorama", about, first, first + step)
+        yield row(IntervalKind.TIER, "panorama", about, first, first + step)
         for node in range(nodes):
             shift = chance.randrange(2_000_000)
             yield row(
-                Kind.NODE, f"n{node}", {"mode": "enforce", "revision": number + 1}, first + shift, first + step + 1
+                IntervalKind.NODE,
+                f"n{node}",
+                {"mode": "enforce", "revision": number + 1},
+                first + shift,
+                first + step + 1,
             )
 
 
@@ -112,16 +116,16 @@ def main() -> None:
         quarter = END - timedelta(days=90)
         old = micros(END - timedelta(days=300))
         for name, period in (
-            ("a quarter", Period(micros(quarter), micros(END))),
-            ("a quarter of last year", Period(old - 90 * DAY, old)),
-            ("an instant of last week", Period(micros(END) - 7 * DAY, micros(END) - 7 * DAY + 1)),
-            ("an instant of 300 days ago", Period(old, old + 1)),
+            ("a quarter", ReportPeriod(micros(quarter), micros(END))),
+            ("a quarter of last year", ReportPeriod(old - 90 * DAY, old)),
+            ("an instant of last week", ReportPeriod(micros(END) - 7 * DAY, micros(END) - 7 * DAY + 1)),
+            ("an instant of 300 days ago", ReportPeriod(old, old + 1)),
         ):
             started = time.perf_counter(), time.process_time()
             found = store.between("prod", period.begin, period.end)
             looks = store.looks("prod", period.begin, period.end)
-            scope = Scope("prod", frozenset({"zone-1"}))
-            made = report_of(Evidence(found, looks, micros(END)), period, scope, frameworks())
+            scope = ReportScope("prod", frozenset({"zone-1"}))
+            made = report_of(ReportEvidence(found, looks, micros(END)), period, scope, frameworks())
             report_json(made)
             wall, spent = time.perf_counter() - started[0], time.process_time() - started[1]
             print(f"{name}: {len(found):,} intervals read, {wall:.1f} s, {spent:.1f} s of processor")

@@ -22,7 +22,7 @@ from typing import Any
 from bridge.population import Population, PopulationTerms, Publishing
 from bridge.population.assignment import Assignment
 from bridge.population.picture import FollowedKind as BridgeKind
-from enforcer.cluster.view import Changed, Kind, Listed, View, selectors
+from enforcer.cluster.view import ObjectPage, View, WatchedKind, WatchedObject, selectors
 from enforcer.cluster.watch import PAGE_OF_OURS, Cluster
 from mocks.kubernetes import KubernetesServer
 from zones.addresses.inventory import Pod
@@ -100,16 +100,16 @@ def enforcer(count: int) -> dict[str, float]:
     """The view of a node that runs none of these pods."""
     nodes = count // PODS_A_NODE
     view = View("panorama", node="elsewhere")
-    view.fold(Listed(Kind.NAMESPACES, [raw_namespace(number) for number in range(NAMESPACES)]))
-    view.fold(Listed(Kind.NODES, [raw_node(node) for node in range(nodes)]))
+    view.fold(ObjectPage(WatchedKind.NAMESPACES, [raw_namespace(number) for number in range(NAMESPACES)]))
+    view.fold(ObjectPage(WatchedKind.NODES, [raw_node(node) for node in range(nodes)]))
     gc.collect()
     before, spent, first = resident(), 0.0, True
     for page in pages(nodes):
         started = time.perf_counter()
-        view.fold(Listed(Kind.SLICES, json.loads(page)["items"], first, last=False))
+        view.fold(ObjectPage(WatchedKind.SLICES, json.loads(page)["items"], first, last=False))
         spent += time.perf_counter() - started
         first = False
-    view.fold(Listed(Kind.SLICES, [], first=False))
+    view.fold(ObjectPage(WatchedKind.SLICES, [], first=False))
     changed = len(view.holders.take_changed())
     gc.collect()
     held = resident() - before
@@ -136,7 +136,7 @@ def _changes(view: View, nodes: int) -> Iterator[float]:
     for shift in range(1, CHANGES):
         raw = sliced(chance.randrange(nodes), shift)
         started = time.perf_counter()
-        view.fold(Changed(Kind.SLICES, raw))
+        view.fold(WatchedObject(WatchedKind.SLICES, raw))
         view.holders.take_changed()
         yield time.perf_counter() - started
 
@@ -209,12 +209,14 @@ async def _travel(server: KubernetesServer, count: int) -> list[float]:
     publishing = Publishing(ApiServer(ClusterAccess("bench", server.kubeconfig)), PopulationTerms("panorama", Zoning()))
     cluster = await Cluster.connect(server.kubeconfig, selectors("elsewhere", "panorama"))
 
-    async def follow(kind: Kind) -> None:
+    async def follow(kind: WatchedKind) -> None:
         async for change in cluster.changes(kind):
             view.fold(change)
             told.set()
 
-    tasks = [asyncio.create_task(follow(kind)) for kind in (Kind.SLICES, Kind.NODES, Kind.NAMESPACES)]
+    tasks = [
+        asyncio.create_task(follow(kind)) for kind in (WatchedKind.SLICES, WatchedKind.NODES, WatchedKind.NAMESPACES)
+    ]
     tasks.append(asyncio.create_task(publishing.run()))
     try:
         return [await _one(server, view, told, raw_pod(number, number % ZONES)) for number in range(count)]

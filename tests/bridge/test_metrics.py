@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.metrics import Metrics
-from bridge.siem import Records, Shipper
+from bridge.siem import RecordStamp, Shipper
 from tests.bridge.siem.test_shipping import alert
 from zones.siem.outcome import Delivered
 
@@ -44,7 +44,7 @@ def test_what_waits_for_the_siem_is_counted_and_its_age_is_told():
     metrics, shipper = Metrics(), Shipper("siem", Away())
     metrics.queue(shipper.name, shipper.__len__, shipper.oldest)
     assert sample(metrics, "zonebridge_siem_waiting") == sample(metrics, "zonebridge_siem_oldest_seconds") == 0
-    records = Records("bridge", 1)
+    records = RecordStamp("bridge", 1)
     for _ in range(2):
         shipper.offer(records.of(alert(), 1_000_000_000.0, 1_000_000_000.0))
     assert sample(metrics, "zonebridge_siem_waiting") == 2

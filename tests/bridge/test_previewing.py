@@ -25,7 +25,7 @@ from bridge.preview.follow import READ_AGAIN, Previewing, Sources
 from bridge.preview.population import Resident
 from bridge.preview.prepared import prepare
 from bridge.service import answer_of
-from bridge.siem.record import Records
+from bridge.siem.record import RecordStamp
 from bridge.siem.sink import SiemSink
 from tests.bridge.evidence.rows import counting, flow
 from tests.bridge.world import RecordingSink, inexpressible, rule, rulebase
@@ -183,7 +183,7 @@ async def test_trouble_leaves_the_last_preview_and_says_why_there_is_no_newer_on
 async def test_nobody_is_reminded_of_a_candidate(world):
     shipped, clock = [], Clock()
     shipper = SimpleNamespace(offer=shipped.append, name="s", take_lost=dict)
-    siem = SiemSink([shipper], Records("n1", 1), clock=time.time, steady=clock)
+    siem = SiemSink([shipper], RecordStamp("n1", 1), clock=time.time, steady=clock)
     world.previewing.alerts = Alerts("c1", "panorama", (siem,))
     world.manager.edit()
     await world.previewing.look()

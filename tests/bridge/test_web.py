@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from bridge.listeners.status_pages import Gate, cluster_path, serving_pages
-from bridge.pages.parts import Headline, Page
+from bridge.pages.parts import Headline, StatusPage
 from bridge.settings.credentials import read_secret
 from zones.kube.errors import ClusterUnreachableError
 
@@ -29,11 +29,11 @@ class Site:
 
     async def status(self):
         self.made.append("status")
-        return Page("Status", "", Headline("fine"))
+        return StatusPage("Status", "", Headline("fine"))
 
     async def cluster(self):
         self.made.append("cluster")
-        return Page("Cluster", "", Headline("rules"))
+        return StatusPage("Cluster", "", Headline("rules"))
 
     async def away(self):
         raise ClusterUnreachableError("asking the API server of 'away': connection refused")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.cluster.view import Kind
+from enforcer.cluster.view import WatchedKind
 from enforcer.rules.chains.verdict_chains import VerdictChain
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
@@ -270,7 +270,7 @@ def test_a_node_says_now_and_then_that_it_is_there(scene, monkeypatch):
 def test_every_kind_of_object_has_its_silence_told(scene):
     async def scenario(stage):
         await eventually(lambda: "silence" in stage.service.survey.status)
-        assert stage.service.survey.status["silence"].keys() == {kind.name.lower() for kind in Kind}
+        assert stage.service.survey.status["silence"].keys() == {kind.name.lower() for kind in WatchedKind}
 
     scene(scenario)
 

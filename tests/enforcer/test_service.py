@@ -16,7 +16,7 @@ import pytest
 
 from enforcer import wiring
 from enforcer.cluster import last_good
-from enforcer.cluster.view import Kind
+from enforcer.cluster.view import WatchedKind
 from enforcer.cluster.watch import Cluster
 from enforcer.enforcement import Pace
 from enforcer.errors import EnforcerError, SpoolUnusableError
@@ -734,10 +734,10 @@ def test_two_agents_do_not_share_a_state_directory(settings):
 
 def test_every_kind_is_watched_once(scene, kubernetes):
     async def scenario(stage):
-        await eventually(lambda: kubernetes.watches == len(Kind))
+        await eventually(lambda: kubernetes.watches == len(WatchedKind))
 
     scene(scenario)
-    assert all(kubernetes.counts()["list", kind.value] == 1 for kind in Kind)
+    assert all(kubernetes.counts()["list", kind.value] == 1 for kind in WatchedKind)
 
 
 class FakeCounters:

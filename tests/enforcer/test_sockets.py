@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from enforcer.cluster import watch
-from enforcer.cluster.view import Kind
+from enforcer.cluster.view import WatchedKind
 from mocks.kubernetes import KubernetesServer
 from mocks.serving import Fault
 from tests.enforcer import smallcluster as world
@@ -27,7 +27,7 @@ def test_a_request_that_was_given_up_leaves_nothing_open(server, recwarn):
     async def run():
         cluster = await watch.Cluster.connect(server.kubeconfig)
         server.faults.add(Fault("slow", path="/api/v1/pods", seconds=30))
-        listing = asyncio.create_task(anext(cluster.changes(Kind.PODS)))
+        listing = asyncio.create_task(anext(cluster.changes(WatchedKind.PODS)))
         await world.eventually(lambda: not server.faults.queue)
         server._server._loop.call_soon_threadsafe(silent.wait, 30)
         listing.cancel()

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer.cluster.view import Kind, Listed, View
+from enforcer.cluster.view import ObjectPage, View, WatchedKind
 from enforcer.netlink import sockets
 from mocks.lab import Lab, Outcome, Probe, measure, overlay, unavailable
 from tests.enforcer.world import World
@@ -91,7 +91,7 @@ def with_tunnels(inventory, world):
     for machine in (world.n1, world.n2):
         node = inventory.nodes[machine.name]
         view = View("panorama", node=machine.name)
-        view.fold(Listed(Kind.NODES, [raw_node(each) for each in inventory.nodes.values()]))
+        view.fold(ObjectPage(WatchedKind.NODES, [raw_node(each) for each in inventory.nodes.values()]))
         with machine.netns.inside():
             nodes[machine.name] = replace(node, tunnels=view.tunnel_ends(sockets.local_addresses()))
     return replace(inventory, nodes=nodes)

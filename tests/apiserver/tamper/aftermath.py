@@ -13,7 +13,7 @@ from ipaddress import ip_address
 import httpx
 
 from bridge.explain.pod_end import endpoint
-from enforcer.cluster.view import Changed, Kind, Listed, View
+from enforcer.cluster.view import ObjectPage, View, WatchedKind, WatchedObject
 from tests.apiserver.installed import namespace, pod
 from tests.apiserver.tamper.attempt import APPLY, MERGE, OURS
 from tests.apiserver.tamper.people import (
@@ -262,16 +262,18 @@ def show_a_static_pod(people: People) -> None:
 def leave_by_labels(people: People) -> None:
     """A label that a ReplicaSet doesn't choose by: its controller lets go of the pod, which is then its own workload's."""
     view = View("panorama", (), "n1")
-    view.fold(Listed(Kind.QUARANTINES, [quarantine("all", workload={"namespace": "shop", "name": "leaver"})]))
+    view.fold(
+        ObjectPage(WatchedKind.QUARANTINES, [quarantine("all", workload={"namespace": "shop", "name": "leaver"})])
+    )
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "leaver-5d9f", "uid": "r-1", "controller": True}
     made = pod("leaver-5d9f-x", {KEY: "web", "app": "leaver"}, nodeName="n1")
     made["metadata"]["ownerReferences"] = [owner]
     people[DEVELOPER].post(f"{SHOP}/pods", json=made).raise_for_status()
     path = f"{SHOP}/pods/leaver-5d9f-x"
-    view.fold(Changed(Kind.PODS, people[DEVELOPER].get(path).json()))
+    view.fold(WatchedObject(WatchedKind.PODS, people[DEVELOPER].get(path).json()))
     _patch(people[DEVELOPER], path, {"metadata": {"labels": {"app": "another"}}})
     released = _patch(people[ADMINISTRATOR], path, {"metadata": {"ownerReferences": None}})
-    view.fold(Changed(Kind.PODS, released))
+    view.fold(WatchedObject(WatchedKind.PODS, released))
     (left,) = view.own_pods()
     assert (left.workload, left.quarantined) == ("leaver-5d9f-x", True)
 

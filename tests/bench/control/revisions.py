@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from enforcer import memory
 from enforcer.cluster.tier import Revision
-from enforcer.cluster.view import Changed, Kind, View
+from enforcer.cluster.view import View, WatchedKind, WatchedObject
 from enforcer.enforcement import judged
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.reconcile import Reconciler
@@ -34,7 +34,7 @@ from zones.tiers.reading import TierReader
 PODS = 1_000
 _EDITS = 20
 _NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-_KINDS = {native.POLICY_CHUNK: Kind.CHUNKS, native.ADDRESS_SET: Kind.SETS}
+_KINDS = {native.POLICY_CHUNK: WatchedKind.CHUNKS, native.ADDRESS_SET: WatchedKind.SETS}
 _INSIDE = {  # stages of the pass, by what does them
     "looked": (KernelTable, "audit"),
     "table": (KernelTable, "change"),
@@ -108,10 +108,10 @@ class _Agent:
         for part in made.parts:
             name = part["metadata"]["name"]
             if name not in self.published:
-                self.view.fold(Changed(_KINDS[part["kind"]], part))
+                self.view.fold(WatchedObject(_KINDS[part["kind"]], part))
                 self.published.add(name)
         metadata = made.tier["metadata"] | {"uid": "1"}
-        self.view.fold(Changed(Kind.TIERS, made.tier | {"metadata": metadata}))
+        self.view.fold(WatchedObject(WatchedKind.TIERS, made.tier | {"metadata": metadata}))
 
 
 @dataclass(slots=True)

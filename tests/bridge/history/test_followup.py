@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from bridge.alerts import Alerts
 from bridge.history.followup import FollowUp
 from bridge.settings.models import HistorySettings
-from bridge.siem import PROGRAM, Records
+from bridge.siem import PROGRAM, RecordStamp
 from tests.bridge.world import World, rule
 from zones.rules import Action
 from zones.siem.protocols.hec import Envelope, render
@@ -117,7 +117,7 @@ def test_a_damaged_status_is_worked_out_again(world):
 def test_a_checkpoint_is_a_record_in_every_format(world):
     once(world)
     asyncio.run(follow_up(world).look())
-    record = Records("bridge", 1).checkpoint("c1", "panorama", world.sink.checkpoints[0], 10.0)
+    record = RecordStamp("bridge", 1).checkpoint("c1", "panorama", world.sink.checkpoints[0], 10.0)
     assert (record["kind"], record["severity"], record["revision"]) == ("checkpoint", "informational", 1)
     assert json.loads(render(record, record, Envelope()))["event"] == record
     line = frame(record, Form(program=PROGRAM), compact).decode()
@@ -130,14 +130,14 @@ def test_an_alert_carries_what_shows_the_configuration_of_its_moment(world):
     world.manager.commit(rule("a", conditions=("a user",), action=Action.DENY))
     once(world)
     (refused,) = [alert for alert in world.sink.alerts if alert.kind.reason == "RevisionRefused"]
-    record = Records("bridge", 1).of(refused, 10.0, 5.0)
+    record = RecordStamp("bridge", 1).of(refused, 10.0, 5.0)
     assert (record["revision"], record["configuration"]) == (1, "zonebridge show 1")
     assert "configurationUrl" not in record
-    linked = Records("bridge", 1, "https://example.com/{cluster}/{tier}?revision={revision}")
+    linked = RecordStamp("bridge", 1, "https://example.com/{cluster}/{tier}?revision={revision}")
     elsewhere = replace(refused, tier="other tier", cluster="a/b")
     assert linked.of(elsewhere, 10.0, 5.0)["configurationUrl"] == "https://example.com/a%2Fb/other%20tier?revision=1"
     assert linked.of(elsewhere, 10.0, 5.0)["configuration"] == "zonebridge show 1 --tier other tier"
-    assert "configuration" not in Records("bridge", 1).of(replace(refused, revision=0), 10.0, 5.0)
+    assert "configuration" not in RecordStamp("bridge", 1).of(replace(refused, revision=0), 10.0, 5.0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.alerts import TierAlert
 from bridge.evidence.database import EvidenceError
-from bridge.intervals.fold import Kind
+from bridge.intervals.fold import IntervalKind
 from bridge.intervals.observe import Rules
 from bridge.intervals.recorder import _MOST_ALERTS, Recorder, Sight
 from bridge.intervals.store import GAP, IntervalStore
@@ -103,11 +103,11 @@ def test_a_pod_that_lived_between_two_looks_has_its_interval_and_its_workload_to
     bridge.tell(pod("flash", "web"), gone=True)
     bridge.look()
     at = START + SECOND
-    ((uid, about, begin, end),) = bridge.held(Kind.POD)
+    ((uid, about, begin, end),) = bridge.held(IntervalKind.POD)
     assert (uid, begin, end) == ("uid-flash", at + 100, at + 300)
     assert about["zone"] == "web"
     assert about["addresses"] == ["10.0.0.1"]
-    assert bridge.held(Kind.WORKLOAD) == [("shop/flash", {"zones": ["web"]}, at + 100, at + 300)]
+    assert bridge.held(IntervalKind.WORKLOAD) == [("shop/flash", {"zones": ["web"]}, at + 100, at + 300)]
 
 
 def test_a_new_leader_compares_all_pods_with_what_the_former_one_left(bridge, database):
@@ -116,7 +116,7 @@ def test_a_new_leader_compares_all_pods_with_what_the_former_one_left(bridge, da
     heir = Bridge(IntervalStore(database), now=bridge.now + 60 * SECOND)
     heir.population = heir.listed(pod("stays", "web"), pod("comes", "db", "10.0.0.3"))
     heir.look()
-    assert {(subject, begin, end) for subject, _, begin, end in heir.held(Kind.POD)} == {
+    assert {(subject, begin, end) for subject, _, begin, end in heir.held(IntervalKind.POD)} == {
         ("uid-stays", START + SECOND, None),
         ("uid-leaves", START + SECOND, heir.now),
         ("uid-comes", heir.now, None),
@@ -129,13 +129,13 @@ def test_an_alert_that_outlasts_a_gap_is_on_again_after_it(bridge):
     bridge.look()
     bridge.look(after=GAP + SECOND)  # nobody looked: the database was away, or the process slept
     bridge.look()
-    first, second = bridge.held(Kind.ALERT)
+    first, second = bridge.held(IntervalKind.ALERT)
     assert (first[2], first[3]) == (START + SECOND, START + 2 * SECOND)
     assert (second[2], second[3]) == (bridge.now, None)
     bridge.now += SECOND
     bridge.alert(over=True)
     bridge.look()
-    assert bridge.held(Kind.ALERT)[1][3] == bridge.now - SECOND
+    assert bridge.held(IntervalKind.ALERT)[1][3] == bridge.now - SECOND
 
 
 def test_an_alert_told_while_the_database_is_away_keeps_its_time(bridge, monkeypatch):
@@ -154,7 +154,7 @@ def test_an_alert_told_while_the_database_is_away_keeps_its_time(bridge, monkeyp
                 bridge.look(after=GAP)
     bridge.look()
     bridge.look()
-    ((kind, about, begin, end),) = bridge.held(Kind.ALERT)
+    ((kind, about, begin, end),) = bridge.held(IntervalKind.ALERT)
     assert (kind, begin, end) == ("CandidateChanges", told, told + 1)
     assert about["message"] == "bob is about to"
 
@@ -164,11 +164,11 @@ def test_who_does_not_lead_records_nothing_and_keeps_little(bridge):
     for number in range(3 * _MOST_ALERTS):
         bridge.alert(message=f"number {number}")
     bridge.look()
-    assert bridge.held(Kind.ALERT) == []
+    assert bridge.held(IntervalKind.ALERT) == []
     assert len(bridge.recorder._told) == 0
     bridge.leading = True
     bridge.look()  # it is on, and was before this one led
-    ((_, about, begin, end),) = bridge.held(Kind.ALERT)
+    ((_, about, begin, end),) = bridge.held(IntervalKind.ALERT)
     assert (about["message"], begin, end) == (f"number {3 * _MOST_ALERTS - 1}", bridge.now, None)
 
 
@@ -179,7 +179,7 @@ def test_alerts_without_end_are_bounded_and_the_last_one_holds(bridge):
         bridge.alert(message=f"number {number}")
     assert len(bridge.recorder._told) == _MOST_ALERTS
     bridge.look()
-    assert bridge.held(Kind.ALERT)[-1][1]["message"] == f"number {2 * _MOST_ALERTS - 1}"
+    assert bridge.held(IntervalKind.ALERT)[-1][1]["message"] == f"number {2 * _MOST_ALERTS - 1}"
 
 
 def test_what_nodes_enforce_is_told_with_silence_as_silence(bridge):
@@ -190,7 +190,7 @@ def test_what_nodes_enforce_is_told_with_silence_as_silence(bridge):
         bridge.look(after=150 * SECOND)
     bridge.nodes = []
     bridge.look()
-    assert [about for _, about, _, _ in bridge.held(Kind.NODE)] == [
+    assert [about for _, about, _, _ in bridge.held(IntervalKind.NODE)] == [
         {"mode": "enforce", "revision": 1},
         {"mode": "enforce", "problems": 1, "revision": 2},
         {"mode": "none", "why": "silent"},
@@ -201,15 +201,15 @@ def test_what_nodes_enforce_is_told_with_silence_as_silence(bridge):
 def test_rules_and_the_tier_end_only_where_something_newer_is_known(bridge):
     rules = Rules()
     one = rulebase(rule("a", description="card data to the vault, CHG-7", tags=frozenset({"ticket:CHG-7"})), rule("b"))
-    bridge.known = rules.values(one) | {(Kind.TIER, "panorama"): '{"revision":1}'}
+    bridge.known = rules.values(one) | {(IntervalKind.TIER, "panorama"): '{"revision":1}'}
     bridge.look()
     bridge.known = {}  # another bridge has come to lead, and has read nothing yet
     bridge.look()
-    assert [end for *_, end in bridge.held(Kind.RULE)] == [None] * 4
-    assert [end for *_, end in bridge.held(Kind.TIER)] == [None]
+    assert [end for *_, end in bridge.held(IntervalKind.RULE)] == [None] * 4
+    assert [end for *_, end in bridge.held(IntervalKind.TIER)] == [None]
     bridge.known = rules.values(rulebase(rule("b")))
     bridge.look()
-    ended = {subject: about for subject, about, _, end in bridge.held(Kind.RULE) if end is not None}
+    ended = {subject: about for subject, about, _, end in bridge.held(IntervalKind.RULE) if end is not None}
     assert ended == {
         "uuid-a": {
             "name": "a",
@@ -228,7 +228,7 @@ def test_a_clock_that_is_set_back_makes_nothing_end_before_it_began(bridge):
     bridge.now -= 3_600 * SECOND
     bridge.tell(pod("p", "web"), gone=True)
     bridge.look()
-    for kind in (Kind.POD, Kind.WORKLOAD):
+    for kind in (IntervalKind.POD, IntervalKind.WORKLOAD):
         assert all(end is None or begin < end for _, _, begin, end in bridge.held(kind))
 
 
@@ -239,4 +239,4 @@ def test_too_many_moves_at_once_are_a_census(bridge, monkeypatch):
         bridge.tell(pod(f"p{number}", "web", f"10.0.0.{number + 1}"))
     assert len(bridge.recorder._events) <= 6
     bridge.look()
-    assert len(bridge.held(Kind.POD)) == 10
+    assert len(bridge.held(IntervalKind.POD)) == 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from bridge.intervals.fold import Event, Kind
+from bridge.intervals.fold import IntervalEvent, IntervalKind
 from bridge.intervals.seals import DAY, KINDS, Seals, date_text, day_of
 from bridge.intervals.store import Review
 
@@ -24,9 +24,9 @@ def seals(intervals, database):
             if (day, at) != (0, 0) and not intervals.record("c", [], at):
                 intervals.resume("c", at)
             if at == begin + 4 * HOUR:
-                made = [Event(at, kind, f"{kind}-{day}", "held") for kind in Kind]
+                made = [IntervalEvent(at, kind, f"{kind}-{day}", "held") for kind in IntervalKind]
                 intervals.record("c", made, at)
-                ended = [Event(at + 1, kind, f"{kind}-{day}", None) for kind in Kind]
+                ended = [IntervalEvent(at + 1, kind, f"{kind}-{day}", None) for kind in IntervalKind]
                 intervals.record("c", ended, at + 1)
                 break
     intervals.add_review("c", Review(START + 3 * HOUR, START + 90 * DAY, "Ann", ("web",), "", 1, "d" * 64))
@@ -72,7 +72,7 @@ def test_whatever_is_changed_is_named(seals, database, statement, said):
     sealed(seals)
     with database.writing("tampering") as connection:
         connection.execute(text(statement))
-    found = breaks(seals, kept=dict.fromkeys(Kind, START - DAY))
+    found = breaks(seals, kept=dict.fromkeys(IntervalKind, START - DAY))
     assert any(said in each for each in found), found
     assert all(each.startswith(date_text(FIRST)[:8]) for each in found)
 
@@ -90,12 +90,12 @@ def test_seals_that_were_made_anew_show_by_what_was_logged(seals, database):
 
 def test_what_is_old_is_let_go_and_the_chain_holds(seals, intervals):
     sealed(seals)
-    limits = {Kind.POD: START + DAY + 5 * HOUR}
+    limits = {IntervalKind.POD: START + DAY + 5 * HOUR}
     seals.let_go(limits)
     assert intervals.prune(limits)
-    found = seals.verify("c", {Kind.POD: START + DAY + 5 * HOUR}, {})
+    found = seals.verify("c", {IntervalKind.POD: START + DAY + 5 * HOUR}, {})
     assert (found.let_go, found.breaks) == (2, ())
-    assert len(KINDS) == len(Kind) + 2
+    assert len(KINDS) == len(IntervalKind) + 2
 
 
 def test_a_day_with_its_digest_is_read_strictly():

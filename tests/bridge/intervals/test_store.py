@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.evidence.database import EvidenceError
-from bridge.intervals.fold import Event, Interval, Kind, clipped, gaps, intervals_of, state_at
+from bridge.intervals.fold import Interval, IntervalEvent, IntervalKind, clipped, gaps, intervals_of, state_at
 from bridge.intervals.store import GAP, IntervalStore, Review
 
 SECOND = 1_000_000
 START = 1_800_000_000 * SECOND
-KINDS = (Kind.POD, Kind.WORKLOAD, Kind.NODE, Kind.RULE)
+KINDS = (IntervalKind.POD, IntervalKind.WORKLOAD, IntervalKind.NODE, IntervalKind.RULE)
 events = st.lists(
     st.tuples(
         st.integers(0, 3),
@@ -32,7 +32,7 @@ def in_order(steps):
     at, made = START, []
     for step, kind, subject, value in steps:
         at += step * SECOND
-        made.append(Event(at, kind, subject, value))
+        made.append(IntervalEvent(at, kind, subject, value))
     return made
 
 
@@ -76,19 +76,19 @@ def test_intervals_of_events_hold_at_each_instant_what_was_said_last(steps, late
 
 
 def test_what_held_when_a_bridge_went_away_for_long_ends_with_its_last_look(intervals):
-    held = Event(START, Kind.NODE, "n1", "enforce")
-    late = Event(START + 70 * SECOND, Kind.NODE, "n2", "enforce")
+    held = IntervalEvent(START, IntervalKind.NODE, "n1", "enforce")
+    late = IntervalEvent(START + 70 * SECOND, IntervalKind.NODE, "n2", "enforce")
     intervals.resume("c", START)
     intervals.record("c", [held], START + 60 * SECOND)
     intervals.record("c", [late], START + 70 * SECOND)
     back = START + 70 * SECOND + GAP + 1
     assert not intervals.record("c", [], back)  # it has to resume
     assert intervals.resume("c", back) == {}
-    again = Event(back, Kind.NODE, "n1", "enforce")
+    again = IntervalEvent(back, IntervalKind.NODE, "n1", "enforce")
     assert intervals.record("c", [again], back + SECOND)
     assert intervals.between("c", START, back + SECOND) == [
-        Interval(Kind.NODE, "n1", "enforce", START, START + 70 * SECOND),
-        Interval(Kind.NODE, "n1", "enforce", back),
+        Interval(IntervalKind.NODE, "n1", "enforce", START, START + 70 * SECOND),
+        Interval(IntervalKind.NODE, "n1", "enforce", back),
     ]
     looks = intervals.looks("c", START, back + SECOND)
     assert looks == [(START, START + 70 * SECOND), (back, back + SECOND)]
@@ -98,25 +98,25 @@ def test_what_held_when_a_bridge_went_away_for_long_ends_with_its_last_look(inte
 
 def test_one_who_comes_soon_goes_on(intervals):
     intervals.resume("c", START)
-    intervals.record("c", [Event(START, Kind.POD, "p", "web")], START)
-    assert intervals.resume("c", START + GAP) == {(Kind.POD, "p"): "web"}
-    assert intervals.record("c", [Event(START + GAP, Kind.POD, "p", None)], START + GAP)
-    assert intervals.between("c", 0, START + 2 * GAP) == [Interval(Kind.POD, "p", "web", START, START + GAP)]
+    intervals.record("c", [IntervalEvent(START, IntervalKind.POD, "p", "web")], START)
+    assert intervals.resume("c", START + GAP) == {(IntervalKind.POD, "p"): "web"}
+    assert intervals.record("c", [IntervalEvent(START + GAP, IntervalKind.POD, "p", None)], START + GAP)
+    assert intervals.between("c", 0, START + 2 * GAP) == [Interval(IntervalKind.POD, "p", "web", START, START + GAP)]
     assert intervals.looks("c", 0, START + GAP) == [(START, START + GAP)]
 
 
 def test_clusters_are_apart(intervals):
     for cluster in ("one", "two"):
         intervals.resume(cluster, START)
-        intervals.record(cluster, [Event(START, Kind.POD, "p", cluster)], START)
-    intervals.record("two", [Event(START + 1, Kind.POD, "p", None)], START + 1)
-    assert intervals.at("one", START + 5) == [Interval(Kind.POD, "p", "one", START)]
+        intervals.record(cluster, [IntervalEvent(START, IntervalKind.POD, "p", cluster)], START)
+    intervals.record("two", [IntervalEvent(START + 1, IntervalKind.POD, "p", None)], START + 1)
+    assert intervals.at("one", START + 5) == [Interval(IntervalKind.POD, "p", "one", START)]
     assert intervals.at("two", START + 5) == []
 
 
 def test_thousands_of_subjects_at_once(intervals):
-    first = [Event(START, Kind.POD, f"p{n}", "web") for n in range(2_000)]
-    second = [Event(START + 5, Kind.POD, f"p{n}", "db" if n % 2 else None) for n in range(2_000)]
+    first = [IntervalEvent(START, IntervalKind.POD, f"p{n}", "web") for n in range(2_000)]
+    second = [IntervalEvent(START + 5, IntervalKind.POD, f"p{n}", "db" if n % 2 else None) for n in range(2_000)]
     intervals.resume("c", START)
     intervals.record("c", first, START + 1)
     intervals.record("c", second, START + 6)
@@ -127,15 +127,17 @@ def test_thousands_of_subjects_at_once(intervals):
 
 def test_what_ended_long_ago_goes_by_kind_and_what_still_holds_stays(intervals, database):
     intervals.resume("c", START)
-    gone = [Event(START, kind, "old", f"of {kind}") for kind in (Kind.POD, Kind.NODE)]
-    ended = [Event(START + SECOND, kind, "old", None) for kind in (Kind.POD, Kind.NODE)]
-    stays = [Event(START, Kind.POD, "long", "web")]
+    gone = [IntervalEvent(START, kind, "old", f"of {kind}") for kind in (IntervalKind.POD, IntervalKind.NODE)]
+    ended = [IntervalEvent(START + SECOND, kind, "old", None) for kind in (IntervalKind.POD, IntervalKind.NODE)]
+    stays = [IntervalEvent(START, IntervalKind.POD, "long", "web")]
     intervals.record("c", [*gone, *stays, *ended], START + SECOND)
-    assert intervals.prune({Kind.POD: START + 2 * SECOND, Kind.NODE: START}) > 0
+    assert intervals.prune({IntervalKind.POD: START + 2 * SECOND, IntervalKind.NODE: START}) > 0
     left = intervals.between("c", START, START + 9 * SECOND)
-    assert [(each.kind, each.subject) for each in left] == [(Kind.NODE, "old"), (Kind.POD, "long")]
+    assert [(each.kind, each.subject) for each in left] == [(IntervalKind.NODE, "old"), (IntervalKind.POD, "long")]
     # Its texts went with it, and come again where they are needed.
-    assert intervals.record("c", [Event(START + 2 * SECOND, Kind.POD, "new", "of pod")], START + 2 * SECOND)
+    assert intervals.record(
+        "c", [IntervalEvent(START + 2 * SECOND, IntervalKind.POD, "new", "of pod")], START + 2 * SECOND
+    )
     assert [each.value for each in intervals.at("c", START + 3 * SECOND) if each.subject == "new"] == ["of pod"]
 
 
@@ -145,7 +147,7 @@ def test_what_fails_leaves_nothing_behind_and_can_be_done_again(intervals, monke
     def fails(*_):
         raise EvidenceError("the database went away")
 
-    made = [Event(START, Kind.POD, "p", "web")]
+    made = [IntervalEvent(START, IntervalKind.POD, "p", "web")]
     with monkeypatch.context() as patch:
         patch.setattr(IntervalStore, "_current", fails)
         with pytest.raises(EvidenceError):
@@ -166,8 +168,12 @@ def test_reviews_come_back_as_they_were_recorded(intervals):
 
 
 def test_what_is_cut_out_of_a_range_shows_nothing_of_later():
-    held = [Interval(Kind.POD, "a", "x", 0, 50), Interval(Kind.POD, "b", "x", 20), Interval(Kind.POD, "c", "x", 30, 31)]
+    held = [
+        Interval(IntervalKind.POD, "a", "x", 0, 50),
+        Interval(IntervalKind.POD, "b", "x", 20),
+        Interval(IntervalKind.POD, "c", "x", 30, 31),
+    ]
     assert list(clipped(held, 10, 30)) == [
-        Interval(Kind.POD, "a", "x", 10, 30),
-        Interval(Kind.POD, "b", "x", 20, 30),
+        Interval(IntervalKind.POD, "a", "x", 10, 30),
+        Interval(IntervalKind.POD, "b", "x", 20, 30),
     ]

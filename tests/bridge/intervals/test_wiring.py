@@ -8,7 +8,7 @@ import json
 import pytest
 import yaml
 
-from bridge.intervals.fold import Kind
+from bridge.intervals.fold import IntervalKind
 from bridge.intervals.recorder import Recorder
 from bridge.settings.file import Purpose, load
 from bridge.wiring import evidence
@@ -88,4 +88,4 @@ def test_subjects_of_the_tier_are_said_by_what_the_sync_left(settings):
         return found
 
     found = asyncio.run(scenario())
-    assert json.loads(found[Kind.TIER, "panorama"]) == {"revision": 7, "digest": "d" * 64}
+    assert json.loads(found[IntervalKind.TIER, "panorama"]) == {"revision": 7, "digest": "d" * 64}

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from bridge.evidence.database import Database
 from bridge.evidence.store import micros
-from bridge.intervals.fold import Event, Kind
+from bridge.intervals.fold import IntervalEvent, IntervalKind
 from bridge.intervals.seals import DAY, Seals, date_text
 from bridge.intervals.store import IntervalStore
 from bridge.reports.model import moment_text
@@ -40,9 +40,14 @@ def site(tmp_path_factory):
         begin = now - HOUR
         store.resume("c1", begin)
         events = [
-            Event(begin, Kind.WORKLOAD, "shop/db", canonical.text({"zones": ["db"]})),
-            Event(begin, Kind.NODE, "n1", canonical.text({"mode": "enforce", "revision": 2})),
-            Event(begin, Kind.RULE, "uuid-web to db", canonical.text({"description": "orders", "tags": ["ticket:7"]})),
+            IntervalEvent(begin, IntervalKind.WORKLOAD, "shop/db", canonical.text({"zones": ["db"]})),
+            IntervalEvent(begin, IntervalKind.NODE, "n1", canonical.text({"mode": "enforce", "revision": 2})),
+            IntervalEvent(
+                begin,
+                IntervalKind.RULE,
+                "uuid-web to db",
+                canonical.text({"description": "orders", "tags": ["ticket:7"]}),
+            ),
         ]
         for at in range(begin, now, 150_000_000):  # one who looks all the time leaves no gap
             store.record("c1", events if at == begin else [], at)

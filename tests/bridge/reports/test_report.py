@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from bridge.errors import InputError
 from bridge.evidence.store import micros
-from bridge.intervals.fold import Event, Interval, Kind, intervals_of, state_at
+from bridge.intervals.fold import Interval, IntervalEvent, IntervalKind, intervals_of, state_at
 from bridge.intervals.store import CellCount, Review
 from bridge.pages.html import page_html
 from bridge.reports import controls, gather
 from bridge.reports.build import report_of
 from bridge.reports.forms import bundle, report_digest, report_json, section_csv
-from bridge.reports.model import Evidence, Period, Scope
+from bridge.reports.model import ReportEvidence, ReportPeriod, ReportScope
 from bridge.reports.page import report_page
 from bridge.reports.recorded import review_of, reviews_json
 from tests.bridge.world import rule, rulebase
@@ -62,28 +62,28 @@ LAB = rule("lab", from_zones=frozenset({"lab"}), to_zones=frozenset({"lab"}))
 def evidence(**more):
     given_ = {
         "intervals": [
-            interval(Kind.WORKLOAD, "shop/pay", {"zones": ["cde"]}, -HOUR),
-            interval(Kind.WORKLOAD, "shop/cart", {"zones": ["web"]}, HOUR, 2 * HOUR),
-            interval(Kind.POD, "u1", {"namespace": "shop", "workload": "pay", "zone": "cde"}, -HOUR, HOUR),
-            interval(Kind.POD, "u2", {"namespace": "shop", "workload": "pay", "zone": "cde"}, HOUR),
-            interval(Kind.NODE, "n1", {"mode": "enforce", "revision": 2}, -HOUR),
-            interval(Kind.NODE, "n2", {"mode": "observe", "revision": 2}, 0, HOUR),
-            interval(Kind.NODE, "n2", {"mode": "none", "why": "silent"}, HOUR),
+            interval(IntervalKind.WORKLOAD, "shop/pay", {"zones": ["cde"]}, -HOUR),
+            interval(IntervalKind.WORKLOAD, "shop/cart", {"zones": ["web"]}, HOUR, 2 * HOUR),
+            interval(IntervalKind.POD, "u1", {"namespace": "shop", "workload": "pay", "zone": "cde"}, -HOUR, HOUR),
+            interval(IntervalKind.POD, "u2", {"namespace": "shop", "workload": "pay", "zone": "cde"}, HOUR),
+            interval(IntervalKind.NODE, "n1", {"mode": "enforce", "revision": 2}, -HOUR),
+            interval(IntervalKind.NODE, "n2", {"mode": "observe", "revision": 2}, 0, HOUR),
+            interval(IntervalKind.NODE, "n2", {"mode": "none", "why": "silent"}, HOUR),
             interval(
-                Kind.ALERT,
+                IntervalKind.ALERT,
                 "TierTampered",
                 {"severity": "error", "message": "by eve", "revision": 2},
                 HOUR,
                 HOUR + SECOND,
             ),
             interval(
-                Kind.RULE,
+                IntervalKind.RULE,
                 "uuid-web to cde",
                 {"name": "web to cde", "description": "card payments", "tags": ["ticket:CHG-7", "x"]},
                 -HOUR,
             ),
-            interval(Kind.TIER, "panorama", {"revision": 2, "digest": "d" * 64}, 0),
-            interval(Kind.SETTINGS, "digest", {"digest": "e" * 64}, -HOUR),
+            interval(IntervalKind.TIER, "panorama", {"revision": 2, "digest": "d" * 64}, 0),
+            interval(IntervalKind.SETTINGS, "digest", {"digest": "e" * 64}, -HOUR),
         ],
         "looks": [(T0, T0 + 10 * HOUR)],
         "last_look": T0 + 10 * HOUR,
@@ -91,12 +91,12 @@ def evidence(**more):
         "revisions": [revision(1, -HOUR), revision(2, HOUR)],
         "policy": policy(TO_CDE, LAB),
     }
-    return Evidence(**given_ | more)
+    return ReportEvidence(**given_ | more)
 
 
-RANGE = Period(T0, T0 + 10 * HOUR)
-INSTANT = Period(T0 + 3 * HOUR, T0 + 3 * HOUR + 1)
-CDE = Scope("prod", frozenset({"cde"}))
+RANGE = ReportPeriod(T0, T0 + 10 * HOUR)
+INSTANT = ReportPeriod(T0 + 3 * HOUR, T0 + 3 * HOUR + 1)
+CDE = ReportScope("prod", frozenset({"cde"}))
 
 
 def made(evidence_=None, period=RANGE, scope=CDE):
@@ -114,7 +114,7 @@ def test_the_scope_narrows_workloads_rules_and_connections():
     named = [row["rule"] for row in rows(report, "rules")]
     assert named == ["web to cde", "intrazone-default", "interzone-default"]
     assert [row["from"] for row in rows(report, "traffic")] == ["web"]
-    whole = made(scope=Scope("prod"))
+    whole = made(scope=ReportScope("prod"))
     assert {row["workload"] for row in rows(whole, "inventory")} == {"shop/pay", "shop/cart"}
     assert "lab" in [row["rule"] for row in rows(whole, "rules")]
 
@@ -122,13 +122,13 @@ def test_the_scope_narrows_workloads_rules_and_connections():
 def test_a_rule_has_its_justification_its_ticket_and_its_hits():
     first = rows(made(), "rules")[0]
     assert (first["justification"], first["tickets"], first["connections"]) == ("card payments", "ticket:CHG-7", "7")
-    assert report_json(made(scope=Scope("prod")))["figures"]["allow_rules_without_justification"] == 1  # lab
+    assert report_json(made(scope=ReportScope("prod")))["figures"]["allow_rules_without_justification"] == 1  # lab
 
 
 def test_what_lies_before_and_after_the_period_does_not_show():
     (pay,) = rows(made(), "inventory")
     assert (pay["from"], pay["until"]) == ("2026-03-01T00:00:00Z", "2026-03-01T10:00:00Z")
-    later = made(period=Period(T0 + 5 * HOUR, T0 + 6 * HOUR))
+    later = made(period=ReportPeriod(T0 + 5 * HOUR, T0 + 6 * HOUR))
     assert rows(later, "drift") == []
     assert [row["revision"] for row in rows(later, "changes")] == ["2"]  # in force at its beginning
     assert [row["revision"] for row in rows(made(), "changes")] == ["1", "2"]
@@ -155,7 +155,7 @@ def test_times_in_which_nobody_looked_are_said_and_nothing_is_said_of_them():
     report = made(evidence(looks=looks))
     assert [(row["from"], row["lasted"]) for row in rows(report, "gaps")] == [("2026-03-01T01:00:00Z", "1:00:00")]
     assert "Nobody looked for some of the time; nothing is said of it" in report.doubts
-    at = made(evidence(looks=[], intervals=[]), Period(T0, T0 + 1))
+    at = made(evidence(looks=[], intervals=[]), ReportPeriod(T0, T0 + 1))
     assert at.doubts[0] == "Nobody looked at that instant: what is shown of it is not known"
 
 
@@ -184,7 +184,7 @@ def test_a_review_of_more_counts_and_one_of_less_does_not():
     now = datetime(2026, 3, 1, 12, tzinfo=UTC)
     assert not reviews_json(some, CDE, now)["overdue"]
     assert reviews_json(some, CDE, now + timedelta(days=1))["overdue"]
-    assert reviews_json(some, Scope("prod"), now)["overdue"]  # of all zones there is none
+    assert reviews_json(some, ReportScope("prod"), now)["overdue"]  # of all zones there is none
     assert reviews_json([], CDE, now)["overdue"]
 
 
@@ -249,11 +249,11 @@ def test_the_inventory_at_an_instant_is_the_fold_of_the_events_up_to_it(some, la
     for step, workload, zone in some:
         at += step * SECOND
         value = None if zone is None else canonical.text({"zones": [zone]})
-        events.append(Event(at, Kind.WORKLOAD, workload, value))
+        events.append(IntervalEvent(at, IntervalKind.WORKLOAD, workload, value))
     moment = T0 + later * SECOND
     last = T0 + 100 * SECOND
     held = evidence(intervals=intervals_of(events), looks=[(T0, last)], last_look=last)
-    report = made(held, Period(moment, moment + 1))
+    report = made(held, ReportPeriod(moment, moment + 1))
     shown = {(row["workload"], row["zone"]) for row in rows(report, "inventory")}
     expected = {(subject, json.loads(value)["zones"][0]) for (_, subject), value in state_at(events, moment).items()}
     assert shown == {(workload, zone) for workload, zone in expected if zone == "cde"}

@@ -12,7 +12,7 @@ import yaml
 from bridge.evidence import keeping
 from bridge.evidence.database import Database
 from bridge.evidence.store import micros
-from bridge.intervals.fold import Kind
+from bridge.intervals.fold import IntervalKind
 from bridge.intervals.store import IntervalStore
 from bridge.metrics import Metrics
 from bridge.reports.model import moment_text
@@ -88,7 +88,7 @@ def test_what_the_service_saw_is_what_the_report_says(settings, cluster, run, tm
 
     def held(kind):
         found = store.between("prod", 0, micros(datetime.now(UTC) + timedelta(days=1)), [kind])
-        return {(each.subject if kind is not Kind.POD else "pod", each.end is None) for each in found}
+        return {(each.subject if kind is not IntervalKind.POD else "pod", each.end is None) for each in found}
 
     async def service():
         stop, metrics = asyncio.Event(), Metrics()
@@ -97,10 +97,10 @@ def test_what_the_service_saw_is_what_the_report_says(settings, cluster, run, tm
             async with evidence_kept(loaded, made):
                 task = asyncio.create_task(run_until(stop, made, 0.2, metrics))
                 try:
-                    await reached(lambda: database_has(Kind.TIER, ("panorama", True)), 60)
-                    await reached(lambda: database_has(Kind.WORKLOAD, ("shop/cart", True)), 60)
+                    await reached(lambda: database_has(IntervalKind.TIER, ("panorama", True)), 60)
+                    await reached(lambda: database_has(IntervalKind.WORKLOAD, ("shop/cart", True)), 60)
                     cluster.delete(gone)
-                    await reached(lambda: database_has(Kind.WORKLOAD, ("shop/cart", False)), 60)
+                    await reached(lambda: database_has(IntervalKind.WORKLOAD, ("shop/cart", False)), 60)
                 finally:
                     stop.set()
                     await task

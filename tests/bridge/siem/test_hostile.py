@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from bridge.alerts import TierAlert
-from bridge.siem import Records
+from bridge.siem import RecordStamp
 from tests.bridge.siem.senders import collector_sender, send
 from zones.siem.alerts import AlertKind
 from zones.siem.outcome import Retry
@@ -56,7 +56,7 @@ def test_an_answer_that_never_ends_is_given_up(behaviour):
     async def run():
         async with collecting(behaviour) as url:
             sender = collector_sender(url, lambda: "token", timeout=0.5)
-            record = Records("bridge-0", 7).of(
+            record = RecordStamp("bridge-0", 7).of(
                 TierAlert(AlertKind.REVISION_REFUSED, "prod", "panorama", "why"), 1.8e9, 1.8e9
             )
             outcome = await send(sender, record)

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.alerts import Checkpoint, TierAlert
 from bridge.nodes.enforcement import Fault, Late, about_json, text
-from bridge.siem import Records
+from bridge.siem import RecordStamp
 from zones.siem.alerts import OF_THE_BRIDGE, AlertKind, Severity
 from zones.siem.values import compact
 
@@ -32,14 +32,14 @@ def test_no_other_is_documented():
 def test_nodes_out_of_sync_are_named():
     late = [Late("n2", Fault.BEHIND, 6)]
     alert = TierAlert(AlertKind.NODE_OUT_OF_SYNC, "c1", "panorama", text(late, 7), about=about_json(late, 7))
-    record = Records("bridge", 1).of(alert, 10.0, 5.0)
+    record = RecordStamp("bridge", 1).of(alert, 10.0, 5.0)
     assert (record["alert"], record["severity"], record["state"]) == ("node-out-of-sync", "high", "raised")
     assert record["message"] == "revision 7 is not in force everywhere: n2 is at revision 6"
     assert record["about"]["nodes"] == [{"node": "n2", "fault": "behind", "revision": 6}]
 
 
 def test_records_are_octet_by_octet_what_receivers_know():
-    records = Records("bridge-0", 1795260148123456, "https://site.example/{cluster}/{tier}/{revision}")
+    records = RecordStamp("bridge-0", 1795260148123456, "https://site.example/{cluster}/{tier}/{revision}")
     start = 1795260148.0
 
     def alert(kind, tier="panorama", **more):

@@ -13,7 +13,7 @@ from bridge.alerts import Alerts, TierAlert
 from bridge.errors import ManagerRefusedError, SecretError
 from bridge.service import shipping
 from bridge.settings.credentials import read_secret, secret
-from bridge.siem import Records, Shipper, SiemSink
+from bridge.siem import RecordStamp, Shipper, SiemSink
 from bridge.siem.shipper import DeliveryResult
 from bridge.tier.reachability import ReachabilityMonitor
 from bridge.wiring.siem import token_reader
@@ -58,7 +58,9 @@ class Desk:
             lambda _, fate: self.fates.append(fate),
             **({"first": 0.01, "longest": 0.05, "receiver": getattr(sender, "receiver", "")} | more),
         )
-        self.sink = SiemSink([self.shipper], Records("bridge-0", 7), lambda: self.now, lambda: self.passed, look=0.02)
+        self.sink = SiemSink(
+            [self.shipper], RecordStamp("bridge-0", 7), lambda: self.now, lambda: self.passed, look=0.02
+        )
 
     @asynccontextmanager
     async def shipping(self):
@@ -70,7 +72,7 @@ class Desk:
 
 
 def test_a_record_has_the_fields_of_every_record():
-    records = Records("bridge-0", 1795260148123456)
+    records = RecordStamp("bridge-0", 1795260148123456)
     told = records.of(alert(about={"rules": ["a"]}), START + 5, START)
     assert told == {
         "kind": "alert",
@@ -106,13 +108,13 @@ def test_a_record_has_the_fields_of_every_record():
     ],
 )
 def test_how_bad_it_is(given_alert, severity, state):
-    record = Records("n", 0).of(given_alert, START, START)
+    record = RecordStamp("n", 0).of(given_alert, START, START)
     assert (record["severity"], record["state"]) == (severity, state)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_a_syslog_frame_holds_exactly_one_message(text):
-    record = Records(text, 0).of(alert(text), START, START)
+    record = RecordStamp(text, 0).of(alert(text), START, START)
     length, _, rest = frame(record, Form(10, program="zonebridge"), compact).partition(b" ")
     assert int(length) == len(rest)
     message = parse(rest)
@@ -211,7 +213,7 @@ def test_a_receiver_that_is_not_who_it_says_gets_nothing(siem):
     stranger = collector_sender(siem.hec.url, lambda: TOKEN, timeout=5)
 
     async def run():
-        outcome = await send(stranger, Records("n", 0).of(alert(), START, START))
+        outcome = await send(stranger, RecordStamp("n", 0).of(alert(), START, START))
         await stranger.close()
         return outcome
 
@@ -226,7 +228,7 @@ def test_a_token_that_is_none_is_not_quoted(siem, token):
     sender = hec(siem, lambda: token)
 
     async def run():
-        outcome = await send(sender, Records("n", 0).of(alert(), START, START))
+        outcome = await send(sender, RecordStamp("n", 0).of(alert(), START, START))
         await sender.close()
         return outcome
 
@@ -346,7 +348,7 @@ def test_syslog_over_tls_and_tcp(siem, secure):
 
 @pytest.mark.parametrize("framing", list(Framing))
 def test_either_framing_arrives_at_a_receiver_that_reads_no_other(framing):
-    record = Records("b", 1).of(alert("first\nline"), START, START)
+    record = RecordStamp("b", 1).of(alert("first\nline"), START, START)
     with SyslogServer(framing="octet" if framing is Framing.OCTET_COUNTED else "newline") as server:
         sender = syslog_sender(("127.0.0.1", server.port), framing=framing)
         assert asyncio.run(send(sender, record)) == Delivered()
@@ -375,7 +377,7 @@ class DyingReceiver:
 def test_a_receiver_that_dies_over_what_it_has_not_read_has_not_got_it():
     async def run():
         async with DyingReceiver() as address:
-            return await send(syslog_sender(address), Records("b", 1).of(alert(), START, START))
+            return await send(syslog_sender(address), RecordStamp("b", 1).of(alert(), START, START))
 
     outcome = asyncio.run(run())
     assert isinstance(outcome, Retry)
@@ -391,7 +393,7 @@ def test_a_receiver_that_has_read_all_and_closes_has_got_it_at_once():
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server, asyncio.timeout(1.5):
             address = server.sockets[0].getsockname()
-            return await send(syslog_sender(address, outlived=60.0), Records("b", 1).of(alert(), START, START))
+            return await send(syslog_sender(address, outlived=60.0), RecordStamp("b", 1).of(alert(), START, START))
 
     assert asyncio.run(run()) == Delivered()
 
@@ -408,7 +410,7 @@ def test_a_receiver_that_keeps_its_side_open_has_got_it_when_the_connection_stan
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server:
             address = server.sockets[0].getsockname()
-            outcome = await send(syslog_sender(address, outlived=0.1), Records("b", 1).of(alert(), START, START))
+            outcome = await send(syslog_sender(address, outlived=0.1), RecordStamp("b", 1).of(alert(), START, START))
             done.set()
             return outcome
 
@@ -423,7 +425,7 @@ def test_a_token_that_cannot_be_had_is_the_token_s_trouble_and_nobody_else_s(sie
 
     async def run():
         sender = hec(siem, token_reader(token))
-        outcome = await send(sender, Records("b", 1).of(alert(), START, START))
+        outcome = await send(sender, RecordStamp("b", 1).of(alert(), START, START))
         await sender.close()
         return outcome
 

@@ -27,10 +27,10 @@ async def as_agent(kubeconfig):
     cluster = await Cluster.connect(kubeconfig, view.selectors("n1", "panorama"))
     seen = view.View("panorama", (), "n1")
     try:
-        async for change in cluster.changes(view.Kind.PODS):
+        async for change in cluster.changes(view.WatchedKind.PODS):
             seen.fold(change)
-            if isinstance(change, view.Listed) and change.last:
-                return seen.count(view.Kind.PODS)
+            if isinstance(change, view.ObjectPage) and change.last:
+                return seen.count(view.WatchedKind.PODS)
     finally:
         await cluster.close()
 

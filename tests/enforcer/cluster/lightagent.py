@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
 from enforcer.cluster.slice_writer import SliceWriter
-from enforcer.cluster.view import Kind, View, selectors
+from enforcer.cluster.view import View, WatchedKind, selectors
 from enforcer.cluster.watch import Cluster
 from zones.addresses.inventory import Pod
 from zones.runtime.backoff import Backoff
@@ -40,7 +40,7 @@ class LightAgent:
         async for change in self.cluster.changes(kind):
             self.view.fold(change)
             self.told.set()
-            if kind is Kind.PODS or self.view.own_slices.changed:
+            if kind is WatchedKind.PODS or self.view.own_slices.changed:
                 self.writer.look()
 
     def knows(self, address):
@@ -55,7 +55,7 @@ async def agent(kubeconfig, node, machine=None, labels=(), *, speaks=True):
     cluster = await Cluster.connect(kubeconfig, selectors(node, TIER))
     cluster._backoff = Backoff(0.01, 0.1)
     made = LightAgent(node, cluster, machine or Machine(), labels)
-    tasks = [asyncio.create_task(made.follow(kind)) for kind in Kind]
+    tasks = [asyncio.create_task(made.follow(kind)) for kind in WatchedKind]
     tasks += [asyncio.create_task(made.writer.run())] if speaks else []
     try:
         yield made

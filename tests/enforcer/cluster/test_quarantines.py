@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from enforcer.cluster import quarantines
 from enforcer.cluster.quarantines import QuarantineTerms
-from enforcer.cluster.view import Changed, Kind, Listed, View
+from enforcer.cluster.view import ObjectPage, View, WatchedKind, WatchedObject
 from enforcer.status.problems import of_quarantines
 from tests.enforcer import smallcluster as world
 from tests.enforcer.clocks import Clock
@@ -36,9 +36,9 @@ def view_of(clock, *listed, at=None, pods=None, before=None):
     made = View("panorama", (), "n1", quarantines=QuarantineTerms(clock))
     if before is not None:
         made.known_before(made.quarantines.restore(before, "boot"))
-    for kind in Kind:
-        told = {Kind.PODS: (raw_pod(),) if pods is None else pods, Kind.QUARANTINES: listed}
-        made.fold(Listed(kind, told.get(kind, ()), at=at))
+    for kind in WatchedKind:
+        told = {WatchedKind.PODS: (raw_pod(),) if pods is None else pods, WatchedKind.QUARANTINES: listed}
+        made.fold(ObjectPage(kind, told.get(kind, ()), at=at))
     return made
 
 
@@ -49,9 +49,9 @@ def held(view):
 
 def test_a_pod_is_held_as_soon_as_the_object_is_there_and_free_as_soon_as_it_is_gone():
     view = view_of(Clock())
-    assert view.fold(Changed(Kind.QUARANTINES, quarantine()))
+    assert view.fold(WatchedObject(WatchedKind.QUARANTINES, quarantine()))
     assert held(view) == ["web-1"]
-    assert view.fold(Changed(Kind.QUARANTINES, quarantine(), gone=True))
+    assert view.fold(WatchedObject(WatchedKind.QUARANTINES, quarantine(), gone=True))
     assert held(view) == []
 
 
@@ -76,10 +76,10 @@ def test_a_new_pod_of_the_same_name_is_free_and_new_labels_free_nobody():
     view = view_of(Clock(), quarantine())
     relabelled = raw_pod()
     relabelled["metadata"]["labels"] = {"app": "other"}
-    view.fold(Changed(Kind.PODS, relabelled))
+    view.fold(WatchedObject(WatchedKind.PODS, relabelled))
     assert held(view) == ["web-1"]
-    view.fold(Changed(Kind.PODS, raw_pod(), gone=True))
-    view.fold(Changed(Kind.PODS, raw_pod(uid="u-2")))
+    view.fold(WatchedObject(WatchedKind.PODS, raw_pod(), gone=True))
+    view.fold(WatchedObject(WatchedKind.PODS, raw_pod(uid="u-2")))
     assert held(view) == []
 
 
@@ -95,28 +95,28 @@ def test_one_that_is_being_deleted_is_over_whatever_keeps_it():
     raw = quarantine()
     view = view_of(Clock(), raw)
     raw = raw | {"metadata": raw["metadata"] | {"deletionTimestamp": STAMP, "finalizers": ["example.com/stay"]}}
-    view.fold(Changed(Kind.QUARANTINES, raw))
+    view.fold(WatchedObject(WatchedKind.QUARANTINES, raw))
     assert held(view) == []
 
 
 def test_pods_of_other_nodes_are_known_as_held_by_their_uid():
     view = view_of(Clock(), quarantine(), pods=())
     node = {"metadata": {"name": "n2", "uid": "n"}, "spec": {"podCIDRs": ["10.2.0.0/24"]}, "status": {}}
-    view.fold(Listed(Kind.NODES, [node]))
+    view.fold(ObjectPage(WatchedKind.NODES, [node]))
     pods = [decode.pod(raw_pod(uid=uid, ip=ip)).item for uid, ip in (("u-1", "10.2.0.1"), ("u-2", "10.2.0.2"))]
-    view.fold(Listed(Kind.SLICES, [render("panorama", "s", "n2", pods, ["zonebridge.io/zone"])]))
+    view.fold(ObjectPage(WatchedKind.SLICES, [render("panorama", "s", "n2", pods, ["zonebridge.io/zone"])]))
     assert {str(pod.addresses[0]): pod.quarantined for pod in view.holders.remote()} == {
         "10.2.0.1": True,
         "10.2.0.2": False,
     }
-    view.fold(Changed(Kind.QUARANTINES, quarantine(), gone=True))
+    view.fold(WatchedObject(WatchedKind.QUARANTINES, quarantine(), gone=True))
     assert not any(pod.quarantined for pod in view.holders.remote())
 
 
 def test_it_ends_by_itself_and_says_when_it_is_worth_a_look():
     clock = Clock()
     view = view_of(clock)
-    view.fold(Changed(Kind.QUARANTINES, quarantine()))
+    view.fold(WatchedObject(WatchedKind.QUARANTINES, quarantine()))
     assert view.quarantines.next_end() == 3600
     clock.now = 3599.9
     assert held(view) == ["web-1"]
@@ -128,9 +128,9 @@ def test_it_ends_by_itself_and_says_when_it_is_worth_a_look():
 def test_a_longer_duration_counts_from_the_same_beginning():
     clock = Clock()
     view = view_of(clock)
-    view.fold(Changed(Kind.QUARANTINES, quarantine()))
+    view.fold(WatchedObject(WatchedKind.QUARANTINES, quarantine()))
     clock.now = 3000.0
-    view.fold(Changed(Kind.QUARANTINES, quarantine(duration="2h")))
+    view.fold(WatchedObject(WatchedKind.QUARANTINES, quarantine(duration="2h")))
     clock.now = 7199.0
     assert held(view) == ["web-1"]
     clock.now = 7200.0
@@ -168,7 +168,7 @@ def test_a_pod_whose_controller_lets_go_of_it_stays_in_the_quarantine_of_its_wor
     for label in ("one", "two"):
         raw = of_replica_set(after)
         raw["metadata"]["labels"]["more"] = label
-        view.fold(Changed(Kind.PODS, raw))
+        view.fold(WatchedObject(WatchedKind.PODS, raw))
         assert held(view) == ["web-1"]
         (told,) = of_quarantines(view.quarantines, view.own_pods(), observes=False)
         assert told.kind is AlertKind.QUARANTINED
@@ -186,7 +186,7 @@ def test_of_pods_that_are_gone_nothing_is_kept():
     assert b"u-1" in known
     again = view_of(Clock(), quarantine(workload="web"), pods=[of_replica_set(uid="u-2")], before=known)
     assert b"u-1" not in again.quarantines.content("boot")
-    again.fold(Changed(Kind.PODS, of_replica_set(uid="u-2"), gone=True))
+    again.fold(WatchedObject(WatchedKind.PODS, of_replica_set(uid="u-2"), gone=True))
     assert b"u-2" not in again.quarantines.content("boot")
 
 
@@ -195,9 +195,9 @@ def test_where_the_kind_can_not_be_listed_those_known_before_hold_until_they_are
     content = view_of(clock, quarantine()).quarantines.content("boot")
     made = View("panorama", (), "n1", quarantines=QuarantineTerms(clock))
     made.known_before(made.quarantines.restore(content, "boot"))
-    for kind in Kind:
-        problem = "404" if kind is Kind.QUARANTINES else ""
-        made.fold(Listed(kind, [raw_pod()] if kind is Kind.PODS else (), problem=problem))
+    for kind in WatchedKind:
+        problem = "404" if kind is WatchedKind.QUARANTINES else ""
+        made.fold(ObjectPage(kind, [raw_pod()] if kind is WatchedKind.PODS else (), problem=problem))
     assert made.complete
     assert held(made) == ["web-1"]
     clock.now = 3600.0
@@ -238,7 +238,7 @@ class Machines:
         if self.raw is None:
             stamp = STAMP if self.server_time == CREATED else _stamp(self.server_time)
             self.raw, self.created = quarantine(created=stamp), self.now
-            self.view.fold(Changed(Kind.QUARANTINES, self.raw))
+            self.view.fold(WatchedObject(WatchedKind.QUARANTINES, self.raw))
 
     def wait(self, seconds):
         self.now += seconds
@@ -250,7 +250,7 @@ class Machines:
         self.view = view_of(self.clock, *listed, at=self.server_time, before=content)
 
     def list_again(self):
-        self.view.fold(Listed(Kind.QUARANTINES, [self.raw] if self.raw else (), at=self.server_time))
+        self.view.fold(ObjectPage(WatchedKind.QUARANTINES, [self.raw] if self.raw else (), at=self.server_time))
 
 
 def _stamp(seconds):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from kubernetes.aio.config import incluster_config
 
-from enforcer.cluster.view import Kind, Listed, View, selectors
+from enforcer.cluster.view import ObjectPage, View, WatchedKind, selectors
 from enforcer.cluster.watch import Cluster
 from mocks.kubernetes import KubernetesServer
 from tests.enforcer import smallcluster as world
@@ -29,7 +29,7 @@ def server():
 
 
 @asynccontextmanager
-async def following(kubeconfig, kind=Kind.PODS):
+async def following(kubeconfig, kind=WatchedKind.PODS):
     """A view that follows one kind, and the connection that it follows by."""
     cluster = await Cluster.connect(kubeconfig, selectors("n1", world.TIER))
     cluster._backoff = Backoff(0.01, 0.05)
@@ -208,8 +208,8 @@ def test_a_page_that_is_too_long_is_asked_for_in_smaller_ones(server, monkeypatc
     async def run():
         cluster = await Cluster.connect(server.kubeconfig, selectors("n1", world.TIER))
         view, pages = View(world.TIER, node="n1"), 0
-        async for page in cluster.list(Kind.PODS):
-            assert isinstance(page, Listed)
+        async for page in cluster.list(WatchedKind.PODS):
+            assert isinstance(page, ObjectPage)
             view.fold(page)
             pages += 1
         await cluster.close()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer.cluster.view import Changed, Kind, Listed, View
+from enforcer.cluster.view import ObjectPage, View, WatchedKind, WatchedObject
 from tests.enforcer import smallcluster as world
 from zones import decode
 from zones.addresses.inventory import UnownedAddress
@@ -112,27 +112,27 @@ def test_the_least_a_pod_may_have():
 
 def test_a_list_removes_what_vanished():
     view = View(world.TIER)
-    view.fold(Listed(Kind.PODS, [raw_pod("1", "a"), raw_pod("2", "b", ip="bad")]))
+    view.fold(ObjectPage(WatchedKind.PODS, [raw_pod("1", "a"), raw_pod("2", "b", ip="bad")]))
     assert view.problems()
-    view.fold(Listed(Kind.PODS, [raw_pod("1", "a")]))
+    view.fold(ObjectPage(WatchedKind.PODS, [raw_pod("1", "a")]))
     assert set(view.inventory().pods) == {"1"}
     assert view.problems() == ()
 
 
 def test_pages_are_one_list_and_what_is_in_none_is_gone():
     view = View(world.TIER)
-    view.fold(Listed(Kind.PODS, [raw_pod("1"), raw_pod("2")]))
-    view.fold(Listed(Kind.PODS, [raw_pod("2")], last=False))
-    view.fold(Listed(Kind.PODS, [raw_pod("3")], first=True, last=False))  # it broke off and began again
-    view.fold(Listed(Kind.PODS, [raw_pod("4")], first=False))
+    view.fold(ObjectPage(WatchedKind.PODS, [raw_pod("1"), raw_pod("2")]))
+    view.fold(ObjectPage(WatchedKind.PODS, [raw_pod("2")], last=False))
+    view.fold(ObjectPage(WatchedKind.PODS, [raw_pod("3")], first=True, last=False))  # it broke off and began again
+    view.fold(ObjectPage(WatchedKind.PODS, [raw_pod("4")], first=False))
     assert set(view.inventory().pods) == {"3", "4"}
 
 
 def test_an_inventory_does_not_change_afterwards():
     view = View(world.TIER)
-    view.fold(Changed(Kind.PODS, raw_pod("1")))
+    view.fold(WatchedObject(WatchedKind.PODS, raw_pod("1")))
     before = view.inventory()
-    view.fold(Changed(Kind.PODS, raw_pod("2")))
+    view.fold(WatchedObject(WatchedKind.PODS, raw_pod("2")))
     assert set(before.pods) == {"1"}
     assert set(view.inventory().pods) == {"1", "2"}
 
@@ -140,8 +140,8 @@ def test_an_inventory_does_not_change_afterwards():
 def test_parts_of_another_tier_are_not_kept():
     view = View("other")
     rendered = world.tier(1)
-    view.fold(Listed(Kind.TIERS, [rendered.tier]))
-    view.fold(Listed(Kind.CHUNKS, rendered.parts))
+    view.fold(ObjectPage(WatchedKind.TIERS, [rendered.tier]))
+    view.fold(ObjectPage(WatchedKind.CHUNKS, rendered.parts))
     assert view.tier_object() is None
     assert view.parts() == {}
 
@@ -164,11 +164,13 @@ def test_the_holders_agree_with_the_inventory(changes):
     view = View(world.TIER, (ip_network("10.1.0.0/30"),))
     for uid, address, phase, what in changes:
         if what == "list":
-            view.fold(Listed(Kind.PODS, [raw_pod(uid, ip=address, phase=phase)]))
+            view.fold(ObjectPage(WatchedKind.PODS, [raw_pod(uid, ip=address, phase=phase)]))
         elif "node" in what:
-            view.fold(Changed(Kind.NODES, raw_node(uid, address, f"10.{ord(uid)}.0.0/16"), gone="gone" in what))
+            view.fold(
+                WatchedObject(WatchedKind.NODES, raw_node(uid, address, f"10.{ord(uid)}.0.0/16"), gone="gone" in what)
+            )
         else:
-            view.fold(Changed(Kind.PODS, raw_pod(uid, ip=address, phase=phase), gone="gone" in what))
+            view.fold(WatchedObject(WatchedKind.PODS, raw_pod(uid, ip=address, phase=phase), gone="gone" in what))
     directory = view.inventory().directory()
     for text in ADDRESSES:
         found, wanted = view.holders.of(ip_address(text)), directory.holder(ip_address(text))
@@ -199,40 +201,47 @@ def view():
     """Of the node n1, with two nodes and a namespace whose pods may be anywhere."""
     made = View(world.TIER, node="n1")
     made.fold(
-        Listed(Kind.NODES, [raw_node("n1", "192.0.2.1", "10.1.0.0/24"), raw_node("n2", "192.0.2.2", "10.2.0.0/24")])
+        ObjectPage(
+            WatchedKind.NODES, [raw_node("n1", "192.0.2.1", "10.1.0.0/24"), raw_node("n2", "192.0.2.2", "10.2.0.0/24")]
+        )
     )
-    made.fold(Listed(Kind.NAMESPACES, [{"metadata": {"uid": "s", "name": "shop", "annotations": {world.ENTITLEMENT_ANNOTATION: "*"}}}]))  # fmt: skip
+    made.fold(ObjectPage(WatchedKind.NAMESPACES, [{"metadata": {"uid": "s", "name": "shop", "annotations": {world.ENTITLEMENT_ANNOTATION: "*"}}}]))  # fmt: skip
     return made
 
 
 def test_pods_of_other_nodes_come_from_slices(view):
-    view.fold(Listed(Kind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1"), remote("2", "10.2.0.2", "db"))]))
+    view.fold(
+        ObjectPage(WatchedKind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1"), remote("2", "10.2.0.2", "db"))])
+    )
     assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == ("web", "db")
-    view.fold(Changed(Kind.SLICES, raw_slice("s", "n2", remote("1", "10.2.0.1", "db"))))
+    view.fold(WatchedObject(WatchedKind.SLICES, raw_slice("s", "n2", remote("1", "10.2.0.1", "db"))))
     assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == ("db", UnownedAddress.UNKNOWN)
-    view.fold(Changed(Kind.SLICES, raw_slice("s", "n2", remote("1", "10.2.0.1", "db")), gone=True))
+    view.fold(WatchedObject(WatchedKind.SLICES, raw_slice("s", "n2", remote("1", "10.2.0.1", "db")), gone=True))
     assert zone_at(view, "10.2.0.1") is UnownedAddress.UNKNOWN
 
 
 def test_of_its_own_pods_a_node_believes_its_own_watch_alone(view):
-    view.fold(Changed(Kind.PODS, raw_pod("1", ip="10.1.0.1", zone="web")))
+    view.fold(WatchedObject(WatchedKind.PODS, raw_pod("1", ip="10.1.0.1", zone="web")))
     view.fold(
-        Listed(Kind.SLICES, [raw_slice("s", "n1", raw_pod("1", ip="10.1.0.1", zone="db"), raw_pod("9", ip="10.1.0.9"))])
+        ObjectPage(
+            WatchedKind.SLICES,
+            [raw_slice("s", "n1", raw_pod("1", ip="10.1.0.1", zone="db"), raw_pod("9", ip="10.1.0.9"))],
+        )
     )
     assert (zone_at(view, "10.1.0.1"), zone_at(view, "10.1.0.9")) == ("web", UnownedAddress.UNKNOWN)
     assert [pod.uid for pod in view.own_pods()] == ["1"]
 
 
 def test_missed_events_heal_by_the_next_list(view):
-    view.fold(Listed(Kind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1")), raw_slice("t", "n2", remote("2", "10.2.0.2"))]))  # fmt: skip
-    view.fold(Listed(Kind.SLICES, [raw_slice("t", "n2", remote("2", "10.2.0.2", "db"))]))
+    view.fold(ObjectPage(WatchedKind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1")), raw_slice("t", "n2", remote("2", "10.2.0.2"))]))  # fmt: skip
+    view.fold(ObjectPage(WatchedKind.SLICES, [raw_slice("t", "n2", remote("2", "10.2.0.2", "db"))]))
     assert (zone_at(view, "10.2.0.1"), zone_at(view, "10.2.0.2")) == (UnownedAddress.UNKNOWN, "db")
 
 
 def test_remote_pods_are_judged_by_their_namespace_like_own_ones(view):
-    view.fold(Listed(Kind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1"))]))
+    view.fold(ObjectPage(WatchedKind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1"))]))
     view.holders.take_changed()
-    view.fold(Changed(Kind.NAMESPACES, {"metadata": {"uid": "s", "name": "shop"}}))
+    view.fold(WatchedObject(WatchedKind.NAMESPACES, {"metadata": {"uid": "s", "name": "shop"}}))
     assert zone_at(view, "10.2.0.1") == "zonebridge.io/isolated"
     assert {str(address_of(key)) for key in view.holders.take_changed()} == {"10.2.0.1"}
 
@@ -243,20 +252,20 @@ def test_slices_of_another_tier_and_hostile_ones_put_nobody_into_a_zone(view):
     broken = raw_slice("u", "n2", remote("4", "10.2.0.4"))
     broken["spec"]["pods"].append({"name": "x"})
     nothing = raw_slice("v", "n2") | {"spec": {"pods": 1}}
-    view.fold(Listed(Kind.SLICES, [other, outside, broken, nothing]))
+    view.fold(ObjectPage(WatchedKind.SLICES, [other, outside, broken, nothing]))
     assert zone_at(view, "10.2.0.1") is UnownedAddress.UNKNOWN
     assert zone_at(view, "203.0.113.1") is None
     assert zone_at(view, "10.1.0.1") is UnownedAddress.UNKNOWN
     assert zone_at(view, "10.2.0.4") == "web"
     assert [problem.split(":")[0] for problem in view.problems()] == ["PodSlice 'u'", "PodSlice 'v' has no node and pods; it was not made by us, and is left out"]  # fmt: skip
-    view.fold(Changed(Kind.SLICES, raw_slice("u", "n2", remote("4", "10.2.0.4"))))
-    view.fold(Changed(Kind.SLICES, nothing, gone=True))
+    view.fold(WatchedObject(WatchedKind.SLICES, raw_slice("u", "n2", remote("4", "10.2.0.4"))))
+    view.fold(WatchedObject(WatchedKind.SLICES, nothing, gone=True))
     assert view.problems() == ()
 
 
 def test_an_address_that_its_node_does_not_give_is_not_trusted_and_told(view):
-    view.fold(Changed(Kind.PODS, raw_pod("1", ip="10.1.0.1", zone="web")))
-    view.fold(Changed(Kind.PODS, raw_pod("2", "thief", ip="10.2.0.7", zone="web")))
+    view.fold(WatchedObject(WatchedKind.PODS, raw_pod("1", ip="10.1.0.1", zone="web")))
+    view.fold(WatchedObject(WatchedKind.PODS, raw_pod("2", "thief", ip="10.2.0.7", zone="web")))
     assert (zone_at(view, "10.1.0.1"), zone_at(view, "10.2.0.7")) == ("web", UnownedAddress.UNKNOWN)
     assert [(str(address), pod.name) for address, pod in view.holders.pod_address_conflicts("n1")] == [
         ("10.2.0.7", "thief")
@@ -265,9 +274,9 @@ def test_an_address_that_its_node_does_not_give_is_not_trusted_and_told(view):
 
 def test_a_node_is_not_trusted_to_have_what_another_nodes_pods_have(view):
     """A node that was taken could be a pod of its neighbour, with a node's rights; the neighbour tells of it."""
-    view.fold(Listed(Kind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1"))]))
+    view.fold(ObjectPage(WatchedKind.SLICES, [raw_slice("s", "n2", remote("1", "10.2.0.1"))]))
     view.holders.take_changed()
-    view.fold(Changed(Kind.NODES, raw_node("n1", "10.2.0.1", "10.1.0.0/24")))
+    view.fold(WatchedObject(WatchedKind.NODES, raw_node("n1", "10.2.0.1", "10.1.0.0/24")))
     assert zone_at(view, "10.2.0.1") == "web"
     assert view.inventory().directory().holder(ip_address("10.2.0.1")).name == "1"
     assert [(str(address), node.name) for address, node in view.holders.node_address_conflicts("n2")] == [
@@ -275,10 +284,12 @@ def test_a_node_is_not_trusted_to_have_what_another_nodes_pods_have(view):
     ]
     assert not list(view.holders.node_address_conflicts("n1"))
 
-    view.fold(Changed(Kind.NODES, raw_node("n1", "10.2.0.9", "10.1.0.0/24")))
+    view.fold(WatchedObject(WatchedKind.NODES, raw_node("n1", "10.2.0.9", "10.1.0.0/24")))
     assert view.holders.of(ip_address("10.2.0.9")) is UnownedAddress.UNKNOWN
     view.holders.take_changed()
-    view.fold(Changed(Kind.NODES, raw_node("n2", "192.0.2.2", "10.3.0.0/24")))  # nobody's pods are there any more
+    view.fold(
+        WatchedObject(WatchedKind.NODES, raw_node("n2", "192.0.2.2", "10.3.0.0/24"))
+    )  # nobody's pods are there any more
     assert view.holders.of(ip_address("10.2.0.9")).name == "n1"
     taken = {str(address_of(key)): holder for key, holder in view.holders.take_changed().items()}
     assert taken["10.2.0.9"].name == "n1"
@@ -286,7 +297,11 @@ def test_a_node_is_not_trusted_to_have_what_another_nodes_pods_have(view):
 
 def test_a_node_may_have_an_address_of_its_own_pods_or_of_a_network_of_all():
     made = View(world.TIER, (ip_network("10.0.0.0/8"),))
-    made.fold(Listed(Kind.NODES, [raw_node("a", "10.1.0.1", "10.1.0.0/24"), raw_node("b", "10.9.9.9", "10.2.0.0/24")]))
+    made.fold(
+        ObjectPage(
+            WatchedKind.NODES, [raw_node("a", "10.1.0.1", "10.1.0.0/24"), raw_node("b", "10.9.9.9", "10.2.0.0/24")]
+        )
+    )
     assert {made.holders.of(ip_address(each)).name for each in ("10.1.0.1", "10.9.9.9")} == {"a", "b"}
 
 
@@ -294,13 +309,13 @@ def test_where_neither_nodes_nor_settings_tell_networks_every_address_is_believe
     view = View(world.TIER, node="n1")
     node = raw_node("n1", "192.0.2.1", "10.1.0.0/24")
     node["spec"] = {}
-    view.fold(Listed(Kind.NODES, [node]))
-    view.fold(Changed(Kind.PODS, raw_pod("1", ip="10.77.0.1")))
+    view.fold(ObjectPage(WatchedKind.NODES, [node]))
+    view.fold(WatchedObject(WatchedKind.PODS, raw_pod("1", ip="10.77.0.1")))
     assert list(view.holders.pod_address_conflicts("n1")) == []
     given = View(world.TIER, (ip_network("10.78.0.0/16"),), "n1")
-    given.fold(Listed(Kind.NODES, [node]))
-    given.fold(Changed(Kind.PODS, raw_pod("1", ip="10.77.0.1")))
-    given.fold(Changed(Kind.PODS, raw_pod("2", ip="10.78.0.1")))
+    given.fold(ObjectPage(WatchedKind.NODES, [node]))
+    given.fold(WatchedObject(WatchedKind.PODS, raw_pod("1", ip="10.77.0.1")))
+    given.fold(WatchedObject(WatchedKind.PODS, raw_pod("2", ip="10.78.0.1")))
     assert [str(address) for address, _ in given.holders.pod_address_conflicts("n1")] == ["10.77.0.1"]
 
 
@@ -310,38 +325,40 @@ def test_most_of_what_happens_to_pods_and_nodes_is_nothing_to_the_kernel(view):
     assert view.holders.pod_networks
     assert not view.holders.has_changes
     same = raw_pod("1", "waiting", ip="")
-    assert not view.fold(Changed(Kind.PODS, same))
-    assert not view.fold(Changed(Kind.PODS, same | {"status": {"phase": "Pending", "conditions": [{"type": "Ready"}]}}))
-    assert not view.fold(Changed(Kind.NAMESPACES, {"metadata": {"uid": "o", "name": "of-nobody"}}))
+    assert not view.fold(WatchedObject(WatchedKind.PODS, same))
+    assert not view.fold(
+        WatchedObject(WatchedKind.PODS, same | {"status": {"phase": "Pending", "conditions": [{"type": "Ready"}]}})
+    )
+    assert not view.fold(WatchedObject(WatchedKind.NAMESPACES, {"metadata": {"uid": "o", "name": "of-nobody"}}))
     told = raw_slice("a", "n2", remote("7", "10.2.0.7"))
-    assert view.fold(Changed(Kind.SLICES, told))
+    assert view.fold(WatchedObject(WatchedKind.SLICES, told))
     view.holders.take_changed()
-    assert not view.fold(Changed(Kind.SLICES, told))
-    assert view.fold(Changed(Kind.NODES, raw_node("n9", "192.168.9.9", "10.9.0.0/24")))
+    assert not view.fold(WatchedObject(WatchedKind.SLICES, told))
+    assert view.fold(WatchedObject(WatchedKind.NODES, raw_node("n9", "192.168.9.9", "10.9.0.0/24")))
 
 
-@pytest.mark.parametrize("kind", [Kind.TIERS, Kind.CHUNKS, Kind.SETS])
+@pytest.mark.parametrize("kind", [WatchedKind.TIERS, WatchedKind.CHUNKS, WatchedKind.SETS])
 def test_whatever_concerns_the_tier_wakes_who_enforces_it(view, kind):
     view.holders.take_changed()
-    assert view.fold(Listed(kind, ()))
-    assert view.fold(Changed(kind, {"metadata": {"name": "x", "labels": {}}, "spec": {}}))
+    assert view.fold(ObjectPage(kind, ()))
+    assert view.fold(WatchedObject(kind, {"metadata": {"name": "x", "labels": {}}, "spec": {}}))
 
 
 def test_a_judgement_depends_on_the_tier_and_the_parts_that_it_names(view):
     tier = {"metadata": {"name": world.TIER}, "spec": {"policyChunks": ["a", "missing"], "addressSets": ["s"]}}
-    view.fold(Changed(Kind.TIERS, tier))
-    for kind, name in ((Kind.CHUNKS, "a"), (Kind.CHUNKS, "of-another-revision"), (Kind.SETS, "s")):
+    view.fold(WatchedObject(WatchedKind.TIERS, tier))
+    for kind, name in ((WatchedKind.CHUNKS, "a"), (WatchedKind.CHUNKS, "of-another-revision"), (WatchedKind.SETS, "s")):
         labels = {TIER_LABEL: world.TIER}
-        view.fold(Changed(kind, {"metadata": {"name": name, "labels": labels}, "spec": {"of": name}}))
+        view.fold(WatchedObject(kind, {"metadata": {"name": name, "labels": labels}, "spec": {"of": name}}))
     text = view.tier_text()
     assert {name: part["spec"] for name, part in text.read()[1].items()} == {"a": {"of": "a"}, "s": {"of": "s"}}
-    view.fold(Changed(Kind.CHUNKS, {"metadata": {"name": "of-another-revision"}, "spec": {}}, gone=True))
+    view.fold(WatchedObject(WatchedKind.CHUNKS, {"metadata": {"name": "of-another-revision"}, "spec": {}}, gone=True))
     assert view.tier_text() == text
-    view.fold(Changed(Kind.CHUNKS, {"metadata": {"name": "a"}, "spec": {}}, gone=True))
+    view.fold(WatchedObject(WatchedKind.CHUNKS, {"metadata": {"name": "a"}, "spec": {}}, gone=True))
     assert view.tier_text() != text
 
 
 @pytest.mark.parametrize("spec", [[], "none", {"policyChunks": "a", "addressSets": [1, {}]}])
 def test_a_tier_that_somebody_wrote_by_hand_names_nothing(view, spec):
-    view.fold(Changed(Kind.TIERS, {"metadata": {"name": world.TIER}, "spec": spec}))
+    view.fold(WatchedObject(WatchedKind.TIERS, {"metadata": {"name": world.TIER}, "spec": spec}))
     assert view.tier_text().parts == {}

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from enforcer.cluster.view import Changed, Kind, Listed, View
+from enforcer.cluster.view import ObjectPage, View, WatchedKind, WatchedObject
 from tests.enforcer import smallcluster as world
 from zones import decode
 from zones.tiers import slices
@@ -26,18 +26,25 @@ def slice_of(pod):
 
 # Of each kind an object that nothing else depends on being absent, and what is made under its name afterwards.
 OBJECTS = {
-    Kind.PODS: (world.pod("web", "10.1.0.9", "web"), world.pod("web", "10.1.0.9", "db")),
-    Kind.SLICES: (slice_of(world.pod("a", "10.2.0.1", node="n2")), slice_of(world.pod("b", "10.2.0.1", node="n2"))),
-    Kind.NODES: (world.node("n2", "192.0.2.2", "10.2.0.0/24"), world.node("n2", "192.0.2.2", "10.2.0.0/24")),
-    Kind.NAMESPACES: (namespace("web"), namespace("*")),
-    Kind.TIERS: (of_tier(world.TIER, {"revision": 1}), of_tier(world.TIER, {"revision": 2})),
-    Kind.CHUNKS: (of_tier("c", {"rules": []}), of_tier("c", {"rules": [1]})),
-    Kind.SETS: (of_tier("s", {"prefixes": []}), of_tier("s", {"prefixes": ["192.0.2.0/24"]})),
-    Kind.QUARANTINES: (world.quarantine("q", pod=("p", "another")), world.quarantine("q", pod=("p", "p"))),
+    WatchedKind.PODS: (world.pod("web", "10.1.0.9", "web"), world.pod("web", "10.1.0.9", "db")),
+    WatchedKind.SLICES: (
+        slice_of(world.pod("a", "10.2.0.1", node="n2")),
+        slice_of(world.pod("b", "10.2.0.1", node="n2")),
+    ),
+    WatchedKind.NODES: (world.node("n2", "192.0.2.2", "10.2.0.0/24"), world.node("n2", "192.0.2.2", "10.2.0.0/24")),
+    WatchedKind.NAMESPACES: (namespace("web"), namespace("*")),
+    WatchedKind.TIERS: (of_tier(world.TIER, {"revision": 1}), of_tier(world.TIER, {"revision": 2})),
+    WatchedKind.CHUNKS: (of_tier("c", {"rules": []}), of_tier("c", {"rules": [1]})),
+    WatchedKind.SETS: (of_tier("s", {"prefixes": []}), of_tier("s", {"prefixes": ["192.0.2.0/24"]})),
+    WatchedKind.QUARANTINES: (world.quarantine("q", pod=("p", "another")), world.quarantine("q", pod=("p", "p"))),
 }
 BYSTANDERS = [
-    Listed(Kind.NODES, [world.node("n1", "192.0.2.1", "10.1.0.0/24") | {"metadata": {"name": "n1", "uid": "n1"}}]),
-    Listed(Kind.PODS, [{**world.pod("p", "10.1.0.8"), "metadata": {"name": "p", "namespace": "shop", "uid": "p"}}]),
+    ObjectPage(
+        WatchedKind.NODES, [world.node("n1", "192.0.2.1", "10.1.0.0/24") | {"metadata": {"name": "n1", "uid": "n1"}}]
+    ),
+    ObjectPage(
+        WatchedKind.PODS, [{**world.pod("p", "10.1.0.8"), "metadata": {"name": "p", "namespace": "shop", "uid": "p"}}]
+    ),
 ]
 
 
@@ -76,35 +83,35 @@ def fresh(kind, *changes):
 
 
 WAYS = {
-    "a list": lambda kind: [Listed(kind, [made(kind, again=True)])],
+    "a list": lambda kind: [ObjectPage(kind, [made(kind, again=True)])],
     "a list of two pages": lambda kind: [
-        Listed(kind, [made(kind, again=True)], last=False),
-        Listed(kind, (), first=False),
+        ObjectPage(kind, [made(kind, again=True)], last=False),
+        ObjectPage(kind, (), first=False),
     ],
     "it came before the old one went": lambda kind: [
-        Changed(kind, made(kind, again=True)),
-        Changed(kind, made(kind, again=False), gone=True),
+        WatchedObject(kind, made(kind, again=True)),
+        WatchedObject(kind, made(kind, again=False), gone=True),
     ],
     "the old one went first": lambda kind: [
-        Changed(kind, made(kind, again=False), gone=True),
-        Changed(kind, made(kind, again=True)),
+        WatchedObject(kind, made(kind, again=False), gone=True),
+        WatchedObject(kind, made(kind, again=True)),
     ],
     "a list, and a late word of the old one": lambda kind: [
-        Listed(kind, [made(kind, again=True)]),
-        Changed(kind, made(kind, again=False), gone=True),
+        ObjectPage(kind, [made(kind, again=True)]),
+        WatchedObject(kind, made(kind, again=False), gone=True),
     ],
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", WatchedKind)
 def test_what_was_made_again_under_its_name_is_what_a_fresh_list_says(kind, way):
-    view = fresh(kind, Listed(kind, [made(kind, again=False)]), *WAYS[way](kind))
-    assert known(view, kind) == known(fresh(kind, Listed(kind, [made(kind, again=True)])), kind)
+    view = fresh(kind, ObjectPage(kind, [made(kind, again=False)]), *WAYS[way](kind))
+    assert known(view, kind) == known(fresh(kind, ObjectPage(kind, [made(kind, again=True)])), kind)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", WatchedKind)
 def test_what_was_made_again_and_is_gone_then_is_gone(kind):
-    gone = Changed(kind, made(kind, again=True), gone=True)
-    view = fresh(kind, Listed(kind, [made(kind, again=False)]), Listed(kind, [made(kind, again=True)]), gone)
-    assert known(view, kind) | {"allowed": {}} == known(fresh(kind, Listed(kind, ())), kind) | {"allowed": {}}
+    gone = WatchedObject(kind, made(kind, again=True), gone=True)
+    view = fresh(kind, ObjectPage(kind, [made(kind, again=False)]), ObjectPage(kind, [made(kind, again=True)]), gone)
+    assert known(view, kind) | {"allowed": {}} == known(fresh(kind, ObjectPage(kind, ())), kind) | {"allowed": {}}

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from enforcer.cluster.view import Kind, View, selectors
+from enforcer.cluster.view import View, WatchedKind, selectors
 from enforcer.cluster.watch import Cluster
 from enforcer.errors import InputError
 from mocks.kubernetes import KubernetesServer
@@ -37,7 +37,7 @@ async def following(server, *kinds):
         async for change in cluster.changes(kind):
             view.fold(change)
 
-    tasks = [asyncio.create_task(follow(kind)) for kind in kinds or Kind]
+    tasks = [asyncio.create_task(follow(kind)) for kind in kinds or WatchedKind]
     try:
         yield view
     finally:
@@ -140,7 +140,7 @@ def test_slices_that_were_known_stay_while_their_kind_is_refused(server):
 @pytest.mark.parametrize("broken", [True, False])
 def test_a_watch_that_ends_is_resumed_without_a_new_list(server, broken):
     async def run():
-        async with following(server, Kind.PODS) as view:
+        async with following(server, WatchedKind.PODS) as view:
             await eventually(lambda: server.watches == 1)
             for number in range(5):
                 server.close_watches(broken=broken)
@@ -154,18 +154,18 @@ def test_a_watch_that_ends_is_resumed_without_a_new_list(server, broken):
 def test_what_expired_is_listed_again_and_only_that(server):
     async def run():
         async with following(server) as view:
-            await eventually(lambda: view.complete and server.watches == len(Kind))
-            before = {kind: lists(server, kind.value) for kind in Kind}
+            await eventually(lambda: view.complete and server.watches == len(WatchedKind))
+            before = {kind: lists(server, kind.value) for kind in WatchedKind}
             server.close_watches()
             server.delete(world.pod("web-1", ""))
             server.compact()
             await eventually(lambda: names(view) == {"db-0"})
-            await eventually(lambda: server.watches == len(Kind))
+            await eventually(lambda: server.watches == len(WatchedKind))
             world.add_pod(server, world.pod("late", "10.1.0.30"))
             await eventually(lambda: "late" in names(view))
-            after = {kind: lists(server, kind.value) for kind in Kind}
-            assert after[Kind.PODS] == before[Kind.PODS] + 1
-            assert all(after[kind] <= before[kind] + 1 for kind in Kind)
+            after = {kind: lists(server, kind.value) for kind in WatchedKind}
+            assert after[WatchedKind.PODS] == before[WatchedKind.PODS] + 1
+            assert all(after[kind] <= before[kind] + 1 for kind in WatchedKind)
 
     asyncio.run(run())
 
@@ -174,8 +174,8 @@ def test_what_expired_is_listed_again_and_only_that(server):
 def test_an_api_server_that_says_later_is_asked_again(server, status):
     async def run():
         server.faults.add(Fault("status", path="/api/v1/pods", times=3, status=status))
-        async with following(server, Kind.PODS) as view:
-            await eventually(lambda: Kind.PODS in view.listed)
+        async with following(server, WatchedKind.PODS) as view:
+            await eventually(lambda: WatchedKind.PODS in view.listed)
             assert names(view) == {"web-1", "db-0"}
 
     asyncio.run(run())
@@ -184,7 +184,7 @@ def test_an_api_server_that_says_later_is_asked_again(server, status):
 def test_a_cut_off_list_is_no_list(server):
     async def run():
         server.faults.add(Fault("truncate", path="/api/v1/pods", times=2))
-        async with following(server, Kind.PODS) as view:
+        async with following(server, WatchedKind.PODS) as view:
             await eventually(lambda: names(view) == {"web-1", "db-0"})
 
     asyncio.run(run())
@@ -196,8 +196,8 @@ def test_long_lists_come_in_pages(server, monkeypatch):
         world.add_pod(server, world.pod(f"p{number}", f"10.1.0.{100 + number}"))
 
     async def run():
-        async with following(server, Kind.PODS) as view:
-            await eventually(lambda: Kind.PODS in view.listed)
+        async with following(server, WatchedKind.PODS) as view:
+            await eventually(lambda: WatchedKind.PODS in view.listed)
             assert len(names(view)) == 12
 
     asyncio.run(run())
@@ -206,7 +206,7 @@ def test_long_lists_come_in_pages(server, monkeypatch):
 
 def test_an_object_longer_than_any_buffer_arrives(server):
     async def run():
-        async with following(server, Kind.SETS) as view:
+        async with following(server, WatchedKind.SETS) as view:
             await eventually(lambda: server.watches == 1)
             spec = {"prefixes": [f"2001:db8:{at:x}::/64" for at in range(40_000)]}
             metadata = {"name": "panorama-big", "labels": {"zonebridge.io/tier": world.TIER}}
@@ -242,7 +242,7 @@ def test_a_refused_token_is_told_as_such(server):
         kubeconfig.write_text(server.kubeconfig.read_text().replace("mock-token", "other"))
         cluster = await Cluster.connect(kubeconfig)
         with pytest.raises(ClusterRefusedError, match="401"):
-            [page async for page in cluster.list(Kind.PODS)]
+            [page async for page in cluster.list(WatchedKind.PODS)]
         await cluster.close()
 
     asyncio.run(run())
@@ -255,7 +255,7 @@ def test_an_api_server_that_is_not_there_is_an_error_of_the_cluster(tmp_path):
     async def run():
         cluster = await Cluster.connect(kubeconfig)
         with pytest.raises(ClusterError, match="no answer"):
-            [page async for page in cluster.list(Kind.PODS)]
+            [page async for page in cluster.list(WatchedKind.PODS)]
         await cluster.close()
 
     asyncio.run(run())

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from enforcer.cluster.view import Changed, Kind, Listed, View
+from enforcer.cluster.view import ObjectPage, View, WatchedKind, WatchedObject
 from enforcer.flows.connections import Connections, beginning
 from enforcer.flows.flows import FlowNames
 from enforcer.netlink.conntrack import ConntrackEvent, ConntrackMessage, TcpState
@@ -314,14 +314,17 @@ def test_a_pod_of_another_node_that_began_later_is_not_the_one_that_had_it_eithe
     view = View("panorama", node="n1")
     namespace = {"metadata": {"name": "shop", "uid": "s", "annotations": {"zonebridge.io/zones": "*"}}}
     nodes = [smallcluster.node("n1", "192.0.2.1", "10.0.1.0/24"), smallcluster.node("n2", "192.0.2.2", "10.0.0.0/24")]
-    view.fold(Listed(Kind.NAMESPACES, [namespace]))
+    view.fold(ObjectPage(WatchedKind.NAMESPACES, [namespace]))
     view.fold(
-        Listed(
-            Kind.NODES, [each | {"metadata": each["metadata"] | {"uid": each["metadata"]["name"]}} for each in nodes]
+        ObjectPage(
+            WatchedKind.NODES,
+            [each | {"metadata": each["metadata"] | {"uid": each["metadata"]["name"]}} for each in nodes],
         )
     )
     later = replace(pod("db", SERVER, "data"), node="n2", started=1_700_000_000)
-    view.fold(Changed(Kind.SLICES, slices.render("panorama", "0.n2", "n2", [later], ["zonebridge.io/zone"])))
+    view.fold(
+        WatchedObject(WatchedKind.SLICES, slices.render("panorama", "0.n2", "n2", [later], ["zonebridge.io/zone"]))
+    )
     names = FlowNames(view.holders.of, Zoning(), "panorama", 7, ())
     (found,) = living(1)
     connections.counted(connections.count_anew(), [found._replace(start=begun_at)], names, NOW)

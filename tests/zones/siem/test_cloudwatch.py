@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from mocks.siem.cloudwatch import check
 from zones.siem.outcome import Delivered, Hold, Refused, Retry, Split
 from zones.siem.protocols import cloudwatch
-from zones.siem.protocols.cloudwatch import Event
+from zones.siem.protocols.cloudwatch import LogEvent
 
 NOW = 1_795_260_148_123
 DAY = 24 * 3600 * 1000
 
 
 def events(count, *, size=10, step=1):
-    return [Event(at, NOW + at * step, "x" * size) for at in range(count)]
+    return [LogEvent(at, NOW + at * step, "x" * size) for at in range(count)]
 
 
 def meaning(status, code=None, *, count=5, **more):
@@ -26,14 +26,14 @@ def meaning(status, code=None, *, count=5, **more):
 
 @given(
     st.lists(
-        st.builds(Event, st.just(0), st.integers(NOW - 3 * DAY, NOW), st.text("aü😀", max_size=9)),
+        st.builds(LogEvent, st.just(0), st.integers(NOW - 3 * DAY, NOW), st.text("aü😀", max_size=9)),
         min_size=1,
         max_size=40,
     ),
     st.sampled_from([1, 3_000, 60_000]),
 )
 def test_any_batch_is_one_that_the_service_takes(several, stretch):
-    several = [Event(at, event.timestamp, "m" + event.message * stretch) for at, event in enumerate(several)]
+    several = [LogEvent(at, event.timestamp, "m" + event.message * stretch) for at, event in enumerate(several)]
     count = cloudwatch.within(several)
     assert 1 <= count <= len(several)
     sent = cloudwatch.in_order(several[:count])

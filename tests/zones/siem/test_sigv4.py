@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from zones.siem.protocols.sigv4 import Keys, Scope, signed
+from zones.siem.protocols.sigv4 import Keys, SigningScope, signed
 
 AT = datetime(2026, 11, 21, 11, 22, 28, tzinfo=UTC)
 BODY = '{"logGroupName":"g","logStreamName":"ü","logEvents":[{"timestamp":1,"message":"a  b"}]}'.encode()
@@ -28,7 +28,7 @@ HEADERS = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "Logs_2
     ],
 )
 def test_signatures_are_the_sdks(session, names, signature):
-    keys, scope = Keys("AKIDEXAMPLE", SECRET, session), Scope("eu-central-1", "logs")
+    keys, scope = Keys("AKIDEXAMPLE", SECRET, session), SigningScope("eu-central-1", "logs")
     headers = signed(keys, scope, AT, "logs.eu-central-1.amazonaws.com", "/", HEADERS, BODY)
     assert headers["Authorization"] == (
         "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/eu-central-1/logs/aws4_request, "

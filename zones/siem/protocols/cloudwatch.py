@@ -35,7 +35,7 @@ _ADMINISTRATOR = {
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LogEvent:
     """`index` is the record's place in the batch that was asked for."""
 
     index: int
@@ -47,7 +47,7 @@ class Event:
         return len(self.message.encode()) + _OVERHEAD
 
 
-def within(events: Sequence[Event]) -> int:
+def within(events: Sequence[LogEvent]) -> int:
     """How many events from the start make one request; at least one."""
     total, first, last = 0, events[0].timestamp, events[0].timestamp
     for count, event in enumerate(events):
@@ -57,12 +57,12 @@ def within(events: Sequence[Event]) -> int:
     return len(events)
 
 
-def in_order(events: Sequence[Event]) -> list[Event]:
+def in_order(events: Sequence[LogEvent]) -> list[LogEvent]:
     """By time, as the request wants them; those of one time stay as they were."""
     return sorted(events, key=lambda event: event.timestamp)
 
 
-def put_events(group: str, stream: str, events: Sequence[Event]) -> bytes:
+def put_events(group: str, stream: str, events: Sequence[LogEvent]) -> bytes:
     """The request's body."""
     told = [{"timestamp": event.timestamp, "message": event.message} for event in events]
     return _body({"logGroupName": group, "logStreamName": stream, "logEvents": told})
@@ -93,7 +93,7 @@ def stream_refused(status: int, reply: bytes) -> Hold | Retry | None:
     return None
 
 
-def interpret(status: int, reply: bytes, events: Sequence[Event], operation: str = "PutLogEvents") -> Outcome:
+def interpret(status: int, reply: bytes, events: Sequence[LogEvent], operation: str = "PutLogEvents") -> Outcome:
     """What a reply to a batch means; `events` in the order in which they were sent."""
     answer = _answer(reply)
     if status // 100 == 2:  # noqa: PLR2004 - HTTP's successes
@@ -119,14 +119,14 @@ def refusal(status: int, reply: bytes) -> str:
     return outcome.why if isinstance(outcome, Hold | Retry | Refused | Split) else ""
 
 
-def _taken(answer: Json | None, events: Sequence[Event]) -> Outcome:
+def _taken(answer: Json | None, events: Sequence[LogEvent]) -> Outcome:
     if answer is None:
         return Retry("PutLogEvents: the answer is not that of a log store")
     info = answer.get("rejectedLogEventsInfo")
     return Delivered(refused=_refused(info if isinstance(info, dict) else {}, events))
 
 
-def _refused(info: Json, events: Sequence[Event]) -> dict[int, str]:
+def _refused(info: Json, events: Sequence[LogEvent]) -> dict[int, str]:
     """Events that are too old or too new for the group; all others of the batch were taken.
 
     Where old ones are told of, there is at least one, though some count it as the 0th.

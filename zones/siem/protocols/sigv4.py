@@ -27,7 +27,7 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class SigningScope:
     """Where a signature holds."""
 
     region: str
@@ -35,7 +35,7 @@ class Scope:
 
 
 def signed(  # noqa: PLR0917 - what is signed
-    keys: Keys, scope: Scope, at: datetime, host: str, path: str, headers: Mapping[str, str], body: bytes
+    keys: Keys, scope: SigningScope, at: datetime, host: str, path: str, headers: Mapping[str, str], body: bytes
 ) -> dict[str, str]:
     """The headers, and those that sign them. `at` is in UTC; `path` is encoded already."""
     stamp = at.strftime("%Y%m%dT%H%M%SZ")

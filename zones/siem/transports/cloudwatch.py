@@ -35,7 +35,7 @@ class CloudWatchSender:
         lines, unfit = await asyncio.to_thread(fitting, payloads, self._line)
         if not lines:
             return 1, unfit
-        events = [cloudwatch.Event(at, *line) for at, line in enumerate(lines)]
+        events = [cloudwatch.LogEvent(at, *line) for at, line in enumerate(lines)]
         count = cloudwatch.within(events)
         stream = self._settings.stream or str(json.loads(payloads[0])["node"])
         try:
@@ -61,7 +61,7 @@ class CloudWatchSender:
         record = json.loads(payload)
         return millis(record) or 0, self._format.text(record)
 
-    async def _put(self, stream: str, events: Sequence[cloudwatch.Event]) -> Outcome:
+    async def _put(self, stream: str, events: Sequence[cloudwatch.LogEvent]) -> Outcome:
         group = self._settings.group
         body = cloudwatch.put_events(group, stream, events)
         response = await self._post("PutLogEvents", body)
@@ -75,9 +75,9 @@ class CloudWatchSender:
             self._keys.forget()
         return cloudwatch.interpret(response.status, response.content, events)
 
-    async def _post(self, operation: str, body: bytes) -> tls.Answer:
+    async def _post(self, operation: str, body: bytes) -> tls.HttpAnswer:
         keys = await self._keys.keys()
-        scope = sigv4.Scope(self._settings.region, cloudwatch.SERVICE)
+        scope = sigv4.SigningScope(self._settings.region, cloudwatch.SERVICE)
         headers = sigv4.signed(keys, scope, datetime.now(UTC), self._host, "/", cloudwatch.headers(operation), body)
         return await self._https.post(self._url, body, headers)
 

@@ -41,7 +41,7 @@ class CertificateFilesError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What a receiver said, as far as we listened. Header names are in lower case."""
 
     status: int
@@ -62,7 +62,7 @@ class Https:
     timeout: float
     _made: tuple[object, httpx.AsyncClient] | None = field(default=None, init=False)
 
-    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> HttpAnswer:
         """Raises CertificateFilesError, httpx.HTTPError."""
         client = await self._client()
         try:
@@ -119,7 +119,7 @@ class _Connections:
 
 async def _asked(
     client: httpx.AsyncClient, url: str, content: bytes, headers: Mapping[str, str], connections: _Connections
-) -> Answer:
+) -> HttpAnswer:
     plain, seen = {"Accept-Encoding": "identity", **headers}, {"trace": connections.trace}
     async with client.stream("POST", url, content=content, headers=plain, extensions=seen) as response:
         held = bytearray()
@@ -127,7 +127,7 @@ async def _asked(
             held += chunk
             if len(held) > _LONGEST_ANSWER:
                 break
-        return Answer(response.status_code, bytes(held[:_LONGEST_ANSWER]), dict(response.headers))
+        return HttpAnswer(response.status_code, bytes(held[:_LONGEST_ANSWER]), dict(response.headers))
 
 
 def unreachable(where: str, error: BaseException) -> Hold | Retry:
