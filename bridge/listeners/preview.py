@@ -16,7 +16,7 @@ from bridge.listeners.connections import listening_on
 from bridge.listeners.status_pages import HEADERS
 from bridge.listeners.wakeup import ListenAddress
 from bridge.pages import page_html
-from bridge.pages.parts import Headline, Page, Tone
+from bridge.pages.parts import Headline, StatusPage, Tone
 
 TOO_LARGE = "it is too large for a page; ask for JSON: Accept: application/json"
 _log = structlog.get_logger()
@@ -75,5 +75,5 @@ def _handler(
 def nothing_pending(cluster: str, running: str) -> PreviewAnswer:
     """What is served while the candidate is what is committed."""
     headline = Headline("Panorama's candidate is what is committed: nothing would change", Tone.GOOD)
-    page = page_html(Page(f"Preview for {cluster}", f"Configuration {running}", headline))
+    page = page_html(StatusPage(f"Preview for {cluster}", f"Configuration {running}", headline))
     return PreviewAnswer(json.dumps({"cluster": cluster, "pending": False}), f"{running}-", page=page)
