@@ -50,8 +50,8 @@ def _handler(
         except SecretError as error:
             _log.error("previews can't be served", error=str(error))
             return web.Response(status=503, text="the token can't be read\n")
-        given = request.headers.get("Authorization", "")
-        if not (knows_as_bearer(given, token) or knows_as_password(given, token)):
+        authorization = request.headers.get("Authorization", "")
+        if not (knows_as_bearer(authorization, token) or knows_as_password(authorization, token)):
             _log.warning("preview refused", peer=request.remote)
             asks = {"WWW-Authenticate": 'Basic realm="zonebridge", charset="UTF-8"'}
             return web.Response(status=401, text="the token is wrong or missing\n", headers=asks)
