@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,6 +28,8 @@ from bridge.wiring.clusters import cluster_access, server_tls
 from zones.kube.client import ApiServer
 from zones.runtime import logs
 from zones.runtime.types import host_and_port
+from zones.tiers import quarantines
+from zones.tiers.quarantines import Quarantine
 
 LEAST_CHARACTERS = 16
 
@@ -102,10 +105,23 @@ def _page_of(settings: ClusterSettings) -> Callable[[], Awaitable[StatusPage]]:
         cluster = ClusterReader(ApiServer(cluster_access(settings)))
         try:
             policy = await answer.live_policy(cluster, settings.tier)
+            cut_off = pages.quarantine_table(await _quarantines(cluster), time.time())
         finally:
             await cluster.close()
         subtitle = f"What is in force there for the device group {settings.device_group}"
         headline = Headline(f"Tier {settings.tier}: {len(policy.entries)} rules", Tone.PLAIN)
-        return await asyncio.to_thread(pages.policy_page, policy, f"Cluster {settings.name}", subtitle, headline, "/")
+        title = f"Cluster {settings.name}"
+        return await asyncio.to_thread(
+            lambda: pages.policy_page(policy, title, subtitle, headline, back="/", beside=(cut_off,))
+        )
 
     return page
+
+
+async def _quarantines(cluster: ClusterReader) -> list[Quarantine] | None:
+    """Those that can be read, the oldest first; None where nobody lets us."""
+    raws = await cluster.quarantines()
+    if raws is None:
+        return None
+    parsed = [one for one in map(quarantines.parse, raws) if isinstance(one, Quarantine)]
+    return sorted(parsed, key=lambda one: one.created or 0.0)

@@ -102,7 +102,7 @@ async def from_cluster(
         policy = await live_policy(cluster, tier)
         known = [
             quarantine
-            for quarantine in map(quarantines.parse, await cluster.quarantines())
+            for quarantine in map(quarantines.parse, await cluster.quarantines() or ())
             if isinstance(quarantine, Quarantine)
         ]
         in_force = [quarantine for quarantine in known if state_of(quarantine, time.time()) == IN_FORCE]

@@ -1,4 +1,7 @@
-"""A compiled policy as the matrix of a page, as each zone's neighbours, and as a table in words. Pure."""
+"""A compiled policy as the matrix of a page, as each zone's neighbours, and as a table in words. Pure.
+
+The zone of pods in quarantine is always among the zones, closed but for what an allow that names it opens.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ from bridge.pages.wording import addresses_text, entry_traffic_text, listed
 from bridge.pages.zone_pairs import ANY_OTHER, OTHER, ZonePairs, matches_everything, zone_sets, zones_of
 from zones.policy import Entry, Policy, Verdict
 from zones.problems import RuleReport
+from zones.quarantine import closed
 from zones.rules import Origin, RuleType
+from zones.zone import QUARANTINE
 
 CLASSES = (
     CellClass("closed", "closed"),
@@ -44,7 +49,8 @@ SENTENCES = (
 )
 _HOW_TO_READ = (
     "A cell counts the rules that can decide something between its zones; where two of them overlap, the first one "
-    "decides. Infrastructure rules come before all of them, and what no rule can open stays closed."
+    "decides. Infrastructure rules come before all of them, and what no rule can open stays closed. Pods in quarantine "
+    f"are in the zone {QUARANTINE}, which only an allow that names it opens."
 )
 _MORE_IN_PART = (2, 4, 10)
 # As many zones are shown one by one even where no rule tells them apart.
@@ -58,10 +64,10 @@ class PolicyMatrix:
 
     def __init__(self, policy: Policy, beside: Sequence[Policy] = ()) -> None:
         """`beside`: further policies whose zones are shown."""
-        self.policy = policy
-        self.pairs = ZonePairs(policy)
+        self.policy = closed(policy)
+        self.pairs = ZonePairs(self.policy)
         others = [self.pairs, *map(ZonePairs, beside)]
-        named = zones_of([policy, *beside])
+        named = zones_of([self.policy, *beside])
         fold = len(named) > MOST_UNFOLDED
         self.folded = tuple(zone for zone in named if fold and all(other.named_alike(zone) for other in others))
         folded = frozenset(self.folded)
@@ -194,9 +200,12 @@ class PolicyMatrix:
         counted = {column: self.counts[place][column] for column, number in enumerate(row) if number in classes}
         if len(counted) == len(row) and len(row) > 1:
             return "every zone, itself included"
+        quarantine = self.places[QUARANTINE]
         missing = [column for column in range(len(row)) if column not in counted]
-        if counted and missing == [place] and len(row) > 2:  # noqa: PLR2004 - one zone and its only neighbour
-            return "every other zone"
+        elsewhere = [column for column in missing if column not in {place, quarantine}]
+        if counted and not elsewhere and len(counted) > 1:
+            besides = f" but {QUARANTINE}" if quarantine in missing and quarantine != place else ""
+            return ("every other zone" if place in missing else "every zone, itself included,") + besides
         return ", ".join(
             ("itself" if column == place else self.zones[column]) + (f" ({count})" if count else "")
             for column, count in counted.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bridge.pages.compile_page import asked, infrastructure_table
 from bridge.pages.parts import Cell, Column, Headline, PageFigure, PageTable, Row, StatusPage, Tone
 from bridge.pages.policy_matrix import PolicyMatrix
@@ -14,8 +16,10 @@ COLUMNS = (
 _WORDS = {Verdict.ALLOW: "allow", Verdict.DENY: "deny", Verdict.RESET: "reset"}
 
 
-def policy_page(policy: Policy, title: str, subtitle: str, headline: Headline, back: str = "") -> StatusPage:
-    """The matrix and all rules of a policy."""
+def policy_page(
+    policy: Policy, title: str, subtitle: str, headline: Headline, *, back: str = "", beside: Sequence[PageTable] = ()
+) -> StatusPage:
+    """The matrix and all rules of a policy. `beside`: tables that stand before the rules."""
     anchors = {entry.origin: f"rule-{place}" for place, entry in enumerate(policy.entries)}
     matrix = PolicyMatrix(policy)
     rows = [_row(entry, anchors[entry.origin]) for entry in policy.entries]
@@ -28,7 +32,7 @@ def policy_page(policy: Policy, title: str, subtitle: str, headline: Headline, b
         figures,
         matrix.matrix("Zones", {}, anchors),
         matrix.neighbourhoods(),
-        (matrix.in_words(), rules, infrastructure_table(policy)),
+        (*beside, matrix.in_words(), rules, infrastructure_table(policy)),
         back,
     )
 

@@ -55,12 +55,12 @@ class ClusterReader:
     async def pod(self, namespace: str, name: str) -> Json | None:
         return await self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}", f"pod {namespace}/{name}")
 
-    async def quarantines(self) -> list[Json]:
-        """All of the cluster's; none where they may not be read, as by most people, or where the kind isn't there."""
+    async def quarantines(self) -> list[Json] | None:
+        """All of the cluster's; None where they may not be read, as by most people, or where the kind isn't there."""
         try:
             return await self._list(quarantines.PLURAL, {})
         except ClusterRefusedError:
-            return []
+            return None
 
     async def pods_at(self, address: str) -> list[Json]:
         """The pods of all namespaces that have an address, whatever became of them."""
