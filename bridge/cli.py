@@ -88,6 +88,12 @@ class CompileOutput(StrEnum):
     HTML = "html"
 
 
+class StatusOutput(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    HTML = "html"
+
+
 class Grouping(StrEnum):
     REASON = "reason"
 
@@ -280,15 +286,18 @@ def _answer_flows(path: Path, compiled: Compiled, zoning: Zoning, services: Addr
 @app.command()
 def status(
     config: SettingsFile = None,
-    output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
+    output: Annotated[StatusOutput, typer.Option("--output", "-o")] = StatusOutput.TEXT,
 ) -> None:
     """Say of each cluster which revision it has, how many nodes enforce it, and what is wrong."""
     settings = load(config, os.environ, Purpose.SERVICE)
     values = asyncio.run(overview.overview(settings.clusters))
-    if output is OutputShape.JSON:
-        typer.echo(json_text({"clusters": values}))
-    else:
-        typer.echo(table_text(COLUMNS, map(row, values)))
+    match output:
+        case StatusOutput.JSON:
+            typer.echo(json_text({"clusters": values}))
+        case StatusOutput.HTML:
+            typer.echo(pages.page_html(pages.status_page(values)), nl=False)
+        case StatusOutput.TEXT:
+            typer.echo(table_text(COLUMNS, map(row, values)))
     if not all(value["ready"] for value in values):
         raise typer.Exit(ExitCode.TROUBLE)
 
