@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridge.commands.cluster import Context, Kubeconfig
-from bridge.commands.options import OutputShape
+from bridge.commands.options import OutputShape, SettingsFile
 from bridge.commands.output import json_text
 from bridge.errors import InputError
 from bridge.explain.answer import where_we_are
@@ -29,17 +30,23 @@ from bridge.history.text import (
     verified_json,
     verified_lines,
 )
-from bridge.history.verification import Break, SentCheckpoint, breaks
+from bridge.history.verification import Break, SentCheckpoint, breaks, differences
 from bridge.preview import Preview, preview_json, preview_lines
+from bridge.settings.file import Purpose, cluster_named, load
 from bridge.tier.cluster import TierApi
+from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.runtime.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bridge.history.copies import RevisionCopies
 
 Json = dict[str, Any]
 MOST_ROWS = 50
 _CHECKPOINT = re.compile(r"([0-9]{1,19})=([0-9a-f]{64})")
-Tier = Annotated[str, typer.Option(help="The Tier.")]
+Tier = Annotated[str | None, typer.Option(help="The Tier: that of -c, or panorama.")]
 Output = Annotated[OutputShape, typer.Option("--output", "-o")]
+ClusterName = Annotated[str | None, typer.Option(help="Of -c: which one, where the settings name several.")]
 Number = Annotated[int, typer.Argument(min=1, metavar="REVISION", show_default=False)]
 Most = Annotated[int, typer.Option(help="Rows of each table.", min=1)]
 WAY_BACK = (
@@ -51,13 +58,15 @@ WAY_BACK = (
 def history(
     *,
     every: Annotated[bool, typer.Option("--all", help="Also records that never came into force.")] = False,
-    tier: Tier = "panorama",
+    config: SettingsFile = None,
+    cluster: ClusterName = None,
+    tier: Tier = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     output: Output = OutputShape.TEXT,
 ) -> None:
     """Say which revisions were in force, since when, by whose commit, and what each of them changed."""
-    archive = asyncio.run(_archive(_access(kubeconfig, context), tier))
+    archive = asyncio.run(_archive(_place(config, cluster, tier, (kubeconfig, context))))
     _print(output, history_json(archive, every=every), history_lines(archive, every=every))
 
 
@@ -65,7 +74,9 @@ def show(
     revision: Annotated[int | None, typer.Argument(min=1, metavar="[REVISION]", show_default=False)] = None,
     *,
     at: Annotated[str | None, typer.Option(help="What was in force then, as RFC 3339.", metavar="TIME")] = None,
-    tier: Tier = "panorama",
+    config: SettingsFile = None,
+    cluster: ClusterName = None,
+    tier: Tier = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     output: Output = OutputShape.TEXT,
@@ -73,7 +84,9 @@ def show(
     """Show one revision: where it comes from, what it changed, and its rules."""
     if (revision is None) == (at is None):
         raise InputError("show: give either a revision or --at TIME")
-    raw, archive = asyncio.run(_one(_access(kubeconfig, context), tier, revision, None if at is None else instant(at)))
+    raw, archive = asyncio.run(
+        _one(_place(config, cluster, tier, (kubeconfig, context)), revision, None if at is None else instant(at))
+    )
     _print(output, show_json(raw, archive.parts), show_lines(raw, archive.parts))
 
 
@@ -81,14 +94,16 @@ def diff(
     before: Number,
     after: Number,
     *,
-    tier: Tier = "panorama",
+    config: SettingsFile = None,
+    cluster: ClusterName = None,
+    tier: Tier = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     most: Most = MOST_ROWS,
     output: Output = OutputShape.TEXT,
 ) -> None:
     """Say which flows the second revision judges otherwise than the first, as a preview would have said it. Exact."""
-    preview = asyncio.run(_difference(_access(kubeconfig, context), tier, before, after))
+    preview = asyncio.run(_difference(_place(config, cluster, tier, (kubeconfig, context)), before, after))
     _print(output, preview_json(preview), preview_lines(preview, most))
 
 
@@ -98,14 +113,16 @@ def verify_chain(
         list[str] | None,
         typer.Option(help="A checkpoint of the SIEM that must be in the chain; repeatable.", metavar="REVISION=CHAIN"),
     ] = None,
-    tier: Tier = "panorama",
+    config: SettingsFile = None,
+    cluster: ClusterName = None,
+    tier: Tier = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     output: Output = OutputShape.TEXT,
 ) -> None:
     """Say whether the history is what was recorded, or where it isn't. Ends with 1 where it is broken."""
     checkpoints = [_checkpoint(text) for text in expect or ()]
-    archive, breaks = asyncio.run(_verified(_access(kubeconfig, context), tier, checkpoints))
+    archive, breaks = asyncio.run(_verified(_place(config, cluster, tier, (kubeconfig, context)), checkpoints))
     _print(output, verified_json(archive, breaks), verified_lines(archive, breaks))
     if breaks or not archive.raws:
         raise typer.Exit(ExitCode.TROUBLE)
@@ -114,20 +131,50 @@ def verify_chain(
 def rollback(
     revision: Number,
     *,
-    tier: Tier = "panorama",
+    config: SettingsFile = None,
+    cluster: ClusterName = None,
+    tier: Tier = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     most: Most = MOST_ROWS,
 ) -> None:
     """Not there: the way back is Panorama. Says what going back to a revision there would change."""
-    preview = asyncio.run(_difference(_access(kubeconfig, context), tier, None, revision))
+    preview = asyncio.run(_difference(_place(config, cluster, tier, (kubeconfig, context)), None, revision))
     typer.echo(f"Going back to revision {revision} in Panorama would change:")
     typer.echo("\n".join(preview_lines(preview, most)))
     raise InputError(f"rollback: {WAY_BACK}")
 
 
-def _access(kubeconfig: Path | None, context: str | None) -> ClusterAccess:
-    return ClusterAccess("live", where_we_are(kubeconfig, os.environ), context)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a history is: in a cluster, and with settings that have `evidence`, copies of what that let go of."""
+
+    access: ClusterAccess
+    tier: str
+    copies: RevisionCopies | None = None
+
+
+def _place(
+    config: Path | None, cluster: str | None, tier: str | None, kubeconfig: tuple[Path | None, str | None]
+) -> _Place:
+    """Raises InputError. A kubeconfig or a context that is given goes before the settings' own."""
+    path, context = kubeconfig
+    if config is None:
+        if cluster is not None:
+            raise InputError("--cluster goes with -c: it names one of the settings' clusters")
+        return _Place(ClusterAccess("live", where_we_are(path, os.environ), context), tier or "panorama")
+    settings = load(config, os.environ, Purpose.OFFLINE)
+    chosen = cluster_named(settings, cluster)
+    access = cluster_access(chosen)
+    if path is not None or context is not None:
+        access = ClusterAccess(chosen.name, where_we_are(path, os.environ), context)
+    name = tier or chosen.tier
+    if settings.evidence is None:
+        return _Place(access, name)
+    from bridge.history.copies import RevisionCopies  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.wiring.evidence import evidence_database  # noqa: PLC0415 - the same
+
+    return _Place(access, name, RevisionCopies(evidence_database(settings.evidence), chosen.name, name))
 
 
 def _print(output: OutputShape, value: object, lines: Iterable[str]) -> None:
@@ -142,38 +189,45 @@ def _checkpoint(text: str) -> SentCheckpoint:
 
 
 @asynccontextmanager
-async def _opened(access: ClusterAccess, tier: str) -> AsyncIterator[Archive]:
-    cluster = TierApi(ApiServer(access))
+async def _opened(place: _Place) -> AsyncIterator[Archive]:
+    cluster = TierApi(ApiServer(place.access))
     try:
-        yield await Archive.read(cluster, tier)
+        yield await Archive.read(cluster, place.tier, place.copies)
     finally:
         await cluster.close()
 
 
-async def _archive(access: ClusterAccess, tier: str) -> Archive:
-    async with _opened(access, tier) as archive:
+async def _archive(place: _Place) -> Archive:
+    async with _opened(place) as archive:
         return archive
 
 
-async def _one(access: ClusterAccess, tier: str, revision: int | None, at: datetime | None) -> tuple[Json, Archive]:
-    async with _opened(access, tier) as archive:
+async def _one(place: _Place, revision: int | None, at: datetime | None) -> tuple[Json, Archive]:
+    async with _opened(place) as archive:
         number = revision if revision is not None else archive.at(at or datetime.now(UTC)).revision
         await archive.policy(number)
         return archive.raw(number), archive
 
 
-async def _difference(access: ClusterAccess, tier: str, before: int | None, after: int) -> Preview:
+async def _difference(place: _Place, before: int | None, after: int) -> Preview:
     """`before` None: what is in force."""
-    async with _opened(access, tier) as archive:
+    async with _opened(place) as archive:
         if before is None:
             before = archive.in_force[0].revision if archive.in_force else 0
         old, new = await archive.policy(before), await archive.policy(after)
     return as_preview(old, new, datetime.now(UTC))
 
 
-async def _verified(
-    access: ClusterAccess, tier: str, expected: list[SentCheckpoint]
-) -> tuple[Archive, tuple[Break, ...]]:
-    async with _opened(access, tier) as archive:
-        parts = await archive.fetch(archive.raws)
-        return archive, breaks(archive.raws, parts, archive.tier, expected)
+async def _verified(place: _Place, expected: list[SentCheckpoint]) -> tuple[Archive, tuple[Break, ...]]:
+    async with _opened(place) as archive:
+        older, raws = archive.raws[: archive.copied], archive.raws[archive.copied :]
+        parts = await archive.fetch(raws)
+        broken = breaks(raws, parts, archive.tier, expected, older)
+        if place.copies is not None:
+            broken += await asyncio.to_thread(_of_copies, place.copies, raws)
+        return archive, tuple(dict.fromkeys(broken))
+
+
+def _of_copies(copies: RevisionCopies, raws: Sequence[Json]) -> tuple[Break, ...]:
+    """What is wrong with the copies, and which of them the cluster has another record of."""
+    return *copies.breaks(), *differences(raws, copies.raws())

@@ -20,7 +20,7 @@ from bridge.commands.output import json_text, printable, table_text
 from bridge.errors import InputError
 from bridge.explain.flow_options import instant
 from bridge.history.archive import Archive
-from bridge.settings.file import Purpose, load
+from bridge.settings.file import Purpose, cluster_named, load
 from bridge.settings.models import ClusterSettings, EvidenceSettings, Settings
 from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
@@ -29,6 +29,7 @@ from zones.runtime.errors import ExitCode
 from zones.runtime.types import duration
 
 if TYPE_CHECKING:
+    from bridge.history.copies import RevisionCopies
     from bridge.intervals.seals import Seals
     from bridge.intervals.store import IntervalStore
     from bridge.reports.model import Report, ReportPeriod, ReportScope
@@ -144,10 +145,13 @@ def verify_evidence(
     ] = None,
     output: Annotated[OutputShape, typer.Option("--output", "-o")] = OutputShape.TEXT,
 ) -> None:
-    """Say whether the evidence of days that are over is what was sealed, or where it isn't. Ends with 1 where not."""
+    """Say whether the evidence is what was sealed, and its revisions what was copied, or where not.
+
+    Ends with 1 where not.
+    """
     from bridge.intervals.fold import IntervalKind  # noqa: PLC0415 - libraries of 20 MB that others need not load
     from bridge.intervals.seals import day_of  # noqa: PLC0415
-    from bridge.reports.recorded import micros, verified_json, verified_lines  # noqa: PLC0415
+    from bridge.reports.recorded import copies_of, micros, verified_json, verified_lines  # noqa: PLC0415
 
     try:
         expected = dict(day_of(text) for text in expect or ())
@@ -158,8 +162,10 @@ def verify_evidence(
         kept = dict.fromkeys(IntervalKind, micros(now - where.evidence.retention))
         kept[IntervalKind.POD] = micros(now - where.evidence.pod_retention)
         found = where.seals.verify(where.cluster.name, kept, expected)
-    typer.echo(json_text(verified_json(found)) if output is OutputShape.JSON else "\n".join(verified_lines(found)))
-    if found.breaks or not found.days:
+        copied = copies_of(where.copies.raws(), where.copies.breaks())
+    as_json = output is OutputShape.JSON
+    typer.echo(json_text(verified_json(found, copied)) if as_json else "\n".join(verified_lines(found, copied)))
+    if found.breaks or copied.breaks or not found.days:
         raise typer.Exit(ExitCode.TROUBLE)
 
 
@@ -169,6 +175,7 @@ class Where:
 
     store: IntervalStore
     seals: Seals
+    copies: RevisionCopies
     cluster: ClusterSettings
     evidence: EvidenceSettings
 
@@ -176,19 +183,18 @@ class Where:
 @contextmanager
 def opened(settings: Settings, name: str | None) -> Iterator[Where]:
     """Raises InputError without a database, or where it isn't clear which cluster is meant."""
+    from bridge.history.copies import RevisionCopies  # noqa: PLC0415
     from bridge.intervals.seals import Seals  # noqa: PLC0415
     from bridge.intervals.store import IntervalStore  # noqa: PLC0415 - libraries of 20 MB that others need not load
     from bridge.wiring.evidence import evidence_database  # noqa: PLC0415
 
     if settings.evidence is None:
-        raise InputError("report: give settings (-c) with evidence.url: there is no database to read")
-    named = [each for each in settings.clusters if name in {None, each.name}]
-    if len(named) != 1:
-        known = ", ".join(each.name for each in settings.clusters) or "none"
-        raise InputError(f"report: give --cluster: the settings have {known}")
+        raise InputError("give settings (-c) with evidence.url: there is no database to read")
+    named = cluster_named(settings, name)
     database = evidence_database(settings.evidence)
     try:
-        yield Where(IntervalStore(database), Seals(database), named[0], settings.evidence)
+        copies = RevisionCopies(database, named.name, named.tier)
+        yield Where(IntervalStore(database), Seals(database), copies, named, settings.evidence)
     finally:
         database.close()
 
@@ -205,7 +211,7 @@ async def _report(where: Where, period: ReportPeriod, scope: ReportScope) -> Rep
 
     cluster = TierApi(ApiServer(cluster_access(where.cluster)))
     try:
-        archive = await Archive.read(cluster, where.cluster.tier)
+        archive = await Archive.read(cluster, where.cluster.tier, where.copies)
         evidence = await gather.gathered(where.store, archive, period, scope)
     finally:
         await cluster.close()

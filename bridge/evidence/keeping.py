@@ -30,7 +30,9 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class EvidenceTerms:
-    """`retention`: how long days, and intervals but those of pods, are kept.
+    """`retention`: how long days, intervals but those of pods, and copies of revisions are kept.
+
+    `prune_revisions`: takes away copies of what was replaced before a time.
 
     `policies`: what each cluster's bridge last published or found in force. `recorders`: of each cluster.
     `reminders`: of those whose bridge leads.
@@ -41,6 +43,7 @@ class EvidenceTerms:
     policies: Callable[[], Mapping[str, Policy]]
     door: CollectorAddress | None = None
     intervals: IntervalStore | None = None
+    prune_revisions: Callable[[int], int] | None = None
     seals: Seals | None = None
     recorders: Sequence[Recorder] = ()
     reminders: Callable[[], Sequence[ReviewReminder]] = tuple
@@ -126,4 +129,6 @@ def _prune(store: Store, terms: EvidenceTerms, now: datetime) -> int:
         terms.seals.let_go(limits)
     if terms.intervals is not None:
         gone += terms.intervals.prune(limits)
+    if terms.prune_revisions is not None:
+        gone += terms.prune_revisions(micros(now - terms.retention))
     return gone

@@ -10,12 +10,26 @@ Times are microseconds since the epoch, days are days since the epoch, both in U
     interval ── what was the case from when to when      term ── each text in it, once
     watch ── when the bridge looked: outside of that, intervals say nothing
     review ── who looked at which rules when, and when the next review is due
+    revision ── a copy of each published revision         part ── what they are made of, each once, by its digest
+                                                         revision_part ── which revision is made of which
     seal ── of each day that is over a digest of what ended in it, by kind, and of those before it
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 METADATA = MetaData(
     naming_convention={
@@ -169,4 +183,38 @@ SEAL = Table(
     Column("digest", String(64), nullable=False),
     Column("chain", String(64), nullable=False),
     Column("let_go", Boolean, nullable=False),
+)
+
+REVISION = Table(
+    "revision",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True),
+    Column("cluster", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    _count("number"),
+    Column("chain", String(64), nullable=False),
+    _count("replaces"),
+    _count("recorded"),
+    Column("spec", LargeBinary, nullable=False),
+    Column("status", LargeBinary),
+    Index("uq_revision_cluster_tier_chain", "cluster", "tier", "chain", unique=True),
+)
+
+PART = Table(
+    "part",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True),
+    Column("digest", String(DIGEST_DIGITS), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("spec", LargeBinary, nullable=False),
+    Index("uq_part_digest", "digest", unique=True),
+)
+
+REVISION_PART = Table(
+    "revision_part",
+    METADATA,
+    Column("revision", ForeignKey("revision.id", ondelete="CASCADE"), primary_key=True),
+    Column("part", ForeignKey("part.id"), primary_key=True),
+    Index("ix_revision_part_part", "part"),
+    sqlite_with_rowid=False,
 )

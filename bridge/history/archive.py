@@ -1,10 +1,13 @@
-"""Reads a history out of a cluster: records, and the parts that they name. It changes nothing."""
+"""Reads a history: records, and the parts that they name, of the cluster, and where that let go, of their copies.
+
+It changes nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -29,11 +32,19 @@ class ArchiveCluster(Protocol):
     async def part(self, part: Part) -> Json | None: ...
 
 
+class Copies(Protocol):
+    """Copies of one tier's revisions, such as an evidence database has. It blocks."""
+
+    def raws(self) -> list[Json]: ...
+    def parts(self, names: Collection[str]) -> dict[str, Json]: ...
+
+
 @dataclass(slots=True)
 class Archive:
     """The records of one tier as they were when they were read, and the parts that were asked for since.
 
-    `raws` are all Revisions, the oldest first; `ledger` those that can be read.
+    `raws` are all Revisions, the oldest first, of which the first `copied` are in the copies alone; `ledger` those that
+    can be read.
     """
 
     cluster: ArchiveCluster
@@ -41,13 +52,21 @@ class Archive:
     raws: Sequence[Json]
     ledger: RevisionLedger
     parts: dict[str, Json] = field(default_factory=dict)
+    copies: Copies | None = None
+    copied: int = 0
+    _by_number: Mapping[int, Json] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._by_number = {_number(raw): raw for raw in reversed(self.raws)}
 
     @classmethod
-    async def read(cls, cluster: ArchiveCluster, name: str) -> Archive:
-        """The Tier first: its record was written before it. Raises ClusterError."""
+    async def read(cls, cluster: ArchiveCluster, name: str, copies: Copies | None = None) -> Archive:
+        """The Tier first: its record was written before it. Raises ClusterError, and what the copies raise."""
         tier = await cluster.tier(name)
         raws = sorted(await cluster.revisions(name), key=_number)
-        return cls(cluster, tier, raws, RevisionLedger.of(_readable(raws)))
+        older = [] if copies is None else _before(raws, await asyncio.to_thread(copies.raws))
+        every = [*older, *raws]
+        return cls(cluster, tier, every, RevisionLedger.of(_readable(every)), copies=copies, copied=len(older))
 
     @property
     def in_force(self) -> tuple[Recorded, ...]:
@@ -56,9 +75,8 @@ class Archive:
 
     def raw(self, number: int) -> Json:
         """The Revision of that number. Raises InputError."""
-        for raw in self.raws:
-            if _number(raw) == number:
-                return raw
+        if number in self._by_number:
+            return self._by_number[number]
         if not self.raws:
             raise InputError("there are no revisions: the bridge has published none since it keeps a history")
         kept = f"{_number(self.raws[0])} to {_number(self.raws[-1])}"
@@ -88,19 +106,51 @@ class Archive:
 
         async def some() -> None:
             for name in left:
-                for kind in (POLICY_CHUNK, ADDRESS_SET):
-                    part = await self.cluster.part(Part(kind, name))
-                    if part is not None:
-                        self.parts[name] = part
-                        break
+                part = await self.part(name)
+                if part is not None:
+                    self.parts[name] = part
 
         await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+        missing = names - self.parts.keys()
+        if self.copies is not None and missing:
+            self.parts |= await asyncio.to_thread(self.copies.parts, missing)
         return self.parts
+
+    async def part(self, name: str) -> Json | None:
+        """The cluster's part of that name. Raises ClusterError."""
+        for kind in (POLICY_CHUNK, ADDRESS_SET):
+            part = await self.cluster.part(Part(kind, name))
+            if part is not None:
+                return part
+        return None
 
 
 def entries_of(spec: Json, parts: Mapping[str, Json]) -> list[Json]:
     """A revision's rules in order, in the form that PolicyChunks have them."""
     return [entry for name in json.loads(spec["content"])["policyChunks"] for entry in parts[name]["spec"]["entries"]]
+
+
+def _before(raws: Sequence[Json], copies: Iterable[Json]) -> list[Json]:
+    """The copies of what came before these records, the oldest first: as far back as the chain goes.
+
+    Where there are two of a number (a cluster was restored, or made anew), the one that the chain names.
+    """
+    by_number: dict[int, list[Json]] = {}
+    for copy in copies:
+        by_number.setdefault(_number(copy), []).append(copy)
+    older: list[Json] = []
+    for number in sorted(by_number, reverse=True):
+        after = older[-1] if older else raws[0] if raws else None
+        if after is None:
+            older.append(by_number[number][-1])
+            continue
+        previous = (after.get("spec") or {}).get("previous")
+        if previous is None:
+            break
+        if number < _number(after):
+            chained = (copy for copy in by_number[number] if copy["spec"].get("chain") == previous.get("chain"))
+            older.append(next(chained, by_number[number][-1]))
+    return older[::-1]
 
 
 def _names(raw: Json) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""What follows a publish without holding it up: what it changed, whether the history is whole, a checkpoint.
+"""What follows a publish without holding it up: copies, what it changed, whether the history is whole, a checkpoint.
 
 It runs while the bridge leads. Trouble with the cluster is waited out, and nothing of it keeps a revision back.
 """
@@ -6,7 +6,7 @@ It runs while the bridge leads. Trouble with the cluster is waited out, and noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
@@ -14,11 +14,12 @@ from typing import Any, Protocol
 import structlog
 
 from bridge.alerts import Alerts, Checkpoint
-from bridge.history.archive import Archive, ArchiveCluster
+from bridge.errors import BridgeError
+from bridge.history.archive import Archive, ArchiveCluster, Copies
 from bridge.history.comparison import changes_json, not_computed
 from bridge.history.keeper import History
-from bridge.history.revision import REVISION, Recorded, object_name, sealed
-from bridge.history.verification import breaks
+from bridge.history.revision import REVISION, Recorded, object_name, part_names, sealed
+from bridge.history.verification import breaks, part_break, record_breaks
 from zones.kube.errors import ClusterError
 from zones.policy import Policy
 from zones.runtime.errors import ZonebridgeError
@@ -33,6 +34,15 @@ LOOK_SECONDS = 600.0
 RETRY_SECONDS = 30.0
 
 
+class CopyTarget(Copies, Protocol):
+    """Where revisions are copied to. It blocks, and raises BridgeError where it is away."""
+
+    def chains(self) -> dict[str, bool]: ...
+    def lacking(self, names: Collection[str]) -> set[str]: ...
+    def add(self, raw: Json, parts: Mapping[str, Json]) -> None: ...
+    def add_status(self, raw: Json) -> None: ...
+
+
 class FollowUpCluster(ArchiveCluster, Protocol):
     """What it needs of a cluster besides reading."""
 
@@ -40,7 +50,10 @@ class FollowUpCluster(ArchiveCluster, Protocol):
 
 
 class FollowUp:
-    """One tier's. It reads the whole history once a day, and after it began; after a publish the records alone."""
+    """One tier's. It reads the whole history once a day, and after it began; after a publish the records alone.
+
+    `copies`: where there is an evidence database, what the cluster will let go of is copied to it.
+    """
 
     def __init__(
         self,
@@ -57,6 +70,7 @@ class FollowUp:
         self._now = now
         self._told: tuple[int, date] | None = None
         self._verified: date | None = None
+        self.copies: CopyTarget | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -65,7 +79,7 @@ class FollowUp:
             self._history.news.clear()
             try:
                 await self.look()
-            except ClusterError as error:
+            except (ClusterError, BridgeError) as error:
                 _log.warning("history not looked after", error=str(error))
                 wait = RETRY_SECONDS
             with suppress(TimeoutError):
@@ -73,10 +87,17 @@ class FollowUp:
                     await self._history.news.wait()
 
     async def look(self) -> None:
-        """Whatever is due. Raises ClusterError."""
+        """Whatever is due, the copies last: a database that is away holds up nothing else. Raises ClusterError.
+
+        Raises BridgeError where the copies' database is away.
+        """
         archive = await Archive.read(self._cluster, self._tier)
-        if not archive.in_force:
-            return
+        if archive.in_force:
+            await self._follow(archive)
+        if self.copies is not None:
+            await self._copy(await Archive.read(self._cluster, self._tier), self.copies)
+
+    async def _follow(self, archive: Archive) -> None:
         today = self._now().date()
         if self._verified != today:
             await self._verify()
@@ -90,6 +111,40 @@ class FollowUp:
             status = raw.get("status") or {}
             if "changes" not in status or sealed(raw["spec"], status) != status:
                 await self._work_out(archive, revision, before)
+
+    async def _copy(self, archive: Archive, copies: CopyTarget) -> None:
+        """Whatever isn't copied yet, the oldest first, each in one transaction. One that isn't whole is left out."""
+        chains = await asyncio.to_thread(copies.chains)
+        for raw in archive.raws:
+            spec, status = raw.get("spec") or {}, raw.get("status") or {}
+            chain = spec.get("chain")
+            if chain not in chains:
+                wrong = await self._copy_one(archive, raw, copies)
+                if wrong:
+                    _log.error("revision not copied", tier=self._tier, revision=spec.get("revision"), error=wrong)
+                    continue
+            if "changes" in status and sealed(spec, status) == status and not chains.get(str(chain)):
+                await asyncio.to_thread(copies.add_status, raw)
+
+    @staticmethod
+    async def _copy_one(archive: Archive, raw: Json, copies: CopyTarget) -> str:
+        """What is wrong with it, if anything."""
+        try:
+            wrong = next(record_breaks({name: raw[name] for name in ("metadata", "spec")}), "")
+            names = part_names(raw["spec"])
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            return f"it can't be read: {error!r}"
+        if wrong:
+            return wrong
+        lacking = await asyncio.to_thread(copies.lacking, names)
+        parts: dict[str, Json] = {}
+        for name in sorted(lacking):
+            part = await archive.part(name)
+            if problem := part_break(name, part):
+                return problem
+            parts |= {name: part} if part is not None else {}
+        await asyncio.to_thread(copies.add, raw, parts)
+        return ""
 
     async def _verify(self) -> None:
         """What isn't whole at a second look either is an alert: the history may be shortened between two calls."""

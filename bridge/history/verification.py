@@ -38,11 +38,19 @@ class SentCheckpoint:
 
 
 def breaks(
-    revisions: Sequence[Json], parts: Mapping[str, Json], tier: Json | None, checkpoints: Iterable[SentCheckpoint] = ()
+    revisions: Sequence[Json],
+    parts: Mapping[str, Json],
+    tier: Json | None,
+    checkpoints: Iterable[SentCheckpoint] = (),
+    older: Sequence[Json] = (),
 ) -> tuple[Break, ...]:
-    """Every break, that of the lowest revision first. `revisions`: all objects of one tier; `parts`: theirs by name."""
+    """Every break, that of the lowest revision first. `revisions`: all objects of one tier; `parts`: theirs by name.
+
+    `older`: copies of those before, of which only the links are looked at: the database looks at the rest.
+    """
     ordered = sorted(revisions, key=_number)
-    broken = [*_of_links(ordered), *_of_checkpoints(ordered, checkpoints)]
+    chained = [*older, *ordered]
+    broken = [*_of_links(chained), *_of_checkpoints(chained, checkpoints)]
     checked: dict[str, str] = {}
     for raw in ordered:
         try:
@@ -52,8 +60,19 @@ def breaks(
     return tuple(sorted(broken, key=lambda break_: break_.revision)) + tuple(_of_tier(ordered, tier))
 
 
-def _of_one(raw: Json, parts: Mapping[str, Json], checked: dict[str, str]) -> Iterator[str]:
-    """What is wrong with one Revision and the parts it names. `checked`: what is wrong with each part, if anything."""
+def differences(revisions: Iterable[Json], copies: Iterable[Json]) -> Iterator[Break]:
+    """Revisions of which the copies have another record of the same number, and not this one."""
+    known: dict[int, set[object]] = {}
+    for copy in copies:
+        known.setdefault(_number(copy), set()).add(copy["spec"].get("chain"))
+    for raw in revisions:
+        number = _number(raw)
+        if number in known and (raw.get("spec") or {}).get("chain") not in known[number]:
+            yield Break(number, "the evidence database has another record of it: one of them was changed")
+
+
+def record_breaks(raw: Json) -> Iterator[str]:
+    """What is wrong with one Revision itself, without its parts."""
     spec, metadata = raw.get("spec") or {}, raw["metadata"]
     name = object_name(str(spec.get("tier")), spec.get("revision", 0))
     if metadata["name"] != name:
@@ -62,12 +81,23 @@ def _of_one(raw: Json, parts: Mapping[str, Json], checked: dict[str, str]) -> It
         yield f"its label {TIER_LABEL} isn't its tier's name"
     if chain_digest(spec) != spec.get("chain"):
         yield "what it says isn't what its chain digest stands for: it was changed"
-    content = spec.get("content")
-    if not isinstance(content, str) or digest_of_text(content) != spec.get("digest"):
+    if not _has_its_content(spec):
         yield "its content isn't what its digest stands for: it was changed"
-        return
     if (status := raw.get("status")) and sealed(spec, status) != status:
         yield "its status isn't what its seal stands for: it was changed"
+
+
+def _has_its_content(spec: Json) -> bool:
+    content = spec.get("content")
+    return isinstance(content, str) and digest_of_text(content) == spec.get("digest")
+
+
+def _of_one(raw: Json, parts: Mapping[str, Json], checked: dict[str, str]) -> Iterator[str]:
+    """What is wrong with one Revision and the parts it names. `checked`: what is wrong with each part, if anything."""
+    spec = raw.get("spec") or {}
+    yield from record_breaks(raw)
+    if not _has_its_content(spec):
+        return
     wrong = list(_of_parts(spec, parts, checked))
     yield from wrong
     if not wrong:
@@ -86,12 +116,13 @@ def _of_parts(spec: Json, parts: Mapping[str, Json], checked: dict[str, str]) ->
         return
     for name in names:
         if name not in checked:
-            checked[name] = _of_part(name, parts.get(name))
+            checked[name] = part_break(name, parts.get(name))
         if checked[name]:
             yield checked[name]
 
 
-def _of_part(name: str, part: Json | None) -> str:
+def part_break(name: str, part: Json | None) -> str:
+    """What is wrong with a part, or nothing."""
     if part is None:
         return f"part '{name}' is missing"
     try:

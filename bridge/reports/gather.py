@@ -1,4 +1,4 @@
-"""Reads what a report is made of: intervals, counts and reviews from the database, revisions from the cluster."""
+"""Reads what a report is made of: intervals, counts and reviews of the database, revisions and their copies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ async def gathered(store: IntervalStore, archive: Archive, period: ReportPeriod,
     if in_force:
         policy = await archive.policy(in_force[-1].revision)
     else:
-        missing = "no record says which revision was in force then: it isn't kept any more (history.keep), or none was"
+        missing = (
+            "no record says which revision was in force then: it isn't kept any more (evidence.retention), or none was"
+        )
     revisions: list[Json] = [archive.raw(each.revision) for each in in_force]
     newest = store.looks(name, 0, _FOREVER)
     return ReportEvidence(

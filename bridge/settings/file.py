@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bridge.errors import SettingsError
-from bridge.settings.models import Settings
+from bridge.errors import InputError, SettingsError
+from bridge.settings.models import ClusterSettings, Settings
 from zones.runtime import settings_file
 from zones.runtime.settings_file import UnreadableSettingsError
 
@@ -50,6 +50,15 @@ def load(path: Path | None, environment: Mapping[str, str], purpose: Purpose) ->
     if faults:
         raise SettingsError(where, tuple(faults))
     return settings
+
+
+def cluster_named(settings: Settings, name: str | None) -> ClusterSettings:
+    """That cluster, or the only one. Raises InputError where it isn't clear which is meant."""
+    named = [cluster for cluster in settings.clusters if name in {None, cluster.name}]
+    if len(named) != 1:
+        known = ", ".join(cluster.name for cluster in settings.clusters) or "none"
+        raise InputError(f"give --cluster: the settings have {known}")
+    return named[0]
 
 
 def _written_secrets(written: dict[str, Any]) -> Iterator[str]:

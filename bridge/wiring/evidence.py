@@ -6,12 +6,14 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 
 from bridge.errors import SettingsError
 from bridge.evidence.collector import CollectorAddress
 from bridge.evidence.database import Database
 from bridge.evidence.keeping import EvidenceTerms, keeping
 from bridge.evidence.store import Store, micros
+from bridge.history.copies import RevisionCopies, prune
 from bridge.intervals.fold import IntervalKind
 from bridge.intervals.observe import Rules
 from bridge.intervals.recorder import Recorder, Sight
@@ -61,8 +63,12 @@ def evidence_kept(settings: Settings, works: Sequence[Work]) -> AbstractAsyncCon
         leading = [work for work in works if work.leadership.leading]
         return [ReviewReminder(intervals, work.cluster, work.alerts) for work in leading if work.alerts is not None]
 
+    for work in works:
+        if work.follow_up is not None:
+            work.follow_up.copies = RevisionCopies(database, work.cluster, _settings_of(settings, work).tier)
     kept = evidence.retention, evidence.pod_retention
-    terms = EvidenceTerms(*kept, policies, door, intervals, Seals(database), recorders, reminders)
+    old = partial(prune, database)
+    terms = EvidenceTerms(*kept, policies, door, intervals, old, Seals(database), recorders, reminders)
     return keeping(Store(database), terms)
 
 
@@ -70,10 +76,7 @@ def _recorder(settings: Settings, work: Work, store: IntervalStore) -> Recorder:
     """It is told each move of a pod and each alert from now on."""
     if work.population is None or work.alerts is None:
         raise ValueError("a work without a population or alerts has no intervals")
-    population, cluster = (
-        work.population,
-        next(cluster_settings for cluster_settings in settings.clusters if cluster_settings.name == work.cluster),
-    )
+    population, cluster = work.population, _settings_of(settings, work)
     rules = Rules()
 
     def tier_and_rules() -> dict[tuple[IntervalKind, str], str]:
@@ -103,6 +106,10 @@ def _recorder(settings: Settings, work: Work, store: IntervalStore) -> Recorder:
     population.moved = recorder.moved
     work.alerts.sinks = (*work.alerts.sinks, recorder)
     return recorder
+
+
+def _settings_of(settings: Settings, work: Work) -> ClusterSettings:
+    return next(cluster for cluster in settings.clusters if cluster.name == work.cluster)
 
 
 def settings_digest(settings: Settings, cluster: ClusterSettings) -> str:

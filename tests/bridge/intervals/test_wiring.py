@@ -51,6 +51,7 @@ def test_each_cluster_has_a_recorder_that_hears_its_pods_and_its_alerts(settings
             assert isinstance(recorder, Recorder)
             assert work.population.moved == recorder.moved
             assert recorder.sight.cluster == work.cluster
+            assert work.follow_up.copies._cluster == work.cluster
             await work.alerts.raise_(AlertKind.SYNC_STALE, "Panorama is away")
             assert list(recorder._alerts) == ["SyncStale"]
             assert not recorder.sight.leading()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import time
 import zipfile
 from datetime import UTC, datetime
 
@@ -11,17 +13,24 @@ import pytest
 import yaml
 from sqlalchemy import text
 
+from bridge.alerts import Alerts
 from bridge.evidence.database import Database
 from bridge.evidence.store import micros
+from bridge.history.copies import RevisionCopies
+from bridge.history.followup import FollowUp
+from bridge.history.keeper import History
+from bridge.history.ledger import Retention
 from bridge.intervals.fold import IntervalEvent, IntervalKind
 from bridge.intervals.seals import DAY, Seals, date_text
 from bridge.intervals.store import IntervalStore
 from bridge.reports.model import moment_text
 from bridge.settings.file import Purpose, load
+from bridge.tier.cluster import TierApi
 from mocks.kubernetes import KubernetesServer
 from tests.bridge.history.test_commands import OTHER, TO_DB, published
-from tests.bridge.running import CRDS
+from tests.bridge.running import CRDS, access, hang_up
 from zones import canonical
+from zones.kube.client import ApiServer
 
 HOUR = 3600 * 1_000_000
 
@@ -173,3 +182,77 @@ def test_evidence_of_days_that_are_over_is_verified(command, site, tmp_path):
     assert not json.loads(out)["whole"]
     assert "what is recorded isn't what was sealed" in json.loads(out)["breaks"][0]
     assert command("verify-evidence", "--expect", "yesterday")[0] == 2
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory):
+    """A cluster that has let go of the first of its three revisions, and a database that has copied them all."""
+    folder = tmp_path_factory.mktemp("past")
+    with KubernetesServer() as server:
+        server.install([CRDS])
+        published(server, [OTHER])
+        time.sleep(1.1)  # records are of a second: the first is to be in force for one of its own
+        published(server, [OTHER, TO_DB], [OTHER])
+        url = f"sqlite:///{folder / 'evidence.db'}"
+        settings = folder / "zonebridge.yaml"
+        cluster = {"name": "c1", "deviceGroup": "dg", "kubeconfig": str(server.kubeconfig)}
+        settings.write_text(yaml.safe_dump({"clusters": [cluster], "evidence": {"url": url}}))
+        asyncio.run(_copied_and_let_go(server, url))
+        yield settings, url
+
+
+async def _copied_and_let_go(server, url):
+    database, cluster = Database(url), TierApi(ApiServer(access(server.kubeconfig)))
+    try:
+        database.migrate()
+        follow = FollowUp(cluster, "panorama", History(cluster, "panorama"), Alerts("c1", "panorama", ()))
+        follow.copies = RevisionCopies(database, "c1", "panorama")
+        await follow.look()
+        history = History(cluster, "panorama", Retention(keep=2))
+        tier = await cluster.tier("panorama")
+        await history.load(tier, ours=True)
+        await history.let_go(tier)
+    finally:
+        await cluster.close()
+        database.close()
+        await hang_up()
+
+
+def test_what_the_cluster_let_go_of_is_in_history_show_diff_and_report(run, past):
+    settings = ("-c", str(past[0]))
+    kubeconfig = ("--kubeconfig", yaml.safe_load(past[0].read_text())["clusters"][0]["kubeconfig"])
+    listed = json.loads(run("history", *kubeconfig, "-o", "json")[1])["revisions"]
+    assert [each["revision"] for each in listed] == [2, 3]
+    assert "no revision 1" in run("show", "1", *kubeconfig)[2]
+    listed = json.loads(run("history", *settings, "-o", "json")[1])["revisions"]
+    assert [(each["revision"], each["in_force"]) for each in listed] == [(1, True), (2, True), (3, True)]
+    assert len(json.loads(run("show", "1", *settings, "-o", "json")[1])["entries"]) == 3
+    assert "web to db" in run("diff", "1", "2", *settings)[1]
+    first, second = listed[0]["recorded"], listed[1]["recorded"]
+    assert first < second
+    assert json.loads(run("show", "--at", first, *settings, "-o", "json")[1])["revision"] == 1
+    value = json.loads(run("report", *settings, "--at", first, "-o", "json")[1])
+    assert value["revision"] == 1
+    assert value["sections"]["rules"]["rows"][0]["rule"] == "a"
+    assert not any("rules are not shown" in doubt for doubt in value["doubts"])
+
+
+def test_a_changed_byte_of_a_copy_is_named_by_both_verifications(run, past):
+    settings = ("-c", str(past[0]))
+    code, out, err = run("verify-chain", *settings)
+    assert (code, err) == (0, "")
+    assert out.startswith("Whole: 3 revisions (1 to 3)")
+    value = json.loads(run("verify-evidence", *settings, "-o", "json")[1])
+    assert (value["breaks"], value["revisions"]["copied"], value["revisions"]["first"]) == ([], 3, 1)
+    database = Database(past[1])
+    with database.writing("tampering") as connection:
+        packed = connection.execute(text("SELECT spec FROM revision WHERE number = 1")).scalar()
+        changed = packed[:40] + bytes([packed[40] ^ 1]) + packed[41:]
+        connection.execute(text("UPDATE revision SET spec = :spec WHERE number = 1"), {"spec": changed})
+    database.close()
+    for command in ("verify-chain", "verify-evidence"):
+        code, out, _ = run(command, *settings)
+        assert code == 1
+        assert "first revision 1: " in out.replace("first at", "first")
+    code, _, err = run("show", "1", *settings)
+    assert (code, "verify-chain" in err) == (1, True)
