@@ -14,7 +14,7 @@ CLUSTER_PACKAGES := etcd-server:etcd runc:runc conntrack:conntrack ipset:ipset i
 # Tests need namespaces of their own: as root as it is, otherwise in a user namespace.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo "unshare -Urnm sh -c 'ip link set lo up && exec \"$$@\"' sh")
 
-.PHONY: generate release images setup demo quick test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-commit bench-siem bench-evidence bench-tier soak soak-bridge soak-siem test-kernel
+.PHONY: generate release splunk images setup demo quick test test-cluster test-long check format lock clean packages packages-test packages-cluster bench-commit bench-siem bench-evidence bench-tier soak soak-bridge soak-siem test-kernel
 
 # One worker for each core, at most four: each has a kube-apiserver, a browser and a PostgreSQL where its tests want one.
 PYTEST := $(BIN)/python -m pytest -q
@@ -78,6 +78,7 @@ generate: setup
 	$(BIN)/python -m tools.manifests
 	$(BIN)/python -m tools.schema
 	$(BIN)/python -m tools.dashboards
+	$(BIN)/python -m tools.splunk
 	$(BIN)/python -m tools.settingsdocs
 	$(BIN)/python -m tools.chartreadme
 
@@ -88,10 +89,14 @@ lock:
 	uv pip compile pyproject.toml --extra postgresql --constraint requirements.lock --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --quiet --output-file config/image/requirements.lock
 
-# dist/: wheel, chart, kubectl plugin with its krew manifest, bill of materials, checksums; the same bytes each time from one
+# dist/: wheel, chart, Splunk app, kubectl plugin with its krew manifest, bill of materials, checksums; the same bytes each time from one
 # commit. RELEASE_URL: the folder that it will be published in, which the manifest names.
 release: setup
 	$(BIN)/python -m tools.release
+
+# The Splunk app alone: dist/zonebridge-splunk-VERSION.spl, the same bytes as in a release.
+splunk: setup
+	$(BIN)/python -m tools.release splunk
 
 # The image, by docker or podman: make images CONTAINER=podman IMAGE=registry.example.com/security/zonebridge
 CONTAINER ?= docker

@@ -1,4 +1,4 @@
-"""dist/: wheel, chart, kubectl plugin, bill of materials, checksums. Twice from one commit they are the same bytes."""
+"""dist/: wheel, chart, kubectl plugin, Splunk app, bill of materials, checksums. One commit: the same bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools import plugin
+from tools import plugin, splunk
 from tools.values import CHART
 from tools.version import ROOT, version
 
@@ -37,6 +37,7 @@ def release(target: Path, epoch: int, url: str) -> None:
     _wheel(target, epoch)
     (target / f"zonebridge-{version()}.tgz").write_bytes(chart(epoch))
     plugin.write(target, epoch, url)
+    (target / splunk.package_name()).write_bytes(splunk.package(epoch))
     (target / f"zonebridge-{version()}.cdx.json").write_text(json.dumps(bill(), indent=2) + "\n")
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(target.iterdir())]
     (target / "SHA256SUMS").write_text("".join(sums))
@@ -111,16 +112,21 @@ def _component(found: re.Match[str]) -> dict[str, Any]:
     return {"type": "library", "bom-ref": reference, "name": name, "version": found["version"], "purl": reference}
 
 
+def _epoch() -> int:
+    """The commit's time, unless the environment says another."""
+    command = ["git", "log", "-1", "--format=%ct"]
+    committed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return int(os.environ.get("SOURCE_DATE_EPOCH") or committed)
+
+
 def main() -> int:
-    epoch = subprocess.run(
-        ["git", "log", "-1", "--format=%ct"],  # noqa: S607
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    target = ROOT / "dist"
+    if sys.argv[1:] == ["splunk"]:
+        target.mkdir(exist_ok=True)
+        (target / splunk.package_name()).write_bytes(splunk.package(_epoch()))
+        return 0
     url = os.environ.get("RELEASE_URL") or f"https://releases.example.com/zonebridge/v{version()}"
-    release(ROOT / "dist", int(os.environ.get("SOURCE_DATE_EPOCH") or epoch), url)
+    release(target, _epoch(), url)
     return 0
 
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 PLACES = {
     "config/chart/Chart.yaml": (r"^version: ", r"^appVersion: ", r"image: zonebridge:"),
     "config/deploy/kustomization.yaml": (r"newTag: ",),
+    "config/splunk/zonebridge/default/app.conf": (r"^version = ",),
     "docs/install.md": (r"security/zonebridge:",),
 }
 VERSION = r"\d+\.\d+\.\d+(?:[-.+][0-9A-Za-z.]+)?"
