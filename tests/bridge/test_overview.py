@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+import yaml
 
 from bridge.commands.overview import overview
 from bridge.commands.tier_facts import COLUMNS, NOTHING_YET, row
@@ -65,3 +66,25 @@ def test_a_cluster_that_cannot_be_asked_says_why_and_hides_no_other(server, tmp_
 def test_before_anything_is_published(server):
     (found,) = told(server.kubeconfig)
     assert (found["revision"], found["problem"]) == (None, NOTHING_YET)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    with KubernetesServer() as server:
+        world.fill(server)
+        world.publish(server, world.tier(3, 5432))
+        (tmp_path / "password").write_text("a password of a test")
+        clusters = [{"name": "prod", "deviceGroup": "dg", "kubeconfig": str(server.kubeconfig)}]
+        panorama = {"hosts": ["192.0.2.1"], "username": "reader", "passwordFile": str(tmp_path / "password")}
+        path = tmp_path / "settings.yaml"
+        path.write_text(yaml.safe_dump({"clusters": clusters, "panorama": panorama}))
+        yield path
+
+
+def test_the_command_writes_one_page_and_ends_as_for_a_terminal(run, settings):
+    code, page, err = run("status", "-c", settings, "-o", "html")
+    assert (code, err) == (1, ""), "its Tier has no status yet"
+    assert page.startswith("<!doctype html>")
+    assert "default-src &#39;none&#39;; style-src &#39;sha256-" in page
+    assert "1 of 1 clusters are not ready" in page
+    assert page.rstrip().endswith("</html>")

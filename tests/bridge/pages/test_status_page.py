@@ -1,13 +1,10 @@
 """`zonebridge status -o html`: what it says, and in the browser, where clusters and problems may have any name."""
 
 import pytest
-import yaml
 from axe_playwright_python.sync_playwright import Axe
 
 from bridge.pages import page_html, status_page
-from mocks.kubernetes import KubernetesServer
 from tests.bridge.pages.companies import HOSTILE, MARKUP
-from tests.enforcer import smallcluster
 
 
 def value(name, problem="", nodes=(3, 3)):
@@ -25,28 +22,6 @@ def test_the_headline_says_whether_all_is_well():
     assert [[cell.text for cell in row.cells] for row in ill.tables[0].rows][1] == [
         "b", "group b", "panorama", "-", "2 of 5", "not ready", "-", "no answer",
     ]  # fmt: skip
-
-
-@pytest.fixture
-def settings(tmp_path):
-    with KubernetesServer() as server:
-        smallcluster.fill(server)
-        smallcluster.publish(server, smallcluster.tier(3, 5432))
-        (tmp_path / "password").write_text("a password of a test")
-        clusters = [{"name": "prod", "deviceGroup": "dg", "kubeconfig": str(server.kubeconfig)}]
-        panorama = {"hosts": ["192.0.2.1"], "username": "reader", "passwordFile": str(tmp_path / "password")}
-        path = tmp_path / "settings.yaml"
-        path.write_text(yaml.safe_dump({"clusters": clusters, "panorama": panorama}))
-        yield path
-
-
-def test_the_command_writes_one_page_and_ends_as_for_a_terminal(run, settings):
-    code, page, err = run("status", "-c", settings, "-o", "html")
-    assert (code, err) == (1, ""), "its Tier has no status yet"
-    assert page.startswith("<!doctype html>")
-    assert "default-src &#39;none&#39;; style-src &#39;sha256-" in page
-    assert "1 of 1 clusters are not ready" in page
-    assert page.rstrip().endswith("</html>")
 
 
 @pytest.mark.browser
