@@ -50,14 +50,14 @@ class RevisionCopies:
             asked = select(columns.chain, columns.status.is_not(None)).where(*self._ours)
             return {chain: bool(known) for chain, known in connection.execute(asked)}
 
-    def lacking(self, names: Collection[str]) -> set[str]:
+    def missing_parts(self, names: Collection[str]) -> set[str]:
         """Those of these parts that are not here."""
         with self._database.reading("reading which parts are copied") as connection:
             known = self._part_numbers(connection, names)
         return {name for name in names if _digest(name) not in known}
 
     def add(self, raw: Json, parts: Mapping[str, Json]) -> None:
-        """Copy a Revision, whole and once, with those of its parts that were lacking. Raises EvidenceError."""
+        """Copy a Revision, whole and once, with those of its parts that were missing_parts. Raises EvidenceError."""
         spec = raw["spec"]
         names = part_names(spec)
         new = [
@@ -114,10 +114,10 @@ class RevisionCopies:
         """Where the copies aren't what was copied. Raises EvidenceError."""
         with self._database.reading("verifying copied revisions") as connection:
             rows = self._rows(connection)
-            made_of: dict[int, set[int]] = {row.id: set() for row in rows}
+            parts_of: dict[int, set[int]] = {row.id: set() for row in rows}
             links = select(REVISION_PART).join(REVISION, REVISION.c.id == REVISION_PART.c.revision)
             for link in connection.execute(links.where(*self._ours)):
-                made_of[link.revision].add(link.part)
+                parts_of[link.revision].add(link.part)
             names, wrong = dict[int, str](), dict[int, str]()
             used = select(REVISION_PART.c.part).join(REVISION, REVISION.c.id == REVISION_PART.c.revision)
             for row in connection.execute(select(PART).where(PART.c.id.in_(used.where(*self._ours)))):
@@ -126,8 +126,8 @@ class RevisionCopies:
         raws = {row.id: self._object(row) for row in rows}
         broken = []
         for row in rows:
-            problems = [wrong[part] for part in sorted(made_of[row.id]) if wrong[part]]
-            problems += _of_record(row, raws[row.id], {names[part] for part in made_of[row.id]})
+            problems = [wrong[part] for part in sorted(parts_of[row.id]) if wrong[part]]
+            problems += _of_record(row, raws[row.id], {names[part] for part in parts_of[row.id]})
             broken += [Break(row.number, what) for what in problems]
         return [*broken, *_of_chain([raws[row.id]["spec"] for row in sorted(rows, key=lambda row: row.recorded)])]
 
@@ -222,8 +222,8 @@ def _unpacked(packed: bytes) -> Json:
         value = json.loads(text)
     except (zlib.error, ValueError, RecursionError):
         return {}
-    whole = unpacking.eof and not unpacking.unused_data and isinstance(value, dict)
-    return value if whole else {}
+    complete = unpacking.eof and not unpacking.unused_data and isinstance(value, dict)
+    return value if complete else {}
 
 
 def _part(name: str, row: Row[Any]) -> Json:

@@ -38,7 +38,7 @@ class CopyTarget(Copies, Protocol):
     """Where revisions are copied to. It blocks, and raises BridgeError where it is away."""
 
     def chains(self) -> dict[str, bool]: ...
-    def lacking(self, names: Collection[str]) -> set[str]: ...
+    def missing_parts(self, names: Collection[str]) -> set[str]: ...
     def add(self, raw: Json, parts: Mapping[str, Json]) -> None: ...
     def add_status(self, raw: Json) -> None: ...
 
@@ -136,9 +136,9 @@ class FollowUp:
             return f"it can't be read: {error!r}"
         if wrong:
             return wrong
-        lacking = await asyncio.to_thread(copies.lacking, names)
+        missing_parts = await asyncio.to_thread(copies.missing_parts, names)
         parts: dict[str, Json] = {}
-        for name in sorted(lacking):
+        for name in sorted(missing_parts):
             part = await archive.part(name)
             if problem := part_break(name, part):
                 return problem
