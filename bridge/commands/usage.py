@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from bridge import pages
 from bridge.commands.options import Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
 from bridge.commands.output import json_text
 from bridge.compilation import offline
@@ -35,6 +36,7 @@ class UsageOutput(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
+    HTML = "html"
 
 
 def usage(
@@ -78,21 +80,23 @@ def usage(
     else:
         policy = _live(chosen)
     used = usages.usage(policy, what, edited, now)
-    _print(used, used.rules if least is None else usages.unused(used, least), output)
+    rules = used.rules if least is None else usages.unused(used, least)
+    if output is UsageOutput.HTML:
+        typer.echo(pages.page_html(pages.usage_page(used, rules, policy, unused or "")), nl=False)
+    else:
+        typer.echo(_text(used, rules, output), nl=False)
     if least is not None and (used.since is None or now - used.since < least):
         known = f"not all nodes counted before {used.since:%F %R}" if used.since else "no node has counted yet"
         typer.echo(f"zonebridge: usage: {known}, so no rule is known to be unused for {unused}", err=True)
         raise typer.Exit(ExitCode.TROUBLE)
 
 
-def _print(used: usages.Usage, rules: tuple[usages.RuleUsage, ...], output: UsageOutput) -> None:
-    match output:
-        case UsageOutput.TABLE:
-            typer.echo("\n".join(usage_lines(used, rules)))
-        case UsageOutput.JSON:
-            typer.echo(json_text(usage_json(used, rules)))
-        case UsageOutput.CSV:
-            typer.echo(usage_csv(rules), nl=False)
+def _text(used: usages.Usage, rules: tuple[usages.RuleUsage, ...], output: UsageOutput) -> str:
+    if output is UsageOutput.CSV:
+        return usage_csv(rules)
+    return (
+        json_text(usage_json(used, rules)) if output is UsageOutput.JSON else "\n".join(usage_lines(used, rules))
+    ) + "\n"
 
 
 def _length(option: str, text: str) -> timedelta:

@@ -35,7 +35,8 @@ def coverage_lines(used: Usage) -> Iterator[str]:
         yield "No node has counted anything yet: give the enforcers a destination with records: seen."
         return
     many = len(used.seen.nodes)
-    yield f"Counted on {many} nodes: on all of them since {_time(since)}, by all of them up to {_time(until)} (UTC)."
+    times = f"on all of them since {time_text(since)}, by all of them up to {time_text(until)} (UTC)"
+    yield f"Counted on {many} nodes: {times}."
     missing = (
         (sum(node.missed for node in nodes), "connections ended faster than nodes heard"),
         (sum(node.unattributed for node in nodes), "connections whose rule isn't known"),
@@ -87,16 +88,16 @@ def _rule_json(rule: RuleUsage) -> Json:
 
 def _row(rule: RuleUsage, at: datetime) -> tuple[str, ...]:
     origin = rule.origin
-    times = tuple("-" if moment is None else _time(moment) for moment in (rule.first, rule.last, rule.edited))
+    times = tuple("-" if moment is None else time_text(moment) for moment in (rule.first, rule.last, rule.edited))
     names = (origin.name, origin.rulebase, origin.device_group or "-", rule.verdict.value)
-    return (*names, str(rule.hits), _size(rule.octets), *times, "; ".join(_notes(rule, at)))
+    return (*names, str(rule.hits), size_text(rule.octets), *times, "; ".join(rule_notes(rule, at)))
 
 
-def _notes(rule: RuleUsage, at: datetime) -> Iterator[str]:
+def rule_notes(rule: RuleUsage, at: datetime) -> Iterator[str]:
     if not rule.in_force:
         yield "no longer in force"
     if rule.unused_since is not None:
-        yield f"not hit for {_age(at - rule.unused_since)}" + ("" if rule.hits else ", as far as is known")
+        yield f"not hit for {age_text(at - rule.unused_since)}" + ("" if rule.hits else ", as far as is known")
     if rule.shadowed_by:
         yield f"shadowed by {_names(rule.shadowed_by)}"
     yield from _breadth(rule)
@@ -112,12 +113,12 @@ def _names(origins: tuple[Origin, ...]) -> str:
     return ", ".join(f"'{origin.name}'" for origin in origins[:_MOST_NAMED]) + more
 
 
-def _age(length: timedelta) -> str:
+def age_text(length: timedelta) -> str:
     hours = max(int(length.total_seconds() // 3600), 0)
     return f"{hours // 24} d" if hours >= 24 else f"{hours} h"  # noqa: PLR2004 - a day
 
 
-def _size(octets: int) -> str:
+def size_text(octets: int) -> str:
     value, unit = float(octets), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < 1024:  # noqa: PLR2004
@@ -126,7 +127,7 @@ def _size(octets: int) -> str:
     return f"{octets} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def _time(at: datetime) -> str:
+def time_text(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M")
 
 

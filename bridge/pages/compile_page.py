@@ -9,7 +9,7 @@ from bridge.compilation.report import ENFORCED, refusal_lines, status_text, verd
 from bridge.compilation.report_table import footnotes, why
 from bridge.compilation.shadows import shadowed_allows
 from bridge.pages.parts import Cell, Column, Headline, PageFigure, PageTable, Row, StatusPage, Tone
-from bridge.pages.policy_matrix import PolicyMatrix, entry_of
+from bridge.pages.policy_matrix import PolicyMatrix, entry_of, remarks_of
 from bridge.pages.wording import ends_text, entry_traffic_text, infrastructure_texts, pairing_text
 from zones.compile import Compiled
 from zones.policy import Entry, Policy
@@ -48,13 +48,12 @@ def compile_page(compiled: Compiled, device_group: str, *, only_attention: bool 
             title, "What Panorama's rules become in the cluster", headline, figures(compiled), tables=(rules,)
         )
     matrix = PolicyMatrix(compiled.policy)
-    reports = {report.origin: report for report in compiled.reports}
     return StatusPage(
         title,
         "What Panorama's rules become in the cluster",
         headline,
         figures(compiled),
-        matrix.matrix("Zones", reports, anchors),
+        matrix.matrix("Zones", remarks_of(compiled.reports), anchors),
         matrix.neighbourhoods(),
         (matrix.in_words(), rules, infrastructure_table(compiled.policy)),
     )

@@ -158,7 +158,17 @@ def _counts(matrix: Matrix, marked: frozenset[tuple[int, int]]) -> Iterator[Coun
     for row, (cells, counts) in enumerate(zip(matrix.cells, matrix.counts, strict=True)):
         for column, (number, count) in enumerate(zip(cells, counts, strict=True)):
             if count and (row, column) not in marked:
-                yield Count(column, row, str(count), matrix.classes[number].key)
+                yield Count(column, row, short_number(count), matrix.classes[number].key)
+
+
+def short_number(number: int) -> str:
+    """What fits into a cell: 999, 1k, 12M."""
+    unit = ""
+    for larger in ("k", "M", "G", "T"):
+        if number < 1000:  # noqa: PLR2004 - three digits
+            break
+        number, unit = number // 1000, larger
+    return f"{number}{unit}"
 
 
 def _labels(zones: Sequence[str], size: int) -> Iterator[Label]:
@@ -241,7 +251,7 @@ def _edges(neighbours: Sequence[Neighbour], middle: float, rows: int, *, to_left
             min(1 + neighbour.count**0.5, 7),
             shortened(neighbour.zone, LONGEST_LABEL),
             neighbour.zone,
-            str(neighbour.count or ""),
+            short_number(neighbour.count) if neighbour.count else "",
             outer,
             y,
         )

@@ -5,7 +5,8 @@ The zone of pods in quarantine is always among the zones, closed but for what an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 from bridge.pages.parts import (
     Cell,
@@ -53,14 +54,43 @@ _HOW_TO_READ = (
     f"are in the zone {QUARANTINE}, which only an allow that names it opens."
 )
 _MORE_IN_PART = (2, 4, 10)
+LEAST_ALLOWING = _PART
+"""The first of the classes in which rules allow something."""
 # As many zones are shown one by one even where no rule tells them apart.
 MOST_UNFOLDED = 24
+_IN_WORDS = (
+    ("Open to", frozenset({_OPEN})),
+    ("Open with exceptions to", frozenset({_EXCEPTIONS})),
+    ("Open in part to (rules)", frozenset(range(_PART, _EXCEPTIONS))),
+    ("Closed by a rule to", frozenset({_DENIED})),
+)
 _PAIRINGS = {RuleType.UNIVERSAL: 0, RuleType.INTRAZONE: 1, RuleType.INTERZONE: 2}
 MOST_LISTED = 40
 
 
+class RuleRemark(NamedTuple):
+    """What is said of a rule where a cell lists it: its number in Panorama, its action, and beneath that its status."""
+
+    number: str
+    action: str
+    status: str
+
+
+def remarks_of(reports: Iterable[RuleReport]) -> dict[Origin, RuleRemark]:
+    """What became of each rule."""
+    return {
+        report.origin: RuleRemark(str(report.number or ""), report.action, report.status.value) for report in reports
+    }
+
+
 class PolicyMatrix:
     """A policy between all zones: those that rules name, and any other as one."""
+
+    classes: ClassVar[Sequence[CellClass]] = CLASSES
+    sentences: ClassVar[Sequence[tuple[str, str]]] = SENTENCES
+    how_to_read: ClassVar[str] = _HOW_TO_READ
+    columns: ClassVar[Sequence[tuple[str, frozenset[int]]]] = _IN_WORDS
+    not_listed: ClassVar[str] = "What isn't listed is closed: no rule allows anything."
 
     def __init__(self, policy: Policy, beside: Sequence[Policy] = ()) -> None:
         """`beside`: further policies whose zones are shown."""
@@ -93,7 +123,7 @@ class PolicyMatrix:
     def matrix(
         self,
         title: str,
-        reports: Mapping[Origin, RuleReport],
+        remarks: Mapping[Origin, RuleRemark],
         anchors: Mapping[Origin, str],
         marks: Mapping[tuple[int, int], Mark] | None = None,
         pieces: Json | None = None,
@@ -102,17 +132,17 @@ class PolicyMatrix:
         return Matrix(
             title,
             self.zones,
-            CLASSES,
+            self.classes,
             self.cells,
             self.counts,
-            SENTENCES,
+            self.sentences,
             marks or {},
-            self._details(reports, anchors) | (pieces or {}),
+            self._details(remarks, anchors) | (pieces or {}),
             tuple(self._notes()),
         )
 
     def _notes(self) -> list[str]:
-        notes = [_HOW_TO_READ]
+        notes = [self.how_to_read]
         if self.folded:
             notes.append(
                 f"{ANY_OTHER} stands for {len(self.folded)} zones that no rule names, too: "
@@ -120,7 +150,7 @@ class PolicyMatrix:
             )
         return notes
 
-    def _details(self, reports: Mapping[Origin, RuleReport], anchors: Mapping[Origin, str]) -> Json:
+    def _details(self, remarks: Mapping[Origin, RuleRemark], anchors: Mapping[Origin, str]) -> Json:
         """The rules as the script reads them: each text once, each set of zones once.
 
         A rule is [number, name, place, verdict, status, source, destination, traffic, from, to, pairing, whole,
@@ -134,14 +164,11 @@ class PolicyMatrix:
 
         rules = []
         for entry, (from_set, to_set) in zip(self.policy.entries, ends, strict=True):
-            origin, report = entry.origin, reports.get(entry.origin)
+            origin = entry.origin
+            remark = remarks.get(origin, RuleRemark("", entry.verdict.value, ""))
             words = (
-                *(
-                    str(report.number or "") if report else "",
-                    origin.name,
-                    f"{origin.rulebase} of {origin.device_group}",
-                ),
-                *(report.action if report else entry.verdict.value, report.status.value if report else ""),
+                *(remark.number, origin.name, f"{origin.rulebase} of {origin.device_group}"),
+                *(remark.action, remark.status),
                 *(addresses_text(entry.sources), addresses_text(entry.destinations), entry_traffic_text(entry)),
             )
             numbers = (_PAIRINGS[entry.pairing], int(matches_everything(entry)))
@@ -166,7 +193,7 @@ class PolicyMatrix:
         self, pairs: Sequence[tuple[int, int]], marks: Mapping[tuple[int, int], Mark], end: int
     ) -> tuple[Neighbour, ...]:
         neighbours = [
-            Neighbour(self.zones[pair[end]], CLASSES[number].key, self.counts[pair[0]][pair[1]], marks.get(pair))
+            Neighbour(self.zones[pair[end]], self.classes[number].key, self.counts[pair[0]][pair[1]], marks.get(pair))
             for pair in pairs
             if (number := self.cells[pair[0]][pair[1]]) > _DENIED or pair in marks
         ]
@@ -174,15 +201,10 @@ class PolicyMatrix:
 
     def in_words(self) -> PageTable:
         """The matrix as a table: of each zone, what is open to which others."""
-        kinds = (
-            ("Open to", frozenset({_OPEN})),
-            ("Open with exceptions to", frozenset({_EXCEPTIONS})),
-            ("Open in part to (rules)", frozenset(range(_PART, _EXCEPTIONS))),
-            ("Closed by a rule to", frozenset({_DENIED})),
-        )
-        columns = (Column("From", 16), *(Column(name, 21) for name, _ in kinds))
+        share = 84 // len(self.columns)
+        columns = (Column("From", 16), *(Column(name, share) for name, _ in self.columns))
         rows = [
-            Row((Cell(zone), *(Cell(self._reached(place, classes)) for _, classes in kinds)))
+            Row((Cell(zone), *(Cell(self._reached(place, classes)) for _, classes in self.columns)))
             for place, zone in enumerate(self.zones)
         ]
         return PageTable(
@@ -190,7 +212,7 @@ class PolicyMatrix:
             "The matrix in words",
             columns,
             rows,
-            notes=("What isn't listed is closed: no rule allows anything.",),
+            notes=(self.not_listed,),
             folded=True,
         )
 
@@ -207,7 +229,7 @@ class PolicyMatrix:
             besides = f" but {QUARANTINE}" if quarantine in missing and quarantine != place else ""
             return ("every other zone" if place in missing else "every zone, itself included,") + besides
         return ", ".join(
-            ("itself" if column == place else self.zones[column]) + (f" ({count})" if count else "")
+            ("itself" if column == place else self.zones[column]) + (f" ({count:,})" if count else "")
             for column, count in counted.items()
         )
 

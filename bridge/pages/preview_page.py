@@ -8,7 +8,7 @@ from bridge.compilation.report import refusal_lines
 from bridge.pages.changed_pairs import changed_cells
 from bridge.pages.compile_page import infrastructure_table
 from bridge.pages.parts import Headline, PageFigure, StatusPage, Tone
-from bridge.pages.policy_matrix import PolicyMatrix
+from bridge.pages.policy_matrix import PolicyMatrix, remarks_of
 from bridge.pages.preview_tables import preview_tables
 from bridge.preview.gate import counted
 from bridge.preview.model import Preview
@@ -26,7 +26,7 @@ def preview_page(preview: Preview) -> StatusPage:
         return StatusPage(title, SUBTITLE, _headline(preview), tuple(_figures(preview)), tables=tables)
     matrix = PolicyMatrix(after, (before,))
     cells = changed_cells(matrix, preview.flows)
-    reports = {report.origin: report for report in preview.candidate.compiled.reports}
+    remarks = remarks_of(preview.candidate.compiled.reports)
     anchors = {change.origin: f"change-{place}" for place, change in enumerate(preview.rules) if change.new is not None}
     around = matrix.neighbourhoods(cells.marks)
     return StatusPage(
@@ -34,7 +34,7 @@ def preview_page(preview: Preview) -> StatusPage:
         SUBTITLE,
         _headline(preview),
         tuple(_figures(preview)),
-        matrix.matrix("Zones as the candidate has them", reports, anchors, cells.marks, cells.details),
+        matrix.matrix("Zones as the candidate has them", remarks, anchors, cells.marks, cells.details),
         tuple(
             neighbourhood
             for neighbourhood in around

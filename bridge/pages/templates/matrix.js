@@ -28,7 +28,7 @@
     const number = matrix.counts[row][column];
     const [one, many] = matrix.sentences[matrix.cells[row][column]];
     const mark = marks.get(row * count + column);
-    return (number === 1 ? one : many.replace("{}", number)) + (mark ? `; ${markWords[mark]}` : "");
+    return (number === 1 ? one : many.replace("{}", number.toLocaleString("en"))) + (mark ? `; ${markWords[mark]}` : "");
   };
   const title = (row, column) => `${zones[row]} → ${zones[column]}`;
 
@@ -88,8 +88,22 @@
     const number = (matrix.changed || {})[`${row},${column}${same && row === matrix.other ? ",same" : ""}`];
     return number === undefined ? [] : matrix.pieces[number];
   };
+  const seenRow = ([ends, traffic, verdict, rule, number, more]) => {
+    const line = make("tr");
+    const judged = make("td");
+    judged.append(make("span", verdict, `verdict-text ${verdictClass(verdict)}`), make("small", rule));
+    const times = make("td", number);
+    times.append(make("small", more));
+    line.append(make("td", ends), make("td", traffic), judged, times);
+    return line;
+  };
   const listing = (row, column, same) => {
     const parts = [];
+    const [seen, unlisted] = (matrix.seen || {})[`${row},${column}`] || [[], 0];
+    if (seen.length && !(same && row === matrix.other)) {
+      parts.push(make("h4", "What was seen, the most first"), table(["Source → destination", "Traffic", "Verdict", "Connections"], seen.map(seenRow), "seen"));
+      if (unlisted) parts.push(make("p", `and ${unlisted} more kinds of connections`, "note"));
+    }
     const pieces = piecesOf(row, column, same);
     if (pieces.length) {
       parts.push(make("h4", pieces.length === 1 ? "What changes" : `What changes: ${pieces.length} sets of connections`));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -50,6 +51,16 @@ def test_of_a_file_of_records(run, export, records):
     assert code == 0
     assert "idle" in out
     assert RULE.name not in out
+
+
+def test_as_a_page(run, export, records):
+    code, page, err = run("usage", *export, "--seen", records(NOW - timedelta(days=100)), "-o", "html")
+    assert (code, err) == (0, "")
+    assert page.startswith("<!doctype html>")
+    assert re.search(r"\b1 of \d+ rules were hit<", page)
+    code, page, _ = run("usage", *export, "--seen", records(NOW - timedelta(days=10)), "--unused", "90d", "-o", "html")
+    assert code == 1
+    assert re.search(r"\b0 of \d+ rules were not hit for 90d<", page)
 
 
 def test_unused_for_longer_than_nodes_count_is_not_known(run, export, records):
