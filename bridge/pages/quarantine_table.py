@@ -20,7 +20,7 @@ ABOUT = "They are in the zone quarantine of the matrix for as long as a Quaranti
 def quarantine_table(quarantines: Sequence[Quarantine] | None, now: float) -> PageTable:
     """The oldest first. None: whether there are any isn't known. `now`: seconds since the epoch."""
     rows = [_row(row(quarantine, now)) for quarantine in quarantines or ()]
-    choices = tuple(dict.fromkeys(choice for each in rows for choice in each.choices))
+    choices = tuple(dict.fromkeys(choice for line in rows for choice in line.choices))
     empty = NOT_READABLE if quarantines is None else "Nobody is in quarantine."
     return PageTable("quarantine", "Pods in quarantine", COLUMNS, rows, choices, empty, (ABOUT,))
 

@@ -76,10 +76,10 @@ class SeenMatrix(PolicyMatrix):
     def seen(self) -> Json:
         """For the script: of each pair the kinds of connections that were seen most, as texts, and how many more."""
         listed = {pair: sorted(flows, key=_often, reverse=True) for pair, flows in self.flows_of.items()}
-        each = min(MOST_OF_A_PAIR, max(1, MOST_LISTED // max(1, len(listed))))
+        most = min(MOST_OF_A_PAIR, max(1, MOST_LISTED // max(1, len(listed))))
         return {
             "seen": {
-                f"{row},{column}": [[_row(flow) for flow in flows[:each]], max(0, len(flows) - each)]
+                f"{row},{column}": [[_row(flow) for flow in flows[:most]], max(0, len(flows) - most)]
                 for (row, column), flows in listed.items()
             }
         }
