@@ -79,6 +79,7 @@ generate: setup
 	$(BIN)/python -m tools.schema
 	$(BIN)/python -m tools.dashboards
 	$(BIN)/python -m tools.splunk
+	$(BIN)/python -m tools.elastic
 	$(BIN)/python -m tools.settingsdocs
 	$(BIN)/python -m tools.chartreadme
 

@@ -386,10 +386,12 @@ class SyslogDestination(_Destination):
     """A syslog receiver, RFC 5424 over TLS, or over plain TCP where `tls` is false.
 
     `framing`: `newline` for receivers that read lines (Fluent Bit, Logstash, OpenTelemetry's default).
+    `format`: `ecs` for Elastic.
     """
 
     type: Literal["syslog"]
     address: Address
+    format: Literal["json", "ecs"] = "json"
     framing: Literal["octet-counted", "newline"] = "octet-counted"
     tls: bool = True
     server_name: Text | None = None

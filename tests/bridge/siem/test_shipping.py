@@ -9,7 +9,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.alerts import Alerts, TierAlert
+from bridge.alerts import Alerts, Checkpoint, TierAlert
 from bridge.errors import ManagerRefusedError, SecretError
 from bridge.service import shipping
 from bridge.settings.credentials import read_secret, secret
@@ -355,6 +355,25 @@ def test_either_framing_arrives_at_a_receiver_that_reads_no_other(framing):
         server.wait_for(lambda messages: len(messages) == 1, 60)
         assert json.loads(server.messages[0].msg) == record
         assert server.errors == []
+
+
+def test_elastic_gets_the_bridges_records_in_its_own_schema():
+    stamp = RecordStamp("b", 1)
+    records = [
+        stamp.of(alert("first"), START, START),
+        stamp.checkpoint("prod", "panorama", Checkpoint(7, "d", "c", 9, 9, 1), START),
+    ]
+    with SyslogServer() as server:
+        sender = syslog_sender(("127.0.0.1", server.port), format="ecs")
+        for record in records:
+            assert asyncio.run(send(sender, record)) == Delivered()
+        server.wait_for(lambda messages: len(messages) == 2, 60)
+        told, checkpoint = (json.loads(message.msg) for message in server.messages)
+    assert (told["event"]["code"], told["event"]["kind"]) == (records[0]["alert"], "alert")
+    assert (told["message"], told["event"]["id"]) == ("first", records[0]["id"])
+    assert (checkpoint["event"]["dataset"], checkpoint["event"]["kind"]) == ("zonebridge.checkpoint", "event")
+    assert (checkpoint["event"]["category"], checkpoint["event"]["type"]) == (["configuration"], ["info"])
+    assert (checkpoint["zonebridge"]["revision"], checkpoint["zonebridge"]["chain"]) == (7, "c")
 
 
 class DyingReceiver:

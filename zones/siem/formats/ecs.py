@@ -97,14 +97,19 @@ def _event(record: Json) -> dict[str, Any]:
 def _category(record: Json) -> list[str]:
     if "verdict" in record:
         return ["network"]
-    return ["configuration"] if record["alert"] in CONFIGURATION else ["host"]
+    return ["configuration"] if _about_configuration(record) else ["host"]
 
 
 def _types(record: Json) -> list[str]:
     if "verdict" in record:
         part = {"start": ["start"], "end": ["end"]}.get(record.get("moment", ""), [])
         return ["connection", *part, "allowed" if passes(record) else "denied"]
-    return ["change"] if record["alert"] in CONFIGURATION else ["info"]
+    return ["change"] if record.get("alert") in CONFIGURATION else ["info"]
+
+
+def _about_configuration(record: Json) -> bool:
+    """A checkpoint says which configuration is in force."""
+    return record["kind"] == "checkpoint" or record["alert"] in CONFIGURATION
 
 
 def _ends(record: Json) -> dict[str, Any]:
