@@ -47,7 +47,8 @@ from enforcer.shipping.outbox import Outbox
 from enforcer.shipping.spool import Spool
 from zones.net import AddressSet
 from zones.siem.alerts import AlertKind
-from zones.siem.records import Stamp, first_number
+from zones.siem.configuration import configuration_of
+from zones.siem.records import Json, Stamp, first_number
 from zones.siem.sender import appetite, sender
 from zones.zone import Zoning
 
@@ -123,6 +124,14 @@ def known(settings: Settings) -> AddressDelta:
     return AddressDelta(pod_networks=AddressSet.of(settings.pod_networks))
 
 
+def configuration(settings: Settings, record: Json, applied: Applied | None) -> Json:
+    """What an alert says of the configuration of its moment: of its flow's revision, or else of the applied one."""
+    current = applied.revision if applied is not None else None
+    tier, revision = str(record.get("tier") or settings.tier), int(record.get("revision") or current or 0)
+    shown = configuration_of(settings.cluster, tier, revision, settings.alerts.link)
+    return {"tier": tier} | shown if shown else {}
+
+
 def service(
     settings: Settings,
     environment: Mapping[str, str],
@@ -148,6 +157,7 @@ def service(
         AlertTable(_limits(settings.alerts)),
         outbox.put,
         pod_events.denied if settings.pod_events.enabled else lambda _: None,
+        configuration=lambda record: configuration(settings, record, enforcement.applied),
     )
     if settings.counts_seen:
         reporter.refused = table.denied

@@ -33,6 +33,7 @@ from zones.net import AddressSet, IPNetwork, Ranges
 from zones.policy import InfrastructureRule, usual_infrastructure
 from zones.runtime.logs import LogFormat
 from zones.runtime.types import Address, Duration, Section, duration
+from zones.siem.configuration import checked_link
 from zones.siem.destinations import Url
 from zones.workload import normalise
 from zones.zone import QUARANTINE, Entitlement, Zoning
@@ -343,16 +344,7 @@ class HistorySettings(Section):
     @field_validator("link")
     @classmethod
     def _an_address_with_places(cls, link: str | None) -> str | None:
-        if link is None:
-            return None
-        places = set(re.findall(r"\{([^{}]*)\}", link))
-        bare = re.sub(r"\{[^{}]*\}", "", link)
-        if not re.match(r"https?://[^/\s]", link) or "{" in bare or "}" in bare or " " in link:
-            raise ValueError("must be an address like https://example.com/{cluster}/{tier}/{revision}")
-        if not places <= {"cluster", "tier", "revision"}:
-            unknown = min(places - {"cluster", "tier", "revision"})
-            raise ValueError(f"'{{{unknown}}}' is no place; there are {{cluster}}, {{tier}} and {{revision}}")
-        return link
+        return None if link is None else checked_link(link)
 
 
 class _Destination(Section):

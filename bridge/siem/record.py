@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import count
-from urllib.parse import quote
 
 from bridge.alerts import Checkpoint, TierAlert
 from zones.siem.alerts import SEVERITIES, Alert, AlertKind, Severity, State
+from zones.siem.configuration import configuration_of
 from zones.siem.records import Json, Stamp
-
-_USUAL_TIER = "panorama"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +38,7 @@ class RecordStamp:
 
     def _configuration(self, alert: TierAlert) -> Json:
         """What shows the configuration of the alert's moment: a command, and the site's address."""
-        if not alert.revision:
-            return {}
-        tier = "" if alert.tier == _USUAL_TIER else f" --tier {alert.tier}"
-        shown: Json = {"revision": alert.revision, "configuration": f"zonebridge show {alert.revision}{tier}"}
-        if self.link:
-            places = {"cluster": alert.cluster, "tier": alert.tier, "revision": str(alert.revision)}
-            shown["configurationUrl"] = self.link.format_map({name: quote(text, "") for name, text in places.items()})
-        return shown
+        return configuration_of(alert.cluster, alert.tier, alert.revision, self.link)
 
     def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint, at: float) -> Json:
         """It is no alert: nothing is wrong."""

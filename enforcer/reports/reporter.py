@@ -35,6 +35,7 @@ class Counts:
 class Reporter:
     """`put` takes records, in their order; `denied` is told of every denied packet.
 
+    `configuration`: what an alert's record says of the configuration of its moment.
     `refused` is told of each flow that is denied, by its first packet.
     """
 
@@ -45,12 +46,15 @@ class Reporter:
         alerts: AlertTable,
         put: Callable[[Iterable[Record]], None],
         denied: Callable[[NamedPacket], None] = lambda _: None,
+        *,
+        configuration: Callable[[Json], Json] = lambda _: {},
     ) -> None:
         self._stamp = stamp
         self.flows = flows
         self.alerts = alerts
         self._put = put
         self._denied = denied
+        self._configuration = configuration
         self.refused: Callable[[NamedPacket], None] = lambda _: None
         self.counts = Counts()
 
@@ -113,4 +117,5 @@ class Reporter:
     def _told(self, alerts: Iterable[Alert]) -> Iterator[Json]:
         for alert in alerts:
             self.counts.alerts += 1
-            yield alert.record(self._stamp)
+            record = alert.record(self._stamp)
+            yield record | self._configuration(record)

@@ -29,6 +29,7 @@ from zones.runtime.logs import LogFormat
 from zones.runtime.settings_file import UnreadableSettingsError
 from zones.runtime.types import MIB, Address, Name, Seconds, Section
 from zones.siem import destinations
+from zones.siem.configuration import checked_link
 from zones.siem.destinations import DestinationSettings, Records
 
 
@@ -67,7 +68,7 @@ class AlertSettings(Section):
     """A repeated alert is counted for `window_seconds`; `stale_seconds` without the API server is worth an alert.
 
     Denied flows have at most `max_entries` alerts of their own at a time, and `per_source` for one rule and source.
-    `per_second` and `burst` bound all alerts of the node.
+    `per_second` and `burst` bound all alerts of the node. `link`: where the site shows a revision.
     """
 
     window_seconds: Seconds = 60.0
@@ -76,6 +77,12 @@ class AlertSettings(Section):
     per_second: Annotated[float, Field(gt=0)] = 20.0
     burst: Annotated[int, Field(ge=10)] = 200
     stale_seconds: Seconds = 300.0
+    link: Annotated[str, Field(max_length=1024)] | None = None
+
+    @field_validator("link")
+    @classmethod
+    def _an_address_with_places(cls, link: str | None) -> str | None:
+        return None if link is None else checked_link(link)
 
 
 class SeenSettings(Section):

@@ -484,6 +484,7 @@ def test_what_somebody_did_to_the_kernel_is_told(scene):
         await eventually(lambda: stage.kernel.revision == 1)
         stage.kernel.drift = TableDrift(("the table was gone",))
         (alert,) = await eventually(lambda: stage.alerts("kernel-tampered"))
+        assert (alert["revision"], alert["configuration"]) == (1, "zonebridge show 1")
         assert "the table was gone" in alert["message"]
 
     scene(scenario)
