@@ -221,6 +221,7 @@ async def _difference(place: _Place, before: int | None, after: int) -> Preview:
 async def _verified(place: _Place, expected: list[SentCheckpoint]) -> tuple[Archive, tuple[Break, ...]]:
     async with _opened(place) as archive:
         older, raws = archive.raws[: archive.copied], archive.raws[archive.copied :]
+        archive.copies = None  # what is missing in the cluster is to be named, and not to be read from elsewhere
         parts = await archive.fetch(raws)
         broken = breaks(raws, parts, archive.tier, expected, older)
         if place.copies is not None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import zlib
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import event, func, select, text, update
 
 from bridge.alerts import Alerts
@@ -20,6 +23,7 @@ from bridge.history.followup import FollowUp
 from bridge.history.ledger import Retention
 from bridge.history.revision import part_names
 from bridge.history.verification import differences
+from tests.bridge.history.test_verification import START, Told, steps
 from tests.bridge.world import World, rule
 
 OTHER = rule("a", from_zones=frozenset({"mail"}))
@@ -265,3 +269,54 @@ def test_a_database_of_the_version_before_gets_its_tables(url):
     database.migrate()
     assert rows(database) == [0, 0, 0]
     database.close()
+
+
+class KeptCluster:
+    """A cluster that has the last revisions of a history, and their parts."""
+
+    def __init__(self, history, first):
+        self._history, self._raws = history, history.revisions[first:]
+        self._names = set().union(*map(_parts, self._raws))
+
+    async def tier(self, name):
+        return self._history.tier
+
+    async def revisions(self, tier):
+        return self._raws
+
+    async def part(self, part):
+        return self._history.parts.get(part.name) if part.name in self._names else None
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('shared') / 'evidence.db'}")
+    database.migrate()
+    yield database
+    database.close()
+
+
+@settings(max_examples=15)
+@given(steps(), st.integers(0, 5), st.integers(0, 15))
+def test_of_any_history_the_policy_of_an_instant_is_the_same_as_if_the_cluster_had_kept_all(shared, steps, first, old):
+    history = Told(steps)
+    assume(history.tier is not None)
+    copies = RevisionCopies(shared, uuid4().hex, "panorama")
+    for raw in history.revisions:
+        copies.add(raw, {name: history.parts[name] for name in copies.missing_parts(_parts(raw))})
+    number = history.tier["spec"]["revision"]
+    cluster = KeptCluster(history, min(first, [raw["spec"]["revision"] for raw in history.revisions].index(number)))
+
+    async def policies(times):
+        full = await Archive.read(cluster, "panorama", copies)
+        return {when: await full.policy(full.at(when).revision) for when in times}
+
+    last = dict(history.events)
+    assert asyncio.run(policies(last)) == last
+    assert copies.breaks() == []
+    limit = START + timedelta(seconds=old)
+    prune(shared, micros(limit))
+    assert copies.breaks() == []
+    at_the_limit = [when for when in last if when <= limit][-1:]
+    kept = {when: policy for when, policy in last.items() if when > limit or when in at_the_limit}
+    assert asyncio.run(policies(kept)) == kept

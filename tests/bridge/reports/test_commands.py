@@ -8,6 +8,7 @@ import json
 import time
 import zipfile
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -27,7 +28,7 @@ from bridge.reports.model import moment_text
 from bridge.settings.file import Purpose, load
 from bridge.tier.cluster import TierApi
 from mocks.kubernetes import KubernetesServer
-from tests.bridge.history.test_commands import OTHER, TO_DB, published
+from tests.bridge.history.test_commands import OTHER, TO_DB, delete, published
 from tests.bridge.running import CRDS, access, hang_up
 from zones import canonical
 from zones.kube.client import ApiServer
@@ -256,3 +257,12 @@ def test_a_changed_byte_of_a_copy_is_named_by_both_verifications(run, past):
         assert "first revision 1: " in out.replace("first at", "first")
     code, _, err = run("show", "1", *settings)
     assert (code, "verify-chain" in err) == (1, True)
+
+
+def test_a_part_that_is_missing_in_the_cluster_is_named_and_read_from_its_copy(run, past):
+    kubeconfig = yaml.safe_load(past[0].read_text())["clusters"][0]["kubeconfig"]
+    delete(SimpleNamespace(kubeconfig=kubeconfig), None)
+    code, out, _ = run("verify-chain", "-c", str(past[0]))
+    assert (code, "is missing" in out) == (1, True)
+    assert run("show", "3", "--kubeconfig", kubeconfig)[0] == 1
+    assert run("show", "3", "-c", str(past[0]))[0] == 0
