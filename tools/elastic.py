@@ -242,8 +242,9 @@ def _bucket(number: int, name: str, kind: str) -> dict[str, Any]:
         return {"id": str(number), "enabled": True, "type": "date_histogram", "schema": "segment", "params": params}
     params = {"field": name, "orderBy": "1", "order": "desc", "size": 20, "otherBucket": False}
     schema = "bucket" if kind == "table" else "group"
-    # What has no value is a row as well: an address outside has no namespace.
-    params |= {"missingBucket": True, "missingBucketLabel": "-"}
+    if not name.endswith((".ip", ".port")):
+        # What has no value is a row as well: an address outside has no namespace. Only words can stand for nothing.
+        params |= {"missingBucket": True, "missingBucketLabel": "-"}
     return {"id": str(number), "enabled": True, "type": "terms", "schema": schema, "params": params}
 
 

@@ -95,6 +95,14 @@ def test_each_panel_shows_something():
         assert all(any(name in document for document in found) for name in names), state["title"]
 
 
+def test_only_words_stand_for_a_value_that_is_missing():
+    buckets = [each["params"] for state, _ in visualizations() for each in state["aggs"] if each["type"] == "terms"]
+    missing = {params["field"] for params in buckets if params.get("missingBucket")}
+    assert "zonebridge.source.namespace" in missing
+    assert {kind_of_field(name) for name in missing} == {"keyword"}
+    assert {kind_of_field(params["field"]) for params in buckets} >= {"ip", "long"}
+
+
 def test_objects_refer_to_each_other():
     known = {(each["type"], each["id"]) for each in OBJECTS}
     assert len(known) == len(OBJECTS)
