@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,11 +17,14 @@ import typer
 from bridge.commands.cluster import Context, Kubeconfig
 from bridge.commands.options import OutputShape, SettingsFile
 from bridge.commands.output import json_text
+from bridge.compilation import offline
 from bridge.errors import InputError
 from bridge.explain.answer import where_we_are
 from bridge.explain.flow_options import instant
+from bridge.guard_rail import GuardRail
 from bridge.history.archive import Archive
 from bridge.history.comparison import as_preview
+from bridge.history.guard_rails import JudgedRevision, judged, judged_json, judged_lines
 from bridge.history.text import (
     history_json,
     history_lines,
@@ -32,10 +35,13 @@ from bridge.history.text import (
 )
 from bridge.history.verification import Break, SentCheckpoint, breaks, differences
 from bridge.preview import Preview, preview_json, preview_lines
+from bridge.preview.guardrails import read_matrix
 from bridge.settings.file import Purpose, cluster_named, load
 from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer, ClusterAccess
+from zones.kube.errors import ClusterError
+from zones.policy import Policy
 from zones.runtime.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -74,6 +80,9 @@ def show(
     revision: Annotated[int | None, typer.Argument(min=1, metavar="[REVISION]", show_default=False)] = None,
     *,
     at: Annotated[str | None, typer.Option(help="What was in force then, as RFC 3339.", metavar="TIME")] = None,
+    guardrails: Annotated[
+        Path | None, typer.Option(help="Zones that nothing may be allowed between: a matrix, CSV.", metavar="FILE")
+    ] = None,
     config: SettingsFile = None,
     cluster: ClusterName = None,
     tier: Tier = None,
@@ -81,13 +90,21 @@ def show(
     context: Context = None,
     output: Output = OutputShape.TEXT,
 ) -> None:
-    """Show one revision: where it comes from, what it changed, and its rules."""
+    """Show one revision: where it comes from, what it changed, its rules, and which guard rails it breaks.
+
+    The guard rails are those of the settings (-c) and of --guardrails, as they are today.
+    """
     if (revision is None) == (at is None):
         raise InputError("show: give either a revision or --at TIME")
-    raw, archive = asyncio.run(
-        _one(_place(config, cluster, tier, (kubeconfig, context)), revision, None if at is None else instant(at))
-    )
-    _print(output, show_json(raw, archive.parts), show_lines(raw, archive.parts))
+    place = _place(config, cluster, tier, (kubeconfig, context))
+    if guardrails is not None:
+        matrix = read_matrix(offline.read_text(guardrails, "--guardrails"), "--guardrails")
+        place = replace(place, rails=(*place.rails, *matrix))
+    raw, archive, verdict = asyncio.run(_one(place, revision, None if at is None else instant(at)))
+    value, lines = show_json(raw, archive.parts), [*show_lines(raw, archive.parts)]
+    if verdict is not None:
+        value, lines = value | judged_json(verdict), [*lines, "", *judged_lines(verdict)]
+    _print(output, value, lines)
 
 
 def diff(
@@ -147,11 +164,15 @@ def rollback(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a history is: in a cluster, and with settings that have `evidence`, copies of what that let go of."""
+    """Where a history is: in a cluster, and with settings that have `evidence`, copies of what that let go of.
+
+    `rails`: the settings' guard rails.
+    """
 
     access: ClusterAccess
     tier: str
     copies: RevisionCopies | None = None
+    rails: tuple[GuardRail, ...] = ()
 
 
 def _place(
@@ -169,12 +190,13 @@ def _place(
     if path is not None or context is not None:
         access = ClusterAccess(chosen.name, where_we_are(path, os.environ), context)
     name = tier or chosen.tier
+    rails = tuple(guardrail.rail() for guardrail in settings.guardrails)
     if settings.evidence is None:
-        return _Place(access, name)
+        return _Place(access, name, rails=rails)
     from bridge.history.copies import RevisionCopies  # noqa: PLC0415 - libraries of 20 MB that others need not load
     from bridge.wiring.evidence import evidence_database  # noqa: PLC0415 - the same
 
-    return _Place(access, name, RevisionCopies(evidence_database(settings.evidence), chosen.name, name))
+    return _Place(access, name, RevisionCopies(evidence_database(settings.evidence), chosen.name, name), rails)
 
 
 def _print(output: OutputShape, value: object, lines: Iterable[str]) -> None:
@@ -202,11 +224,26 @@ async def _archive(place: _Place) -> Archive:
         return archive
 
 
-async def _one(place: _Place, revision: int | None, at: datetime | None) -> tuple[Json, Archive]:
+async def _one(place: _Place, revision: int | None, at: datetime | None) -> tuple[Json, Archive, JudgedRevision | None]:
+    """A record with its parts; judged where there are guard rails."""
     async with _opened(place) as archive:
         number = revision if revision is not None else archive.at(at or datetime.now(UTC)).revision
-        await archive.policy(number)
-        return archive.raw(number), archive
+        policy = await archive.policy(number)
+        raw = archive.raw(number)
+        if not place.rails:
+            return raw, archive, None
+        replaced = int(raw["spec"]["replaces"])
+        before = await _readable(archive, replaced) if replaced else None
+        recorded = datetime.fromisoformat(raw["spec"]["recorded"])
+        return raw, archive, judged(place.rails, policy, replaced, before, recorded)
+
+
+async def _readable(archive: Archive, number: int) -> Policy | None:
+    """None where it isn't kept any more, or was changed."""
+    try:
+        return await archive.policy(number)
+    except (InputError, ClusterError):
+        return None
 
 
 async def _difference(place: _Place, before: int | None, after: int) -> Preview:

@@ -76,7 +76,7 @@ def preview_json(preview: Preview, most: int | None = None) -> Json:
             for move in shown.get("pods", ())
         ],
         "seen": [_seen_json(change, moments) for change in shown.get("seen", ())],
-        "violations": [_violation_json(violation) for violation in shown["violations"]],
+        "violations": [violation_json(violation) for violation in shown["violations"]],
         "coverage": _coverage(preview),
         "truncated": {
             name: len(rows) - len(shown[name]) for name, rows in lists.items() if len(shown[name]) < len(rows)
@@ -230,7 +230,7 @@ def _end_json(end: LoggedEnd) -> Json:
     }
 
 
-def _violation_json(violation: Violation) -> Json:
+def violation_json(violation: Violation) -> Json:
     rail = violation.rail
     return {
         "from": rail.from_zone,

@@ -41,7 +41,14 @@ def preview_lines(preview: Preview, most: int) -> Iterator[str]:
         yield from refusal_lines(preview.candidate.compiled)
     yield from editor_lines(preview)
     moments = () if preview.flows is None else preview.flows.moments
-    yield from _table(VIOLATION_COLUMNS, [_violation_row(violation) for violation in preview.violations], most)
+    yield from _table(
+        VIOLATION_COLUMNS,
+        [
+            (*violation_cells(violation), "already so" if violation.existing else "NEW")
+            for violation in preview.violations
+        ],
+        most,
+    )
     yield from _seen_lines(preview, moments, most)
     yield from _table(RULE_COLUMNS, [_rule_row(change) for change in preview.rules], None)
     yield from _table(OBJECT_COLUMNS, [_object_row(change) for change in preview.objects], most)
@@ -188,14 +195,14 @@ def depends_text(change: SeenChange) -> str:
     return f", depends on {' and '.join(change.depends)}" if change.depends else ""
 
 
-def _violation_row(violation: Violation) -> tuple[str, ...]:
+def violation_cells(violation: Violation) -> tuple[str, ...]:
+    """Under VIOLATION_COLUMNS but the last."""
     return (
         f"{violation.rail.from_zone} to {violation.rail.to_zone}",
         violation.rule.name,
         source_text(violation.box),
         destination_text(violation.box),
         traffic_text(violation.box),
-        "already so" if violation.existing else "NEW",
     )
 
 

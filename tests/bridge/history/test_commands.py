@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+import yaml
 
 from bridge.tier.cluster import TierApi
 from bridge.tier.plan import Part
@@ -96,6 +97,56 @@ def test_show_has_the_record_and_its_rules(command):
     value = json.loads(command("show", "2", "-o", "json")[1])
     assert [entry["rule"]["name"] for entry in value["entries"]][1] == "web to db"
     assert value["digest"] == json.loads(command("history", "-o", "json")[1])["revisions"][1]["digest"]
+
+
+RAILS = "from,db,mail\nweb,never,never\nmail,tcp/25,\n"
+
+
+@pytest.fixture
+def rails(tmp_path):
+    path = tmp_path / "rails.csv"
+    path.write_text(RAILS)
+    return path
+
+
+def test_show_says_which_guard_rails_a_revision_breaks_and_since_when(command, rails):
+    code, out, err = command("show", "2", "--guardrails", rails)
+    assert (code, err) == (0, "")
+    said = out[out.index("Guard rails:") :].splitlines()
+    assert said[0] == "Guard rails: 2 of 3 are broken"
+    # What is left of a guard rail with an exception is several sets of flows.
+    since = {line.split("  ")[0]: line.rsplit("  ", 1)[1] for line in said[2:]}
+    assert since == {"web to db": "NEW", "mail to db": "before, in 1"}
+    value = json.loads(command("show", "2", "--guardrails", rails, "-o", "json")[1])
+    assert (value["guardrails"]["judged"], value["guardrails"]["broken"]) == (3, 2)
+    existing = {each["rule"]["name"]: each["existing"] for each in value["guardrails"]["violations"]}
+    assert existing == {"web to db": False, "a": True}
+    assert value["revision"] == 2
+    assert "guardrails" not in json.loads(command("show", "2", "-o", "json")[1])
+
+
+def test_show_judges_by_the_guard_rails_of_the_settings(command, kubernetes, tmp_path):
+    settings = tmp_path / "settings.yaml"
+    cluster = {"name": "prod", "deviceGroup": "dg", "kubeconfig": str(kubernetes.kubeconfig)}
+    rail = {"from": "web", "to": "db", "allow": "never"}
+    settings.write_text(yaml.safe_dump({"clusters": [cluster], "guardrails": [rail]}))
+    assert "Guard rails: 1 of 1 is broken" in command("show", "2", "-c", settings)[1]
+    assert "Guard rails: none of 1 is broken" in command("show", "3", "-c", settings)[1]
+
+
+def test_where_the_revision_before_is_gone_what_was_so_before_is_not_claimed(run, rails):
+    with KubernetesServer() as server:
+        server.install([CRDS])
+        published(server, [OTHER], [OTHER, TO_DB], [OTHER])
+        delete(server, Part("Revision", "panorama-1"))
+        asked = ("show", "2", "--guardrails", rails, "--kubeconfig", server.kubeconfig)
+        code, out, _ = run(*asked)
+        assert code == 0
+        assert "Revision 1, which it replaced, can't be read" in out
+        rows = out[out.index("GUARD RAIL") :].splitlines()[1:]
+        assert {line.rsplit("  ", 1)[1] for line in rows} == {"not known"}
+        violations = json.loads(run(*asked, "-o", "json")[1])["guardrails"]["violations"]
+        assert {each["existing"] for each in violations} == {None}
 
 
 def test_show_finds_what_was_in_force_at_an_instant(command):
