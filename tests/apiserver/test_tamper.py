@@ -172,7 +172,7 @@ async def put_back(people, change, name):
         tasks += [asyncio.create_task(work) for work in (guard.watch(), guard.repair(lambda outcome: None))]
         await asyncio.to_thread(change.act, people, name)
         async with asyncio.timeout(60):
-            while (str(AlertKind.TIER_TAMPERED), False) not in sink.told or await shown() != before:  # noqa: ASYNC110 - polls the API server
+            while (AlertKind.TIER_TAMPERED.reason, False) not in sink.told or await shown() != before:  # noqa: ASYNC110 - polls the API server
                 await asyncio.sleep(0.05)
     finally:
         for task in tasks:

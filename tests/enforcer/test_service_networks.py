@@ -169,7 +169,7 @@ def test_the_setting_reaches_the_rules_and_a_restored_table_knows_whether_it_cha
     assert (
         RulesetOptions.plainly(plain)
         == RulesetOptions(services=IN_SERVICES)
-        == RulesetOptions.plainly(RulesetOptions(services=IN_SERVICES).told())
+        == RulesetOptions.plainly(RulesetOptions(services=IN_SERVICES).values())
     )
     assert RulesetOptions.plainly(plain) != RulesetOptions.plainly({})
     assert RulesetOptions.plainly({"serviceNetworks": "10.96.0.0/12"}) is None
