@@ -75,9 +75,9 @@ def _identifiers(tree):
 
 def test_a_class_name_stands_once():
     names = Counter(node.name for _, tree in _trees() for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-    assert {name for name, times in names.items() if times > 1} <= TWICE
+    assert {name for name, times in names.items() if times > 1} == TWICE
 
 
 def test_identifiers_are_nouns_of_what_they_hold():
     vague = {(file, name) for file, tree in _trees() for name in _identifiers(tree) if name in VAGUE}
-    assert {file for file, _ in vague - OF_A_RESOURCE} <= OLD
+    assert {file for file, _ in vague - OF_A_RESOURCE} == OLD
