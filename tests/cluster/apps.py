@@ -27,7 +27,7 @@ async def serve(reader, writer):
     finally: writer.close()
 async def main(port):
     loop = asyncio.get_running_loop()
-    await asyncio.start_server(serve, None, port, backlog=512)
+    await asyncio.start_server(serve, None, port, backlog=4096)
     for address in os.environ["ADDRESSES"].split(","):
         await loop.create_datagram_endpoint(Echo, (address, port))
     stop = asyncio.Event()
@@ -97,7 +97,9 @@ def _pod(app: str, *, host_network: bool, host_port: int | None) -> dict[str, An
         "env": [{"name": "ADDRESSES", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}],
         "readinessProbe": {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1} | PATIENTLY,
         "livenessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 2} | PATIENTLY,
-        "resources": {"requests": {"cpu": "5m"}},
+        # With less, a busy machine leaves a server no time to take its connections: its queue is full, and its kernel
+        # answers no further ones, which looks as if a firewall had lost them.
+        "resources": {"requests": {"cpu": "50m"}},
     }
     if host_port:
         container["ports"] = [{"containerPort": port, "hostPort": host_port}]
