@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -160,6 +162,21 @@ def test_several_bridges_may_begin_and_take_at_once(url):
     assert {each.key.port: each.connections for each in stores[0].seen("prod").flows} == dict.fromkeys(range(5), 40)
     for each in stores:
         each.close()
+
+
+def test_a_new_file_that_another_writes_to_is_waited_for(tmp_path):
+    """SQLite doesn't: it refuses the change of the journal at once, as with several bridges that begin on a new file."""
+    file = tmp_path / "evidence.db"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE t (a INTEGER)")
+        end = threading.Timer(0.3, other.execute, ("COMMIT",))
+        end.start()
+        database = Database(f"sqlite:///{file}")
+        with database.writing("testing") as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        database.close()
+        end.join()
 
 
 WRITER = """
