@@ -48,6 +48,7 @@ class OwnSlices:
         self._node = node
         self._most = most
         self._live: dict[str, _LiveSlice] = {}
+        self._gone: set[str] = set()  # since `due`
         self._number_of: dict[str, int] = {}
         self.changed = True
 
@@ -68,17 +69,28 @@ class OwnSlices:
         self._live = {name: _LiveSlice(-1, live.content) for name, live in self._live.items()}
 
     def wrote(self, body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        """Written as it should be, whatever the API server left out of it."""
-        self._live[body["metadata"]["name"]] = _LiveSlice(_version(answer), _content(body))
+        """Written as it should be, whatever the API server left out of it.
+
+        The watch may be faster than the answer, and have told already what somebody made of it meanwhile.
+        """
+        name, version = body["metadata"]["name"], _version(answer)
+        known = self._live.get(name)
+        if name in self._gone or (known is not None and known.version > version):
+            self.changed = True
+            return
+        self._live[name] = _LiveSlice(version, _content(body))
 
     def lost(self, name: str) -> None:
         """It is gone."""
+        if slices.own_number(self._node, name) is not None:
+            self._gone.add(name)
         if self._live.pop(name, None) is not None:
             self.changed = True
 
     def due(self, pods: Iterable[Pod], terms: SliceTerms) -> Iterator[tuple[str, Json | None]]:
         """What is to be written; None is to be deleted."""
         self.changed = False
+        self._gone.clear()
         wanted = self._wanted(pods, terms)
         for name, body in wanted.items():
             live = self._live.get(name)

@@ -176,6 +176,37 @@ def test_late_words_of_the_watch_about_our_own_writing_are_nothing_new():
     assert server.writes == []
 
 
+def test_what_somebody_changed_before_our_answer_came_is_undone():
+    """The watch is faster than an answer at times."""
+    server, own = Server(), OwnSlices("panorama", "n1")
+    ((name, body),) = own.due([pod(1)], TERMS)
+    server.put(name, body)
+    answer = copy.deepcopy(server.objects[name])
+    own.saw(answer)
+    server.put(name, slices.render("panorama", name, "n1", [], [KEY]))
+    own.saw(server.objects[name])
+    own.wrote(body, answer)
+    assert own.changed
+    server.write(own, [pod(1)])
+    assert server.pods() == told([pod(1)])
+    assert not list(own.due([pod(1)], TERMS))
+
+
+def test_what_somebody_deleted_before_our_answer_came_is_written_again():
+    server, own = Server(), OwnSlices("panorama", "n1")
+    ((name, body),) = own.due([pod(1)], TERMS)
+    server.put(name, body)
+    answer = server.objects[name]
+    own.saw(answer)
+    server.put(name, None)
+    own.lost(name)
+    own.wrote(body, answer)
+    assert own.changed
+    server.write(own, [pod(1)])
+    assert server.pods() == told([pod(1)])
+    assert not list(own.due([pod(1)], TERMS))
+
+
 def test_what_an_api_server_leaves_out_is_not_written_again_and_again():
     """As one whose definition of the kind is older, and doesn't know the node's addresses."""
     server, own = Server(), OwnSlices("panorama", "n1")
