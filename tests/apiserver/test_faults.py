@@ -133,7 +133,7 @@ def test_a_watch_that_ends_is_resumed_and_lists_nothing(mock, client, broken):
         eventually(lambda: mock.watches >= 4)
         delete_one(client)
         eventually(lambda: whole(client, commits.meant[-1]))
-        assert lists(bridge) == before
+        assert lists(bridge) == before, bridge.listed
         assert len(bridge.told("TierTampered")) == 1
 
 

@@ -46,19 +46,19 @@ class Dying:
     def __init__(self, work, at=None, *, after=False):
         self.calls = []
         api = work.sync._cluster._api
-        call = api.call
+        ask = api.ask
 
         async def counted(method, path, *args, **more):
             number = len(self.calls)
             self.calls.append(f"{method} {path}")
             if number == at and not after:
                 raise Killed
-            answer = await call(method, path, *args, **more)
+            answer = await ask(method, path, *args, **more)
             if number == at:
                 raise Killed
             return answer
 
-        api.call = counted
+        api.ask = counted
 
 
 def run(kubeconfig, manager, at=None, *, after=False, passes=1):

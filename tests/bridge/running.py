@@ -121,14 +121,14 @@ class Bridge:
         self.work = made(*self._how, **self._more)
         cluster = self.work.sync._cluster
         for api in (cluster._api, cluster._watches):
-            api.get = self._counting(api.get)
+            api.ask = self._counting(api.ask)
         await run_until(stop, [self.work], self._interval, self.metrics)
 
-    def _counting(self, get):
-        async def counted(path, what, query=None, *more):
-            if query is not None and "limit" in query:
+    def _counting(self, ask):
+        async def counted(method, path, doing, **options):
+            if doing.startswith("listing "):  # a look at a list's version alone isn't one
                 self.listed.append(path)
-            return await get(path, what, query, *more)
+            return await ask(method, path, doing, **options)
 
         return counted
 

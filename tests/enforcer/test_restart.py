@@ -192,7 +192,7 @@ def test_the_agent_alone_brings_them_back_before_it_asks_anybody(node, talk, unt
     node.lose_the_table()
     node.lose_the_api_server()
     node.start()
-    until(node.stands, PATIENCE)
+    until(node.is_active, PATIENCE)
     talk.turns()
     assert (talk.arrived("barred"), talk.arrived("open")) == (0, 0)
 

@@ -79,7 +79,7 @@ def test_the_bill_of_materials_names_each_pin():
 @pytest.mark.timeout(600)
 def test_a_release_is_the_same_twice_and_its_image_works(tmp_path):
     for name in ("one", "two"):
-        release.release(tmp_path / name, 1_700_000_000)
+        release.release(tmp_path / name, 1_700_000_000, "https://releases.example.com/")
     assert (tmp_path / "one" / "SHA256SUMS").read_text() == (tmp_path / "two" / "SHA256SUMS").read_text()
     (wheel,) = (tmp_path / "one").glob("*.whl")
     assert f"-{version.version()}-" in wheel.name

@@ -34,7 +34,7 @@ class TestKernel:
         with world.reconciler() as reconciler:
             reconciler.apply(policy(), inventory, NOW, revision=1)
             monkeypatch.setattr(
-                "enforcer.kernel.reconcile.feature_probe.lacking",
+                "enforcer.kernel.reconcile.feature_probe.missing_features",
                 lambda: missing_features({"tomorrow": FROM_THE_FUTURE}),
             )
             monkeypatch.setattr("enforcer.kernel.transaction._NEW_CHAIN", 10 << 8 | 99)
