@@ -238,15 +238,15 @@ def _counted(work: Work) -> Callable[[], int]:
 
 def _requests(work: Work, counts: Callable[[str, str], bool] = lambda method, path: True) -> Callable[[], int]:
     api = work.sync._cluster._api  # type: ignore[attr-defined]
-    call, made_calls = type(api).call, []
+    ask, paths = type(api).ask, []
 
     async def counting(method: str, path: str, *args: object, **more: object) -> object:
         if counts(method, path):
-            made_calls.append(path)
-        return await call(api, method, path, *args, **more)
+            paths.append(path)
+        return await ask(api, method, path, *args, **more)
 
-    api.call = counting
-    return lambda: len(made_calls)
+    api.ask = counting
+    return lambda: len(paths)
 
 
 async def _timed(work: Callable[[], Any]) -> float:
