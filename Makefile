@@ -65,8 +65,8 @@ check: setup
 
 # While one works: lint, types, and the tests that need nothing but the processor. Within a minute, no root.
 quick: check
-	HYPOTHESIS_PROFILE=quick $(PYTEST) -m "$(PURE)" tests/zones \
-	  tests/enforcer/rules tests/zones/siem tests/enforcer/reports tests/enforcer/wire
+	HYPOTHESIS_PROFILE=quick $(PYTEST) $(WORKERS) -m "$(PURE)" tests/zones \
+	  tests/enforcer/rules tests/enforcer/reports tests/enforcer/wire
 
 format: setup
 	$(BIN)/ruff check --fix .
