@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from sqlite3 import OperationalError
+from sqlite3 import SQLITE_BUSY, OperationalError
 from typing import Any
 
 from alembic import command
@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from bridge.errors import BridgeError
 
@@ -119,7 +119,7 @@ def _sqlite(url: URL) -> Engine:
         connection.isolation_level = None  # SQLAlchemy says when a transaction begins
         # Of several that change a new file's journal at once, SQLite refuses all but one, however long each would wait.
         for attempt in Retrying(
-            retry=retry_if_exception_type(OperationalError),
+            retry=retry_if_exception(_is_busy),
             stop=stop_after_delay(_BUSY_SECONDS),
             wait=wait_random(0.01, 0.1),
             reraise=True,
@@ -135,6 +135,11 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Not a file that can't be written, which stays so."""
+    return isinstance(error, OperationalError) and error.sqlite_errorcode & 0xFF == SQLITE_BUSY
 
 
 def _postgresql(url: URL) -> Engine:

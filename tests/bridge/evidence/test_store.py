@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -177,6 +178,13 @@ def test_a_new_file_that_another_writes_to_is_waited_for(tmp_path):
             assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         database.close()
         end.join()
+
+
+def test_a_file_that_cannot_be_written_is_told_at_once():
+    database, began = Database("sqlite:////proc/version"), time.monotonic()
+    with pytest.raises(EvidenceError), database.writing("testing"):
+        pass
+    assert time.monotonic() - began < 5
 
 
 WRITER = """
