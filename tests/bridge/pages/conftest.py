@@ -41,10 +41,11 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, files):
-    """Open a page. At the end nothing may have been asked of a network, refused by the policy, or have failed."""
+    """Open a page and wait until all of it is there. At the end nothing may have been asked of a network, refused by
+    the policy, or have failed."""
     contexts, trouble = [], []
 
-    def go(name, **options):
+    def go(name, until="load", **options):
         context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -52,7 +53,7 @@ def visit(browser, files):
         page.on("console", lambda message: trouble.append(message.text))
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.on("dialog", lambda dialog: trouble.append(dialog.message))
-        page.goto(files.get(name, name).as_uri(), wait_until="commit")
+        page.goto(files.get(name, name).as_uri(), wait_until=until)
         return page
 
     yield go
