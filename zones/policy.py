@@ -152,6 +152,16 @@ LINK_LOCAL = built_in("link-local")
 """Link-local and loopback addresses, from or to a pod: before everything else."""
 BROADCAST = built_in("broadcast")
 """Broadcasts and multicasts of a pod, but for discovery: before everything else."""
+TUNNELLED = InfrastructureRule(
+    "tunnel-port",
+    destination=Peer(nodes=True),
+    traffic=(Traffic(UDP, source_ports=Ranges.of((port, port) for port in (4789, 6081, 8472, 51820, 51821, 51871))),),
+)
+"""What a pod sends to another node from the port of a tunnel between nodes: VXLAN, Geneve, WireGuard. Denied.
+
+A node that hides its pods behind its own address keeps the port where it can: what the other node's tunnel sends next
+would be the answer, and go to the pod and not to the tunnel (`docs/decisions/0088-ports-of-tunnels.md`).
+"""
 UNTRANSLATED_SERVICE = built_in("untranslated-service")
 """A Service's address that a pod dialled and nothing translated: no endpoint is ready, or no Service has that port."""
 

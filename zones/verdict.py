@@ -13,6 +13,7 @@ from zones.policy import (
     ISOLATION,
     LINK_LOCAL,
     QUARANTINED,
+    TUNNELLED,
     UNKNOWN_POD,
     Entry,
     InfrastructureRule,
@@ -133,6 +134,8 @@ def _never(zoning: Zoning, flow: Flow) -> Origin | None:
         return None
     if any(_stays_on_its_link(zoning, end) for end in ends):
         return LINK_LOCAL
+    if serves(TUNNELLED, flow) and not (flow.source.node and flow.source.node == flow.destination.node):
+        return TUNNELLED.origin
     to = flow.destination.address
     return BROADCAST if to is not None and (to.is_multicast or to == _EVERYBODY) else None
 

@@ -66,12 +66,14 @@ def denials(tmp_path_factory):
         stage = Stage(stack, tmp_path_factory.mktemp("denials"))
         stage.node.netns.write_sysctl("net/ipv4/conf/all/route_localnet", 1)
         others = {name: stage.node.pod(name) for name in ("other", "stranger", "thief")}
+        second = stage.lab.node("n2")
+        stage.kubelet.register(second)
         stage.kubelet.namespace("lab", annotations={"zonebridge.io/zones": "web"})
         stage.kubelet.report(others["other"], "shop", labels={ZONE: "web"})
         stage.kubelet.report(others["thief"], "lab", labels={ZONE: "db"})
         cluster.publish(stage.kubernetes, cluster.tier(1, PORT))
         agent = stage.start()
-        yield Denials(stage, others | {"web": stage.web, "db": stage.db, "node": stage.node}, stack)
+        yield Denials(stage, others | {"web": stage.web, "db": stage.db, "node": stage.node, "second": second}, stack)
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(30) == 0, stage.log()
 

@@ -224,6 +224,7 @@ def test_every_log_prefix_is_of_a_known_rule():
         "web-to-app",
         "interzone-default",
         "infrastructure/untracked",
+        "infrastructure/tunnel-port",
         "infrastructure/isolated",
         "infrastructure/quarantined",
         "infrastructure/spoofed-address",

@@ -1,6 +1,7 @@
 """Who has an address, by real connections: what the API server's objects say of it decides what its packets may."""
 
-from contextlib import ExitStack
+import socket
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -131,6 +132,65 @@ def test_pods_on_both_sides_of_a_tunnel_are_themselves(overlaid):
     node.enforce(allowing(("nodes", "web")), told)
     assert outcomes(world.machines["n1"], q0, Outcome.ALLOWED) == {Outcome.ALLOWED}
     assert outcomes(p2, q0, Outcome.TIMEOUT) == {Outcome.TIMEOUT}
+
+
+FAMILIES = (socket.AF_INET, "ip", 0x0800, 20), (socket.AF_INET6, "ip6", 0x86DD, 40)
+
+
+@pytest.mark.parametrize(("family", "kind", "ethertype", "header"), FAMILIES, ids=["IPv4", "IPv6"])
+def test_nobody_has_what_goes_through_a_tunnel_sent_to_him_by_talking_from_its_port(
+    overlaid, family, kind, ethertype, header
+):
+    """The network plug-in hides a pod that talks to a node behind its own, and keeps its port, the tunnel's.
+
+    What the other node's tunnel then sends for pods here would be the answer to that pod.
+    """
+    world, node = overlaid
+    p0, p2, q0 = (world.machines[name] for name in ("p0", "p2", "q0"))
+    pods = world.pod("p0", "web"), world.pod("p2", "data"), world.pod("q0", "data")
+    node.enforce(allowing(("web", "nodes"), ("data", "data")), with_tunnels(world.inventory(*pods), world))
+    world.n1.masquerade(*(cidr for each in (world.n1, world.n2) for cidr in (each.pod_cidr, each.pod_cidr6)))
+    try:
+        with ExitStack() as stack:
+            server, client, thief = (
+                stack.enter_context(bound(family, machine, getattr(machine, kind), port))
+                for machine, port in ((p2, 7777), (q0, 5555), (p0, overlay.PORT))
+            )
+            with world.n1.netns.inside():
+                wire = stack.enter_context(closing(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)))
+            wire.settimeout(5)
+            wire.bind(("eth0", ethertype))
+            client.sendto(b"first", (getattr(p2, kind), 7777))
+            assert server.recv(100) == b"first"
+            port = tunnels_port(wire, header)
+            world.n1.netns.require(["conntrack", "-D", "-p", "udp", "-f", f"ipv{4 if family is socket.AF_INET else 6}"])
+            thief.sendto(b"x", (getattr(world.n2, kind), port))
+            client.sendto(b"second", (getattr(p2, kind), 7777))
+            assert server.recv(100) == b"second"
+            with pytest.raises(TimeoutError):
+                thief.recv(100)
+    finally:
+        world.n1.masquerade()
+
+
+def tunnels_port(wire, header):
+    """From which port the other node's tunnel has sent, by the packets on a link. `header`: octets before UDP's."""
+    while True:
+        packet = wire.recv(2000)[header:]
+        source, to = int.from_bytes(packet[:2], "big"), int.from_bytes(packet[2:4], "big")
+        if to == overlay.PORT:
+            return source
+
+
+@contextmanager
+def bound(family, machine, address, port):
+    """A datagram socket of a machine's."""
+    with machine.netns.inside():
+        made = socket.socket(family, socket.SOCK_DGRAM)
+    with closing(made):
+        made.settimeout(1)
+        made.bind((address, port))
+        yield made
 
 
 def test_only_the_machines_real_addresses_are_its_own_whatever_its_node_says(stage):

@@ -15,7 +15,7 @@ from tests.enforcer.frames import ACK, FIN, SYN, ip
 
 UNHEARD = "192.0.2.9"  # an address that nobody has
 METADATA = "169.254.169.254"
-PORT = 22
+PORT, VXLAN = 22, 8472
 _MORE_FRAGMENTS = 0x2000
 
 
@@ -122,6 +122,12 @@ def _between(source: str, target: str) -> Callable[[Any], Sent]:
     return sent
 
 
+def from_the_tunnels_port(pods: Any) -> Sent:
+    """To the port from which the other node's tunnel talks; what that says next would be the answer."""
+    ends = pods.web.ip, pods.second.ip
+    return Sent(pods.web, (frames.datagram(*ends, b"x", source_port=VXLAN, port=40_000),), *ends)
+
+
 A_POD, RAW = "a pod", "a pod with `NET_RAW`"
 NO_CONNECTION, LINK_LOCAL, BROADCAST = (
     f"infrastructure/{name}" for name in ("no-connection", "link-local", "broadcast")
@@ -135,6 +141,7 @@ ATTEMPTS = (
     WireAttempt("pod-calls-a-group", A_POD, "UDP to a group of its link, over IPv6", BROADCAST, _of_web(udp, v6=True, to="ff02::1")),
     WireAttempt("pod-calls-a-group-of-ipv4", A_POD, "the same over IPv4", BROADCAST, _of_web(udp, to="224.0.0.1")),
     WireAttempt("pod-calls-its-nodes-loopback", RAW, "UDP to 127.0.0.1 where the node routes that (`route_localnet`, as kube-proxy sets it)", LINK_LOCAL, _of_web(udp, to="127.0.0.1")),
+    WireAttempt("pod-shadows-a-tunnel", A_POD, "UDP to another node from the port of the tunnel between them: where its own node hides it, the other's next packet would be the answer, and be read", "infrastructure/tunnel-port", from_the_tunnels_port),
     WireAttempt("pod-scans-by-fin", RAW, "a scan by FIN, without a connection", NO_CONNECTION, _of_web(lambda a, b: tcp(a, b, FIN))),
     WireAttempt("pod-scans-without-flags", RAW, "a scan by segments without any flag, over IPv6", NO_CONNECTION, _of_web(lambda a, b: tcp(a, b, 0), v6=True)),
     WireAttempt("pod-answers-what-nobody-asked", RAW, "SYN and ACK to what asked nothing", NO_CONNECTION, _of_web(lambda a, b: tcp(a, b, SYN | ACK))),

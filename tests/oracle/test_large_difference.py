@@ -18,7 +18,7 @@ from zones.compile import compile_policy
 from zones.difference import NODE, difference
 from zones.difference.boxes import SAME_NODE
 from zones.net import ALL_PORTS, PROTOCOLS_WITH_PORTS, AddressSet, Ranges
-from zones.policy import BROADCAST, ISOLATION, LINK_LOCAL, UNKNOWN_POD
+from zones.policy import BROADCAST, ISOLATION, LINK_LOCAL, TUNNELLED, UNKNOWN_POD
 from zones.rules import L4, Action, Addresses, AddressObject, Application, Applications, RuleType, Service
 from zones.schedule import Schedule, Weekly
 from zones.verdict import Endpoint, Flow, decide
@@ -30,7 +30,7 @@ NAMES = [f"zone-{number}" for number in range(ZONES)]
 WORKLOADS = [f"app-{number}" for number in range(RULES // 10)]
 START = datetime(2026, 11, 28, 12, tzinfo=UTC)
 NIGHT = Schedule("night", tuple(Weekly(day, time(22), time(5)) for day in range(5)), "Europe/Berlin")
-CLOSED = {BROADCAST, ISOLATION, LINK_LOCAL, UNKNOWN_POD}  # what no rule can open isn't compared
+CLOSED = {BROADCAST, ISOLATION, LINK_LOCAL, TUNNELLED.origin, UNKNOWN_POD}  # what no rule can open isn't compared
 
 
 def prefix(chance):

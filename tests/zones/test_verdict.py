@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from tests.strategies import INTERZONE, INTRAZONE, flows, policies
-from zones.net import ICMP, TCP, AddressSet, parse_ports
+from zones.net import ICMP, TCP, UDP, AddressSet, parse_ports
 from zones.policy import ISOLATION, Entry, Policy, Traffic, Verdict, usual_infrastructure
 from zones.rules import Origin, RuleType
 from zones.verdict import Endpoint, Flow, UndeterminedError, decide
@@ -128,6 +128,21 @@ def test_a_pod_that_is_cut_off_has_what_its_node_begins_and_no_dns(port):
     some = policy(entry("all"), infrastructure=INFRASTRUCTURE)
     assert decide(some, Flow(node, pod, TCP, port)).verdict is Verdict.ALLOW
     assert {decide(some, Flow(pod, end, TCP, port)).origin for end in (node, dns)} == {ISOLATION}
+
+
+@pytest.mark.parametrize(
+    ("source", "node", "port", "denied"),
+    [
+        (Endpoint("web", workload="shop", node="n1"), "n2", 8472, True),
+        (Endpoint("web", workload="shop", node="n1"), "n2", 8473, False),
+        (Endpoint("web", workload="shop", node="n1"), "n1", 8472, False),
+        (Endpoint("nodes", node="n1", is_node=True), "n2", 8472, False),
+    ],
+)
+def test_a_pod_sends_nothing_to_another_node_from_the_port_of_a_tunnel(source, node, port, denied):
+    to = Endpoint("nodes", node=node, is_node=True)
+    found = decide(policy(entry("all")), Flow(source, to, UDP, 40_000, port))
+    assert (found.verdict is Verdict.DENY, found.origin.name == "infrastructure/tunnel-port") == (denied, denied)
 
 
 def test_the_trace_says_why():

@@ -23,6 +23,7 @@ from enforcer.rules.chains.verdict_chains import (
     QUARANTINED_END,
     SERVICE_END,
     STAMP,
+    TUNNEL_END,
     UNJUDGED_END,
     UNKNOWN_END,
     UNTRACKED,
@@ -36,7 +37,7 @@ from enforcer.rules.members.set_membership import HERE, ISOLATED_SET, LOCAL, QUA
 from enforcer.rules.options import RulesetOptions
 from enforcer.rules.table import Chain, NamedSet
 from zones.net import AddressSet
-from zones.policy import ANY_TRAFFIC, ANYONE, InfrastructureRule, Verdict
+from zones.policy import ANY_TRAFFIC, ANYONE, TUNNELLED, InfrastructureRule, Verdict
 
 # Before the hooks that network plug-ins filter in (0), after destination NAT (-100). On input after IPVS (98), which
 # takes Service traffic away there before its real end is known.
@@ -280,7 +281,14 @@ def _before_zones(
 ) -> tuple[str, ...]:
     """`quarantine`: the rules for what a pod in quarantine sends or gets."""
     isolated = family.named(ISOLATED_SET)
-    return (*_either(family, isolated, isolated), *quarantine, *_allowed(family, infrastructure, sets_, terminals))
+    closed = (*_tunnelled(family, sets_, terminals), *_either(family, isolated, isolated), *quarantine)
+    return (*closed, *_allowed(family, infrastructure, sets_, terminals))
+
+
+def _tunnelled(family: Family, sets_: Sets, terminals: VerdictChains) -> Iterator[str]:
+    """Asked of what a pod sends to another node, which is no frequent thing: nodes are special."""
+    for condition in match.of_infrastructure(TUNNELLED, family, sets_):
+        yield f"{condition} iifname != @{UPLINKS} oifname @{UPLINKS} goto {terminals.chain(TUNNEL_END)}"
 
 
 def _in_quarantine(family: Family, own: Iterable[str], by_pair: Iterable[str]) -> Iterator[str]:

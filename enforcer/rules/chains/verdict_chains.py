@@ -19,6 +19,7 @@ from zones.policy import (
     LINK_LOCAL,
     NO_BLOCKLISTS,
     QUARANTINED,
+    TUNNELLED,
     UNKNOWN_POD,
     UNTRANSLATED_SERVICE,
     Blocklists,
@@ -47,6 +48,7 @@ QUARANTINED_END = _denied(QUARANTINED)
 UNKNOWN_END = _denied(UNKNOWN_POD)
 LINK_LOCAL_END = _denied(LINK_LOCAL)
 BROADCAST_END = _denied(BROADCAST)
+TUNNEL_END = _denied(TUNNELLED.origin)
 UNTRACKED = _denied(built_in("untracked"))
 NO_CONNECTION = _denied(built_in("no-connection"))
 SPOOFED = _denied(built_in("spoofed-address"))
