@@ -124,6 +124,7 @@ def sync(
     """Keep each cluster's tier what Panorama says."""
     settings = load(config, os.environ, Purpose.SERVICE)
     logs.configure(settings.log.level, settings.log.format)
+    logs.note(settings.notices)
     raise typer.Exit(asyncio.run(_sync(settings, once=once)))
 
 
@@ -136,7 +137,7 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
         cluster_works = tuple(works(settings, run_blocking, siem))
         if once:
             return ExitCode.DONE if await run_once(cluster_works, metrics) else ExitCode.TROUBLE
-        address = settings.serving.address
+        address = settings.metrics.address
         interval = settings.panorama.poll_interval.total_seconds() if settings.panorama else 0.0
         wake_up = listen_address(settings.wake_up, "wakeUp") if settings.wake_up else None
         preview = listen_address(settings.preview, "preview") if settings.preview else None

@@ -30,6 +30,7 @@ def run(config: Path | None, environment: Mapping[str, str], *, restored: bool) 
     """Until SIGTERM. `restored`: the last good rules have just been loaded."""
     settings = _settings(config, environment)
     logs.configure(settings.log.level, settings.log.format)
+    logs.note(settings.notices)
     if restored:
         _log.info("the kernel had no rules of ours; the last good ones are in force again")
     memory.tune_allocator()

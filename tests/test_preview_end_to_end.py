@@ -75,7 +75,7 @@ class CountingWorld(World):
                 "caFile": str(self.directory / "collector-ca.crt"),
             }
         )
-        return self._write(path.name, settings | {"seen": {"windowSeconds": 1}})
+        return self._write(path.name, settings | {"seen": {"window": "1s"}})
 
 
 @pytest.fixture(scope="module")

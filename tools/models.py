@@ -11,11 +11,12 @@ from pydantic_core import core_schema
 
 from bridge.settings.models import Settings as BridgeSettings
 from enforcer.settings.models import Settings as EnforcerSettings
+from zones.runtime import settings_file, types
 from zones.siem import destinations
 
 Schema = dict[str, Any]
 MODELS: Mapping[str, type[BaseModel]] = {"bridge": BridgeSettings, "enforcer": EnforcerSettings}
-DURATION = {"type": ["string", "number"], "pattern": r"^(\d+(\.\d+)?(ms|s|m|h)?)+$"}
+DURATION = {"type": ["string", "number"], "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d)?)+$"}
 # What draft-07 knows and Helm's values need; pydantic's own words (gt, title …) and docstrings are left out.
 KEYWORDS = frozenset(
     {
@@ -37,7 +38,17 @@ class _Generator(GenerateJsonSchema):
     def function_plain_schema(self, schema: core_schema.PlainValidatorFunctionSchema) -> JsonSchemaValue:  # noqa: ARG002
         return {"type": "string"}  # prefixes are the only ones
 
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """With the former names, which are accepted as well."""
+        model = super().model_schema(schema)
+        for name, field in schema["cls"].model_fields.items():
+            for former in settings_file.former_keys(field):
+                model["properties"][former] = model["properties"][field.alias or name]
+        return model
+
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+        if schema["function"]["function"] is types.seconds:
+            return dict(DURATION)
         inner = super().function_before_schema(schema)
         if schema["function"]["function"] is destinations._one_for_all:  # noqa: SLF001 - how the file may say it
             return {"anyOf": [{"type": "string"}, inner]}

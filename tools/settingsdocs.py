@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ByteSize, SecretStr
+from pydantic import BaseModel, BeforeValidator, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tools.models import MODELS
 from tools.version import ROOT
+from zones.runtime.types import seconds
 
 FILE = ROOT / "docs" / "settings.md"
 MEANINGS = Path(__file__).parent / "meanings.yaml"
@@ -27,7 +28,7 @@ TITLES = {"bridge": "The bridge: `zonebridge.yaml`", "enforcer": "Every node: `e
 HEADING = """# Settings
 
 Every setting of the two files. They are YAML; the environment is above them (`ZONEBRIDGE_SPOOL__MAX_BYTES` is `spool.maxBytes`). Unknown keys are refused, and all faults are told at once, each with its path.
-Durations are written `90s`, `5m`, `1h30m`, sizes `16MiB`, addresses `HOST:PORT`. In the chart they stand under `bridge.settings` and `enforcer.settings`. What the more important ones do to each other:
+Durations are written `90s`, `5m`, `1h30m` (a bare number is seconds), sizes `16MiB`, addresses `HOST:PORT`; a secret is in the file that `…File` names or in the environment variable that `…Env` names. Former names of settings: [upgrade.md](upgrade.md). In the chart they stand under `bridge.settings` and `enforcer.settings`. What the more important ones do to each other:
 [bridge.md](bridge.md), [enforcer.md](enforcer.md).
 
 This page is made from the programs' own models by `make generate`.
@@ -99,6 +100,8 @@ def _form(field: FieldInfo) -> str:
             return " or ".join(f"`{value}`" for value in get_args(each))
         if isinstance(each, type) and issubclass(each, Enum):
             return ", ".join(f"`{value.value}`" for value in each)
+    if _is_seconds(field):
+        return "a duration"
     many = any(get_origin(each) is tuple for each in parts)
     word = next((word for kind, word in _FORMS if kind in parts), "text")
     return f"a list of {PLURALS.get(word, word)}" if many else word
@@ -121,8 +124,15 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if default is None or default in ((), {}):
         return "none"
+    if _is_seconds(field):
+        default = timedelta(seconds=default)
     listed = default if isinstance(default, tuple) else (default,)
     return ", ".join(f"`{_shown(each)}`" for each in listed)
+
+
+def _is_seconds(field: FieldInfo) -> bool:
+    """Whether it is a duration that the models keep as a number."""
+    return any(isinstance(mark, BeforeValidator) and mark.func is seconds for mark in field.metadata)
 
 
 def _shown(value: object) -> str:

@@ -18,7 +18,7 @@ from zones.runtime import settings_file
 from zones.runtime.settings_file import UnreadableSettingsError
 
 # These may come from the environment, never from the file.
-_SECRETS = {"apiKey": "apiKeyFile", "password": "passwordFile"}
+_SECRETS = {"apiKey": ("apiKeyFile", "apiKeyEnv"), "password": ("passwordFile", "passwordEnv")}
 _SECRETIVE = ("panorama", "registration")
 
 
@@ -33,20 +33,20 @@ def load(path: Path | None, environment: Mapping[str, str], purpose: Purpose) ->
     """The settings of a file with the environment over it. Raises SettingsError with every fault."""
     where = "the environment" if path is None else str(path)
     try:
-        written = settings_file.read(path)
-        environed = settings_file.of_environment(environment, Settings.model_fields)
+        text = settings_file.read_for(Settings, path, environment)
     except UnreadableSettingsError as error:
         raise SettingsError(error.where, (error.fault,)) from error
-    faults = list(_written_secrets(written))
-    given = settings_file.merged(*_one_secret_each(_without_secrets(written), environed))
+    faults = list(_written_secrets(text.file))
+    content = settings_file.merged(*_one_secret_each(_without_secrets(text.file), text.environment))
     if purpose is Purpose.SERVICE:
-        faults += _missing_sections(given)
+        faults += _missing_sections(content)
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.noted(content, text.notices)
     except ValidationError as error:
         raise SettingsError(where, (*faults, *settings_file.faults(error))) from error
     if purpose is Purpose.SERVICE:
         faults += _missing_files(settings)
+        faults += (f"{place}: {fault}" for place, fault in settings_file.unset_variables(settings, environment))
     if faults:
         raise SettingsError(where, tuple(faults))
     return settings
@@ -63,8 +63,8 @@ def cluster_named(settings: Settings, name: str | None) -> ClusterSettings:
 
 def _written_secrets(written: dict[str, Any]) -> Iterator[str]:
     for section in _SECRETIVE:
-        for name in [each for each in _SECRETS if each in _section(written, section)]:
-            instead = _SECRETS[name]
+        for name in _SECRETS.keys() & _section(written, section).keys():
+            instead = _SECRETS[name][0]
             yield f"{section}.{name}: a secret must not stand in this file; put it in a file and name that as {instead}"
 
 
@@ -73,31 +73,31 @@ def _without_secrets(written: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_secret_each(written: dict[str, Any], environment: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A secret from the environment takes the place of the file that the settings name for it."""
-    given = {section: _section(environment, section).keys() & _SECRETS.keys() for section in _SECRETIVE}
-    files = {section: {_SECRETS[name] for name in names} for section, names in given.items()}
-    return _without(written, files), environment
+    """A secret from the environment takes the place of the file or variable that the settings name for it."""
+    secrets = {section: _section(environment, section).keys() & _SECRETS.keys() for section in _SECRETIVE}
+    names = {section: {name for key in keys for name in _SECRETS[key]} for section, keys in secrets.items()}
+    return _without(written, names), environment
 
 
-def _section(given: dict[str, Any], name: str) -> dict[str, Any]:
-    section = given.get(name)
+def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
+    section = content.get(name)
     return section if isinstance(section, dict) else {}
 
 
-def _without(given: dict[str, Any], names: Mapping[str, set[str]]) -> dict[str, Any]:
+def _without(content: dict[str, Any], names: Mapping[str, set[str]]) -> dict[str, Any]:
     """The same without these keys of these sections."""
     changed = {
-        section: {name: value for name, value in _section(given, section).items() if name not in keys}
+        section: {name: value for name, value in _section(content, section).items() if name not in keys}
         for section, keys in names.items()
-        if keys & _section(given, section).keys()
+        if keys & _section(content, section).keys()
     }
-    return given | changed
+    return content | changed
 
 
-def _missing_sections(given: dict[str, Any]) -> Iterator[str]:
-    if not given.get("panorama"):
+def _missing_sections(content: dict[str, Any]) -> Iterator[str]:
+    if not content.get("panorama"):
         yield "panorama: is missing; it says which Panorama to read"
-    if not given.get("clusters"):
+    if not content.get("clusters"):
         yield "clusters: is missing; it says which clusters to write, and the device group of each"
 
 

@@ -16,12 +16,14 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ByteSize,
     Field,
     IPvAnyAddress,
     PlainValidator,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -31,10 +33,10 @@ from zones.compile import AppIdSide, DenyByPorts, OnInexpressibleDeny
 from zones.infrastructure import ApiServerEnds, api_server_rules
 from zones.net import AddressSet, IPNetwork, Ranges
 from zones.policy import InfrastructureRule, usual_infrastructure
-from zones.runtime.logs import LogFormat
-from zones.runtime.types import Address, Duration, Section, duration
+from zones.runtime.settings_file import Formerly
+from zones.runtime.types import Address, Duration, LogSettings, Section, SettingsFile, duration
 from zones.siem.configuration import checked_link
-from zones.siem.destinations import Url
+from zones.siem.destinations import ByKind, Url
 from zones.workload import normalise
 from zones.zone import QUARANTINE, Entitlement, Zoning
 
@@ -57,18 +59,44 @@ LabelKey = Annotated[
 ]
 Text = Annotated[str, Field(min_length=1, max_length=253)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _or_variable(file: Path | None, info: ValidationInfo) -> Path | None:
+    if (file is None) == (info.data.get("token_env") is None):
+        raise ValueError("give either tokenFile or tokenEnv")
+    return file
+
+
+# Beside a field `token_env`, which stands before it.
+TokenFile = Annotated[Path | None, AfterValidator(_or_variable)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class PanoramaSettings(Section):
-    """One Panorama, or its HA peers. The secret is in a file, or in ZONEBRIDGE_PANORAMA__API_KEY or __PASSWORD."""
+class _Credentials(Section):
+    """An API key or a password: in a file, or in an environment variable, which may be ZONEBRIDGE_…__API_KEY."""
 
-    hosts: Annotated[tuple[Text, ...], Field(min_length=1)]
     api_key_file: Path | None = None
+    api_key_env: Text | None = None
     api_key: SecretStr | None = None
     username: Text | None = None
     password_file: Path | None = None
+    password_env: Text | None = None
     password: SecretStr | None = None
+
+    @property
+    def keys(self) -> int:
+        """How many API keys there are."""
+        return sum(secret is not None for secret in (self.api_key_file, self.api_key_env, self.api_key))
+
+    @property
+    def passwords(self) -> int:
+        return sum(secret is not None for secret in (self.password_file, self.password_env, self.password))
+
+
+class PanoramaSettings(_Credentials):
+    """One Panorama, or its HA peers."""
+
+    hosts: Annotated[tuple[Text, ...], Field(min_length=1)]
     ca_file: Path | None = None
     verify: bool = True
     timeout: Duration = timedelta(seconds=15)
@@ -77,12 +105,9 @@ class PanoramaSettings(Section):
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
-        keys = [self.api_key_file, self.api_key]
-        passwords = [self.password_file, self.password]
-        given = sum(secret is not None for secret in keys + passwords)
-        if given != 1:
+        if self.keys + self.passwords != 1:
             raise ValueError("give exactly one of apiKeyFile, passwordFile (with username), or their environment form")
-        if (self.username is None) != all(secret is None for secret in passwords):
+        if (self.username is None) != (self.passwords == 0):
             raise ValueError("username and passwordFile belong together")
         return self
 
@@ -270,18 +295,13 @@ class PopulationSettings(Section):
     labels: Annotated[tuple[LabelKey, ...], Field(max_length=16)] = ()
 
 
-class RegistrationSettings(Section):
+class RegistrationSettings(_Credentials):
     """What the bridge may write to Panorama; without `enabled`, nothing.
 
     `username` is the administrator that it writes as. Without a secret of its own it uses that of `panorama`.
     """
 
     enabled: bool = False
-    username: Text | None = None
-    api_key_file: Path | None = None
-    api_key: SecretStr | None = None
-    password_file: Path | None = None
-    password: SecretStr | None = None
     device_group: bool = True
     parent: Text | None = None
     tags: bool = True
@@ -296,7 +316,7 @@ class RegistrationSettings(Section):
     def _as_somebody(self) -> Self:
         if self.enabled and self.username is None:
             raise ValueError("username is missing; it says which administrator's changes are committed, and no others'")
-        if sum(each is not None for each in (self.api_key_file, self.api_key, self.password_file, self.password)) > 1:
+        if self.keys + self.passwords > 1:
             raise ValueError("give at most one of apiKeyFile, passwordFile, or their environment form")
         return self
 
@@ -347,7 +367,7 @@ class HistorySettings(Section):
         return None if link is None else checked_link(link)
 
 
-class _Destination(Section):
+class _AlertDestination(Section):
     """`cert_file` and `key_file`: what we show to a receiver that asks for a certificate."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
@@ -363,18 +383,30 @@ class _Destination(Section):
         return self
 
 
-class HecDestination(_Destination):
+class _TokenSettings(Section):
+    """For fields `token_env` and `token_file`: that neither is there is a fault of `tokenFile`, beside all others."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _asked_for(cls, value: object) -> object:
+        if isinstance(value, dict) and not value.keys() & {"tokenFile", "token_file"}:
+            return {"tokenFile": None} | value
+        return value
+
+
+class HecDestination(_AlertDestination, _TokenSettings):
     """A Splunk HTTP Event Collector."""
 
     type: Literal["hec"]
     url: Url
-    token_file: Path
-    index: Text | None = None
+    token_env: Text | None = None
+    token_file: TokenFile = None
+    index: ByKind = Field(default_factory=dict)
     source: Text = "zonebridge"
-    sourcetype: Text = "zonebridge:alert"
+    sourcetype: ByKind = Field(default_factory=dict)
 
 
-class SyslogDestination(_Destination):
+class SyslogDestination(_AlertDestination):
     """A syslog receiver, RFC 5424 over TLS, or over plain TCP where `tls` is false.
 
     `framing`: `newline` for receivers that read lines (Fluent Bit, Logstash, OpenTelemetry's default).
@@ -406,15 +438,10 @@ class SiemSettings(Section):
     def _names_once(
         cls, destinations: tuple[HecDestination | SyslogDestination, ...]
     ) -> tuple[HecDestination | SyslogDestination, ...]:
-        twice = [name for name, times in Counter(each.name for each in destinations).items() if times > 1]
+        twice = [name for name, times in Counter(destination.name for destination in destinations).items() if times > 1]
         if twice:
             raise ValueError(f"'{twice[0]}' is the name of more than one destination")
         return destinations
-
-
-class LogSettings(Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: LogFormat = LogFormat.JSON
 
 
 class ServingSettings(Section):
@@ -423,11 +450,12 @@ class ServingSettings(Section):
     address: Address | None = "0.0.0.0:9468"
 
 
-class _ListenerSettings(Section):
+class _ListenerSettings(_TokenSettings):
     """Where others call, with a token. Without a certificate something before us ends TLS."""
 
     address: Address
-    token_file: Path
+    token_env: Text | None = None
+    token_file: TokenFile = None
     cert_file: Path | None = None
     key_file: Path | None = None
 
@@ -460,6 +488,7 @@ class EvidenceSettings(Section):
 
     url: Annotated[str, Field(pattern=r"^(sqlite:///|postgresql://).+$")]
     password_file: Path | None = None
+    password_env: Text | None = None
     retention: Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(days=1))] = timedelta(days=400)
     pod_retention: Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(days=1))] = timedelta(days=90)
     collector: CollectorSettings | None = None
@@ -470,6 +499,12 @@ class EvidenceSettings(Section):
         if urlsplit(url).password is not None:
             raise ValueError("a secret must not stand in this file; put it in a file and name that as passwordFile")
         return url
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password_file is not None and self.password_env is not None:
+            raise ValueError("give either passwordFile or passwordEnv")
+        return self
 
 
 class StartupTaint(StrEnum):
@@ -502,7 +537,7 @@ class LeaseSettings(Section):
         return self
 
 
-class Settings(Section):
+class Settings(SettingsFile):
     """Everything. `panorama` and `clusters` are only missing where a command works offline."""
 
     panorama: PanoramaSettings | None = None
@@ -521,7 +556,7 @@ class Settings(Section):
     history: HistorySettings = HistorySettings()
     stale_after: Duration = timedelta(minutes=10)
     siem: SiemSettings = SiemSettings()
-    serving: ServingSettings = ServingSettings()
+    metrics: Annotated[ServingSettings, Formerly("serving")] = ServingSettings()
     wake_up: WakeUpSettings | None = None
     preview: PreviewSettings | None = None
     evidence: EvidenceSettings | None = None

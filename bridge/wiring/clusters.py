@@ -34,7 +34,7 @@ from bridge.population import PopulationTerms, Publishing
 from bridge.preview.follow import Previewing, Sources, residents_of
 from bridge.registration import Registration, Watched
 from bridge.service import Work
-from bridge.settings.credentials import read_secret, secret
+from bridge.settings.credentials import read_token, secret
 from bridge.settings.models import (
     ClusterSettings,
     EvidenceSettings,
@@ -183,7 +183,8 @@ def listen_address(settings: WakeUpSettings | PreviewSettings, section: str) -> 
         tls = server_tls(settings.cert_file, settings.key_file)
     except OSError as error:
         raise SettingsError(section, (f"certFile and keyFile can't be used: {error}",)) from error
-    return ListenAddress(host_and_port(settings.address), lambda: read_secret(settings.token_file), tls)
+    token = partial(read_token, settings.token_file, settings.token_env)
+    return ListenAddress(host_and_port(settings.address), token, tls)
 
 
 def server_tls(cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext | None:
@@ -269,12 +270,12 @@ def _untaint(
 
 
 def panorama_access(settings: PanoramaSettings) -> PanoramaAccess:
-    key = secret(settings.api_key, settings.api_key_file)
+    key = secret(settings.api_key, settings.api_key_file, settings.api_key_env)
     return PanoramaAccess(
         hosts=settings.hosts,
         api_key=key,
         username=settings.username,
-        password=secret(settings.password, settings.password_file),
+        password=secret(settings.password, settings.password_file, settings.password_env),
         ca_file=settings.ca_file,
         verify=settings.verify,
         limits=AnswerLimits(

@@ -21,7 +21,7 @@ from bridge.intervals.reminder import ReviewReminder
 from bridge.intervals.seals import Seals
 from bridge.intervals.store import IntervalStore
 from bridge.service import Work
-from bridge.settings.credentials import read_secret
+from bridge.settings.credentials import read_token
 from bridge.settings.models import ClusterSettings, CollectorSettings, EvidenceSettings, Settings
 from bridge.wiring.clusters import server_tls
 from zones import canonical
@@ -37,7 +37,8 @@ _OF_CLUSTER = {"name", "device_group", "tier", "serial", "zones", "namespace"}
 
 def evidence_database(settings: EvidenceSettings) -> Database:
     """Raises SettingsError on an address that is none, EvidenceError, SecretError."""
-    password = None if settings.password_file is None else read_secret(settings.password_file)
+    named = settings.password_file or settings.password_env
+    password = read_token(settings.password_file, settings.password_env) if named else None
     try:
         return Database(settings.url, password)
     except ValueError as error:
@@ -123,4 +124,5 @@ def _door(settings: CollectorSettings, clusters: Collection[str]) -> CollectorAd
         tls = server_tls(settings.cert_file, settings.key_file)
     except OSError as error:
         raise SettingsError("evidence.collector", (f"certFile and keyFile can't be used: {error}",)) from error
-    return CollectorAddress(host_and_port(settings.address), lambda: read_secret(settings.token_file), clusters, tls)
+    token = partial(read_token, settings.token_file, settings.token_env)
+    return CollectorAddress(host_and_port(settings.address), token, clusters, tls)

@@ -25,13 +25,14 @@ _TAGS = (
 
 def registration_api(settings: Settings, reading: PanoramaAccess) -> PanoramaApi | None:
     """The door for writing, with rights of its own where the settings give them; None where nothing may be written."""
-    given = settings.registration
-    if not given.enabled:
+    terms = settings.registration
+    if not terms.enabled:
         return None
-    key, password = secret(given.api_key, given.api_key_file), secret(given.password, given.password_file)
+    key = secret(terms.api_key, terms.api_key_file, terms.api_key_env)
+    password = secret(terms.password, terms.password_file, terms.password_env)
     if key is None and password is None:
         return PanoramaApi(reading)
-    username = given.username if password is not None else None
+    username = terms.username if password is not None else None
     return PanoramaApi(replace(reading, api_key=key, username=username, password=password))
 
 

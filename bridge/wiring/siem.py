@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bridge.errors import SecretError, SettingsError
-from bridge.settings.credentials import read_secret
+from bridge.settings.credentials import read_token
 from bridge.settings.models import HecDestination, SiemSettings, SyslogDestination
 from bridge.siem import PROGRAM, RecordStamp, Shipper, SiemSink
 from bridge.siem.shipper import DeliveryResult
@@ -19,7 +19,7 @@ from zones.siem.transports import tls
 from zones.siem.transports.hec import HecSender
 from zones.siem.transports.syslog import ClosingSyslogSender
 
-_KINDS = ("alert", "checkpoint")
+_SOURCETYPE = "zonebridge:alert"
 
 
 def siem_sink(
@@ -50,20 +50,26 @@ def sender(destination: HecDestination | SyslogDestination, where: str) -> Sende
     written = destination.model_dump() | {"timeout_seconds": destination.timeout.total_seconds()}
     del written["timeout"]
     if isinstance(destination, HecDestination):
-        for word in ("index", "sourcetype"):
-            written[word] = dict.fromkeys(_KINDS, written[word]) if written[word] else {}
-        return HecSender(HecSettings.model_validate(written), token_reader(destination.token_file))
+        written["index"] = _with_checkpoints(destination.index)
+        written["sourcetype"] = _with_checkpoints({"alert": _SOURCETYPE} | destination.sourcetype)
+        reader = token_reader(destination.token_file, destination.token_env)
+        return HecSender(HecSettings.model_validate(written), reader)
     if not destination.tls:
         written |= dict.fromkeys(("ca_file", "cert_file", "key_file"))
     return ClosingSyslogSender(SyslogSettings.model_validate(written), PROGRAM)
 
 
-def token_reader(file: Path) -> Callable[[], str]:
+def _with_checkpoints(words: dict[str, str]) -> dict[str, str]:
+    """They go where alerts go, unless they have a word of their own."""
+    return {"checkpoint": words["alert"]} | words if "alert" in words else words
+
+
+def token_reader(file: Path | None, variable: str | None = None) -> Callable[[], str]:
     """Read anew each time: a rotated file needs no restart. Raises ValueError."""
 
     def read() -> str:
         try:
-            return read_secret(file)
+            return read_token(file, variable)
         except SecretError as error:
             raise ValueError(str(error)) from error
 

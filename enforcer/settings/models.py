@@ -8,9 +8,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import (
+    BeforeValidator,
     ByteSize,
     Field,
     IPvAnyNetwork,
@@ -25,9 +26,8 @@ from enforcer.rules.options import Failure, Mode
 from enforcer.shipping.spool import Drop
 from enforcer.state_file import STATE_DIR
 from zones.runtime import settings_file
-from zones.runtime.logs import LogFormat
-from zones.runtime.settings_file import UnreadableSettingsError
-from zones.runtime.types import MIB, Address, Name, Seconds, Section
+from zones.runtime.settings_file import Formerly, UnreadableSettingsError
+from zones.runtime.types import MIB, Address, LogSettings, Name, Seconds, Section, SettingsFile, seconds
 from zones.siem import destinations
 from zones.siem.configuration import checked_link
 from zones.siem.destinations import DestinationSettings, Records
@@ -42,7 +42,7 @@ class SpoolSettings(Section):
     dir: Path | None = None
     max_bytes: Annotated[ByteSize, Field(ge=MIB)] = ByteSize(1024 * MIB)
     segment_bytes: Annotated[ByteSize, Field(ge=64 * 1024)] = ByteSize(8 * MIB)
-    sync_seconds: Seconds = 0.5
+    sync_seconds: Annotated[Seconds, Formerly("syncSeconds")] = Field(default=0.5, alias="syncInterval")
     drop: Drop = Drop.OLDEST
 
     @model_validator(mode="after")
@@ -58,7 +58,7 @@ class FlowSettings(Section):
     Of at most `max_connections` at a time the end is told, where the rule wants that.
     """
 
-    window_seconds: Seconds = 5.0
+    window_seconds: Annotated[Seconds, Formerly("windowSeconds")] = Field(default=5.0, alias="window")
     max_entries: Annotated[int, Field(ge=1)] = 50_000
     max_connections: Annotated[int, Field(ge=1)] = 262_144
     labels: tuple[str, ...] = ()
@@ -71,12 +71,12 @@ class AlertSettings(Section):
     `per_second` and `burst` bound all alerts of the node. `link`: where the site shows a revision.
     """
 
-    window_seconds: Seconds = 60.0
+    window_seconds: Annotated[Seconds, Formerly("windowSeconds")] = Field(default=60.0, alias="window")
     max_entries: Annotated[int, Field(ge=1)] = 10_000
     per_source: Annotated[int, Field(ge=1)] = 20
     per_second: Annotated[float, Field(gt=0)] = 20.0
     burst: Annotated[int, Field(ge=10)] = 200
-    stale_seconds: Seconds = 300.0
+    stale_seconds: Annotated[Seconds, Formerly("staleSeconds")] = Field(default=300.0, alias="staleAfter")
     link: Annotated[str, Field(max_length=1024)] | None = None
 
     @field_validator("link")
@@ -91,7 +91,9 @@ class SeenSettings(Section):
     Told each `window_seconds`, in at most twice `max_rows` rows.
     """
 
-    window_seconds: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    window_seconds: Annotated[float, BeforeValidator(seconds), Field(ge=1, le=86_400), Formerly("windowSeconds")] = (
+        Field(default=300.0, alias="window")
+    )
     max_rows: Annotated[int, Field(ge=100, le=100_000)] = 2_000
 
 
@@ -129,11 +131,6 @@ class MetricsSettings(Section):
     address: Address | None = None
 
 
-class LogSettings(Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: LogFormat = LogFormat.JSON
-
-
 class NflogSettings(Section):
     """The NFLOG group that this enforcer alone reads, and what holds floods off: the kernel's limit, then the buffer.
 
@@ -152,11 +149,13 @@ class LoopSettings(Section):
     Looking over where nothing has changed costs microseconds; what somebody else changed is put back by then.
     """
 
-    min_seconds: Annotated[float, Field(ge=0)] = 0.02
-    max_seconds: Seconds = 2.0
+    min_seconds: Annotated[float, BeforeValidator(seconds), Field(ge=0), Formerly("minSeconds")] = Field(
+        default=0.02, alias="minInterval"
+    )
+    max_seconds: Annotated[Seconds, Formerly("maxSeconds")] = Field(default=2.0, alias="maxInterval")
 
 
-class Settings(Section):
+class Settings(SettingsFile):
     """Everything. `tier` is the Tier to follow; `kubeconfig` absent is the pod's own service account.
 
     `pod_networks`: the prefixes that pods get addresses from where the nodes' podCIDRs don't tell.
@@ -198,7 +197,7 @@ class Settings(Section):
     @property
     def counts_seen(self) -> bool:
         """Whether anybody wants to know what was seen."""
-        return any(each.records is Records.SEEN for each in self.destinations)
+        return any(destination.records is Records.SEEN for destination in self.destinations)
 
     @property
     def spool_dir(self) -> Path:
@@ -209,15 +208,16 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     """The settings of a file with the environment over it. Raises SettingsError with every fault."""
     where = "the environment" if path is None else str(path)
     try:
-        given = settings_file.written(path, environment, Settings.model_fields)
+        text = settings_file.read_for(Settings, path, environment)
     except UnreadableSettingsError as error:
         raise SettingsError(error.where, (error.fault,)) from error
-    given.setdefault("nodeName", environment.get("NODE_NAME") or socket.gethostname())
-    found = tuple(destinations.faults(given.get("destinations", ()), environment))
+    content = text.merged()
+    content.setdefault("nodeName", environment.get("NODE_NAME") or socket.gethostname())
+    faults = tuple(destinations.faults(content.get("destinations", ()), environment))
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.noted(content, text.notices)
     except ValidationError as error:
-        raise SettingsError(where, (*settings_file.faults(error), *found)) from error
-    if found:
-        raise SettingsError(where, found)
+        raise SettingsError(where, (*settings_file.faults(error), *faults)) from error
+    if faults:
+        raise SettingsError(where, faults)
     return settings

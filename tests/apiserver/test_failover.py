@@ -104,7 +104,7 @@ def test_each_of_three_clusters_fails_alone(good, refusing, dead, tmp_path):
     clusters = [cluster_settings(name, path, tier=TIER) for name, path in kubeconfigs.items()]
     with (
         client_of(good) as client,
-        Site(tmp_path, clusters, RULES, serving={"address": "127.0.0.1:0"}) as site,
+        Site(tmp_path, clusters, RULES, metrics={"address": "127.0.0.1:0"}) as site,
     ):
         bridge = site.start()
         eventually(lambda: published(client, site), explain=site.logs)

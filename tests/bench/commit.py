@@ -76,7 +76,7 @@ def bridge(folder: Path, host: str, ca_file: Path, kube: KubernetesServer) -> It
         "pollInterval": "500ms",
     }
     cluster = cluster_settings("bench", kube.kubeconfig, deviceGroup="bench")
-    settings = {"panorama": reach, "clusters": [cluster], "serving": {"address": None}}
+    settings = {"panorama": reach, "clusters": [cluster], "metrics": {"address": None}}
     file = folder / "zonebridge.yaml"
     file.write_text(yaml.safe_dump(settings | {"infrastructure": {"apiServer": False}}))
     with (

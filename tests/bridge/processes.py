@@ -45,7 +45,7 @@ class Site:
         infrastructure = {"apiServer": False}
         self._settings = {
             "clusters": clusters,
-            "serving": {"address": None},
+            "metrics": {"address": None},
             "infrastructure": infrastructure,
         } | settings
 

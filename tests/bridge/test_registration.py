@@ -251,7 +251,7 @@ def settings_of(tmp_path, panorama, cluster, device_group="k8s-prod", destinatio
         },
         "clusters": [{"name": "prod", "deviceGroup": device_group, "kubeconfig": str(cluster.kubeconfig)}],
         "registration": {key: str(secret) if value is ... else value for key, value in registration.items()},
-        "serving": {"address": None},
+        "metrics": {"address": None},
         "siem": {"kubernetesEvents": False, "destinations": list(destinations)},
         "lease": {"duration": "5s", "renew": "1s"},
     }

@@ -34,7 +34,7 @@ infrastructure: {{systemNamespaces: [kube-system, ops], dns: {{namespaces: [dns]
 guards: {{maxDeletedShare: 0.25, allowEmpty: true}}
 staleAfter: 5m
 siem: {{kubernetesEvents: false}}
-serving: {{address: "[::1]:9000"}}
+metrics: {{address: "[::1]:9000"}}
 """
 
 
@@ -87,7 +87,7 @@ zones: {networks: {corp: [10.0.0.1/8], untrust: [all]}}
 timeZone: Mars
 staleAfter: soon
 guards: {maxDeletedShare: 2}
-serving: {address: nowhere}
+metrics: {address: nowhere}
 pollInterval: 3
 """,
     )
@@ -103,7 +103,7 @@ pollInterval: 3
         "timeZone",
         "guards.maxDeletedShare",
         "staleAfter",
-        "serving.address",
+        "metrics.address",
         "pollInterval",
     ]
 

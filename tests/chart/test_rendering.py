@@ -66,6 +66,20 @@ def test_what_is_missing_is_named(helm3, missing, says):
         helm3.template(*given, required=False)
 
 
+def test_a_key_in_the_environment_takes_the_place_of_the_file(helm):
+    (config,) = (
+        each
+        for each in helm.template("bridge.settings.panorama.apiKeyEnv=PANORAMA_KEY")
+        if each["kind"] == "ConfigMap" and "zonebridge.yaml" in each["data"]
+    )
+    panorama = yaml.safe_load(config["data"]["zonebridge.yaml"])["panorama"]
+    assert (panorama["apiKeyEnv"], panorama.keys() & {"apiKeyFile"}) == ("PANORAMA_KEY", set())
+
+
+def test_settings_by_their_former_names_are_rendered(helm):
+    helm.template("bridge.settings.serving.address=[::]:9468", "enforcer.settings.alerts.staleSeconds=300")
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [

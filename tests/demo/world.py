@@ -161,7 +161,7 @@ class World:
                         "tier": TIER,
                     }
                 ],
-                "serving": {"address": None},
+                "metrics": {"address": None},
                 "guards": {"allowEmpty": True},  # an export without rules is shown too
             },
         )

@@ -147,7 +147,7 @@ class Stage:
             "url": self.hec.url,
             "tokenEnv": "TOKEN",
             "caFile": str(self.hec.ca_file),
-            "timeoutSeconds": 60,
+            "timeout": "1m",
             "acknowledge": acknowledge,
         }
         content = {
@@ -156,7 +156,7 @@ class Stage:
             "nodeName": "n1",
             "kubeconfig": str(self.kubernetes.kubeconfig),
             "stateDir": str(self.state),
-            "flows": {"windowSeconds": 0.2},
+            "flows": {"window": "200ms"},
             "spool": spool or {},
             "destinations": [destination],
         }

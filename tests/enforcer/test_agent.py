@@ -70,7 +70,7 @@ class Stage:
             "kubeconfig": str(self.kubernetes.kubeconfig),
             "stateDir": str(self.directory / "state"),
             "destinations": [destination],
-            "flows": {"windowSeconds": 0.5},
+            "flows": {"window": "500ms"},
         }
         path.write_text(json.dumps(content))
         return path

@@ -31,7 +31,7 @@ class World:
                     "url": siem.hec.url,
                     "tokenFile": str(directory / "token"),
                     "caFile": str(siem.ca_file),
-                    "timeoutSeconds": 5,
+                    "timeout": "5s",
                 }
             ],
         }

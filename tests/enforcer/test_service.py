@@ -192,8 +192,8 @@ def settings(tmp_path, kubernetes, siem):
         "nodeName": "n1",
         "kubeconfig": str(kubernetes.kubeconfig),
         "stateDir": str(tmp_path / "state"),
-        "reconcile": {"minSeconds": 0.01, "maxSeconds": 0.5},
-        "flows": {"windowSeconds": 0.2, "labels": ["app"]},
+        "reconcile": {"minInterval": "10ms", "maxInterval": "500ms"},
+        "flows": {"window": "200ms", "labels": ["app"]},
         "metrics": {"address": f"127.0.0.1:{free_port()}"},
         "destinations": [destination],
     }

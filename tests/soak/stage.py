@@ -172,7 +172,7 @@ class Stage(World):
             "url": self.receivers.url,
             "tokenFile": str(self.receivers.token_file),
             "acknowledge": True,
-            "timeoutSeconds": 10,
+            "timeout": "10s",
         }
         return self._write(
             f"zone-enforcer-{node.name}.yaml",
@@ -182,7 +182,7 @@ class Stage(World):
                 "nodeName": node.name,
                 "kubeconfig": str(kubeconfig),
                 "stateDir": str(self.state_of(f"zone-enforcer-{node.name}")),
-                "alerts": {"staleSeconds": STALE_SECONDS},
+                "alerts": {"staleAfter": STALE_SECONDS},
                 "destinations": [destination],
             },
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 
 import structlog
@@ -39,3 +40,9 @@ def configure(level: str, form: LogFormat) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def note(notices: Iterable[str]) -> None:
+    """What the reader of the settings has to say of them."""
+    for notice in notices:
+        structlog.get_logger().warning("settings with former names", reason=notice)

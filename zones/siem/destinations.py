@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from zones.runtime import settings_file
+from zones.runtime.settings_file import Formerly
 from zones.runtime.types import MIB, Address, Name, Seconds, Section
 from zones.seen import COUNTING, SEEN
 from zones.siem.alerts import AlertKind
@@ -85,7 +86,7 @@ def chosen(words: Mapping[str, str], record: Mapping[str, Any]) -> str | None:
 
 
 class _Destination(Section):
-    """`cert_file` and `key_file`: what we show to a receiver that asks for a certificate."""
+    """What every destination has: a name, which records it gets, and their format."""
 
     name: Name
     records: Records = Records.ALL
@@ -101,6 +102,8 @@ class _Destination(Section):
 
 
 class _TlsDestination(_Destination):
+    """`cert_file` and `key_file`: what we show to a receiver that asks for a certificate."""
+
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
@@ -123,7 +126,7 @@ class HecSettings(_TlsDestination):
     source: str = "zonebridge"
     sourcetype: ByKind = Field(default_factory=dict)
     batch_bytes: Annotated[ByteSize, Field(ge=1024, le=50 * MIB)] = ByteSize(900_000)
-    timeout_seconds: Seconds = 30.0
+    timeout_seconds: Annotated[Seconds, Formerly("timeoutSeconds")] = Field(default=30.0, alias="timeout")
     acknowledge: bool = False
     in_flight: Annotated[int, Field(ge=1, le=256)] = 64
 
@@ -151,7 +154,7 @@ class SyslogSettings(_TlsDestination):
     ] = Field(default_factory=dict)
     structured_data: bool = False
     framing: Framing = Framing.OCTET_COUNTED
-    timeout_seconds: Seconds = 30.0
+    timeout_seconds: Annotated[Seconds, Formerly("timeoutSeconds")] = Field(default=30.0, alias="timeout")
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -177,7 +180,7 @@ class CloudWatchSettings(_TlsDestination):
     group: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./#-]{1,512}$")]
     stream: Annotated[str, Field(pattern=r"^[^:*]{1,512}$")] | None = None
     url: Url | None = None
-    timeout_seconds: Seconds = 30.0
+    timeout_seconds: Annotated[Seconds, Formerly("timeoutSeconds")] = Field(default=30.0, alias="timeout")
 
 
 DestinationSettings = Annotated[
@@ -186,18 +189,18 @@ DestinationSettings = Annotated[
 _ONE: TypeAdapter[DestinationSettings] = TypeAdapter(DestinationSettings)
 
 
-def faults(given: object, environment: Mapping[str, str]) -> Iterator[str]:
+def faults(content: object, environment: Mapping[str, str]) -> Iterator[str]:
     """What no schema can tell: names given twice, and secrets and certificates that aren't there or don't hold.
 
     It looks at each destination that is right in itself, whatever else is wrong in the file.
     """
-    if not isinstance(given, Iterable) or isinstance(given, str):
+    if not isinstance(content, Iterable) or isinstance(content, str):
         return
-    listed = list(given)
-    yield from _twice([each.get("name") for each in listed if isinstance(each, Mapping)])
-    for at, each in enumerate(listed):
+    listed = list(content)
+    yield from _twice([item.get("name") for item in listed if isinstance(item, Mapping)])
+    for at, item in enumerate(listed):
         try:
-            settings = _ONE.validate_python(each)
+            settings = _ONE.validate_python(item)
         except ValidationError:
             continue
         for name, fault in (*_secrets(settings, environment), *_certificates(settings)):
@@ -213,8 +216,7 @@ def _secrets(settings: DestinationSettings, environment: Mapping[str, str]) -> I
     for name, path in settings_file.files(settings):
         if not path.is_file():
             yield name, f"there is no file {path}"
-    if isinstance(settings, HecSettings) and settings.token_env and not environment.get(settings.token_env):
-        yield "tokenEnv", f"the environment variable {settings.token_env} is not set"
+    yield from settings_file.unset_variables(settings, environment)
 
 
 def _certificates(settings: DestinationSettings) -> Iterator[tuple[str, str]]:
@@ -236,7 +238,7 @@ def _authority_fault(path: Path) -> str:
         context = ssl.create_default_context(cafile=str(path))
     except (ssl.SSLError, OSError) as error:
         return f"{path} has no certificate that can be read: {_reason(error)}"
-    ends = [str(each["notAfter"]) for each in context.get_ca_certs()]
+    ends = [str(certificate["notAfter"]) for certificate in context.get_ca_certs()]
     if ends and all(ssl.cert_time_to_seconds(end) < time.time() for end in ends):
         return f"the certificates in {path} have all expired, the last one on {ends[-1]}"
     return ""
@@ -253,5 +255,5 @@ def _pair_fault(certificate: Path, key: Path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    told = getattr(error, "reason", "") or getattr(error, "strerror", "") or error
-    return " ".join(str(told).replace("_", " ").split())
+    reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or error
+    return " ".join(str(reason).replace("_", " ").split())

@@ -55,7 +55,7 @@ app.kubernetes.io/name: zone-enforcer
 {{- end }}
 {{- $_ := set $panorama "hosts" .Values.panorama.hosts }}
 {{- end }}
-{{- if not (or $panorama.apiKeyFile $panorama.passwordFile) }}
+{{- if not (or $panorama.apiKeyFile $panorama.apiKeyEnv $panorama.passwordFile $panorama.passwordEnv) }}
 {{- $_ := set $panorama "apiKeyFile" "/etc/zonebridge/panorama/api-key" }}
 {{- end }}
 {{- $_ := set $settings "panorama" $panorama }}

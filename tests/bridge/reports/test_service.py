@@ -69,7 +69,7 @@ def settings(tmp_path, panorama, cluster):
                 "panorama": {"hosts": [f"127.0.0.1:{panorama.port}"]} | door,
                 "clusters": [{"name": "prod", "deviceGroup": "k8s", "kubeconfig": str(cluster.kubeconfig)}],
                 "evidence": {"url": f"sqlite:///{tmp_path / 'evidence.db'}"},
-                "serving": {"address": None},
+                "metrics": {"address": None},
                 "siem": {"kubernetesEvents": False},
                 "lease": {"duration": "5s", "renew": "1s"},
             }

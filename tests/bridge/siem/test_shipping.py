@@ -20,7 +20,7 @@ from bridge.wiring.siem import token_reader
 from mocks.serving import Fault
 from mocks.siem import Siem, SyslogServer
 from mocks.siem.rfc5424 import parse
-from tests.bridge.siem.senders import collector_sender, send, syslog_sender
+from tests.bridge.siem.senders import collector_sender, made, send, syslog_sender
 from tests.bridge.test_service import reached
 from zones.siem.alerts import AlertKind, Severity
 from zones.siem.outcome import Delivered, Hold, Retry
@@ -481,3 +481,22 @@ def test_a_cluster_that_stays_away_is_told_once():
         ("cluster-unreachable", "raised", "the last good tier stays: refused"),
         ("cluster-unreachable", "resolved", "the cluster answers again"),
     ]
+
+
+def test_a_token_may_be_in_the_environment_and_index_and_sourcetype_go_by_kind(monkeypatch):
+    monkeypatch.setenv("HEC_TOKEN", f" {TOKEN}\n")
+    sender = made(
+        type="hec",
+        url="https://siem:8088",
+        tokenEnv="HEC_TOKEN",
+        index={"alert": "security", "review-due": "audit"},
+        sourcetype="acme:alert",
+    )
+    assert sender._token() == TOKEN
+    words = [sender._envelope(record) for record in ({"kind": "alert"}, {"kind": "alert", "alert": "review-due"})]
+    assert [(word.index, word.sourcetype) for word in words] == [("security", "acme:alert"), ("audit", "acme:alert")]
+    checkpoint = sender._envelope({"kind": "checkpoint"})
+    assert (checkpoint.index, checkpoint.sourcetype) == ("security", "acme:alert")
+    monkeypatch.delenv("HEC_TOKEN")
+    with pytest.raises(ValueError, match="environment variable HEC_TOKEN"):
+        sender._token()
