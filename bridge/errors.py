@@ -14,6 +14,7 @@ BridgeError
 ├── SecretError                       a secret's file is missing, empty or no text; whoever needs it says what follows
 ├── RemovalError                      nodes keep their rules, although they should be removed
 ├── RegistrationBlockedError          somebody else stands in the way of registering the cluster: tried again
+├── RegistrationWaitsError            others are at work in the manager: no trouble, and tried again
 ├── RevisionRefusedError              what the manager says must not be published; the last good tier stays
 └── UndecidedError                    a question that can't be answered from what was given
 """
@@ -77,6 +78,10 @@ class RemovalError(BridgeError):
 
 class RegistrationBlockedError(BridgeError):
     """The cluster can't be registered at the manager as things are there; the message says who can change that."""
+
+
+class RegistrationWaitsError(BridgeError):
+    """Others are at work in the manager, and nothing of ours may be in their way; the message says who."""
 
 
 class RevisionRefusedError(BridgeError):

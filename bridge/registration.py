@@ -1,4 +1,4 @@
-"""Keeps a cluster registered at its manager: the device group that it is, and its pods' tagged addresses.
+"""Keeps a cluster registered at its manager: the device group that it is, its pods' addresses, tags of its rules.
 
 Only where a site opts in, `bridge.service` runs it while this bridge leads. Trouble is told and never holds up a sync.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,8 +15,9 @@ from typing import Protocol
 import structlog
 
 from bridge.alerts import Alerts
-from bridge.errors import ManagerError, ManagerRefusedError, RegistrationBlockedError
+from bridge.errors import ManagerError, ManagerRefusedError, RegistrationBlockedError, RegistrationWaitsError
 from bridge.explain.services import Selectors, Services
+from bridge.managers.wanted_tags import WantedTags
 from bridge.population import Member, Population
 from bridge.tier.sync import RunBlocking
 from zones.kube.errors import ClusterError
@@ -33,30 +34,39 @@ REST, LONGEST_REST = 4.0, 10.0
 
 
 class Registrar(Protocol):
-    """A manager's side. Both go on by one blocking step for each value, the seconds to wait before the next."""
+    """A manager's side. Each goes on by one blocking step for each value, the seconds to wait before the next."""
 
     def forget(self) -> None: ...
     def group(self) -> Iterator[float]: ...
     def addresses(self, members: Sequence[Member], selectors: Selectors) -> Iterator[float]: ...
+    def rule_tags(self, wanted: WantedTags) -> Iterator[float]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
     """What is asked of the cluster: who is where, and the Services' changes, None where they don't count.
 
-    The population is another one whenever this bridge begins to lead.
+    The population is another one whenever this bridge begins to lead. `rule_tags`: what rules are to be tagged with,
+    None where they are not to be; what it gives is None where that isn't known yet.
     """
 
     population: Callable[[], Population]
     services: Callable[[], AsyncGenerator[Change]] | None = None
+    rule_tags: Callable[[], Awaitable[WantedTags | None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """Seconds: between two looks at the pods; until everything is compared again, changed or not."""
+    """Seconds: between two looks at the pods; until everything is compared again, changed or not.
+
+    `tags`: between two looks at the tags of rules, which may be a commit each; `tags_wait`: until the next, where one
+    could not be done.
+    """
 
     least: float = 2.0
     resync: float = 300.0
+    tags: float = 86400.0
+    tags_wait: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +100,11 @@ class Registration:
 
     def _begin(self) -> None:
         self._group_due = self._addresses_due = True
-        self._compared = self._clock()
+        self._compared = self._tags_due = self._clock()
         self._told: tuple[int, ...] | None = None
         self._services = Services()
         self._services_trouble: ClusterError | None = None
+        self._tags_trouble: ZonebridgeError | None = None
         self._registrar.forget()
 
     async def run(self, tell: Callable[[RegistrationFigures], None] = lambda _: None) -> None:
@@ -129,9 +140,12 @@ class Registration:
             self._group_due = self._addresses_due = True
             self._compared = self._clock()
         population = self._watched.population()
-        if not (self._group_due or self._services_trouble or self._addresses_wait(population)):
+        tags_wait = self._watched.rule_tags is not None and self._clock() >= self._tags_due
+        if not (self._group_due or self._services_trouble or tags_wait or self._addresses_wait(population)):
             return None
         problems = [await self._group(), await self._addresses(population)]
+        if tags_wait or self._tags_trouble is not None:
+            problems.append(await self._rule_tags())
         problem = next(filter(None, problems), None)
         await self._tell([raised for raised in problems if raised is not None])
         tell(RegistrationFigures(len(population), good=problem is None))
@@ -160,6 +174,23 @@ class Registration:
         problem = await self._through(self._registrar.addresses(members, self._services.snapshot()))
         self._addresses_due, self._told = problem is not None, moment
         return problem
+
+    async def _rule_tags(self) -> ZonebridgeError | None:
+        """After trouble not before the time of the next look, so that nobody is disturbed: it is only told again."""
+        if self._watched.rule_tags is None or self._clock() < self._tags_due:
+            return self._tags_trouble
+        wanted = await self._watched.rule_tags()
+        if wanted is None:  # no answer of the manager yet, or a refused one
+            return self._tags_trouble
+        self._tags_due = self._clock() + self._rhythm.tags_wait
+        try:
+            self._tags_trouble = await self._through(self._registrar.rule_tags(wanted))
+        except RegistrationWaitsError as error:
+            _log.info("tags of rules wait", why=str(error))
+            return self._tags_trouble
+        if self._tags_trouble is None:
+            self._tags_due = self._clock() + self._rhythm.tags
+        return self._tags_trouble
 
     async def _through(self, steps: Iterator[float]) -> ZonebridgeError | None:
         """All steps, one blocking call at a time: between them the sync has its turn."""

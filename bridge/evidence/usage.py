@@ -111,6 +111,20 @@ def unused(used: Usage, least: timedelta) -> tuple[RuleUsage, ...]:
     )
 
 
+def unused_rules(
+    policy: Policy, seen: Evidence, edited: Mapping[str, datetime], at: datetime, least: timedelta
+) -> frozenset[str]:
+    """The same for a policy, by `rule_key`, without all else that there is to say of its rules."""
+    by_rule: dict[str, list[SeenFlow]] = {}
+    for flow in seen.flows:
+        by_rule.setdefault(rule_key(flow.key.rule), []).append(flow)
+    rules = {rule_key(entry.origin): RuleUsage(entry.origin, entry.verdict) for entry in policy.entries}
+    used = tuple(
+        _of_rule(replace(bare, edited=edited.get(key)), by_rule.get(key, []), seen) for key, bare in rules.items()
+    )
+    return frozenset(rule_key(rule.origin) for rule in unused(Usage(used, seen, at), least))
+
+
 def _addresses(space: AddressSet, entry: Entry) -> dict[str, object] | None:
     """What a feed holds changes without anybody's edit: of such an entry only the feeds' names count."""
     return None if entry.feeds else {"v4": list(space.v4.spans), "v6": list(space.v6.spans)}

@@ -70,7 +70,8 @@ def residents_of(population: Population) -> Iterator[Resident]:
 class Sources:
     """Where the material comes from: the manager, the running configuration as it was last read, feeds and pods.
 
-    `seen`: what nodes counted, None where nobody collects that; it blocks, and raises BridgeError.
+    `seen`: what nodes counted, None where nobody collects that; it blocks, and raises BridgeError. `own_admin`: as whom
+    this bridge writes to the manager.
     """
 
     target: CompileTarget
@@ -81,6 +82,11 @@ class Sources:
     run_blocking: RunBlocking
     rails: tuple[GuardRail, ...] = ()
     seen: Callable[[], Evidence | None] = lambda: None
+    own_admin: str | None = None
+
+    def is_own(self, pending: PendingChanges) -> bool:
+        """Whether nobody but this bridge edits."""
+        return self.own_admin is not None and {editor.admin for editor in pending.editors} == {self.own_admin}
 
 
 @dataclass(slots=True)
@@ -159,7 +165,8 @@ class Previewing:
                 evidence=evidence,
             )
         )
-        self.ready, self.trouble, self._made_of, self._read_at = prepared, "", made_of, self.clock()
+        self.trouble, self._made_of, self._read_at = "", made_of, self.clock()
+        self.ready = None if prepared.changes_nothing and sources.is_own(pending) else prepared
         await self._tell(prepared)
 
     async def _evidence(self) -> Evidence | None:

@@ -50,6 +50,7 @@ def _prefix(value: object) -> IPNetwork:
         raise ValueError(f"{error}; write a prefix like 10.0.0.0/8 or 2001:db8::/32") from None
 
 
+DaysUnused = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(days=1), le=timedelta(days=3650))]
 TagTimeout = Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(minutes=1), le=timedelta(days=30))]
 Prefix = Annotated[IPNetwork, PlainValidator(_prefix)]
 # A Tier's name starts the names of its parts, which end in a dash and 32 digits.
@@ -295,6 +296,23 @@ class PopulationSettings(Section):
     labels: Annotated[tuple[LabelKey, ...], Field(max_length=16)] = ()
 
 
+class RuleTagSettings(Section):
+    """Tags on the device group's own rules, which tell what the cluster does with them.
+
+    `unused_for`: whole days without a hit; `interval`: between two looks, each of which may be a commit.
+    """
+
+    unused_for: DaysUnused = timedelta(days=90)
+    interval: Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(hours=1))] = timedelta(days=1)
+
+    @field_validator("unused_for")
+    @classmethod
+    def _whole_days(cls, value: timedelta) -> timedelta:
+        if value % timedelta(days=1):
+            raise ValueError("the tag's name counts whole days; write one like 90d")
+        return value
+
+
 class RegistrationSettings(_Credentials):
     """What the bridge may write to Panorama; without `enabled`, nothing.
 
@@ -311,6 +329,7 @@ class RegistrationSettings(_Credentials):
     timeout: TagTimeout | None = None
     max_addresses: Annotated[int, Field(ge=1, le=500_000)] = 500_000
     resync: Duration = timedelta(minutes=5)
+    rule_tags: RuleTagSettings | None = None
 
     @model_validator(mode="after")
     def _as_somebody(self) -> Self:
@@ -590,6 +609,17 @@ class Settings(SettingsFile):
                     f"clusters[{at}].name: with registration '{cluster.name}' becomes a part of tags in Panorama; use "
                     "letters, digits, '-' and '_' only, 40 at most"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _one_cluster_tags_a_rule(self) -> Self:
+        groups = Counter(cluster.device_group for cluster in self.clusters)
+        twice = [group for group, times in groups.items() if times > 1]
+        if twice and self.registration.enabled and self.registration.rule_tags is not None:
+            raise ValueError(
+                f"registration.ruleTags: '{twice[0]}' is the device group of more than one cluster, and each would put "
+                "other tags on its rules; give each cluster a device group of its own, or leave ruleTags out"
+            )
         return self
 
     def cluster_of(self, device_group: str) -> ClusterSettings | None:

@@ -10,7 +10,8 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from bridge.managers.panorama.rulebase.rulebase import ReadOptions
 from bridge.managers.panorama.session.api import PanoramaAccess, PanoramaApi
 from bridge.managers.panorama.session.transport import AnswerLimits
 from bridge.nodes.startup_taint import Untaint
-from bridge.population import PopulationTerms, Publishing
+from bridge.population import Population, PopulationTerms, Publishing
 from bridge.preview.follow import Previewing, Sources, residents_of
 from bridge.registration import Registration, Watched
 from bridge.service import Work
@@ -41,7 +42,6 @@ from bridge.settings.models import (
     FeedSettings,
     PanoramaSettings,
     PreviewSettings,
-    RegistrationSettings,
     Settings,
     StartupTaint,
     WakeUpSettings,
@@ -53,7 +53,7 @@ from bridge.tier.reachability import ReachabilityMonitor
 from bridge.tier.sync import CompileTarget, RunBlocking, Sync
 from bridge.tier.watcher import TierWatcher
 from bridge.wiring.infrastructure import own_standing
-from bridge.wiring.registration import panorama_registrar, registration_api, registration_rhythm
+from bridge.wiring.registration import asked_rule_tags, panorama_registrar, registration_api, registration_rhythm
 from zones.compile import CompileOptions
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import IPAddress
@@ -89,7 +89,6 @@ def _work(settings: Settings, cluster_settings: ClusterSettings, manager: Panora
     population = Publishing(
         ApiServer(cluster_access(cluster_settings)), _population(settings, cluster_settings), alerts
     )
-    watched = Watched(lambda: population.population, cluster.services)
 
     async def close() -> None:
         await close_feeds()
@@ -119,7 +118,15 @@ def _work(settings: Settings, cluster_settings: ClusterSettings, manager: Panora
         leadership=Leadership(cluster, _terms(settings, cluster_settings)),
         feeds=feeds,
         population=population,
-        registration=_registration(settings.registration, cluster_settings, watched, alerts, shared),
+        registration=None
+        if shared.writing is None
+        else Registration(
+            panorama_registrar(settings.registration, cluster_settings, shared.writing),
+            _watched(settings, cluster_settings, lambda: population.population, cluster, sync),
+            alerts,
+            shared.run_blocking,
+            rhythm=registration_rhythm(settings.registration),
+        ),
         reach=ReachabilityMonitor(alerts),
         untaint=_untaint(settings, cluster_settings, cluster, lambda: population.population.tainted),
         previewing=None
@@ -134,6 +141,7 @@ def _work(settings: Settings, cluster_settings: ClusterSettings, manager: Panora
                 run_blocking=shared.run_blocking,
                 rails=tuple(rail.rail() for rail in settings.guardrails),
                 seen=partial(counted_in, settings.evidence, cluster_settings.name),
+                own_admin=settings.registration.username if settings.registration.enabled else None,
             ),
             alerts,
             settings.preview.interval.total_seconds(),
@@ -145,26 +153,30 @@ def _work(settings: Settings, cluster_settings: ClusterSettings, manager: Panora
     )
 
 
-def _registration(
-    registration: RegistrationSettings,
+def _watched(
+    settings: Settings,
     cluster_settings: ClusterSettings,
-    watched: Watched,
-    alerts: Alerts,
-    shared: _Shared,
-) -> Registration | None:
-    if shared.writing is None:
-        return None
-    return Registration(
-        panorama_registrar(registration, cluster_settings, shared.writing),
-        watched if registration.addresses and registration.services else replace(watched, services=None),
-        alerts,
-        shared.run_blocking,
-        rhythm=registration_rhythm(registration),
-    )
+    population: Callable[[], Population],
+    cluster: TierApi,
+    sync: Sync,
+) -> Watched:
+    registration = settings.registration
+    services = cluster.services if registration.addresses and registration.services else None
+    if registration.rule_tags is None:
+        return Watched(population, services)
+    seen = partial(_counted_and_edited, settings.evidence, cluster_settings.name)
+    tags = asked_rule_tags(registration.rule_tags, cluster_settings.device_group, lambda: sync.reading, seen)
+    return Watched(population, services, tags)
 
 
 def counted_in(settings: EvidenceSettings | None, cluster: str) -> Evidence | None:
     """What nodes of a cluster counted, as the database has it; None without one. It blocks. Raises EvidenceError."""
+    known = _counted_and_edited(settings, cluster)
+    return None if known is None else known[0]
+
+
+def _counted_and_edited(settings: EvidenceSettings | None, cluster: str) -> tuple[Evidence, dict[str, datetime]] | None:
+    """The same, with when each rule came to say what it says."""
     if settings is None:
         return None
     from bridge.evidence.store import Store  # noqa: PLC0415 - libraries of 20 MB that others need not load
@@ -172,7 +184,7 @@ def counted_in(settings: EvidenceSettings | None, cluster: str) -> Evidence | No
 
     store = Store(evidence_database(settings))
     try:
-        return store.seen(cluster)
+        return store.seen(cluster), store.edited(cluster)
     finally:
         store.close()
 

@@ -5,22 +5,37 @@ Only `bridge.wiring.clusters` calls it; nothing here connects yet.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
+import structlog
+
+from bridge.compilation.recompile import CompiledReading
+from bridge.errors import BridgeError
+from bridge.evidence.seen import Evidence
+from bridge.evidence.usage import rule_key, unused_rules
 from bridge.managers.panorama.registration.addresses import RegistrationTerms
 from bridge.managers.panorama.registration.cluster import PanoramaRegistrar
+from bridge.managers.panorama.registration.rule_tagging import TaggedGroup
 from bridge.managers.panorama.registration.steps import WantedGroup
 from bridge.managers.panorama.registration.tags import Naming
+from bridge.managers.panorama.rulebase.own_tags import NOT_ENFORCED, PARTLY, unused_tag
 from bridge.managers.panorama.session.api import PanoramaAccess, PanoramaApi
+from bridge.managers.wanted_tags import WantedTags
 from bridge.registration import Rhythm
 from bridge.settings.credentials import secret
-from bridge.settings.models import ClusterSettings, RegistrationSettings, Settings
+from bridge.settings.models import ClusterSettings, RegistrationSettings, RuleTagSettings, Settings
 from zones.compile import TAG_IGNORE, TAG_WIDEN
+from zones.problems import RuleStatus
 
 _TAGS = (
     (TAG_IGNORE, "This rule is not for Kubernetes clusters."),
     (TAG_WIDEN, "A Kubernetes cluster may block more than this rule says, where it can't express it."),
 )
+_OF_STATUS = {RuleStatus.ENFORCED_IN_PART: PARTLY, RuleStatus.NOT_ENFORCED: NOT_ENFORCED}
+_log = structlog.get_logger()
 
 
 def registration_api(settings: Settings, reading: PanoramaAccess) -> PanoramaApi | None:
@@ -43,13 +58,61 @@ def panorama_registrar(given: RegistrationSettings, each: ClusterSettings, api: 
         if given.addresses
         else None
     )
-    return PanoramaRegistrar(api, wanted, terms)
+    tagged = None if given.rule_tags is None else TaggedGroup(each.device_group, each.name, given.username or "")
+    return PanoramaRegistrar(api, wanted, terms, tagged=tagged)
 
 
 def registration_rhythm(given: RegistrationSettings) -> Rhythm:
     """Often enough to say again what has a timeout."""
     seconds = given.resync.total_seconds()
-    return Rhythm(resync=seconds if given.timeout is None else min(seconds, given.timeout.total_seconds() / 3))
+    rhythm = Rhythm(resync=seconds if given.timeout is None else min(seconds, given.timeout.total_seconds() / 3))
+    return rhythm if given.rule_tags is None else replace(rhythm, tags=given.rule_tags.interval.total_seconds())
+
+
+def asked_rule_tags(
+    given: RuleTagSettings,
+    device_group: str,
+    reading: Callable[[], CompiledReading | None],
+    seen: Callable[[], tuple[Evidence, dict[str, datetime]] | None],
+) -> Callable[[], Awaitable[WantedTags | None]]:
+    """What the rules of a cluster's own device group are to be tagged with, when it is asked for.
+
+    `seen`: what nodes counted and when rules were edited, None where nobody collects that; it blocks, and raises
+    BridgeError.
+    """
+
+    async def ask() -> WantedTags | None:
+        current = reading()
+        if current is None or current.compiled.policy is None:
+            return None  # a refused revision enforces nothing: what becomes of its rules isn't known
+        try:
+            counted = await asyncio.to_thread(seen)
+        except BridgeError as error:
+            _log.warning("rules are tagged without what was seen", error=str(error))
+            counted = None
+        return await asyncio.to_thread(_rule_tags, given, device_group, current, counted)
+
+    return ask
+
+
+def _rule_tags(
+    given: RuleTagSettings,
+    device_group: str,
+    reading: CompiledReading,
+    counted: tuple[Evidence, dict[str, datetime]] | None,
+) -> WantedTags:
+    policy = reading.compiled.policy
+    unused = frozenset[str]()
+    if counted is not None and policy is not None:
+        unused = unused_rules(policy, *counted, datetime.now(UTC), given.unused_for)
+    tags: dict[str, frozenset[str]] = {}
+    for report in reading.compiled.reports:
+        if report.origin.device_group != device_group or report.origin.uuid is None:
+            continue  # the rules of the groups above it are those of others, too
+        of_status = _OF_STATUS.get(report.status)
+        of_usage = unused_tag(given.unused_for) if rule_key(report.origin) in unused else None
+        tags[report.origin.uuid] = frozenset(tag for tag in (of_status, of_usage) if tag is not None)
+    return WantedTags(tags, usage_known=counted is not None)
 
 
 def _wanted(given: RegistrationSettings, each: ClusterSettings) -> WantedGroup:

@@ -106,6 +106,7 @@ class Panorama:
         self.started = clock()
         self.commit_seconds = commit_seconds
         self.fail_commits: str | None = None
+        self.automatic_commit_lock = False
         self.latency = 0.0
         self.ha: HaState = "disabled"
         self.lock = threading.RLock()
@@ -173,10 +174,18 @@ class Panorama:
             self.journal = [change] if self._candidate is not self._running else []
             self.log.append(change)
 
-    def revert(self) -> None:
+    def revert(self, admins: Collection[str] | None = None) -> None:
+        """Of everybody, or of these administrators: what the others edited is done once more without that."""
         with self.lock:
-            self._candidate = self._running
-            self.journal.clear()
+            self.jobs.advance()
+            kept = [] if admins is None else [change for change in self.journal if change.admin not in admins]
+            root = self._running
+            for change in kept:
+                if change.edit is None:
+                    raise ApiError(Code.NOT_POSSIBLE, f"after a {change.command} only everything can be reverted")
+                root = groups.number_groups(change.edit(root, self._marks(change)))
+            same_uuids(root, self._running, self._candidate)
+            self._candidate, self.journal = root, kept
 
     # edits of the candidate
 
@@ -208,6 +217,8 @@ class Panorama:
                 self._candidate = groups.number_groups(edited)
                 self.journal.append(replace(change, edit=edit))
                 self.log.append(change)
+                if self.automatic_commit_lock and admin not in self.locks.commit:
+                    self.locks.add("commit", admin, "Automatically acquired")
 
     def reparent(self, name: str, parent: str | None, admin: str) -> int:
         """Move a device group under another one; a job, as on a real Panorama."""
@@ -284,6 +295,9 @@ class Panorama:
         except ApiError as error:
             job.result, job.lines = "FAIL", [f"Partial commit failed: {error.message}", "Commit failed"]
             return
+        if self.automatic_commit_lock:
+            for admin in set(self.locks.commit) - {change.admin for change in self.journal}:
+                self.locks.remove("commit", admin)
         self.versions.append(Version(len(self.versions) + 1, job.end, job.user, job.description, self._running))
         job.lines = ["Configuration committed successfully"]
 

@@ -177,8 +177,12 @@ def check_pending(panorama: Panorama, _node: Element, _user: str) -> Reply:
 
 
 @operation("revert config")
-def revert(panorama: Panorama, _node: Element, _user: str) -> Reply:
-    panorama.revert()
+def revert(panorama: Panorama, node: Element, _user: str) -> Reply:
+    """Everything, or with `partial` what these administrators edited."""
+    admins = {(member.text or "").strip() for member in node.iterfind("partial/admin/member")}
+    if node.find("partial") is not None and not admins:
+        raise ApiError(Code.INVALID_COMMAND, " revert -> config -> partial  is incomplete")
+    panorama.revert(admins or None)
     return message("Configuration successfully reverted", Code.SUCCESS)
 
 

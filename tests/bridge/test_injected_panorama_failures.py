@@ -29,7 +29,7 @@ from tenacity import wait_none
 
 from bridge import registration, service
 from bridge.feeds import FeedLimits, Feeds, Fetcher, fetch, keeper
-from bridge.managers.panorama.registration import device_group
+from bridge.managers.panorama.registration import jobs
 from bridge.managers.panorama.session import api
 from bridge.settings.file import Purpose, load
 from mocks.kubernetes.calls import Call
@@ -70,7 +70,7 @@ def impatient(monkeypatch):
     for module in (api, fetch):
         monkeypatch.setattr(module, "Backoff", lambda *_: wait_none())
     monkeypatch.setattr(registration, "LONGEST_REST", 0.1)
-    monkeypatch.setattr(device_group, "JOB_POLL", 0.05)
+    monkeypatch.setattr(jobs, "JOB_POLL", 0.05)
     monkeypatch.setattr(keeper, "RETRY", 0.1)
     monkeypatch.setattr(keeper, "next_due", lambda _, after: after + timedelta(seconds=0.1))
 

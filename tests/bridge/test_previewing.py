@@ -156,6 +156,22 @@ async def test_edits_without_any_effect_here_are_served_and_not_told(world):
 
 
 @in_a_loop
+async def test_what_this_bridge_itself_is_about_to_tag_is_no_candidate(world):
+    """Tags of its own: the rulebase is as it was. What somebody edits under its name all the same is one."""
+    world.previewing.sources = replace(world.previewing.sources, own_admin="anna")
+    world.manager.edit(ALLOW)
+    await world.previewing.look()
+    assert answer(world) == {"cluster": "c1", "pending": False}
+    world.manager.edit()
+    await world.previewing.look()
+    assert answer(world)["pending"] is True
+    world.previewing.sources = replace(world.previewing.sources, own_admin="zonebridge")
+    world.manager.edit(ALLOW)
+    await world.previewing.look()
+    assert answer(world)["pending"] is True, "somebody else edits, without any effect here"
+
+
+@in_a_loop
 async def test_a_candidate_is_read_again_after_a_while(world):
     world.manager.edit()
     await world.previewing.look()

@@ -1,13 +1,23 @@
 """Registering as a task: what is due and when, trouble that is told and tried again; and the whole service with both mocks."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
 import yaml
 
 from bridge.alerts import Alerts
-from bridge.errors import ManagerRefusedError, ManagerUnreachableError, RegistrationBlockedError
+from bridge.errors import (
+    ManagerRefusedError,
+    ManagerUnreachableError,
+    RegistrationBlockedError,
+    RegistrationWaitsError,
+    SettingsError,
+)
+from bridge.evidence.database import Database
+from bridge.evidence.store import NodeRecord, Store
+from bridge.managers.wanted_tags import WantedTags
 from bridge.metrics import Metrics
 from bridge.population import Population
 from bridge.population.picture import FollowedKind
@@ -21,9 +31,12 @@ from mocks.panorama import Panorama, PanoramaServer
 from tests.bridge.test_cluster import CRDS
 from tests.bridge.test_service import reached
 from tests.bridge.world import RecordingSink, run_here
-from tests.panorama_xml import config_text, entry, rule, rulebase, section
+from tests.panorama_xml import config_text, entry, members, rule, rulebase, section
 from zones.kube.errors import ClusterRefusedError
 from zones.kube.watch import Changed, Listed
+from zones.policy import Verdict
+from zones.rules import Origin
+from zones.seen import Counting, SeenEnd, SeenFlow, SeenKey
 from zones.siem.alerts import AlertKind
 from zones.zone import Zoning
 
@@ -58,6 +71,9 @@ class FakeRegistrar:
         people = sorted("/".join((member.pod.name, *selectors.of(member.pod))) for member in members)
         return self._steps("addresses", *people)
 
+    def rule_tags(self, wanted):
+        return self._steps("tags", *sorted(wanted.tags))
+
     def _steps(self, *what):
         yield 0.0
         self.calls.append(" ".join(what))
@@ -66,7 +82,7 @@ class FakeRegistrar:
 
 
 class Stage:
-    def __init__(self, *pods, services=None):
+    def __init__(self, *pods, services=None, tags=None):
         self.registrar = FakeRegistrar()
         self.population = filled(*pods)
         self.sink = RecordingSink()
@@ -75,7 +91,7 @@ class Stage:
         alerts = Alerts("c1", "panorama", [self.sink])
         self.registration = Registration(
             self.registrar,
-            Watched(lambda: self.population, services),
+            Watched(lambda: self.population, services, tags),
             alerts,
             run_here,
             rhythm=Rhythm(),
@@ -144,6 +160,56 @@ def test_both_parts_trouble_is_told_together(error, told):
     (alert,) = stage.sink.alerts
     assert alert.message.startswith("locked; ")
     assert told in alert.message
+
+
+async def known():
+    return WantedTags({"uuid-1": frozenset()}, usage_known=True)
+
+
+def test_rules_are_tagged_once_in_an_interval():
+    stage = Stage(tags=known)
+    assert stage.once() == ["group", "addresses", "tags uuid-1"]
+    stage.now += 299
+    assert stage.once() == []
+    stage.now += 2
+    assert stage.once() == ["forget", "group", "addresses"]
+    stage.now = 86_400
+    assert stage.once() == ["forget", "group", "addresses", "tags uuid-1"]
+
+
+def test_where_others_are_at_work_tags_wait_a_minute_and_nobody_is_alarmed():
+    stage = Stage(tags=known)
+    stage.registrar.trouble["tags"] = RegistrationWaitsError("a commit lock of bob")
+    assert stage.once() == ["group", "addresses", "tags uuid-1"]
+    stage.now += 59
+    assert stage.once() == []
+    stage.registrar.trouble.clear()
+    stage.now += 2
+    assert stage.once() == ["tags uuid-1"]
+    assert stage.sink.alerts == []
+
+
+def test_tags_that_cannot_be_written_are_told_until_they_are():
+    stage = Stage(tags=known)
+    stage.registrar.trouble["tags"] = RegistrationBlockedError("the commit failed")
+    assert stage.once() == ["group", "addresses", "tags uuid-1"]
+    stage.population.fold(FollowedKind.PODS, Changed(pod("web-1", "10.0.0.1")))
+    assert stage.once() == ["addresses web-1"], "another part that goes well ends no trouble of the tags"
+    stage.registrar.trouble.clear()
+    stage.now += 61
+    assert stage.once() == ["tags uuid-1"]
+    assert [(alert.over, alert.message) for alert in stage.sink.alerts] == [
+        (False, "the commit failed"),
+        (True, "the cluster is registered"),
+    ]
+
+
+def test_before_it_is_known_what_rules_are_used_for_none_is_tagged():
+    async def unknown():
+        return None
+
+    stage = Stage(tags=unknown)
+    assert stage.once() == ["group", "addresses"]
 
 
 def service(name, **selector):
@@ -238,7 +304,17 @@ def run_pod(cluster, name, ip):
     return made
 
 
-def settings_of(tmp_path, panorama, cluster, device_group="k8s-prod", destinations=(), **registration):
+def settings_of(
+    tmp_path,
+    panorama,
+    cluster,
+    device_group="k8s-prod",
+    *,
+    destinations=(),
+    evidence=None,
+    clusters=("prod",),
+    **registration,
+):
     secret = tmp_path / "secret"
     secret.write_text("secret")
     written = {
@@ -249,8 +325,11 @@ def settings_of(tmp_path, panorama, cluster, device_group="k8s-prod", destinatio
             "caFile": str(panorama.ca_file),
             "pollInterval": "200ms",
         },
-        "clusters": [{"name": "prod", "deviceGroup": device_group, "kubeconfig": str(cluster.kubeconfig)}],
+        "clusters": [
+            {"name": name, "deviceGroup": device_group, "kubeconfig": str(cluster.kubeconfig)} for name in clusters
+        ],
         "registration": {key: str(secret) if value is ... else value for key, value in registration.items()},
+        **({} if evidence is None else {"evidence": evidence}),
         "metrics": {"address": None},
         "siem": {"kubernetesEvents": False, "destinations": list(destinations)},
         "lease": {"duration": "5s", "renew": "1s"},
@@ -315,6 +394,94 @@ def test_a_cluster_becomes_a_device_group_and_its_pods_become_tags(tmp_path, pan
     writers = {call.user for call in panorama.panorama.traffic.calls if call.type in {"user-id", "commit"}}
     assert writers == {"zonebridge"}
     assert writes(panorama) == {"config/set": 1, "commit/partial": 1, "user-id": writes(panorama)["user-id"]}
+
+
+RULES = ("used", "unused", "by user")
+TAGGED = config_text(
+    shared=rulebase("pre", rule("everybody")),
+    groups={
+        "k8s-prod": rulebase(
+            "pre", *(rule(name, extra=members("source-user", "bob") if name == "by user" else "") for name in RULES)
+        )
+    },
+)
+
+
+def counted(url):
+    """All nodes have counted for a hundred days; the last connection by the rule `used` was an hour ago."""
+    now = datetime.now(UTC)
+    store = Store(Database(url, None))
+    store.open()
+    end = SeenEnd("web", "shop", "front")
+    key = SeenKey(end, end, 6, 443, Origin("used", "uuid-used", "pre", "k8s-prod"), Verdict.ALLOW)
+    last = now - timedelta(hours=1)
+    store.take(
+        "prod",
+        [
+            NodeRecord("n1", 1, Counting(now - timedelta(days=100), now - timedelta(minutes=5), now)),
+            NodeRecord("n1", 2, SeenFlow(key, 7, 700, 0, last, last)),
+        ],
+        now,
+    )
+    store.close()
+
+
+def rule_tags(panorama):
+    return {
+        each.get("name"): [tag.text for tag in each.iterfind("tag/member")]
+        for each in panorama.panorama.running.iterfind(".//security/rules/entry")
+    }
+
+
+def test_rules_are_tagged_in_panorama_and_no_revision_follows(tmp_path, cluster):
+    url = f"sqlite:///{tmp_path}/evidence.db"
+    counted(url)
+    users = {"reader": "secret", "zonebridge": "secret"}
+    with PanoramaServer(Panorama(TAGGED, users=users, rights={"reader": ["config", "op"]}, commit_seconds=0)) as server:
+        writer = {
+            "enabled": True,
+            "username": "zonebridge",
+            "passwordFile": ...,
+            "addresses": False,
+            "deviceGroup": False,
+        }
+        settings = settings_of(
+            tmp_path, server, cluster, evidence={"url": url}, ruleTags={"unusedFor": "30d"}, **writer
+        )
+        service = Service(settings)
+
+        async def scenario(until):
+            (work,) = service.works
+            await until(lambda: work.sync.reading is not None)
+            policy = work.sync.reading.compiled.policy
+            await until(lambda: rule_tags(server)["unused"])
+            job = server.panorama.jobs.all[-1].id
+            await until(lambda: work.sync.reading.provenance.newest_job == job)
+            assert work.sync.reading.compiled.policy is policy
+            assert work.sync.in_force[0] == 1
+
+        service.run(scenario)
+        assert rule_tags(server) == {
+            "everybody": [],  # the rule of a group above is others', too
+            "used": [],
+            "unused": ["k8s-unused-30d"],
+            "by user": ["k8s-not-enforced"],
+        }
+        assert {call.user for call in server.panorama.traffic.calls if call.type == "commit"} == {"zonebridge"}
+        assert not server.panorama.pending
+
+
+def test_two_clusters_of_one_device_group_can_not_tag_its_rules(tmp_path, panorama, cluster):
+    writer = {"enabled": True, "username": "zonebridge", "passwordFile": ...}
+    with pytest.raises(SettingsError, match="'k8s-prod' is the device group of more than one cluster"):
+        settings_of(tmp_path, panorama, cluster, clusters=("prod", "stage"), ruleTags={}, **writer)
+    settings_of(tmp_path, panorama, cluster, clusters=("prod", "stage"), **writer)
+
+
+@pytest.mark.parametrize("length", ["36h", "12h", "11000d"])
+def test_rules_are_unused_for_whole_days(tmp_path, panorama, cluster, length):
+    with pytest.raises(SettingsError, match="unusedFor"):
+        settings_of(tmp_path, panorama, cluster, ruleTags={"unusedFor": length})
 
 
 def test_without_opting_in_there_is_not_one_write(tmp_path, panorama, cluster):

@@ -52,6 +52,48 @@ def test_a_partial_commit_takes_ones_own_changes_only(server):
     assert server.panorama.candidate is server.panorama.running
 
 
+def revert(device, *admins):
+    members = "".join(f"<member>{name}</member>" for name in admins)
+    device.op(f"<revert><config><partial><admin>{members}</admin></partial></config></revert>", cmd_xml=False)
+
+
+def test_ones_own_changes_are_reverted_and_others_stay(server):
+    admin, bob = connect(server), connect(server, "bob")
+    tag(admin, "of admin")
+    tag(bob, "of bob")
+    revert(bob, "bob")
+    marks = {each.get("name"): each.get("admin") for each in server.panorama.candidate.iterfind("shared/tag/entry")}
+    assert marks == {"site": None, "of admin": "admin"}
+    assert partial(bob, "bob") is None
+    assert partial(admin, "admin")["success"] is True
+    tag(bob, "of bob")
+    revert(bob, "bob")
+    assert admin.pending_changes() is False
+    assert server.panorama.candidate is server.panorama.running
+
+
+def test_a_revert_of_nobody_and_one_under_somebody_elses_lock_are_refused(server):
+    admin, bob = connect(server), connect(server, "bob")
+    tag(bob, "of bob")
+    with pytest.raises(PanDeviceXapiError, match="incomplete"):
+        revert(bob)
+    admin.add_config_lock()
+    with pytest.raises(PanLockError, match="Configuration is locked by admin"):
+        revert(bob, "bob")
+    assert bob.pending_changes() is True
+
+
+def test_a_commit_lock_that_comes_by_itself_goes_with_the_commit(server):
+    server.panorama.automatic_commit_lock = True
+    admin, bob = connect(server), connect(server, "bob")
+    tag(bob, "of bob")
+    assert admin.check_commit_locks() is True
+    with pytest.raises(PanDeviceXapiError, match="holding device wide commit locks: bob"):
+        admin.commit(sync=True)
+    assert partial(bob, "bob")["success"] is True
+    assert admin.check_commit_locks() is False
+
+
 def test_there_is_nothing_of_ones_own_to_commit(server):
     tag(connect(server), "of admin")
     assert partial(connect(server, "bob"), "bob") is None

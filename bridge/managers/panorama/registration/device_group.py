@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
-from bridge.errors import ManagerAnswerError, RegistrationBlockedError
-from bridge.managers.panorama.manager import HIERARCHY, chains
+from bridge.errors import RegistrationBlockedError
+from bridge.managers.panorama.manager import COMMIT_LOCKS, CONFIG_LOCKS, HIERARCHY, chains
 from bridge.managers.panorama.registration import steps
+from bridge.managers.panorama.registration.jobs import finished, group_path, quoted
 from bridge.managers.panorama.registration.steps import (
     Blocked,
     CommitStep,
@@ -24,10 +25,6 @@ from bridge.managers.panorama.registration.steps import (
 from bridge.managers.panorama.rulebase.tree import DEVICE
 from bridge.managers.panorama.session.api import PanoramaApi
 
-COMMIT_LOCKS = "<show><commit-locks/></show>"
-CONFIG_LOCKS = "<show><config-locks/></show>"
-JOB = "<show><jobs><id>{}</id></jobs></show>"
-JOB_POLL, JOB_POLLS = 1.0, 600
 MOST_STEPS = 8
 
 
@@ -66,7 +63,7 @@ class DeviceGroup:
         parents = _parents(self._api.op(HIERARCHY))
         if self._wanted.name not in parents:
             return False
-        element = self._api.show(f"{_path(self._wanted.name)}/description")
+        element = self._api.show(f"{group_path(self._wanted.name)}/description")
         if steps.describable(self._wanted, "" if element is None else (element.text or "").strip()):
             return False
         elsewhere = steps.elsewhere(self._wanted, parents[self._wanted.name])
@@ -76,9 +73,9 @@ class DeviceGroup:
 
     def _next_step(self, *, moved: bool) -> Step:
         name = self._wanted.name
-        running = GroupState.of(self._api.show(_path(name)))
-        entry = next(iter(self._api.get(_path(name))), None)
-        facts = next(iter(self._api.get(f"/config/readonly/{DEVICE}/device-group/entry[@name={_quoted(name)}]")), None)
+        running = GroupState.of(self._api.show(group_path(name)))
+        entry = next(iter(self._api.get(group_path(name))), None)
+        facts = next(iter(self._api.get(f"/config/readonly/{DEVICE}/device-group/entry[@name={quoted(name)}]")), None)
         candidate = GroupState.of(entry, facts, parent=self._wanted.parent if moved else None)
         return steps.next_step(self._wanted, running, candidate, _parents(self._api.op(HIERARCHY)))
 
@@ -91,36 +88,12 @@ class DeviceGroup:
     def _carry_out(self, step: Step) -> Iterator[float]:
         match step:
             case Write():
-                self._api.set(_path(self._wanted.name), step.element)
+                self._api.set(group_path(self._wanted.name), step.element)
             case MoveStep():
                 answer = self._api.op(steps.move_command(self._wanted.name, step.parent))
-                yield from self._finished(answer.findtext("job"), "moving the device group")
+                yield from finished(self._api, answer.findtext("job"), "moving the device group")
             case CommitStep():
-                yield from self._finished(self._api.commit(steps.commit_command(self._wanted)), "committing it")
-
-    def _finished(self, job: str | None, doing: str) -> Iterator[float]:
-        """Until a job has ended well. Without a number there was nothing to do."""
-        if job is None:
-            return
-        for _ in range(JOB_POLLS):
-            job_element = self._api.op(JOB.format(job)).find("job")
-            if job_element is None:
-                raise ManagerAnswerError(f"{doing}: Panorama doesn't know its own job {job}; it is tried again")
-            if job_element.findtext("status") == "FIN":
-                failure = steps.job_failure(job_element)
-                if failure is not None:
-                    raise RegistrationBlockedError(f"{doing}: Panorama's job {job} failed: {failure}")
-                return
-            yield JOB_POLL
-        raise RegistrationBlockedError(f"{doing}: Panorama's job {job} doesn't end; look at it there")
-
-
-def _path(name: str) -> str:
-    return f"/config/{DEVICE}/device-group/entry[@name={_quoted(name)}]"
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if "'" in name else f"'{name}'"
+                yield from finished(self._api, self._api.commit(steps.commit_command(self._wanted)), "committing it")
 
 
 def _parents(answer: Element) -> dict[str, str | None]:

@@ -12,6 +12,7 @@ from bridge.managers.panorama.objects import addresses, applications, services
 from bridge.managers.panorama.objects.schedules import schedule
 from bridge.managers.panorama.objects.wildcard_masks import Wildcards
 from bridge.managers.panorama.rulebase.document import children_of, entries, members, text_of, yes
+from bridge.managers.panorama.rulebase.own_tags import is_own_tag
 from bridge.managers.panorama.rulebase.shapes import is_list
 from bridge.managers.panorama.rulebase.tree import ObjectScope
 from zones import rules
@@ -104,7 +105,7 @@ class RuleReader:
             schedule=self._schedule(children),
             disabled=_text(children, "disabled") == "yes",
             target=_target(entry) if "target" in children else None,
-            tags=_names(members(children.get("tag"))),
+            tags=_names(tuple([name for name in members(children.get("tag")) if not is_own_tag(name)])),
             log=log_of(children, DEFAULT_LOG),
             conditions=tuple(_conditions(entry, children)),
             malformed=(*_malformed(children, lists, rule_type), *bad_type, *misshapen(entry, children)),

@@ -76,6 +76,14 @@ class PanoramaApi:
         """Merge XML into the node at an XPath of the candidate, which is made where it is missing."""
         self._call(f"set {xpath}", lambda xapi: pan.xapi.PanXapi.set(xapi, xpath=xpath, element=element))
 
+    def delete(self, xpath: str) -> None:
+        """Delete what is at an XPath of the candidate; nothing where there is nothing."""
+        self._call(f"delete {xpath}", lambda xapi: pan.xapi.PanXapi.delete(xapi, xpath=xpath))
+
+    def carry_out(self, command: str) -> None:
+        """An operational command that changes something, and whose answer has nothing to read."""
+        self._call(f"op {command}", lambda xapi: pan.xapi.PanXapi.op(xapi, cmd=command))
+
     def commit(self, command: str) -> str | None:
         """Commit a part of the candidate; the job's number, None where there is nothing to commit. Asked only once."""
         root = self._once("a commit", lambda xapi: pan.xapi.PanXapi.commit(xapi, cmd=command, action="partial"))
