@@ -6,7 +6,6 @@ Nothing else reads settings or the environment, or prints; `bridge.kubectl.cli` 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import sys
@@ -34,7 +33,6 @@ from bridge.commands.options import (
     SettingsFile,
     supplement_of,
 )
-from bridge.commands.output import json_text, printable, table_text
 from bridge.commands.tier_facts import COLUMNS, row
 from bridge.compilation import offline, report_table
 from bridge.compilation.report import refusal_lines
@@ -55,6 +53,7 @@ from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import AddressSet
 from zones.runtime import logs
 from zones.runtime.errors import ExitCode, ZonebridgeError
+from zones.runtime.output import json_text, lines_text, printable, table_text
 from zones.runtime.types import host_and_port
 from zones.zone import Zoning
 
@@ -181,7 +180,7 @@ def compile(  # noqa: A001 - the command's name
         case CompileOutput.REPORT:
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
             shape = {"only_attention": only is not None, "by_reason": group_by is not None}
-            typer.echo("\n".join(report_table.report_lines(compiled, device_group, width=width, **shape)))
+            typer.echo(lines_text(report_table.report_lines(compiled, device_group, width=width, **shape)))
         case CompileOutput.CSV:
             typer.echo(report_table.report_csv(compiled, only_attention=only is not None), nl=False)
         case CompileOutput.HTML:
@@ -268,7 +267,7 @@ def explain(
         raise typer.Exit(_answer_flows(flows, compiled, settings.zones.zoning(), services))
     answer = inquiry.from_configuration(compiled, asked, settings.zones.zoning(), services)
     typer.echo(
-        json_text(explanation_json(answer)) if output is OutputShape.JSON else "\n".join(explanation_lines(answer))
+        json_text(explanation_json(answer)) if output is OutputShape.JSON else lines_text(explanation_lines(answer))
     )
 
 
@@ -278,7 +277,7 @@ def _answer_flows(path: Path, compiled: Compiled, zoning: Zoning, services: Addr
         raise RevisionRefusedError("InexpressibleDeny", *refusal_lines(compiled))
     code = ExitCode.DONE
     for answer in flow_list.answers(offline.read_text(path, "--flows"), compiled.policy, zoning, services):
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        typer.echo(json_text(answer, indent=None))
         if "error" in answer:
             code = max(code, ExitCode.TROUBLE if "needs" in answer else ExitCode.BAD_INPUT)
     return code

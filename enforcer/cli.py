@@ -7,7 +7,6 @@ imported when it is called: a restart of the agent may not wait for what other c
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from enum import StrEnum
@@ -91,11 +90,12 @@ def show_status(
     from enforcer.service import STATUS_FILE
     from enforcer.settings import models
     from enforcer.status import table
+    from zones.runtime.output import json_text
 
     directory = state_dir or models.load(config, os.environ).state_dir
     status, why = table.read(directory / STATUS_FILE)
     if output is Output.JSON:
-        typer.echo(json.dumps(status | {"healthy": not why, "reason": why}, indent=2, ensure_ascii=False))
+        typer.echo(json_text(status | {"healthy": not why, "reason": why}))
     else:
         table.show(status, why)
     if why:
@@ -113,12 +113,13 @@ def check(
     """
     from enforcer import node_check
     from enforcer.settings import models
-    from zones import findings
+    from zones.runtime import findings
+    from zones.runtime.output import json_text
 
     looked = node_check.look(models.load(config, os.environ), os.environ)
     good = findings.good(looked)
     if output is Output.JSON:
-        typer.echo(json.dumps({"good": good, "findings": [finding.json() for finding in looked]}, indent=2))
+        typer.echo(json_text({"good": good, "findings": [finding.json() for finding in looked]}))
     else:
         typer.echo(findings.text(looked))
     if not good:
@@ -144,6 +145,8 @@ def main() -> NoReturn:
     try:
         app()
     except ZonebridgeError as error:
-        typer.echo(str(error), err=True)
+        from zones.runtime.output import lines_text
+
+        typer.echo(lines_text(str(error).split("\n")), err=True)
         sys.exit(error.exit_code)
     sys.exit(ExitCode.DONE)

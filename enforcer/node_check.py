@@ -20,8 +20,8 @@ from enforcer.node.uplinks import Neighbours, Uplinks
 from enforcer.service import STATUS_FILE
 from enforcer.settings.models import Settings
 from enforcer.status import table
-from zones.findings import Finding, Group
 from zones.net import AddressSet
+from zones.runtime.findings import Finding, Group
 from zones.siem.sender import sender
 
 OLDEST_KERNEL = (5, 13)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from bridge.check.snapshot import ClusterSnapshot, Json
-from zones.findings import Finding, Group, some
+from zones.runtime.findings import Finding, Group, some
 
 GROUP = Group("Clocks")
 AHEAD, BEHIND = 5.0, 60.0

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from bridge.check.snapshot import ClusterSnapshot
-from zones.findings import Finding, Group
+from zones.runtime.findings import Finding, Group
 
 GROUP = Group("Kubernetes")
 OLDEST = (1, 30)

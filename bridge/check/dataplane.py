@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bridge.check.snapshot import ClusterSnapshot, Json, ListedObjects, labels, names
-from zones.findings import Finding, Group, some
+from zones.runtime.findings import Finding, Group, some
 
 GROUP = Group("Data plane")
 # DaemonSets of network plug-ins whose packets pass by whatever their settings are.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bridge.check.snapshot import ClusterSnapshot, Json, labels, names
 from bridge.nodes.startup_taint import TAINT
-from zones.findings import Finding, Group, some
+from zones.runtime.findings import Finding, Group, some
 
 GROUP = Group("Nodes")
 OLDEST_KERNEL = (5, 13)

@@ -17,7 +17,7 @@ from bridge.managers.panorama.session.api import PanoramaApi
 from bridge.settings.models import HecDestination, Settings, SyslogDestination
 from bridge.wiring.clusters import panorama_access, read_options
 from bridge.wiring.siem import sender
-from zones.findings import Finding, Group
+from zones.runtime.findings import Finding, Group
 
 GROUP = Group("Panorama and SIEM")
 

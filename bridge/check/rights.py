@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bridge.check.snapshot import ClusterSnapshot
-from zones.findings import Finding, Group, some
+from zones.runtime.findings import Finding, Group, some
 
 GROUP = Group("Rights")
 

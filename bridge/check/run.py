@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge.check import clocks, cluster, dataplane, installation, nodes, reach, rights, services, traffic
 from bridge.check.snapshot import ClusterSnapshot
-from zones.findings import Finding
+from zones.runtime.findings import Finding
 
 GROUPS = (cluster, dataplane, nodes, rights, installation, services, clocks, reach, traffic)
 

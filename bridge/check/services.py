@@ -8,8 +8,8 @@ from ipaddress import ip_network
 import yaml
 
 from bridge.check.snapshot import ClusterSnapshot, Json
-from zones.findings import Finding, Group, some
 from zones.net import AddressSet, IPNetwork, parse_address
+from zones.runtime.findings import Finding, Group, some
 
 GROUP = Group("Services")
 CONFIG_MAP, SETTINGS = "zone-enforcer-settings", "enforcer.yaml"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bridge.check.snapshot import ClusterSnapshot
-from zones.findings import Finding, Group, some
+from zones.runtime.findings import Finding, Group, some
 
 GROUP = Group("What enforcing would deny")
 REASON = "ZoneWouldDeny"

@@ -14,16 +14,16 @@ import typer
 from bridge.check import gather, reach, run
 from bridge.check.snapshot import InstallationNames
 from bridge.commands.options import OutputShape
-from bridge.commands.output import json_text
 from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.nodes import flush
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import Settings
-from zones import findings
-from zones.findings import Finding
 from zones.kube.client import ApiServer, ClusterAccess
+from zones.runtime import findings
 from zones.runtime.errors import ExitCode
+from zones.runtime.findings import Finding
+from zones.runtime.output import json_text
 from zones.runtime.types import duration
 
 DEPLOYED = InstallationNames()

@@ -16,7 +16,6 @@ import typer
 
 from bridge.commands.cluster import Context, Kubeconfig
 from bridge.commands.options import OutputShape, SettingsFile
-from bridge.commands.output import json_text
 from bridge.compilation import offline
 from bridge.errors import InputError
 from bridge.explain.answer import where_we_are
@@ -43,6 +42,7 @@ from zones.kube.client import ApiServer, ClusterAccess
 from zones.kube.errors import ClusterError
 from zones.policy import Policy
 from zones.runtime.errors import ExitCode
+from zones.runtime.output import json_text, lines_text
 
 if TYPE_CHECKING:
     from bridge.history.copies import RevisionCopies
@@ -158,7 +158,7 @@ def rollback(
     """Not there: the way back is Panorama. Says what going back to a revision there would change."""
     preview = asyncio.run(_difference(_place(config, cluster, tier, (kubeconfig, context)), None, revision))
     typer.echo(f"Going back to revision {revision} in Panorama would change:")
-    typer.echo("\n".join(preview_lines(preview, most)))
+    typer.echo(lines_text(preview_lines(preview, most)))
     raise InputError(f"rollback: {WAY_BACK}")
 
 
@@ -200,7 +200,7 @@ def _place(
 
 
 def _print(output: OutputShape, value: object, lines: Iterable[str]) -> None:
-    typer.echo(json_text(value) if output is OutputShape.JSON else "\n".join(lines))
+    typer.echo(json_text(value) if output is OutputShape.JSON else lines_text(lines))
 
 
 def _checkpoint(text: str) -> SentCheckpoint:

@@ -14,7 +14,6 @@ import typer
 
 from bridge import pages
 from bridge.commands.options import Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
-from bridge.commands.output import json_text, printable
 from bridge.compilation import offline
 from bridge.errors import InputError
 from bridge.evidence.seen import Evidence
@@ -47,6 +46,7 @@ from bridge.wiring.clusters import cluster_access, counted_in
 from zones.difference import Difference
 from zones.kube.client import ClusterAccess
 from zones.runtime.errors import ExitCode
+from zones.runtime.output import json_text, lines_text, printable
 
 MOST_ROWS = 50
 
@@ -250,4 +250,4 @@ def _print(result: Preview, output: PreviewOutput, most: int) -> None:
         case PreviewOutput.HTML:
             typer.echo(pages.page_html(pages.preview_page(result)), nl=False)
         case PreviewOutput.TABLE:
-            typer.echo("\n".join(preview_lines(result, most)))
+            typer.echo(lines_text(preview_lines(result, most)))

@@ -12,12 +12,12 @@ import typer
 
 from bridge.commands.cluster import Context, Kubeconfig
 from bridge.commands.options import OutputShape
-from bridge.commands.output import json_text, table_text
 from bridge.commands.quarantine_text import COLUMNS, outcome_text, row, to_json, wanted
 from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.quarantine import QuarantineBudget, QuarantineClient, Subject, is_over
 from zones.kube.client import ApiServer, ClusterAccess
+from zones.runtime.output import json_text, table_text
 
 _Result = TypeVar("_Result")
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", show_default=False)]

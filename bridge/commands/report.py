@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.commands.options import OutputShape, SettingsFile
-from bridge.commands.output import json_text, printable, table_text
 from bridge.errors import InputError
 from bridge.explain.flow_options import instant
 from bridge.history.archive import Archive
@@ -26,6 +25,7 @@ from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer
 from zones.runtime.errors import ExitCode
+from zones.runtime.output import json_text, lines_text, printable, table_text
 from zones.runtime.types import duration
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def verify_evidence(
         found = where.seals.verify(where.cluster.name, kept, expected)
         copied = copies_of(where.copies.raws(), where.copies.breaks())
     as_json = output is OutputShape.JSON
-    typer.echo(json_text(verified_json(found, copied)) if as_json else "\n".join(verified_lines(found, copied)))
+    typer.echo(json_text(verified_json(found, copied)) if as_json else lines_text(verified_lines(found, copied)))
     if found.breaks or copied.breaks or not found.days:
         raise typer.Exit(ExitCode.TROUBLE)
 

@@ -13,7 +13,6 @@ import typer
 
 from bridge import pages
 from bridge.commands.options import Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
-from bridge.commands.output import json_text
 from bridge.compilation import offline
 from bridge.compilation.report import refusal_lines
 from bridge.errors import InputError, RevisionRefusedError
@@ -29,6 +28,7 @@ from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer
 from zones.policy import Policy
 from zones.runtime.errors import ExitCode
+from zones.runtime.output import json_text
 from zones.runtime.types import duration
 
 

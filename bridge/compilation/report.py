@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from bridge.commands.output import printable
 from bridge.compilation.shadows import Shadow, shadowed_allows
 from zones.compile import Compiled
 from zones.problems import RuleReport, RuleStatus
 from zones.rules import Origin
+from zones.runtime.output import printable
 
 Json = dict[str, Any]
 ENFORCED = (RuleStatus.ENFORCED, RuleStatus.ENFORCED_AT_L4, RuleStatus.ENFORCED_IN_PART)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from bridge.commands.output import csv_text, printable
 from bridge.compilation.report import NO_SHADOW, place, status_text, verdict_line
 from bridge.compilation.shadows import Shadow, shadowed_allows
 from zones.compile import Compiled
 from zones.problems import RuleReport
 from zones.rules import Origin
+from zones.runtime.output import csv_text, printable
 
 COLUMNS = ("NO.", "RULE", "RULEBASE", "DEVICE GROUP", "ACTION", "STATUS", "WHY")
 CSV_COLUMNS = ("number", "rule", "uuid", "rulebase", "device_group", "action", "status", "reasons", "notes")

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.commands.output import csv_text, printable, table_text
 from bridge.evidence.usage import RuleUsage, Usage
 from zones.canonical import origin_json
 from zones.rules import Origin
+from zones.runtime.output import csv_text, printable, table_text
 
 Json = dict[str, Any]
 COLUMNS = ("RULE", "RULEBASE", "DEVICE GROUP", "ACTION", "HITS", "BYTES", "FIRST", "LAST", "EDITED", "NOTES")

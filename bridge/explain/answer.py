@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bridge.commands.output import printable
 from bridge.compilation.report import Json, refusal_lines
 from bridge.errors import InputError, RevisionRefusedError, UndecidedError
 from bridge.explain.advice import EGRESS, INGRESS, ExplainedEnd, advice, selecting, situation_json, situation_lines
@@ -33,6 +32,7 @@ from zones.compile import Compiled
 from zones.kube.errors import ClusterError, ClusterRefusedError
 from zones.net import NO_ADDRESS, AddressSet, IPAddress, parse_address
 from zones.policy import Policy
+from zones.runtime.output import printable
 from zones.tiers import native, quarantines
 from zones.tiers.quarantines import Quarantine
 from zones.verdict import Endpoint, UndeterminedError

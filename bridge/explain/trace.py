@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.commands.output import printable
 from bridge.compilation.report import origin_json
 from zones.compile import Compiled
 from zones.net import AddressSet
 from zones.policy import UNTRANSLATED_SERVICE, InfrastructureRule, Policy, Verdict
 from zones.problems import RuleReport
 from zones.rules import NO_LOG, Log, Origin
+from zones.runtime.output import printable
 from zones.verdict import Decision, Flow, Passed, UndeterminedError, decide, serves
 from zones.zone import ISOLATED, QUARANTINE, Zoning
 

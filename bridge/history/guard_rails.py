@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bridge.commands.output import table_text
 from bridge.guard_rail import GuardRail
 from bridge.preview import violations
 from bridge.preview.json_form import violation_json
 from bridge.preview.model import Violation
 from bridge.preview.table import VIOLATION_COLUMNS, violation_cells
 from zones.policy import Policy
+from zones.runtime.output import table_text
 
 Json = dict[str, Any]
 UNKNOWN = "not known"

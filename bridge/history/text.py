@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bridge.commands.output import printable, table_text
 from bridge.history.archive import Archive, entries_of
 from bridge.history.verification import Break
+from zones.runtime.output import printable, table_text
 
 Json = dict[str, Any]
 COLUMNS = ("REVISION", "RECORDED", "CAUSE", "ADMINISTRATOR", "OPENED", "CLOSED", "COMMIT")

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from bridge.commands.output import json_text, printable, table_text
 from bridge.commands.quarantine_text import COLUMNS, outcome_text, row, to_json, wanted
 from bridge.errors import InputError
 from bridge.explain import answer
@@ -38,6 +37,7 @@ from bridge.quarantine import QuarantineBudget, QuarantineClient, Subject, is_ov
 from bridge.tier.reader import ClusterReader
 from zones.net import AddressSet
 from zones.runtime.errors import ExitCode, ZonebridgeError
+from zones.runtime.output import json_text, lines_text, printable, table_text
 
 _Result = TypeVar("_Result")
 NAME = "kubectl zonebridge"
@@ -138,21 +138,21 @@ def _why(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print(json_text(refused))
     else:
-        print("\n".join(answers.refusal_lines(refused, datetime.now(UTC))))
+        print(lines_text(answers.refusal_lines(refused, datetime.now(UTC))))
     return ExitCode.DONE
 
 
 def _zones(arguments: argparse.Namespace) -> int:
     namespace = None if arguments.all_namespaces else _namespace(arguments)
     listed = _ask(arguments, lambda proxy: answers.zones_of(ClusterReader(proxy), arguments.tier, namespace))
-    print(json_text(listed) if arguments.output == "json" else "\n".join(answers.zone_lines(listed, namespace)))
+    print(json_text(listed) if arguments.output == "json" else lines_text(answers.zone_lines(listed, namespace)))
     return ExitCode.DONE
 
 
 def _status(arguments: argparse.Namespace) -> int:
     """1 where it isn't ready, as `zonebridge status`."""
     value = _ask(arguments, lambda proxy: answers.status_of(ClusterReader(proxy), arguments.tier))
-    print(json_text(value) if arguments.output == "json" else "\n".join(answers.status_lines(value)))
+    print(json_text(value) if arguments.output == "json" else lines_text(answers.status_lines(value)))
     return ExitCode.DONE if value["ready"] else ExitCode.TROUBLE
 
 

@@ -18,9 +18,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from bridge.commands.output import printable
 from bridge.pages import drawing
 from bridge.pages.parts import Json, Mark, Matrix, PageTable, StatusPage
+from zones.runtime.output import printable
 
 
 def page_html(page: StatusPage) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-from bridge.commands.output import printable, table_text
 from bridge.compilation.report import refusal_lines
 from bridge.preview.gate import counted
 from bridge.preview.model import (
@@ -23,6 +22,7 @@ from bridge.preview.wording import ANY_OTHER_ZONE, destination_text, source_text
 from zones.difference import Piece, ScheduleMoment, ZoneChange
 from zones.net import protocol_name
 from zones.problems import RuleReport
+from zones.runtime.output import printable, table_text
 
 RULE_COLUMNS = ("CHANGE", "RULE", "BEFORE", "AFTER")
 OBJECT_COLUMNS = ("OBJECT", "KIND", "GAINS", "LOSES", "RULES")

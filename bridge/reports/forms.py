@@ -7,10 +7,10 @@ import io
 import zipfile
 from collections.abc import Mapping
 
-from bridge.commands.output import csv_text, json_text
 from bridge.pages.html import page_html
 from bridge.reports.model import Json, Report, ReportSection, moment_text
 from bridge.reports.page import report_page
+from zones.runtime.output import csv_text, json_text
 
 # Of a zip's entries: when they were made says nothing here, and must not differ.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bridge.commands.output import printable
 from bridge.evidence.store import micros
 from bridge.history.verification import Break
 from bridge.intervals.seals import Verified, date_text
@@ -14,6 +13,7 @@ from bridge.intervals.store import Review
 from bridge.reports.forms import report_digest
 from bridge.reports.model import Json, Report, ReportScope, moment_text
 from bridge.reports.sections import is_overdue, of_scope
+from zones.runtime.output import printable
 
 __all__ = ["copies_of", "micros", "review_of", "reviews_json", "row", "verified_json", "verified_lines"]
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from enforcer.errors import EnforcerError
 from enforcer.status import status
+from zones.runtime.output import printable
 from zones.siem.records import Json
 
 _STALE_SECONDS = 60.0
@@ -28,7 +29,8 @@ def read(path: Path) -> tuple[Json, str]:
 
 
 def show(state: Json, why: str) -> None:
-    console = Console(soft_wrap=True)
+    # What is said here comes from settings, receivers and the API server: no text of theirs is a style or a control.
+    console = Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
     facts = Table(show_header=False, box=None)
     rows = {
         "node": f"{state['node']} of {state['cluster']}",
@@ -54,13 +56,13 @@ def show(state: Json, why: str) -> None:
         "spool": f"{state['spool_bytes']} of {state['spool_capacity']} bytes",
     }
     for name, value in rows.items():
-        facts.add_row(name, str(value))
+        facts.add_row(name, printable(str(value)))
     for destination in state["destinations"]:
-        facts.add_row(f"→ {destination['name']}", _destination(destination))
+        facts.add_row(printable(f"→ {destination['name']}"), printable(_destination(destination)))
     for problem in state["problems"]:
-        facts.add_row("problem", problem)
+        facts.add_row("problem", printable(problem))
     console.print(facts)
-    console.print(f"wrong: {why}" if why else "all is well")
+    console.print(f"wrong: {printable(why)}" if why else "all is well")
 
 
 def _of_ports(ports: Json | None) -> str:

@@ -192,6 +192,21 @@ def test_status_as_table(told):
         assert text in shown
 
 
+HOSTILE = "no answer from [fd00::1]:8088 [/b] :bomb: \x9b31m\u202e"
+SHOWN = "no answer from [fd00::1]:8088 [/b] :bomb: \\x9b31m\\u202e"
+
+
+def test_status_shows_what_others_say_as_they_say_it_and_nothing_of_it_steers_a_terminal(told):
+    trouble = [STATUS["destinations"][0] | {"trouble": HOSTILE}]
+    done = call("status", "--state-dir", told(problems=[HOSTILE], destinations=trouble))
+    assert done.returncode == 1
+    assert " ".join(done.stdout.split()).count(SHOWN) == 3, "the problem, the destination's trouble, and what is wrong"
+    assert done.stdout.replace("\n", "").isprintable()
+    shown = call("status", "--state-dir", told(problems=[HOSTILE]), "-o", "json").stdout
+    assert shown.replace("\n", "").isprintable()
+    assert json.loads(shown)["problems"] == [HOSTILE]
+
+
 def test_status_as_json(told):
     done = call("status", "--state-dir", told(), "-o", "json")
     assert json.loads(done.stdout)["healthy"] is True

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.check import clocks, cluster, dataplane, installation, nodes, reach, rights, run, services, traffic
 from bridge.check.snapshot import AccessReview, ClusterSnapshot, InstallationNames, ListedObjects, Reached
-from zones.findings import FindingStatus, good, some, text
+from zones.runtime.findings import FindingStatus, good, some, text
 
 NOW = 1_800_000_000.0
 AT = "2027-01-15T08:00:00.000000Z"  # NOW

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from zones.runtime.output import printable
+
 Json = dict[str, Any]
 
 
@@ -75,7 +77,7 @@ def text(findings: Iterable[Finding]) -> str:
                 ["", finding.group, "-" * len(finding.group)] if lines else [finding.group, "-" * len(finding.group)]
             )
             group = finding.group
-        lines.append(f"{finding.status:<8} {finding.what}")
+        lines.append(f"{finding.status:<8} {printable(finding.what)}")
         if finding.do:
-            lines.append(f"{'':<8} → {finding.do}")
+            lines.append(f"{'':<8} → {printable(finding.do)}")
     return "\n".join(lines)

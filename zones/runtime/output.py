@@ -20,8 +20,18 @@ def _visible(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
 
 
-def json_text(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+def lines_text(lines: Iterable[str]) -> str:
+    return "\n".join(map(printable, lines))
+
+
+def json_text(value: object, *, indent: int | None = 2) -> str:
+    """JSON of which no text steers a terminal: what isn't printable is escaped, which means the same to programs."""
+    lines = json.dumps(value, indent=indent, ensure_ascii=False).split("\n")
+    return "\n".join(line if line.isprintable() else "".join(map(_escaped, line)) for line in lines)
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
