@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 EVENT_SECONDS = 2.0
 
 
-HAPPENINGS = frozenset({AlertKind.CANDIDATE_CHANGES})
+HAPPENINGS = frozenset({AlertKind.CANDIDATE_CHANGES, AlertKind.QUARANTINE_REFUSED})
 """What is told once and doesn't last: nobody is reminded of it, and nothing ends it."""
 
 

@@ -47,6 +47,7 @@ from bridge.settings.file import Purpose, load
 from bridge.settings.models import Settings
 from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import listen_address, works
+from bridge.wiring.quarantine import quarantine_door
 from bridge.wiring.siem import siem_sink
 from zones.compile import Compiled
 from zones.kube.client import ApiServer, ClusterAccess
@@ -132,8 +133,8 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
     siem = siem_sink(settings.siem, metrics.shipped, settings.history.link)
     for shipper in () if siem is None else siem.shippers:
         metrics.queue(shipper.name, shipper.__len__, shipper.oldest)
-    async with one_at_a_time() as run_blocking, shipping(siem):
-        cluster_works = tuple(works(settings, run_blocking, siem))
+    async with one_at_a_time() as run_blocking, one_at_a_time() as run_tags, shipping(siem):
+        cluster_works = tuple(works(settings, run_blocking, siem, run_tags))
         if once:
             return ExitCode.DONE if await run_once(cluster_works, metrics) else ExitCode.TROUBLE
         address = settings.metrics.address
@@ -142,7 +143,13 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
         preview = listen_address(settings.preview, "preview") if settings.preview else None
         async with _evidence(settings, cluster_works):
             await serve(
-                cluster_works, interval, host_and_port(address) if address else None, wake_up, metrics, preview=preview
+                cluster_works,
+                interval,
+                host_and_port(address) if address else None,
+                wake_up,
+                metrics,
+                preview=preview,
+                quarantine=quarantine_door(settings.quarantine),
             )
         return ExitCode.DONE
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -19,12 +19,14 @@ from bridge.errors import ManagerError, ManagerRefusedError, RegistrationBlocked
 from bridge.explain.services import Selectors, Services
 from bridge.managers.wanted_tags import WantedTags
 from bridge.population import Member, Population
+from bridge.quarantine.client import is_over
 from bridge.tier.sync import RunBlocking
 from zones.kube.errors import ClusterError
 from zones.kube.watch import Change
 from zones.runtime.backoff import Backoff
 from zones.runtime.errors import ZonebridgeError
 from zones.siem.alerts import AlertKind
+from zones.tiers.quarantines import Quarantine
 
 _log = structlog.get_logger()
 FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0
@@ -44,7 +46,7 @@ class Registrar(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What is asked of the cluster: who is where, and the Services' changes, None where they don't count.
+    """What is asked of the cluster: who is where, the Services' changes, the quarantines; None for what doesn't count.
 
     The population is another one whenever this bridge begins to lead. `rule_tags`: what rules are to be tagged with,
     None where they are not to be; what it gives is None where that isn't known yet.
@@ -53,6 +55,7 @@ class Watched:
     population: Callable[[], Population]
     services: Callable[[], AsyncGenerator[Change]] | None = None
     rule_tags: Callable[[], Awaitable[WantedTags | None]] | None = None
+    quarantines: Callable[[], Awaitable[Sequence[Quarantine]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ class Registration:
     def _begin(self) -> None:
         self._group_due = self._addresses_due = True
         self._compared = self._tags_due = self._clock()
-        self._told: tuple[int, ...] | None = None
+        self._told: tuple[object, ...] | None = None
+        self._quarantines: tuple[Quarantine, ...] = ()
         self._services = Services()
         self._services_trouble: ClusterError | None = None
         self._tags_trouble: ZonebridgeError | None = None
@@ -140,6 +144,10 @@ class Registration:
             self._group_due = self._addresses_due = True
             self._compared = self._clock()
         population = self._watched.population()
+        try:
+            await self._read_quarantines()
+        except ClusterError as error:
+            return error
         tags_wait = self._watched.rule_tags is not None and self._clock() >= self._tags_due
         if not (self._group_due or self._services_trouble or tags_wait or self._addresses_wait(population)):
             return None
@@ -157,8 +165,22 @@ class Registration:
             return False
         return self._addresses_due or self._moment(population) != self._told
 
-    def _moment(self, population: Population) -> tuple[int, ...]:
-        return id(population), population.generation, self._services.generation
+    def _moment(self, population: Population) -> tuple[object, ...]:
+        return id(population), population.generation, self._services.generation, self._quarantines
+
+    async def _read_quarantines(self) -> None:
+        """Those that cut somebody off now. Raises ClusterError: without them right tags would be taken away."""
+        if self._watched.quarantines is not None:
+            now = time.time()
+            every = await self._watched.quarantines()
+            self._quarantines = tuple(
+                quarantine for quarantine in every if quarantine.cuts and not is_over(quarantine, now)
+            )
+
+    def _member(self, member: Member) -> Member:
+        pod = member.pod
+        cut = any(named.names(pod.namespace, pod.name, pod.uid, pod.workload) for named in self._quarantines)
+        return replace(member, pod=replace(pod, quarantined=True)) if cut else member
 
     async def _group(self) -> ZonebridgeError | None:
         if not self._group_due:
@@ -170,7 +192,7 @@ class Registration:
     async def _addresses(self, population: Population) -> ZonebridgeError | None:
         if not self._addresses_wait(population):
             return self._services_trouble
-        moment, members = self._moment(population), tuple(population.members())
+        moment, members = self._moment(population), tuple(map(self._member, population.members()))
         problem = await self._through(self._registrar.addresses(members, self._services.snapshot()))
         self._addresses_due, self._told = problem is not None, moment
         return problem

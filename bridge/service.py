@@ -25,11 +25,14 @@ from bridge.errors import BridgeError, RevisionRefusedError
 from bridge.feeds import Feeds
 from bridge.history.followup import FollowUp
 from bridge.listeners.preview import PreviewAnswer, previews
+from bridge.listeners.quarantines import QuarantineDoor, quarantine_requests
 from bridge.listeners.wakeup import ListenAddress, listening
 from bridge.metrics import Metrics
 from bridge.nodes.startup_taint import Untaint
 from bridge.population import Publishing
 from bridge.preview.follow import Previewing
+from bridge.quarantine.requests import SoarQuarantines
+from bridge.quarantine.tagged import TagFollower
 from bridge.registration import Registration
 from bridge.siem import SiemSink
 from bridge.tier.lease import Leadership, LeadershipLostError
@@ -67,6 +70,8 @@ class Work:
     untaint: Untaint | None = None
     follow_up: FollowUp | None = None
     previewing: Previewing | None = None
+    tags: TagFollower | None = None
+    quarantines: SoarQuarantines | None = None
     alerts: Alerts | None = None
     trouble: str = ""
     passed: bool = False
@@ -115,8 +120,9 @@ async def serve(
     metrics: Metrics,
     *,
     preview: ListenAddress | None = None,
+    quarantine: QuarantineDoor | None = None,
 ) -> None:
-    """Run until SIGTERM or SIGINT. `wake_up` and `preview`: where those two are served, if anywhere."""
+    """Run until SIGTERM or SIGINT. `wake_up`, `preview`, `quarantine`: where those are served, if anywhere."""
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -130,6 +136,10 @@ async def serve(
         if preview is not None:
             port = await stack.enter_async_context(previews(preview, lambda name: answer_of(works, name)))
             _log.info("serving previews", port=port)
+        if quarantine is not None:
+            clusters = {work.cluster: work.quarantines for work in works if work.quarantines is not None}
+            port = await stack.enter_async_context(quarantine_requests(quarantine, clusters, time.monotonic))
+            _log.info("listening for quarantines", port=port)
         await run_until(stop, works, interval, metrics)
     _log.info("stopped")
 
@@ -148,6 +158,8 @@ def answer_of(works: Sequence[Work], name: str | None) -> PreviewAnswer | None:
 def _look_again(works: Sequence[Work]) -> None:
     for work in works:
         work.trigger.set()
+        if work.tags is not None:
+            work.tags.trigger.set()
 
 
 async def run_until(stop: asyncio.Event, works: Sequence[Work], interval: float, metrics: Metrics) -> None:
@@ -203,6 +215,8 @@ def _tasks(work: Work, interval: float, metrics: Metrics) -> dict[str, Task]:
         supervise("startup taints", "startup taints stay", _leading(work, untaint.look, FIRST_RETRY))
     if (previewing := work.previewing) is not None:
         supervise("preview", "candidate not looked at", _leading(work, previewing.look, previewing.interval))
+    if (tags := work.tags) is not None:
+        supervise("quarantine tags", "tagged addresses not followed", _leading(work, tags.run, FIRST_RETRY))
     if (follow_up := work.follow_up) is not None:
         supervise("history", "history not looked after", _leading(work, follow_up.run, FIRST_RETRY))
     return tasks

@@ -1,4 +1,4 @@
-"""`zonebridge quarantine`: cut a pod or a workload off in a live cluster, and let it out; by `bridge.quarantine`."""
+"""`zonebridge quarantine`: cut a pod or a workload off in a live cluster, and let it out."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import typer
 
 from bridge.commands.cluster import Context, Kubeconfig
 from bridge.commands.options import OutputShape
-from bridge.commands.quarantine_text import COLUMNS, outcome_text, row, to_json, wanted
 from bridge.errors import InputError
 from bridge.explain import answer
-from bridge.quarantine import QuarantineBudget, QuarantineClient, Subject, is_over
+from bridge.quarantine.client import QuarantineBudget, QuarantineClient, Subject, is_over
+from bridge.quarantine.text import COLUMNS, outcome_text, row, to_json, wanted
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.runtime.output import json_text, table_text
 

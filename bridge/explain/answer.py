@@ -25,7 +25,7 @@ from bridge.explain.trace import (
     missing_options,
     untranslated,
 )
-from bridge.quarantine import IN_FORCE, names, state_of
+from bridge.quarantine.client import IN_FORCE, names, state_of
 from bridge.tier.reader import ClusterReader
 from zones.addresses.inventory import FINISHED_PHASES
 from zones.compile import Compiled

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from bridge.commands.quarantine_text import COLUMNS, outcome_text, row, to_json, wanted
 from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.explain.flow_options import FlowQuestion
@@ -33,7 +32,8 @@ from bridge.kubectl.options import (
     kubectl_options,
     parser_of,
 )
-from bridge.quarantine import QuarantineBudget, QuarantineClient, Subject, is_over
+from bridge.quarantine.client import QuarantineBudget, QuarantineClient, Subject, is_over
+from bridge.quarantine.text import COLUMNS, outcome_text, row, to_json, wanted
 from bridge.tier.reader import ClusterReader
 from zones.net import AddressSet
 from zones.runtime.errors import ExitCode, ZonebridgeError

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from bridge.kubectl.kubectl import Kubectl, KubectlProxy
 from bridge.kubectl.options import KUBECTL, NAMESPACE, Command, chosen, names_of
-from bridge.quarantine import QuarantineClient
+from bridge.quarantine.client import QuarantineClient
 from zones.runtime.errors import ZonebridgeError
 
 NO_FILES = ":4"

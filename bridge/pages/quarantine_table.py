@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridge.commands.quarantine_text import row
 from bridge.pages.parts import Cell, Column, PageTable, Row, Tone
-from bridge.quarantine import IN_FORCE
+from bridge.quarantine.client import IN_FORCE
+from bridge.quarantine.text import row
 from zones.tiers.quarantines import Quarantine
 
 COLUMNS = (

@@ -94,6 +94,19 @@ class Population:
         """The name of the node that reports an address as its own."""
         return next((node.name for node in self._nodes.values() if address in node.addresses), None)
 
+    def pods_at(self, addresses: Collection[IPAddress]) -> dict[IPAddress, list[Pod]]:
+        """The running pods that have each of these addresses; more than one where they claim the same."""
+        claimants: dict[IPAddress, list[Pod]] = {address: [] for address in addresses}
+        for pod in self._pods.values():
+            for address in pod.addresses:
+                if address in claimants:
+                    claimants[address].append(pod)
+        return claimants
+
+    def is_for_pods(self, address: IPAddress) -> bool:
+        """Whether an address is in the prefixes from which a node of the cluster gives addresses to pods."""
+        return any(address in cidr for node in self._nodes.values() for cidr in node.pod_cidrs)
+
     @property
     def complete(self) -> bool:
         """Whether every kind was listed once. Before that, a missing pod may only be not told yet."""

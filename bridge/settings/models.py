@@ -325,6 +325,7 @@ class RegistrationSettings(_Credentials):
     tags: bool = True
     addresses: bool = True
     services: bool = True
+    quarantined: bool = False
     labels: Annotated[tuple[LabelKey, ...], Field(max_length=16)] = ("app.kubernetes.io/name", "app")
     timeout: TagTimeout | None = None
     max_addresses: Annotated[int, Field(ge=1, le=500_000)] = 500_000
@@ -526,6 +527,63 @@ class EvidenceSettings(Section):
         return self
 
 
+class QuarantineListenerSettings(Section):
+    """Where a SOAR asks for quarantines: with a token, with a certificate of `client_ca_file`, or with both.
+
+    `clients`: the names of certificates that may; without them all of that authority's. `per_minute`: calls let in.
+    """
+
+    address: Address
+    token_env: Text | None = None
+    token_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    client_ca_file: Path | None = None
+    clients: tuple[Text, ...] = ()
+    per_minute: Annotated[int, Field(ge=1, le=600)] = 30
+
+    @model_validator(mode="after")
+    def _somebody_known(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("certFile and keyFile belong together")
+        if self.client_ca_file is not None and self.cert_file is None:
+            raise ValueError("clientCaFile needs certFile and keyFile: certificates are shown over TLS of our own")
+        if self.token_file is not None and self.token_env is not None:
+            raise ValueError("give tokenFile or tokenEnv, not both")
+        if self.token_file is None and self.token_env is None and self.client_ca_file is None:
+            raise ValueError("give tokenFile, clientCaFile, or both: nobody else may ask")
+        if self.clients and self.client_ca_file is None:
+            raise ValueError("clients are names of certificates: give clientCaFile")
+        return self
+
+
+class QuarantineTag(Section):
+    """A tag in Panorama by which pods are put into quarantine, whose registered address it is on."""
+
+    name: Annotated[str, Field(min_length=1, max_length=127, pattern=r"^[^\x00-\x1f\x7f\"'<>&]+$")]
+    interval: Duration = timedelta(seconds=10)
+
+
+class QuarantineSettings(Section):
+    """How quarantines come about besides by people. `duration`: how long, where nobody says.
+
+    `workload_budget` and `cluster_budget`: in percent of their pods, what needs no approval.
+    """
+
+    duration: Annotated[timedelta, BeforeValidator(duration), Field(ge=timedelta(seconds=1), le=timedelta(days=7))] = (
+        timedelta(hours=4)
+    )
+    workload_budget: Annotated[int, Field(ge=0, le=100)] = 50
+    cluster_budget: Annotated[int, Field(ge=0, le=100)] = 10
+    tag: QuarantineTag | None = None
+    listener: QuarantineListenerSettings | None = None
+
+    @property
+    def lasting(self) -> str:
+        """The duration as a Quarantine has it."""
+        return f"{int(self.duration.total_seconds())}s"
+
+
 class StartupTaint(StrEnum):
     """What the bridge does with zonebridge.io/agent-not-ready on a node whose enforcer is ready."""
 
@@ -578,6 +636,7 @@ class Settings(SettingsFile):
     metrics: Annotated[ServingSettings, Formerly("serving")] = ServingSettings()
     wake_up: WakeUpSettings | None = None
     preview: PreviewSettings | None = None
+    quarantine: QuarantineSettings | None = None
     evidence: EvidenceSettings | None = None
     lease: LeaseSettings = LeaseSettings()
     startup_taint: StartupTaint = StartupTaint.LEAVE

@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,7 @@ from bridge.tier.reachability import ReachabilityMonitor
 from bridge.tier.sync import CompileTarget, RunBlocking, Sync
 from bridge.tier.watcher import TierWatcher
 from bridge.wiring.infrastructure import own_standing
+from bridge.wiring.quarantine import quarantine_client, soar_quarantines, tag_follower
 from bridge.wiring.registration import asked_rule_tags, panorama_registrar, registration_api, registration_rhythm
 from zones.compile import CompileOptions
 from zones.kube.client import ApiServer, ClusterAccess
@@ -60,12 +61,15 @@ from zones.net import IPAddress
 from zones.runtime.types import host_and_port
 
 
-def works(settings: Settings, run_blocking: RunBlocking, siem: Sink | None = None) -> Iterator[Work]:
-    """One for each cluster; all ask the same Panorama through one door."""
+def works(
+    settings: Settings, run_blocking: RunBlocking, siem: Sink | None = None, run_tags: RunBlocking | None = None
+) -> Iterator[Work]:
+    """One for each cluster; all ask the same Panorama through one door. `run_tags`: for what must not wait for it."""
     if settings.panorama is None:
         raise ValueError("the service needs a Panorama; load the settings for it")
     access = panorama_access(settings.panorama)
-    api, shared = PanoramaApi(access), _Shared(run_blocking, registration_api(settings, access), siem)
+    api = PanoramaApi(access)
+    shared = _Shared(access, run_blocking, registration_api(settings, access), siem, run_tags or run_blocking)
     for cluster in settings.clusters:
         manager = PanoramaManager(api, cluster.device_group, read_options(settings))
         yield _work(settings, cluster, manager, shared)
@@ -75,9 +79,11 @@ def works(settings: Settings, run_blocking: RunBlocking, siem: Sink | None = Non
 class _Shared:
     """What all clusters' works have in common. `writing` is Panorama's door for writing, where the site opts in."""
 
+    access: PanoramaAccess
     run_blocking: RunBlocking
     writing: PanoramaApi | None
     siem: Sink | None
+    run_tags: RunBlocking
 
 
 def _work(settings: Settings, cluster_settings: ClusterSettings, manager: PanoramaManager, shared: _Shared) -> Work:
@@ -90,9 +96,12 @@ def _work(settings: Settings, cluster_settings: ClusterSettings, manager: Panora
         ApiServer(cluster_access(cluster_settings)), _population(settings, cluster_settings), alerts
     )
 
+    quarantines = quarantine_client(settings.quarantine, cluster_access(cluster_settings))
+
     async def close() -> None:
         await close_feeds()
         await population.close()
+        await quarantines.close()
         await cluster.close()
 
     def node_at(address: IPAddress) -> str | None:
@@ -122,7 +131,10 @@ def _work(settings: Settings, cluster_settings: ClusterSettings, manager: Panora
         if shared.writing is None
         else Registration(
             panorama_registrar(settings.registration, cluster_settings, shared.writing),
-            _watched(settings, cluster_settings, lambda: population.population, cluster, sync),
+            replace(
+                _watched(settings, cluster_settings, lambda: population.population, cluster, sync),
+                quarantines=quarantines.all if settings.registration.quarantined else None,
+            ),
             alerts,
             shared.run_blocking,
             rhythm=registration_rhythm(settings.registration),
@@ -146,6 +158,15 @@ def _work(settings: Settings, cluster_settings: ClusterSettings, manager: Panora
             alerts,
             settings.preview.interval.total_seconds(),
         ),
+        tags=tag_follower(
+            settings.quarantine,
+            quarantines,
+            shared.access,
+            population=lambda: population.population,
+            alerts=alerts,
+            run_tags=shared.run_tags,
+        ),
+        quarantines=soar_quarantines(settings.quarantine, quarantines),
         alerts=alerts,
         follow_up=FollowUp(cluster, cluster_settings.tier, sync.history, alerts),
         close=close,

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from enforcer.cluster.view import View
 from enforcer.flows.flows import FlowEnd, NamedPacket
-from enforcer.reports.rate_budget import RateBudget
 from enforcer.rules.chains.verdict_chains import BY_PACKET
 from zones.addresses.inventory import Holder, Pod
 from zones.net import IPAddress, protocol_name
 from zones.policy import Policy
+from zones.runtime.rate_budget import RateBudget
 from zones.siem.records import Json, timestamp
 
 CONTROLLER = "zonebridge.io/zone-enforcer"

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from enforcer.flows.flows import NamedPacket
 from enforcer.reports import denials
-from enforcer.reports.rate_budget import RateBudget
+from zones.runtime.rate_budget import RateBudget
 from zones.siem.alerts import SEVERITIES, Alert, AlertKind, Condition, State
 
 _Key = TypeVar("_Key", bound=Hashable)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bridge import cli
-from bridge.quarantine import QuarantineBudget
+from bridge.quarantine.client import QuarantineBudget
 from tests.apiserver.installed import namespace, pod
 
 pytestmark = pytest.mark.apiserver

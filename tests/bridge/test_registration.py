@@ -1,6 +1,8 @@
 """Registering as a task: what is due and when, trouble that is told and tried again; and the whole service with both mocks."""
 
 import asyncio
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -38,6 +40,7 @@ from zones.policy import Verdict
 from zones.rules import Origin
 from zones.seen import Counting, SeenEnd, SeenFlow, SeenKey
 from zones.siem.alerts import AlertKind
+from zones.tiers.quarantines import Quarantine
 from zones.zone import Zoning
 
 
@@ -226,6 +229,33 @@ def test_services_are_waited_for_and_their_changes_count():
     assert stage.once() == []
     services.fold(Changed(service("front", **{"zonebridge.io/zone": "db"})))
     assert stage.once() == ["addresses web-1"]
+
+
+def test_quarantines_are_part_of_what_is_registered_and_who_cannot_be_read_changes_nothing():
+    stage = Stage(pod("web-1", "10.0.0.1"), pod("web-2", "10.0.0.2"))
+    current, seen = [], []
+
+    async def quarantines():
+        if current is None:
+            raise ClusterRefusedError("listing Quarantines: 403")
+        return current
+
+    stage.registration._watched = Watched(lambda: stage.population, quarantines=quarantines)
+    stage.registrar.addresses = lambda members, _selectors: iter(
+        [seen.append(sorted(member.pod.name for member in members if member.pod.quarantined)) or 0.0]
+    )
+    stage.once()
+    held = Quarantine("q", "", "shop", pod="web-1", pod_uid="web-1", seconds=60, created=time.time())
+    current.extend([held, replace(held, pod="web-2", pod_uid="web-2", held="3 of 4 pods")])
+    stage.once()
+    stage.once()
+    assert seen == [[], ["web-1"]], "one that waits for an approval is not cut off"
+    current[:] = [replace(held, created=time.time() - 61)]
+    stage.once()
+    assert seen[2:] == [[]]
+    current = None
+    stage.once()
+    assert len(seen) == 3
 
 
 def test_services_that_may_not_be_listed_are_told():

@@ -41,6 +41,7 @@ class AlertKind(StrEnum):
     HISTORY_TAMPERED = "history-tampered"
     REVIEW_DUE = "review-due"
     CANDIDATE_CHANGES = "candidate-changes"
+    QUARANTINE_REFUSED = "quarantine-refused"
 
     TIER_TAMPERED = "tier-tampered"
     SYNC_STALE = "sync-stale"
@@ -65,6 +66,7 @@ OF_THE_BRIDGE = frozenset(
         AlertKind.HISTORY_TAMPERED,
         AlertKind.REVIEW_DUE,
         AlertKind.CANDIDATE_CHANGES,
+        AlertKind.QUARANTINE_REFUSED,
         *OF_BOTH,
     }
 )
@@ -107,6 +109,7 @@ SEVERITIES: Mapping[AlertKind, Severity] = {
     AlertKind.HISTORY_TAMPERED: Severity.HIGH,
     AlertKind.REVIEW_DUE: Severity.MEDIUM,
     AlertKind.CANDIDATE_CHANGES: Severity.HIGH,
+    AlertKind.QUARANTINE_REFUSED: Severity.MEDIUM,
     AlertKind.TIER_TAMPERED: Severity.CRITICAL,
     AlertKind.SYNC_STALE: Severity.HIGH,
     AlertKind.LOG_LOSS: Severity.HIGH,

@@ -1,5 +1,6 @@
 """Which tags a pod's addresses get, and what is sent to make Panorama hold them: golden where people read, else properties."""
 
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 from xml.etree.ElementTree import fromstring
@@ -16,6 +17,18 @@ from zones.addresses.inventory import Pod
 from zones.kube.watch import Changed, Listed
 
 NAMING = Naming("prod", ("app.kubernetes.io/name", "tier"))
+
+
+def test_a_pod_in_quarantine_has_a_tag_of_its_own_and_loses_it_when_it_is_let_out():
+    cut = member("web-1", "10.0.0.1", "2001:db8::1")
+    cut = Member(replace(cut.pod, quarantined=True), cut.claimed, cut.isolated)
+    found = mappings([cut], NAMING, Selectors())
+    assert all("k8s.cl_prod.quarantined" in tags for tags in found.values())
+    assert len(found) == 2
+    free = mappings([member("web-1", "10.0.0.1", "2001:db8::1")], NAMING, Selectors())
+    (message,) = plan(free, found, NAMING.owns)
+    assert message.verb is Verb.UNREGISTER
+    assert message.entries == dict.fromkeys(found, frozenset({"k8s.cl_prod.quarantined"}))
 
 
 def member(name="web-1", *addresses, namespace="shop", zone="web", isolated=False, workload="web", **labels):

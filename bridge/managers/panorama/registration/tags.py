@@ -36,7 +36,12 @@ class Naming:
 
     def owns(self, tag: str) -> bool:
         """Whether a tag is this cluster's. Everybody else's are left alone."""
-        return tag.startswith((f"{self.prefix}ns_", f"{self.prefix}zone_"))
+        return tag == self.quarantined or tag.startswith((f"{self.prefix}ns_", f"{self.prefix}zone_"))
+
+    @property
+    def quarantined(self) -> str:
+        """Of the addresses of pods that are cut off in the cluster."""
+        return f"{self.prefix}quarantined"
 
 
 def mappings(members: Iterable[Member], naming: Naming, selectors: Selectors) -> dict[str, frozenset[str]]:
@@ -52,8 +57,10 @@ def mappings(members: Iterable[Member], naming: Naming, selectors: Selectors) ->
 
 
 def tags(member: Member, naming: Naming, services: Iterable[str]) -> Iterator[str]:
-    """Zone, namespace, workload, labels, services. A pod that claims its zone without right is in no zone here."""
+    """Of quarantine, zone, namespace, workload, labels, services. Who claims a zone without right is in none here."""
     namespace = f"{naming.prefix}ns_{member.pod.namespace}"
+    if member.pod.quarantined:
+        yield naming.quarantined
     if not member.isolated:
         yield fit(f"{naming.prefix}zone_{member.claimed}")
     yield fit(namespace)

@@ -6,17 +6,19 @@ For `zonebridge quarantine` and the kubectl plugin.
 from __future__ import annotations
 
 from bridge.errors import InputError
-from bridge.quarantine import state_of
+from bridge.quarantine.client import state_of
 from zones.tiers.quarantines import Quarantine, seconds_of
 
 COLUMNS = ("NAME", "STATE", "SUBJECT", "LEFT", "REQUESTED BY", "REASON")
 
 
-def wanted(namespace: str, reason: str, lasting: str, reference: str, *, dry_run: bool) -> Quarantine:
+def wanted(
+    namespace: str, reason: str, lasting: str, reference: str, *, dry_run: bool, option: str = "--for"
+) -> Quarantine:
     """What somebody asks for, of nobody yet. Raises InputError."""
     seconds = seconds_of(lasting)
     if seconds is None:
-        raise InputError(f"--for: '{lasting}' is no duration such as 30m or 4h, of up to seven days (168h)")
+        raise InputError(f"{option}: '{lasting}' is no duration such as 30m or 4h, of up to seven days (168h)")
     if not reason.strip():
         raise InputError("--reason: say why, for those who read the records")
     return Quarantine(

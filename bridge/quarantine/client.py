@@ -6,7 +6,7 @@ Enforcers read the objects themselves. `bridge.commands.quarantine` asks; admiss
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from zones.addresses.inventory import Pod
 from zones.canonical import Json
 from zones.kube.api import MERGE, METADATA, Api
 from zones.kube.errors import ClusterRefusedError
+from zones.net import IPAddress
 from zones.tiers import quarantines
 from zones.tiers.native import API_VERSION
 from zones.tiers.quarantines import EXEMPT, Quarantine
@@ -46,11 +47,12 @@ class QuarantineBudget:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`pod/NS/NAME` or `workload/NS/NAME`."""
+    """`pod/NS/NAME` or `workload/NS/NAME`. `uid`: of the pod that is meant; empty for whichever has the name now."""
 
     kind: str
     namespace: str
     name: str
+    uid: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Subject:
@@ -70,14 +72,15 @@ class QuarantineClient:
         self._budget = budget or QuarantineBudget()
 
     async def add(self, subject: Subject, asked: Quarantine, now: float) -> Quarantine:
-        """Made, in the caller's name; it waits for an approval where it is beyond the budget.
+        """Made, in the caller's name unless `asked` has one; it waits for an approval where it is beyond the budget.
 
         `asked`: why, for how long. `now`: seconds since the epoch. Raises InputError where there is nobody to cut off.
         """
         if subject.namespace in EXEMPT:
             raise InputError(f"pods of {subject.namespace} are exempt from quarantine: the cluster depends on them")
         pods = await self._pods(subject.namespace)
-        created = replace(_naming(subject, pods, asked), name=_name_of(subject.name), requested_by=await self._who())
+        name, requested_by = asked.name or _name_of(subject.name), asked.requested_by or await self._who()
+        created = replace(_naming(subject, pods, asked), name=name, requested_by=requested_by)
         created = replace(created, held="" if created.dry_run else await self._beyond(created, pods, now))
         raw = await self._server.call(
             "POST", _ROOT, f"creating Quarantine '{created.name}'", body=quarantines.render(created)
@@ -94,6 +97,30 @@ class QuarantineClient:
             key=lambda quarantine: quarantine.created or 0.0,
         )
 
+    async def get(self, name: str) -> Quarantine:
+        """Raises InputError where there is none."""
+        raw = await self._server.get(_path(name), f"Quarantine '{name}'")
+        parsed = None if raw is None else quarantines.parse(raw)
+        if not isinstance(parsed, Quarantine):
+            raise InputError(f"there is no Quarantine '{name}'; `zonebridge quarantine list` has those that there are")
+        return parsed
+
+    async def pod_at(self, address: IPAddress) -> Subject:
+        """The one pod that has an address. Raises InputError where there is none, or more than one.
+
+        The API server finds a pod by its first address alone: for a second one all pods are gone through.
+        """
+        fields = {"fieldSelector": f"status.podIP={address}"}
+        raw = await self._list("/api/v1/pods", "pods", fields) or await self._list("/api/v1/pods", "pods")
+        pods = [pod for pod in _decoded(raw) if address in pod.addresses]
+        if len(pods) != 1:
+            how = "no running pod has" if not pods else f"{len(pods)} running pods claim"
+            raise InputError(f"{how} the address {address} for its own: name the pod")
+        return Subject("pod", pods[0].namespace, pods[0].name, pods[0].uid)
+
+    async def close(self) -> None:
+        await self._server.close()
+
     async def release(self, name: str) -> None:
         """Raises InputError where there is none."""
         if await self._server.call("DELETE", _path(name), f"deleting Quarantine '{name}'") is None:
@@ -101,11 +128,7 @@ class QuarantineClient:
 
     async def approve(self, name: str) -> None:
         """In the caller's name. Raises InputError where there is none, or none that waits."""
-        raw = await self._server.get(_path(name), f"Quarantine '{name}'")
-        parsed = None if raw is None else quarantines.parse(raw)
-        if not isinstance(parsed, Quarantine):
-            raise InputError(f"there is no Quarantine '{name}'; `zonebridge quarantine list` has those that there are")
-        if not parsed.waits:
+        if not (await self.get(name)).waits:
             raise InputError(f"Quarantine '{name}' waits for no approval")
         body = {"spec": {"approvedBy": await self._who()}}
         await self._server.call("PATCH", _path(name), f"approving '{name}'", body=body, content_type=MERGE)
@@ -124,7 +147,7 @@ class QuarantineClient:
     async def _pods(self, namespace: str) -> list[Pod]:
         """Those that run and have an address of their own."""
         raw = await self._list(f"/api/v1/namespaces/{quote(namespace, safe='')}/pods", f"pods of {namespace}")
-        return [pod for pod in (decode.pod(item).item for item in raw) if isinstance(pod, Pod) and _runs(pod)]
+        return _decoded(raw)
 
     async def _count(self) -> int:
         """How many pods the cluster has, finished ones too."""
@@ -132,11 +155,11 @@ class QuarantineClient:
         page = await self._server.call("GET", "/api/v1/pods", "counting pods", query=query, accept=METADATA) or {}
         return len(page.get("items") or ()) + int((page.get("metadata") or {}).get("remainingItemCount") or 0)
 
-    async def _list(self, path: str, what: str) -> list[Json]:
+    async def _list(self, path: str, what: str, fields: Mapping[str, str] | None = None) -> list[Json]:
         items: list[Json] = []
         more: dict[str, str] = {}
         while True:
-            page = await self._server.get(path, what, {"limit": _PAGE, **more})
+            page = await self._server.get(path, what, {"limit": _PAGE, **(fields or {}), **more})
             if page is None:
                 raise ClusterRefusedError(f"reading {what}: the cluster doesn't know the kind; install config/crd")
             items += page.get("items") or ()
@@ -182,6 +205,8 @@ def _naming(subject: Subject, pods: Sequence[Pod], asked: Quarantine) -> Quarant
             raise InputError(f"{message}; there are: {known}")
         return replace(asked, namespace=subject.namespace, workload=subject.name)
     pod = next((pod for pod in pods if pod.name == subject.name), None)
+    if pod is not None and subject.uid not in {"", pod.uid}:
+        raise InputError(f"{subject.namespace}/{subject.name} is another pod by now: its uid is {pod.uid}")
     if pod is None:
         raise InputError(
             f"no pod {subject.namespace}/{subject.name} runs with an address of its own; "
@@ -198,8 +223,10 @@ def _names(quarantine: Quarantine, pod: Pod) -> bool:
     return quarantine.names(pod.namespace, pod.name, pod.uid, pod.workload)
 
 
-def _runs(pod: Pod) -> bool:
-    return pod.holds_addresses and bool(pod.addresses)
+def _decoded(raw: Sequence[Json]) -> list[Pod]:
+    """Those that run and have an address of their own."""
+    pods = (decode.pod(item).item for item in raw)
+    return [pod for pod in pods if isinstance(pod, Pod) and pod.holds_addresses and pod.addresses]
 
 
 def _name_of(subject: str) -> str:
