@@ -33,8 +33,8 @@ class RecordStamp:
         if alert.about:
             details["about"] = dict(alert.about)
         state = State.RESOLVED if alert.over else State.RAISED
-        told = Alert(alert.kind, alert.message, at, details, alert.level, state, since=since)
-        return told.record(self._stamp(alert.cluster))
+        entry = Alert(alert.kind, alert.message, at, details, alert.level, state, since=since)
+        return entry.record(self._stamp(alert.cluster))
 
     def _configuration(self, alert: TierAlert) -> Json:
         """What shows the configuration of the alert's moment: a command, and the site's address."""
@@ -54,8 +54,8 @@ class RecordStamp:
         """So many alerts never reached a destination. They were not held back, so none counts as suppressed."""
         message = f"{lost} alerts of the bridge were dropped: {destination} did not take them in time"
         kind = AlertKind.LOG_LOSS
-        told = Alert(kind, message, at, {"subject": destination}, SEVERITIES[kind], State.COUNTED, lost, since)
-        return told.record(self._stamp(cluster)) | {"suppressed": 0}
+        entry = Alert(kind, message, at, {"subject": destination}, SEVERITIES[kind], State.COUNTED, lost, since)
+        return entry.record(self._stamp(cluster)) | {"suppressed": 0}
 
     def _stamp(self, cluster: str) -> Stamp:
         """All clusters' records are numbered in one order."""

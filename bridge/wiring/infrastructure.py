@@ -118,8 +118,8 @@ def _api_server_ports(settings: Settings) -> Iterator[int]:
     """Of the clusters that are reached by a kubeconfig, and as our own pod is told; endpoints' own come with them."""
     for cluster in settings.clusters:
         if cluster.kubeconfig is None:
-            told = os.environ.get("KUBERNETES_SERVICE_PORT", "")
-            yield int(told) if told.isdigit() else HTTPS
+            port = os.environ.get("KUBERNETES_SERVICE_PORT", "")
+            yield int(port) if port.isdigit() else HTTPS
         else:
             yield from _kubeconfig_ports(cluster.kubeconfig)
 

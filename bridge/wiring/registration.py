@@ -51,26 +51,28 @@ def registration_api(settings: Settings, reading: PanoramaAccess) -> PanoramaApi
     return PanoramaApi(replace(reading, api_key=key, username=username, password=password))
 
 
-def panorama_registrar(given: RegistrationSettings, each: ClusterSettings, api: PanoramaApi) -> PanoramaRegistrar:
-    wanted = _wanted(given, each) if given.device_group else None
+def panorama_registrar(settings: RegistrationSettings, cluster: ClusterSettings, api: PanoramaApi) -> PanoramaRegistrar:
+    wanted = _wanted(settings, cluster) if settings.device_group else None
     terms = (
-        RegistrationTerms(Naming(each.name, given.labels), given.timeout, given.max_addresses)
-        if given.addresses
+        RegistrationTerms(Naming(cluster.name, settings.labels), settings.timeout, settings.max_addresses)
+        if settings.addresses
         else None
     )
-    tagged = None if given.rule_tags is None else TaggedGroup(each.device_group, each.name, given.username or "")
+    tagged = (
+        None if settings.rule_tags is None else TaggedGroup(cluster.device_group, cluster.name, settings.username or "")
+    )
     return PanoramaRegistrar(api, wanted, terms, tagged=tagged)
 
 
-def registration_rhythm(given: RegistrationSettings) -> Rhythm:
+def registration_rhythm(settings: RegistrationSettings) -> Rhythm:
     """Often enough to say again what has a timeout."""
-    seconds = given.resync.total_seconds()
-    rhythm = Rhythm(resync=seconds if given.timeout is None else min(seconds, given.timeout.total_seconds() / 3))
-    return rhythm if given.rule_tags is None else replace(rhythm, tags=given.rule_tags.interval.total_seconds())
+    seconds = settings.resync.total_seconds()
+    rhythm = Rhythm(resync=seconds if settings.timeout is None else min(seconds, settings.timeout.total_seconds() / 3))
+    return rhythm if settings.rule_tags is None else replace(rhythm, tags=settings.rule_tags.interval.total_seconds())
 
 
 def asked_rule_tags(
-    given: RuleTagSettings,
+    settings: RuleTagSettings,
     device_group: str,
     reading: Callable[[], CompiledReading | None],
     seen: Callable[[], tuple[Evidence, dict[str, datetime]] | None],
@@ -90,13 +92,13 @@ def asked_rule_tags(
         except BridgeError as error:
             _log.warning("rules are tagged without what was seen", error=str(error))
             counted = None
-        return await asyncio.to_thread(_rule_tags, given, device_group, current, counted)
+        return await asyncio.to_thread(_rule_tags, settings, device_group, current, counted)
 
     return ask
 
 
 def _rule_tags(
-    given: RuleTagSettings,
+    settings: RuleTagSettings,
     device_group: str,
     reading: CompiledReading,
     counted: tuple[Evidence, dict[str, datetime]] | None,
@@ -104,22 +106,22 @@ def _rule_tags(
     policy = reading.compiled.policy
     unused = frozenset[str]()
     if counted is not None and policy is not None:
-        unused = unused_rules(policy, *counted, datetime.now(UTC), given.unused_for)
+        unused = unused_rules(policy, *counted, datetime.now(UTC), settings.unused_for)
     tags: dict[str, frozenset[str]] = {}
     for report in reading.compiled.reports:
         if report.origin.device_group != device_group or report.origin.uuid is None:
             continue  # the rules of the groups above it are those of others, too
         of_status = _OF_STATUS.get(report.status)
-        of_usage = unused_tag(given.unused_for) if rule_key(report.origin) in unused else None
+        of_usage = unused_tag(settings.unused_for) if rule_key(report.origin) in unused else None
         tags[report.origin.uuid] = frozenset(tag for tag in (of_status, of_usage) if tag is not None)
     return WantedTags(tags, usage_known=counted is not None)
 
 
-def _wanted(given: RegistrationSettings, each: ClusterSettings) -> WantedGroup:
+def _wanted(settings: RegistrationSettings, cluster: ClusterSettings) -> WantedGroup:
     return WantedGroup(
-        name=each.device_group,
-        cluster=each.name,
-        admin=given.username or "",
-        parent=given.parent,
-        tags=_TAGS if given.tags else (),
+        name=cluster.device_group,
+        cluster=cluster.name,
+        admin=settings.username or "",
+        parent=settings.parent,
+        tags=_TAGS if settings.tags else (),
     )

@@ -63,7 +63,7 @@ class Cluster:
     def problem(self) -> str:
         """Which kinds the API server isn't heard of, and what it leaves without an answer; empty where all is well."""
         now = time.monotonic()
-        troubles = {kind.name.lower(): each.trouble_at(now) for kind, each in self._watches.items()}
+        troubles = {kind.name.lower(): watch.trouble_at(now) for kind, watch in self._watches.items()}
         silent = sorted(kind for kind, trouble in troubles.items() if trouble)
         reasons = "; ".join(dict.fromkeys(troubles[kind] for kind in silent))
         old = f"what is known of {', '.join(silent)} may be old: {reasons}" if silent else ""

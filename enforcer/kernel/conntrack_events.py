@@ -174,11 +174,11 @@ def account(sysctls: Path = _SYSCTLS) -> dict[str, bool]:
 
 def remembered(sysctls: Path = _SYSCTLS) -> dict[int, float]:
     """For how many seconds the kernel remembers a TCP connection that closed, by its state."""
-    found: dict[int, float] = {}
+    times: dict[int, float] = {}
     for state in _CLOSED:
         with suppress(OSError, ValueError):
-            found[state] = float((sysctls / f"nf_conntrack_tcp_timeout_{state.name.lower()}").read_text())
-    return found
+            times[state] = float((sysctls / f"nf_conntrack_tcp_timeout_{state.name.lower()}").read_text())
+    return times
 
 
 def _is_on(path: Path) -> bool:

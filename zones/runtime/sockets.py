@@ -25,16 +25,16 @@ _BUFFER = 2**21  # the Kubernetes client's own choice, for watches
 _IDLE, _INTERVAL, _TIMES, _UNACKNOWLEDGED = 15, 5, 3, 30_000
 
 
-def keep_alive(made: socket.socket) -> None:
+def keep_alive(sock: socket.socket) -> None:
     """Have the kernel find out where the other end is gone.
 
     Who acknowledges and doesn't read for as long counts as gone, too: the kernel makes no difference.
     """
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _INTERVAL)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _TIMES)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _INTERVAL)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _TIMES)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
 
 
 async def watched(event: str, info: Mapping[str, Any]) -> None:
@@ -56,20 +56,20 @@ class Sockets:
 
     async def end(self) -> None:
         """Once the session is closed."""
-        for each in self._open():
+        for sock in self._open():
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
         for _ in range(_ROUNDS):
             if not self._open():
                 return
             await asyncio.sleep(0)
 
     def _open(self) -> list[socket.socket]:
-        return [each for each in self._made if each.fileno() >= 0]
+        return [sock for sock in self._made if sock.fileno() >= 0]
 
     def _make(self, address: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, *_ = address
-        made = socket.socket(family, kind, protocol)
-        keep_alive(made)
-        self._made.add(made)
-        return made
+        sock = socket.socket(family, kind, protocol)
+        keep_alive(sock)
+        self._made.add(sock)
+        return sock

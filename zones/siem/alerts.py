@@ -138,7 +138,7 @@ class Alert:
     since: float | None = None
 
     def record(self, stamp: Stamp) -> Json:
-        told: Json = (
+        fields: Json = (
             stamp.record("alert", self.at)
             | {
                 "alert": self.kind.value,
@@ -151,7 +151,7 @@ class Alert:
             | present(since=None if self.since is None else timestamp(self.since))
             | dict(self.details)
         )
-        return told
+        return fields
 
 
 @dataclass(frozen=True, slots=True)

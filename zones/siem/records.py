@@ -104,8 +104,8 @@ def text(value: object) -> str:
 
 def kind_of(payload: bytes) -> str:
     """Flow or alert, of a record as JSON."""
-    found = _KIND.match(payload)
-    kind: str = json.loads(payload)["kind"] if found is None else found[1].decode()
+    match = _KIND.match(payload)
+    kind: str = json.loads(payload)["kind"] if match is None else match[1].decode()
     return kind
 
 

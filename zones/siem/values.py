@@ -65,8 +65,8 @@ def duration(record: Json) -> float | None:
 
 def severity(record: Json) -> str:
     """An alert's own; a denied flow is low, any other informational."""
-    found: str = record.get("severity") or ("informational" if record.get("verdict") == "allow" else "low")
-    return found
+    word: str = record.get("severity") or ("informational" if record.get("verdict") == "allow" else "low")
+    return word
 
 
 def passes(record: Json) -> bool:
@@ -76,8 +76,8 @@ def passes(record: Json) -> bool:
 
 def end(record: Json, side: str) -> Json:
     """One end of the flow; empty where the record has none."""
-    found: Json = record.get(side, {})
-    return found
+    part: Json = record.get(side, {})
+    return part
 
 
 def protocol_number(record: Json) -> int | None:
@@ -125,14 +125,14 @@ def dedotted(labels: Mapping[str, Any]) -> dict[str, Any]:
     As Beats and Fluent Bit do, it becomes `app_kubernetes_io/name`; where that label is there as well, one more
     underscore tells them apart.
     """
-    told = {key: value for key, value in labels.items() if "." not in key}
+    shown = {key: value for key, value in labels.items() if "." not in key}
     for key in labels:
         if "." in key:
             name = key.replace(".", "_")
-            while name in told:
+            while name in shown:
                 name += "_"
-            told[name] = labels[key]
-    return told
+            shown[name] = labels[key]
+    return shown
 
 
 @lru_cache(maxsize=1024)

@@ -114,7 +114,7 @@ def _ends(record: Json) -> dict[str, Any]:
     """`dst` is what was dialled, as on a firewall. The dictionary's addresses are IPv4; IPv6 has its own fields."""
     source, destination = end(record, "source"), end(record, "destination")
     translated = "natAddress" in destination
-    told = {
+    fields = {
         "spt": source.get("port"),
         "shost": source.get("pod"),
         "dpt": destination.get("natPort" if translated else "port"),
@@ -122,14 +122,14 @@ def _ends(record: Json) -> dict[str, Any]:
         "sourceTranslatedPort": source.get("natPort"),
         "destinationTranslatedPort": destination.get("port") if translated else None,
     }
-    told |= _address("src", "c6a2", source.get("address"))
-    told |= _address("dst", "c6a3", destination.get("natAddress" if translated else "address"))
-    told |= _address("sourceTranslatedAddress", f"{OWN}SourceNatAddress", source.get("natAddress"))
+    fields |= _address("src", "c6a2", source.get("address"))
+    fields |= _address("dst", "c6a3", destination.get("natAddress" if translated else "address"))
+    fields |= _address("sourceTranslatedAddress", f"{OWN}SourceNatAddress", source.get("natAddress"))
     if translated:
-        told |= _address(
+        fields |= _address(
             "destinationTranslatedAddress", f"{OWN}DestinationTranslatedAddress", destination.get("address")
         )
-    return told
+    return fields
 
 
 def _address(v4: str, v6: str, address: str | None) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def _value(key: str, value: object) -> str:
     return _UNFIT.sub(_escaped, text) if _UNFIT.search(text) else text
 
 
-def _escaped(found: re.Match[str]) -> str:
+def _escaped(match: re.Match[str]) -> str:
     """Spaces at the ends would be taken for the gap between two fields, so they are shown as pictures too."""
-    unfit = found[0]
+    unfit = match[0]
     return _ESCAPES.get(unfit) or (_SPACE * len(unfit) if unfit.startswith(" ") else visible(unfit, 1))

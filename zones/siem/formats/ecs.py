@@ -75,7 +75,7 @@ def render(record: Json) -> dict[str, Any]:
 
 def _event(record: Json) -> dict[str, Any]:
     kind, seconds = record["kind"], duration(record)
-    told: dict[str, Any] = {
+    event: dict[str, Any] = {
         "event.kind": "alert" if kind == "alert" else "event",
         "event.module": OWN,
         "event.dataset": f"{OWN}.{kind}",
@@ -86,12 +86,12 @@ def _event(record: Json) -> dict[str, Any]:
         "log.level": severity(record),
     }
     if kind == "flow":
-        told["event.start"] = record["time"]
-        told["event.duration"] = None if seconds is None else round(seconds * _NANOSECONDS)
+        event["event.start"] = record["time"]
+        event["event.duration"] = None if seconds is None else round(seconds * _NANOSECONDS)
     if "verdict" in record:
-        told["event.action"] = record["verdict"] if record.get("enforced", True) else f"would-{record['verdict']}"
-        told["event.outcome"] = "success" if passes(record) else "failure"
-    return told
+        event["event.action"] = record["verdict"] if record.get("enforced", True) else f"would-{record['verdict']}"
+        event["event.outcome"] = "success" if passes(record) else "failure"
+    return event
 
 
 def _category(record: Json) -> list[str]:
@@ -116,7 +116,7 @@ def _ends(record: Json) -> dict[str, Any]:
     """ECS, like a firewall, has the address that was dialled, and under `nat` what it was translated to."""
     source, destination, counts = end(record, "source"), end(record, "destination"), traffic(record)
     dialled = destination.get("natAddress", destination.get("address"))
-    told = {
+    fields = {
         "source.ip": source.get("address"),
         "source.address": source.get("address"),
         "source.bytes": counts.get("bytesOut"),
@@ -131,10 +131,10 @@ def _ends(record: Json) -> dict[str, Any]:
         "related.hosts": sorted({side["pod"] for side in (source, destination) if "pod" in side}),
     }
     if "natAddress" in destination:
-        told["destination.nat.ip"] = destination["address"]
-        told["destination.nat.port"] = destination.get("port")
-        told["destination.port"] = destination.get("natPort", destination.get("port"))
-    return told
+        fields["destination.nat.ip"] = destination["address"]
+        fields["destination.nat.port"] = destination.get("port")
+        fields["destination.port"] = destination.get("natPort", destination.get("port"))
+    return fields
 
 
 def _addresses(record: Json) -> list[str]:

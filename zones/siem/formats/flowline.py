@@ -25,7 +25,7 @@ class _Ready(str):
 
 
 def render(record: Json) -> str:
-    return " ".join(_word(each) for each in _words(record))
+    return " ".join(_word(word) for word in _words(record))
 
 
 def _words(record: Json) -> Iterator[object]:
@@ -71,5 +71,5 @@ def _word(value: object) -> str:
 def _safe(text: str, besides: str = "") -> str:
     if _USUAL.fullmatch(text):
         return text[:_LIMIT]
-    safe = "".join(each for each in _SAFE if each not in besides)
+    safe = "".join(character for character in _SAFE if character not in besides)
     return quote(visible(text, _LIMIT), safe=safe)

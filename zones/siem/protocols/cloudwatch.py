@@ -64,8 +64,8 @@ def in_order(events: Sequence[LogEvent]) -> list[LogEvent]:
 
 def put_events(group: str, stream: str, events: Sequence[LogEvent]) -> bytes:
     """The request's body."""
-    told = [{"timestamp": event.timestamp, "message": event.message} for event in events]
-    return _body({"logGroupName": group, "logStreamName": stream, "logEvents": told})
+    entries = [{"timestamp": event.timestamp, "message": event.message} for event in events]
+    return _body({"logGroupName": group, "logStreamName": stream, "logEvents": entries})
 
 
 def create_stream(group: str, stream: str) -> bytes:
@@ -133,19 +133,19 @@ def _refused(info: Json, events: Sequence[LogEvent]) -> dict[int, str]:
     """
     too_old = max(max(1, _number(info, name)) if name in info else 0 for name in _TOO_OLD)
     too_new = _number(info, "tooNewLogEventStartIndex", len(events))
-    told = {event.index: "too old for the log group's retention" for event in events[:too_old]}
-    return told | {event.index: "too far in the future: check this node's clock" for event in events[too_new:]}
+    refused = {event.index: "too old for the log group's retention" for event in events[:too_old]}
+    return refused | {event.index: "too far in the future: check this node's clock" for event in events[too_new:]}
 
 
 def _number(info: Json, name: str, default: int = 0) -> int:
-    found = info.get(name)
-    return max(found, 0) if isinstance(found, int) else default
+    number = info.get(name)
+    return max(number, 0) if isinstance(number, int) else default
 
 
 def _code(answer: Json | None) -> str:
     """`com.amazonaws.logs#ThrottlingException:http://…` without what stands around the name."""
-    told = answer or {}
-    return str(told.get("__type") or told.get("code") or "").rpartition("#")[2].partition(":")[0][:_LONGEST_TEXT]
+    content = answer or {}
+    return str(content.get("__type") or content.get("code") or "").rpartition("#")[2].partition(":")[0][:_LONGEST_TEXT]
 
 
 def _text(answer: Json) -> str:

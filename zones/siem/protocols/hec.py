@@ -95,10 +95,10 @@ class Wrapper:
 
     def wrapped(self, payload: bytes) -> bytes | None:
         """None for what doesn't begin as our flow records do."""
-        found = _BEGINNING.match(payload)
-        if found is None:
+        match = _BEGINNING.match(payload)
+        if match is None:
             return None
-        own_id, time, cluster, node = found.groups()
+        own_id, time, cluster, node = match.groups()
         at = repr(datetime.fromisoformat(time.decode()).timestamp()).encode()
         return b'{"time":%b,"host":%b,%b,"event":%b,"fields":{"id":"%b","cluster":%b}%b}' % (
             at, node, self._before, payload, own_id, cluster, self._after
@@ -159,14 +159,14 @@ def refusal(status: int, reply: bytes) -> str:
 
 def ack_id(reply: bytes) -> int | None:
     """The id to ask for later; None where the token has no indexer acknowledgement."""
-    found = _answer(reply).get("ackId")
-    return found if type(found) is int else None
+    number = _answer(reply).get("ackId")
+    return number if type(number) is int else None
 
 
 def acknowledged(reply: bytes, wanted: Iterable[int]) -> set[int]:
     """Of which batches an answer to `{"acks": [wanted]}` says that they are indexed. It says so only once."""
     acks = _answer(reply).get("acks")
-    return {each for each in wanted if isinstance(acks, dict) and acks.get(str(each)) is True}
+    return {number for number in wanted if isinstance(acks, dict) and acks.get(str(number)) is True}
 
 
 def _before(answer: Json, count: int) -> int:

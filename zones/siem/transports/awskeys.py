@@ -66,14 +66,20 @@ class KeyRing:
         self._held = None
 
     def _given(self) -> Keys:
-        given = self.environment
-        return Keys(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"], given.get("AWS_SESSION_TOKEN") or None)
+        variables = self.environment
+        return Keys(
+            variables["AWS_ACCESS_KEY_ID"],
+            variables["AWS_SECRET_ACCESS_KEY"],
+            variables.get("AWS_SESSION_TOKEN") or None,
+        )
 
     def _source(self) -> Callable[[httpx.AsyncClient], Awaitable[tuple[Keys, datetime | None]]]:
-        given = self.environment
-        if given.get("AWS_WEB_IDENTITY_TOKEN_FILE") and given.get("AWS_ROLE_ARN"):
+        variables = self.environment
+        if variables.get("AWS_WEB_IDENTITY_TOKEN_FILE") and variables.get("AWS_ROLE_ARN"):
             return self._role
-        if given.get("AWS_CONTAINER_CREDENTIALS_FULL_URI") or given.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
+        if variables.get("AWS_CONTAINER_CREDENTIALS_FULL_URI") or variables.get(
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+        ):
             return self._container
         return self._of_instance
 
@@ -91,19 +97,19 @@ class KeyRing:
         if response.status_code != httpx.codes.OK:
             raise NoKeysError(f"the role is refused: HTTP {response.status_code}")
         try:
-            found = fromstring(response.content).find(f".//{_STS}Credentials")
+            credentials = fromstring(response.content).find(f".//{_STS}Credentials")
         except ParseError as error:
             raise NoKeysError("the answer about the role is not XML") from error
-        told = {} if found is None else {each.tag.removeprefix(_STS): each.text for each in found}
-        return _keys(told, "SessionToken")
+        fields = {} if credentials is None else {field.tag.removeprefix(_STS): field.text for field in credentials}
+        return _keys(fields, "SessionToken")
 
     async def _container(self, client: httpx.AsyncClient) -> tuple[Keys, datetime | None]:
-        given = self.environment
-        url = given.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-        url = url or _ECS + given["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]
-        token = given.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
-        if given.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
-            path = Path(given["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"])
+        variables = self.environment
+        url = variables.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        url = url or _ECS + variables["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]
+        token = variables.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
+        if variables.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
+            path = Path(variables["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"])
             token = (await asyncio.to_thread(path.read_text, "utf-8")).strip()
         response = await client.get(url, headers={"Authorization": token} if token else {})
         return _keys(_json(response, url), "Token")
@@ -126,17 +132,17 @@ class KeyRing:
 
 def _json(response: httpx.Response, where: str) -> Mapping[str, Any]:
     try:
-        told = response.json()
+        answer = response.json()
     except ValueError as error:
         raise NoKeysError(f"{where} gives no keys: HTTP {response.status_code}, no JSON") from error
-    if response.status_code != httpx.codes.OK or not isinstance(told, dict):
+    if response.status_code != httpx.codes.OK or not isinstance(answer, dict):
         raise NoKeysError(f"{where} gives no keys: HTTP {response.status_code}")
-    return told
+    return answer
 
 
-def _keys(told: Mapping[str, Any], session: str) -> tuple[Keys, datetime | None]:
+def _keys(fields: Mapping[str, Any], session: str) -> tuple[Keys, datetime | None]:
     try:
-        keys = Keys(told["AccessKeyId"], told["SecretAccessKey"], told[session])
-        return keys, datetime.fromisoformat(told["Expiration"])
+        keys = Keys(fields["AccessKeyId"], fields["SecretAccessKey"], fields[session])
+        return keys, datetime.fromisoformat(fields["Expiration"])
     except (KeyError, TypeError, ValueError) as error:
         raise NoKeysError(f"the answer has no keys: {error!r} is missing or wrong") from error

@@ -66,8 +66,8 @@ class CloudWatchSender:
         body = cloudwatch.put_events(group, stream, events)
         response = await self._post("PutLogEvents", body)
         if cloudwatch.missing_stream(response.status, response.content):
-            made = await self._post("CreateLogStream", cloudwatch.create_stream(group, stream))
-            refused = cloudwatch.stream_refused(made.status, made.content)
+            answer = await self._post("CreateLogStream", cloudwatch.create_stream(group, stream))
+            refused = cloudwatch.stream_refused(answer.status, answer.content)
             if refused is not None:
                 return refused
             response = await self._post("PutLogEvents", body)

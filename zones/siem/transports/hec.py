@@ -100,7 +100,7 @@ class HecSender:
 
     async def confirmed(self, receipts: Collection[int]) -> tuple[set[int], Outcome | None]:
         """What the indexers have. They tell it of each receipt only once."""
-        found: set[int] = set()
+        arrived: set[int] = set()
         for channel, numbers in self._acks.to_ask(receipts):
             try:
                 headers = hec.headers(self._checked_token(), channel)
@@ -108,9 +108,9 @@ class HecSender:
                 content = json.dumps({"acks": sorted(numbers)}).encode()
                 answer = await self._https.post(self._base + hec.ACK_PATH, content, headers)
             except _TROUBLE as error:
-                return found, self._trouble(error)
-            found |= {numbers[ack_id] for ack_id in hec.acknowledged(answer.content, numbers)}
-        return found, None
+                return arrived, self._trouble(error)
+            arrived |= {numbers[ack_id] for ack_id in hec.acknowledged(answer.content, numbers)}
+        return arrived, None
 
     async def probe(self) -> str:
         try:

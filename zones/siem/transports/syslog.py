@@ -207,10 +207,10 @@ def _unread(writer: asyncio.StreamWriter) -> int:
     """The octets that wait because the receiver's window is shut: its program doesn't read. Else 0."""
     try:
         waiting = _unacknowledged(writer)
-        told = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)
+        info = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)
     except (OSError, EOFError):
         return 0
-    shut = len(told) == _TCP_INFO and not int.from_bytes(told[_WINDOW:], byteorder)
+    shut = len(info) == _TCP_INFO and not int.from_bytes(info[_WINDOW:], byteorder)
     return waiting if shut else 0
 
 
@@ -219,7 +219,7 @@ def _unacknowledged(writer: asyncio.StreamWriter) -> int:
     sock = writer.get_extra_info("socket")
     if sock is None or sock.fileno() < 0:
         raise EOFError("the connection is closed")
-    found: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+    unsent: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
     if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED:
         raise EOFError("the receiver closed the connection")
-    return found
+    return unsent

@@ -18,10 +18,11 @@ from zones.siem.outcome import Hold, Retry
 
 def context(ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None) -> ssl.SSLContext:
     """Always verified: against the system's authorities, or against this file's alone. Raises OSError."""
-    made = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    authorities = None if ca_file is None else str(ca_file)
+    tls_context = ssl.create_default_context(cafile=authorities)
     if cert_file is not None:
-        made.load_cert_chain(cert_file, key_file)
-    return made
+        tls_context.load_cert_chain(cert_file, key_file)
+    return tls_context
 
 
 # No receiver's answer is longer; what a hostile or broken one sends beyond that is never taken in, nor unpacked.
@@ -79,15 +80,15 @@ class Https:
                 verify = await asyncio.to_thread(context, self.ca_file, self.cert_file, self.key_file)
                 cookies = None if self._made is None else self._made[1].cookies  # by which a balancer knows us
                 await self.close()
-                made = httpx.AsyncClient(verify=verify, timeout=self.timeout, follow_redirects=False, cookies=cookies)
-                self._made = files, made
+                client = httpx.AsyncClient(verify=verify, timeout=self.timeout, follow_redirects=False, cookies=cookies)
+                self._made = files, client
         except OSError as error:
             raise CertificateFilesError(f"a certificate can't be read: {error}") from error
         return self._made[1]
 
     def _files(self) -> list[tuple[int, int, int]]:
-        found = [path.stat() for path in (self.ca_file, self.cert_file, self.key_file) if path is not None]
-        return [(each.st_ino, each.st_mtime_ns, each.st_size) for each in found]
+        files = [path.stat() for path in (self.ca_file, self.cert_file, self.key_file) if path is not None]
+        return [(file.st_ino, file.st_mtime_ns, file.st_size) for file in files]
 
     async def close(self) -> None:
         if self._made is not None:
@@ -113,8 +114,8 @@ class _Connections:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for each in self._opened if kind is not None else ():
-            await each.aclose()
+        for stream in self._opened if kind is not None else ():
+            await stream.aclose()
 
 
 async def _asked(
@@ -122,12 +123,12 @@ async def _asked(
 ) -> HttpAnswer:
     plain, seen = {"Accept-Encoding": "identity", **headers}, {"trace": connections.trace}
     async with client.stream("POST", url, content=content, headers=plain, extensions=seen) as response:
-        held = bytearray()
+        body = bytearray()
         async for chunk in response.aiter_raw():
-            held += chunk
-            if len(held) > _LONGEST_ANSWER:
+            body += chunk
+            if len(body) > _LONGEST_ANSWER:
                 break
-        return HttpAnswer(response.status_code, bytes(held[:_LONGEST_ANSWER]), dict(response.headers))
+        return HttpAnswer(response.status_code, bytes(body[:_LONGEST_ANSWER]), dict(response.headers))
 
 
 def unreachable(where: str, error: BaseException) -> Hold | Retry:
