@@ -36,7 +36,7 @@ from bridge.commands.options import (
 from bridge.commands.tier_facts import COLUMNS, row
 from bridge.compilation import offline, report_table
 from bridge.compilation.report import refusal_lines
-from bridge.errors import InputError, RevisionRefusedError
+from bridge.errors import RevisionRefusedError
 from bridge.explain import answer as inquiry
 from bridge.explain import flow_list
 from bridge.explain.flow_options import FlowQuestion
@@ -44,7 +44,7 @@ from bridge.explain.trace import explanation_json, explanation_lines
 from bridge.metrics import Metrics
 from bridge.service import Work, one_at_a_time, run_once, serve, shipping
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import Settings
+from bridge.settings.models import BridgeSettings
 from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import listen_address, works
 from bridge.wiring.quarantine import quarantine_door
@@ -53,7 +53,7 @@ from zones.compile import Compiled
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import AddressSet
 from zones.runtime import logs
-from zones.runtime.errors import ExitCode, ZonebridgeError
+from zones.runtime.errors import ExitCode, InputError, ZonebridgeError
 from zones.runtime.output import json_text, lines_text, printable, table_text
 from zones.runtime.types import host_and_port
 from zones.zone import Zoning
@@ -128,7 +128,7 @@ def sync(
     raise typer.Exit(asyncio.run(_sync(settings, once=once)))
 
 
-async def _sync(settings: Settings, *, once: bool) -> ExitCode:
+async def _sync(settings: BridgeSettings, *, once: bool) -> ExitCode:
     metrics = Metrics()
     siem = siem_sink(settings.siem, metrics.shipped, settings.history.link)
     for shipper in () if siem is None else siem.shippers:
@@ -154,7 +154,7 @@ async def _sync(settings: Settings, *, once: bool) -> ExitCode:
         return ExitCode.DONE
 
 
-def _evidence(settings: Settings, cluster_works: Sequence[Work]) -> AbstractAsyncContextManager[None]:
+def _evidence(settings: BridgeSettings, cluster_works: Sequence[Work]) -> AbstractAsyncContextManager[None]:
     if settings.evidence is None:
         return nullcontext()
     from bridge.wiring.evidence import evidence_kept  # noqa: PLC0415 - libraries of 20 MB that others need not load

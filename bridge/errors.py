@@ -1,12 +1,10 @@
-"""The bridge's errors, by blame; those of the Kubernetes API are in `zones.kube.errors`.
+"""The bridge's errors, by blame; the API server has its own in `zones.kube.errors`, input in `zones.runtime.errors`.
 
 Each message is one line: what was being done, to what, and what to do next.
 
 BridgeError
-├── InputError                        the user's input; exit code 2
-│   ├── SettingsError                 the settings file or the environment, all faults at once
-│   ├── ConfigurationFileError        a manager's exported configuration that is missing, cut off or something else
-│   └── UnknownDeviceGroupError       a device group the configuration doesn't have
+├── ConfigurationFileError            an InputError: a manager's export that is missing, cut off or something else
+├── UnknownDeviceGroupError           an InputError: a device group the configuration doesn't have
 ├── ManagerError                      the firewall manager; the last good tier stays
 │   ├── ManagerUnreachableError       no answer, or only from a passive peer: tried again
 │   ├── ManagerRefusedError           it refused our credentials or rights
@@ -21,7 +19,7 @@ BridgeError
 
 from __future__ import annotations
 
-from zones.runtime.errors import ExitCode, ZonebridgeError
+from zones.runtime.errors import InputError, ZonebridgeError
 
 MOST_TOLD = 5
 
@@ -30,25 +28,11 @@ class BridgeError(ZonebridgeError):
     """Anything of the bridge's own that stops it from doing what it was asked."""
 
 
-class InputError(BridgeError):
-    """What the user gave is wrong; the same input will always fail."""
-
-    exit_code = ExitCode.BAD_INPUT
-
-
-class SettingsError(InputError):
-    """The settings are wrong. `faults` are all of them, each with its path in the file."""
-
-    def __init__(self, where: str, faults: tuple[str, ...]) -> None:
-        super().__init__("\n".join(f"{where}: {fault}" for fault in faults))
-        self.faults = faults
-
-
-class ConfigurationFileError(InputError):
+class ConfigurationFileError(BridgeError, InputError):
     """A manager's exported configuration can't be read as one."""
 
 
-class UnknownDeviceGroupError(InputError):
+class UnknownDeviceGroupError(BridgeError, InputError):
     """The manager's configuration has no such device group; the message lists the ones that come near."""
 
 

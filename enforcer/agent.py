@@ -14,13 +14,14 @@ import structlog
 
 from enforcer import memory, wiring
 from enforcer.cluster import last_good
-from enforcer.errors import EnforcerError, SettingsError
+from enforcer.errors import EnforcerError
 from enforcer.kernel.reconcile import Applied, AppliedAction, Reconciler
 from enforcer.kernel.stance import Stance
 from enforcer.restart import restore
 from enforcer.service import STATUS_FILE, until_signal
-from enforcer.settings.models import Settings, load
+from enforcer.settings.models import EnforcerSettings, load
 from zones.runtime import logs
+from zones.runtime.errors import SettingsError
 
 _DESCRIPTORS = 65_536
 _log = structlog.get_logger()
@@ -75,11 +76,11 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _run(settings: Settings, environment: Mapping[str, str]) -> None:
+async def _run(settings: EnforcerSettings, environment: Mapping[str, str]) -> None:
     await until_signal(await wiring.assemble(settings, environment))
 
 
-def _settings(config: Path | None, environment: Mapping[str, str]) -> Settings:
+def _settings(config: Path | None, environment: Mapping[str, str]) -> EnforcerSettings:
     """Wrong settings are no reason to leave a node open that has just been started."""
     try:
         return load(config, environment)

@@ -15,10 +15,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from enforcer.errors import InputError
 from enforcer.restart import restore as start
 from enforcer.rules.options import Mode
-from zones.runtime.errors import ExitCode, ZonebridgeError
+from zones.runtime.errors import ExitCode, InputError, ZonebridgeError
 
 app = typer.Typer(
     no_args_is_help=True,

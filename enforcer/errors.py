@@ -1,11 +1,9 @@
-"""The enforcer's errors, by blame; those of the API server are in `zones.kube.errors`.
+"""The enforcer's errors, by blame; the API server has its own in `zones.kube.errors`, input in `zones.runtime.errors`.
 
 Each message is one line: what was being done, to what, and what to do next.
 
 EnforcerError
-├── InputError                        the user's input; exit code 2
-│   ├── SettingsError                 the settings file or the environment, all faults at once
-│   └── SpoolUnusableError            the spool directory can't be written at start
+├── SpoolUnusableError                an InputError: the spool directory can't be written at start; exit code 2
 ├── KernelError                       the kernel; what was in force stays in force
 │   ├── LoadError                     it refused rules
 │   ├── PrivilegeError                we lack the rights; exit code 2
@@ -18,28 +16,14 @@ EnforcerError
 
 from __future__ import annotations
 
-from zones.runtime.errors import ExitCode, ZonebridgeError
+from zones.runtime.errors import ExitCode, InputError, ZonebridgeError
 
 
 class EnforcerError(ZonebridgeError):
     """Anything of the enforcer's own that stops it from doing what it was asked."""
 
 
-class InputError(EnforcerError):
-    """What the user gave is wrong; the same input will always fail."""
-
-    exit_code = ExitCode.BAD_INPUT
-
-
-class SettingsError(InputError):
-    """The settings are wrong. `faults` are all of them, each with its path in the file."""
-
-    def __init__(self, where: str, faults: tuple[str, ...]) -> None:
-        super().__init__("\n".join(f"{where}: {fault}" for fault in faults))
-        self.faults = faults
-
-
-class SpoolUnusableError(InputError):
+class SpoolUnusableError(EnforcerError, InputError):
     """The spool directory can't be written, so nothing could be promised to the SIEM."""
 
 

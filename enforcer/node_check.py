@@ -18,7 +18,7 @@ from enforcer.kernel import conntrack_events
 from enforcer.node import bridge_netfilter, bypass, feature_probe, source_routing
 from enforcer.node.uplinks import Neighbours, Uplinks
 from enforcer.service import STATUS_FILE
-from enforcer.settings.models import Settings
+from enforcer.settings.models import EnforcerSettings
 from enforcer.status import table
 from zones.net import AddressSet
 from zones.runtime.findings import Finding, Group
@@ -36,7 +36,7 @@ _TIMEX_BYTES = 512  # more than struct timex has
 _RIGHTS = "run it as root with the capability NET_ADMIN, as the enforcer's own pod has it"
 
 
-def look(settings: Settings, environment: Mapping[str, str]) -> list[Finding]:
+def look(settings: EnforcerSettings, environment: Mapping[str, str]) -> list[Finding]:
     """Everything, in the order in which somebody reads it."""
     return [
         *_kernel(),
@@ -114,7 +114,7 @@ def _log_group(group: int, readers: Path) -> Iterator[Finding]:
         yield KERNEL.ok(f"NFLOG group {group} is free")
 
 
-def _passed_by(settings: Settings) -> Iterator[Finding]:
+def _passed_by(settings: EnforcerSettings) -> Iterator[Finding]:
     try:
         links = Uplinks(settings.uplinks)
     except (KernelError, OSError) as error:
@@ -166,7 +166,7 @@ def _clock() -> Iterator[Finding]:
         yield CLOCK.ok("the node's clock is synchronised")
 
 
-def _disk(settings: Settings) -> Iterator[Finding]:
+def _disk(settings: EnforcerSettings) -> Iterator[Finding]:
     for path in dict.fromkeys((settings.state_dir, settings.spool_dir)):
         existing = next(candidate for candidate in (path, *path.parents) if candidate.exists())
         if not os.access(existing, os.W_OK):
@@ -183,7 +183,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         yield DISK.ok(f"{settings.state_dir} can be written, and has room for the spool")
 
 
-async def _destinations(settings: Settings, environment: Mapping[str, str]) -> Iterable[Finding]:
+async def _destinations(settings: EnforcerSettings, environment: Mapping[str, str]) -> Iterable[Finding]:
     if not settings.destinations:
         return [SIEM.warning("no destination is set: what is denied is told to nobody", "docs/siem.md")]
     findings = []

@@ -15,10 +15,11 @@ from enforcer.cluster import object_files
 from enforcer.cluster.tier import judge
 from enforcer.cluster.view import View, WatchedKind, selectors
 from enforcer.cluster.watch import Cluster
-from enforcer.errors import EnforcerError, InputError
+from enforcer.errors import EnforcerError
 from enforcer.rules import ruleset
 from enforcer.rules.options import Mode, RulesetOptions
-from enforcer.settings.models import Settings, load
+from enforcer.settings.models import EnforcerSettings, load
+from zones.runtime.errors import InputError
 
 
 def of_cluster(config: Path | None, environment: Mapping[str, str], node: str) -> str:
@@ -35,7 +36,7 @@ def of_files(tier: Path, pods: Path | None, node: str, mode: Mode) -> str:
     return _rendered(object_files.view_of(objects, names[0]), node, RulesetOptions(mode))
 
 
-async def _live(settings: Settings, node: str) -> View:
+async def _live(settings: EnforcerSettings, node: str) -> View:
     cluster = await Cluster.connect(settings.kubeconfig, selectors(node, settings.tier))
     view = View(settings.tier, tuple(settings.pod_networks), node)
     try:

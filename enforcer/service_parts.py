@@ -14,7 +14,7 @@ from enforcer.flows.end_reader import EndReader
 from enforcer.flows.seen_reader import SeenReader
 from enforcer.nflog_reader import LogReader
 from enforcer.reports.reporter import Reporter
-from enforcer.settings.models import Settings
+from enforcer.settings.models import EnforcerSettings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
 from zones.net import IPAddress
@@ -36,7 +36,7 @@ class ClusterConnection(Protocol):
 
 @dataclass(slots=True)
 class ServiceParts:
-    settings: Settings
+    settings: EnforcerSettings
     view: View
     enforcement: Enforcement
     cluster: ClusterConnection

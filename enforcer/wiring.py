@@ -41,7 +41,7 @@ from enforcer.rules.options import Mode
 from enforcer.rules.ruleset import TABLE, RulesetOptions
 from enforcer.service import STATUS_FILE, AgentService
 from enforcer.service_parts import ServiceParts
-from enforcer.settings.models import AlertSettings, Settings
+from enforcer.settings.models import AlertSettings, EnforcerSettings
 from enforcer.shipping.delivery import Delivery
 from enforcer.shipping.outbox import Outbox
 from enforcer.shipping.spool import Spool
@@ -55,7 +55,7 @@ from zones.zone import Zoning
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def options(settings: Settings) -> RulesetOptions:
+def options(settings: EnforcerSettings) -> RulesetOptions:
     nflog = settings.nflog
     zones = settings.enforcement.zones
     return RulesetOptions(
@@ -69,7 +69,7 @@ def options(settings: Settings) -> RulesetOptions:
     )
 
 
-def kernel(settings: Settings) -> Reconciler:
+def kernel(settings: EnforcerSettings) -> Reconciler:
     """Raises an EnforcerError where another agent works on this node."""
     ruleset_options = replace(options(settings), labels=conntrack_events.has_labels())
     by_node, uplinks = settings.enforcement.node_selector is not None, settings.uplinks
@@ -84,7 +84,7 @@ def _limits(settings: AlertSettings) -> AlertLimits:
     )
 
 
-def open_outbox(settings: Settings) -> Outbox:
+def open_outbox(settings: EnforcerSettings) -> Outbox:
     """Raises SpoolUnusableError."""
     spool = Spool.open(
         settings.spool_dir,
@@ -96,7 +96,7 @@ def open_outbox(settings: Settings) -> Outbox:
     return Outbox(spool, sync_seconds=settings.spool.sync_seconds)
 
 
-async def assemble(settings: Settings, environment: Mapping[str, str]) -> AgentService:
+async def assemble(settings: EnforcerSettings, environment: Mapping[str, str]) -> AgentService:
     """Everything real. Raises an EnforcerError with what must be put right first."""
     rules = kernel(settings)
     try:
@@ -119,12 +119,12 @@ def _latest_number(status_file: Path) -> int:
     return number if isinstance(number, int) else 0
 
 
-def known(settings: Settings) -> AddressDelta:
+def known(settings: EnforcerSettings) -> AddressDelta:
     """Of the cluster, before it is asked."""
     return AddressDelta(pod_networks=AddressSet.of(settings.pod_networks))
 
 
-def configuration(settings: Settings, record: Json, applied: Applied | None) -> Json:
+def configuration(settings: EnforcerSettings, record: Json, applied: Applied | None) -> Json:
     """What an alert says of the configuration of its moment: of its flow's revision, or else of the applied one."""
     current = applied.revision if applied is not None else None
     tier, revision = str(record.get("tier") or settings.tier), int(record.get("revision") or current or 0)
@@ -133,7 +133,7 @@ def configuration(settings: Settings, record: Json, applied: Applied | None) -> 
 
 
 def service(
-    settings: Settings,
+    settings: EnforcerSettings,
     environment: Mapping[str, str],
     outbox: Outbox,
     cluster: Cluster,
@@ -216,7 +216,7 @@ def service(
     )
 
 
-def _seen_table(settings: Settings, view: View) -> SeenTable:
+def _seen_table(settings: EnforcerSettings, view: View) -> SeenTable:
     marks = ConnmarkLayout(settings.connection_mark)
     table = SeenTable(settings.node_name, marks, settings.seen.max_rows, settings.flows.max_connections)
     if settings.counts_seen:
@@ -225,7 +225,7 @@ def _seen_table(settings: Settings, view: View) -> SeenTable:
     return table
 
 
-def _slice_writer(settings: Settings, view: View, cluster: Cluster, enforcement: Enforcement) -> SliceWriter:
+def _slice_writer(settings: EnforcerSettings, view: View, cluster: Cluster, enforcement: Enforcement) -> SliceWriter:
     def labels() -> tuple[str, ...]:
         """The key by which the tier that is in force knows zones, and those that flow records carry."""
         zoning = enforcement.last_good.policy.zoning if enforcement.last_good else Zoning()
@@ -234,7 +234,7 @@ def _slice_writer(settings: Settings, view: View, cluster: Cluster, enforcement:
     return SliceWriter(view, cluster, labels, sockets.LocalAddresses())
 
 
-def _log_reader(settings: Settings, reporter: Reporter, outbox: Outbox, enforcement: Enforcement) -> LogReader:
+def _log_reader(settings: EnforcerSettings, reporter: Reporter, outbox: Outbox, enforcement: Enforcement) -> LogReader:
     return LogReader(
         lambda: NflogSocket(settings.nflog.group, settings.nflog.buffer_bytes),
         LogAudit(LogCounters(TABLE, {BRIDGE: bridge_table.TABLE})),
@@ -244,7 +244,7 @@ def _log_reader(settings: Settings, reporter: Reporter, outbox: Outbox, enforcem
     )
 
 
-def _deliveries(settings: Settings, environment: Mapping[str, str], outbox: Outbox) -> tuple[Delivery, ...]:
+def _deliveries(settings: EnforcerSettings, environment: Mapping[str, str], outbox: Outbox) -> tuple[Delivery, ...]:
     return tuple(
         Delivery(
             destination.name,

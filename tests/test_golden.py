@@ -16,7 +16,7 @@ from bridge.compilation.report_table import report_lines
 from bridge.explain.flow_options import FlowQuestion, as_infrastructure_sees_it, between, flow_of
 from bridge.explain.trace import missing_options
 from bridge.managers.panorama import read_file
-from bridge.settings.models import Settings
+from bridge.settings.models import BridgeSettings
 from bridge.wiring.clusters import options, read_options
 from zones import canonical
 from zones.compile import compile_policy
@@ -38,7 +38,7 @@ def compiled(folder):
     """The rulebase and what it compiles to; `options.yaml` gives settings as the settings file does."""
     given = load(folder / "options.yaml")
     group = given.pop("deviceGroup", "k8s")
-    settings = Settings.model_validate(given.pop("settings", {}))
+    settings = BridgeSettings.model_validate(given.pop("settings", {}))
     feeds = {name: AddressSet.parse(prefixes) for name, prefixes in given.pop("feeds", {}).items()}
     registered = {ip: frozenset(tags) for ip, tags in given.pop("registered", {}).items()}
     infrastructure = settings.infrastructure.rules() if given.pop("infrastructure", False) else ()

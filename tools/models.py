@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from bridge.settings.models import Settings as BridgeSettings
-from enforcer.settings.models import Settings as EnforcerSettings
+from bridge.settings.models import BridgeSettings
+from enforcer.settings.models import EnforcerSettings
 from zones.runtime import settings_file, types
 from zones.siem import destinations
 

@@ -11,12 +11,13 @@ import asyncio
 from collections.abc import Iterator
 
 from bridge.check.snapshot import ClusterSnapshot, Reached
-from bridge.errors import BridgeError, SettingsError
+from bridge.errors import BridgeError
 from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.session.api import PanoramaApi
-from bridge.settings.models import HecDestination, Settings, SyslogDestination
+from bridge.settings.models import BridgeSettings, HecDestination, SyslogDestination
 from bridge.wiring.clusters import panorama_access, read_options
 from bridge.wiring.siem import sender
+from zones.runtime.errors import SettingsError
 from zones.runtime.findings import Finding, Group
 
 GROUP = Group("Panorama and SIEM")
@@ -36,7 +37,7 @@ def check(snapshot: ClusterSnapshot) -> Iterator[Finding]:
         )
 
 
-async def ask(settings: Settings) -> tuple[Reached, ...]:
+async def ask(settings: BridgeSettings) -> tuple[Reached, ...]:
     """Each device group's rules, and each destination."""
     panorama = await asyncio.to_thread(_panorama, settings)
     destinations = settings.siem.destinations
@@ -46,7 +47,7 @@ async def ask(settings: Settings) -> tuple[Reached, ...]:
     )
 
 
-def _panorama(settings: Settings) -> list[Reached]:
+def _panorama(settings: BridgeSettings) -> list[Reached]:
     if settings.panorama is None:
         return []
     api = PanoramaApi(panorama_access(settings.panorama))

@@ -14,14 +14,13 @@ import typer
 from bridge.check import gather, reach, run
 from bridge.check.snapshot import InstallationNames
 from bridge.commands.options import OutputShape
-from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.nodes import flush
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import Settings
+from bridge.settings.models import BridgeSettings
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.runtime import findings
-from zones.runtime.errors import ExitCode
+from zones.runtime.errors import ExitCode, InputError
 from zones.runtime.findings import Finding
 from zones.runtime.output import json_text
 from zones.runtime.types import duration
@@ -66,7 +65,7 @@ def check(
         raise typer.Exit(ExitCode.TROUBLE)
 
 
-async def _check(access: ClusterAccess, names: InstallationNames, settings: Settings | None) -> list[Finding]:
+async def _check(access: ClusterAccess, names: InstallationNames, settings: BridgeSettings | None) -> list[Finding]:
     server = ApiServer(access)
     try:
         snapshot = await gather.gather(server, names, time.time())

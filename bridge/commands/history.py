@@ -17,7 +17,6 @@ import typer
 from bridge.commands.cluster import Context, Kubeconfig
 from bridge.commands.options import OutputShape, SettingsFile
 from bridge.compilation import offline
-from bridge.errors import InputError
 from bridge.explain.answer import where_we_are
 from bridge.explain.flow_options import instant
 from bridge.guard_rail import GuardRail
@@ -41,7 +40,7 @@ from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.kube.errors import ClusterError
 from zones.policy import Policy
-from zones.runtime.errors import ExitCode
+from zones.runtime.errors import ExitCode, InputError
 from zones.runtime.output import json_text, lines_text
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import typer
 from bridge import pages
 from bridge.commands.options import Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
 from bridge.compilation import offline
-from bridge.errors import InputError
 from bridge.evidence.seen import Evidence
 from bridge.evidence.seen_file import read_seen
 from bridge.explain.flow_options import instant
@@ -41,11 +40,11 @@ from bridge.preview.model import SeenEffect
 from bridge.preview.population import Resident, listed
 from bridge.preview.seen import are_counted, read_records
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import ClusterSettings, Settings
+from bridge.settings.models import BridgeSettings, ClusterSettings
 from bridge.wiring.clusters import cluster_access, counted_in
 from zones.difference import Difference
 from zones.kube.client import ClusterAccess
-from zones.runtime.errors import ExitCode
+from zones.runtime.errors import ExitCode, InputError
 from zones.runtime.output import json_text, lines_text, printable
 
 MOST_ROWS = 50
@@ -145,7 +144,7 @@ def preview(
 def _of_files(
     paths: tuple[Path, Path],
     device_group: str,
-    settings: Settings,
+    settings: BridgeSettings,
     supplement: offline.Supplement,
     at: datetime,
 ) -> Preview:
@@ -158,7 +157,7 @@ def _of_files(
     return compared(sides[0], sides[1], at, supplement.feeds)
 
 
-def _of_panorama(settings: Settings, cluster: ClusterSettings, at: datetime) -> Preview:
+def _of_panorama(settings: BridgeSettings, cluster: ClusterSettings, at: datetime) -> Preview:
     if settings.panorama is None:
         raise InputError("preview: the settings have no panorama; give them with -c, or --running and --candidate")
     material = asyncio.run(from_panorama(settings, settings.panorama, cluster))
@@ -167,14 +166,16 @@ def _of_panorama(settings: Settings, cluster: ClusterSettings, at: datetime) -> 
     return compared(material.running, material.candidate, at, material.feeds)
 
 
-def _pods(listing: Path | None, where: ClusterAccess | None, settings: Settings) -> tuple[Resident, ...] | None:
+def _pods(listing: Path | None, where: ClusterAccess | None, settings: BridgeSettings) -> tuple[Resident, ...] | None:
     zoning = settings.zones.zoning()
     if listing is not None:
         return listed(offline.read_text(listing, "--pods"), zoning, "--pods")
     return None if where is None else asyncio.run(live_pods(where, zoning))
 
 
-def _with_pods(result: Preview, settings: Settings, present: tuple[Resident, ...] | None, then: Path | None) -> Preview:
+def _with_pods(
+    result: Preview, settings: BridgeSettings, present: tuple[Resident, ...] | None, then: Path | None
+) -> Preview:
     if present is None:
         if then is not None:
             raise InputError(
@@ -195,7 +196,7 @@ class _Counts:
     `needed`: without them the preview can't say what it was asked for.
     """
 
-    settings: Settings
+    settings: BridgeSettings
     cluster: str | None
     pods: tuple[Resident, ...]
     needed: bool
@@ -235,7 +236,7 @@ def _collected(counts: _Counts) -> Evidence | None:
         return None
 
 
-def _with_violations(result: Preview, settings: Settings, matrix: Path | None) -> Preview:
+def _with_violations(result: Preview, settings: BridgeSettings, matrix: Path | None) -> Preview:
     rails = tuple(guardrail.rail() for guardrail in settings.guardrails)
     if matrix is not None:
         rails += read_matrix(offline.read_text(matrix, "--guardrails"), "--guardrails")

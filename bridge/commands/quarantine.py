@@ -12,11 +12,11 @@ import typer
 
 from bridge.commands.cluster import Context, Kubeconfig
 from bridge.commands.options import OutputShape
-from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.quarantine.client import QuarantineBudget, QuarantineClient, Subject, is_over
 from bridge.quarantine.text import COLUMNS, outcome_text, row, to_json, wanted
 from zones.kube.client import ApiServer, ClusterAccess
+from zones.runtime.errors import InputError
 from zones.runtime.output import json_text, table_text
 
 _Result = TypeVar("_Result")

@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.commands.options import OutputShape, SettingsFile
-from bridge.errors import InputError
 from bridge.explain.flow_options import instant
 from bridge.history.archive import Archive
 from bridge.settings.file import Purpose, cluster_named, load
-from bridge.settings.models import ClusterSettings, EvidenceSettings, Settings
+from bridge.settings.models import BridgeSettings, ClusterSettings, EvidenceSettings
 from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer
-from zones.runtime.errors import ExitCode
+from zones.runtime.errors import ExitCode, InputError
 from zones.runtime.output import json_text, lines_text, printable, table_text
 from zones.runtime.types import duration
 
@@ -181,7 +180,7 @@ class Where:
 
 
 @contextmanager
-def opened(settings: Settings, name: str | None) -> Iterator[Where]:
+def opened(settings: BridgeSettings, name: str | None) -> Iterator[Where]:
     """Raises InputError without a database, or where it isn't clear which cluster is meant."""
     from bridge.history.copies import RevisionCopies  # noqa: PLC0415
     from bridge.intervals.seals import Seals  # noqa: PLC0415
@@ -199,7 +198,7 @@ def opened(settings: Settings, name: str | None) -> Iterator[Where]:
         database.close()
 
 
-def _made(settings: Settings, name: str | None, period: ReportPeriod, scope: list[str]) -> Report:
+def _made(settings: BridgeSettings, name: str | None, period: ReportPeriod, scope: list[str]) -> Report:
     from bridge.reports.gather import scope_of  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
     with opened(settings, name) as where:

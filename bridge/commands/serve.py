@@ -16,17 +16,17 @@ import typer
 from bridge import pages
 from bridge.commands import overview
 from bridge.commands.options import SettingsFile
-from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.listeners.status_pages import Gate, cluster_path, serving_pages
 from bridge.pages.parts import Headline, StatusPage, Tone
 from bridge.settings.credentials import read_secret
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import ClusterSettings, Settings
+from bridge.settings.models import BridgeSettings, ClusterSettings
 from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import cluster_access, server_tls
 from zones.kube.client import ApiServer
 from zones.runtime import logs
+from zones.runtime.errors import InputError
 from zones.runtime.types import host_and_port
 from zones.tiers import quarantines
 from zones.tiers.quarantines import Quarantine
@@ -83,7 +83,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _serve(gate: Gate, settings: Settings) -> None:
+async def _serve(gate: Gate, settings: BridgeSettings) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)

@@ -15,19 +15,19 @@ from bridge import pages
 from bridge.commands.options import Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
 from bridge.compilation import offline
 from bridge.compilation.report import refusal_lines
-from bridge.errors import InputError, RevisionRefusedError
+from bridge.errors import RevisionRefusedError
 from bridge.evidence import usage as usages
 from bridge.evidence.seen import Evidence
 from bridge.evidence.seen_file import read_seen
 from bridge.evidence.usage_text import usage_csv, usage_json, usage_lines
 from bridge.explain import answer
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import ClusterSettings, Settings
+from bridge.settings.models import BridgeSettings, ClusterSettings
 from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer
 from zones.policy import Policy
-from zones.runtime.errors import ExitCode
+from zones.runtime.errors import ExitCode, InputError
 from zones.runtime.output import json_text
 from zones.runtime.types import duration
 
@@ -106,7 +106,7 @@ def _length(option: str, text: str) -> timedelta:
         raise InputError(f"usage: {option}: {error}") from error
 
 
-def _cluster(settings: Settings, name: str | None) -> ClusterSettings | None:
+def _cluster(settings: BridgeSettings, name: str | None) -> ClusterSettings | None:
     """None where the settings name no such one; the only one, or the one that is named."""
     if name is None and len(settings.clusters) > 1:
         raise InputError(f"usage: give --cluster: one of {', '.join(cluster.name for cluster in settings.clusters)}")
@@ -117,7 +117,7 @@ def _cluster(settings: Settings, name: str | None) -> ClusterSettings | None:
     return named[0] if named else None
 
 
-def _compiled(settings: Settings, path: Path, device_group: str | None, supplement: offline.Supplement) -> Policy:
+def _compiled(settings: BridgeSettings, path: Path, device_group: str | None, supplement: offline.Supplement) -> Policy:
     if device_group is None:
         raise InputError("usage: --panorama-config needs --device-group")
     infrastructure = offline.known_infrastructure(settings)
@@ -142,7 +142,7 @@ async def _policy_of(chosen: ClusterSettings) -> Policy:
 
 
 def _from_database(
-    settings: Settings, chosen: ClusterSettings | None, begin: datetime | None
+    settings: BridgeSettings, chosen: ClusterSettings | None, begin: datetime | None
 ) -> tuple[Evidence, dict[str, datetime]]:
     if settings.evidence is None or chosen is None:
         raise InputError("usage: give --seen FILE, or settings (-c) with evidence.url and the cluster")

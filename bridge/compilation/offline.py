@@ -12,15 +12,15 @@ from xml.etree.ElementTree import Element
 import yaml
 
 from bridge.compilation.report import report_json
-from bridge.errors import InputError
 from bridge.managers.panorama import read_file
 from bridge.managers.panorama.rulebase.tree import SHARED, Ancestry
-from bridge.settings.models import Settings
+from bridge.settings.models import BridgeSettings
 from bridge.wiring.clusters import options, read_options
 from zones.compile import Compiled, compile_policy
 from zones.net import AddressSet
 from zones.policy import InfrastructureRule, Policy
 from zones.rules import Rulebase
+from zones.runtime.errors import InputError
 from zones.tiers import native
 from zones.tiers.native import Rendered
 
@@ -45,7 +45,7 @@ NOTHING_MORE = Supplement()
 def compile_file(
     path: Path,
     device_group: str,
-    settings: Settings,
+    settings: BridgeSettings,
     infrastructure: tuple[InfrastructureRule, ...] = (),
     supplement: Supplement = NOTHING_MORE,
 ) -> Compiled:
@@ -54,7 +54,7 @@ def compile_file(
     return compile_rulebase(rulebase, device_group, settings, infrastructure, supplement)
 
 
-def rulebase_in_file(path: Path, device_group: str, settings: Settings, supplement: Supplement) -> Rulebase:
+def rulebase_in_file(path: Path, device_group: str, settings: BridgeSettings, supplement: Supplement) -> Rulebase:
     """Raises InputError."""
     reading = replace(read_options(settings), predefined=supplement.predefined, ancestry=supplement.ancestry)
     return read_file(path, device_group, reading)
@@ -63,7 +63,7 @@ def rulebase_in_file(path: Path, device_group: str, settings: Settings, suppleme
 def compile_rulebase(
     rulebase: Rulebase,
     device_group: str,
-    settings: Settings,
+    settings: BridgeSettings,
     infrastructure: tuple[InfrastructureRule, ...],
     supplement: Supplement,
 ) -> Compiled:
@@ -90,13 +90,13 @@ def ancestry_of(parents: Sequence[str], *, flat: bool) -> Ancestry:
     return Ancestry(known, flat=flat)
 
 
-def known_infrastructure(settings: Settings) -> tuple[InfrastructureRule, ...]:
+def known_infrastructure(settings: BridgeSettings) -> tuple[InfrastructureRule, ...]:
     """Those that need no live cluster, which alone tells where its API server is and which pod the bridge is."""
     section = settings.infrastructure
     return (*section.rules(), *section.api_server.rules()) if section.enabled else ()
 
 
-def rendered(policy: Policy, device_group: str, settings: Settings) -> Rendered:
+def rendered(policy: Policy, device_group: str, settings: BridgeSettings) -> Rendered:
     """The tier's objects as a first revision."""
     cluster = settings.cluster_of(device_group)
     tier = cluster.tier if cluster else "panorama"

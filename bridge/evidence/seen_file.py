@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bridge.errors import InputError
 from bridge.evidence.seen import Evidence, continued, together
+from zones.runtime.errors import InputError
 from zones.seen import COUNTING, SEEN, Counting, SeenFlow, SeenRecordError, counting_of, seen_of
 
 Json = dict[str, Any]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bridge.compilation.report import Json, refusal_lines
-from bridge.errors import InputError, RevisionRefusedError, UndecidedError
+from bridge.errors import RevisionRefusedError, UndecidedError
 from bridge.explain.advice import EGRESS, INGRESS, ExplainedEnd, advice, selecting, situation_json, situation_lines
 from bridge.explain.flow_options import FlowQuestion, as_infrastructure_sees_it, between, flow_of
 from bridge.explain.pod_end import endpoint, versions
@@ -32,6 +32,7 @@ from zones.compile import Compiled
 from zones.kube.errors import ClusterError, ClusterRefusedError
 from zones.net import NO_ADDRESS, AddressSet, IPAddress, parse_address
 from zones.policy import Policy
+from zones.runtime.errors import InputError
 from zones.runtime.output import printable
 from zones.tiers import native, quarantines
 from zones.tiers.quarantines import Quarantine

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bridge.compilation.report import origin_json
-from bridge.errors import InputError
 from bridge.explain.flow_options import FlowQuestion, as_infrastructure_sees_it, flow_of
 from bridge.explain.trace import is_untranslated, missing_options
 from zones.net import NO_ADDRESS, AddressSet
 from zones.policy import UNTRANSLATED_SERVICE, Policy, Verdict
 from zones.rules import NO_LOG
+from zones.runtime.errors import InputError
 from zones.verdict import Decision, Flow, UndeterminedError, decide
 from zones.zone import Zoning
 

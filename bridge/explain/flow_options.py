@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bridge.errors import InputError
 from zones.net import (
     ICMP,
     ICMP6,
@@ -18,6 +17,7 @@ from zones.net import (
     protocol_number,
 )
 from zones.policy import InfrastructureRule
+from zones.runtime.errors import InputError
 from zones.verdict import Endpoint, Flow
 from zones.workload import normalise, split_namespace
 from zones.zone import Zoning

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from bridge.errors import InputError
 from bridge.history.ledger import RevisionLedger
 from bridge.history.revision import Recorded, RevisionError, part_names, policy_of, recorded_of
 from bridge.tier.plan import Part
 from zones.kube.errors import ClusterError
 from zones.policy import Policy
+from zones.runtime.errors import InputError
 from zones.tiers.native import ADDRESS_SET, POLICY_CHUNK
 
 Json = dict[str, Any]

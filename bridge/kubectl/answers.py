@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from bridge.commands import tier_facts
-from bridge.errors import InputError
 from bridge.nodes.enforcement import states_of
 from bridge.tier.reader import ClusterReader
 from zones.canonical import Json
+from zones.runtime.errors import InputError
 from zones.runtime.output import printable, table_text
 from zones.zone import ANY_ZONE
 

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from bridge.errors import InputError
 from bridge.explain import answer
 from bridge.explain.flow_options import FlowQuestion
 from bridge.kubectl import answers
@@ -36,7 +35,7 @@ from bridge.quarantine.client import QuarantineBudget, QuarantineClient, Subject
 from bridge.quarantine.text import COLUMNS, outcome_text, row, to_json, wanted
 from bridge.tier.reader import ClusterReader
 from zones.net import AddressSet
-from zones.runtime.errors import ExitCode, ZonebridgeError
+from zones.runtime.errors import ExitCode, InputError, ZonebridgeError
 from zones.runtime.output import json_text, lines_text, printable, table_text
 
 _Result = TypeVar("_Result")

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote, urlencode
 
-from bridge.errors import InputError
 from zones.canonical import Json
 from zones.kube.api import JSON, LONGEST, Reply, status_message
 from zones.kube.errors import (
@@ -30,6 +29,7 @@ from zones.kube.errors import (
     ClusterUnreachableError,
     ExpiredError,
 )
+from zones.runtime.errors import InputError
 
 PROGRAM = "kubectl"
 _SECONDS = 60.0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from bridge.errors import InputError
+from zones.runtime.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 import structlog
 from aiohttp import web
 
-from bridge.errors import InputError, SecretError
+from bridge.errors import SecretError
 from bridge.listeners.authorization import knows_as_bearer
 from bridge.listeners.connections import listening_on
 from bridge.quarantine.requests import QuarantineRequest, SoarQuarantines, parse_request
 from zones.kube.errors import ClusterError, ClusterRefusedError
+from zones.runtime.errors import InputError
 from zones.runtime.rate_budget import RateBudget
 
 MAX_BODY = 16 * 1024

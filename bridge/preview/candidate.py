@@ -10,18 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bridge.compilation import offline
-from bridge.errors import InputError
 from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.session.api import PanoramaApi
 from bridge.preview.model import Configuration
 from bridge.preview.population import Resident, residents
-from bridge.settings.models import ClusterSettings, PanoramaSettings, Settings
+from bridge.settings.models import BridgeSettings, ClusterSettings, PanoramaSettings
 from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import feeds_of, options, panorama_access, read_options
 from zones.compile import compile_policy
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import AddressSet
 from zones.rules import FeedKind, Rulebase
+from zones.runtime.errors import InputError
 from zones.zone import Zoning
 
 SAME_VERSION_TRIES = 3
@@ -37,7 +37,7 @@ class Material:
     unknown: Mapping[str, str]
 
 
-def cluster_named(settings: Settings, name: str | None) -> ClusterSettings:
+def cluster_named(settings: BridgeSettings, name: str | None) -> ClusterSettings:
     """The cluster of that name, or the only one. Raises InputError."""
     names = ", ".join(cluster.name for cluster in settings.clusters)
     if name is None:
@@ -50,7 +50,7 @@ def cluster_named(settings: Settings, name: str | None) -> ClusterSettings:
     raise InputError(f"preview: --cluster '{name}' is not in the settings, which have {names}")
 
 
-async def from_panorama(settings: Settings, panorama: PanoramaSettings, cluster: ClusterSettings) -> Material:
+async def from_panorama(settings: BridgeSettings, panorama: PanoramaSettings, cluster: ClusterSettings) -> Material:
     """Ask for both, and fetch once what their rules draw on. Raises ManagerError, UnknownDeviceGroupError."""
     manager = PanoramaManager(PanoramaApi(panorama_access(panorama)), cluster.device_group, read_options(settings))
     pending = await asyncio.to_thread(manager.pending)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bridge.errors import InputError
 from bridge.preview.model import Preview
 from zones.policy import Verdict
+from zones.runtime.errors import InputError
 
 
 class FailOn(StrEnum):

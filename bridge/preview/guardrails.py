@@ -11,11 +11,11 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from bridge.errors import InputError
 from bridge.guard_rail import GuardRail, parse_traffic
 from bridge.preview.model import Violation
 from zones.difference import AllowedFlows, Box, moments_of, of_traffic, without
 from zones.policy import Policy
+from zones.runtime.errors import InputError
 
 NEVER = "never"
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from bridge.errors import InputError
 from zones import decode
 from zones.addresses.inventory import FINISHED_PHASES, Pod
 from zones.net import IPAddress
+from zones.runtime.errors import InputError
 from zones.workload import normalise
 from zones.zone import ISOLATED, Zoning, allowed_zones
 

@@ -13,10 +13,10 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from bridge.errors import InputError
 from bridge.preview.model import LoggedEnd, LoggedFlow, SeenChange, SeenEffect
 from zones.difference import Difference
 from zones.net import ICMP, ICMP6, PROTOCOLS_WITH_PORTS, protocol_number
+from zones.runtime.errors import InputError
 from zones.seen import COUNTING, SEEN
 from zones.verdict import Endpoint, Flow
 from zones.workload import normalise

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from bridge.errors import InputError
 from zones import decode
 from zones.addresses.inventory import Pod
 from zones.canonical import Json
 from zones.kube.api import MERGE, METADATA, Api
 from zones.kube.errors import ClusterRefusedError
 from zones.net import IPAddress
+from zones.runtime.errors import InputError
 from zones.tiers import quarantines
 from zones.tiers.native import API_VERSION
 from zones.tiers.quarantines import EXEMPT, Quarantine

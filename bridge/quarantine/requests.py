@@ -10,9 +10,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, IPvAnyAddress, StringConstraints, ValidationError, model_validator
 
-from bridge.errors import InputError
 from bridge.quarantine.client import QuarantineClient, Subject, is_over
 from bridge.quarantine.text import to_json, wanted
+from zones.runtime.errors import InputError
 from zones.runtime.settings_file import faults
 from zones.runtime.types import Section
 from zones.tiers.quarantines import Quarantine

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 import structlog
 
 from bridge.alerts import Alerts
-from bridge.errors import InputError, ManagerError
+from bridge.errors import ManagerError
 from bridge.population import Population
 from bridge.quarantine.client import QuarantineClient, Subject
 from bridge.tier.sync import RunBlocking
 from zones.addresses.inventory import Pod
 from zones.kube.errors import ClusterConflictError, ClusterError, ClusterRefusedError
 from zones.net import IPAddress
+from zones.runtime.errors import InputError
 from zones.siem.alerts import SEVERITIES, AlertKind
 from zones.tiers.quarantines import Quarantine, seconds_of
 

@@ -5,8 +5,8 @@ For `zonebridge quarantine` and the kubectl plugin.
 
 from __future__ import annotations
 
-from bridge.errors import InputError
 from bridge.quarantine.client import state_of
+from zones.runtime.errors import InputError
 from zones.tiers.quarantines import Quarantine, seconds_of
 
 COLUMNS = ("NAME", "STATE", "SUBJECT", "LEFT", "REQUESTED BY", "REASON")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from bridge.errors import InputError
 from bridge.evidence.store import micros
 from bridge.history.archive import Archive
 from bridge.history.revision import Recorded
 from bridge.intervals.store import IntervalStore
 from bridge.reports.model import Json, ReportEvidence, ReportPeriod, ReportScope
+from zones.runtime.errors import InputError
 
 _FOREVER = 2**62
 # A bridge looks every ten seconds: what it saw longer ago is no basis for a review.

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bridge.errors import InputError, SettingsError
-from bridge.settings.models import ClusterSettings, Settings
+from bridge.settings.models import BridgeSettings, ClusterSettings
 from zones.runtime import settings_file
+from zones.runtime.errors import InputError, SettingsError
 from zones.runtime.settings_file import UnreadableSettingsError
 
 # These may come from the environment, never from the file.
@@ -29,11 +29,11 @@ class Purpose(Enum):
     OFFLINE = "offline"
 
 
-def load(path: Path | None, environment: Mapping[str, str], purpose: Purpose) -> Settings:
+def load(path: Path | None, environment: Mapping[str, str], purpose: Purpose) -> BridgeSettings:
     """The settings of a file with the environment over it. Raises SettingsError with every fault."""
     where = "the environment" if path is None else str(path)
     try:
-        text = settings_file.read_for(Settings, path, environment)
+        text = settings_file.read_for(BridgeSettings, path, environment)
     except UnreadableSettingsError as error:
         raise SettingsError(error.where, (error.fault,)) from error
     faults = list(_written_secrets(text.file))
@@ -41,7 +41,7 @@ def load(path: Path | None, environment: Mapping[str, str], purpose: Purpose) ->
     if purpose is Purpose.SERVICE:
         faults += _missing_sections(content)
     try:
-        settings = Settings.noted(content, text.notices)
+        settings = BridgeSettings.noted(content, text.notices)
     except ValidationError as error:
         raise SettingsError(where, (*faults, *settings_file.faults(error))) from error
     if purpose is Purpose.SERVICE:
@@ -52,7 +52,7 @@ def load(path: Path | None, environment: Mapping[str, str], purpose: Purpose) ->
     return settings
 
 
-def cluster_named(settings: Settings, name: str | None) -> ClusterSettings:
+def cluster_named(settings: BridgeSettings, name: str | None) -> ClusterSettings:
     """That cluster, or the only one. Raises InputError where it isn't clear which is meant."""
     named = [cluster for cluster in settings.clusters if name in {None, cluster.name}]
     if len(named) != 1:
@@ -101,7 +101,7 @@ def _missing_sections(content: dict[str, Any]) -> Iterator[str]:
         yield "clusters: is missing; it says which clusters to write, and the device group of each"
 
 
-def _missing_files(settings: Settings) -> Iterator[str]:
+def _missing_files(settings: BridgeSettings) -> Iterator[str]:
     """Files that the settings name but that aren't there."""
     for where, path in settings_file.files(settings):
         if not path.is_file():

@@ -614,7 +614,7 @@ class LeaseSettings(Section):
         return self
 
 
-class Settings(SettingsFile):
+class BridgeSettings(SettingsFile):
     """Everything. `panorama` and `clusters` are only missing where a command works offline."""
 
     panorama: PanoramaSettings | None = None

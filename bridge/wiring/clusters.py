@@ -19,7 +19,6 @@ import dns.asyncresolver
 import httpx
 
 from bridge.alerts import Alerts, EventSink, LogSink, Sink
-from bridge.errors import SettingsError
 from bridge.evidence.seen import Evidence
 from bridge.feeds import FeedLimits, Feeds, Fetcher
 from bridge.feeds.fetch import FILE
@@ -37,12 +36,12 @@ from bridge.registration import Registration, Watched
 from bridge.service import Work
 from bridge.settings.credentials import read_token, secret
 from bridge.settings.models import (
+    BridgeSettings,
     ClusterSettings,
     EvidenceSettings,
     FeedSettings,
     PanoramaSettings,
     PreviewSettings,
-    Settings,
     StartupTaint,
     WakeUpSettings,
 )
@@ -58,11 +57,12 @@ from bridge.wiring.registration import asked_rule_tags, panorama_registrar, regi
 from zones.compile import CompileOptions
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.net import IPAddress
+from zones.runtime.errors import SettingsError
 from zones.runtime.types import host_and_port
 
 
 def works(
-    settings: Settings, run_blocking: RunBlocking, siem: Sink | None = None, run_tags: RunBlocking | None = None
+    settings: BridgeSettings, run_blocking: RunBlocking, siem: Sink | None = None, run_tags: RunBlocking | None = None
 ) -> Iterator[Work]:
     """One for each cluster; all ask the same Panorama through one door. `run_tags`: for what must not wait for it."""
     if settings.panorama is None:
@@ -86,7 +86,9 @@ class _Shared:
     run_tags: RunBlocking
 
 
-def _work(settings: Settings, cluster_settings: ClusterSettings, manager: PanoramaManager, shared: _Shared) -> Work:
+def _work(
+    settings: BridgeSettings, cluster_settings: ClusterSettings, manager: PanoramaManager, shared: _Shared
+) -> Work:
     cluster = TierApi(ApiServer(cluster_access(cluster_settings)), ApiServer(cluster_access(cluster_settings)))
     alerts = Alerts(cluster_settings.name, cluster_settings.tier, tuple(_sinks(settings, cluster, shared.siem)))
     trigger = asyncio.Event()
@@ -175,7 +177,7 @@ def _work(settings: Settings, cluster_settings: ClusterSettings, manager: Panora
 
 
 def _watched(
-    settings: Settings,
+    settings: BridgeSettings,
     cluster_settings: ClusterSettings,
     population: Callable[[], Population],
     cluster: TierApi,
@@ -260,7 +262,7 @@ def _limits(settings: FeedSettings) -> FeedLimits:
     )
 
 
-def target(settings: Settings, cluster_settings: ClusterSettings) -> CompileTarget:
+def target(settings: BridgeSettings, cluster_settings: ClusterSettings) -> CompileTarget:
     guards = SafetyLimits(settings.guards.max_deleted_share, settings.guards.allow_empty)
     return CompileTarget(
         cluster=cluster_settings.name,
@@ -274,7 +276,7 @@ def target(settings: Settings, cluster_settings: ClusterSettings) -> CompileTarg
     )
 
 
-def options(settings: Settings, cluster_settings: ClusterSettings | None) -> CompileOptions:
+def options(settings: BridgeSettings, cluster_settings: ClusterSettings | None) -> CompileOptions:
     """How rules are compiled for a cluster, or for none in particular."""
     zones = cluster_settings.zones if cluster_settings else None
     return CompileOptions(
@@ -286,7 +288,7 @@ def options(settings: Settings, cluster_settings: ClusterSettings | None) -> Com
     )
 
 
-def read_options(settings: Settings) -> ReadOptions:
+def read_options(settings: BridgeSettings) -> ReadOptions:
     provided = settings.feeds.provided
     return ReadOptions(
         ancestors_win=settings.objects.ancestors_win,
@@ -297,7 +299,10 @@ def read_options(settings: Settings) -> ReadOptions:
 
 
 def _untaint(
-    settings: Settings, cluster_settings: ClusterSettings, cluster: TierApi, tainted: Callable[[], Collection[str]]
+    settings: BridgeSettings,
+    cluster_settings: ClusterSettings,
+    cluster: TierApi,
+    tainted: Callable[[], Collection[str]],
 ) -> Untaint | None:
     return Untaint(cluster, cluster_settings.tier, tainted) if settings.startup_taint is StartupTaint.REMOVE else None
 
@@ -321,7 +326,7 @@ def cluster_access(cluster_settings: ClusterSettings) -> ClusterAccess:
     return ClusterAccess(cluster_settings.name, cluster_settings.kubeconfig, cluster_settings.context)
 
 
-def _sinks(settings: Settings, cluster: TierApi, siem: Sink | None) -> Iterator[Sink]:
+def _sinks(settings: BridgeSettings, cluster: TierApi, siem: Sink | None) -> Iterator[Sink]:
     """The cluster itself comes last: it may be what is in trouble."""
     if settings.siem.log:
         yield LogSink()
@@ -331,11 +336,11 @@ def _sinks(settings: Settings, cluster: TierApi, siem: Sink | None) -> Iterator[
         yield EventSink(cluster)
 
 
-def _population(settings: Settings, cluster_settings: ClusterSettings) -> PopulationTerms:
+def _population(settings: BridgeSettings, cluster_settings: ClusterSettings) -> PopulationTerms:
     return PopulationTerms(cluster_settings.tier, settings.zones.zoning(), settings.population.labels)
 
 
-def _terms(settings: Settings, cluster_settings: ClusterSettings) -> LeaseTerms:
+def _terms(settings: BridgeSettings, cluster_settings: ClusterSettings) -> LeaseTerms:
     return LeaseTerms(
         namespace=cluster_settings.namespace,
         name=f"zonebridge-{cluster_settings.tier}",

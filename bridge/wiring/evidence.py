@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 
-from bridge.errors import SettingsError
 from bridge.evidence.collector import CollectorAddress
 from bridge.evidence.database import Database
 from bridge.evidence.keeping import EvidenceTerms, keeping
@@ -22,10 +21,11 @@ from bridge.intervals.seals import Seals
 from bridge.intervals.store import IntervalStore
 from bridge.service import Work
 from bridge.settings.credentials import read_token
-from bridge.settings.models import ClusterSettings, CollectorSettings, EvidenceSettings, Settings
+from bridge.settings.models import BridgeSettings, ClusterSettings, CollectorSettings, EvidenceSettings
 from bridge.wiring.clusters import server_tls
 from zones import canonical
 from zones.policy import Policy
+from zones.runtime.errors import SettingsError
 from zones.runtime.types import host_and_port
 
 _ENFORCED = {
@@ -45,7 +45,7 @@ def evidence_database(settings: EvidenceSettings) -> Database:
         raise SettingsError("evidence.url", (str(error),)) from error
 
 
-def evidence_kept(settings: Settings, works: Sequence[Work]) -> AbstractAsyncContextManager[None]:
+def evidence_kept(settings: BridgeSettings, works: Sequence[Work]) -> AbstractAsyncContextManager[None]:
     """The same errors; entering it raises OSError where the collector's address can't be listened on."""
     if settings.evidence is None:
         raise ValueError("the settings have no evidence database")
@@ -73,7 +73,7 @@ def evidence_kept(settings: Settings, works: Sequence[Work]) -> AbstractAsyncCon
     return keeping(Store(database), terms)
 
 
-def _recorder(settings: Settings, work: Work, store: IntervalStore) -> Recorder:
+def _recorder(settings: BridgeSettings, work: Work, store: IntervalStore) -> Recorder:
     """It is told each move of a pod and each alert from now on."""
     if work.population is None or work.alerts is None:
         raise ValueError("a work without a population or alerts has no intervals")
@@ -109,11 +109,11 @@ def _recorder(settings: Settings, work: Work, store: IntervalStore) -> Recorder:
     return recorder
 
 
-def _settings_of(settings: Settings, work: Work) -> ClusterSettings:
+def _settings_of(settings: BridgeSettings, work: Work) -> ClusterSettings:
     return next(cluster for cluster in settings.clusters if cluster.name == work.cluster)
 
 
-def settings_digest(settings: Settings, cluster: ClusterSettings) -> str:
+def settings_digest(settings: BridgeSettings, cluster: ClusterSettings) -> str:
     """Of the settings that say what is enforced: nothing secret is among them."""
     wanted = settings.model_dump(mode="json", include=_ENFORCED)
     return canonical.digest(wanted | {"cluster": cluster.model_dump(mode="json", include=_OF_CLUSTER)})

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from bridge.compilation.recompile import AskInfrastructure, nothing_more
-from bridge.settings.models import ClusterSettings, HecDestination, InfrastructureSettings, Settings
+from bridge.settings.models import BridgeSettings, ClusterSettings, HecDestination, InfrastructureSettings
 from bridge.tier.cluster import TierApi
 from bridge.tier.infrastructure import LiveInfrastructure, OwnPod, WantedInfrastructure, own_pod
 from bridge.tier.lifelines import AskCutOff, Dns, Lifeline, Lifelines, never_cut_off
@@ -38,7 +38,10 @@ class ClusterQueries:
 
 
 def own_standing(
-    settings: Settings, cluster_settings: ClusterSettings, cluster: TierApi, node_at: Callable[[IPAddress], str | None]
+    settings: BridgeSettings,
+    cluster_settings: ClusterSettings,
+    cluster: TierApi,
+    node_at: Callable[[IPAddress], str | None],
 ) -> ClusterQueries:
     """`node_at`: the node that has an address, where one does."""
     section = settings.infrastructure
@@ -52,7 +55,7 @@ def own_standing(
     return ClusterQueries(live.rules if asks else nothing_more, lifelines.cut_off)
 
 
-def _wanted(settings: Settings, own: OwnPod | None) -> WantedInfrastructure:
+def _wanted(settings: BridgeSettings, own: OwnPod | None) -> WantedInfrastructure:
     section = settings.infrastructure
     namespaces = section.api_server.webhook_namespaces
     return WantedInfrastructure(
@@ -71,7 +74,7 @@ def _own(section: InfrastructureSettings, cluster_settings: ClusterSettings) -> 
     return own and OwnPod(section.bridge.namespace or own.namespace, own.name)
 
 
-def bridge_needs(settings: Settings) -> BridgeNeeds:
+def bridge_needs(settings: BridgeSettings) -> BridgeNeeds:
     """The ports of everything that the settings have the bridge talk to."""
     return BridgeNeeds(
         api_server=_ports(_api_server_ports(settings)),
@@ -82,29 +85,29 @@ def bridge_needs(settings: Settings) -> BridgeNeeds:
     )
 
 
-def _database_ports(settings: Settings) -> Iterator[int]:
+def _database_ports(settings: BridgeSettings) -> Iterator[int]:
     """Of a PostgreSQL that is reached by its name."""
     parts = urlsplit("" if settings.evidence is None else settings.evidence.url)
     if parts.scheme == "postgresql" and parts.hostname:
         yield parts.port or _POSTGRESQL
 
 
-def _collector_ports(settings: Settings) -> Iterator[int]:
+def _collector_ports(settings: BridgeSettings) -> Iterator[int]:
     if settings.evidence is not None and settings.evidence.collector is not None:
         yield host_and_port(settings.evidence.collector.address)[1]
 
 
-def targets(settings: Settings) -> tuple[Lifeline, ...]:
+def targets(settings: BridgeSettings) -> tuple[Lifeline, ...]:
     """Whatever has a name, besides the API server."""
     return (*_panoramas(settings), *_receivers(settings))
 
 
-def _panoramas(settings: Settings) -> Iterator[Lifeline]:
+def _panoramas(settings: BridgeSettings) -> Iterator[Lifeline]:
     for host in settings.panorama.hosts if settings.panorama else ():
         yield Lifeline("Panorama", *_host_and_port(f"https://{host}"))
 
 
-def _receivers(settings: Settings) -> Iterator[Lifeline]:
+def _receivers(settings: BridgeSettings) -> Iterator[Lifeline]:
     for destination in settings.siem.destinations:
         where = (
             _host_and_port(destination.url)
@@ -114,7 +117,7 @@ def _receivers(settings: Settings) -> Iterator[Lifeline]:
         yield Lifeline(f"the SIEM destination '{destination.name}'", *where)
 
 
-def _api_server_ports(settings: Settings) -> Iterator[int]:
+def _api_server_ports(settings: BridgeSettings) -> Iterator[int]:
     """Of the clusters that are reached by a kubeconfig, and as our own pod is told; endpoints' own come with them."""
     for cluster in settings.clusters:
         if cluster.kubeconfig is None:

@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Callable
 
 from bridge.alerts import Alerts
-from bridge.errors import SettingsError
 from bridge.listeners.quarantines import QuarantineDoor
 from bridge.managers.panorama.session.api import PanoramaAccess, PanoramaApi
 from bridge.managers.panorama.tagged import TaggedAddresses
@@ -18,6 +17,7 @@ from bridge.settings.credentials import read_token
 from bridge.settings.models import QuarantineListenerSettings, QuarantineSettings
 from bridge.tier.sync import RunBlocking
 from zones.kube.client import ApiServer, ClusterAccess
+from zones.runtime.errors import SettingsError
 from zones.runtime.types import host_and_port
 
 

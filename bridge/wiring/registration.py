@@ -26,7 +26,7 @@ from bridge.managers.panorama.session.api import PanoramaAccess, PanoramaApi
 from bridge.managers.wanted_tags import WantedTags
 from bridge.registration import Rhythm
 from bridge.settings.credentials import secret
-from bridge.settings.models import ClusterSettings, RegistrationSettings, RuleTagSettings, Settings
+from bridge.settings.models import BridgeSettings, ClusterSettings, RegistrationSettings, RuleTagSettings
 from zones.compile import TAG_IGNORE, TAG_WIDEN
 from zones.problems import RuleStatus
 
@@ -38,7 +38,7 @@ _OF_STATUS = {RuleStatus.ENFORCED_IN_PART: PARTLY, RuleStatus.NOT_ENFORCED: NOT_
 _log = structlog.get_logger()
 
 
-def registration_api(settings: Settings, reading: PanoramaAccess) -> PanoramaApi | None:
+def registration_api(settings: BridgeSettings, reading: PanoramaAccess) -> PanoramaApi | None:
     """The door for writing, with rights of its own where the settings give them; None where nothing may be written."""
     terms = settings.registration
     if not terms.enabled:

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bridge.errors import SecretError, SettingsError
+from bridge.errors import SecretError
 from bridge.settings.credentials import read_token
 from bridge.settings.models import HecDestination, SiemSettings, SyslogDestination
 from bridge.siem import PROGRAM, RecordStamp, Shipper, SiemSink
 from bridge.siem.shipper import DeliveryResult
+from zones.runtime.errors import SettingsError
 from zones.siem.destinations import HecSettings, SyslogSettings
 from zones.siem.sender import Sender
 from zones.siem.transports import tls

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from enforcer.cluster.view import ObjectPage, View, WatchedKind
-from enforcer.errors import InputError
 from zones.canonical import Json
+from zones.runtime.errors import InputError
 
 _KINDS = {
     "Pod": WatchedKind.PODS,

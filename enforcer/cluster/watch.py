@@ -8,7 +8,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 from enforcer.cluster.view import Change, ObjectPage, WatchedKind, WatchedObject
-from enforcer.errors import InputError
 from zones.canonical import Json
 from zones.kube import objects, watch
 from zones.kube.api import MERGE
@@ -17,6 +16,7 @@ from zones.kube.errors import ClusterMissingError, ClusterRefusedError, Credenti
 from zones.kube.objects import Source
 from zones.kube.watch import Watch
 from zones.runtime.backoff import Backoff
+from zones.runtime.errors import InputError
 from zones.tiers.native import API_VERSION
 
 # A page is held whole, and objects of ours are long; whoever may make pods may make long ones.

@@ -20,12 +20,12 @@ from pydantic import (
     model_validator,
 )
 
-from enforcer.errors import SettingsError
 from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, ConnmarkLayout
 from enforcer.rules.options import Failure, Mode
 from enforcer.shipping.spool import Drop
 from enforcer.state_file import STATE_DIR
 from zones.runtime import settings_file
+from zones.runtime.errors import SettingsError
 from zones.runtime.settings_file import Formerly, UnreadableSettingsError
 from zones.runtime.types import MIB, Address, LogSettings, Name, Seconds, Section, SettingsFile, seconds
 from zones.siem import destinations
@@ -155,7 +155,7 @@ class LoopSettings(Section):
     max_seconds: Annotated[Seconds, Formerly("maxSeconds")] = Field(default=2.0, alias="maxInterval")
 
 
-class Settings(SettingsFile):
+class EnforcerSettings(SettingsFile):
     """Everything. `tier` is the Tier to follow; `kubeconfig` absent is the pod's own service account.
 
     `pod_networks`: the prefixes that pods get addresses from where the nodes' podCIDRs don't tell.
@@ -204,18 +204,18 @@ class Settings(SettingsFile):
         return self.spool.dir or self.state_dir / "spool"
 
 
-def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
+def load(path: Path | None, environment: Mapping[str, str]) -> EnforcerSettings:
     """The settings of a file with the environment over it. Raises SettingsError with every fault."""
     where = "the environment" if path is None else str(path)
     try:
-        text = settings_file.read_for(Settings, path, environment)
+        text = settings_file.read_for(EnforcerSettings, path, environment)
     except UnreadableSettingsError as error:
         raise SettingsError(error.where, (error.fault,)) from error
     content = text.merged()
     content.setdefault("nodeName", environment.get("NODE_NAME") or socket.gethostname())
     faults = tuple(destinations.faults(content.get("destinations", ()), environment))
     try:
-        settings = Settings.noted(content, text.notices)
+        settings = EnforcerSettings.noted(content, text.notices)
     except ValidationError as error:
         raise SettingsError(where, (*settings_file.faults(error), *faults)) from error
     if faults:

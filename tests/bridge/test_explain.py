@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import pytest
 from hypothesis import given
 
-from bridge.errors import InputError, RevisionRefusedError, UndecidedError
+from bridge.errors import RevisionRefusedError, UndecidedError
 from bridge.explain.answer import from_configuration
 from bridge.explain.flow_options import FlowQuestion, flow_of, instant
 from bridge.explain.pod_end import endpoint, versions
@@ -17,6 +17,7 @@ from zones.compile import compile_policy
 from zones.net import ICMP6, AddressSet
 from zones.policy import usual_infrastructure
 from zones.rules import Action, Addresses, AddressObject
+from zones.runtime.errors import InputError
 from zones.verdict import decide
 from zones.zone import Zoning
 

@@ -5,13 +5,13 @@ import json
 import pytest
 from hypothesis import given
 
-from bridge.errors import InputError
 from bridge.explain.flow_list import Judge, answers, flows_in
 from tests.bridge.world import rule, rulebase, workload
 from tests.strategies import flows, policies
 from zones.compile import compile_policy
 from zones.net import AddressSet
 from zones.rules import Action
+from zones.runtime.errors import InputError
 from zones.verdict import UndeterminedError, decide
 from zones.zone import Zoning
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bridge.errors import ManagerUnreachableError
-from bridge.settings.models import Settings
+from bridge.settings.models import BridgeSettings
 from bridge.tier.infrastructure import LiveInfrastructure, OwnPod, WantedInfrastructure, ends_of, own_pod
 from bridge.wiring.infrastructure import bridge_needs, own_standing
 from tests.bridge.world import World, rule
@@ -143,7 +143,7 @@ def test_the_own_pod_is_told_by_the_downward_api_or_by_what_every_pod_has(tmp_pa
 def settings(tmp_path, **infrastructure):
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text("clusters: [{name: c, cluster: {server: 'https://[2001:db8::1]:8443'}}]")
-    return Settings.model_validate(
+    return BridgeSettings.model_validate(
         {
             "panorama": {"hosts": ["panorama.example.com", "10.0.0.1:4443", "2001:db8::1"], "apiKeyFile": kubeconfig},
             "clusters": [
@@ -183,7 +183,7 @@ def test_the_bridge_needs_every_port_that_the_settings_name(tmp_path, monkeypatc
 )
 def test_the_bridge_needs_its_database_and_nodes_its_collector(url, port):
     collector = {"address": "0.0.0.0:9470", "tokenFile": "/token"}
-    needs = bridge_needs(Settings.model_validate({"evidence": {"url": url, "collector": collector}}))
+    needs = bridge_needs(BridgeSettings.model_validate({"evidence": {"url": url, "collector": collector}}))
     assert (str(needs.evidence), str(needs.collector)) == (port, "9470")
 
 

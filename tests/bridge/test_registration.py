@@ -10,13 +10,7 @@ import structlog
 import yaml
 
 from bridge.alerts import Alerts
-from bridge.errors import (
-    ManagerRefusedError,
-    ManagerUnreachableError,
-    RegistrationBlockedError,
-    RegistrationWaitsError,
-    SettingsError,
-)
+from bridge.errors import ManagerRefusedError, ManagerUnreachableError, RegistrationBlockedError, RegistrationWaitsError
 from bridge.evidence.database import Database
 from bridge.evidence.store import NodeRecord, Store
 from bridge.managers.wanted_tags import WantedTags
@@ -38,6 +32,7 @@ from zones.kube.errors import ClusterRefusedError
 from zones.kube.watch import Changed, Listed
 from zones.policy import Verdict
 from zones.rules import Origin
+from zones.runtime.errors import SettingsError
 from zones.seen import Counting, SeenEnd, SeenFlow, SeenKey
 from zones.siem.alerts import AlertKind
 from zones.tiers.quarantines import Quarantine

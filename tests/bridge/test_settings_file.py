@@ -5,11 +5,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from bridge.errors import SettingsError
 from bridge.settings.file import Purpose, load
 from bridge.wiring.clusters import read_options
 from zones.compile import AppIdSide, OnInexpressibleDeny
-from zones.runtime.errors import ExitCode
+from zones.runtime.errors import ExitCode, SettingsError
 
 WHOLE = """
 panorama:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.compilation.offline import compile_file, known_infrastructure
-from bridge.settings.models import Settings
+from bridge.settings.models import BridgeSettings
 from tests.cluster.addresses import CONTROL_PLANE, OUTSIDE
 from tests.panorama_xml import config_text, entry, rule, rulebase, section
 from zones.policy import Policy
@@ -49,7 +49,7 @@ def configuration(*rules: str, group: str = "example") -> str:
 
 def meaning(settings: dict[str, Any], configuration_file: Path) -> Policy:
     """What a configuration means under a bridge's settings, to a bridge that knows where the API server is."""
-    site = Settings.model_validate({"infrastructure": {"apiServer": API_SERVER}} | settings)
+    site = BridgeSettings.model_validate({"infrastructure": {"apiServer": API_SERVER}} | settings)
     compiled = compile_file(configuration_file, site.clusters[0].device_group, site, known_infrastructure(site))
     assert compiled.policy is not None, compiled.refusals
     return compiled.policy

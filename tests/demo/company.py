@@ -10,7 +10,7 @@ import yaml
 
 from bridge.managers.panorama import read_file
 from bridge.settings.file import Purpose, load
-from bridge.settings.models import Settings
+from bridge.settings.models import BridgeSettings
 from zones.workload import workload_name
 from zones.zone import ANY_ZONE, ENTITLEMENT_ANNOTATION
 
@@ -58,7 +58,7 @@ class Company:
     annotations: Mapping[str, Mapping[str, str]]
     """Of the pods' namespaces: which zones they may use."""
 
-    def site(self) -> Settings:
+    def site(self) -> BridgeSettings:
         """What the site settled, as the bridge reads it."""
         return load(self.settings, {}, Purpose.OFFLINE)
 

@@ -5,12 +5,11 @@ import json
 import pytest
 
 from enforcer import wiring
-from enforcer.errors import SettingsError
 from enforcer.rules.options import RulesetOptions
 from enforcer.rules.ruleset import Mode
 from enforcer.settings.models import load
 from zones.runtime import settings_file
-from zones.runtime.errors import ExitCode
+from zones.runtime.errors import ExitCode, SettingsError
 from zones.runtime.types import host_and_port
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.check import reach
-from bridge.settings.models import Settings
+from bridge.settings.models import BridgeSettings
 from mocks.panorama import Panorama, PanoramaServer
 from mocks.siem import Siem
 from tests.panorama_xml import config_text, rule, rulebase
@@ -32,7 +32,7 @@ class World:
 
     def found(self, *destinations):
         """What was wrong, by what was asked."""
-        settings = Settings.model_validate(
+        settings = BridgeSettings.model_validate(
             {
                 "panorama": self.manager,
                 "clusters": [{"name": "c", "deviceGroup": self.group, "inCluster": True}],

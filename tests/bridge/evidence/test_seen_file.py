@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.errors import InputError
 from bridge.evidence.seen_file import read_seen
 from zones.policy import Verdict
 from zones.rules import Origin
+from zones.runtime.errors import InputError
 from zones.seen import Counting, SeenEnd, SeenFlow, SeenKey
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event, func, select, text, update
 
 from bridge.alerts import Alerts
-from bridge.errors import BridgeError, InputError
+from bridge.errors import BridgeError
 from bridge.evidence.database import Database, EvidenceError
 from bridge.evidence.schema import PART, REVISION, REVISION_PART
 from bridge.evidence.store import micros
@@ -25,6 +25,7 @@ from bridge.history.revision import part_names
 from bridge.history.verification import differences
 from tests.bridge.history.test_verification import START, Told, steps
 from tests.bridge.world import World, rule
+from zones.runtime.errors import InputError
 
 OTHER = rule("a", from_zones=frozenset({"mail"}))
 MANY = tuple(rule(f"rule {number}", from_zones=frozenset({"web"})) for number in range(300))

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bridge.errors import InputError
 from bridge.history.archive import Archive
 from bridge.history.comparison import as_preview, changes_json
 from bridge.history.ledger import Retention, RevisionLedger
@@ -16,6 +15,7 @@ from bridge.history.verification import breaks
 from bridge.managers import Commit, Provenance
 from zones.policy import Entry, Policy, Verdict
 from zones.rules import Origin
+from zones.runtime.errors import InputError
 from zones.tiers import native
 from zones.zone import Zoning
 

@@ -10,11 +10,12 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import InputError, SecretError
+from bridge.errors import SecretError
 from bridge.listeners.quarantines import MAX_BODY, QuarantineDoor, quarantine_requests
 from bridge.quarantine.requests import parse_request
 from bridge.settings.models import QuarantineListenerSettings
 from zones.kube.errors import ClusterRefusedError, ClusterUnreachableError
+from zones.runtime.errors import InputError
 from zones.tiers.quarantines import Quarantine
 
 TOKEN = "what-a-soar-knows"

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.errors import InputError
 from bridge.evidence.store import micros
 from bridge.intervals.fold import Interval, IntervalEvent, IntervalKind, intervals_of, state_at
 from bridge.intervals.store import CellCount, Review
@@ -27,6 +26,7 @@ from bridge.reports.recorded import review_of, reviews_json
 from tests.bridge.world import rule, rulebase
 from zones import canonical
 from zones.compile import compile_policy
+from zones.runtime.errors import InputError
 from zones.zone import Zoning
 
 SECOND = 1_000_000

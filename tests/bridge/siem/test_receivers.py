@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from bridge.alerts import TierAlert
-from bridge.errors import SettingsError
 from bridge.service import shipping
 from bridge.settings.models import SiemSettings
 from bridge.wiring.siem import siem_sink
 from tests.zones.siem.receivers.daemons import receiver
+from zones.runtime.errors import SettingsError
 from zones.siem.alerts import AlertKind
 
 HOSTILE = 'rule "a" \\ says ]\nnew line, ü %d {'

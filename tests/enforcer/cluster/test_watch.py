@@ -7,7 +7,6 @@ import pytest
 
 from enforcer.cluster.view import View, WatchedKind, selectors
 from enforcer.cluster.watch import Cluster
-from enforcer.errors import InputError
 from mocks.kubernetes import KubernetesServer
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
@@ -16,6 +15,7 @@ from tests.enforcer.smallcluster import eventually
 from zones import decode
 from zones.kube.errors import ClusterError, ClusterRefusedError
 from zones.runtime.backoff import Backoff
+from zones.runtime.errors import InputError
 from zones.tiers import slices
 
 

@@ -11,7 +11,7 @@ from enforcer.flows.flow_table import FlowTable
 from enforcer.kernel.reconcile import Applied, AppliedAction
 from enforcer.reports.alert_table import AlertLimits, AlertTable
 from enforcer.reports.reporter import Reporter
-from enforcer.settings.models import Settings
+from enforcer.settings.models import EnforcerSettings
 from enforcer.wiring import configuration
 from tests.enforcer.clocks import Clock
 from tests.enforcer.reports.test_flows import NAMES, TERMINALS, packet, stamp
@@ -55,13 +55,13 @@ def alerts(configuration):
 
 def test_each_alert_shows_the_configuration_of_its_moment():
     about = {"cluster": "c1", "nodeName": "n1", "alerts": {"link": "https://x.example/{cluster}/{revision}"}}
-    settings = Settings.model_validate(about)
+    settings = EnforcerSettings.model_validate(about)
     flow, tampered = alerts(lambda record: configuration(settings, record, applied(7)))
     assert (flow["tier"], flow["revision"], flow["configuration"]) == ("panorama", 6, "zonebridge show 6")
     assert flow["configurationUrl"] == "https://x.example/c1/6"
     assert (tampered["tier"], tampered["revision"], tampered["configuration"]) == ("panorama", 7, "zonebridge show 7")
     assert tampered["configurationUrl"] == "https://x.example/c1/7"
-    bare = Settings.model_validate({"cluster": "c1", "nodeName": "n1", "tier": "other"})
+    bare = EnforcerSettings.model_validate({"cluster": "c1", "nodeName": "n1", "tier": "other"})
     _, tampered = alerts(lambda record: configuration(bare, record, applied(7)))
     assert (tampered["configuration"], "configurationUrl" in tampered) == ("zonebridge show 7 --tier other", False)
     _, tampered = alerts(lambda record: configuration(bare, record, None))
@@ -71,7 +71,7 @@ def test_each_alert_shows_the_configuration_of_its_moment():
 @pytest.mark.parametrize("link", ["ftp://x", "https://x/{node}", "https://x/{", "https://x/ {tier}"])
 def test_a_link_that_is_none_is_refused(link):
     with pytest.raises(ValidationError, match="link"):
-        Settings.model_validate({"cluster": "c1", "nodeName": "n1", "alerts": {"link": link}})
+        EnforcerSettings.model_validate({"cluster": "c1", "nodeName": "n1", "alerts": {"link": link}})
 
 
 @pytest.mark.parametrize("step", [-30.0, -3600.0, 3600.0])

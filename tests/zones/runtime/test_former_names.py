@@ -6,14 +6,14 @@ import pytest
 import structlog
 import yaml
 
-from bridge.errors import SettingsError as BridgeSettingsError
 from bridge.settings import file as bridge_file
-from bridge.settings.models import Settings as BridgeSettings
-from enforcer.errors import SettingsError as EnforcerSettingsError
+from bridge.settings.models import BridgeSettings
 from enforcer.settings import models as enforcer_models
-from enforcer.settings.models import Settings as EnforcerSettings
+from enforcer.settings.models import EnforcerSettings
 from tools.models import definitions
 from zones.runtime import logs
+from zones.runtime.errors import SettingsError as BridgeSettingsError
+from zones.runtime.errors import SettingsError as EnforcerSettingsError
 from zones.runtime.settings_file import _sections, former_keys, renamed
 
 HEC = {"name": "siem", "type": "hec", "url": "https://siem:8088", "tokenEnv": "TOKEN"}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.errors import SettingsError
 from bridge.settings.file import Purpose, load
+from zones.runtime.errors import SettingsError
 from zones.runtime.settings_file import UnreadableSettingsError, files, of_environment, place
 from zones.runtime.types import Section
 

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from enforcer.errors import SettingsError
 from enforcer.settings.models import load
 from tests.enforcer.test_cli import call
+from zones.runtime.errors import SettingsError
 from zones.siem.destinations import chosen
 from zones.siem.sender import sender
 
