@@ -19,6 +19,7 @@ import typer
 
 from bridge import garbage_collection, pages
 from bridge.commands import cluster, history, overview, quarantine, usage
+from bridge.commands import posture as posture_command
 from bridge.commands import preview as preview_command
 from bridge.commands import report as report_command
 from bridge.commands import serve as serve_command
@@ -65,6 +66,7 @@ app = typer.Typer(
     help="Makes a Kubernetes cluster one more Panorama device group.",
 )
 app.command()(cluster.check)
+app.command()(posture_command.posture)
 app.command()(preview_command.preview)
 app.command()(serve_command.serve)
 app.command()(usage.usage)

@@ -7,7 +7,7 @@ import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import Enum
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -109,6 +109,7 @@ def _form(field: FieldInfo) -> str:
 
 _FORMS = (
     (timedelta, "a duration"),
+    (date, "a date"),
     (ByteSize, "a size"),
     (bool, "true or false"),
     (int, "a number"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
@@ -29,6 +29,8 @@ from pydantic import (
 )
 
 from bridge.guard_rail import GuardRail, parse_traffic
+from bridge.posture.catalogue import BY_ID
+from bridge.posture.exceptions import PostureException
 from zones.compile import AppIdSide, DenyByPorts, OnInexpressibleDeny
 from zones.infrastructure import ApiServerEnds, api_server_rules
 from zones.net import AddressSet, IPNetwork, Ranges
@@ -584,6 +586,34 @@ class QuarantineSettings(Section):
         return f"{int(self.duration.total_seconds())}s"
 
 
+class PostureExceptionSettings(Section):
+    """What somebody answers for until a day: the violations of a check by an object, as they are shown."""
+
+    check: Text
+    object: Text
+    owner: Text
+    reason: Text
+    until: date
+
+    @field_validator("check")
+    @classmethod
+    def _known(cls, check: str) -> str:
+        if check not in BY_ID:
+            raise ValueError(f"there is no check '{check}'; zonebridge posture lists them")
+        return check
+
+    def exception(self) -> PostureException:
+        return PostureException(self.check, self.object, self.owner, self.reason, self.until)
+
+
+class PostureSettings(Section):
+    """`benchmark`: of which version numbers are cited. `system_namespaces`: whose pods are not judged as workloads."""
+
+    benchmark: Literal["1.12.0", "2.0.1"] = "2.0.1"
+    system_namespaces: tuple[Text, ...] = ("kube-system",)
+    exceptions: tuple[PostureExceptionSettings, ...] = ()
+
+
 class StartupTaint(StrEnum):
     """What the bridge does with zonebridge.io/agent-not-ready on a node whose enforcer is ready."""
 
@@ -638,6 +668,7 @@ class BridgeSettings(SettingsFile):
     preview: PreviewSettings | None = None
     quarantine: QuarantineSettings | None = None
     evidence: EvidenceSettings | None = None
+    posture: PostureSettings = PostureSettings()
     lease: LeaseSettings = LeaseSettings()
     startup_taint: StartupTaint = StartupTaint.LEAVE
     log: LogSettings = LogSettings()

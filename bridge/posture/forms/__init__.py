@@ -1,0 +1,1 @@
+"""A posture report in the forms that others read. Pure."""
