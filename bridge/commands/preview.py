@@ -14,10 +14,12 @@ import typer
 
 from bridge import pages
 from bridge.commands.options import Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
-from bridge.compilation import offline
+from bridge.compilation import offline, worker_process
+from bridge.compilation.worker_process import WorkerError
 from bridge.evidence.seen import Evidence
 from bridge.evidence.seen_file import read_seen
 from bridge.explain.flow_options import instant
+from bridge.listeners.preview import nothing_pending
 from bridge.preview import (
     ALWAYS,
     Configuration,
@@ -34,14 +36,15 @@ from bridge.preview import (
     projected,
     violations,
 )
-from bridge.preview.candidate import cluster_named, from_panorama, live_pods
+from bridge.preview.candidate import cluster_named, from_panorama, live_pods, rulebases_in
 from bridge.preview.guardrails import read_matrix
 from bridge.preview.model import SeenEffect
 from bridge.preview.population import Resident, listed
+from bridge.preview.prepared import ComparisonInput, prepare
 from bridge.preview.seen import are_counted, read_records
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import BridgeSettings, ClusterSettings
-from bridge.wiring.clusters import cluster_access, counted_in
+from bridge.wiring.clusters import cluster_access, counted_in, options
 from zones.difference import Difference
 from zones.kube.client import ClusterAccess
 from zones.runtime.errors import ExitCode, InputError
@@ -164,6 +167,37 @@ def _of_panorama(settings: BridgeSettings, cluster: ClusterSettings, at: datetim
     for name, trouble in sorted(material.unknown.items()):
         typer.echo(f"zonebridge: depends on '{name}', whose content isn't known: {printable(trouble)}", err=True)
     return compared(material.running, material.candidate, at, material.feeds)
+
+
+async def preview_text(settings: BridgeSettings, cluster: ClusterSettings) -> str:
+    """The page of a live Panorama's candidate, made in a process of its own.
+
+    Raises InputError, ManagerError, UnknownDeviceGroupError, ClusterError, EvidenceError, WorkerError.
+    """
+    if settings.panorama is None:
+        raise InputError("preview: the settings have no panorama")
+    both = await rulebases_in(settings, settings.panorama, cluster)
+    if both.pending is None:
+        return nothing_pending(cluster.name, both.version, back="/").page
+    question = ComparisonInput(
+        running=both.running,
+        candidate=both.candidate,
+        at=datetime.now(UTC),
+        zoning=settings.zones.zoning(),
+        options=options(settings, cluster),
+        infrastructure=offline.known_infrastructure(settings),
+        feeds=both.feeds,
+        residents=await live_pods(cluster_access(cluster), settings.zones.zoning()),
+        rails=tuple(guardrail.rail() for guardrail in settings.guardrails),
+        editors=both.editors,
+        versions=both.versions,
+        evidence=await asyncio.to_thread(counted_in, settings.evidence, cluster.name),
+        back="/",
+    )
+    prepared = await asyncio.to_thread(worker_process.run, prepare, question, worker_process.Bounds())
+    if not prepared.page:
+        raise WorkerError("the preview is too large for a page; ask for JSON: zonebridge preview -o json")
+    return prepared.page
 
 
 def _pods(listing: Path | None, where: ClusterAccess | None, settings: BridgeSettings) -> tuple[Resident, ...] | None:

@@ -1,4 +1,4 @@
-"""`zonebridge serve`: the clusters as pages, read-only."""
+"""`zonebridge serve`: the clusters as pages, read-only: what is in force, its usage, and what a candidate changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +17,11 @@ import typer
 from bridge import pages
 from bridge.commands import overview
 from bridge.commands.options import SettingsFile
+from bridge.commands.preview import preview_text
+from bridge.commands.usage import usage_of
 from bridge.explain import answer
-from bridge.listeners.status_pages import Gate, cluster_path, serving_pages
-from bridge.pages.parts import Headline, StatusPage, Tone
+from bridge.listeners.status_pages import Gate, ServedPage, cluster_path, serving_pages
+from bridge.pages.parts import Headline, PageLink, StatusPage, Tone
 from bridge.settings.credentials import read_secret
 from bridge.settings.file import Purpose, load
 from bridge.settings.models import BridgeSettings, ClusterSettings
@@ -32,6 +35,9 @@ from zones.tiers import quarantines
 from zones.tiers.quarantines import Quarantine
 
 LEAST_CHARACTERS = 16
+USAGE, PREVIEW = "usage", "preview"
+# Both ask for more than a page of what is in force: so many seconds lie between two looks.
+LOOKED_AT = 60.0
 
 
 def serve(
@@ -44,7 +50,7 @@ def serve(
     cert_file: Annotated[Path | None, typer.Option(help="TLS: certificate chain.", metavar="FILE")] = None,
     key_file: Annotated[Path | None, typer.Option(help="TLS: private key.", metavar="FILE")] = None,
 ) -> None:
-    """Show the clusters of the settings as pages, read-only: their status, and the zones and rules that are in force.
+    """Show the clusters of the settings as pages, read-only: status, zones and rules in force, usage, and preview.
 
     In a browser the token is the password, of any user; for programs it is a bearer token.
     """
@@ -92,30 +98,40 @@ async def _serve(gate: Gate, settings: BridgeSettings) -> None:
     async def status() -> StatusPage:
         return pages.status_page(await overview.overview(settings.clusters), links)
 
-    clusters = {cluster.name: _page_of(cluster) for cluster in settings.clusters}
-    async with serving_pages(gate, status, clusters) as port:
+    clusters: dict[tuple[str, str], ServedPage] = {}
+    for cluster in settings.clusters:
+        clusters[cluster.name, ""] = ServedPage(partial(_policy_page, settings, cluster))
+        if settings.evidence is not None:
+            clusters[cluster.name, USAGE] = ServedPage(partial(_usage_page, settings, cluster), LOOKED_AT)
+        clusters[cluster.name, PREVIEW] = ServedPage(partial(preview_text, settings, cluster), LOOKED_AT)
+    async with serving_pages(gate, ServedPage(status), clusters) as port:
         scheme = "http" if gate.tls is None else "https"
         host = f"[{gate.address[0]}]" if ":" in gate.address[0] else gate.address[0]
         typer.echo(f"serving {scheme}://{host}:{port}/")
         await stop.wait()
 
 
-def _page_of(settings: ClusterSettings) -> Callable[[], Awaitable[StatusPage]]:
-    async def page() -> StatusPage:
-        cluster = ClusterReader(ApiServer(cluster_access(settings)))
-        try:
-            policy = await answer.live_policy(cluster, settings.tier)
-            cut_off = pages.quarantine_table(await _quarantines(cluster), time.time())
-        finally:
-            await cluster.close()
-        subtitle = f"What is in force there for the device group {settings.device_group}"
-        headline = Headline(f"Tier {settings.tier}: {len(policy.entries)} rules", Tone.PLAIN)
-        title = f"Cluster {settings.name}"
-        return await asyncio.to_thread(
-            lambda: pages.policy_page(policy, title, subtitle, headline, back="/", beside=(cut_off,))
-        )
+async def _policy_page(settings: BridgeSettings, chosen: ClusterSettings) -> StatusPage:
+    cluster = ClusterReader(ApiServer(cluster_access(chosen)))
+    try:
+        policy = await answer.live_policy(cluster, chosen.tier)
+        cut_off = pages.quarantine_table(await _quarantines(cluster), time.time())
+    finally:
+        await cluster.close()
+    subtitle = f"What is in force there for the device group {chosen.device_group}"
+    headline = Headline(f"Tier {chosen.tier}: {len(policy.entries)} rules", Tone.PLAIN)
+    title, preview = f"Cluster {chosen.name}", PageLink("Preview of the candidate", cluster_path(chosen.name, PREVIEW))
+    usage = PageLink("Usage of the rules", cluster_path(chosen.name, USAGE))
+    links = (preview,) if settings.evidence is None else (usage, preview)
+    return await asyncio.to_thread(
+        lambda: pages.policy_page(policy, title, subtitle, headline, back="/", links=links, beside=(cut_off,))
+    )
 
-    return page
+
+async def _usage_page(settings: BridgeSettings, chosen: ClusterSettings) -> StatusPage:
+    used, policy = await usage_of(settings, chosen)
+    page = await asyncio.to_thread(pages.usage_page, used, used.rules, policy)
+    return replace(page, subtitle=f"{page.subtitle} {chosen.name}", back="/")
 
 
 async def _quarantines(cluster: ClusterReader) -> list[Quarantine] | None:

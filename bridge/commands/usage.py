@@ -127,6 +127,13 @@ def _compiled(settings: BridgeSettings, path: Path, device_group: str | None, su
     return compiled.policy
 
 
+async def usage_of(settings: BridgeSettings, chosen: ClusterSettings) -> tuple[usages.Usage, Policy]:
+    """Of a live cluster, by what its bridge has collected. Raises ClusterError, InputError, EvidenceError."""
+    policy = await _policy_of(chosen)
+    what, edited = await asyncio.to_thread(_from_database, settings, chosen, None)
+    return await asyncio.to_thread(usages.usage, policy, what, edited, datetime.now(UTC)), policy
+
+
 def _live(chosen: ClusterSettings | None) -> Policy:
     if chosen is None:
         raise InputError("usage: give --panorama-config, or settings (-c) that name the cluster")

@@ -72,8 +72,8 @@ def _handler(
     return preview
 
 
-def nothing_pending(cluster: str, running: str) -> PreviewAnswer:
-    """What is served while the candidate is what is committed."""
+def nothing_pending(cluster: str, running: str, back: str = "") -> PreviewAnswer:
+    """What is served while the candidate is what is committed. `back`: where the page leads to."""
     headline = Headline("Panorama's candidate is what is committed: nothing would change", Tone.GOOD)
-    page = page_html(StatusPage(f"Preview for {cluster}", f"Configuration {running}", headline))
+    page = page_html(StatusPage(f"Preview for {cluster}", f"Configuration {running}", headline, back=back))
     return PreviewAnswer(json.dumps({"cluster": cluster, "pending": False}), f"{running}-", page=page)

@@ -1,6 +1,6 @@
-"""Pages for people who know a token: the status of all clusters, and the zones and rules that are in force in each.
+"""Pages for people who know a token: the status of all clusters, and of each what is in force, its usage, its preview.
 
-Read-only: GET alone. A page is made anew at most every few seconds, one at a time, however many ask.
+Read-only: GET alone. A page is made anew at most every so many seconds, each one at a time, however many ask.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
+from bridge.compilation.worker_process import WorkerError
 from bridge.errors import SecretError
 from bridge.listeners.authorization import knows_as_bearer, knows_as_password
 from bridge.listeners.connections import listening_on
 from bridge.pages import page_html
 from bridge.pages.parts import StatusPage
-from zones.kube.errors import ClusterError
+from zones.runtime.errors import ZonebridgeError
 
-KEPT_SECONDS = 5.0
 # The page has its own policy; only a header can forbid frames.
 HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -32,7 +32,14 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 _log = structlog.get_logger()
-MakePage = Callable[[], Awaitable[StatusPage]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPage:
+    """A page, or its text where it was written in another process, made anew where it is older than some seconds."""
+
+    make: Callable[[], Awaitable[StatusPage | str]]
+    seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +51,32 @@ class Gate:
     tls: ssl.SSLContext | None = None
 
 
-def cluster_path(name: str) -> str:
-    return f"/clusters/{quote(name, safe='')}"
+def cluster_path(name: str, view: str = "") -> str:
+    """`view`: another page of the cluster than its own."""
+    return f"/clusters/{quote(name, safe='')}" + (f"/{view}" if view else "")
 
 
 @asynccontextmanager
-async def serving_pages(gate: Gate, status: MakePage, clusters: Mapping[str, MakePage]) -> AsyncIterator[int]:
-    """Serve `/` and each cluster's page, by its name, until left; yields the port."""
+async def serving_pages(
+    gate: Gate, status: ServedPage, clusters: Mapping[tuple[str, str], ServedPage]
+) -> AsyncIterator[int]:
+    """Serve `/` and the pages of clusters, by a cluster's name and a view, until left; yields the port."""
     app = web.Application(middlewares=[_guarded(gate.token)])
-    kept = {"": _CachedPage(status)} | {name: _CachedPage(make) for name, make in clusters.items()}
+    first = _CachedPage(status)
+    cached = {key: _CachedPage(page) for key, page in clusters.items()}
 
     async def show_status(_: web.Request) -> web.Response:
-        return await _answer(kept[""])
+        return await _answer(first)
 
     async def show_cluster(request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if name not in clusters:
-            return web.Response(status=404, text="there is no cluster of that name; / has them all\n")
-        return await _answer(kept[name])
+        page = cached.get((request.match_info["name"], request.match_info.get("view", "")))
+        if page is None:
+            return web.Response(status=404, text="there is no such page of a cluster of that name; / has them all\n")
+        return await _answer(page)
 
-    app.add_routes([web.get("/", show_status), web.get("/clusters/{name}", show_cluster)])
+    clusters_path = "/clusters/{name}"
+    app.add_routes([web.get("/", show_status), web.get(clusters_path, show_cluster)])
+    app.add_routes([web.get(f"{clusters_path}/{{view}}", show_cluster)])
     async with listening_on(app, gate.address, gate.tls) as port:
         yield port
 
@@ -71,26 +84,26 @@ async def serving_pages(gate: Gate, status: MakePage, clusters: Mapping[str, Mak
 class _CachedPage:
     """A page's text, made anew where it is older than some seconds."""
 
-    def __init__(self, make: MakePage) -> None:
-        self._make = make
+    def __init__(self, page: ServedPage) -> None:
+        self._page = page
         self._making = asyncio.Lock()
         self._text = ""
         self._until = 0.0
 
     async def text(self) -> str:
-        """Raises ClusterError."""
+        """Raises ZonebridgeError, WorkerError."""
         async with self._making:
             if time.monotonic() >= self._until:
-                page = await self._make()
-                self._text = await asyncio.to_thread(page_html, page)
-                self._until = time.monotonic() + KEPT_SECONDS
+                page = await self._page.make()
+                self._text = page if isinstance(page, str) else await asyncio.to_thread(page_html, page)
+                self._until = time.monotonic() + self._page.seconds
             return self._text
 
 
 async def _answer(kept: _CachedPage) -> web.Response:
     try:
         return web.Response(text=await kept.text(), content_type="text/html")
-    except ClusterError as error:
+    except (ZonebridgeError, WorkerError) as error:
         return web.Response(status=503, text=f"{error}\n")
 
 

@@ -161,8 +161,19 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True, slots=True)
+class PageLink:
+    """To another page of ours, by its path."""
+
+    text: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatusPage:
-    """A whole page. `subtitle` says of what it is; sections stand in their order. `back`: a path of ours above it."""
+    """A whole page. `subtitle` says of what it is; sections stand in their order. `back`: a path of ours above it.
+
+    `links`: other pages beside it.
+    """
 
     title: str
     subtitle: str
@@ -172,3 +183,4 @@ class StatusPage:
     neighbourhoods: Sequence[Neighbourhood] = ()
     tables: Sequence[PageTable] = ()
     back: str = ""
+    links: Sequence[PageLink] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.pages.compile_page import asked, infrastructure_table
-from bridge.pages.parts import Cell, Column, Headline, PageFigure, PageTable, Row, StatusPage, Tone
+from bridge.pages.parts import Cell, Column, Headline, PageFigure, PageLink, PageTable, Row, StatusPage, Tone
 from bridge.pages.policy_matrix import PolicyMatrix
 from zones.policy import Entry, Policy, Verdict
 
@@ -17,7 +17,14 @@ _WORDS = {Verdict.ALLOW: "allow", Verdict.DENY: "deny", Verdict.RESET: "reset"}
 
 
 def policy_page(
-    policy: Policy, title: str, subtitle: str, headline: Headline, *, back: str = "", beside: Sequence[PageTable] = ()
+    policy: Policy,
+    title: str,
+    subtitle: str,
+    headline: Headline,
+    *,
+    back: str = "",
+    links: Sequence[PageLink] = (),
+    beside: Sequence[PageTable] = (),
 ) -> StatusPage:
     """The matrix and all rules of a policy. `beside`: tables that stand before the rules."""
     anchors = {entry.origin: f"rule-{place}" for place, entry in enumerate(policy.entries)}
@@ -34,6 +41,7 @@ def policy_page(
         matrix.neighbourhoods(),
         (*beside, matrix.in_words(), rules, infrastructure_table(policy)),
         back,
+        links,
     )
 
 

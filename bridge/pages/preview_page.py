@@ -17,13 +17,13 @@ from bridge.preview.table import editor_lines, headline_text
 SUBTITLE = "What a candidate configuration changes in the cluster, before it is committed"
 
 
-def preview_page(preview: Preview) -> StatusPage:
-    """The page of a preview; without a matrix where one of both configurations is refused."""
+def preview_page(preview: Preview, back: str = "") -> StatusPage:
+    """The page of a preview; without a matrix where one of both configurations is refused. `back`: a path of ours."""
     title = f"Preview for {preview.candidate.rulebase.device_group}"
     tables = tuple(preview_tables(preview))
     before, after = preview.running.compiled.policy, preview.candidate.compiled.policy
     if before is None or after is None or preview.flows is None:
-        return StatusPage(title, SUBTITLE, _headline(preview), tuple(_figures(preview)), tables=tables)
+        return StatusPage(title, SUBTITLE, _headline(preview), tuple(_figures(preview)), tables=tables, back=back)
     matrix = PolicyMatrix(after, (before,))
     cells = changed_cells(matrix, preview.flows)
     remarks = remarks_of(preview.candidate.compiled.reports)
@@ -41,6 +41,7 @@ def preview_page(preview: Preview) -> StatusPage:
             if any(one.mark for one in (*neighbourhood.reached_from, *neighbourhood.reaches))
         ),
         (*tables, matrix.in_words(), infrastructure_table(after)),
+        back,
     )
 
 

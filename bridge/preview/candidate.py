@@ -1,6 +1,6 @@
-"""What a live Panorama has committed and what it has as its candidate, compiled, and a live cluster's pods.
+"""What a live Panorama has committed and what it has as its candidate, and a live cluster's pods.
 
-It brings the material of a preview together for the command; `bridge.preview` compares.
+It brings the material of a preview together for commands; `bridge.preview` compares.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bridge.compilation import offline
+from bridge.managers import Editor
 from bridge.managers.panorama.manager import PanoramaManager
 from bridge.managers.panorama.session.api import PanoramaApi
+from bridge.managers.panorama.session.pending import Pending
 from bridge.preview.model import Configuration
 from bridge.preview.population import Resident, residents
 from bridge.settings.models import BridgeSettings, ClusterSettings, PanoramaSettings
@@ -50,7 +52,41 @@ def cluster_named(settings: BridgeSettings, name: str | None) -> ClusterSettings
     raise InputError(f"preview: --cluster '{name}' is not in the settings, which have {names}")
 
 
+@dataclass(frozen=True, slots=True)
+class BothRulebases:
+    """What Panorama has of both, not compiled yet. `pending`: None where the candidate is what is committed."""
+
+    running: Rulebase
+    candidate: Rulebase
+    pending: Pending | None
+    version: str
+    feeds: Mapping[str, AddressSet]
+    unknown: Mapping[str, str]
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        return self.version, self.version if self.pending is None else f"{self.version}+{self.pending.version}"
+
+    @property
+    def editors(self) -> tuple[Editor, ...]:
+        return () if self.pending is None else self.pending.editors
+
+
 async def from_panorama(settings: BridgeSettings, panorama: PanoramaSettings, cluster: ClusterSettings) -> Material:
+    """Ask for both, and compile them. Raises ManagerError, UnknownDeviceGroupError."""
+    both = await rulebases_in(settings, panorama, cluster)
+
+    def compiled(rulebase: Rulebase, state: str) -> Configuration:
+        infrastructure = offline.known_infrastructure(settings)
+        how = options(settings, cluster)
+        result = compile_policy(rulebase, settings.zones.zoning(), how, infrastructure, both.feeds)
+        return Configuration(rulebase, result, state, both.editors)
+
+    before, after = map(compiled, (both.running, both.candidate), both.versions)
+    return Material(before, after, both.feeds, both.unknown)
+
+
+async def rulebases_in(settings: BridgeSettings, panorama: PanoramaSettings, cluster: ClusterSettings) -> BothRulebases:
     """Ask for both, and fetch once what their rules draw on. Raises ManagerError, UnknownDeviceGroupError."""
     manager = PanoramaManager(PanoramaApi(panorama_access(panorama)), cluster.device_group, read_options(settings))
     pending = await asyncio.to_thread(manager.pending)
@@ -67,16 +103,7 @@ async def from_panorama(settings: BridgeSettings, panorama: PanoramaSettings, cl
     finally:
         await close()
         manager.close()
-
-    def compiled(rulebase: Rulebase, state: str) -> Configuration:
-        infrastructure = offline.known_infrastructure(settings)
-        how = options(settings, cluster)
-        result = compile_policy(rulebase, settings.zones.zoning(), how, infrastructure, contents)
-        return Configuration(rulebase, result, state, () if pending is None else pending.editors)
-
-    before = compiled(running, version)
-    after = compiled(candidate, version if pending is None else f"{version}+{pending.version}")
-    return Material(before, after, contents, unknown)
+    return BothRulebases(running, candidate, pending, version, contents, unknown)
 
 
 async def live_pods(access: ClusterAccess, zoning: Zoning) -> tuple[Resident, ...]:

@@ -36,7 +36,10 @@ _MOST_REFUSALS = 5
 
 @dataclass(frozen=True, slots=True)
 class ComparisonInput:
-    """What is to be compared, and how rules are compiled in that cluster. `versions`: of running and candidate."""
+    """What is to be compared, and how rules are compiled in that cluster. `versions`: of running and candidate.
+
+    `back`: where its page leads to.
+    """
 
     running: Rulebase
     candidate: Rulebase
@@ -50,6 +53,7 @@ class ComparisonInput:
     editors: tuple[Editor, ...] = ()
     versions: tuple[str, str] = ("", "")
     evidence: Evidence | None = None
+    back: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +100,13 @@ def prepare(question: ComparisonInput) -> Prepared:
     text = json.dumps(content, ensure_ascii=False)
     seen_digest = "" if preview.seen is None else _short(json.dumps([content["seen"], content["coverage"]]))
     del content
-    return Prepared(text, _page(preview), _message(about), about, bad, *digests, seen_digest)
+    return Prepared(text, _page(preview, question.back), _message(about), about, bad, *digests, seen_digest)
 
 
-def _page(preview: Preview) -> str:
+def _page(preview: Preview, back: str) -> str:
     """Empty where there is no memory for it: the JSON is worth more."""
     try:
-        return pages.page_html(pages.preview_page(preview))
+        return pages.page_html(pages.preview_page(preview, back))
     except MemoryError:
         return ""
 

@@ -7,7 +7,8 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from bridge.listeners.status_pages import Gate, cluster_path, serving_pages
+from bridge.compilation.worker_process import WorkerError
+from bridge.listeners.status_pages import Gate, ServedPage, cluster_path, serving_pages
 from bridge.pages.parts import Headline, StatusPage
 from bridge.settings.credentials import read_secret
 from zones.kube.errors import ClusterUnreachableError
@@ -35,6 +36,13 @@ class Site:
         self.made.append("cluster")
         return StatusPage("Cluster", "", Headline("rules"))
 
+    async def text(self):
+        self.made.append("usage")
+        return "<!doctype html><title>written elsewhere</title>"
+
+    async def failing(self):
+        raise WorkerError("it needs more than 512 MiB of memory")
+
     async def away(self):
         raise ClusterUnreachableError("asking the API server of 'away': connection refused")
 
@@ -44,9 +52,11 @@ def asked(*requests, token=lambda: TOKEN, site=None):
     site = site or Site()
 
     async def scenario():
-        clusters = {"prod": site.cluster, HOSTILE: site.cluster, "away": site.away}
-        gate = Gate(("127.0.0.1", 0), token)
-        async with serving_pages(gate, site.status, clusters) as port, httpx.AsyncClient(trust_env=False) as client:
+        made = {("prod", ""): site.cluster, (HOSTILE, ""): site.cluster, ("away", ""): site.away}
+        made |= {("prod", "usage"): site.text, (HOSTILE, "usage"): site.text, ("away", "usage"): site.failing}
+        clusters = {key: ServedPage(make) for key, make in made.items()}
+        gate, status = Gate(("127.0.0.1", 0), token), ServedPage(site.status)
+        async with serving_pages(gate, status, clusters) as port, httpx.AsyncClient(trust_env=False) as client:
             at = f"http://127.0.0.1:{port}"
             return await asyncio.gather(*(client.request(**each | {"url": at + each["url"]}) for each in requests))
 
@@ -109,6 +119,19 @@ def test_a_page_is_made_once_for_all_who_ask():
 def test_a_cluster_of_any_name_has_a_path():
     assert unquote(cluster_path(HOSTILE)) == f"/clusters/{HOSTILE}"
     assert asked(get(cluster_path(HOSTILE)))[0].status_code == 200
+
+
+def test_a_cluster_has_more_pages_than_its_own():
+    site = Site()
+    path = cluster_path(HOSTILE, "usage")
+    answers = asked(
+        get(path), get("/clusters/prod/usage"), get("/clusters/prod/preview"), get("/clusters/prod/x/y"), site=site
+    )
+    assert [answer.status_code for answer in answers] == [200, 200, 404, 404]
+    assert "written elsewhere" in answers[0].text
+    assert site.made == ["usage", "usage"], "each is made for itself"
+    (failing,) = asked(get("/clusters/away/usage"))
+    assert (failing.status_code, failing.text) == (503, "it needs more than 512 MiB of memory\n")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from zones.quarantine import closed
 pytestmark = pytest.mark.browser
 GRID = ".cells"
 CELL = ".cells [role=gridcell]"
+FIRST_CELL_SECONDS = 1.0
 
 
 def rules_shown(page):
@@ -39,6 +40,7 @@ def test_with_two_hundred_zones_a_cell_opens_at_once(visit, capsys):
     assert "rule 7" in rules_shown(page)
     assert page.locator(".cells svg *").count() < 40
     busy = {each["name"]: each["value"] for each in figures.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
+    assert busy <= FIRST_CELL_SECONDS, "processor time, as a machine may be busy with something else"
     with capsys.disabled():
         print(
             f"\n{ZONES} zones, {RULES} rules: opened cell {took:.2f} s after opening the page ({busy:.2f} s of the CPU)"
