@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.posture.check import PostureCheck
-from bridge.posture.checks import accounts, firewall, namespaces, pods, proxy, rbac
+from bridge.posture.checks import accounts, control_plane, firewall, namespaces, pods, proxy, rbac
 
 CHECKS: tuple[PostureCheck, ...] = (
     *rbac.CHECKS,
@@ -17,11 +17,58 @@ CHECKS: tuple[PostureCheck, ...] = (
     *namespaces.CHECKS,
     *pods.CHECKS,
     *proxy.CHECKS,
+    *control_plane.CHECKS,
     *firewall.CHECKS,
 )
 BY_ID: Mapping[str, PostureCheck] = {check.id: check for check in CHECKS}
 FIREWALL = frozenset(check.id for check in firewall.CHECKS)
 _1_12: Mapping[str, str] = {
+    "api-server-anonymous": "1.2.1",
+    "api-server-static-tokens": "1.2.2",
+    "api-server-external-ips": "1.2.3",
+    "api-server-kubelet-client": "1.2.4",
+    "api-server-kubelet-authority": "1.2.5",
+    "api-server-no-always-allow": "1.2.6",
+    "api-server-node-authorizer": "1.2.7",
+    "api-server-rbac": "1.2.8",
+    "api-server-event-limit": "1.2.9",
+    "api-server-no-always-admit": "1.2.10",
+    "api-server-pull-images": "1.2.11",
+    "api-server-account-admission": "1.2.12",
+    "api-server-namespace-admission": "1.2.13",
+    "api-server-node-admission": "1.2.14",
+    "api-server-profiling": "1.2.15",
+    "api-server-audit-log": "1.2.16",
+    "api-server-audit-age": "1.2.17",
+    "api-server-audit-backups": "1.2.18",
+    "api-server-audit-size": "1.2.19",
+    "api-server-request-timeout": "1.2.20",
+    "api-server-account-lookup": "1.2.21",
+    "api-server-account-key": "1.2.22",
+    "api-server-etcd-client": "1.2.23",
+    "api-server-certificate": "1.2.24",
+    "api-server-client-authority": "1.2.25",
+    "api-server-etcd-authority": "1.2.26",
+    "api-server-encryption": "1.2.27",
+    "api-server-ciphers": "1.2.29",
+    "api-server-token-extension": "1.2.30",
+    "controller-manager-pod-collection": "1.3.1",
+    "controller-manager-profiling": "1.3.2",
+    "controller-manager-accounts": "1.3.3",
+    "controller-manager-account-key": "1.3.4",
+    "controller-manager-root-authority": "1.3.5",
+    "controller-manager-kubelet-rotation": "1.3.6",
+    "controller-manager-address": "1.3.7",
+    "scheduler-profiling": "1.4.1",
+    "scheduler-address": "1.4.2",
+    "etcd-certificate": "2.1",
+    "etcd-clients": "2.2",
+    "etcd-no-self-signed": "2.3",
+    "etcd-peer-certificate": "2.4",
+    "etcd-peers": "2.5",
+    "etcd-no-self-signed-peers": "2.6",
+    "etcd-own-authority": "2.7",
+    "api-server-audit-policy": "3.2.1",
     "proxy-metrics": "4.3.1",
     "cluster-admins": "5.1.1",
     "secret-readers": "5.1.2",

@@ -15,7 +15,7 @@ def _metrics(view: PostureView) -> Judgement:
         if any(pod.workload.name.startswith("kube-proxy") and pod.of.namespace == "kube-system" for pod in view.pods):
             return unknown("kube-proxy runs, but its ConfigMap kube-system/kube-proxy isn't there")
         return not_applicable("no kube-proxy runs as a pod, and it has no ConfigMap")
-    (proxy,) = view.proxy
+    proxy = next(iter(view.proxy))
     if proxy.metrics is None:
         return unknown(f"{proxy.of}: {proxy.problem}")
     if not proxy.metrics or proxy.metrics.startswith(_LOOPBACK):

@@ -70,7 +70,127 @@ def node_state(name, *problems):
     )
 
 
+# As hardened as arguments can be; `None` leaves one out.
+ARGUMENTS = {
+    "kube-apiserver": {
+        "anonymous-auth": "false",
+        "enable-admission-plugins": "DenyServiceExternalIPs,EventRateLimit,AlwaysPullImages,NodeRestriction",
+        "kubelet-client-certificate": "/pki/kubelet.crt",
+        "kubelet-client-key": "/pki/kubelet.key",
+        "kubelet-certificate-authority": "/pki/ca.crt",
+        "authorization-mode": "Node,RBAC",
+        "profiling": "false",
+        "audit-log-path": "/var/log/audit.log",
+        "audit-log-maxage": "30",
+        "audit-log-maxbackup": "10",
+        "audit-log-maxsize": "100",
+        "service-account-key-file": "/pki/sa.pub",
+        "etcd-servers": "https://127.0.0.1:2379",
+        "etcd-certfile": "/pki/etcd.crt",
+        "etcd-keyfile": "/pki/etcd.key",
+        "etcd-cafile": "/pki/etcd/ca.crt",
+        "tls-cert-file": "/pki/apiserver.crt",
+        "tls-private-key-file": "/pki/apiserver.key",
+        "client-ca-file": "/pki/ca.crt",
+        "encryption-provider-config": "/etc/encryption.yaml",
+        "tls-cipher-suites": "TLS_AES_128_GCM_SHA256",
+        "service-account-extend-token-expiration": "false",
+        "audit-policy-file": "/etc/audit.yaml",
+    },
+    "kube-controller-manager": {
+        "terminated-pod-gc-threshold": "1000",
+        "profiling": "false",
+        "use-service-account-credentials": "true",
+        "service-account-private-key-file": "/pki/sa.key",
+        "root-ca-file": "/pki/ca.crt",
+        "bind-address": "127.0.0.1",
+    },
+    "kube-scheduler": {"profiling": "false", "bind-address": "127.0.0.1"},
+    "etcd": {
+        "cert-file": "/pki/etcd.crt",
+        "key-file": "/pki/etcd.key",
+        "client-cert-auth": "true",
+        "peer-cert-file": "/pki/peer.crt",
+        "peer-key-file": "/pki/peer.key",
+        "peer-client-cert-auth": "true",
+        "trusted-ca-file": "/pki/etcd/ca.crt",
+    },
+}
+
+
+def static_pod(program, name=None, node="n1", words=None, environment=None, **changed):
+    """A mirror of a kubelet's own pod. `changed`: arguments, with `_` for `-`."""
+    arguments = ARGUMENTS[program] | {key.replace("_", "-"): value for key, value in changed.items()}
+    command = words or [
+        f"/usr/bin/{program}",
+        *(f"--{key}={value}" for key, value in arguments.items() if value is not None),
+    ]
+    container = {"name": program, "image": "i", "command": command}
+    container |= {"env": [{"name": key, "value": value} for key, value in (environment or {}).items()]}
+    mirror = {"kubernetes.io/config.mirror": "0123"}
+    spec = {"nodeName": node, "hostNetwork": True, "containers": [container]}
+    labels = {"component": program, "tier": "control-plane"}
+    return made("Pod", name or f"{program}-{node}", "kube-system", labels=labels, annotations=mirror, spec=spec)
+
+
+# By check: the argument that makes it fail.
+WRONG = {
+    "kube-apiserver": {
+        "anonymous": {"anonymous_auth": None},
+        "static-tokens": {"token_auth_file": "/tokens.csv"},
+        "external-ips": {"enable_admission_plugins": "EventRateLimit,AlwaysPullImages,NodeRestriction"},
+        "kubelet-client": {"kubelet_client_key": None},
+        "kubelet-authority": {"kubelet_certificate_authority": None},
+        "no-always-allow": {"authorization_mode": None},
+        "node-authorizer": {"authorization_mode": "RBAC"},
+        "rbac": {"authorization_mode": "Node,ABAC"},
+        "event-limit": {"enable_admission_plugins": "DenyServiceExternalIPs,AlwaysPullImages,NodeRestriction"},
+        "no-always-admit": {"enable_admission_plugins": "AlwaysAdmit"},
+        "pull-images": {"enable_admission_plugins": "NodeRestriction"},
+        "account-admission": {"disable_admission_plugins": "ServiceAccount"},
+        "namespace-admission": {"disable_admission_plugins": "PodSecurity,NamespaceLifecycle"},
+        "node-admission": {"enable_admission_plugins": None},
+        "profiling": {"profiling": None},
+        "audit-log": {"audit_log_path": None},
+        "audit-age": {"audit_log_maxage": "29"},
+        "audit-backups": {"audit_log_maxbackup": None},
+        "audit-size": {"audit_log_maxsize": "99"},
+        "request-timeout": {"request_timeout": "301s"},
+        "account-lookup": {"service_account_lookup": "false"},
+        "account-key": {"service_account_key_file": None},
+        "etcd-client": {"etcd_certfile": None},
+        "certificate": {"tls_private_key_file": None},
+        "client-authority": {"client_ca_file": None},
+        "etcd-authority": {"etcd_cafile": None},
+        "encryption": {"encryption_provider_config": None},
+        "ciphers": {"tls_cipher_suites": "TLS_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA"},
+        "token-extension": {"service_account_extend_token_expiration": None},
+        "audit-policy": {"audit_policy_file": None},
+    },
+    "kube-controller-manager": {
+        "pod-collection": {"terminated_pod_gc_threshold": None},
+        "profiling": {"profiling": "true"},
+        "accounts": {"use_service_account_credentials": None},
+        "account-key": {"service_account_private_key_file": None},
+        "root-authority": {"root_ca_file": None},
+        "kubelet-rotation": {"feature_gates": "A=true,RotateKubeletServerCertificate=false"},
+        "address": {"bind_address": None},
+    },
+    "kube-scheduler": {"profiling": {"profiling": None}, "address": {"bind_address": "0.0.0.0"}},
+    "etcd": {
+        "certificate": {"key_file": None},
+        "clients": {"client_cert_auth": None},
+        "no-self-signed": {"auto_tls": "true"},
+        "peer-certificate": {"peer_cert_file": None},
+        "peers": {"peer_client_cert_auth": "false"},
+        "no-self-signed-peers": {"peer_auto_tls": "true"},
+        "own-authority": {"trusted_ca_file": "/pki/ca.crt"},
+    },
+}
+CONTROL_PLANE = [static_pod(program) for program in ARGUMENTS]
+
 GOOD = [
+    *CONTROL_PLANE,
     namespace("shop"),
     namespace("default"),
     policy("shop"),
@@ -88,7 +208,7 @@ GOOD = [
     pod("web"),
     pod("api", serviceAccountName="busy"),
     proxy("127.0.0.1:10249"),
-    made("Node", "n1"),
+    made("Node", "n1", labels={"node-role.kubernetes.io/control-plane": ""}),
     node_state("n1"),
     service("front", "Local"),
 ]  # fmt: skip
@@ -150,3 +270,10 @@ BAD = {
     "unseen-traffic": [node_state("n1", "br_netfilter is not loaded")],
     "hidden-clients": [service("back", "Cluster")],
 }  # fmt: skip
+BAD |= {
+    f"{program.removeprefix('kube-').replace('apiserver', 'api-server')}-{name}": [
+        static_pod(program, f"{program}-without-{name}", **changed)
+    ]
+    for program, cases in WRONG.items()
+    for name, changed in cases.items()
+}
