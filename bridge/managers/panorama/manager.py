@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from xml.etree.ElementTree import Element
 
@@ -13,9 +13,18 @@ from bridge.managers.panorama.objects.applications import ApplicationObjects
 from bridge.managers.panorama.objects.content_reader import ContentReader
 from bridge.managers.panorama.objects.tag_filter import TagFilterError, words
 from bridge.managers.panorama.rulebase.document import members, text_of
+from bridge.managers.panorama.rulebase.indexed_text import NOTHING
 from bridge.managers.panorama.rulebase.rereading import Rereader
-from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope
-from bridge.managers.panorama.rulebase.tree import DEVICE, SHARED, Level, ObjectScope, unknown_device_group
+from bridge.managers.panorama.rulebase.rulebase import ReadOptions, read_scope, scope_entries
+from bridge.managers.panorama.rulebase.tree import (
+    DEVICE,
+    SHARED,
+    ElementLevel,
+    Level,
+    ObjectScope,
+    TextLevel,
+    unknown_device_group,
+)
 from bridge.managers.panorama.session.api import PanoramaApi
 from bridge.managers.panorama.session.pending import Pending
 from bridge.managers.provenance import Commit, Provenance
@@ -41,7 +50,9 @@ PENDING = "<check><pending-changes/></check>"
 CHANGES = "<show><config><list><changes/></list></config></show>"
 CONFIG_LOCKS = "<show><config-locks/></show>"
 COMMIT_LOCKS = "<show><commit-locks/></show>"
-_Node = Callable[[str], Element | None]
+# A level by its name and XPath; None where there is none.
+_ReadLevel = Callable[[str, str], Level | None]
+_ApplicationLists = Callable[[ObjectScope], Iterable[tuple[str, ...]]]
 _JOB_NUMBER = re.compile(r"[0-9]{1,18}")
 _LONGEST_WORD, _LONGEST_DESCRIPTION = 253, 1024
 
@@ -96,7 +107,7 @@ class PanoramaManager:
         self.api.check_active()
         version = self._configuration_version()
         for _ in range(SAME_VERSION_TRIES):
-            scope = self._scope(self.api.show)
+            scope = self._scope(self._running_level, self._rereader.application_lists)
             asked = _asked_tags(scope)
             rulebase = self._rereader.read(scope, self._read_options(asked))
             before, version = version, self._configuration_version()
@@ -135,7 +146,7 @@ class PanoramaManager:
         Panorama gives it in parts, so that an edit in between may be in some of them; the next read has all of it.
         """
         self.api.check_active()
-        scope = self._scope(self._candidate_node)
+        scope = self._scope(self._candidate_level, _application_lists)
         return read_scope(scope, self._read_options(_asked_tags(scope)))
 
     def close(self) -> None:
@@ -147,20 +158,34 @@ class PanoramaManager:
         except (ManagerAnswerError, ManagerRefusedError):
             return None
 
-    def _candidate_node(self, xpath: str) -> Element | None:
+    def _running_level(self, name: str, xpath: str) -> Level | None:
+        """As text, where only some of it isn't as it was last read."""
+        answer = self.api.show_again(xpath, self._rereader.text(name))
+        if answer is None:
+            return None
+        if answer.element is None and answer.text is not None:
+            return TextLevel(name, answer.text)
+        return ElementLevel(name, () if answer.element is None else (answer.element,), answer.text)
+
+    def _candidate_level(self, name: str, xpath: str) -> Level | None:
         nodes = self.api.get(xpath)
-        return nodes[0] if nodes else None
+        return ElementLevel(name, tuple(nodes[:1])) if nodes else None
 
     def _read_options(self, asked: frozenset[str]) -> ReadOptions:
         """With the IPs that are tagged, where a group asks for tags."""
         return replace(self.options, registered=self._registered() if asked else {})
 
-    def _scope(self, node: _Node) -> ObjectScope:
-        """`node` gives one node at an XPath, of the running or of the candidate configuration."""
-        chain = self._chain()
-        levels = (*(_level(node, name) for name in chain), Level(SHARED, _shared(node)))
-        scope = ObjectScope(levels, ancestors_win=self.options.ancestors_win, zones=self._template_zones())
-        return replace(scope, predefined=self._predefined_content(scope))
+    def _scope(self, level: _ReadLevel, applications: _ApplicationLists) -> ObjectScope:
+        """`level` reads one level, of the running or of the candidate configuration."""
+        levels = []
+        for name in self._chain():
+            found = level(name, f"/config/{DEVICE}/device-group/entry[@name='{name}']")
+            if found is None:
+                raise unknown_device_group(name, ())
+            levels.append(found)
+        shared = level(SHARED, "/config/shared") or ElementLevel(SHARED, (), NOTHING)
+        scope = ObjectScope((*levels, shared), ancestors_win=self.options.ancestors_win, zones=self._template_zones())
+        return replace(scope, predefined=self._predefined_content(scope, applications))
 
     def _chain(self) -> list[str]:
         """The device group and its ancestors, nearest first."""
@@ -188,29 +213,18 @@ class PanoramaManager:
                 return tags_of
         raise ManagerAnswerError(f"reading tagged IPs: there are more than {MOST_REGISTERED}, Panorama's own limit")
 
-    def _predefined_content(self, scope: ObjectScope) -> Element:
+    def _predefined_content(self, scope: ObjectScope, applications: _ApplicationLists) -> Element:
         """Those predefined applications that the rules need. All of them only where a filter selects among them."""
         release = self.api.op(SYSTEM_INFO).findtext("system/app-version") or ""
-        names, filtered = ApplicationObjects(scope).predefined_names(_applications(scope))
+        named = tuple(dict.fromkeys(name for names in applications(scope) for name in names))
+        names, filtered = ApplicationObjects(scope).predefined_names(named)
         return self._content.read(self.api.get, release, names, every=filtered)
-
-
-def _level(node: _Node, name: str) -> Level:
-    element = node(f"/config/{DEVICE}/device-group/entry[@name='{name}']")
-    if element is None:
-        raise unknown_device_group(name, ())
-    return Level(name, (element,))
-
-
-def _shared(node: _Node) -> tuple[Element, ...]:
-    element = node("/config/shared")
-    return () if element is None else (element,)
 
 
 def _asked_tags(scope: ObjectScope) -> frozenset[str]:
     """What the filters of the dynamic groups name: other tags, of somebody's ten thousand pods say, change nothing."""
-    groups = (entry for level in scope.levels for entry in level.objects["address-group"].values())
-    filters = (text for entry in groups if (text := text_of(entry, "dynamic/filter")) is not None)
+    groups = (group for level in scope.levels for group in level.objects_with("address-group", "dynamic"))
+    filters = (text for _, entry in groups if (text := text_of(entry, "dynamic/filter")) is not None)
     return frozenset(word for text in filters for word in _words(text))
 
 
@@ -260,6 +274,5 @@ def chains(answer: Element) -> Iterator[tuple[str, list[str]]]:
         raise ManagerAnswerError(f"reading the device groups: they are nested deeper than {MOST_LEVELS}")
 
 
-def _applications(scope: ObjectScope) -> tuple[str, ...]:
-    rules = (rule for level in scope.levels for rulebase in ("pre", "post") for rule in level.rules(rulebase))
-    return tuple(dict.fromkeys(name for rule in rules for name in members(rule.find("application"))))
+def _application_lists(scope: ObjectScope) -> Iterator[tuple[str, ...]]:
+    return (members(entry.element.find("application")) for entry in scope_entries(scope))

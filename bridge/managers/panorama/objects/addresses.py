@@ -12,9 +12,8 @@ from bridge.managers.panorama.objects import feeds
 from bridge.managers.panorama.objects.countries import COUNTRIES
 from bridge.managers.panorama.objects.tag_filter import Matcher, TagFilterError, parse_filter
 from bridge.managers.panorama.rulebase.document import members, text_of, yes
-from bridge.managers.panorama.rulebase.fingerprints import names_above
 from bridge.managers.panorama.rulebase.shapes import misshapen
-from bridge.managers.panorama.rulebase.tree import KIND_WORDS, Definition, ObjectScope, ambiguous, walk
+from bridge.managers.panorama.rulebase.tree import KIND_WORDS, Definition, ObjectScope, ambiguous, names_above, walk
 from zones.net import AddressSet, union, wildcard
 from zones.rules import AddressObject, Feed, Unresolved
 
@@ -52,10 +51,14 @@ class KnownAddresses:
     registered: Mapping[str, frozenset[str]] | None = None
     contested: bool = False
 
-    def without(self, changed: set[str]) -> KnownAddresses:
-        """What of it still holds where these names stand for something else."""
-        below = {name: own.below for name, own in self.own.items() if isinstance(own, _AddressGroup)}
-        stale = names_above(changed, below)
+    def above(self, changed: set[str]) -> set[str]:
+        """The names that stand for something else where these do."""
+        return names_above(
+            changed, {name: own.below for name, own in self.own.items() if isinstance(own, _AddressGroup)}
+        )
+
+    def without(self, changed: set[str], stale: set[str]) -> KnownAddresses:
+        """What of it still holds where the definitions of some names have `changed`, and `stale` are all above them."""
         kept = {name: own for name, own in self.own.items() if name not in changed}
         objects = (own for own in kept.values() if isinstance(own, AddressObject))
         return KnownAddresses(
@@ -84,13 +87,17 @@ class AddressResolver:
     def __post_init__(self) -> None:
         self.known.registered = self.registered
 
-    def keep(self, last: KnownAddresses, changed: set[str]) -> None:
-        """Know what was known of another commit, but for what depends on names that stand for something else now."""
-        if last.filtered and (last.registered != self.registered or last.tagged != self._tagged_objects()):
+    def keep(self, last: KnownAddresses, changed: set[str]) -> set[str]:
+        """Know what was known of another commit, but for the names that may stand for something else now: these."""
+        tagged = last.tagged
+        if changed:
+            tagged = self._tagged_objects() if last.filtered else None
+        if last.filtered and (last.registered != self.registered or last.tagged != tagged):
             changed = changed | last.filtered
-        tagged = self.known.tagged
-        self.known = last.without(changed)
+        stale = last.above(changed) if changed else set()
+        self.known = last.without(changed, stale) if changed else replace(last)
         self.known.registered, self.known.tagged = self.registered, tagged
+        return stale
 
     def member(self, name: str, contested: frozenset[str] = frozenset()) -> AddressObject:
         """What a rule's source or destination member stands for: an object of that name, or a literal address.
@@ -112,8 +119,7 @@ class AddressResolver:
 
     @property
     def has_wildcards(self) -> bool:
-        every = (entry for level in self.scope.levels for entry in level.objects["address"].values())
-        return any(entry.find("ip-wildcard") is not None for entry in every)
+        return any(True for level in self.scope.levels for _ in level.objects_with("address", "ip-wildcard"))
 
     def wildcards_below(self, name: str) -> Iterator[tuple[str, str]]:
         """Name and text of each address with a wildcard mask that a member holds."""
@@ -192,8 +198,8 @@ class AddressResolver:
     def _tagged_objects(self) -> list[tuple[str, frozenset[str]]]:
         """Addresses and address groups that carry tags. Groups are members too, as what they hold."""
         if self.known.tagged is None:
-            every = (item for kind in TAGGED_KINDS for item in self.scope.objects(kind).items())
-            self.known.tagged = [(name, tags) for name, definition in every if (tags := _tags(definition.entry))]
+            tagged = (item for kind in TAGGED_KINDS for item in self.scope.objects_with(kind, "tag"))
+            self.known.tagged = [(name, tags) for name, entry in tagged if (tags := _tags(entry))]
         return self.known.tagged
 
     def _address(self, name: str, entry: Element) -> AddressObject:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
 from bridge.managers.panorama.rulebase.document import members, text_of
-from bridge.managers.panorama.rulebase.fingerprints import names_above
 from bridge.managers.panorama.rulebase.shapes import misshapen
 from bridge.managers.panorama.rulebase.tree import KIND_WORDS, Definition, ObjectScope, ambiguous, flatten
 from zones.net import ALL_PORTS, SCTP, TCP, UDP, parse_ports
@@ -25,9 +24,8 @@ class KnownServices:
     members: dict[str, Service] = field(default_factory=dict)
     below: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def without(self, changed: set[str]) -> KnownServices:
-        """What of it still holds where these names stand for something else."""
-        stale = names_above(changed, self.below)
+    def without(self, changed: set[str], stale: set[str]) -> KnownServices:
+        """What of it still holds where the definitions of some names have `changed`, and `stale` are all above them."""
         return KnownServices(
             {name: member for name, member in self.members.items() if name not in stale},
             {name: below for name, below in self.below.items() if name not in changed},

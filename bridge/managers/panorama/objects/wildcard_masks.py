@@ -7,7 +7,7 @@ from it; a deny stays as it is written, which blocks no less.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,9 +51,9 @@ class _Use(NamedTuple):
 
 @dataclass(frozen=True)
 class Wildcards:
-    """Which wildcards of an allow other rules may take from it. `rules`: all that the device group has."""
+    """Which wildcards of an allow other rules may take from it. `rules`: all that the device group has, when asked."""
 
-    rules: tuple[Element, ...]
+    rules: Callable[[], Iterable[Element]]
     addresses: AddressResolver
     top_down: bool = False
 
@@ -69,10 +69,15 @@ class Wildcards:
         return frozenset(name for name, wildcard in own.wildcards.items() if any(map(wildcard.may_yield_to, against)))
 
     @cached_property
+    def may_be_contested(self) -> bool:
+        """Whether what a rule holds may depend on other rules."""
+        return not self.top_down and self.addresses.has_wildcards
+
+    @cached_property
     def _uses(self) -> tuple[_Use, ...]:
-        if self.top_down or not self.addresses.has_wildcards:
+        if not self.may_be_contested:
             return ()
-        uses = (_Use(rule, side, self._below(rule, side)) for rule in self.rules for side in SIDES)
+        uses = (_Use(rule, side, self._below(rule, side)) for rule in self.rules() for side in SIDES)
         return tuple(use for use in uses if use.wildcards and not yes(use.rule, "disabled"))
 
     def _below(self, rule: Element, side: str) -> dict[str, Wildcard]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from bridge.errors import ConfigurationFileError
@@ -18,10 +19,22 @@ from bridge.managers.panorama.rulebase.rules import RuleReader, log_of, misshape
 from bridge.managers.panorama.rulebase.tree import FROM_THE_FILE, SHARED, Ancestry, ObjectScope, scope_of
 from zones.rules import Action, Log, Origin, Rule, Rulebase, RuleType
 
-# A rule, its rulebase, its level, and its number.
-RuleEntry = tuple[Element, str, str, int]
 # In the order in which Panorama numbers them.
 DEFAULT_ACTIONS = {"intrazone-default": Action.ALLOW, "interzone-default": Action.DENY}
+
+
+class RuleEntry(NamedTuple):
+    """A rule: where among `rules` it stands, its rulebase and level, and its number there as Panorama shows it."""
+
+    rules: Sequence[Element]
+    at: int
+    rulebase: str
+    level: str
+    number: int
+
+    @property
+    def element(self) -> Element:
+        return self.rules[self.at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +73,17 @@ def read_scope(scope: ObjectScope, options: ReadOptions) -> Rulebase:
     """The rulebase of a scope: pre rules from Shared down, post rules from the device group up, then the defaults."""
     entries = tuple(scope_entries(scope))
     reader = reader_of(scope, options, entries)
-    return rulebase_of(scope, reader, tuple([reader.read(*entry) for entry in entries]))
+    return rulebase_of(scope, reader, tuple([read_rule(reader, entry) for entry in entries]))
+
+
+def read_rule(reader: RuleReader, entry: RuleEntry) -> Rule:
+    return reader.read(entry.element, entry.rulebase, entry.level, entry.number)
 
 
 def reader_of(scope: ObjectScope, options: ReadOptions, entries: tuple[RuleEntry, ...]) -> RuleReader:
     """For the rules of a scope, which are all of `entries`."""
     addresses = AddressResolver(scope, options.registered, options.time_zone, options.provided)
-    wildcards = Wildcards(tuple([entry for entry, *_ in entries]), addresses, options.wildcard_top_down)
+    wildcards = Wildcards(lambda: (entry.element for entry in entries), addresses, options.wildcard_top_down)
     return RuleReader(scope, addresses, ServiceObjects(scope), ApplicationObjects(scope), wildcards, options.time_zone)
 
 
@@ -86,10 +103,14 @@ def rulebase_of(scope: ObjectScope, reader: RuleReader, rules: tuple[Rule, ...])
 
 
 def scope_entries(scope: ObjectScope) -> Iterator[RuleEntry]:
-    """Each rule with its rulebase, its level and its number as Panorama shows it: inherited rules count too."""
+    """Each rule with its number as Panorama shows it: inherited rules count too."""
     for rulebase, levels in (("pre", scope.levels[::-1]), ("post", scope.levels)):
-        entries = ((entry, level) for level in levels for entry in level.rules(rulebase))
-        yield from ((entry, rulebase, level.name, number) for number, (entry, level) in enumerate(entries, 1))
+        number = 0
+        for level in levels:
+            rules = level.rules(rulebase)
+            for at in range(len(rules)):
+                number += 1
+                yield RuleEntry(rules, at, rulebase, level.name, number)
 
 
 def _default_rule(scope: ObjectScope, name: str) -> Rule:

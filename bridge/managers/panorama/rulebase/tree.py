@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, overload
 from xml.etree.ElementTree import Element
 
 from bridge.errors import ConfigurationFileError, UnknownDeviceGroupError
 from bridge.managers.panorama.rulebase.document import entries, text_of
+from bridge.managers.panorama.rulebase.indexed_text import IndexedText
 
 SHARED = "Shared"
 DEVICE = "devices/entry[@name='localhost.localdomain']"
@@ -41,18 +42,43 @@ KIND_WORDS = {
     "application-filter": "an application filter",
 }
 FIRST_WITH_HIERARCHIES = 7
+_DEFAULT_RULES = ("post-rulebase", "default-security-rules", "rules")
+
+
+class Level(Protocol):
+    """Shared, or one device group."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def text(self) -> IndexedText | None:
+        """What it says, where that is known as text."""
+
+    @property
+    def objects(self) -> Mapping[str, Mapping[str, Element]]:
+        """Kind -> name -> entry. Of two entries of a name the first stands."""
+
+    def objects_with(self, kind: str, tag: str) -> Iterator[tuple[str, Element]]:
+        """Name and entry of those objects of a kind that have a child of this tag, in order."""
+
+    def rules(self, rulebase: str) -> Sequence[Element]:
+        """The security rules of the pre or the post rulebase, in order."""
+
+    def default_rule(self, name: str) -> Element | None:
+        """This level's override of `intrazone-default` or `interzone-default`."""
 
 
 @dataclass(frozen=True)
-class Level:
-    """Shared, or one device group: its element (several where an export was merged by hand) and its name."""
+class ElementLevel:
+    """A level as its element: several where an export was merged by hand."""
 
     name: str
     elements: tuple[Element, ...]
+    text: IndexedText | None = None
 
     @cached_property
-    def objects(self) -> dict[str, dict[str, Element]]:
-        """Kind -> name -> entry. Of two entries of a name the first stands."""
+    def objects(self) -> Mapping[str, Mapping[str, Element]]:
         by_kind: dict[str, dict[str, Element]] = {kind: {} for kind in OBJECT_KINDS}
         for element in self.elements:
             for kind in OBJECT_KINDS:
@@ -60,19 +86,104 @@ class Level:
                     by_kind[kind].setdefault(name, entry)
         return by_kind
 
-    def rules(self, rulebase: str) -> Iterator[Element]:
-        """The security rules of the pre or the post rulebase, in order."""
-        for element in self.elements:
-            for rules in element.findall(f"{rulebase}-rulebase/security/rules"):
-                yield from rules.findall("entry")
+    def objects_with(self, kind: str, tag: str) -> Iterator[tuple[str, Element]]:
+        return ((name, entry) for name, entry in self.objects[kind].items() if entry.find(tag) is not None)
+
+    def rules(self, rulebase: str) -> Sequence[Element]:
+        lists = (rules for element in self.elements for rules in element.findall("/".join(rules_path(rulebase))))
+        return [entry for rules in lists for entry in rules.findall("entry")]
 
     def default_rule(self, name: str) -> Element | None:
-        """This level's override of `intrazone-default` or `interzone-default`."""
         for element in self.elements:
-            for rule_name, entry in entries(element, "post-rulebase/default-security-rules/rules"):
+            for rule_name, entry in entries(element, "/".join(_DEFAULT_RULES)):
                 if rule_name == name:
                     return entry
         return None
+
+
+@dataclass(frozen=True)
+class TextLevel:
+    """A level as text: an entry is an element only while somebody looks at it."""
+
+    name: str
+    text: IndexedText
+
+    @cached_property
+    def objects(self) -> Mapping[str, _Entries]:
+        return {kind: _Entries(self.text, self.text.at_path.get((kind,), ())) for kind in OBJECT_KINDS}
+
+    def objects_with(self, kind: str, tag: str) -> Iterator[tuple[str, Element]]:
+        opening = f"<{tag}".encode()
+        objects = self.objects[kind]
+        for at in self.text.at_path.get((kind,), ()):
+            if opening in self.text.said(at):
+                name, entry = self.text.names[at], self.text.element(at)
+                if entry.find(tag) is not None and name and objects.stands(name, at):
+                    yield name, entry
+
+    def rules(self, rulebase: str) -> Sequence[Element]:
+        return _Elements(self.text, self.text.at_path.get(rules_path(rulebase), ()))
+
+    def default_rule(self, name: str) -> Element | None:
+        places = (at for at in self.text.at_path.get(_DEFAULT_RULES, ()) if self.text.names[at] == name)
+        first = next(places, None)
+        return None if first is None else self.text.element(first)
+
+
+class _Entries(Mapping[str, Element]):
+    """The entries of one kind in a text by name. Of two entries of a name the first stands."""
+
+    def __init__(self, text: IndexedText, places: Sequence[int]) -> None:
+        self._text = text
+        self._places: dict[str, int] = {}
+        for at in places:
+            if name := text.names[at]:
+                self._places.setdefault(name, at)
+
+    def __getitem__(self, name: str) -> Element:
+        return self._text.element(self._places[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def stands(self, name: str, at: int) -> bool:
+        """Whether the entry at a place is the one that stands for its name."""
+        return self._places.get(name) == at
+
+
+class _Elements(Sequence[Element]):
+    """Some entries of a text. What was looked at once stays the same element."""
+
+    def __init__(self, text: IndexedText, places: Sequence[int]) -> None:
+        self._text = text
+        self._places = places
+        self._known: dict[int, Element] = {}
+
+    @overload
+    def __getitem__(self, number: int) -> Element: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Element]: ...
+    def __getitem__(self, number: int | slice) -> Element | Sequence[Element]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        at = self._places[number]
+        if at not in self._known:
+            self._known[at] = self._text.element(at)
+        return self._known[at]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def rules_path(rulebase: str) -> tuple[str, ...]:
+    """Where the security rules of the pre or the post rulebase are, below a level."""
+    return f"{rulebase}-rulebase", "security", "rules"
 
 
 class Definition(NamedTuple):
@@ -101,7 +212,7 @@ class ObjectScope:
         return self.levels[0].name
 
     @cached_property
-    def _by_kind(self) -> dict[str, list[tuple[str, dict[str, Element]]]]:
+    def _by_kind(self) -> dict[str, list[tuple[str, Mapping[str, Element]]]]:
         """Kind -> the levels that have objects of it, the winning one first, each with these objects by name."""
         levels = self.levels[::-1] if self.ancestors_win else self.levels
         return {
@@ -116,6 +227,15 @@ class ObjectScope:
             for name, entry in objects.items():
                 winning.setdefault(name, Definition(kind, level, entry))
         return winning
+
+    def objects_with(self, kind: str, tag: str) -> Iterator[tuple[str, Element]]:
+        """Those of them that have a child of this tag, in the order of `objects`."""
+        levels = self.levels[::-1] if self.ancestors_win else self.levels
+        for number, level in enumerate(levels):
+            above = [objects for other in levels[:number] if (objects := other.objects[kind])]
+            for name, entry in level.objects_with(kind, tag):
+                if not any(name in objects for objects in above):
+                    yield name, entry
 
     def object(self, name: str, kind: str) -> Definition | None:
         """What a name stands for as one kind of object."""
@@ -149,6 +269,21 @@ def walk(name: str, members_of: Callable[[str], tuple[str, ...]]) -> Iterator[tu
         waiting.extend(reversed(fresh))
 
 
+def names_above(names: Iterable[str], below: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """These names and every group that holds one of them at any depth. `below`: group -> its members."""
+    above: dict[str, list[str]] = {}
+    for group, members_ in below.items():
+        for member in members_:
+            above.setdefault(member, []).append(group)
+    reached = set(names)
+    waiting = list(reached)
+    while waiting:
+        fresh = [group for group in above.get(waiting.pop(), ()) if group not in reached]
+        reached.update(fresh)
+        waiting.extend(fresh)
+    return reached
+
+
 def flatten(name: str, members_of: Callable[[str], tuple[str, ...]]) -> Iterator[str]:
     """The leaves below a name, each once, in order."""
     return (member for member, below in walk(name, members_of) if not below)
@@ -176,9 +311,9 @@ def scope_of(
     if device_group not in groups:
         raise unknown_device_group(device_group, groups)
     chain = _chain(device_group, _parents(config, ancestry, groups), groups)
-    shared = Level(SHARED, tuple(config.findall("shared")))
+    shared = ElementLevel(SHARED, tuple(config.findall("shared")))
     return ObjectScope(
-        levels=(*(Level(name, tuple(groups[name])) for name in chain), shared),
+        levels=(*(ElementLevel(name, tuple(groups[name])) for name in chain), shared),
         predefined=config.find("predefined"),
         ancestors_win=ancestors_win,
         zones=frozenset(_template_zones(config)),

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element
 
@@ -18,7 +19,15 @@ import pan.xapi
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from bridge.errors import ManagerAnswerError, ManagerError, ManagerRefusedError, ManagerUnreachableError
-from bridge.managers.panorama.session.transport import AnswerError, AnswerLimits, VerifiedPanorama, tls_context
+from bridge.managers.panorama.rulebase.indexed_text import IndexedText
+from bridge.managers.panorama.session.transport import (
+    IN_PART,
+    AnswerError,
+    AnswerLimits,
+    BoundedXapi,
+    VerifiedPanorama,
+    tls_context,
+)
 from zones.runtime.backoff import Backoff
 
 HA_STATE = "<show><high-availability><state/></high-availability></show>"
@@ -43,6 +52,13 @@ class PanoramaAccess:
     attempts: int = 3
 
 
+class ShownNode(NamedTuple):
+    """A node, None where only what differs was parsed; and its text, None where that can't be read in part."""
+
+    element: Element | None
+    text: IndexedText | None
+
+
 class PanoramaApi:
     """A session with whichever of the configured peers is active. Errors are `bridge.errors.ManagerError`."""
 
@@ -58,6 +74,22 @@ class PanoramaApi:
         """The one running-configuration node at an XPath; None where there is none."""
         root = self._call(f"show {xpath}", lambda xapi: pan.xapi.PanXapi.show(xapi, xpath=xpath))
         return None if root is None else root.find("result/*")
+
+    def show_again(self, xpath: str, before: IndexedText | None) -> ShownNode | None:
+        """The same, given what it said `before`: only what differs from that is parsed, where that can be."""
+
+        def show(xapi: BoundedXapi) -> None:
+            with xapi.indexing(before):
+                pan.xapi.PanXapi.show(xapi, xpath=xpath)
+
+        root = self._call(f"show {xpath}", show)
+        if root is None or self._active is None:
+            return None
+        text = self._active.xapi.indexed
+        if root is IN_PART:
+            return ShownNode(None, text)
+        node = root.find("result/*")
+        return None if node is None else ShownNode(node, text)
 
     def get(self, xpath: str) -> list[Element]:
         """The nodes that match an XPath in the candidate configuration (predefined content is only there)."""
@@ -208,7 +240,7 @@ class PanoramaApi:
         except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException, OSError) as error:
             raise ManagerUnreachableError(f"{doing}: {type(error).__name__}: {error}; it is tried again") from error
         finally:
-            self.received += len(xapi.xml_document or "")
+            self.received += xapi.answer_bytes
             xapi.xml_document = None  # the text of a large answer, which nobody reads
         root: Element | None = xapi.element_root
         if root is None:

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import ssl
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import panos.base
 import panos.panorama
 
 from bridge.managers.panorama.rulebase.document import MAX_BYTES
+from bridge.managers.panorama.rulebase.indexed_text import IndexedText
 
 CHUNK = 1 << 20
 DEADLINE = 300.0
+IN_PART = Element("response", status="success")
 
 
 class AnswerError(Exception):
@@ -71,9 +75,9 @@ class VerifiedPanorama(panos.panorama.Panorama):  # type: ignore[misc]  # pan-os
         self.limits = limits
         super().__init__(*args, **kwargs)
 
-    def generate_xapi(self) -> _BoundedXapi:
+    def generate_xapi(self) -> BoundedXapi:
         """What every call of pan-os-python goes through; its own leaves TLS unverified."""
-        return _BoundedXapi(
+        return BoundedXapi(
             tls=self.tls,
             limits=self.limits,
             api_key=self.api_key,
@@ -84,11 +88,36 @@ class VerifiedPanorama(panos.panorama.Panorama):  # type: ignore[misc]  # pan-os
         )
 
 
-class _BoundedXapi(panos.base.PanDevice.XapiWrapper):  # type: ignore[misc]
+class BoundedXapi(panos.base.PanDevice.XapiWrapper):  # type: ignore[misc]
     def __init__(self, *args: Any, tls: ssl.SSLContext, limits: AnswerLimits, **kwargs: Any) -> None:
         self._limits = limits
         super().__init__(*args, **kwargs)
         self.ssl_context = tls  # given to the constructor, pan-python would warn of an old protocol
+        self.answer_bytes = 0
+        self.indexed: IndexedText | None = None
+        self._indexes = False
+
+    @contextmanager
+    def indexing(self, before: IndexedText | None) -> Iterator[None]:
+        """Within it, `indexed` becomes the text of an answer, and `element_root` IN_PART where only some was parsed."""
+        self.indexed, self._indexes = before, True
+        try:
+            yield
+        finally:
+            self._indexes = False
+
+    def _PanXapi__set_xml_response(self, message_body: bytearray) -> bool:  # noqa: N802 - where all answers are parsed
+        self.answer_bytes = len(message_body)
+        if not self._indexes:
+            return bool(super()._PanXapi__set_xml_response(message_body))
+        text, before = bytes(message_body), self.indexed
+        self.indexed = None if before is None else before.after(text)
+        if self.indexed is not None:
+            self.element_root, self.status = IN_PART, "success"
+            return True
+        done = bool(super()._PanXapi__set_xml_response(message_body))
+        self.indexed = IndexedText.of(text, self.element_root) if done else None
+        return done
 
     def _PanXapi__api_request(self, query: dict[str, str]) -> Any:  # noqa: N802 - the one place all calls pass
         response = super()._PanXapi__api_request(query)
