@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
@@ -27,6 +28,8 @@ from bridge.settings.file import Purpose, load
 from bridge.settings.models import BridgeSettings, ClusterSettings
 from bridge.tier.reader import ClusterReader
 from bridge.wiring.clusters import cluster_access, server_tls
+from zones import decode
+from zones.addresses.inventory import Pod
 from zones.kube.client import ApiServer
 from zones.runtime import logs
 from zones.runtime.errors import InputError
@@ -38,6 +41,7 @@ LEAST_CHARACTERS = 16
 USAGE, PREVIEW = "usage", "preview"
 # Both ask for more than a page of what is in force: so many seconds lie between two looks.
 LOOKED_AT = 60.0
+MOST_NAMESPACES = 50
 
 
 def serve(
@@ -115,7 +119,8 @@ async def _policy_page(settings: BridgeSettings, chosen: ClusterSettings) -> Sta
     cluster = ClusterReader(ApiServer(cluster_access(chosen)))
     try:
         policy = await answer.live_policy(cluster, chosen.tier)
-        cut_off = pages.quarantine_table(await _quarantines(cluster), time.time())
+        known = await _quarantines(cluster)
+        cut_off = pages.quarantine_table(known, time.time(), await _pods_of(cluster, known or ()))
     finally:
         await cluster.close()
     subtitle = f"What is in force there for the device group {chosen.device_group}"
@@ -132,6 +137,16 @@ async def _usage_page(settings: BridgeSettings, chosen: ClusterSettings) -> Stat
     used, policy = await usage_of(settings, chosen)
     page = await asyncio.to_thread(pages.usage_page, used, used.rules, policy)
     return replace(page, subtitle=f"{page.subtitle} {chosen.name}", back="/")
+
+
+async def _pods_of(cluster: ClusterReader, known: Sequence[Quarantine]) -> dict[str, list[Pod] | None]:
+    """The pods of the namespaces that these name; of very many namespaces not all are asked for."""
+    pods: dict[str, list[Pod] | None] = {}
+    for namespace in sorted({one.namespace for one in known})[:MOST_NAMESPACES]:
+        raws = await cluster.pods_in(namespace)
+        items = None if raws is None else [decode.pod(raw).item for raw in raws]
+        pods[namespace] = None if items is None else [item for item in items if isinstance(item, Pod)]
+    return pods
 
 
 async def _quarantines(cluster: ClusterReader) -> list[Quarantine] | None:

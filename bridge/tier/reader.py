@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from zones.canonical import Json
 from zones.kube.api import JSON, LONGEST, Api
 from zones.kube.errors import ClusterRefusedError
@@ -54,6 +56,13 @@ class ClusterReader:
 
     async def pod(self, namespace: str, name: str) -> Json | None:
         return await self._api.get(f"/api/v1/namespaces/{namespace}/pods/{name}", f"pod {namespace}/{name}")
+
+    async def pods_in(self, namespace: str) -> list[Json] | None:
+        """All pods of a namespace; None where they may not be read."""
+        try:
+            return await self._list("pods", {}, page=LONG_PAGE, root=f"{CORE}/namespaces/{quote(namespace, safe='')}")
+        except ClusterRefusedError:
+            return None
 
     async def quarantines(self) -> list[Json] | None:
         """All of the cluster's; None where they may not be read, as by most people, or where the kind isn't there."""

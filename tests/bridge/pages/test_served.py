@@ -61,6 +61,11 @@ def served(tmp_path, panorama):
     with KubernetesServer() as server:
         smallcluster.fill(server)
         smallcluster.publish(server, smallcluster.tier(3, 5432))
+        for name in ("web-a", "web-b"):
+            owned = smallcluster.pod(name, "10.1.0.77", "web")
+            owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "u", "controller": True}
+            owned["metadata"]["ownerReferences"] = [owner]
+            smallcluster.add_pod(server, owned)
         for name, details in (("held-web", {}), ("watched", {"dryRun": True})):
             server.create(smallcluster.quarantine(name, workload="web", reason=MARKUP, **details))
         cluster = {"name": "prod", "deviceGroup": "dg", "kubeconfig": str(server.kubeconfig)}
@@ -96,7 +101,7 @@ def test_from_the_status_to_a_cell_of_a_cluster(browser, served):
     assert page.locator("#rules tbody tr").count() == 2
     rows = page.locator("#quarantine tbody tr").all_inner_texts()
     assert sorted("in force" in row for row in rows) == [False, True]
-    assert all("workload shop/web" in row for row in rows)
+    assert all("workload shop/web" in row and "2 pods: web-a, web-b" in row for row in rows)
     page.locator("#quarantine select").select_option("dry run")
     assert page.locator("#quarantine tbody tr:not([hidden])").count() == 1
     assert MARKUP in page.locator("#quarantine tbody").inner_text()
