@@ -21,6 +21,12 @@ from enforcer.errors import KernelError, LoadError
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.transaction import Transaction
 from enforcer.netlink.conntrack import SUBSYSTEM, ConntrackMessage, TcpState, conntrack_messages
+from enforcer.netlink.constants import (
+    CTA_LABELS,
+    CTA_MARK,
+    IPCTNL_MSG_CT_DELETE,
+    IPCTNL_MSG_CT_GET,
+)
 from enforcer.netlink.messages import DONE, DUMP, ERROR, REQUEST, messages, netfilter
 from enforcer.netlink.sockets import NETFILTER, RECEIVE, enlarge, error_code, open_socket, refuse
 from enforcer.rules.connmark import ConnmarkLayout
@@ -30,8 +36,7 @@ _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _NEW_GROUP, _DESTROY_GROUP = 1, 3
 _SO_ATTACH_FILTER, _SO_MEMINFO = 26, 55
 _MEMORY, _DROPS = struct.Struct("=9I"), 8
-_GET, _DELETE = SUBSYSTEM | 1, SUBSYSTEM | 2
-_MARK, _LABELS = 8, 22
+_GET, _DELETE = SUBSYSTEM | IPCTNL_MSG_CT_GET, SUBSYSTEM | IPCTNL_MSG_CT_DELETE
 _TRIAL = "zonebridge-trial"
 _KIND_AT, _ATTRIBUTES_AT = 4, 20
 _SYSCTLS = Path("/proc/sys/net/netfilter")
@@ -192,7 +197,7 @@ def _ours(mask: int) -> bytes:
     """New connections with a label; ended ones with bits of ours in their mark, or all where none are ours."""
     ended = [
         (_LOAD_NUMBER, 0, 0, _ATTRIBUTES_AT),
-        (_NUMBER_TO_X, 0, 0, _MARK),
+        (_NUMBER_TO_X, 0, 0, CTA_MARK),
         (_LOAD_SPECIAL, 0, 0, _FIND_ATTRIBUTE),
         (_IF_EQUAL, 5, 0, 0),
         (_A_TO_X, 0, 0, 0),
@@ -206,7 +211,7 @@ def _ours(mask: int) -> bytes:
         ended = [(_RETURN, 0, 0, _ALL)]
     begun = [
         (_LOAD_NUMBER, 0, 0, _ATTRIBUTES_AT),
-        (_NUMBER_TO_X, 0, 0, _LABELS),
+        (_NUMBER_TO_X, 0, 0, CTA_LABELS),
         (_LOAD_SPECIAL, 0, 0, _FIND_ATTRIBUTE),
         (_IF_EQUAL, 1, 0, 0),
         (_RETURN, 0, 0, _ALL),

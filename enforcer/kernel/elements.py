@@ -12,12 +12,23 @@ from functools import lru_cache
 from sys import byteorder
 
 from enforcer.netlink import expressions
+from enforcer.netlink.constants import (
+    NFT_SET_ELEM_CATCHALL,
+    NFT_SET_ELEM_INTERVAL_END,
+    NFTA_DATA_VALUE,
+    NFTA_LIST_ELEM,
+    NFTA_SET_ELEM_DATA,
+    NFTA_SET_ELEM_FLAGS,
+    NFTA_SET_ELEM_KEY,
+    NFTA_SET_ELEM_KEY_END,
+    NFTA_SET_ELEM_USERDATA,
+)
 from enforcer.netlink.datatypes import VERDICT, Layout, layout
 from enforcer.netlink.messages import ATTRIBUTE, attribute, attributes, number
 
-_ELEMENT, _KEY, _DATA, _FLAGS, _USERDATA, _KEY_END, _VALUE = 1, 1, 2, 3, 6, 10, 1
-_INTERVAL_END, _CATCH_ALL = number(_FLAGS, 1), number(_FLAGS, 2)
-_OPEN_END = attribute(_USERDATA, bytes([1, 4]) + (1).to_bytes(4, byteorder))
+_INTERVAL_END = number(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END)
+_CATCH_ALL = number(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_CATCHALL)
+_OPEN_END = attribute(NFTA_SET_ELEM_USERDATA, bytes([1, 4]) + (1).to_bytes(4, byteorder))
 _TAIL = re.compile(r'(?: comment "(?P<comment>[^"]*)")?(?: : (?P<value>.*))?')
 _CODES = {"accept": expressions.ACCEPT, "drop": expressions.DROP, "return": expressions.RETURN}
 _WAYS = {"goto": expressions.GOTO, "jump": expressions.JUMP}
@@ -37,15 +48,15 @@ class ElementType:
         if match is None:
             raise ValueError(f"'{text}' is not what may follow an element's key")
         value, comment = match["value"], match["comment"]
-        data = b"" if value is None else attribute(_DATA, self._data(value))
-        return data + (b"" if comment is None else attribute(_USERDATA, remark(comment)))
+        data = b"" if value is None else attribute(NFTA_SET_ELEM_DATA, self._data(value))
+        return data + (b"" if comment is None else attribute(NFTA_SET_ELEM_USERDATA, remark(comment)))
 
     def _data(self, text: str) -> bytes:
         if self.verdicts:
             return _verdict(text)
         if self.value is None:
             raise ValueError(f"'{text}' can't be an element's value: it is no map")
-        return attribute(_VALUE, self.value.encode(text))
+        return attribute(NFTA_DATA_VALUE, self.value.encode(text))
 
 
 @lru_cache(256)
@@ -68,17 +79,17 @@ def remark(text: str) -> bytes:
 
 
 def key(value: bytes) -> bytes:
-    return attribute(_KEY, attribute(_VALUE, value))
+    return attribute(NFTA_SET_ELEM_KEY, attribute(NFTA_DATA_VALUE, value))
 
 
 def key_of(record: bytes) -> bytes:
     """The key's value; nothing for the element that stands for all others."""
-    element_key = attributes(record, start=4).get(_KEY, b"")
-    return attributes(element_key, start=0).get(_VALUE, b"")
+    element_key = attributes(record, start=4).get(NFTA_SET_ELEM_KEY, b"")
+    return attributes(element_key, start=0).get(NFTA_DATA_VALUE, b"")
 
 
 def record(*parts: bytes) -> bytes:
-    return attribute(_ELEMENT, b"".join(parts))
+    return attribute(NFTA_LIST_ELEM, b"".join(parts))
 
 
 def records(type_: str, elements: Mapping[str, str], *, interval: bool) -> Iterator[bytes]:
@@ -105,13 +116,13 @@ def _around(length: int, more: int) -> tuple[bytes, bytes]:
     """What stands before and behind a key of this length in a record; `more` bytes follow the key."""
     behind = bytes(-length % 4)
     encoded = key(bytes(length))
-    head = ATTRIBUTE.pack(ATTRIBUTE.size + len(encoded) + more, _ELEMENT)
+    head = ATTRIBUTE.pack(ATTRIBUTE.size + len(encoded) + more, NFTA_LIST_ELEM)
     return head + encoded[: len(encoded) - length - len(behind)], behind
 
 
 def _box(kind: ElementType, text: str, tail: str) -> bytes:
     first, last = kind.key.span(text)
-    return record(key(first), attribute(_KEY_END, attribute(_VALUE, last)), kind.tail(tail))
+    return record(key(first), attribute(NFTA_SET_ELEM_KEY_END, attribute(NFTA_DATA_VALUE, last)), kind.tail(tail))
 
 
 def _intervals(kind: ElementType, elements: Mapping[str, str]) -> Iterator[bytes]:

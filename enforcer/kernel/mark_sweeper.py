@@ -11,13 +11,20 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
+from enforcer.netlink.constants import (
+    CTA_MARK,
+    CTA_MARK_MASK,
+    CTA_TUPLE_ORIG,
+    CTA_ZONE,
+    IPCTNL_MSG_CT_GET,
+    IPCTNL_MSG_CT_NEW,
+)
 from enforcer.netlink.messages import DUMP, ERROR, REQUEST, Message, attribute, attributes, messages, netfilter, number
 from enforcer.netlink.sockets import NETFILTER, PATIENCE, RECEIVE, answers, error_code, open_socket, refuse
 from enforcer.rules.connmark import PHASES, REVOKED, STALE, UNJUDGED, ConnmarkLayout
 
 _CONNTRACK = 1 << 8
-_NEW, _GET = _CONNTRACK, _CONNTRACK | 1
-_ORIGINAL, _MARK, _ZONE, _MARK_MASK = 1, 8, 18, 21
+_NEW, _GET = _CONNTRACK | IPCTNL_MSG_CT_NEW, _CONNTRACK | IPCTNL_MSG_CT_GET
 _AT_ONCE = 400  # answers of so many fit any receive buffer
 _GONE = frozenset({errno.ENOENT})
 
@@ -63,7 +70,7 @@ class MarkSweeper:
 
 def _holding(channel: socket.socket, value: int, mask: int) -> Iterator[Message]:
     """The connections whose mark has this value in these bits; the kernel chooses them."""
-    chosen = number(_MARK, value), number(_MARK_MASK, mask)
+    chosen = number(CTA_MARK, value), number(CTA_MARK_MASK, mask)
     channel.settimeout(PATIENCE)
     channel.send(netfilter(_GET, REQUEST | DUMP, 1, 0, 0, *chosen))
     for answer in answers(channel):
@@ -92,7 +99,7 @@ def _set(channel: socket.socket, marks: ConnmarkLayout, connections: list[Messag
 def _with_number(marks: ConnmarkLayout, value: int, sequence: int, connection: Message) -> bytes:
     """The kernel finds it by its original direction and its zone."""
     fields = attributes(connection.body)
-    zone = [attribute(_ZONE, fields[_ZONE])] if _ZONE in fields else []
-    which = attribute(_ORIGINAL | 0x8000, fields[_ORIGINAL])
-    wanted = number(_MARK, marks.bits(value)), number(_MARK_MASK, marks.mask)
+    zone = [attribute(CTA_ZONE, fields[CTA_ZONE])] if CTA_ZONE in fields else []
+    which = attribute(CTA_TUPLE_ORIG | 0x8000, fields[CTA_TUPLE_ORIG])
+    wanted = number(CTA_MARK, marks.bits(value)), number(CTA_MARK_MASK, marks.mask)
     return netfilter(_NEW, REQUEST, sequence, connection.body[0], 0, which, *zone, *wanted)

@@ -16,6 +16,32 @@ from enforcer.errors import KernelError, LoadError
 from enforcer.kernel import elements, table_digest
 from enforcer.kernel.table_digest import Key, TableDigest
 from enforcer.kernel.transaction import DORMANT, Transaction
+from enforcer.netlink.constants import (
+    NFT_MSG_GETCHAIN,
+    NFT_MSG_GETFLOWTABLE,
+    NFT_MSG_GETGEN,
+    NFT_MSG_GETOBJ,
+    NFT_MSG_GETRULE,
+    NFT_MSG_GETSET,
+    NFT_MSG_GETSETELEM,
+    NFT_MSG_GETTABLE,
+    NFTA_CHAIN_HOOK,
+    NFTA_CHAIN_NAME,
+    NFTA_CHAIN_TABLE,
+    NFTA_FLOWTABLE_TABLE,
+    NFTA_GEN_ID,
+    NFTA_OBJ_TABLE,
+    NFTA_RULE_CHAIN,
+    NFTA_RULE_TABLE,
+    NFTA_SET_ELEM_LIST_ELEMENTS,
+    NFTA_SET_ELEM_LIST_SET,
+    NFTA_SET_ELEM_LIST_TABLE,
+    NFTA_SET_NAME,
+    NFTA_SET_TABLE,
+    NFTA_TABLE_FLAGS,
+    NFTA_TABLE_HANDLE,
+    NFTA_TABLE_NAME,
+)
 from enforcer.netlink.messages import (
     DUMP,
     ERROR,
@@ -30,14 +56,8 @@ from enforcer.netlink.messages import (
 )
 from enforcer.netlink.sockets import INTERRUPTED, NETFILTER, RECEIVE, answers, error_code, open_socket, refuse, send
 
-_GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS, _GET_OBJECT, _GET_FLOWTABLE = (
-    NFTABLES << 8 | kind for kind in (1, 4, 7, 10, 13, 19, 23)
-)
-_GET_GENERATION = NFTABLES << 8 | 16
-_GENERATION_ID = 1
 _SO_SNDBUFFORCE = 32
 _PATIENCE, _ANSWER_SECONDS = 1.0, 10.0
-_FLAGS, _HOOK, _TABLE_HANDLE = 2, 4, 4
 
 
 Counted = tuple[int, int]
@@ -84,16 +104,16 @@ class Nftables:
 
     def generation(self) -> int:
         """The number of the last change to any table. Costs microseconds."""
-        self._send(netfilter(_GET_GENERATION, REQUEST, 1, 0, 0))
+        self._send(netfilter(NFTABLES << 8 | NFT_MSG_GETGEN, REQUEST, 1, 0, 0))
         answer = next(answers(self._socket))
         if answer.kind == ERROR:
             refuse(error_code(answer), "asking for the generation of the tables")
-        return int.from_bytes(attributes(answer.body).get(_GENERATION_ID, b""), "big")
+        return int.from_bytes(attributes(answer.body).get(NFTA_GEN_ID, b""), "big")
 
     def flags(self, table: str) -> int | None:
         """Of a table; None where there is none."""
-        body = self._ask(_GET_TABLE, text(1, table))
-        return None if body is None else int.from_bytes(attributes(body).get(_FLAGS, b""), "big")
+        body = self._ask(NFT_MSG_GETTABLE, text(NFTA_TABLE_NAME, table))
+        return None if body is None else int.from_bytes(attributes(body).get(NFTA_TABLE_FLAGS, b""), "big")
 
     def is_active(self, table: str, hooked: Iterable[str]) -> bool:
         """Whether there is a table that is awake, and packets come to each of these chains and find rules there."""
@@ -101,8 +121,8 @@ class Nftables:
         return flags is not None and not flags & DORMANT and all(self._is_hooked(table, chain) for chain in hooked)
 
     def _is_hooked(self, table: str, chain: str) -> bool:
-        body = self._ask(_GET_CHAIN, text(1, table), text(3, chain))
-        return body is not None and _HOOK in attributes(body) and bool(self.rules_digests(table, [chain]))
+        body = self._ask(NFT_MSG_GETCHAIN, text(NFTA_CHAIN_TABLE, table), text(NFTA_CHAIN_NAME, chain))
+        return body is not None and NFTA_CHAIN_HOOK in attributes(body) and bool(self.rules_digests(table, [chain]))
 
     def delete(self, table: str) -> None:
         """Remove a table; fine where there is none.
@@ -123,70 +143,71 @@ class Nftables:
         objects = self.objects(table)
         if objects is None:
             return None
-        rules = table_digest.rules_digests(self._dump(_GET_RULE, text(1, table)), table)
+        rules = table_digest.rules_digests(self._dump(NFT_MSG_GETRULE, text(NFTA_RULE_TABLE, table)), table)
         sets = {key[1] for key in objects if key[0] in table_digest.SETS}
         tallies = {name: table_digest.tally(self.elements(table, name)) for name in elements_of if name in sets}
         return TableDigest(objects, rules, tallies)
 
     def objects(self, table: str) -> dict[Key, int] | None:
         """All of a table but rules and elements; None where there is none."""
-        flags, own = self.flags(table), text(1, table)
+        flags, own = self.flags(table), text(NFTA_SET_TABLE, table)
         if flags is None:
             return None
         dumps = {
-            "chain": self._dump(_GET_CHAIN),
-            "set": self._dump(_GET_SET, own),
-            "counter": self._dump(_GET_OBJECT, own),
-            "flowtable": self._dump(_GET_FLOWTABLE, own),
+            "chain": self._dump(NFT_MSG_GETCHAIN),
+            "set": self._dump(NFT_MSG_GETSET, own),
+            "counter": self._dump(NFT_MSG_GETOBJ, text(NFTA_OBJ_TABLE, table)),
+            "flowtable": self._dump(NFT_MSG_GETFLOWTABLE, text(NFTA_FLOWTABLE_TABLE, table)),
         }
         return table_digest.objects(table, flags, dumps)
 
     def named_objects(self, table: str, chains: Iterable[str], sets: Iterable[str]) -> dict[Key, int]:
         """Of these chains and sets, those that are there: cheaper than all objects where they are few."""
-        own = text(1, table)
+        of_chains, of_sets = text(NFTA_CHAIN_TABLE, table), text(NFTA_SET_TABLE, table)
         asked = {
-            "chain": [self._ask(_GET_CHAIN, own, text(3, chain)) for chain in chains],
-            "set": [self._ask(_GET_SET, own, text(2, name)) for name in sets],
+            "chain": [self._ask(NFT_MSG_GETCHAIN, of_chains, text(NFTA_CHAIN_NAME, chain)) for chain in chains],
+            "set": [self._ask(NFT_MSG_GETSET, of_sets, text(NFTA_SET_NAME, name)) for name in sets],
         }
         return table_digest.objects(table, None, {kind: filter(None, bodies) for kind, bodies in asked.items()})
 
     def rules_digests(self, table: str, chains: Iterable[str]) -> dict[str, int]:
         """Of the rules of these chains, but for those without any."""
-        own, digests = text(1, table), dict[str, int]()
+        own, digests = text(NFTA_RULE_TABLE, table), dict[str, int]()
         for chain in chains:
-            digests |= table_digest.rules_digests(self._dump(_GET_RULE, own, text(2, chain)), table)
+            bodies = self._dump(NFT_MSG_GETRULE, own, text(NFTA_RULE_CHAIN, chain))
+            digests |= table_digest.rules_digests(bodies, table)
         return digests
 
     def element(self, table: str, name: str, key: bytes) -> bytes | None:
         """The record of a set's element; None where it has none of this key."""
-        wanted = attribute(3, elements.record(elements.key(key)))
-        body = self._ask(_GET_ELEMENTS, text(1, table), text(2, name), wanted)
+        wanted = attribute(NFTA_SET_ELEM_LIST_ELEMENTS, elements.record(elements.key(key)))
+        body = self._ask(NFT_MSG_GETSETELEM, *_elements_of(table, name), wanted)
         return None if body is None else next(table_digest.records([body]), None)
 
     def elements(self, table: str, name: str) -> list[bytes]:
         """The messages that tell a set's elements."""
-        return self._dump(_GET_ELEMENTS, text(1, table), text(2, name))
+        return self._dump(NFT_MSG_GETSETELEM, *_elements_of(table, name))
 
     def counters(self, table: str) -> dict[str, list[Counted]]:
         """The counters of the rules of each chain that has any, in order, by the chain's name."""
         by_chain: dict[str, list[Counted]] = {}
-        for chain, rule in table_digest.rules(self._dump(_GET_RULE, text(1, table)), table):
+        for chain, rule in table_digest.rules(self._dump(NFT_MSG_GETRULE, text(NFTA_RULE_TABLE, table)), table):
             for counter in table_digest.counted(rule):
                 by_chain.setdefault(chain, []).append(counter)
         return by_chain
 
     def named_counters(self, table: str) -> dict[str, Counted]:
         """Those that are no rule's. Costs microseconds."""
-        return dict(table_digest.named_counters(self._dump(_GET_OBJECT, text(1, table))))
+        return dict(table_digest.named_counters(self._dump(NFT_MSG_GETOBJ, text(NFTA_OBJ_TABLE, table))))
 
     def handle(self, table: str) -> int | None:
         """Another one for each table that ever was; None where there is none."""
-        body = self._ask(_GET_TABLE, text(1, table))
-        return None if body is None else int.from_bytes(attributes(body).get(_TABLE_HANDLE, b""), "big")
+        body = self._ask(NFT_MSG_GETTABLE, text(NFTA_TABLE_NAME, table))
+        return None if body is None else int.from_bytes(attributes(body).get(NFTA_TABLE_HANDLE, b""), "big")
 
     def _ask(self, kind: int, *chosen: bytes) -> bytes | None:
         """The body of the one answer; None where there is no such thing. Raises KernelError."""
-        self._send(netfilter(kind, REQUEST, 1, self._family, 0, *chosen))
+        self._send(netfilter(NFTABLES << 8 | kind, REQUEST, 1, self._family, 0, *chosen))
         answer = next(answers(self._socket))
         if answer.kind != ERROR:
             return answer.body
@@ -198,7 +219,9 @@ class Nftables:
         """The bodies of the answers, all from one state of the tables. Raises KernelError."""
         deadline = time.monotonic() + _PATIENCE
         while True:
-            bodies, complete = self._dumped(netfilter(kind, REQUEST | DUMP, 1, self._family, 0, *chosen))
+            bodies, complete = self._dumped(
+                netfilter(NFTABLES << 8 | kind, REQUEST | DUMP, 1, self._family, 0, *chosen)
+            )
             if complete:
                 return bodies
             if time.monotonic() > deadline:
@@ -251,3 +274,7 @@ def _make_room(channel: socket.socket, size: int) -> None:
         channel.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size + 65_536)
     except PermissionError:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size + 65_536)
+
+
+def _elements_of(table: str, name: str) -> tuple[bytes, bytes]:
+    return text(NFTA_SET_ELEM_LIST_TABLE, table), text(NFTA_SET_ELEM_LIST_SET, name)

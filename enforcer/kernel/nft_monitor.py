@@ -14,23 +14,47 @@ from dataclasses import dataclass, field
 from enforcer.errors import KernelError
 from enforcer.kernel import elements, table_digest
 from enforcer.kernel.table_digest import ELEMENTS, RULES, Key
+from enforcer.netlink.constants import (
+    NFT_MSG_DELCHAIN,
+    NFT_MSG_DELFLOWTABLE,
+    NFT_MSG_DELOBJ,
+    NFT_MSG_DELRULE,
+    NFT_MSG_DELSET,
+    NFT_MSG_DELSETELEM,
+    NFT_MSG_NEWCHAIN,
+    NFT_MSG_NEWFLOWTABLE,
+    NFT_MSG_NEWGEN,
+    NFT_MSG_NEWOBJ,
+    NFT_MSG_NEWRULE,
+    NFT_MSG_NEWSET,
+    NFT_MSG_NEWSETELEM,
+    NFTA_CHAIN_NAME,
+    NFTA_FLOWTABLE_NAME,
+    NFTA_GEN_ID,
+    NFTA_GEN_PROC_NAME,
+    NFTA_GEN_PROC_PID,
+    NFTA_OBJ_NAME,
+    NFTA_RULE_CHAIN,
+    NFTA_SET_ELEM_LIST_SET,
+    NFTA_SET_NAME,
+    NFTA_TABLE_NAME,
+)
 from enforcer.netlink.messages import INET, NFTABLES, attributes
 from enforcer.netlink.sockets import NETFILTER, RECEIVE, enlarge, open_socket
 
 _SOL_NETLINK, _ADD_MEMBERSHIP, _DROP_MEMBERSHIP, _NFTABLES_GROUP, _ROOM = 270, 1, 2, 7, 4 * 2**20
 _HEADER = struct.Struct("=IHHII")
-_NEW_GENERATION, _GENERATION_ID, _PROCESS, _PROCESS_NAME = NFTABLES << 8 | 15, 1, 2, 3
-_TABLE = 1
+_NEW_GENERATION = NFTABLES << 8 | NFT_MSG_NEWGEN
 _MOST = 10_000  # messages of one transaction that are kept apart
-_TABLE_KEY = "table", 1
+_TABLE_KEY = "table", NFTA_TABLE_NAME
 # what a message is about, and the attribute that names it
 _ABOUT: Mapping[int, tuple[str, int]] = {
-    **dict.fromkeys((3, 5), ("chain", 3)),
-    **dict.fromkeys((6, 8), (RULES, 2)),
-    **dict.fromkeys((9, 11), ("set", 2)),
-    **dict.fromkeys((12, 14), (ELEMENTS, 2)),
-    **dict.fromkeys((18, 20), ("counter", 2)),
-    **dict.fromkeys((22, 24), ("flowtable", 2)),
+    **dict.fromkeys((NFT_MSG_NEWCHAIN, NFT_MSG_DELCHAIN), ("chain", NFTA_CHAIN_NAME)),
+    **dict.fromkeys((NFT_MSG_NEWRULE, NFT_MSG_DELRULE), (RULES, NFTA_RULE_CHAIN)),
+    **dict.fromkeys((NFT_MSG_NEWSET, NFT_MSG_DELSET), ("set", NFTA_SET_NAME)),
+    **dict.fromkeys((NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM), (ELEMENTS, NFTA_SET_ELEM_LIST_SET)),
+    **dict.fromkeys((NFT_MSG_NEWOBJ, NFT_MSG_DELOBJ), ("counter", NFTA_OBJ_NAME)),
+    **dict.fromkeys((NFT_MSG_NEWFLOWTABLE, NFT_MSG_DELFLOWTABLE), ("flowtable", NFTA_FLOWTABLE_NAME)),
 }
 
 
@@ -116,12 +140,12 @@ class NftMonitor:
             self.overrun = True
 
     def _ended(self, generation: Mapping[int, bytes]) -> Iterator[ForeignChange]:
-        self.seen = int.from_bytes(generation.get(_GENERATION_ID, b""), "big")
+        self.seen = int.from_bytes(generation.get(NFTA_GEN_ID, b""), "big")
         keys: set[Key] = set()
         touched: dict[str, set[bytes]] = {}
         for kind, body in self._pending:
             fields = attributes(body)
-            if body[0] == self._family and fields.get(_TABLE) == self._name:
+            if body[0] == self._family and fields.get(NFTA_TABLE_NAME) == self._name:
                 about, at = _ABOUT.get(kind, _TABLE_KEY)
                 name = fields.get(at, b"").rstrip(b"\0").decode("utf-8", "replace")
                 keys.add((about, name))
@@ -135,5 +159,5 @@ class NftMonitor:
 
 
 def _who(generation: Mapping[int, bytes]) -> str:
-    program = generation.get(_PROCESS_NAME, b"?").rstrip(b"\0").decode("ascii", "replace")
-    return f"{program} (process {int.from_bytes(generation.get(_PROCESS, b''), 'big')})"
+    program = generation.get(NFTA_GEN_PROC_NAME, b"?").rstrip(b"\0").decode("ascii", "replace")
+    return f"{program} (process {int.from_bytes(generation.get(NFTA_GEN_PROC_PID, b''), 'big')})"

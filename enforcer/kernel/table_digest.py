@@ -11,19 +11,58 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from enforcer.netlink.constants import (
+    NFT_OBJECT_COUNTER,
+    NFT_SET_MAP,
+    NFTA_CHAIN_FLAGS,
+    NFTA_CHAIN_HOOK,
+    NFTA_CHAIN_NAME,
+    NFTA_CHAIN_POLICY,
+    NFTA_CHAIN_TABLE,
+    NFTA_CHAIN_TYPE,
+    NFTA_COUNTER_BYTES,
+    NFTA_COUNTER_PACKETS,
+    NFTA_EXPR_NAME,
+    NFTA_FLOWTABLE_HOOK,
+    NFTA_FLOWTABLE_NAME,
+    NFTA_FLOWTABLE_TABLE,
+    NFTA_OBJ_DATA,
+    NFTA_OBJ_NAME,
+    NFTA_OBJ_TABLE,
+    NFTA_OBJ_TYPE,
+    NFTA_SET_DATA_LEN,
+    NFTA_SET_DATA_TYPE,
+    NFTA_SET_DESC,
+    NFTA_SET_ELEM_LIST_ELEMENTS,
+    NFTA_SET_FLAGS,
+    NFTA_SET_GC_INTERVAL,
+    NFTA_SET_KEY_LEN,
+    NFTA_SET_KEY_TYPE,
+    NFTA_SET_NAME,
+    NFTA_SET_TABLE,
+    NFTA_SET_TIMEOUT,
+)
 from enforcer.netlink.messages import attribute, attributes
 
 _GENERIC = 4  # family and version of a message, before its attributes
-_NAME = {"chain": 3, "set": 2, "counter": 2, "flowtable": 2}
-_STABLE = {
-    "chain": (4, 5, 7, 10),  # hook, policy, type, flags
-    "set": (3, 4, 5, 6, 7, 9, 11, 12),  # flags, types, lengths, description, timeouts
-    "counter": (3,),
-    "flowtable": (3,),
+_TABLE = {
+    "chain": NFTA_CHAIN_TABLE,
+    "set": NFTA_SET_TABLE,
+    "counter": NFTA_OBJ_TABLE,
+    "flowtable": NFTA_FLOWTABLE_TABLE,
 }
-_MAP_FLAG = 8
-_COUNTER = attribute(1, b"counter\0")
-_IS_COUNTER = (1).to_bytes(4, "big")
+_NAME = {"chain": NFTA_CHAIN_NAME, "set": NFTA_SET_NAME, "counter": NFTA_OBJ_NAME, "flowtable": NFTA_FLOWTABLE_NAME}
+_STABLE = {
+    "chain": (NFTA_CHAIN_HOOK, NFTA_CHAIN_POLICY, NFTA_CHAIN_TYPE, NFTA_CHAIN_FLAGS),
+    "set": (
+        *(NFTA_SET_FLAGS, NFTA_SET_KEY_TYPE, NFTA_SET_KEY_LEN, NFTA_SET_DATA_TYPE, NFTA_SET_DATA_LEN),
+        *(NFTA_SET_DESC, NFTA_SET_TIMEOUT, NFTA_SET_GC_INTERVAL),
+    ),
+    "counter": (NFTA_OBJ_TYPE,),
+    "flowtable": (NFTA_FLOWTABLE_HOOK,),
+}
+_COUNTER = attribute(NFTA_EXPR_NAME, b"counter\0")
+_IS_COUNTER = NFT_OBJECT_COUNTER.to_bytes(4, "big")
 _WORD = 4
 
 ELEMENTS, RULES = "elements", "rules"
@@ -70,7 +109,7 @@ def objects(table: str, flags: int | None, dumps: Mapping[str, Iterable[bytes]])
     own = table.encode() + b"\0"
     for kind, bodies in dumps.items():
         for fields in map(attributes, bodies):
-            if fields.get(1) == own:
+            if fields.get(_TABLE[kind]) == own:
                 name = _keyword(kind, fields), _text(fields[_NAME[kind]])
                 digests[name] = hash(tuple(fields.get(at) for at in _STABLE[kind]))
     return digests
@@ -87,7 +126,7 @@ def rules_digests(bodies: Iterable[bytes], table: str) -> dict[str, int]:
 def _keyword(kind: str, fields: Mapping[int, bytes]) -> str:
     if kind != "set":
         return kind
-    return "map" if int.from_bytes(fields.get(3, b""), "big") & _MAP_FLAG else "set"
+    return "map" if int.from_bytes(fields.get(NFTA_SET_FLAGS, b""), "big") & NFT_SET_MAP else "set"
 
 
 def _text(value: bytes) -> str:
@@ -118,12 +157,14 @@ def counted(rule: bytes) -> Iterator[tuple[int, int]]:
 def named_counters(bodies: Iterable[bytes]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Packets and bytes of the counters in a dump of objects, by name."""
     for fields in map(attributes, bodies):
-        if fields.get(3) == _IS_COUNTER:
-            yield _text(fields.get(2, b"")), _packets_and_bytes(attributes(fields.get(4, b""), 0))
+        if fields.get(NFTA_OBJ_TYPE) == _IS_COUNTER:
+            counters = attributes(fields.get(NFTA_OBJ_DATA, b""), 0)
+            yield _text(fields.get(NFTA_OBJ_NAME, b"")), _packets_and_bytes(counters)
 
 
 def _packets_and_bytes(fields: Mapping[int, bytes]) -> tuple[int, int]:
-    return int.from_bytes(fields.get(2, b""), "big"), int.from_bytes(fields.get(1, b""), "big")
+    packets, octets = fields.get(NFTA_COUNTER_PACKETS, b""), fields.get(NFTA_COUNTER_BYTES, b"")
+    return int.from_bytes(packets, "big"), int.from_bytes(octets, "big")
 
 
 def _still(rule: bytes) -> bytes:
@@ -146,7 +187,7 @@ def tally(bodies: Iterable[bytes]) -> tuple[int, int]:
 def records(bodies: Iterable[bytes]) -> Iterator[bytes]:
     """The elements of a dump, one by one."""
     for body in bodies:
-        data = attributes(body).get(3, b"")
+        data = attributes(body).get(NFTA_SET_ELEM_LIST_ELEMENTS, b"")
         at, end = 0, len(data)
         while at + _WORD <= end:
             length = int.from_bytes(data[at : at + 2], sys.byteorder)

@@ -13,6 +13,54 @@ from sys import byteorder
 
 from enforcer.kernel import elements
 from enforcer.netlink.assemble import content
+from enforcer.netlink.constants import (
+    NFT_DATA_VERDICT,
+    NFT_MSG_DELCHAIN,
+    NFT_MSG_DELRULE,
+    NFT_MSG_DELSET,
+    NFT_MSG_DELSETELEM,
+    NFT_MSG_DELTABLE,
+    NFT_MSG_NEWCHAIN,
+    NFT_MSG_NEWOBJ,
+    NFT_MSG_NEWRULE,
+    NFT_MSG_NEWSET,
+    NFT_MSG_NEWSETELEM,
+    NFT_MSG_NEWTABLE,
+    NFT_OBJECT_COUNTER,
+    NFT_SET_CONCAT,
+    NFT_SET_EVAL,
+    NFT_SET_INTERVAL,
+    NFT_SET_MAP,
+    NFT_SET_TIMEOUT,
+    NFTA_CHAIN_HOOK,
+    NFTA_CHAIN_NAME,
+    NFTA_CHAIN_POLICY,
+    NFTA_CHAIN_TYPE,
+    NFTA_HOOK_HOOKNUM,
+    NFTA_HOOK_PRIORITY,
+    NFTA_LIST_ELEM,
+    NFTA_OBJ_DATA,
+    NFTA_OBJ_NAME,
+    NFTA_OBJ_TYPE,
+    NFTA_RULE_CHAIN,
+    NFTA_SET_DATA_LEN,
+    NFTA_SET_DATA_TYPE,
+    NFTA_SET_DESC,
+    NFTA_SET_DESC_CONCAT,
+    NFTA_SET_DESC_SIZE,
+    NFTA_SET_ELEM_LIST_ELEMENTS,
+    NFTA_SET_ELEM_LIST_SET,
+    NFTA_SET_FIELD_LEN,
+    NFTA_SET_FLAGS,
+    NFTA_SET_ID,
+    NFTA_SET_KEY_LEN,
+    NFTA_SET_KEY_TYPE,
+    NFTA_SET_NAME,
+    NFTA_SET_TIMEOUT,
+    NFTA_SET_USERDATA,
+    NFTA_TABLE_FLAGS,
+    NFTA_TABLE_NAME,
+)
 from enforcer.netlink.datatypes import Layout, padded
 from enforcer.netlink.messages import (
     APPEND,
@@ -29,18 +77,10 @@ from enforcer.netlink.messages import (
 )
 from enforcer.rules.table import Chain, NamedSet, Table
 
-(
-    _NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _DELETE_CHAIN, _NEW_RULE, _DELETE_RULE,
-    _NEW_SET, _DELETE_SET, _NEW_ELEMENTS, _DELETE_ELEMENTS, _NEW_OBJECT,
-) = (NFTABLES << 8 | kind for kind in (0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 18))  # fmt: skip
 _BEGIN, _END = 16, 17
 _HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3}
-_MAP, _INTERVAL, _CONCATENATION, _DYNAMIC, _TIMEOUT = 8, 4, 0x80, 0x20, 0x10
 _ACCEPT = 1
-_FLAGS = 2  # NFTA_TABLE_FLAGS
 DORMANT = 1
-_COUNTER_OBJECT = 1
-_VERDICTS = 0xFFFFFF00
 _ROOM = 60_000  # bytes of elements in one message: an attribute holds no more than 65,535
 _HOST_ORDER, _NETWORK_ORDER = 1, 2
 _CONCATENATED = bytes([0, 4]) + (13).to_bytes(4, byteorder) + bytes([1, 0])
@@ -64,7 +104,7 @@ class Transaction:
     _table: bytes = b""
 
     def __post_init__(self) -> None:
-        self._table = text(1, self.table)
+        self._table = text(NFTA_TABLE_NAME, self.table)  # which is 1 for chains, rules, sets and objects, too
 
     @classmethod
     def resumed(cls, table: str, commands: bytes, many: int) -> Transaction:
@@ -99,63 +139,69 @@ class Transaction:
     # Tables, chains, rules
 
     def add_table(self) -> None:
-        self._add(_NEW_TABLE, REQUEST | CREATE, ("adding the table", self.table))
+        self._add(NFT_MSG_NEWTABLE, REQUEST | CREATE, ("adding the table", self.table))
 
     def put_to_sleep(self) -> None:
         """The table, made where there is none: packets don't come to it any more (nft's flag dormant)."""
-        self._add(_NEW_TABLE, REQUEST | CREATE, ("putting the table to sleep", self.table), number(_FLAGS, DORMANT))
+        self._add(
+            NFT_MSG_NEWTABLE,
+            REQUEST | CREATE,
+            ("putting the table to sleep", self.table),
+            number(NFTA_TABLE_FLAGS, DORMANT),
+        )
 
     def delete_table(self) -> None:
-        self._add(_DELETE_TABLE, REQUEST, ("deleting the table", self.table))
+        self._add(NFT_MSG_DELTABLE, REQUEST, ("deleting the table", self.table))
 
     def add_chain(self, name: str, chain: Chain) -> None:
         more = _hook(chain.hook) if chain.hook else ()
-        self._add(_NEW_CHAIN, REQUEST | CREATE, ("adding the chain", name), text(3, name), *more)
+        self._add(NFT_MSG_NEWCHAIN, REQUEST | CREATE, ("adding the chain", name), text(NFTA_CHAIN_NAME, name), *more)
 
     def delete_chain(self, name: str) -> None:
-        self._add(_DELETE_CHAIN, REQUEST, ("deleting the chain", name), text(3, name))
+        self._add(NFT_MSG_DELCHAIN, REQUEST, ("deleting the chain", name), text(NFTA_CHAIN_NAME, name))
 
     def flush_chain(self, name: str) -> None:
-        self._add(_DELETE_RULE, REQUEST, ("emptying the chain", name), text(2, name))
+        self._add(NFT_MSG_DELRULE, REQUEST, ("emptying the chain", name), text(NFTA_RULE_CHAIN, name))
 
     def add_rules(self, name: str, chain: Chain) -> None:
-        within, doing = text(2, name), ("adding rules to the chain", name)
+        within, doing = text(NFTA_RULE_CHAIN, name), ("adding rules to the chain", name)
         for rule in (*map(content, chain.rules), *(b"".join(raw.content()) for raw in chain.raw)):
-            self._add(_NEW_RULE, REQUEST | CREATE | APPEND, doing, within, rule)
+            self._add(NFT_MSG_NEWRULE, REQUEST | CREATE | APPEND, doing, within, rule)
 
     def add_counter(self, name: str) -> None:
-        kind = number(3, _COUNTER_OBJECT)
-        self._add(_NEW_OBJECT, REQUEST | CREATE, ("adding the counter", name), text(2, name), kind, nested(4, ()))
+        kind, data = number(NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER), nested(NFTA_OBJ_DATA, ())
+        doing = "adding the counter", name
+        self._add(NFT_MSG_NEWOBJ, REQUEST | CREATE, doing, text(NFTA_OBJ_NAME, name), kind, data)
 
     # Sets and elements
 
     def add_set(self, name: str, declared: NamedSet) -> None:
         """Its elements are added apart."""
-        declaration = _declaration(declared)
-        self._add(_NEW_SET, REQUEST | CREATE, ("adding the set", name), text(2, name), number(10, 1), *declaration)
+        names = text(NFTA_SET_NAME, name), number(NFTA_SET_ID, 1)
+        self._add(NFT_MSG_NEWSET, REQUEST | CREATE, ("adding the set", name), *names, *_declaration(declared))
 
     def delete_set(self, name: str) -> None:
-        self._add(_DELETE_SET, REQUEST, ("deleting the set", name), text(2, name))
+        self._add(NFT_MSG_DELSET, REQUEST, ("deleting the set", name), text(NFTA_SET_NAME, name))
 
     def flush_set(self, name: str) -> None:
-        self._add(_DELETE_ELEMENTS, REQUEST, ("emptying the set", name), text(2, name))
+        self._add(NFT_MSG_DELSETELEM, REQUEST, ("emptying the set", name), text(NFTA_SET_ELEM_LIST_SET, name))
 
     def add_elements(self, name: str, records: Iterable[bytes]) -> None:
-        self._elements(_NEW_ELEMENTS, REQUEST | CREATE, ("adding elements to", name), name, records)
+        self._elements(NFT_MSG_NEWSETELEM, REQUEST | CREATE, ("adding elements to", name), name, records)
 
     def delete_elements(self, name: str, records: Iterable[bytes]) -> None:
-        self._elements(_DELETE_ELEMENTS, REQUEST, ("deleting elements from", name), name, records)
+        self._elements(NFT_MSG_DELSETELEM, REQUEST, ("deleting elements from", name), name, records)
 
     def _elements(self, kind: int, flags: int, doing: _Doing, name: str, records: Iterable[bytes]) -> None:
-        chosen = text(2, name)
+        chosen = text(NFTA_SET_ELEM_LIST_SET, name)
         for some in _packed(records):
-            self._add(kind, flags, doing, chosen, attribute(3, some))
+            self._add(kind, flags, doing, chosen, attribute(NFTA_SET_ELEM_LIST_ELEMENTS, some))
 
     def _add(self, kind: int, flags: int, doing: _Doing, *attributes: bytes) -> None:
         self._sequence += 1
         self._names.append(doing)
         body = b"".join((self._table, *attributes))
-        self._data += header(kind, flags, self._sequence, self.family, len(body))
+        self._data += header(NFTABLES << 8 | kind, flags, self._sequence, self.family, len(body))
         self._data += body
 
 
@@ -173,30 +219,32 @@ def _packed(records: Iterable[bytes]) -> Iterator[bytes]:
 def _hook(words: str) -> tuple[bytes, ...]:
     """Of `type filter hook forward priority -5; policy accept;`."""
     _, kind, _, name, _, priority, *_ = words.replace(";", "").split()
-    place = nested(4, [number(1, _HOOKS[name]), number(2, int(priority) & 0xFFFFFFFF)])
-    return place, number(5, _ACCEPT), text(7, kind)
+    place = [number(NFTA_HOOK_HOOKNUM, _HOOKS[name]), number(NFTA_HOOK_PRIORITY, int(priority) & 0xFFFFFFFF)]
+    return nested(NFTA_CHAIN_HOOK, place), number(NFTA_CHAIN_POLICY, _ACCEPT), text(NFTA_CHAIN_TYPE, kind)
 
 
 def _declaration(declared: NamedSet) -> tuple[bytes, ...]:
     kind = elements.element_type(declared.type)
     flags, described = 0, b""
     if declared.interval:
-        flags |= _INTERVAL
+        flags |= NFT_SET_INTERVAL
         if len(kind.key.fields) > 1:
-            flags |= _CONCATENATION
-            lengths = [nested(1, [number(1, len(padded(bytes(field_type.length))))]) for field_type in kind.key.fields]
-            described = nested(2, lengths)
-    described += number(1, declared.size) if declared.size else b""
-    parts = [number(4, kind.key.number), number(5, kind.key.length)]
+            flags |= NFT_SET_CONCAT
+            lengths = [len(padded(bytes(field_type.length))) for field_type in kind.key.fields]
+            fields = [nested(NFTA_LIST_ELEM, [number(NFTA_SET_FIELD_LEN, length)]) for length in lengths]
+            described = nested(NFTA_SET_DESC_CONCAT, fields)
+    described += number(NFTA_SET_DESC_SIZE, declared.size) if declared.size else b""
+    parts = [number(NFTA_SET_KEY_TYPE, kind.key.number), number(NFTA_SET_KEY_LEN, kind.key.length)]
     if declared.keyword == "map":
-        flags |= _MAP
+        flags |= NFT_SET_MAP
         value = kind.value
-        parts += [number(6, _VERDICTS if value is None else value.number), number(7, value.length if value else 0)]
-    parts += [nested(9, [described])] if described else []
+        parts.append(number(NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT if value is None else value.number))
+        parts.append(number(NFTA_SET_DATA_LEN, value.length if value else 0))
+    parts += [nested(NFTA_SET_DESC, [described])] if described else []
     if declared.forgets:
-        flags |= _DYNAMIC | _TIMEOUT
-        parts.append(attribute(11, (declared.forgets * 1000).to_bytes(8, "big")))
-    return (number(3, flags), *parts, attribute(13, _userdata(declared, kind)))
+        flags |= NFT_SET_EVAL | NFT_SET_TIMEOUT
+        parts.append(attribute(NFTA_SET_TIMEOUT, (declared.forgets * 1000).to_bytes(8, "big")))
+    return (number(NFTA_SET_FLAGS, flags), *parts, attribute(NFTA_SET_USERDATA, _userdata(declared, kind)))
 
 
 def _userdata(declared: NamedSet, kind: elements.ElementType) -> bytes:

@@ -12,20 +12,55 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from enforcer.netlink.constants import (
+    CTA_COUNTERS_BYTES,
+    CTA_COUNTERS_ORIG,
+    CTA_COUNTERS_PACKETS,
+    CTA_COUNTERS_REPLY,
+    CTA_ID,
+    CTA_IP_V4_DST,
+    CTA_IP_V4_SRC,
+    CTA_IP_V6_DST,
+    CTA_IP_V6_SRC,
+    CTA_LABELS,
+    CTA_MARK,
+    CTA_PROTO_DST_PORT,
+    CTA_PROTO_ICMP_CODE,
+    CTA_PROTO_ICMP_ID,
+    CTA_PROTO_ICMP_TYPE,
+    CTA_PROTO_ICMPV6_CODE,
+    CTA_PROTO_ICMPV6_ID,
+    CTA_PROTO_ICMPV6_TYPE,
+    CTA_PROTO_NUM,
+    CTA_PROTO_SRC_PORT,
+    CTA_PROTOINFO,
+    CTA_PROTOINFO_SCTP,
+    CTA_PROTOINFO_TCP,
+    CTA_PROTOINFO_TCP_STATE,
+    CTA_STATUS,
+    CTA_TIMEOUT,
+    CTA_TIMESTAMP,
+    CTA_TIMESTAMP_START,
+    CTA_TIMESTAMP_STOP,
+    CTA_TUPLE_IP,
+    CTA_TUPLE_ORIG,
+    CTA_TUPLE_PROTO,
+    CTA_TUPLE_REPLY,
+    CTA_ZONE,
+    IPCTNL_MSG_CT_DELETE,
+    IPCTNL_MSG_CT_NEW,
+)
 from enforcer.netlink.messages import attributes
 from zones.net import PROTOCOLS_WITH_PORTS, IPAddress
 
 SUBSYSTEM = 1 << 8
-_NEW, _DELETE = SUBSYSTEM, SUBSYSTEM | 2
+_NEW, _DELETE = SUBSYSTEM | IPCTNL_MSG_CT_NEW, SUBSYSTEM | IPCTNL_MSG_CT_DELETE
 _CREATED = 0x400  # on messages of new connections; others of their kind tell of a change, or are part of a list
 _HEADER = struct.Struct("=IHHII")
 _FEW = 1 << 14  # addresses in use at a time
 
-_ORIGINAL, _REPLY, _STATUS, _PROTOCOL_STATE, _TIMEOUT, _MARK = 1, 2, 3, 4, 7, 8
-_SENT, _RECEIVED, _ID, _ZONE, _TIMESTAMP, _LABEL = 9, 10, 12, 18, 20, 22
-_TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
-_TCP, _SCTP = 1, 3
-_PACKETS, _BYTES, _START, _STOP = 1, 2, 1, 2
+_ICMP = CTA_PROTO_ICMP_ID, CTA_PROTO_ICMP_TYPE, CTA_PROTO_ICMP_CODE
+_ICMPV6 = CTA_PROTO_ICMPV6_ID, CTA_PROTO_ICMPV6_TYPE, CTA_PROTO_ICMPV6_CODE
 _NEVER = 1 << 62  # nanoseconds of the epoch that no clock shows
 
 # What nearly every tuple is: two addresses, then a protocol with ports. Between the values stand attributes' headers.
@@ -38,11 +73,11 @@ def _heads(length: int) -> tuple[bytes, ...]:
 
     ends = 2 * (4 + length)
     return (
-        head(ends, _TUPLE_IP, nested=True) + head(length, 1 if length == 4 else 3),  # noqa: PLR2004 - IPv4
-        head(length, 2 if length == 4 else 4),  # noqa: PLR2004 - IPv4
-        head(24, _TUPLE_PROTOCOL, nested=True) + head(1, 1),
-        bytes(3) + head(2, 2),
-        head(2, 3),
+        head(ends, CTA_TUPLE_IP, nested=True) + head(length, CTA_IP_V4_SRC if length == 4 else CTA_IP_V6_SRC),  # noqa: PLR2004 - IPv4
+        head(length, CTA_IP_V4_DST if length == 4 else CTA_IP_V6_DST),  # noqa: PLR2004 - IPv4
+        head(24, CTA_TUPLE_PROTO, nested=True) + head(1, CTA_PROTO_NUM),
+        bytes(3) + head(2, CTA_PROTO_SRC_PORT),
+        head(2, CTA_PROTO_DST_PORT),
     )
 
 
@@ -74,7 +109,7 @@ class ConntrackMessage(NamedTuple):
 
     @property
     def label(self) -> bytes:
-        return self.fields.get(_LABEL, b"")
+        return self.fields.get(CTA_LABELS, b"")
 
 
 class FlowTuple(NamedTuple):
@@ -128,7 +163,7 @@ def conntrack_messages(data: bytes) -> Iterator[ConntrackMessage]:
                 else ConntrackEvent.CHANGED
             )
             fields = attributes(data[at + _HEADER.size : at + length])
-            key = hash((fields.get(_ORIGINAL), fields.get(_ID), fields.get(_ZONE)))
+            key = hash((fields.get(CTA_TUPLE_ORIG), fields.get(CTA_ID), fields.get(CTA_ZONE)))
             yield ConntrackMessage(event, port != 0, key, fields)
         at += (length + 3) & ~3
 
@@ -136,21 +171,21 @@ def conntrack_messages(data: bytes) -> Iterator[ConntrackMessage]:
 def connection(message: ConntrackMessage) -> ConntrackEntry | None:
     """All that a message says; None where it doesn't say who talks to whom."""
     fields = message.fields
-    original, reply = _way(fields.get(_ORIGINAL, b"")), _way(fields.get(_REPLY, b""))
+    original, reply = _way(fields.get(CTA_TUPLE_ORIG, b"")), _way(fields.get(CTA_TUPLE_REPLY, b""))
     if original is None or reply is None:
         return None
-    start, stop = _times(fields.get(_TIMESTAMP, b""))
+    start, stop = _times(fields.get(CTA_TIMESTAMP, b""))
     return ConntrackEntry(
         original,
         reply,
-        _number(fields.get(_STATUS)) or 0,
-        _number(fields.get(_MARK)) or 0,
-        _number(fields.get(_ZONE)) or 0,
-        _number(fields.get(_ID)) or 0,
-        _number(fields.get(_TIMEOUT)),
-        _state(fields.get(_PROTOCOL_STATE)),
-        _counted(fields.get(_SENT)),
-        _counted(fields.get(_RECEIVED)),
+        _number(fields.get(CTA_STATUS)) or 0,
+        _number(fields.get(CTA_MARK)) or 0,
+        _number(fields.get(CTA_ZONE)) or 0,
+        _number(fields.get(CTA_ID)) or 0,
+        _number(fields.get(CTA_TIMEOUT)),
+        _state(fields.get(CTA_PROTOINFO)),
+        _counted(fields.get(CTA_COUNTERS_ORIG)),
+        _counted(fields.get(CTA_COUNTERS_REPLY)),
         start,
         stop,
     )
@@ -175,14 +210,16 @@ def _usual(value: bytes) -> FlowTuple | None:
 
 def any_way(value: bytes) -> FlowTuple | None:
     tuple_ = attributes(value, 0)
-    ends, rest = attributes(tuple_.get(_TUPLE_IP, b""), 0), attributes(tuple_.get(_TUPLE_PROTOCOL, b""), 0)
-    source, destination = _end(ends, 1, 3), _end(ends, 2, 4)
-    protocol = _number(rest.get(1))
+    ends, rest = attributes(tuple_.get(CTA_TUPLE_IP, b""), 0), attributes(tuple_.get(CTA_TUPLE_PROTO, b""), 0)
+    source, destination = _end(ends, CTA_IP_V4_SRC, CTA_IP_V6_SRC), _end(ends, CTA_IP_V4_DST, CTA_IP_V6_DST)
+    protocol = _number(rest.get(CTA_PROTO_NUM))
     if source is None or destination is None or protocol is None:
         return None
-    ports = (_number(rest.get(2)), _number(rest.get(3))) if protocol in PROTOCOLS_WITH_PORTS else (None, None)
+    ports: tuple[int | None, int | None] = (None, None)
+    if protocol in PROTOCOLS_WITH_PORTS:
+        ports = _number(rest.get(CTA_PROTO_SRC_PORT)), _number(rest.get(CTA_PROTO_DST_PORT))
     v6 = source.version == 6  # noqa: PLR2004 - the version
-    identity, kind, code = (7, 8, 9) if v6 else (4, 5, 6)
+    identity, kind, code = _ICMPV6 if v6 else _ICMP
     icmp = _number(rest.get(kind)), _number(rest.get(code)), _number(rest.get(identity))
     return FlowTuple(source, destination, protocol, *ports, *icmp)
 
@@ -214,19 +251,21 @@ def _state(value: bytes | None) -> int | None:
     if value is None:
         return None
     protocols = attributes(value, 0)
-    return _number(attributes(protocols.get(_TCP) or protocols.get(_SCTP) or b"", 0).get(1))
+    tcp, sctp = protocols.get(CTA_PROTOINFO_TCP), protocols.get(CTA_PROTOINFO_SCTP)
+    # Both have their state first: CTA_PROTOINFO_TCP_STATE = CTA_PROTOINFO_SCTP_STATE.
+    return _number(attributes(tcp or sctp or b"", 0).get(CTA_PROTOINFO_TCP_STATE))
 
 
 def _counted(value: bytes | None) -> Counted | None:
     if value is None:
         return None
     counters = attributes(value, 0)
-    return Counted(_number(counters.get(_PACKETS)) or 0, _number(counters.get(_BYTES)) or 0)
+    return Counted(_number(counters.get(CTA_COUNTERS_PACKETS)) or 0, _number(counters.get(CTA_COUNTERS_BYTES)) or 0)
 
 
 def _times(value: bytes) -> tuple[float | None, float | None]:
     stamps = attributes(value, 0) if value else {}
-    return _seconds(stamps.get(_START)), _seconds(stamps.get(_STOP))
+    return _seconds(stamps.get(CTA_TIMESTAMP_START)), _seconds(stamps.get(CTA_TIMESTAMP_STOP))
 
 
 def _seconds(value: bytes | None) -> float | None:

@@ -10,6 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from enforcer.netlink.constants import (
+    NFTA_EXPR_DATA,
+    NFTA_EXPR_NAME,
+    NFTA_LIST_ELEM,
+    NFTA_RULE_EXPRESSIONS,
+    NFTA_RULE_USERDATA,
+)
+
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # length, type
 _GENERIC = struct.Struct(">BBH")  # family, version, resource
@@ -22,8 +30,6 @@ REQUEST, ACK, DUMP, CREATE, APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
 ERROR, DONE = 2, 3
 INET, BRIDGE = 1, 7
 NFTABLES, NFLOG = 10, 4
-_RULE_EXPRESSIONS, _RULE_USERDATA = 4, 7
-_LIST_ELEMENT, _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 1, 2
 
 
 class Message(NamedTuple):
@@ -98,7 +104,7 @@ def attributes(data: bytes, start: int = 4) -> dict[int, bytes]:
 
 def expression(name: str, *data: bytes) -> bytes:
     """One expression of an nftables rule."""
-    return nested(_LIST_ELEMENT, [text(_EXPRESSION_NAME, name), nested(_EXPRESSION_DATA, data)])
+    return nested(NFTA_LIST_ELEM, [text(NFTA_EXPR_NAME, name), nested(NFTA_EXPR_DATA, data)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +116,8 @@ class RawRule:
 
     def content(self) -> tuple[bytes, ...]:
         """What follows the table's and the chain's name."""
-        expressions = nested(_RULE_EXPRESSIONS, self.expressions)
+        expressions = nested(NFTA_RULE_EXPRESSIONS, self.expressions)
         if not self.comment:
             return (expressions,)
         comment = self.comment.encode()[:127] + b"\0"
-        return expressions, attribute(_RULE_USERDATA, bytes([0, len(comment)]) + comment)
+        return expressions, attribute(NFTA_RULE_USERDATA, bytes([0, len(comment)]) + comment)

@@ -11,10 +11,18 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, TypedDict
 
+from enforcer.netlink.constants import (
+    NFULA_HWHEADER,
+    NFULA_IFINDEX_INDEV,
+    NFULA_IFINDEX_PHYSINDEV,
+    NFULA_PACKET_HDR,
+    NFULA_PAYLOAD,
+    NFULA_PREFIX,
+    NFULA_TIMESTAMP,
+)
 from enforcer.netlink.messages import BRIDGE, attributes
 from zones.net import ETHERTYPES, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, TCP, IPAddress
 
-_HEAD, _PAYLOAD, _PREFIX, _TIMESTAMP, _IN, _PORT, _LINK_HEADER = 1, 9, 10, 3, 4, 6, 16
 _BRIDGE = bytes([BRIDGE])
 _ETH_IP, _ETH_IP6, _ETH_ARP = 0x0800, 0x86DD, 0x0806
 _ARP_BYTES, _ARP_ENDS, _MACS = 28, ((14, 18), (24, 28)), 12
@@ -92,22 +100,22 @@ def parse(message: bytes) -> Packet | None:
 
 
 def _of_ip(fields: dict[int, bytes]) -> Packet | None:
-    payload = fields.get(_PAYLOAD, b"")
-    prefix = _text_of(fields.get(_PREFIX, b""))
-    when, indev = _timestamp(fields.get(_TIMESTAMP, b"")), _number(fields.get(_IN))
+    payload = fields.get(NFULA_PAYLOAD, b"")
+    prefix = _text_of(fields.get(NFULA_PREFIX, b""))
+    when, indev = _timestamp(fields.get(NFULA_TIMESTAMP, b"")), _number(fields.get(NFULA_IFINDEX_INDEV))
     return _usual(prefix, payload, when, indev) or any_packet(prefix, payload, when, indev)
 
 
 def _framed(fields: dict[int, bytes]) -> Packet | None:
     """What a bridge's port brought. Whose a frame without addresses is, its port and hardware addresses tell."""
-    macs = fields.get(_LINK_HEADER, b"")
-    frame = Frame(_number(fields.get(_PORT)), macs[: _MACS // 2], macs[_MACS // 2 : _MACS])
-    kind = int.from_bytes(fields.get(_HEAD, b"")[:2], "big")
+    macs = fields.get(NFULA_HWHEADER, b"")
+    frame = Frame(_number(fields.get(NFULA_IFINDEX_PHYSINDEV)), macs[: _MACS // 2], macs[_MACS // 2 : _MACS])
+    kind = int.from_bytes(fields.get(NFULA_PACKET_HDR, b"")[:2], "big")
     packet = _of_ip(fields) if kind in {_ETH_IP, _ETH_IP6} else None
     if packet is None:
-        payload, prefix = fields.get(_PAYLOAD, b""), _text_of(fields.get(_PREFIX, b""))
+        payload, prefix = fields.get(NFULA_PAYLOAD, b""), _text_of(fields.get(NFULA_PREFIX, b""))
         ends = _arp_ends(payload) if kind == _ETH_ARP else (_NOBODY, _NOBODY)
-        when, indev = _timestamp(fields.get(_TIMESTAMP, b"")), _number(fields.get(_IN))
+        when, indev = _timestamp(fields.get(NFULA_TIMESTAMP, b"")), _number(fields.get(NFULA_IFINDEX_INDEV))
         packet = Packet(prefix, *ends, ETHERTYPES + kind, length=len(payload), timestamp=when, indev=indev)
     return packet._replace(frame=frame)
 

@@ -10,6 +10,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from enforcer.netlink import expressions
+from enforcer.netlink.constants import (
+    NFTA_CMP_DATA,
+    NFTA_CMP_OP,
+    NFTA_CMP_SREG,
+    NFTA_CT_DIRECTION,
+    NFTA_CT_DREG,
+    NFTA_CT_KEY,
+    NFTA_DATA_VALUE,
+    NFTA_IMMEDIATE_DATA,
+    NFTA_IMMEDIATE_DREG,
+    NFTA_LOOKUP_DREG,
+    NFTA_LOOKUP_SET,
+    NFTA_LOOKUP_SREG,
+    NFTA_PAYLOAD_BASE,
+    NFTA_PAYLOAD_DREG,
+    NFTA_PAYLOAD_LEN,
+    NFTA_PAYLOAD_OFFSET,
+)
 from enforcer.netlink.messages import RawRule, attribute, expression, nested, number, text
 from enforcer.rules.family import Family
 from enforcer.rules.members.set_membership import ADDRESSES, NETWORKS
@@ -101,25 +119,46 @@ def _zone(address: bytes, zones: str, into: int) -> tuple[bytes, ...]:
 
 
 def _constant(word: int, value: bytes) -> bytes:
-    return expression("immediate", number(1, _FIRST_WORD + word), nested(2, [attribute(1, value)]))
+    return expression(
+        "immediate",
+        number(NFTA_IMMEDIATE_DREG, _FIRST_WORD + word),
+        nested(NFTA_IMMEDIATE_DATA, [attribute(NFTA_DATA_VALUE, value)]),
+    )
 
 
 def _equal(word: int, value: bytes) -> bytes:
     return expression(
-        "cmp", number(1, _FIRST_WORD + word), number(2, expressions.EQUAL), nested(3, [attribute(1, value)])
+        "cmp",
+        number(NFTA_CMP_SREG, _FIRST_WORD + word),
+        number(NFTA_CMP_OP, expressions.EQUAL),
+        nested(NFTA_CMP_DATA, [attribute(NFTA_DATA_VALUE, value)]),
     )
 
 
 def _ct(key: int, *, reply: bool) -> bytes:
-    return expression("ct", number(1, _FIRST_WORD + _ADDRESS), number(2, key), attribute(3, bytes([reply])))
+    return expression(
+        "ct",
+        number(NFTA_CT_DREG, _FIRST_WORD + _ADDRESS),
+        number(NFTA_CT_KEY, key),
+        attribute(NFTA_CT_DIRECTION, bytes([reply])),
+    )
 
 
 def _payload(offset: int, length: int) -> bytes:
     network_header = 1
     return expression(
-        "payload", number(1, _FIRST_WORD + _ADDRESS), number(2, network_header), number(3, offset), number(4, length)
+        "payload",
+        number(NFTA_PAYLOAD_DREG, _FIRST_WORD + _ADDRESS),
+        number(NFTA_PAYLOAD_BASE, network_header),
+        number(NFTA_PAYLOAD_OFFSET, offset),
+        number(NFTA_PAYLOAD_LEN, length),
     )
 
 
 def _lookup(name: str, word: int, into: int) -> bytes:
-    return expression("lookup", text(1, name), number(2, _FIRST_WORD + word), number(3, into))
+    return expression(
+        "lookup",
+        text(NFTA_LOOKUP_SET, name),
+        number(NFTA_LOOKUP_SREG, _FIRST_WORD + word),
+        number(NFTA_LOOKUP_DREG, into),
+    )

@@ -37,7 +37,7 @@ class TestKernel:
                 "enforcer.kernel.reconcile.feature_probe.missing_features",
                 lambda: missing_features({"tomorrow": FROM_THE_FUTURE}),
             )
-            monkeypatch.setattr("enforcer.kernel.transaction._NEW_CHAIN", 10 << 8 | 99)
+            monkeypatch.setattr("enforcer.kernel.transaction.NFT_MSG_NEWCHAIN", 99)
             applied = reconciler.apply(policy(*BOTH_WAYS), inventory, NOW, revision=2)
             assert (applied.revision, applied.action) == (1, AppliedAction.NONE)
             assert "lacks of nftables: tomorrow" in applied.problems[1]
