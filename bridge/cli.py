@@ -23,6 +23,7 @@ from bridge.commands import posture as posture_command
 from bridge.commands import preview as preview_command
 from bridge.commands import report as report_command
 from bridge.commands import serve as serve_command
+from bridge.commands import verify as verify_command
 from bridge.commands.options import (
     DeviceGroup,
     Flat,
@@ -72,6 +73,7 @@ app.command()(serve_command.serve)
 app.command()(usage.usage)
 app.command()(report_command.report)
 app.command()(report_command.review)
+app.command()(verify_command.verify)
 app.command("verify-evidence")(report_command.verify_evidence)
 app.command("flush-nodes")(cluster.flush_nodes)
 app.command()(history.history)

@@ -10,6 +10,7 @@ import typer
 
 from bridge.compilation import offline
 from bridge.managers.panorama.objects.content import read_content
+from zones.runtime.errors import InputError
 
 
 class OutputShape(StrEnum):
@@ -36,6 +37,9 @@ Parents = Annotated[
     list[str] | None,
     typer.Option("--parent", help="What an export without hierarchy doesn't say; repeatable.", metavar="DG=PARENT"),
 ]
+ScopeOption = Annotated[
+    list[str] | None, typer.Option(help="Only these zones: zone=cde, several with commas; repeatable.", metavar="ZONES")
+]
 Flat = Annotated[bool, typer.Option("--flat", help="Of such an export: no device group is under another.")]
 
 
@@ -48,3 +52,15 @@ def supplement_of(
         predefined=None if predefined is None else read_content(predefined),
         ancestry=offline.ancestry_of(parents or (), flat=flat),
     )
+
+
+def zones_of(texts: list[str]) -> frozenset[str]:
+    """`zone=cde`, or several with commas. Raises InputError."""
+    zones = set()
+    for text in texts:
+        for part in filter(None, (piece.strip() for piece in text.split(","))):
+            kind, equals, zone = part.partition("=")
+            if kind != "zone" or not equals or not zone:
+                raise InputError(f"--scope '{part}': write zone=NAME, several with commas")
+            zones.add(zone)
+    return frozenset(zones)

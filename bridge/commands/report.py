@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.commands.options import OutputShape, SettingsFile
+from bridge.commands.options import OutputShape, ScopeOption, SettingsFile, zones_of
 from bridge.explain.flow_options import instant
 from bridge.history.archive import Archive
 from bridge.settings.file import Purpose, cluster_named, load
@@ -32,14 +32,12 @@ if TYPE_CHECKING:
     from bridge.intervals.seals import Seals
     from bridge.intervals.store import IntervalStore
     from bridge.reports.model import Report, ReportPeriod, ReportScope
+    from bridge.segmentation.store import Measurements
 
 # Six months, as PCI DSS 1.2.7 asks for.
 NEXT_REVIEW = timedelta(days=182)
 REVIEW_COLUMNS = ("WHEN", "WHO", "OF", "REVISION", "NEXT DUE", "NOTE")
 ClusterName = Annotated[str | None, typer.Option(help="Which one, where the settings name several.")]
-ScopeOption = Annotated[
-    list[str] | None, typer.Option(help="Only these zones: zone=cde, several with commas; repeatable.", metavar="ZONES")
-]
 
 
 class ReportOutput(StrEnum):
@@ -111,10 +109,11 @@ def review(
 ) -> None:
     """List reviews of the rules, or record one. Ends with 1 where none of this scope is in date."""
     from bridge.reports import gather, recorded  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.reports.model import ReportScope  # noqa: PLC0415
 
     settings, now = load(config, os.environ, Purpose.OFFLINE), datetime.now(UTC)
     with opened(settings, cluster) as where:
-        asked = gather.scope_of(where.cluster.name, scope or [])
+        asked = ReportScope(where.cluster.name, zones_of(scope or []))
         if record:
             if not (reviewer or "").strip():
                 raise InputError("review: --record needs --reviewer NAME: who has reviewed")
@@ -175,6 +174,7 @@ class Where:
     store: IntervalStore
     seals: Seals
     copies: RevisionCopies
+    measurements: Measurements
     cluster: ClusterSettings
     evidence: EvidenceSettings
 
@@ -185,6 +185,7 @@ def opened(settings: BridgeSettings, name: str | None) -> Iterator[Where]:
     from bridge.history.copies import RevisionCopies  # noqa: PLC0415
     from bridge.intervals.seals import Seals  # noqa: PLC0415
     from bridge.intervals.store import IntervalStore  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.segmentation.store import Measurements  # noqa: PLC0415
     from bridge.wiring.evidence import evidence_database  # noqa: PLC0415
 
     if settings.evidence is None:
@@ -193,16 +194,17 @@ def opened(settings: BridgeSettings, name: str | None) -> Iterator[Where]:
     database = evidence_database(settings.evidence)
     try:
         copies = RevisionCopies(database, named.name, named.tier)
-        yield Where(IntervalStore(database), Seals(database), copies, named, settings.evidence)
+        stores = IntervalStore(database), Seals(database), copies, Measurements(database)
+        yield Where(*stores, named, settings.evidence)
     finally:
         database.close()
 
 
 def _made(settings: BridgeSettings, name: str | None, period: ReportPeriod, scope: list[str]) -> Report:
-    from bridge.reports.gather import scope_of  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.reports.model import ReportScope  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
     with opened(settings, name) as where:
-        return asyncio.run(_report(where, period, scope_of(where.cluster.name, scope)))
+        return asyncio.run(_report(where, period, ReportScope(where.cluster.name, zones_of(scope))))
 
 
 async def _report(where: Where, period: ReportPeriod, scope: ReportScope) -> Report:
@@ -211,7 +213,7 @@ async def _report(where: Where, period: ReportPeriod, scope: ReportScope) -> Rep
     cluster = TierApi(ApiServer(cluster_access(where.cluster)))
     try:
         archive = await Archive.read(cluster, where.cluster.tier, where.copies)
-        evidence = await gather.gathered(where.store, archive, period, scope)
+        evidence = await gather.gathered(where.store, where.measurements, archive, period, scope)
     finally:
         await cluster.close()
     return build.report_of(evidence, period, scope, controls.frameworks())

@@ -10,6 +10,7 @@ Times are microseconds since the epoch, days are days since the epoch, both in U
     interval ── what was the case from when to when      term ── each text in it, once
     watch ── when the bridge looked: outside of that, intervals say nothing
     review ── who looked at which rules when, and when the next review is due
+    measurement ── what `zonebridge verify` measured, as JSON
     revision ── a copy of each published revision         part ── what they are made of, each once, by its digest
                                                          revision_part ── which revision is made of which
     seal ── of each day that is over a digest of what ended in it, by kind, and of those before it
@@ -171,6 +172,17 @@ REVIEW = Table(
     Column("revision", BigInteger, nullable=False),
     Column("digest", String(64), nullable=False),
     Index("ix_review_cluster_at", "cluster", "at"),
+)
+
+MEASUREMENT = Table(
+    "measurement",
+    METADATA,
+    Column("id", _NUMBER, primary_key=True),
+    Column("cluster", Text, nullable=False),
+    _count("at"),
+    _count("revision"),
+    Column("content", Text, nullable=False),
+    Index("ix_measurement_cluster_at", "cluster", "at"),
 )
 
 SEAL = Table(

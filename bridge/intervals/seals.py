@@ -1,8 +1,8 @@
 """Seals over what the database says of days that are over, so that a row that was changed since is named.
 
-A seal is the digest of all intervals of a kind that ended in a day, of the reviews of that day, or of when the bridge
-looked in it, chained to the seal before. Who can write to the database can seal anew: the bridge logs each day's chain
-digest, which must be in it. It blocks: call it from a thread.
+A seal is the digest of all intervals of a kind that ended in a day, of its reviews or measurements, or of when the
+bridge looked in it, chained to the seal before. Who can write to the database can seal anew: the bridge logs each day's
+chain digest, which must be in it. It blocks: call it from a thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from bridge.evidence.database import Database
-from bridge.evidence.schema import INTERVAL, REVIEW, SEAL, TERM, WATCH
+from bridge.evidence.schema import INTERVAL, MEASUREMENT, REVIEW, SEAL, TERM, WATCH
 from bridge.intervals.fold import IntervalKind
 from bridge.intervals.store import digest_of
 from zones import canonical
@@ -23,8 +23,8 @@ from zones import canonical
 DAY = 24 * 60 * 60 * 1_000_000
 # What a bridge has still to write of a day is written by then.
 _LATER = 60 * 60 * 1_000_000
-LOOKS, REVIEWS = "look", "review"
-KINDS = (*(kind.value for kind in IntervalKind), LOOKS, REVIEWS)
+LOOKS, REVIEWS, MEASUREMENTS = "look", "review", "measure"
+KINDS = (*(kind.value for kind in IntervalKind), LOOKS, REVIEWS, MEASUREMENTS)
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
 _EPOCH, _DIGITS = date(1970, 1, 1), 64
 
@@ -135,6 +135,12 @@ def _rows(connection: Connection, cluster: str, day: int, kind: str) -> list[lis
     if kind == REVIEWS:
         reviews = select(REVIEW).where(REVIEW.c.cluster == cluster, REVIEW.c.at >= first, REVIEW.c.at < end)
         return sorted(list(row)[1:] for row in connection.execute(reviews))
+    if kind == MEASUREMENTS:
+        columns = MEASUREMENT.c
+        asked = select(columns.at, columns.revision, columns.content).where(
+            columns.cluster == cluster, columns.at >= first, columns.at < end
+        )
+        return sorted(list(row) for row in connection.execute(asked))
     subject, value = TERM.alias(), TERM.alias()
     owner = select(TERM.c.id).where(TERM.c.digest == digest_of(cluster)).scalar_subquery()
     intervals = (

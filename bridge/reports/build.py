@@ -20,6 +20,7 @@ def report_of(
         sections.changes(evidence, period),
         sections.reviews(evidence, period, scope),
         sections.enforcement(evidence, period),
+        sections.measurements(evidence, period, scope),
         sections.drift(evidence, period),
         sections.traffic(evidence, scope),
         sections.settings(evidence, period),

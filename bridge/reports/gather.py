@@ -9,6 +9,7 @@ from bridge.history.archive import Archive
 from bridge.history.revision import Recorded
 from bridge.intervals.store import IntervalStore
 from bridge.reports.model import Json, ReportEvidence, ReportPeriod, ReportScope
+from bridge.segmentation.store import Measurements, RecordedMeasurement
 from zones.runtime.errors import InputError
 
 _FOREVER = 2**62
@@ -16,7 +17,9 @@ _FOREVER = 2**62
 _FRESH = timedelta(minutes=10)
 
 
-async def gathered(store: IntervalStore, archive: Archive, period: ReportPeriod, scope: ReportScope) -> ReportEvidence:
+async def gathered(
+    store: IntervalStore, measured: Measurements, archive: Archive, period: ReportPeriod, scope: ReportScope
+) -> ReportEvidence:
     """Raises EvidenceError, ClusterError, and ClusterError too where a record or a part was changed."""
     name = scope.cluster
     in_force = [each for each in reversed(archive.in_force) if _since(each) < period.end]
@@ -38,6 +41,7 @@ async def gathered(store: IntervalStore, archive: Archive, period: ReportPeriod,
         revisions=revisions,
         policy=policy,
         missing=missing,
+        measurements=_measurements(measured, name, period),
     )
 
 
@@ -65,16 +69,10 @@ def last_look(store: IntervalStore, cluster: str, now: datetime) -> ReportPeriod
     return ReportPeriod(at, at + 1)
 
 
-def scope_of(cluster: str, texts: list[str]) -> ReportScope:
-    """`zone=cde`, or several with commas. Raises InputError."""
-    zones = set()
-    for text in texts:
-        for part in filter(None, (each.strip() for each in text.split(","))):
-            kind, equals, zone = part.partition("=")
-            if kind != "zone" or not equals or not zone:
-                raise InputError(f"--scope '{part}': write zone=NAME, several with commas")
-            zones.add(zone)
-    return ReportScope(cluster, frozenset(zones))
+def _measurements(measured: Measurements, cluster: str, period: ReportPeriod) -> list[RecordedMeasurement]:
+    if period.instant:
+        return measured.between(cluster, 0, period.end)[-1:]
+    return measured.between(cluster, period.begin, period.end)
 
 
 def _since(recorded: Recorded) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.intervals.fold import Interval
 from bridge.intervals.store import CellCount, Review
+from bridge.segmentation.store import RecordedMeasurement
 from zones.policy import Policy
 
 Json = dict[str, Any]
@@ -44,7 +45,7 @@ class ReportEvidence:
     """What was read. `looks`: when the bridge looked, within the period; `last_look`: the end of the newest one.
 
     `revisions`: the records that were in force, the oldest first, up to the period's end. `policy`: of the last of
-    them, or why there is none in `missing`.
+    them, or why there is none in `missing`. `measurements`: those of the period, or the last one before an instant.
     """
 
     intervals: Sequence[Interval]
@@ -55,6 +56,7 @@ class ReportEvidence:
     revisions: Sequence[Json] = ()
     policy: Policy | None = None
     missing: str = ""
+    measurements: Sequence[RecordedMeasurement] = ()
 
 
 @dataclass(frozen=True, slots=True)

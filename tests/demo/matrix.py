@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from socket import SOCK_STREAM, AddressFamily, socket
 
 from rich.table import Table
 
 from bridge.managers.panorama import ReadOptions, read_file
-from mocks.lab import Outcome, Probe, measure
+from bridge.segmentation import matrix, probe
+from bridge.segmentation.attempts import EXPECTED, Attempt, ProbeEnd, judged
+from mocks.lab import Outcome
 from mocks.lab.machines import Machine
 from tests.demo.company import Company, HostSpec, PodSpec
 from zones.compile import CompileOptions, compile_policy
-from zones.net import TCP
-from zones.policy import Policy, Verdict
-from zones.verdict import Decision, Endpoint, Flow, decide
+from zones.policy import Policy
+from zones.verdict import Decision
 from zones.zone import allowed_zones
 
-OUTCOMES = {Verdict.ALLOW: Outcome.ALLOWED, Verdict.DENY: Outcome.TIMEOUT, Verdict.RESET: Outcome.REFUSED}
-AT_ONCE = 400
+OUTCOMES = {verdict: Outcome(outcome.value) for verdict, outcome in EXPECTED.items()}
+AT_ONCE = probe.AT_ONCE
 Machines = Mapping[str, Machine]
 
 
@@ -38,17 +40,39 @@ class RefusedError(Exception):
 class Connection:
     """One possible connection, and what the policy says of it."""
 
-    source: str
-    destination: str
-    from_zone: str
-    to_zone: str
-    ip: str
-    port: int
-    decision: Decision
+    attempt: Attempt
+
+    @property
+    def source(self) -> str:
+        return self.attempt.source.name
+
+    @property
+    def destination(self) -> str:
+        return self.attempt.destination.name
+
+    @property
+    def from_zone(self) -> str:
+        return self.attempt.source.zone
+
+    @property
+    def to_zone(self) -> str:
+        return self.attempt.destination.zone
+
+    @property
+    def ip(self) -> str:
+        return str(self.attempt.address)
+
+    @property
+    def port(self) -> int:
+        return self.attempt.port
+
+    @property
+    def decision(self) -> Decision:
+        return self.attempt.decision
 
     @property
     def expected(self) -> Outcome:
-        return OUTCOMES[self.decision.verdict]
+        return Outcome(self.attempt.expected.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +83,13 @@ class Measured:
     outcome: Outcome
 
     @property
+    def beside(self) -> matrix.Measured:
+        """As `zonebridge verify` has it."""
+        return matrix.Measured(self.connection.attempt, probe.Outcome(self.outcome.value))
+
+    @property
     def agrees(self) -> bool:
-        return self.outcome is self.connection.expected
+        return self.beside.difference is None
 
 
 def policy_of(company: Company, configuration: Path | None = None) -> Policy:
@@ -107,27 +136,33 @@ def connection(  # noqa: PLR0917 - all of one kind of thing: what a connection i
     now: datetime,
 ) -> Connection:
     """One connection, judged by a policy."""
-    source, destination = (_endpoint(company, policy, end, machines[end.name], family) for end in pair)
-    decision = decide(policy, Flow(source, destination, TCP, port, at=now))
-    ip = str(destination.address)
-    return Connection(pair[0].name, pair[1].name, source.zone, destination.zone, ip, port, decision)
+    source, destination = (_end(company, policy, end, machines[end.name], family) for end in pair)
+    attempt = judged(policy, source, destination, port, family, now)
+    if attempt is None:
+        raise ValueError(f"{pair[0].name} and {pair[1].name} have no IPv{family} addresses")
+    return Connection(attempt)
 
 
-def _endpoint(company: Company, policy: Policy, end: PodSpec | HostSpec, machine: Machine, family: int) -> Endpoint:
-    address = ip_address(machine.ip if family == 4 else machine.ip6)
+def _end(company: Company, policy: Policy, end: PodSpec | HostSpec, machine: Machine, family: int) -> ProbeEnd:
+    addresses = (ip_address(machine.ip if family == 4 else machine.ip6),)
     if isinstance(end, HostSpec):
-        return Endpoint(policy.zoning.of_address(address), address, "")
+        return ProbeEnd(end.name, policy.zoning.of_address(addresses[0]), addresses, "")
     labels = {policy.zoning.label_key: end.zone} if end.zone else {}
     allowed = allowed_zones(company.annotations.get(end.namespace, {}))
-    return Endpoint(policy.zoning.of_pod(labels, allowed), address, end.workload, end.namespace, end.node)
+    zone = policy.zoning.of_pod(labels, allowed)
+    return ProbeEnd(end.name, zone, addresses, end.workload, end.namespace, end.node)
 
 
 def measured(wanted: list[Connection], machines: Machines, timeout: float = 0.5) -> Iterator[list[Measured]]:
-    """A real TCP connection for each, some hundreds at a time."""
+    """A real TCP connection for each, some hundreds at a time, by the program of the probe pods."""
     for start in range(0, len(wanted), AT_ONCE):
         some = wanted[start : start + AT_ONCE]
-        outcomes = measure([Probe(machines[each.source], each.ip, each.port) for each in some], timeout)
-        yield [Measured(each, outcome) for each, outcome in zip(some, outcomes, strict=True)]
+
+        def open_socket(place: int, family: AddressFamily, some: list[Connection] = some) -> socket:
+            return machines[some[place].source].netns.socket(family, SOCK_STREAM)
+
+        outcomes = probe.try_all([(each.ip, each.port) for each in some], open_socket, timeout)
+        yield [Measured(each, Outcome(outcome.value)) for each, outcome in zip(some, outcomes, strict=True)]
 
 
 def table(results: list[Measured]) -> Table:

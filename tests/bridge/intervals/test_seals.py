@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
+from bridge.evidence.schema import MEASUREMENT
 from bridge.intervals.fold import IntervalEvent, IntervalKind
 from bridge.intervals.seals import DAY, KINDS, Seals, date_text, day_of
 from bridge.intervals.store import Review
@@ -30,6 +31,9 @@ def seals(intervals, database):
                 intervals.record("c", ended, at + 1)
                 break
     intervals.add_review("c", Review(START + 3 * HOUR, START + 90 * DAY, "Ann", ("web",), "", 1, "d" * 64))
+    with database.writing("a measurement") as connection:
+        row = {"cluster": "c", "at": START + 5 * HOUR, "revision": 1, "content": "{}"}
+        connection.execute(insert(MEASUREMENT).values(**row))
     return Seals(database)
 
 
@@ -56,6 +60,8 @@ def test_days_that_are_over_are_sealed_once_and_hold(seals):
     ("statement", "said"),
     [
         ('UPDATE "interval" SET "end" = "end" + 1 WHERE kind = \'node\'', "node: what is recorded"),
+        ("UPDATE measurement SET content = '{ }'", "measure: what is recorded"),
+        ("DELETE FROM measurement", "measure: what is recorded"),
         ("DELETE FROM \"interval\" WHERE kind = 'alert'", "alert: what is recorded"),
         ("UPDATE \"interval\" SET kind = 'rule' WHERE kind = 'tier'", "rule: what is recorded"),
         ("UPDATE term SET content = 'other' WHERE content = 'held'", "pod: what is recorded"),
@@ -66,7 +72,7 @@ def test_days_that_are_over_are_sealed_once_and_hold(seals):
         (f"DELETE FROM seal WHERE day = {FIRST + 1}", "it has no seals"),
         ("UPDATE seal SET let_go = (1 = 1) WHERE kind = 'alert'", "is younger than what is kept"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_whatever_is_changed_is_named(seals, database, statement, said):
     sealed(seals)
@@ -95,7 +101,7 @@ def test_what_is_old_is_let_go_and_the_chain_holds(seals, intervals):
     assert intervals.prune(limits)
     found = seals.verify("c", {IntervalKind.POD: START + DAY + 5 * HOUR}, {})
     assert (found.let_go, found.breaks) == (2, ())
-    assert len(KINDS) == len(IntervalKind) + 2
+    assert len(KINDS) == len(IntervalKind) + 3
 
 
 def test_a_day_with_its_digest_is_read_strictly():

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.commands.options import zones_of
 from bridge.evidence.store import micros
 from bridge.intervals.fold import Interval, IntervalEvent, IntervalKind, intervals_of, state_at
 from bridge.intervals.store import CellCount, Review
@@ -20,9 +21,10 @@ from bridge.pages.html import page_html
 from bridge.reports import controls, gather
 from bridge.reports.build import report_of
 from bridge.reports.forms import bundle, report_digest, report_json, section_csv
-from bridge.reports.model import ReportEvidence, ReportPeriod, ReportScope
+from bridge.reports.model import ReportEvidence, ReportPeriod, ReportScope, moment_text
 from bridge.reports.page import report_page
 from bridge.reports.recorded import review_of, reviews_json
+from bridge.segmentation.store import RecordedMeasurement
 from tests.bridge.world import rule, rulebase
 from zones import canonical
 from zones.compile import compile_policy
@@ -280,7 +282,28 @@ def test_times_that_are_no_period_are_refused(at, begin, end, why):
 
 
 def test_a_scope_is_zones_and_nothing_else():
-    assert gather.scope_of("prod", ["zone=cde, zone=web", "zone=lab"]).zones == {"cde", "web", "lab"}
+    assert zones_of(["zone=cde, zone=web", "zone=lab"]) == {"cde", "web", "lab"}
     for wrong in ("cde", "zone=", "namespace=shop"):
         with pytest.raises(InputError, match="write zone=NAME"):
-            gather.scope_of("prod", [wrong])
+            zones_of([wrong])
+
+
+def test_what_was_measured_stands_by_pair_of_zones_with_its_limits_and_doubts():
+    cell = {"from": "web", "to": "cde", "family": "IPv4", "tried": 8, "agree": 7, "open": [443, 8443], "closed": [22]}
+    other = cell | {"from": "lab", "to": "lab"}
+    content = {"revision": 2, "cells": [cell, other], "doubts": ["n1 does not enforce"], "limits": ["TCP alone"]}
+    report = made(evidence(measurements=[RecordedMeasurement(T0 + HOUR, content)]))
+    (row,) = rows(report, "measurements")
+    assert row == {
+        "at": moment_text(T0 + HOUR),
+        "revision": "2",
+        "from": "web",
+        "to": "cde",
+        "family": "IPv4",
+        "tried": "8",
+        "differ": "1",
+        "open": "443, 8443",
+    }
+    notes = report_json(report)["sections"]["measurements"]["notes"]
+    assert notes[1:] == [f"{moment_text(T0 + HOUR)}: n1 does not enforce", "TCP alone"]
+    assert not rows(made(), "measurements")

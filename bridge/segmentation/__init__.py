@@ -1,0 +1,1 @@
+"""Measured segmentation: which connections between zones come about, beside what the policy says of them."""
