@@ -23,6 +23,8 @@ EVENT_SECONDS = 2.0
 
 HAPPENINGS = frozenset({AlertKind.CANDIDATE_CHANGES, AlertKind.QUARANTINE_REFUSED})
 """What is told once and doesn't last: nobody is reminded of it, and nothing ends it."""
+UNREMINDED = frozenset({AlertKind.CONFIGURATION_DRIFT})
+"""What lasts, is of many subjects, and is told as it changes alone."""
 
 
 # Here, what others changed is put back at once; a node says `critical`, as the tier that it reads is not the bridge's.
@@ -33,7 +35,7 @@ _SEVERITIES = {**SEVERITIES, AlertKind.TIER_TAMPERED: Severity.HIGH}
 class TierAlert:
     """One alert of a cluster's tier. `over` says that its trouble has ended; `about` has the message's facts as data.
 
-    `severity`: another than its kind's.
+    `severity`: another than its kind's. `subject`: what it is about, where that isn't the tier.
     """
 
     kind: AlertKind
@@ -44,6 +46,7 @@ class TierAlert:
     severity: Severity | None = None
     about: Mapping[str, object] = field(default_factory=dict)
     revision: int = 0
+    subject: str = ""
 
     @property
     def level(self) -> Severity:
@@ -122,23 +125,32 @@ class Alerts:
     tier: str
     sinks: Sequence[Sink]
     revision: int = 0
-    _current: dict[AlertKind, str] = field(default_factory=dict)
+    _current: dict[tuple[AlertKind, str], str] = field(default_factory=dict)
 
-    async def raise_(self, kind: AlertKind, message: str, about: Mapping[str, object] | None = None) -> None:
-        """Tell it, unless just that has been told."""
-        if self._current.get(kind) != message:
-            self._current[kind] = message
-            await self._send(TierAlert(kind, self.cluster, self.tier, message, about=about or {}))
+    async def raise_(
+        self,
+        kind: AlertKind,
+        message: str,
+        about: Mapping[str, object] | None = None,
+        *,
+        subject: str = "",
+        severity: Severity | None = None,
+    ) -> None:
+        """Tell it, unless just that has been told. `subject`: where there may be several of a kind."""
+        if self._current.get((kind, subject)) != message:
+            self._current[kind, subject] = message
+            alert = TierAlert(kind, self.cluster, self.tier, message, about=about or {})
+            await self._send(replace(alert, subject=subject, severity=severity))
 
     async def tell(self, kind: AlertKind, message: str, severity: Severity, about: Mapping[str, object]) -> None:
         """Tell it, each time: it has happened again."""
-        self._current[kind] = message
+        self._current[kind, ""] = message
         await self._send(TierAlert(kind, self.cluster, self.tier, message, severity=severity, about=about))
 
-    async def clear(self, kind: AlertKind, message: str) -> None:
+    async def clear(self, kind: AlertKind, message: str, *, subject: str = "") -> None:
         """Tell that it is over, where it was told."""
-        if self._current.pop(kind, None) is not None:
-            await self._send(TierAlert(kind, self.cluster, self.tier, message, over=True))
+        if self._current.pop((kind, subject), None) is not None:
+            await self._send(TierAlert(kind, self.cluster, self.tier, message, over=True, subject=subject))
 
     async def checkpoint(self, checkpoint: Checkpoint) -> None:
         for sink in self.sinks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -74,6 +74,12 @@ class Metrics:
         self._rules = Gauge(
             "zonebridge_rules", "Panorama rules by status.", ["cluster", "status"], registry=self._registry
         )
+        self._posture = Gauge(
+            "zonebridge_posture_checks",
+            "Checks of the posture by result.",
+            ["cluster", "result"],
+            registry=self._registry,
+        )
         self._of_leader = (
             self._revision,
             self._stale,
@@ -87,6 +93,7 @@ class Metrics:
             self._registration,
             self._fought,
             self._rules,
+            self._posture,
         )
         self._waiting = Gauge(
             "zonebridge_siem_waiting", "Alerts that wait for a destination.", ["destination"], registry=self._registry
@@ -139,6 +146,11 @@ class Metrics:
         """The registration was compared."""
         self._registered.labels(cluster).set(figures.pods)
         self._registration.labels(cluster).set(figures.good)
+
+    def posture(self, cluster: str, counts: Mapping[str, int]) -> None:
+        """The posture was judged."""
+        for result, count in counts.items():
+            self._posture.labels(cluster, result).set(count)
 
     def shipped(self, destination: str, fate: str) -> None:
         """What became of an alert for the SIEM."""

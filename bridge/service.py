@@ -11,7 +11,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ from bridge.listeners.wakeup import ListenAddress, listening
 from bridge.metrics import Metrics
 from bridge.nodes.startup_taint import Untaint
 from bridge.population import Publishing
+from bridge.posture.follow import PostureFollower
 from bridge.preview.follow import Previewing
 from bridge.quarantine.requests import SoarQuarantines
 from bridge.quarantine.tagged import TagFollower
@@ -69,6 +70,7 @@ class Work:
     reach: ReachabilityMonitor | None = None
     untaint: Untaint | None = None
     follow_up: FollowUp | None = None
+    posture: PostureFollower | None = None
     previewing: Previewing | None = None
     tags: TagFollower | None = None
     quarantines: SoarQuarantines | None = None
@@ -213,13 +215,22 @@ def _tasks(work: Work, interval: float, metrics: Metrics) -> dict[str, Task]:
         tasks["reach"] = partial(_reached, work, reach)
     if (untaint := work.untaint) is not None:
         supervise("startup taints", "startup taints stay", _leading(work, untaint.look, FIRST_RETRY))
-    if (previewing := work.previewing) is not None:
-        supervise("preview", "candidate not looked at", _leading(work, previewing.look, previewing.interval))
-    if (tags := work.tags) is not None:
-        supervise("quarantine tags", "tagged addresses not followed", _leading(work, tags.run, FIRST_RETRY))
-    if (follow_up := work.follow_up) is not None:
-        supervise("history", "history not looked after", _leading(work, follow_up.run, FIRST_RETRY))
+    for name, event, run in _watchers(work, metrics):
+        supervise(name, event, run)
     return tasks
+
+
+def _watchers(work: Work, metrics: Metrics) -> Iterator[tuple[str, str, Task]]:
+    """What no revision waits for, where it is asked for: its name, what is logged of its trouble, and the task."""
+    if (previewing := work.previewing) is not None:
+        yield "preview", "candidate not looked at", _leading(work, previewing.look, previewing.interval)
+    if (tags := work.tags) is not None:
+        yield "quarantine tags", "tagged addresses not followed", _leading(work, tags.run, FIRST_RETRY)
+    if (follow_up := work.follow_up) is not None:
+        yield "history", "history not looked after", _leading(work, follow_up.run, FIRST_RETRY)
+    if (posture := work.posture) is not None:
+        judge = _leading(work, lambda: posture.run(partial(metrics.posture, work.cluster)), FIRST_RETRY)
+        yield "posture", "posture not watched", judge
 
 
 def _leading(work: Work, run: Task, every: float) -> Task:

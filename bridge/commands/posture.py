@@ -31,7 +31,7 @@ from bridge.posture.report import PostureReport, report_json
 from bridge.posture.snapshot import PostureSnapshot, PostureTerms
 from bridge.settings.file import Purpose, cluster_named, load
 from bridge.settings.models import BridgeSettings, PostureSettings
-from bridge.wiring.clusters import cluster_access
+from bridge.wiring.clusters import cluster_access, posture_terms
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.runtime.errors import ExitCode
 from zones.runtime.output import json_text
@@ -52,7 +52,6 @@ def posture(
     *,
     config: SettingsFile = None,
     cluster: Annotated[str | None, typer.Option(help="Which one, where the settings name several.")] = None,
-    enforcer_namespace: Annotated[str, typer.Option(help="The enforcers' namespace.")] = "zonebridge-enforcer",
     results: Annotated[
         list[Path] | None,
         typer.Option("--kube-bench", help="Output of kube-bench --json, of one node; repeatable.", metavar="FILE"),
@@ -69,7 +68,7 @@ def posture(
     settings = load(config, os.environ, Purpose.OFFLINE)
     name, access, namespace = _where(settings, cluster, kubeconfig, context)
     imported = [result for path in results or () for result in _read(path)]
-    terms = PostureTerms(frozenset(settings.posture.system_namespaces), (namespace, enforcer_namespace))
+    terms = posture_terms(settings.posture, namespace)
     snapshot = asyncio.run(_gather(access, terms))
     report = report_of(name, snapshot, settings.posture, imported, datetime.now(UTC))
     typer.echo(_text(report, output), nl=False)

@@ -607,10 +607,15 @@ class PostureExceptionSettings(Section):
 
 
 class PostureSettings(Section):
-    """`benchmark`: of which version numbers are cited. `system_namespaces`: whose pods are not judged as workloads."""
+    """`benchmark`: of which version numbers are cited. `system_namespaces`: whose pods are not judged as workloads.
 
+    `watch`: the bridge looks all the time, and tells the SIEM of every change of a result.
+    """
+
+    watch: bool = False
     benchmark: Literal["1.12.0", "2.0.1"] = "2.0.1"
     system_namespaces: tuple[Text, ...] = ("kube-system",)
+    enforcer_namespace: Text = "zonebridge-enforcer"
     exceptions: tuple[PostureExceptionSettings, ...] = ()
 
 

@@ -29,7 +29,7 @@ class RecordStamp:
 
     def of(self, alert: TierAlert, at: float, since: float) -> Json:
         """`since` is when its trouble was first told."""
-        details: Json = {"subject": alert.tier, "tier": alert.tier, **self._configuration(alert)}
+        details: Json = {"subject": alert.subject or alert.tier, "tier": alert.tier, **self._configuration(alert)}
         if alert.about:
             details["about"] = dict(alert.about)
         state = State.RESOLVED if alert.over else State.RAISED

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bridge.alerts import HAPPENINGS, Checkpoint, TierAlert
+from bridge.alerts import HAPPENINGS, UNREMINDED, Checkpoint, TierAlert
 from bridge.siem.record import RecordStamp
 from bridge.siem.shipper import Shipper
 from zones.siem.alerts import AlertKind
@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 REMIND_SECONDS = 3600.0
 LOOK_SECONDS = 5.0
 FINISH_SECONDS = 5.0
-_Key = tuple[str, str, AlertKind]
+_Key = tuple[str, str, AlertKind, str]
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class SiemSink:
         return self._shippers
 
     async def send(self, alert: TierAlert) -> None:
-        key, now = (alert.cluster, alert.tier, alert.kind), self._clock()
+        key, now = (alert.cluster, alert.tier, alert.kind, alert.subject), self._clock()
         known = self._raised.pop(key, None)
         since = min(known.since, now) if known is not None else now  # the time may have been set back
         if not alert.over and alert.kind not in HAPPENINGS:
@@ -91,7 +91,7 @@ class SiemSink:
         """What is due: lasting trouble once more, and what was lost."""
         now, steady = self._clock(), self._steady()
         for raised in self._raised.values():
-            if steady - raised.reminded >= REMIND_SECONDS:
+            if raised.alert.kind not in UNREMINDED and steady - raised.reminded >= REMIND_SECONDS:
                 raised.reminded = steady
                 self._offer(self._records.of(raised.alert, now, min(raised.since, now)))
         for shipper in self._shippers:

@@ -31,6 +31,8 @@ from bridge.managers.panorama.session.api import PanoramaAccess, PanoramaApi
 from bridge.managers.panorama.session.transport import AnswerLimits
 from bridge.nodes.startup_taint import Untaint
 from bridge.population import Population, PopulationTerms, Publishing
+from bridge.posture.follow import PostureFollower
+from bridge.posture.snapshot import PostureTerms
 from bridge.preview.follow import Previewing, Sources, residents_of
 from bridge.registration import Registration, Watched
 from bridge.service import Work
@@ -41,6 +43,7 @@ from bridge.settings.models import (
     EvidenceSettings,
     FeedSettings,
     PanoramaSettings,
+    PostureSettings,
     PreviewSettings,
     StartupTaint,
     WakeUpSettings,
@@ -98,12 +101,15 @@ def _work(
         ApiServer(cluster_access(cluster_settings)), _population(settings, cluster_settings), alerts
     )
 
+    posture = _posture(settings, cluster_settings, alerts)
     quarantines = quarantine_client(settings.quarantine, cluster_access(cluster_settings))
 
     async def close() -> None:
         await close_feeds()
         await population.close()
         await quarantines.close()
+        if posture is not None:
+            await posture.close()
         await cluster.close()
 
     def node_at(address: IPAddress) -> str | None:
@@ -170,6 +176,7 @@ def _work(
         ),
         quarantines=soar_quarantines(settings.quarantine, quarantines),
         alerts=alerts,
+        posture=posture,
         follow_up=FollowUp(cluster, cluster_settings.tier, sync.history, alerts),
         close=close,
         trigger=trigger,
@@ -295,6 +302,22 @@ def read_options(settings: BridgeSettings) -> ReadOptions:
         wildcard_top_down=settings.objects.wildcard_top_down,
         time_zone=settings.time_zone,
         provided={name: f"{FILE}{where}" if where.startswith("/") else where for name, where in provided.items()},
+    )
+
+
+def posture_terms(settings: PostureSettings, namespace: str) -> PostureTerms:
+    return PostureTerms(frozenset(settings.system_namespaces), (namespace, settings.enforcer_namespace))
+
+
+def _posture(settings: BridgeSettings, cluster_settings: ClusterSettings, alerts: Alerts) -> PostureFollower | None:
+    if not settings.posture.watch:
+        return None
+    return PostureFollower(
+        ApiServer(cluster_access(cluster_settings)),
+        posture_terms(settings.posture, cluster_settings.namespace),
+        [exception.exception() for exception in settings.posture.exceptions],
+        settings.posture.benchmark,
+        alerts,
     )
 
 

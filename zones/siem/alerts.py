@@ -40,6 +40,7 @@ class AlertKind(StrEnum):
     NODE_OVERRULED = "node-overruled"
     HISTORY_TAMPERED = "history-tampered"
     REVIEW_DUE = "review-due"
+    CONFIGURATION_DRIFT = "configuration-drift"
     CANDIDATE_CHANGES = "candidate-changes"
     QUARANTINE_REFUSED = "quarantine-refused"
 
@@ -65,6 +66,7 @@ OF_THE_BRIDGE = frozenset(
         AlertKind.NODE_OVERRULED,
         AlertKind.HISTORY_TAMPERED,
         AlertKind.REVIEW_DUE,
+        AlertKind.CONFIGURATION_DRIFT,
         AlertKind.CANDIDATE_CHANGES,
         AlertKind.QUARANTINE_REFUSED,
         *OF_BOTH,
@@ -108,6 +110,7 @@ SEVERITIES: Mapping[AlertKind, Severity] = {
     AlertKind.NODE_OVERRULED: Severity.HIGH,
     AlertKind.HISTORY_TAMPERED: Severity.HIGH,
     AlertKind.REVIEW_DUE: Severity.MEDIUM,
+    AlertKind.CONFIGURATION_DRIFT: Severity.MEDIUM,
     AlertKind.CANDIDATE_CHANGES: Severity.HIGH,
     AlertKind.QUARANTINE_REFUSED: Severity.MEDIUM,
     AlertKind.TIER_TAMPERED: Severity.CRITICAL,

@@ -45,6 +45,9 @@ app.kubernetes.io/name: zone-enforcer
 {{- $cluster := dict "name" (required "cluster.name: say what the cluster is called in every record" .Values.cluster.name) "deviceGroup" (required "cluster.deviceGroup: say which device group in Panorama the cluster is" .Values.cluster.deviceGroup) "inCluster" true "tier" .Values.cluster.tier "namespace" .Release.Namespace }}
 {{- $_ := set $settings "clusters" (list $cluster) }}
 {{- end }}
+{{- if .Values.posture.watch }}
+{{- $_ := set $settings "posture" (merge (dict "watch" true "enforcerNamespace" (include "zonebridge.enforcerNamespace" .)) (default dict (get $settings "posture"))) }}
+{{- end }}
 {{- if .Values.startupTaint.remove }}
 {{- $_ := set $settings "startupTaint" "remove" }}
 {{- end }}
