@@ -45,6 +45,7 @@ class ReportOutput(StrEnum):
     JSON = "json"
     CSV = "csv"
     HTML = "html"
+    OSCAL = "oscal"
     BUNDLE = "bundle"
 
 
@@ -65,7 +66,7 @@ def report(
     Ends with 1 where the evidence isn't whole; the report is made all the same and says where.
     """
     from bridge.pages.html import page_html  # noqa: PLC0415
-    from bridge.reports import forms, gather, page  # noqa: PLC0415 - libraries of 20 MB that others need not load
+    from bridge.reports import controls, forms, gather, oscal, page  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
     _fitting(output, section, write)
     asked = [None if text is None else instant(text) for text in (at, begin, end)]
@@ -83,9 +84,12 @@ def report(
             content = forms.section_csv(chosen).encode()
         case ReportOutput.HTML:
             content = page_html(page.report_page(made)).encode()
+        case ReportOutput.OSCAL:
+            content = f"{json_text(oscal.oscal_json(made, controls.frameworks()))}\n".encode()
         case ReportOutput.BUNDLE:
+            results = {"assessment-results.json": oscal.oscal_json(made, controls.frameworks())}
             about = {"generator": "zonebridge report", "cluster": made.scope.cluster}
-            content = forms.bundle(made, command_of(made), about)
+            content = forms.bundle(made, command_of(made), about, results)
     if write is None:
         typer.echo(content.decode(), nl=False)
     else:

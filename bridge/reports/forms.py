@@ -52,14 +52,15 @@ def report_digest(report: Report) -> str:
     return hashlib.sha256(_bytes(json_text(report_json(report)))).hexdigest()
 
 
-def bundle(report: Report, command: str, about: Mapping[str, object]) -> bytes:
+def bundle(report: Report, command: str, about: Mapping[str, object], more: Mapping[str, Json]) -> bytes:
     """A zip: the report in all forms, and a manifest with the SHA-256 of each file and the command that makes it again.
 
-    `about`: what else says where it comes from.
+    `about`: what else says where it comes from; `more`: further forms, by the name of the file.
     """
     held = {
         "report.json": _bytes(json_text(report_json(report))),
         "report.html": page_html(report_page(report)).encode(),
+        **{name: _bytes(json_text(value)) for name, value in more.items()},
         **{f"sections/{section.key}.csv": section_csv(section).encode() for section in report.sections},
     }
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(held.items())}

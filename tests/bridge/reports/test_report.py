@@ -200,7 +200,7 @@ def test_what_a_reviewer_saw_can_be_made_again():
 
 def test_two_runs_give_the_same_bundle_and_its_manifest_holds():
     command = "zonebridge report --cluster prod"
-    first, second = (bundle(made(evidence()), command, {"cluster": "prod"}) for _ in range(2))
+    first, second = (bundle(made(evidence()), command, {"cluster": "prod"}, {}) for _ in range(2))
     assert first == second
     archive = zipfile.ZipFile(io.BytesIO(first))
     manifest = json.loads(archive.read("manifest.json"))
@@ -208,7 +208,7 @@ def test_two_runs_give_the_same_bundle_and_its_manifest_holds():
     assert set(manifest["files"]) == set(archive.namelist()) - {"manifest.json", "SHA256SUMS"}
     for name, digest in manifest["files"].items():
         assert hashlib.sha256(archive.read(name)).hexdigest() == digest
-    assert bundle(made(evidence(counts=[])), command, {"cluster": "prod"}) != first
+    assert bundle(made(evidence(counts=[])), command, {"cluster": "prod"}, {}) != first
 
 
 def test_hostile_names_are_text_in_every_form():
