@@ -71,12 +71,20 @@ class Checkpoint:
     first: int
 
 
+@dataclass(frozen=True, slots=True)
+class EvidenceCheckpoint:
+    """What somebody outside must know of the evidence database: the last day (UTC) that is sealed, and its chain."""
+
+    day: str
+    chain: str
+
+
 class Sink(Protocol):
-    """Where alerts go, and checkpoints of the history of a cluster's tier."""
+    """Where alerts go, and checkpoints of the history and of the evidence of a cluster's tier."""
 
     async def send(self, alert: TierAlert) -> None: ...
 
-    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None: ...
+    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint | EvidenceCheckpoint) -> None: ...
 
 
 class LogSink:
@@ -94,7 +102,7 @@ class LogSink:
             **({"about": alert.about} if alert.about else {}),
         )
 
-    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None:
+    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint | EvidenceCheckpoint) -> None:
         _log.info("checkpoint", cluster=cluster, tier=tier, **asdict(checkpoint))
 
 
@@ -113,7 +121,7 @@ class EventSink:
             problem = str(error) or "no answer in time"
             _log.warning("event not recorded", cluster=alert.cluster, reason=reason, error=problem)
 
-    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None:
+    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint | EvidenceCheckpoint) -> None:
         """Events don't last: they prove nothing."""
 
 
@@ -152,7 +160,7 @@ class Alerts:
         if self._current.pop((kind, subject), None) is not None:
             await self._send(TierAlert(kind, self.cluster, self.tier, message, over=True, subject=subject))
 
-    async def checkpoint(self, checkpoint: Checkpoint) -> None:
+    async def checkpoint(self, checkpoint: Checkpoint | EvidenceCheckpoint) -> None:
         for sink in self.sinks:
             await sink.checkpoint(self.cluster, self.tier, checkpoint)
 

@@ -6,13 +6,14 @@ Nothing waits for it: a database that is away is told, and tried again; the tier
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from bridge.alerts import EvidenceCheckpoint
 from bridge.evidence.collector import CollectorAddress, collecting
 from bridge.evidence.database import EvidenceError
 from bridge.evidence.store import Store, micros
@@ -35,7 +36,7 @@ class EvidenceTerms:
     `prune_revisions`: takes away copies of what was replaced before a time.
 
     `policies`: what each cluster's bridge last published or found in force. `recorders`: of each cluster.
-    `reminders`: of those whose bridge leads.
+    `reminders`: of those whose bridge leads. `sealed`: told of each cluster's newest seal.
     """
 
     retention: timedelta
@@ -47,6 +48,7 @@ class EvidenceTerms:
     seals: Seals | None = None
     recorders: Sequence[Recorder] = ()
     reminders: Callable[[], Sequence[ReviewReminder]] = tuple
+    sealed: Callable[[str, EvidenceCheckpoint], Awaitable[None]] | None = None
 
 
 @asynccontextmanager
@@ -118,7 +120,10 @@ async def _seal(terms: EvidenceTerms) -> None:
             cluster = recorder.sight.cluster
             made = await asyncio.to_thread(terms.seals.seal, cluster, micros(datetime.now(UTC)))
             if made is not None:
-                _log.info("evidence sealed", cluster=cluster, day=date_text(made.day), chain=made.chain)
+                checkpoint = EvidenceCheckpoint(date_text(made.day), made.chain)
+                _log.info("evidence sealed", cluster=cluster, day=checkpoint.day, chain=checkpoint.chain)
+                if terms.sealed is not None:
+                    await terms.sealed(cluster, checkpoint)
 
 
 def _prune(store: Store, terms: EvidenceTerms, now: datetime) -> int:

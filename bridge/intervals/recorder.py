@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.alerts import HAPPENINGS, Checkpoint, TierAlert
+from bridge.alerts import HAPPENINGS, Checkpoint, EvidenceCheckpoint, TierAlert
 from bridge.intervals.fold import IntervalEvent, IntervalKind, changes
 from bridge.intervals.observe import NodeReports, Workloads, pod_value
 from bridge.intervals.store import IntervalStore
@@ -107,8 +107,8 @@ class Recorder:
             self._latest = at + 1
             self._told.append(IntervalEvent(at + 1, IntervalKind.ALERT, subject, None))
 
-    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None:
-        """Revisions say themselves what was in force."""
+    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint | EvidenceCheckpoint) -> None:
+        """Revisions and seals are kept themselves."""
 
     async def look(self) -> None:
         """Write what is new. Raises EvidenceError; then everything is compared anew at the next look."""

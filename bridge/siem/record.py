@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import count
 
-from bridge.alerts import Checkpoint, TierAlert
+from bridge.alerts import Checkpoint, EvidenceCheckpoint, TierAlert
 from zones.siem.alerts import SEVERITIES, Alert, AlertKind, Severity, State
 from zones.siem.configuration import configuration_of
 from zones.siem.records import Json, Stamp
@@ -40,12 +40,16 @@ class RecordStamp:
         """What shows the configuration of the alert's moment: a command, and the site's address."""
         return configuration_of(alert.cluster, alert.tier, alert.revision, self.link)
 
-    def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint, at: float) -> Json:
+    def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint | EvidenceCheckpoint, at: float) -> Json:
         """It is no alert: nothing is wrong."""
-        in_force = f"revision {checkpoint.revision} of tier {tier} is in force"
+        if isinstance(checkpoint, EvidenceCheckpoint):
+            message = f"the evidence up to {checkpoint.day} is sealed; its chain digest is {checkpoint.chain}"
+        else:
+            in_force = f"revision {checkpoint.revision} of tier {tier} is in force"
+            message = f"{in_force}; the chain digest of its history is {checkpoint.chain}"
         return self._stamp(cluster).record("checkpoint", at) | {
             "severity": Severity.INFORMATIONAL.value,
-            "message": f"{in_force}; the chain digest of its history is {checkpoint.chain}",
+            "message": message,
             "tier": tier,
             **asdict(checkpoint),
         }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bridge.alerts import HAPPENINGS, UNREMINDED, Checkpoint, TierAlert
+from bridge.alerts import HAPPENINGS, UNREMINDED, Checkpoint, EvidenceCheckpoint, TierAlert
 from bridge.siem.record import RecordStamp
 from bridge.siem.shipper import Shipper
 from zones.siem.alerts import AlertKind
@@ -67,7 +67,7 @@ class SiemSink:
             self._raised[key] = _Raised(alert, since, self._steady())
         self._offer(self._records.of(alert, now, since))
 
-    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint) -> None:
+    async def checkpoint(self, cluster: str, tier: str, checkpoint: Checkpoint | EvidenceCheckpoint) -> None:
         self._offer(self._records.checkpoint(cluster, tier, checkpoint, self._clock()))
 
     async def run(self) -> None:

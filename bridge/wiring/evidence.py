@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 
+from bridge.alerts import EvidenceCheckpoint
 from bridge.evidence.collector import CollectorAddress
 from bridge.evidence.database import Database
 from bridge.evidence.keeping import EvidenceTerms, keeping
@@ -64,12 +65,17 @@ def evidence_kept(settings: BridgeSettings, works: Sequence[Work]) -> AbstractAs
         leading = [work for work in works if work.leadership.leading]
         return [ReviewReminder(intervals, work.cluster, work.alerts) for work in leading if work.alerts is not None]
 
+    async def sealed(cluster: str, checkpoint: EvidenceCheckpoint) -> None:
+        for work in works:
+            if work.cluster == cluster and work.alerts is not None:
+                await work.alerts.checkpoint(checkpoint)
+
     for work in works:
         if work.follow_up is not None:
             work.follow_up.copies = RevisionCopies(database, work.cluster, _settings_of(settings, work).tier)
     kept = evidence.retention, evidence.pod_retention
     old = partial(prune, database)
-    terms = EvidenceTerms(*kept, policies, door, intervals, old, Seals(database), recorders, reminders)
+    terms = EvidenceTerms(*kept, policies, door, intervals, old, Seals(database), recorders, reminders, sealed)
     return keeping(Store(database), terms)
 
 

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from bridge.alerts import EvidenceCheckpoint
 from bridge.evidence import keeping
 from bridge.evidence.database import Database
 from bridge.evidence.keeping import EvidenceTerms
 from bridge.evidence.store import Store, micros
 from bridge.evidence.usage import rule_key
-from bridge.intervals.seals import DAY, Seals
+from bridge.intervals.seals import DAY, Seals, date_text
 from bridge.intervals.store import IntervalStore
 from tests.bridge.evidence.rows import flow, told
 from tests.bridge.evidence.test_usage import POLICY, WEB
@@ -89,17 +90,23 @@ def test_a_day_that_is_over_is_sealed_by_whoever_records_and_by_nobody_else(stor
     for name, records in (("prod", False), ("prod", True)):
         recorder = SimpleNamespace(sight=SimpleNamespace(cluster=name), records=records, look=nothing)
         other = Database(url)
-        seals = Seals(other)
+        seals, told_of = Seals(other), []
 
-        async def scenario(seals=seals, other=other, recorder=recorder):
-            terms = EvidenceTerms(RETENTION, RETENTION, dict, seals=seals, recorders=[recorder])
+        async def sealed(cluster, checkpoint, told_of=told_of):
+            told_of.append((cluster, checkpoint))
+
+        async def scenario(seals=seals, other=other, recorder=recorder, sealed=sealed, told_of=told_of):
+            terms = EvidenceTerms(RETENTION, RETENTION, dict, seals=seals, recorders=[recorder], sealed=sealed)
             async with keeping.keeping(Store(other), terms):
                 async with asyncio.timeout(20):
-                    while recorder.records and not seals.verify("prod", {}, {}).days:  # noqa: ASYNC110
+                    while recorder.records and not told_of:  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
 
         asyncio.run(scenario())
-        assert bool(Seals(database).verify("prod", {}, {}).days) is records
+        last = Seals(database).verify("prod", {}, {}).last
+        wanted = [("prod", EvidenceCheckpoint(date_text(last.day), last.chain))] if records else []
+        assert told_of == wanted
+        assert (last is not None) is records
 
 
 async def nothing():

@@ -8,12 +8,14 @@ import json
 import pytest
 import yaml
 
+from bridge.alerts import EvidenceCheckpoint
 from bridge.intervals.fold import IntervalKind
 from bridge.intervals.recorder import Recorder
 from bridge.settings.file import Purpose, load
 from bridge.wiring import evidence
 from bridge.wiring.clusters import works
 from tests.bridge.running import run_here
+from tests.bridge.world import RecordingSink
 from zones.siem.alerts import AlertKind
 
 
@@ -71,6 +73,24 @@ def test_the_digest_of_settings_changes_with_what_is_enforced_alone(settings):
     other = settings(zones={"default": "elsewhere"})
     assert evidence.settings_digest(other, other.clusters[0]) != digest
     assert evidence.settings_digest(base, base.clusters[1]) != digest
+
+
+def test_a_sealed_day_goes_to_every_sink_of_its_own_cluster(settings, monkeypatch):
+    terms = []
+    monkeypatch.setattr(evidence, "keeping", lambda _, wanted: terms.append(wanted))
+
+    async def scenario():
+        made = tuple(works(settings(), run_here))
+        sinks = [RecordingSink() for _ in made]
+        for work, sink in zip(made, sinks, strict=True):
+            work.alerts.sinks = (sink,)
+        evidence.evidence_kept(settings(), made)
+        await terms[0].sealed("test", EvidenceCheckpoint("2026-03-01", "c" * 64))
+        for work in made:
+            await work.close()
+        return [sink.checkpoints for sink in sinks]
+
+    assert asyncio.run(scenario()) == [[], [EvidenceCheckpoint("2026-03-01", "c" * 64)]]
 
 
 def base_key(base):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.alerts import Checkpoint, TierAlert
+from bridge.alerts import Checkpoint, EvidenceCheckpoint, TierAlert
 from bridge.nodes.enforcement import Fault, Late, about_json, text
 from bridge.siem import RecordStamp
 from zones.siem.alerts import OF_THE_BRIDGE, AlertKind, Severity
@@ -69,3 +69,11 @@ def test_records_are_octet_by_octet_what_receivers_know():
         records.loss("prod", "splunk", 3, start, start - 1),
     ]
     assert [compact(each) for each in lines] == (GOLDEN / "records.jsonl").read_text("utf-8").splitlines()
+
+
+def test_a_sealed_day_is_a_checkpoint_too():
+    stamp = RecordStamp("bridge-0", 5)
+    record = stamp.checkpoint("c2", "panorama", EvidenceCheckpoint("2026-03-01", "c" * 64), 1_800_000_000.0)
+    assert (record["kind"], record["severity"], record["tier"]) == ("checkpoint", "informational", "panorama")
+    assert (record["day"], record["chain"]) == ("2026-03-01", "c" * 64)
+    assert record["message"] == f"the evidence up to 2026-03-01 is sealed; its chain digest is {'c' * 64}"
