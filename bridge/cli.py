@@ -19,6 +19,7 @@ import typer
 
 from bridge import garbage_collection, pages
 from bridge.commands import cluster, history, overview, quarantine, usage
+from bridge.commands import evidence as evidence_command
 from bridge.commands import posture as posture_command
 from bridge.commands import preview as preview_command
 from bridge.commands import report as report_command
@@ -82,6 +83,7 @@ app.command()(history.diff)
 app.command("verify-chain")(history.verify_chain)
 app.command()(history.rollback)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(evidence_command.app, name="evidence")
 
 
 class CompileOutput(StrEnum):

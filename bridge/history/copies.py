@@ -195,12 +195,15 @@ def _of_record(row: Row[Any], raw: Json, parts: set[str]) -> Iterator[str]:
 
 
 def _of_chain(specs: list[Json]) -> Iterator[Break]:
-    """Gaps and forks. `specs`: the oldest first, of which the first may follow one that isn't kept."""
+    """Gaps, forks, second beginnings. `specs`: the oldest first, of which the first may follow one that isn't kept."""
     known = {spec.get("chain") for spec in specs}
     followed = Counter[str]()
     for place, spec in enumerate(specs):
         previous = spec.get("previous")
         if not isinstance(previous, dict):
+            if place:
+                what = "a second beginning: it follows none; the cluster was made anew, or its history was deleted"
+                yield Break(int(spec.get("revision", 0)), what)
             continue
         number, chain = int(spec.get("revision", 0)), str(previous.get("chain"))
         if chain not in known and place:

@@ -235,6 +235,18 @@ def test_a_cluster_that_was_set_back_shows_as_a_fork(world, copies):
     assert [each.revision for each in differences(other, copies.raws())] == [2, 3]
 
 
+def test_a_cluster_made_anew_under_the_old_name_joins_no_old_chain(world, copies):
+    publish(world, copies, 3)
+    old = {raw["spec"]["chain"] for raw in copies.raws()}
+    anew = World(OTHER)
+    anew.clock.forward(hours=9)
+    publish(anew, copies, 2)
+    joined = archive(anew, copies)
+    assert not old & {raw["spec"]["chain"] for raw in joined.raws}
+    said = [each for each in copies.breaks() if "a second beginning" in each.what]
+    assert [each.revision for each in said] == [1]
+
+
 def test_what_was_replaced_long_ago_goes_and_what_was_in_force_then_stays(world, copies, database):
     publish(world, copies, 5)
     recorded = [micros(each.recorded) for each in reversed(archive(world, copies).in_force)]
