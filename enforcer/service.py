@@ -87,6 +87,7 @@ class AgentService:
         tasks |= {"write": parts.outbox.write, "report": report.run}
         tasks |= {"events": parts.event_writer.run} if parts.event_writer is not None else {}
         tasks |= {"slices": parts.slice_writer.run} if parts.slice_writer is not None else {}
+        tasks |= {"kubelet": parts.kubelet.run} if parts.kubelet is not None else {}
         if (ends := parts.ends) is not None:
             tasks["ends"] = lambda: ends.run(self._names)
         if (seen := parts.seen) is not None:

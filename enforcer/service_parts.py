@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from enforcer.cluster.event_writer import EventWriter
+from enforcer.cluster.kubelet import KubeletConfiguration
 from enforcer.cluster.slice_writer import SliceWriter
 from enforcer.cluster.view import Change, View, WatchedKind
 from enforcer.enforcement import Enforcement
@@ -49,3 +50,4 @@ class ServiceParts:
     ends: EndReader | None = None
     seen: SeenReader | None = None
     slice_writer: SliceWriter | None = None
+    kubelet: KubeletConfiguration | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from enforcer.cluster import pod_events as podevents
 from enforcer.cluster.event_writer import EventWriter
+from enforcer.cluster.kubelet import KubeletConfiguration
 from enforcer.cluster.pod_events import PodEvents
 from enforcer.cluster.slice_writer import SliceWriter
 from enforcer.cluster.view import View, selectors
@@ -212,6 +213,7 @@ def service(
             if settings.counts_seen
             else None,
             slice_writer=_slice_writer(settings, view, cluster, enforcement),
+            kubelet=_kubelet(settings, enforcement),
         )
     )
 
@@ -223,6 +225,16 @@ def _seen_table(settings: EnforcerSettings, view: View) -> SeenTable:
         departed = Departed()
         view.holders.gone, table.former = departed.gone, departed.end
     return table
+
+
+def _kubelet(settings: EnforcerSettings, enforcement: Enforcement) -> KubeletConfiguration | None:
+    asked = settings.kubelet
+    if not asked.ask:
+        return None
+    name = asked.server_name or settings.node_name
+    return KubeletConfiguration(
+        asked.address, name, asked.token_file, asked.ca_file, asked.interval, enforcement.noted.set
+    )
 
 
 def _slice_writer(settings: EnforcerSettings, view: View, cluster: Cluster, enforcement: Enforcement) -> SliceWriter:

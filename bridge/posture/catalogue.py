@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.posture.check import PostureCheck
-from bridge.posture.checks import accounts, control_plane, firewall, namespaces, pods, proxy, rbac
+from bridge.posture.checks import accounts, control_plane, firewall, kubelets, namespaces, pods, proxy, rbac
 
 CHECKS: tuple[PostureCheck, ...] = (
     *rbac.CHECKS,
@@ -18,6 +18,7 @@ CHECKS: tuple[PostureCheck, ...] = (
     *pods.CHECKS,
     *proxy.CHECKS,
     *control_plane.CHECKS,
+    *kubelets.CHECKS,
     *firewall.CHECKS,
 )
 BY_ID: Mapping[str, PostureCheck] = {check.id: check for check in CHECKS}
@@ -69,6 +70,18 @@ _1_12: Mapping[str, str] = {
     "etcd-no-self-signed-peers": "2.6",
     "etcd-own-authority": "2.7",
     "api-server-audit-policy": "3.2.1",
+    "kubelet-anonymous": "4.2.1",
+    "kubelet-authorization": "4.2.2",
+    "kubelet-client-authority": "4.2.3",
+    "kubelet-read-only-port": "4.2.4",
+    "kubelet-idle-streams": "4.2.5",
+    "kubelet-utility-chains": "4.2.6",
+    "kubelet-certificate": "4.2.9",
+    "kubelet-rotation": "4.2.10",
+    "kubelet-server-rotation": "4.2.11",
+    "kubelet-ciphers": "4.2.12",
+    "kubelet-pids": "4.2.13",
+    "kubelet-seccomp": "4.2.14",
     "proxy-metrics": "4.3.1",
     "cluster-admins": "5.1.1",
     "secret-readers": "5.1.2",

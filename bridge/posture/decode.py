@@ -16,6 +16,7 @@ from bridge.posture.objects import (
     AdmissionPolicyFacts,
     ControlPlaneProgram,
     EnforcerFacts,
+    KubeletFacts,
     LabelRequirement,
     LastChange,
     NamespaceFacts,
@@ -361,7 +362,19 @@ def node(raw: Json) -> NodeFacts:
 
 @_readable
 def enforcer(raw: Json) -> EnforcerFacts:
-    return EnforcerFacts(_name("NodeState", raw), tuple(map(str, (raw.get("status") or {}).get("problems") or ())))
+    status = raw.get("status") or {}
+    kubelet = status.get("kubelet")
+    return EnforcerFacts(
+        _name("NodeState", raw),
+        tuple(map(str, status.get("problems") or ())),
+        None if kubelet is None else _kubelet(kubelet),
+    )
+
+
+def _kubelet(raw: Json) -> KubeletFacts:
+    settings = raw.get("settings")
+    problem = str(raw.get("problem") or ("" if settings else "it told nothing"))
+    return KubeletFacts(dict(settings or {}), problem)
 
 
 @_readable

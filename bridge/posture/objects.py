@@ -221,11 +221,20 @@ class NodeFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class KubeletFacts:
+    """What a kubelet is configured to do, or the `problem` why that isn't known."""
+
+    settings: Mapping[str, object] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EnforcerFacts:
-    """What a node's enforcer says of its node."""
+    """What a node's enforcer says of its node. `kubelet`: None where it doesn't ask."""
 
     of: ObjectName
     problems: tuple[str, ...] = ()
+    kubelet: KubeletFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,20 @@ class LoopSettings(Section):
     max_seconds: Annotated[Seconds, Formerly("maxSeconds")] = Field(default=2.0, alias="maxInterval")
 
 
+class KubeletSettings(Section):
+    """Asking the node's own kubelet for its configuration, for the posture. `address`: where it serves `/configz`.
+
+    `server_name`: the name in its certificate; the node's without it.
+    """
+
+    ask: bool = False
+    address: Address = "127.0.0.1:10250"
+    server_name: str | None = None
+    ca_file: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+    token_file: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+    interval: Annotated[float, BeforeValidator(seconds), Field(ge=10)] = 300.0
+
+
 class EnforcerSettings(SettingsFile):
     """Everything. `tier` is the Tier to follow; `kubeconfig` absent is the pod's own service account.
 
@@ -182,6 +196,7 @@ class EnforcerSettings(SettingsFile):
     alerts: AlertSettings = AlertSettings()
     pod_events: PodEventSettings = PodEventSettings()
     metrics: MetricsSettings = MetricsSettings()
+    kubelet: KubeletSettings = KubeletSettings()
     log: LogSettings = LogSettings()
     nflog: NflogSettings = NflogSettings()
     reconcile: LoopSettings = LoopSettings()

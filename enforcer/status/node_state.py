@@ -41,7 +41,8 @@ class NodeStateWriter:
         noted = self.parts.enforcement.noted
         while True:
             noted.clear()
-            current = status.node_state(self.standing())
+            kubelet = None if self.parts.kubelet is None else self.parts.kubelet.state
+            current = status.node_state(self.standing(), kubelet)
             if current != self._told or time.monotonic() - self._told_at >= _HEARTBEAT:
                 await self._write(current)
             with suppress(TimeoutError):

@@ -80,8 +80,8 @@ def of_destinations(
     ]
 
 
-def node_state(status: Json) -> Json:
-    """The NodeState's status: what the bridge and `kubectl get` need of it."""
+def node_state(status: Json, kubelet: Json | None = None) -> Json:
+    """The NodeState's status: what the bridge and `kubectl get` need of it. `kubelet`: None where it isn't asked."""
     return {
         "tier": status["tier"],
         "revision": status["revision"] or 0,
@@ -89,6 +89,7 @@ def node_state(status: Json) -> Json:
         "appliedAt": status["appliedAt"],
         "mode": status["mode"],
         **({"enforcedZones": status["enforcedZones"]} if status["enforcedZones"] else {}),
+        **({"kubelet": kubelet} if kubelet is not None else {}),
         "problems": [problem[:_LONGEST] for problem in [*filter(None, [status["why"]]), *status["problems"]][:_MOST]],
     }
 

@@ -31,7 +31,7 @@ API_SERVER, MANAGER, SCHEDULER, ETCD = "kube-apiserver", "kube-controller-manage
 _NEEDS = frozenset({Input.PODS, Input.NODES})
 _PLUGINS, _OFF = "enable-admission-plugins", "disable-admission-plugins"
 _LOCAL = ("https://127.0.0.1:", "https://[::1]:", "https://localhost:")
-_STRONG = frozenset(
+STRONG_CIPHERS = frozenset(
     {
         *("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"),
         *("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
@@ -325,7 +325,7 @@ CHECKS = (
         "The API server speaks strong ciphers alone",
         "set --tls-cipher-suites to suites with GCM or CHACHA20",
         _LOW,
-        is_among("tls-cipher-suites", _STRONG, "ciphers"),
+        is_among("tls-cipher-suites", STRONG_CIPHERS, "ciphers"),
     ),
     _api(
         "token-extension",

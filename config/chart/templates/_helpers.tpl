@@ -74,6 +74,9 @@ app.kubernetes.io/name: zone-enforcer
 {{- if not $settings.tier }}
 {{- $_ := set $settings "tier" .Values.cluster.tier }}
 {{- end }}
+{{- if .Values.posture.kubelets }}
+{{- $_ := set $settings "kubelet" (merge (dict "ask" true) (default dict (get $settings "kubelet"))) }}
+{{- end }}
 {{- if .Values.metrics.podMonitor.enabled }}
 {{- $_ := set $settings "metrics" (merge (dict "address" (printf "0.0.0.0:%s" (include "zonebridge.enforcerPort" .))) (default dict $settings.metrics)) }}
 {{- end }}

@@ -64,10 +64,25 @@ def service(name, policy_of_traffic):
     return made("Service", name, "shop", spec=spec)
 
 
-def node_state(name, *problems):
-    return made(
-        "NodeState", name, None, "zonebridge.io/v1alpha1", spec={}, status={"problems": list(problems), "revision": 1}
-    )
+KUBELET = {
+    "anonymous": False,
+    "authorizationMode": "Webhook",
+    "clientAuthority": True,
+    "readOnlyPort": 0,
+    "idleTimeout": "4h0m0s",
+    "utilityChains": True,
+    "servingCertificate": True,
+    "rotateCertificates": True,
+    "rotateServerCertificate": True,
+    "ciphers": ["TLS_AES_128_GCM_SHA256"],
+    "podPidsLimit": 4096,
+    "seccompDefault": True,
+}
+
+
+def node_state(name, *problems, kubelet=None, **settings):
+    status = {"problems": list(problems), "revision": 1, "kubelet": kubelet or {"settings": KUBELET | settings}}
+    return made("NodeState", name, None, "zonebridge.io/v1alpha1", spec={}, status=status)
 
 
 # As hardened as arguments can be; `None` leaves one out.
@@ -276,4 +291,23 @@ BAD |= {
     ]
     for program, cases in WRONG.items()
     for name, changed in cases.items()
+}
+# By check: what of a kubelet makes it fail.
+OPEN_KUBELETS = {
+    "anonymous": {"anonymous": True},
+    "authorization": {"authorizationMode": "AlwaysAllow"},
+    "client-authority": {"clientAuthority": False},
+    "read-only-port": {"readOnlyPort": 10255},
+    "idle-streams": {"idleTimeout": "0s"},
+    "utility-chains": {"utilityChains": False},
+    "certificate": {"servingCertificate": False},
+    "rotation": {"rotateCertificates": False},
+    "server-rotation": {"rotateServerCertificate": False},
+    "ciphers": {"ciphers": ["TLS_RSA_WITH_AES_128_CBC_SHA"]},
+    "pids": {"podPidsLimit": -1},
+    "seccomp": {"seccompDefault": False},
+}
+BAD |= {
+    f"kubelet-{name}": [node_state(f"n-{name}", **settings), made("Node", f"n-{name}")]
+    for name, settings in OPEN_KUBELETS.items()
 }

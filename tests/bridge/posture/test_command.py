@@ -23,7 +23,9 @@ def test_trouble_ends_with_1_and_every_check_is_answered(seen):
     assert seen.exit_code == 1
     value = json.loads(seen.output)
     unknown = [check["id"] for check in value["checks"] if check["result"] == "unknown"]
-    assert all(name.startswith(("api-server-", "controller-manager-", "scheduler-", "etcd-")) for name in unknown)
+    assert all(
+        name.startswith(("api-server-", "controller-manager-", "scheduler-", "etcd-", "kubelet-")) for name in unknown
+    )
     assert value["hidden"] == []
     results = {check["id"]: check for check in value["checks"]}
     assert results["admission-in-force"]["result"] == "pass"

@@ -7,7 +7,8 @@ import pytest
 
 from bridge.posture.gather import READINGS, gather
 from bridge.posture.snapshot import Input, PostureTerms
-from tests.apiserver.installed import BRIDGE, BRIDGE_NAMESPACE, CONFIG
+from enforcer.settings.models import load
+from tests.apiserver.installed import BRIDGE, BRIDGE_NAMESPACE, CONFIG, ENFORCER
 from tests.chart.conftest import helm3
 from tests.realkube import RealKube
 from zones.kube.client import ApiServer, ClusterAccess
@@ -63,3 +64,30 @@ def test_no_rule_of_it_is_about_secrets_or_writes(helm3):
         assert "*" not in rule["resources"]
     listed = {resource for rule in added for resource in rule["resources"]}
     assert listed <= {kind.value.partition("/")[0] for kind in READINGS}
+
+
+def test_an_enforcer_may_read_its_kubelets_configuration_and_not_use_the_proxy(own, helm3, until):
+    """As the kubelet asks the API server for whoever asks it."""
+    own.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, rights(helm3, "posture.kubelets=true"))))
+    until(lambda: may(own, "configz"))
+    assert not may(own, "proxy")
+    without = [
+        rule for each in rights(helm3) for rule in each.get("rules") or () if "nodes/configz" in rule["resources"]
+    ]
+    assert without == []
+
+
+def may(kube, subresource):
+    attributes = {"verb": "get", "resource": "nodes", "subresource": subresource, "name": "n1"}
+    spec = {"user": ENFORCER, "groups": ["system:serviceaccounts"], "resourceAttributes": attributes}
+    with kube.client() as admin:
+        answer = admin.post("/apis/authorization.k8s.io/v1/subjectaccessreviews", json={"spec": spec}).json()
+    return answer["status"]["allowed"]
+
+
+def test_the_chart_has_the_enforcers_ask(helm3, tmp_path):
+    config = next(
+        each for each in helm3.template("posture.kubelets=true") if each["metadata"]["name"] == "zone-enforcer-settings"
+    )
+    (tmp_path / "enforcer.yaml").write_text(config["data"]["enforcer.yaml"])
+    assert load(tmp_path / "enforcer.yaml", {"ZONEBRIDGE_NODE_NAME": "n1"}).kubelet.ask
