@@ -39,6 +39,8 @@ from zones.runtime.settings_file import Formerly
 from zones.runtime.types import Address, Duration, LogSettings, Section, SettingsFile, duration
 from zones.siem.configuration import checked_link
 from zones.siem.destinations import ByKind, Url
+from zones.siem.formats.registry import FORMATS, FormatName
+from zones.siem.protocols.syslog import Framing
 from zones.workload import normalise
 from zones.zone import QUARANTINE, Entitlement, Zoning
 
@@ -432,16 +434,22 @@ class SyslogDestination(_AlertDestination):
     """A syslog receiver, RFC 5424 over TLS, or over plain TCP where `tls` is false.
 
     `framing`: `newline` for receivers that read lines (Fluent Bit, Logstash, OpenTelemetry's default).
-    `format`: `ecs` for Elastic.
     """
 
     type: Literal["syslog"]
     address: Address
-    format: Literal["json", "ecs"] = "json"
-    framing: Literal["octet-counted", "newline"] = "octet-counted"
+    format: FormatName = FormatName.JSON
+    framing: Framing = Framing.OCTET_COUNTED
     tls: bool = True
     server_name: Text | None = None
     facility: Annotated[int, Field(ge=0, le=23)] = 16
+
+    @field_validator("format")
+    @classmethod
+    def _for_alerts(cls, name: FormatName) -> FormatName:
+        if not FORMATS[name].alerts:
+            raise ValueError(f"the format {name} is for flows only, and the bridge has none")
+        return name
 
 
 class SiemSettings(Section):

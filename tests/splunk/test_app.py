@@ -62,6 +62,7 @@ def events():
         yield record, searched(LINE.sourcetype(record), LINE.text(record))
     # The bridge has one source type for all that it sends.
     yield CHECKPOINT, searched("zonebridge:alert", JSON.text(CHECKPOINT))
+    yield CHECKPOINT, searched(LINE.sourcetype(CHECKPOINT), LINE.text(CHECKPOINT))
 
 
 EVENTS = list(events())

@@ -65,8 +65,16 @@ def duration(record: Json) -> float | None:
 
 def severity(record: Json) -> str:
     """An alert's own; a denied flow is low, any other informational."""
-    word: str = record.get("severity") or ("informational" if record.get("verdict") == "allow" else "low")
+    word: str = record.get("severity") or ("low" if record.get("verdict", "allow") != "allow" else "informational")
     return word
+
+
+def event_name(record: Json) -> str:
+    """What happened, in a word: `tier-tampered`, `flow-deny`, `checkpoint`."""
+    if record["kind"] == "flow":
+        return f"flow-{record['verdict']}"
+    name: str = record.get("alert", record["kind"])
+    return name
 
 
 def passes(record: Json) -> bool:

@@ -178,6 +178,18 @@ CASES = {
         since="2026-11-21T10:22:28.123456Z",
     ),
 }
+# The bridge's alone: no enforcer's destination gets one.
+CHECKPOINT = stamp(30, "checkpoint") | {
+    "severity": "informational",
+    "message": "revision 7 of tier panorama is in force; the chain digest of its history is 3b4c",
+    "tier": "panorama",
+    "revision": 7,
+    "digest": "9f86",
+    "chain": "3b4c",
+    "position": 12,
+    "kept": 12,
+    "first": 1,
+}
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 AWKWARD = st.sampled_from(

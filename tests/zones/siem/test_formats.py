@@ -11,11 +11,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from tests.zones.siem.cases import CASES, FLOWS, RECORDS
-from zones.siem.formats.registry import FORMATS, FormatName, fitting
+from tests.zones.siem import cases
+from tests.zones.siem.cases import FLOWS, RECORDS, alert, flow
+from zones.siem.alerts import AlertKind
+from zones.siem.destinations import FileSettings
+from zones.siem.formats.registry import FORMATS, FormatName, fitting, formats_of
 from zones.siem.protocols import hec
 
+CASES = cases.CASES | {"checkpoint": cases.CHECKPOINT}
 GOLDEN = Path(__file__).parent / "golden"
 DOCS = Path(__file__).parents[3] / "docs"
 PANOS = (FormatName.PANOS, FormatName.PANOS_ELASTIC, FormatName.PANOS_SPLUNK)
@@ -124,3 +129,32 @@ def test_the_source_type_says_what_it_is(name):
         assert found == {"cef"}
     else:
         assert all(each.startswith("zonebridge:") for each in found)
+
+
+@pytest.mark.parametrize("name", FormatName)
+@pytest.mark.parametrize("kind", ["flow", "checkpoint", *AlertKind])
+def test_every_kind_of_record_is_rendered_by_every_format_that_carries_it(name, kind):
+    record = flow() if kind == "flow" else CASES["checkpoint"] if kind == "checkpoint" else alert(kind, "high")
+    if kind != "flow" and not FORMATS[name].alerts:
+        with pytest.raises(ValidationError, match="flows only"):
+            FileSettings(name="f", type="file", path="-", format=name)
+        return
+    ((text,), refused) = fitting([record], FORMATS[name].text)
+    assert (refused.why, kind.replace("flow", "") in text.lower()) == ("", True)
+
+
+@pytest.mark.parametrize("name", [name for name in FormatName if name is not FormatName.JSON])
+def test_what_was_seen_is_carried_as_json_alone(name):
+    with pytest.raises(ValidationError, match="what was seen is in the format json alone"):
+        FileSettings(name="f", type="file", path="-", format=name, records="seen")
+
+
+@pytest.mark.parametrize(
+    "name", [FormatName.OCSF, FormatName.OCSF_1_1, FormatName.ECS, FormatName.CEF, FormatName.LEEF]
+)
+@pytest.mark.parametrize("case", ["checkpoint", "alert-tier-tampered"])
+def test_the_product_is_the_program_whose_record_it_is(name, case):
+    own, bridge = (formats_of(product)[name].text(CASES[case]) for product in ("zone-enforcer", "zonebridge"))
+    assert own != bridge
+    assert "zone-enforcer" in own
+    assert "zone-enforcer" not in bridge

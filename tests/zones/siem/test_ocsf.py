@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
-from tests.zones.siem.cases import CASES, RECORDS, TEXT, flow
+from tests.zones.siem.cases import CASES, CHECKPOINT, RECORDS, TEXT, flow
 from zones.siem.formats import ocsf
 from zones.siem.values import dedotted
 
@@ -64,6 +64,12 @@ def at(tree, path):
 @pytest.mark.parametrize("case", CASES)
 def test_every_shape_is_valid(case):
     assert faults(ocsf.render(CASES[case])) == []
+
+
+def test_a_checkpoint_is_valid_in_every_version():
+    events = ocsf.render(CHECKPOINT), *(ocsf.render_as(version)(CHECKPOINT) for version in OLDER)
+    assert [faults(event) for event in events] == [[]] * 5
+    assert events[0]["unmapped"]["chain"] == CHECKPOINT["chain"]
 
 
 @pytest.mark.parametrize("version", OLDER)

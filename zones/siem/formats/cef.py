@@ -15,6 +15,7 @@ from zones.siem.values import (
     VERSION,
     camel,
     end,
+    event_name,
     flat,
     is_v6,
     millis,
@@ -66,10 +67,10 @@ _TOLD = frozenset(
 )
 
 
-def render(record: Json) -> str:
-    event_class = record.get("alert") or f"flow-{record['verdict']}"
-    name = record["alert"].replace("-", " ").capitalize() if "alert" in record else _NAMES[record["verdict"]]
-    header = (VENDOR, PRODUCT, VERSION, visible(event_class, _CLASS_LIMIT), visible(name, _NAME_LIMIT))
+def render(record: Json, product: str = PRODUCT) -> str:
+    event_class = event_name(record)
+    name = _NAMES[record["verdict"]] if record["kind"] == "flow" else event_class.replace("-", " ").capitalize()
+    header = (VENDOR, product, VERSION, visible(event_class, _CLASS_LIMIT), visible(name, _NAME_LIMIT))
     level = _SEVERITIES[severity(record)]
     fields = " ".join(f"{key}={_value(key, value)}" for key, value in _fields(record))
     return f"CEF:0|{'|'.join(map(_header, header))}|{level}|{fields}"

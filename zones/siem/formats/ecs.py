@@ -63,14 +63,14 @@ _TOLD = frozenset(
 )
 
 
-def render(record: Json) -> dict[str, Any]:
+def render(record: Json, product: str = PRODUCT) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for path, value in flat(record):
         if path in _MAPPED:
             fields[_MAPPED[path]] = value
         elif path not in _TOLD:
             fields[f"{OWN}.{path}"] = dedotted(value) if path.endswith(".labels") else value
-    return nested(fields | _event(record) | _ends(record) | _network(record) | _observer(record))
+    return nested(fields | _event(record) | _ends(record) | _network(record) | _observer(record, product))
 
 
 def _event(record: Json) -> dict[str, Any]:
@@ -160,12 +160,12 @@ def _direction(source: Json, destination: Json) -> str:
     return {(True, True): "internal", (False, True): "inbound", (True, False): "outbound"}.get(inside, "external")
 
 
-def _observer(record: Json) -> dict[str, Any]:
+def _observer(record: Json, product: str) -> dict[str, Any]:
     return {
         "ecs.version": SCHEMA,
         "observer.name": record["node"],
         "observer.vendor": VENDOR,
-        "observer.product": PRODUCT,
+        "observer.product": product,
         "observer.version": VERSION,
         "observer.type": "firewall",
         "orchestrator.type": "kubernetes",

@@ -8,7 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zones.siem.values import PRODUCT, VENDOR, VERSION, camel, end, flat, millis, plain, severity, traffic, visible
+from zones.siem.values import (
+    PRODUCT,
+    VENDOR,
+    VERSION,
+    camel,
+    end,
+    event_name,
+    flat,
+    millis,
+    plain,
+    severity,
+    traffic,
+    visible,
+)
 
 Json = Mapping[str, Any]
 _SEVERITIES = {"informational": 2, "low": 4, "medium": 6, "high": 8, "critical": 10}
@@ -33,9 +46,9 @@ _MAPPED = {
 _TOLD = frozenset({"time", "alert", "severity", "sent.bytes", "sent.packets", "received.bytes", "received.packets"})
 
 
-def render(record: Json) -> str:
-    event = record.get("alert") or f"flow-{record['verdict']}"
-    header = "|".join(("LEEF:2.0", VENDOR, PRODUCT, VERSION, visible(event, _EVENT_LIMIT).replace("|", "¦"), "x09"))
+def render(record: Json, product: str = PRODUCT) -> str:
+    event = visible(event_name(record), _EVENT_LIMIT).replace("|", "¦")
+    header = f"LEEF:2.0|{VENDOR}|{product}|{VERSION}|{event}|x09"
     return f"{header}|" + "\t".join(f"{key}={_value(value)}" for key, value in _fields(record))
 
 

@@ -1,4 +1,6 @@
-"""OCSF 1.8, and older versions: a flow is a Network Activity (4001), an alert a Detection Finding (2004). Pure.
+"""OCSF 1.8, and older versions: flows are Network Activities (4001), alerts Detection Findings (2004). Pure.
+
+A checkpoint is a Base Event (0): no class is about the configuration that a firewall has in force.
 
 `docs/siem.md` has the mapping; what the schema has no place for is under `unmapped`.
 """
@@ -27,9 +29,9 @@ from zones.siem.values import (
 Json = Mapping[str, Any]
 SCHEMA = "1.8.0"
 # Where things came to be in the schema, as its minor versions.
-_ALERTS_POLICIES_AND_OBSERVING, _TOTALS = 4, 7
-_FINDINGS, _NETWORK = 2, 4
-_DETECTION_FINDING, _NETWORK_ACTIVITY = 2004, 4001
+_DEVICES_OF_ANY_EVENT, _ALERTS_POLICIES_AND_OBSERVING, _TOTALS = 3, 4, 7
+_UNCATEGORIZED, _FINDINGS, _NETWORK = 0, 2, 4
+_BASE_EVENT, _DETECTION_FINDING, _NETWORK_ACTIVITY = 0, 2004, 4001
 _SEVERITIES = {"informational": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
 _OPEN, _CLOSE, _RESET, _REFUSE = 1, 2, 3, 5
 _ALLOWED, _DENIED, _OBSERVED, _OTHER, _NONE = 1, 2, 3, 99, 0
@@ -46,15 +48,15 @@ _HOME = frozenset(
 )
 
 
-def render(record: Json) -> dict[str, Any]:
-    event = _finding(record) if record["kind"] == "alert" else _activity(record)
-    return nested(_common(record) | event | {"unmapped": _unmapped(record)})
+def render(record: Json, product: str = PRODUCT) -> dict[str, Any]:
+    event = {"flow": _activity, "alert": _finding}.get(record["kind"], _base_event)(record)
+    return nested(_common(record, product) | event | {"unmapped": _unmapped(record)})
 
 
-def render_as(version: str) -> Callable[[Json], dict[str, Any]]:
+def render_as(version: str, product: str = PRODUCT) -> Callable[[Json], dict[str, Any]]:
     """For consumers of an older schema, such as `1.1`: what it has no place for is under `unmapped`."""
     minor = int(version.removeprefix("1."))
-    return lambda record: _as_of(minor, render(record))
+    return lambda record: _as_of(minor, render(record, product))
 
 
 def _as_of(minor: int, event: dict[str, Any]) -> dict[str, Any]:
@@ -65,18 +67,20 @@ def _as_of(minor: int, event: dict[str, Any]) -> dict[str, Any]:
         event.pop("is_alert", None)
         if "policy" in event:
             event["unmapped"] = event.get("unmapped", {}) | {"policy": event.pop("policy")}
-        if event.setdefault("action_id", _NONE) == _OBSERVED:
+        if event["class_uid"] == _BASE_EVENT and minor < _DEVICES_OF_ANY_EVENT:
+            event["unmapped"]["device"] = event.pop("device")
+        elif event.setdefault("action_id", _NONE) == _OBSERVED:
             event |= {"action_id": _OTHER, "action": "Observed"}
     return event
 
 
-def _common(record: Json) -> dict[str, Any]:
-    """What both classes say."""
+def _common(record: Json, product: str) -> dict[str, Any]:
+    """What all classes say."""
     return (
         {
             "metadata.version": SCHEMA,
             "metadata.profiles": ["host", "security_control"],
-            "metadata.product.name": PRODUCT,
+            "metadata.product.name": product,
             "metadata.product.vendor_name": VENDOR,
             "metadata.product.version": VERSION,
             "metadata.uid": record["id"],
@@ -170,6 +174,16 @@ def _finding(record: Json) -> dict[str, Any]:
     }
 
 
+def _base_event(record: Json) -> dict[str, Any]:
+    return {
+        "category_uid": _UNCATEGORIZED,
+        "class_uid": _BASE_EVENT,
+        "activity_id": _OTHER,
+        "activity_name": record["kind"].capitalize(),
+        "type_uid": _BASE_EVENT * 100 + _OTHER,
+    }
+
+
 def _finding_uid(record: Json) -> str:
     """The same while a finding is raised, counted and resolved."""
     parts = [record["cluster"], record["node"], record["alert"], record.get("subject")]
@@ -251,7 +265,7 @@ def _has_place(record: Json, path: str) -> bool:
 
 def _tells_moment(record: Json) -> bool:
     """Whether the activity says it already."""
-    return _activity_id(record) in {_OPEN, _CLOSE}
+    return record["kind"] == "flow" and _activity_id(record) in {_OPEN, _CLOSE}
 
 
 def _snake(name: str) -> str:

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from zones.siem.formats import panos_columns
 from zones.siem.formats.panos_columns import Reader
-from zones.siem.values import CONFIGURATION, duration, end, is_v6, moment, passes, traffic, visible, workload
+from zones.siem.values import CONFIGURATION, duration, end, is_v6, moment, passes, severity, traffic, visible, workload
 
 Json = Mapping[str, Any]
 TRAFFIC, SYSTEM, CONFIG = "traffic", "system", "config"
@@ -38,7 +38,7 @@ def kind(record: Json) -> str:
     """Which of the logs a record belongs to."""
     if record["kind"] == "flow":
         return TRAFFIC
-    return CONFIG if record["alert"] in CONFIGURATION else SYSTEM
+    return CONFIG if record.get("alert") in CONFIGURATION else SYSTEM
 
 
 def render(record: Json, reader: Reader = Reader.DEFAULT) -> str:
@@ -171,10 +171,10 @@ def _reason(record: Json) -> str:
 
 def _system(record: Json) -> dict[str, Any]:
     return {
-        "eventid": record["alert"],
+        "eventid": record.get("alert", record["kind"]),
         "object": record.get("subject") or record.get("rule", {}).get("name", ""),
         "module": "general",
-        "severity": record["severity"],
+        "severity": severity(record),
         "opaque": _told(record),
     }
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from zones.siem.formats import cef, ecs, flowline, leef, ocsf, panos, panos_columns
 from zones.siem.outcome import Refused
-from zones.siem.values import compact
+from zones.siem.values import PRODUCT, compact
 
 Json = Mapping[str, Any]
 Rendered = str | Json
@@ -91,15 +91,21 @@ def _panos(reader: panos_columns.Reader) -> Format:
 
 _OLDER = (FormatName.OCSF_1_7, FormatName.OCSF_1_5, FormatName.OCSF_1_3, FormatName.OCSF_1_1)
 
-FORMATS: Mapping[FormatName, Format] = {
-    FormatName.JSON: Format(_as_it_is, lambda record: f"zonebridge:{record['kind']}"),
-    FormatName.OCSF: Format(ocsf.render, _named("ocsf")),
-    **{name: Format(ocsf.render_as(name.removeprefix("ocsf-")), _named("ocsf")) for name in _OLDER},
-    FormatName.ECS: Format(ecs.render, _named("ecs")),
-    FormatName.CEF: Format(cef.render, lambda _: "cef"),
-    FormatName.LEEF: Format(leef.render, _named("leef")),
-    FormatName.PANOS: _panos(panos_columns.Reader.DEFAULT),
-    FormatName.PANOS_ELASTIC: _panos(panos_columns.Reader.ELASTIC),
-    FormatName.PANOS_SPLUNK: _panos(panos_columns.Reader.SPLUNK),
-    FormatName.FLOWLINE: Format(flowline.render, _named("flowline"), alerts=False),
-}
+
+def formats_of(product: str) -> Mapping[FormatName, Format]:
+    """The formats as a program of ours fills them in that calls itself so."""
+    return {
+        FormatName.JSON: Format(_as_it_is, lambda record: f"zonebridge:{record['kind']}"),
+        FormatName.OCSF: Format(partial(ocsf.render, product=product), _named("ocsf")),
+        **{name: Format(ocsf.render_as(name.removeprefix("ocsf-"), product), _named("ocsf")) for name in _OLDER},
+        FormatName.ECS: Format(partial(ecs.render, product=product), _named("ecs")),
+        FormatName.CEF: Format(partial(cef.render, product=product), lambda _: "cef"),
+        FormatName.LEEF: Format(partial(leef.render, product=product), _named("leef")),
+        FormatName.PANOS: _panos(panos_columns.Reader.DEFAULT),
+        FormatName.PANOS_ELASTIC: _panos(panos_columns.Reader.ELASTIC),
+        FormatName.PANOS_SPLUNK: _panos(panos_columns.Reader.SPLUNK),
+        FormatName.FLOWLINE: Format(flowline.render, _named("flowline"), alerts=False),
+    }
+
+
+FORMATS = formats_of(PRODUCT)

@@ -22,7 +22,7 @@ from sys import byteorder
 from zones.runtime.sockets import keep_alive
 from zones.runtime.types import host_and_port
 from zones.siem.destinations import SyslogSettings
-from zones.siem.formats.registry import FORMATS, fitting
+from zones.siem.formats.registry import fitting, formats_of
 from zones.siem.outcome import Accepted, Arrival, Delivered, Gone, Outcome, Retry
 from zones.siem.protocols import syslog
 from zones.siem.transports import tls
@@ -48,7 +48,7 @@ class SyslogSender:
 
     def __init__(self, settings: SyslogSettings, program: str = syslog.PROGRAM) -> None:
         self._settings = settings
-        self._format = FORMATS[settings.format]
+        self._format = formats_of(program)[settings.format]
         self._form = syslog.Form(
             settings.facility,
             settings.structured_data,
