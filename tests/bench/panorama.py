@@ -72,9 +72,10 @@ def _rule(number: int, count: int, chance: random.Random) -> str:
 
 
 @contextmanager
-def panorama(path: Path) -> Iterator[tuple[str, Path]]:
+def panorama(path: Path, commit_seconds: float = 1.0) -> Iterator[tuple[str, Path]]:
     """A mock Panorama in a process of its own: its address and CA file."""
     command = [sys.executable, "-m", "mocks", "panorama", "--config", str(path), "--password", PASSWORD]
+    command += ["--commit-seconds", str(commit_seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             ready = process.stdout.readline() if process.stdout else ""

@@ -179,10 +179,10 @@ class PanoramaManager:
         """`level` reads one level, of the running or of the candidate configuration."""
         levels = []
         for name in self._chain():
-            found = level(name, f"/config/{DEVICE}/device-group/entry[@name='{name}']")
-            if found is None:
+            read = level(name, f"/config/{DEVICE}/device-group/entry[@name='{name}']")
+            if read is None:
                 raise unknown_device_group(name, ())
-            levels.append(found)
+            levels.append(read)
         shared = level(SHARED, "/config/shared") or ElementLevel(SHARED, (), NOTHING)
         scope = ObjectScope((*levels, shared), ancestors_win=self.options.ancestors_win, zones=self._template_zones())
         return replace(scope, predefined=self._predefined_content(scope, applications))

@@ -10,7 +10,7 @@ import sys
 
 from tests.bench.figures import run
 
-MODULES = ("revisions", "edits")
+MODULES = ("revisions", "edits", "scene", "commits", "remote")
 
 if __name__ == "__main__":
     run("control", sys.argv[1:] or MODULES)

@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from typing import Any
 from mocks.kubernetes import KubernetesServer
 from mocks.lab import Lab
 from tests.bench.control import tiers
+from tests.bench.control.probes import Change, Probes, lags
 from tests.bench.enforcer import scale
 from tests.bench.enforcer.stages import percentiles
 from tests.bench.figures import Figure
@@ -49,17 +48,11 @@ def figures() -> Iterator[Figure]:
             yield from stage.weight(f"edit.{name}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    lives: bool
-    at: float
-    arrived: bool
-
-
 class _Stage:
     """One agent on one node, two of its pods, and a cluster in small."""
 
     def __init__(self, stack: ExitStack, directory: Path, edited: Callable[[int], Policy], port: int) -> None:
+        self.stack = stack
         self.directory = directory
         self.edited = edited
         self.port = port
@@ -68,9 +61,6 @@ class _Stage:
         self.node = self.lab.node(scale.NODE)
         self.lab.relay(int(self.server.url.rsplit(":", 1)[1]), where=self.node)
         self.client, self.pod = self.node.pod("client"), self.node.pod("server")
-        self.ear = self.pod.netns.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.ear.bind((self.pod.ip, port))
-        stack.callback(self.ear.close)
         self.agent: subprocess.Popen[bytes] | None = None
         stack.callback(self._end)
         self.rendered = native.render(self.edited(0), cluster.TIER, 1)
@@ -96,7 +86,7 @@ class _Stage:
 
     def begin(self, name: str) -> Iterator[Figure]:
         """From the process's start until what is allowed passes and what is denied doesn't."""
-        probes = _Probes(self)
+        probes = self.stack.enter_context(Probes(self.client, self.pod, self.port))
         command = self.node.command(
             [sys.executable, "-c", "from enforcer.cli import main; main()", "run", "-c", str(self.settings)]
         )
@@ -130,22 +120,18 @@ class _Stage:
 
     def edits(self, name: str, many: int, rest: float) -> Iterator[Figure]:
         """Rules that go and come, by turns."""
-        probes, at = _Probes(self), []
+        probes, changes = self.stack.enter_context(Probes(self.client, self.pod, self.port)), []
         time.sleep(_REST)
         for _ in range(many):
             made = self._next()
-            at.append((time.monotonic(), made))
+            changes.append(Change(time.monotonic(), made))
             cluster.replace_spec(self.server, self.rendered.tier)
             time.sleep(rest)
         time.sleep(_REST * 2)
-        sent = probes.end()
-        ends = [moment for moment, _ in at[1:]] + [float("inf")]
         found: dict[str, list[float]] = {}
-        for (moment, allowed), end in zip(at, ends, strict=True):
-            for lives in (False, True):
-                old = [e.at for e in sent if moment <= e.at < end and e.lives is lives and e.arrived is not allowed]
-                what = ("allowed" if allowed else "denied") + (".live" if lives else "")
-                found.setdefault(what, []).append(max(old, default=moment) - moment)
+        for change, lives, lag in lags(probes.end(), changes):
+            what = ("allowed" if change.allows else "denied") + (".live" if lives else "")
+            found.setdefault(what, []).append(lag)
         for what, seconds in found.items():
             yield from percentiles(f"{name}.{what}", seconds)
 
@@ -184,29 +170,6 @@ class _Stage:
         if self.agent is not None and self.agent.poll() is None:
             self.agent.send_signal(signal.SIGKILL)
             self.agent.wait()
-
-
-class _Probes:
-    """The process that sends, from a pod to another."""
-
-    def __init__(self, stage: _Stage) -> None:
-        program = [
-            sys.executable,
-            "-m",
-            "tests.bench.control.prober",
-            str(stage.ear.fileno()),
-            stage.pod.ip,
-            str(stage.port),
-        ]
-        self._process = subprocess.Popen(
-            stage.client.command(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[stage.ear.fileno()]
-        )
-        with suppress(PermissionError):
-            os.sched_setscheduler(self._process.pid, os.SCHED_RR, os.sched_param(45))
-
-    def end(self) -> list[_Sent]:
-        output, _ = self._process.communicate(b"")
-        return [_Sent(*json.loads(line)) for line in output.splitlines()]
 
 
 def _slice(number: int) -> dict[str, Any]:

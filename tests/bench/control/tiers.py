@@ -26,7 +26,7 @@ def one_rule(rules: int, number: int) -> Policy:
     """A rule in the middle, which even revisions have: UDP from one zone to another."""
     policy = _base(rules)
     half = len(policy.entries) // 2
-    mine = () if number % 2 else (_allow("edited", PORT),)
+    mine = () if number % 2 else (allow("edited", PORT),)
     entries = (*policy.entries[:half], *mine, *policy.entries[half:])
     return Policy(policy.zoning, policy.infrastructure, entries, policy.known_zones)
 
@@ -35,12 +35,12 @@ def long_list(rules: int, number: int) -> Policy:
     """A rule with a list of 50,000 addresses, of which five move in each revision and five move back; even ones have all pods."""
     policy = _base(rules)
     half = len(policy.entries) // 2
-    mine = _allow("listed", LISTED_PORT, _listed(number))
+    mine = allow("listed", LISTED_PORT, _listed(number))
     entries = (*policy.entries[:half], mine, *policy.entries[half:])
     return Policy(policy.zoning, policy.infrastructure, entries, policy.known_zones)
 
 
-def _allow(name: str, port: int, sources: AddressSet | None = None) -> Entry:
+def allow(name: str, port: int, sources: AddressSet | None = None) -> Entry:
     more = {} if sources is None else {"sources": sources}
     return Entry(
         Origin(name, f"{port:032x}", "pre", "k8s"), Verdict.ALLOW,

@@ -3,12 +3,14 @@
 import re
 from contextlib import ExitStack
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
 from bridge.errors import ManagerAnswerError, ManagerRefusedError, ManagerUnreachableError, UnknownDeviceGroupError
 from bridge.managers import Commit, Provenance
 from bridge.managers.panorama import PanoramaAccess, PanoramaApi, PanoramaManager
+from bridge.managers.panorama.rulebase.indexed_text import IndexedText
 from bridge.managers.panorama.session.transport import AnswerLimits
 from mocks.panorama import Panorama, PanoramaServer
 from mocks.serving import Fault
@@ -51,6 +53,20 @@ def test_the_running_rulebase_of_a_device_group_and_its_ancestors(panorama):
     assert [each.origin.name for each in found.rules] == ["shared rule", "top rule", "own rule"]
     assert found.rules[2].applications.members[0].ports[0].ports.spans == ((5353, 5353),)
     assert [each.name for each in found.rules[2].applications.unresolved] == ["no-such-app"]
+
+
+def test_after_a_commit_only_what_differs_of_an_answer_is_parsed(panorama):
+    ours = manager(panorama)
+    ours.version()
+    before = ours.rulebase()
+    panorama.panorama.set(RULES, rule("new rule"))
+    panorama.panorama.commit()
+    with patch.object(IndexedText, "of", side_effect=IndexedText.of) as parsed_whole:
+        after = ours.rulebase()
+    assert [each.origin.name for each in after.rules] == [each.origin.name for each in before.rules] + ["new rule"]
+    assert after == manager(panorama).rulebase()
+    assert after.rules[0] is before.rules[0]
+    assert not [call for call in parsed_whole.call_args_list if b"own rule" in call.args[0]]
 
 
 def test_the_candidate_is_not_the_running_configuration(panorama):

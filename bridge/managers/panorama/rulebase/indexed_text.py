@@ -153,10 +153,10 @@ class IndexedText:
     @cached_property
     def at_path(self) -> dict[Path, list[int]]:
         """The entries by where they are."""
-        found: dict[Path, list[int]] = {}
+        places: dict[Path, list[int]] = {}
         for at, path in enumerate(self.paths):
-            found.setdefault(path, []).append(at)
-        return found
+            places.setdefault(path, []).append(at)
+        return places
 
 
 NOTHING = IndexedText(b"", (), [], [], [], [])

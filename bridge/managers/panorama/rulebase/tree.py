@@ -171,7 +171,7 @@ class _Elements(Sequence[Element]):
     def __getitem__(self, number: slice) -> Sequence[Element]: ...
     def __getitem__(self, number: int | slice) -> Element | Sequence[Element]:
         if isinstance(number, slice):
-            return [self[each] for each in range(*number.indices(len(self)))]
+            return [self[at] for at in range(*number.indices(len(self)))]
         at = self._places[number]
         if at not in self._known:
             self._known[at] = self._text.element(at)
