@@ -19,6 +19,7 @@ MORE: dict[str, Schema] = {
     "image.pullPolicy": {"enum": ["", "Always", "IfNotPresent", "Never"]},
     "image.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
     "enforcer.maxUnavailable": {"type": ["string", "integer"], "pattern": "^[0-9]+%?$"},
+    "enforcer.minReadySeconds": {"type": "integer", "minimum": 0},
     "enforcer.dnsPolicy": {"enum": ["Default", "ClusterFirstWithHostNet"]},
     "uninstall.timeout": {"type": "string", "pattern": "^([0-9]+(s|m|h))+$"},
     "panorama.hosts": {"type": "array", "items": {"type": "string"}},

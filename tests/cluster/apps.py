@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.cluster.cluster import PRODUCT_IMAGE
+from tests.cluster.images import SERVER_IMAGE
 
 PORT, HOST_PORT = 8080, 8081
 NODE_PORT, LOCAL_NODE_PORT, POD_HOST_PORT = 30080, 30081, 18080
@@ -12,30 +12,6 @@ ZONE = "zonebridge.io/zone"
 # A server that is slow on a busy machine is still there: who takes it out of its Services has lost connections, not we.
 PATIENTLY = {"timeoutSeconds": 5, "failureThreshold": 20}
 NAMESPACES = {"shop": "web,app,data", "plain": None, "host": None}
-# Answers any TCP connection as an HTTP server does that has one page, and sends each datagram back from where it came to.
-SERVER = """
-import asyncio, os, signal, sys
-class Echo(asyncio.DatagramProtocol):
-    def connection_made(self, transport): self.transport = transport
-    def datagram_received(self, data, sender): self.transport.sendto(data, sender)
-async def serve(reader, writer):
-    try:
-        while data := await reader.read(4096):
-            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok" if data[:4] == b"GET " else data)
-            await writer.drain()
-    except OSError: pass
-    finally: writer.close()
-async def main(port):
-    loop = asyncio.get_running_loop()
-    await asyncio.start_server(serve, None, port, backlog=4096)
-    for address in os.environ["ADDRESSES"].split(","):
-        await loop.create_datagram_endpoint(Echo, (address, port))
-    stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    await stop.wait()
-    await asyncio.sleep(5)  # as long as others may still be sent here
-asyncio.run(main(int(sys.argv[1])))
-"""
 
 
 def everything() -> list[dict[str, Any]]:
@@ -92,8 +68,8 @@ def _pod(app: str, *, host_network: bool, host_port: int | None) -> dict[str, An
     port = HOST_PORT if host_network else PORT
     container = {
         "name": "server",
-        "image": PRODUCT_IMAGE,
-        "command": ["python3", "-I", "-S", "-c", SERVER, str(port)],
+        "image": SERVER_IMAGE,
+        "args": [str(port)],
         "env": [{"name": "ADDRESSES", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}],
         "readinessProbe": {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1} | PATIENTLY,
         "livenessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 2} | PATIENTLY,

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,13 +21,13 @@ from typing import Any, Self
 
 from mocks.lab import Netns, wiring
 from mocks.lab.leftovers import started
-from tests.cluster import cgroups, image, system
+from tests.cluster import cgroups, system
 from tests.cluster.addresses import LAN_LENGTH, LAN_LENGTH6, NODES, SWITCH, NodePlan
 from tests.cluster.authority import ClusterAuthority
 from tests.cluster.cgroups import Cgroups
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.images import NodeImages
 from tests.cluster.node import ClusterError, Node
-from tests.cluster.node_files import PAUSE
 from tests.cluster.outside import Outside
 from tests.cluster.programs import Programs
 
@@ -35,7 +35,6 @@ FOLDERS = Path("/var/tmp")
 PREFIX = "zonebridge-cluster-"
 OWNER = "owner.json"
 LOCK = ".zonebridge-cluster.lock"
-PRODUCT_IMAGE = "docker.io/library/zonebridge:0.1.0"
 READY_SECONDS = 180.0  # others start beside it
 
 
@@ -70,16 +69,17 @@ class Cluster:
     def _start(self) -> None:
         clock = time.monotonic()
         self.prepare()
-        workers = self._stack.enter_context(ThreadPoolExecutor(4))
-        images = workers.submit(self._images)
+        workers = self._stack.enter_context(ThreadPoolExecutor(len(self.nodes)))
+        images = NodeImages(self._programs, self.folder / "images")
+        loading = [workers.submit(images.load, node) for node in self.nodes.values()]
         self.control = ControlPlane(self.folder / "control-plane", self._programs, self.authority)
         self._stack.callback(self.control.stop)
         self.control.start(self.switch)
         self._route(self.control.netns)
         self.timings["control plane"] = time.monotonic() - clock
         self.apply(*map(system.node, self.plans), *system.coredns(), *system.flannel())
-        self.timings["images"] = images.result() - clock
-        self._start_nodes(workers)
+        self._start_nodes(loading)
+        self.timings["kubelets"] = time.monotonic() - clock
         self.wait_ready()
         self.timings["ready"] = time.monotonic() - clock
 
@@ -131,23 +131,12 @@ class Cluster:
         if not node.plan.is_flannel:
             self._route(node.netns, but=node.name)
 
-    def _images(self) -> float:
-        """Build the images that nodes import; when that was done."""
-        folder = self.folder / "images"
-        folder.mkdir()
-        image.program(self._programs.pause, PAUSE, folder)
-        image.program(self._programs.coredns, system.COREDNS_IMAGE, folder)
-        image.product(PRODUCT_IMAGE, folder)
-        return time.monotonic()
-
-    def _start_nodes(self, workers: ThreadPoolExecutor) -> None:
-        archives = sorted((self.folder / "images").glob("*.image.tar"))
+    def _start_nodes(self, loading: Sequence[Future[None]]) -> None:
         for node in self.nodes.values():
-            node.start_containerd()
             node.start_proxy()
             if node.plan.is_flannel:
                 node.start_flannel()
-        for done in [workers.submit(node.import_images, archives) for node in self.nodes.values()]:
+        for done in loading:
             done.result()
         for node in self.nodes.values():
             node.start_kubelet()
@@ -200,18 +189,12 @@ class Cluster:
         self.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
 
     def objects(self, kind: str, namespace: str | None = None, selector: str = "") -> list[dict[str, Any]]:
-        where = ["-n", namespace] if namespace else ["-A"]
-        items: list[dict[str, Any]] = json.loads(
-            self.kubectl("get", kind, *where, f"--selector={selector}", "-o", "json")
-        )["items"]
-        return items
+        """All of a kind, in one namespace or in all; none where the kind isn't known."""
+        return self.control.api.objects(kind, namespace, selector)
 
     def object(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
-        """One object; empty where there is none."""
-        where = ["-n", namespace] if namespace else []
-        shown = self.kubectl("get", kind, name, *where, "--ignore-not-found", "-o", "json")
-        found: dict[str, Any] = json.loads(shown) if shown.strip() else {}
-        return found
+        """One object; empty where there is none, or no such kind."""
+        return self.control.api.object(kind, name, namespace)
 
     def wait(self, condition: Callable[[], object], what: str, seconds: float = 30.0) -> float:
         """Seconds until a condition holds. Raises ClusterError, with what runs where, when it doesn't."""

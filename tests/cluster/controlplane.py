@@ -22,6 +22,7 @@ from tests.cluster.addresses import (
     OUTSIDE,
     SERVICE_CIDRS,
 )
+from tests.cluster.api import Api
 from tests.cluster.authority import ClusterAuthority
 from tests.cluster.node import ClusterError
 from tests.cluster.programs import Programs
@@ -29,6 +30,7 @@ from tests.realkube import dies_with_us
 
 PORT = 10  # on the switch; nodes have the numbers from 1
 UP_SECONDS = 60.0
+ADMINISTRATOR = "kubernetes-admin", "system:masters"
 NAMES = ("localhost", "127.0.0.1", CONTROL_PLANE.ip, CONTROL_PLANE.ip6, *KUBERNETES_SERVICE)
 SERVICE_NAMES = tuple(f"kubernetes{rest}" for rest in ("", ".default", ".default.svc", f".default.svc.{DOMAIN}"))
 
@@ -41,7 +43,8 @@ class ControlPlane:
         self._programs = programs
         self._authority = authority
         self._running: dict[str, subprocess.Popen[str]] = {}
-        self.kubeconfig = authority.kubeconfig("admin", "kubernetes-admin", "system:masters")
+        self.kubeconfig = authority.kubeconfig("admin", *ADMINISTRATOR)
+        self.api: Api
         self.netns: Netns
         folder.mkdir()
 
@@ -52,9 +55,10 @@ class ControlPlane:
         wiring.plug(self.netns, switch, PORT)
         wiring.address(self.netns, CONTROL_PLANE, LAN_LENGTH, LAN_LENGTH6)
         wiring.configure(self.netns, f"route replace default via {OUTSIDE.ip}", f"route replace ::/0 via {OUTSIDE.ip6}")
+        self.api = Api(self.netns, self._authority.ca_file, self._authority.issue("api", *ADMINISTRATOR))
         self._run("etcd", self._etcd())
         self._run("kube-apiserver", self._apiserver())
-        self._await(lambda: self.try_kubectl("get", "--raw", "/readyz").returncode == 0, "kube-apiserver")
+        self._await(self.api.is_ready, "kube-apiserver")
         self._run("kube-controller-manager", self._controller_manager())
         self._run("kube-scheduler", self._scheduler())
 
@@ -63,6 +67,7 @@ class ControlPlane:
             end(process)
         self._running.clear()
         if hasattr(self, "netns"):
+            self.api.close()
             self.netns.close()
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:

@@ -29,6 +29,9 @@ from tests.apiserver.gobuild import cache_root
 ROOT = Path(__file__).parents[2]
 RECIPE = Path("config", "image")
 SITE = "opt/zonebridge"
+# What the product's wheel is built from.
+PACKAGES = "bridge", "enforcer", "zones"
+FILES = "pyproject.toml", "README.md", "LICENSE"
 # Of the interpreter: what no service uses, and what it compiles for options that nobody gives.
 NOT_NEEDED = (
     "test",
@@ -102,10 +105,7 @@ def program(path: Path, tag: str, folder: Path) -> Path:
 
 def dependencies(source: Path = ROOT) -> Path:
     """The layer that is kept, made now where it isn't there yet, as a tree's own recipe says."""
-    files = sorted((source / RECIPE).iterdir())
-    recipe = "".join(path.read_text() for path in (Path(__file__), *files))
-    digest = hashlib.sha256(f"{recipe}{sys.version}".encode()).hexdigest()[:12]
-    layer = cache_root() / "cluster" / f"image-{digest}.tar"
+    layer = cache_root() / "cluster" / f"image-{_recipe_digest(source)}.tar"
     if not layer.exists():
         layer.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=layer.parent, prefix=".image-") as folder:
@@ -115,6 +115,21 @@ def dependencies(source: Path = ROOT) -> Path:
             _lay_libraries(root)
             _pack(root, Path(folder) / "layer.tar").rename(layer)
     return layer
+
+
+def product_digest() -> str:
+    """What this tree's image is made of, as the name of everything that is made of it."""
+    digest = hashlib.sha256(_recipe_digest(ROOT).encode())
+    paths = [ROOT / name for name in FILES] + [path for name in PACKAGES for path in (ROOT / name).rglob("*")]
+    for path in sorted(path for path in paths if path.is_file() and "__pycache__" not in path.parts):
+        digest.update(f"{path.relative_to(ROOT)} {_sha256(path)}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def _recipe_digest(source: Path) -> str:
+    files = sorted((source / RECIPE).iterdir())
+    recipe = "".join(path.read_text() for path in (Path(__file__), *files))
+    return hashlib.sha256(f"{recipe}{sys.version}".encode()).hexdigest()[:12]
 
 
 def environment() -> list[str]:
@@ -173,9 +188,9 @@ def _lay_libraries(root: Path) -> None:
 def _wheel(folder: Path, source: Path) -> Path:
     """The product's own wheel, installed; built from a copy, as building writes into the tree."""
     copy, root = folder / "source", folder / "root"
-    for name in ("bridge", "enforcer", "zones"):
+    for name in PACKAGES:
         shutil.copytree(source / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in FILES:
         shutil.copy2(source / name, copy)
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-deps"]
     subprocess.run([*command, "--wheel-dir", str(folder), str(copy)], check=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from tests.cluster.addresses import NODES, OUTSIDE, POOL, SERVICE_CIDRS, Scheme
-from tests.cluster.cluster import PRODUCT_IMAGE, Cluster
+from tests.cluster.cluster import Cluster
+from tests.cluster.images import PRODUCT_IMAGE
 from tests.cluster.outside import SIEM_PORT, TOKEN
 
 ROOT = Path(__file__).parents[2]
@@ -86,8 +87,7 @@ class Installation:
     def install(self) -> None:
         """Everything, in force on every node; on the usual cluster observed first. What is there already stays."""
         self.bridge, self.enforcer = dict(BRIDGE), dict(self._usual)
-        programs = self.cluster.control.try_kubectl("get", "-n", ENFORCER_NAMESPACE, "daemonset/zone-enforcer")
-        if programs.returncode:
+        if not self.cluster.object("daemonsets", "zone-enforcer", ENFORCER_NAMESPACE):
             self.apply_kinds()
             if self.cluster.plans == NODES:
                 self.set_mode("observe")
@@ -121,11 +121,10 @@ class Installation:
             secret = self.cluster.kubectl(*command, *(f"--from-file={key}={file}" for key, file in files.items()))
             self.cluster.kubectl("apply", "-f", "-", stdin=secret)
 
-    def apply(self, wanted: Callable[[dict[str, Any]], bool] = lambda _: True) -> None:
-        """The overlay, or those of its objects that are wanted."""
+    def apply(self) -> None:
+        """The overlay, with the settings of now."""
         self._write_overlay()
-        objects = list(yaml.safe_load_all(self.cluster.kubectl("kustomize", str(self.folder))))
-        self.cluster.apply(*filter(wanted, objects))
+        self.cluster.kubectl("apply", "-k", str(self.folder))
 
     def _write_overlay(self) -> None:
         (self.folder / "zonebridge.yaml").write_text(yaml.safe_dump(self.bridge, sort_keys=False))
@@ -160,12 +159,19 @@ class Installation:
 
     def uninstall(self) -> None:
         """What the API server has of us, and after that what nodes have: as if we had never been there."""
+        if not self._is_present():
+            return
         self._write_overlay()
         for target in (("-k", str(self.folder)), ("-f", str(ROOT / "config" / "crd"))):
             self.cluster.kubectl("delete", *target, "--ignore-not-found", "--wait=true")
         for node in self.cluster.nodes.values():
             node.run(["nft", "delete", "table", "inet", "zonebridge"])
             node.require(["rm", "-rf", "/var/lib/zonebridge"])
+
+    def _is_present(self) -> bool:
+        """Whether a cluster was ever touched since it is new or we were taken away: our kinds go last."""
+        names = {each["metadata"]["name"] for kind in ("namespaces", "crd") for each in self.cluster.objects(kind)}
+        return any(name in {NAMESPACE, ENFORCER_NAMESPACE} or name.endswith(".zonebridge.io") for name in names)
 
     @contextmanager
     def without_enforcers(self) -> Iterator[None]:
@@ -200,17 +206,12 @@ class Installation:
 
     def revision(self) -> int:
         """The tier's target revision; 0 before there is one."""
-        shown = self.cluster.control.try_kubectl("get", "tiers.zonebridge.io", TIER, "-o", "jsonpath={.spec.revision}")
-        return int(shown.stdout or 0) if shown.returncode == 0 else 0
+        return int(self.cluster.object("tiers.zonebridge.io", TIER).get("spec", {}).get("revision", 0))
 
     def state(self, node: str) -> dict[str, Any]:
         """What a node's enforcer reports."""
-        return self._status("nodestates", node)
-
-    def _status(self, kind: str, name: str) -> dict[str, Any]:
-        """The status of an object of ours; empty where there is none, or no such kind yet."""
-        shown = self.cluster.control.try_kubectl("get", f"{kind}.zonebridge.io", name, "-o", "json")
-        return json.loads(shown.stdout).get("status", {}) if shown.returncode == 0 else {}
+        status: dict[str, Any] = self.cluster.object("nodestates.zonebridge.io", node).get("status", {})
+        return status
 
     def in_sync(self) -> bool:
         """Whether every node has the tier's target revision in its kernel, in the mode of the settings."""

@@ -123,9 +123,10 @@ class Matrix:
     def connections(self) -> list[Connection]:
         """Of every pair in which at least one end is a pod: directly, and through each kind of Service."""
         sources = [*self.pods, *self.nodes.values(), self.outside, self.control_plane]
-        return [each for family in FAMILIES for source in sources for each in self._from(source, family)]
+        services = self.cluster.objects("services")
+        return [each for family in FAMILIES for source in sources for each in self._from(source, services, family)]
 
-    def _from(self, source: End, family: int) -> Iterator[Connection]:
+    def _from(self, source: End, services: Sequence[dict[str, Any]], family: int) -> Iterator[Connection]:
         for pod in self.pods:
             if pod is not source:
                 for protocol in PROTOCOLS:
@@ -140,7 +141,7 @@ class Matrix:
             yield self._direct(source, self.outside, SERVER_PORT, "udp", family)
             if family == 4:
                 yield self._direct(source, self.control_plane, API_SERVER_PORT, "tcp", family)
-        yield from self._through_services(source, family)
+        yield from self._through_services(source, services, family)
 
     def _direct(self, source: End, target: End, port: int, protocol: Transport, family: int) -> Connection:
         expected = {self._judge([(source, target)], port, protocol, family)}
@@ -148,8 +149,8 @@ class Matrix:
             source, target.name, target.address(family), port, protocol, _told(source, protocol, expected)
         )
 
-    def _through_services(self, source: End, family: int) -> Iterator[Connection]:
-        for service in self.cluster.objects("services"):
+    def _through_services(self, source: End, services: Sequence[dict[str, Any]], family: int) -> Iterator[Connection]:
+        for service in services:
             where, name = service["metadata"]["namespace"], service["metadata"]["name"]
             backends = [
                 pod

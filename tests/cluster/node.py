@@ -79,6 +79,11 @@ class Node:
     def _network(self) -> Path:
         return self.folder / "cni" / "10-pods.conflist"
 
+    @property
+    def containerd_folder(self) -> Path:
+        """Where its containerd keeps images, once it has power."""
+        return self.folder / "var-lib" / "containerd"
+
     # -- power
 
     def power_on(self, switch: Netns) -> None:

@@ -61,6 +61,7 @@ PARTS = (
         ),
     ),
     Part("coredns", GoBuild(GO / "coredns", ("zonebridge.io/tests/cluster/coredns",))),
+    Part("server", GoBuild(GO / "server", ("zonebridge.io/tests/cluster/server",))),
     Part("flannel", GoBuild(GO / "flannel", ("github.com/flannel-io/flannel",), cgo=True)),
     Part("kube-router", GoBuild(GO / "kuberouter", ("github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",))),
 )
@@ -81,6 +82,7 @@ class Programs:
     ctr: Path
     pause: Path
     coredns: Path
+    server: Path
     flannel: Path
     kube_router: Path
     runc: Path
@@ -100,7 +102,7 @@ def programs() -> Programs | Unavailable:
         return Unavailable(f"packages are missing: install {', '.join(missing)}")
     if unbuilt := [part.name for part in PARTS if not part.build.complete(part.folder)]:
         return Unavailable(f"{', '.join(unbuilt)} not built yet: run python -m tests.cluster build")
-    kube, containerd, coredns, flannel, kube_router = (part.folder for part in PARTS)
+    kube, containerd, coredns, answering, flannel, kube_router = (part.folder for part in PARTS)
     return Programs(
         etcd=server.etcd,
         apiserver=server.apiserver,
@@ -113,6 +115,7 @@ def programs() -> Programs | Unavailable:
         ctr=containerd / "ctr",
         pause=containerd / "pause",
         coredns=coredns / "coredns",
+        server=answering / "server",
         flannel=flannel / "flannel",
         kube_router=kube_router / "kube-router",
         runc=Path(str(shutil.which("runc", path=_path()))),

@@ -22,7 +22,8 @@ ROUNDS = 10
 OURS = "app.kubernetes.io/part-of=zonebridge"
 KINDS = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets,jobs"
 CLUSTER_KINDS = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings"
-AT_ONCE = "enforcer.maxUnavailable=100%"
+# Nodes that don't wait for one another have no use for the time that each must have been well.
+AT_ONCE = "enforcer.maxUnavailable=100%", "enforcer.minReadySeconds=1"
 
 
 @pytest.fixture(params=["helm3", "helm4"])
@@ -44,10 +45,10 @@ def test_from_the_installation_over_an_upgrade_and_back_until_it_is_gone(release
     with Traffic(allowed, (), conversations) as in_use:
         began = time.monotonic()
         release.prepare_namespace()
-        release.change("install", former_chart, "observe")
+        release.change("install", former_chart, "observe", *AT_ONCE)
         installation.apply_secrets(ENFORCER_NAMESPACE)
         release.wait()
-        release.change("upgrade", former_chart, "enforce", AT_ONCE)
+        release.change("upgrade", former_chart, "enforce", *AT_ONCE)
         release.wait()
         measure([Probe(each.source, each.ip, each.port) for each in denied], 0.3)
         until(lambda: [each for each in outside.records()[heard:] if refused(each)], 60)

@@ -6,8 +6,8 @@ import pytest
 
 from mocks.lab import Outcome, Probe, measure
 from tests.cluster.addresses import BLOCK_NODES, FLANNEL_NODES, VPC_NODES, Scheme
-from tests.cluster.cluster import PRODUCT_IMAGE
 from tests.cluster.conftest import nodes
+from tests.cluster.images import PRODUCT_IMAGE
 from tests.cluster.matrix import disagreements
 
 pytestmark = [

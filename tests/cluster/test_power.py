@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mocks.lab import Outcome
-from tests.cluster.cluster import PRODUCT_IMAGE
+from tests.cluster.images import PRODUCT_IMAGE
 from tests.cluster.matrix import disagreements
 from tests.cluster.traffic import Traffic, some
 

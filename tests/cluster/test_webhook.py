@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from tests.cluster.apps import PATIENTLY, service
-from tests.cluster.cluster import PRODUCT_IMAGE
+from tests.cluster.images import PRODUCT_IMAGE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.registry, pytest.mark.timeout(300)]
 WHERE, NAME, PORT = "plain", "webhook", 8080

@@ -1,0 +1,3 @@
+module zonebridge.io/tests/cluster/server
+
+go 1.21
