@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -70,7 +70,7 @@ class Cluster:
         clock = time.monotonic()
         self.prepare()
         workers = self._stack.enter_context(ThreadPoolExecutor(len(self.nodes)))
-        images = NodeImages(self._programs, self.folder / "images")
+        images = self._stack.enter_context(closing(NodeImages(self._programs, self.folder / "images")))
         loading = [workers.submit(images.load, node) for node in self.nodes.values()]
         self.control = ControlPlane(self.folder / "control-plane", self._programs, self.authority)
         self._stack.callback(self.control.stop)

@@ -21,7 +21,7 @@ TIMINGS = pytest.StashKey[dict[str, dict[str, float]]]()
 ENDS = ("source", "destination")
 FIGURES = pytest.StashKey[dict[str, str]]()
 PRINTED = {"timings": TIMINGS, "figures": FIGURES}
-APART = "test_chart.py", "test_networks.py"
+APART = {"test_chart.py": "releases", "test_networks.py": "networks"}
 
 
 def nodes(*kinds):
@@ -43,16 +43,16 @@ def pytest_collection_modifyitems(items):
     )
 
 
-class TwoClusters(LoadScopeScheduling):
-    """With workers: what is on the usual cluster is one's, but for releases; these and all other clusters are another's."""
+class ThreeClusters(LoadScopeScheduling):
+    """With workers: what is on the usual cluster is one's, the releases, on another, and all other clusters in turn."""
 
     def _split_scope(self, nodeid):
-        return "releases and networks" if any(file in nodeid for file in APART) else "usual"
+        return next((scope for file, scope in APART.items() if file in nodeid), "usual")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return TwoClusters(config, log)
+    return ThreeClusters(config, log)
 
 
 @pytest.fixture(scope="session")

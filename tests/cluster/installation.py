@@ -69,6 +69,7 @@ class Installation:
         self._usual = ENFORCER | ({"podNetworks": list(POOL)} if pool else {})
         self.enforcer: dict[str, Any] = dict(self._usual)
         self.at_once = ONE_BY_ONE
+        self._applied: object = None
         self._prepare()
 
     def _prepare(self) -> None:
@@ -96,7 +97,9 @@ class Installation:
     def set_mode(self, mode: str, at_once: str = ALL) -> None:
         """Roll the enforcers out with this mode, on all nodes at once or some, and wait until they have the tier in it."""
         self.enforcer["mode"], self.at_once = mode, at_once
-        self.apply()
+        if self._applied != self._wanted():
+            self.apply()
+            self._applied = self._wanted()
         self.wait_rolled_out()
         self.wait_in_sync()
 
@@ -125,6 +128,15 @@ class Installation:
         """The overlay, with the settings of now."""
         self._write_overlay()
         self.cluster.kubectl("apply", "-k", str(self.folder))
+
+    def _wanted(self) -> object:
+        """The settings, and the programs' objects as they are: what was applied is asked for again where either changed."""
+        workloads = [
+            self.cluster.object("deployments", "zonebridge", NAMESPACE),
+            self.cluster.object("daemonsets", "zone-enforcer", ENFORCER_NAMESPACE),
+        ]
+        versions = [(each["metadata"]["uid"], each["metadata"]["generation"]) for each in workloads if each]
+        return json.dumps([self.bridge, self.enforcer, self.at_once, versions], default=str)
 
     def _write_overlay(self) -> None:
         (self.folder / "zonebridge.yaml").write_text(yaml.safe_dump(self.bridge, sort_keys=False))

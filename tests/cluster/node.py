@@ -29,6 +29,8 @@ INIT = Path(__file__).parent / "node_init.py"
 NAMESPACES = ("--mount", "--uts", "--ipc", "--pid", "--cgroup")
 UP_SECONDS = 30.0
 POLL = 0.02
+SNAPSHOTS = Path("io.containerd.snapshotter.v1.overlayfs", "snapshots")
+MOUNT_EACH = 'for each in "$1"/*; do mount --bind "$each" "$2/${each##*/}" || exit 1; done'
 
 
 class ClusterError(Exception):
@@ -49,6 +51,7 @@ class Node:
         self._authority = authority
         self._init: subprocess.Popen[str] | None = None
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._images: Path | None = None
         self.netns: Netns
         self._configure()
 
@@ -108,6 +111,8 @@ class Node:
         assert self._init.stdout is not None
         if self._init.stdout.readline() != "ready\n":
             raise ClusterError(f"node {self.name} doesn't start:\n{self.log('node').read_text()[-2000:]}")
+        if self._images:
+            self.mount_snapshots(self._images)
 
     def power_off(self, switch: Netns) -> None:
         """As by the switch: all processes at once, and what was in memory only. Files stay."""
@@ -122,6 +127,12 @@ class Node:
         with suppress(Exception):  # gone with the namespace where that went first
             wiring.unplug(switch, f"port{self.plan.number}")
         self.netns.close()
+
+    def mount_snapshots(self, images: Path) -> None:
+        """What another containerd unpacked stands in this one's folder, also after every loss of power."""
+        self._images = images
+        places = [str(images / SNAPSHOTS), str(Path("/var/lib/containerd", SNAPSHOTS))]
+        self.require(["/bin/sh", "-c", MOUNT_EACH, "sh", *places])
 
     def import_images(self, archives: Sequence[Path]) -> None:
         for archive in archives:

@@ -1,5 +1,6 @@
 """Every connection as the policy says where pods' addresses are not simply their Nodes' podCIDRs, and with flannel's own program."""
 
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -35,13 +36,17 @@ def test_restored_rules_alone_let_nothing_through_but_probes(cluster, installed,
     probes = [each for each in connections if each.source.is_node and node_of.get(each.target) == each.source.node]
     assert probes
     with installed.without_enforcers():
-        for node in cluster.nodes.values():
-            node.require(["nft", "delete", "table", "inet", "zonebridge"])
-            node.restore(PRODUCT_IMAGE)
+        with ThreadPoolExecutor() as workers:
+            list(workers.map(start_with_restored_rules, cluster.nodes.values()))
         outcomes = measure([Probe(each.source, each.ip, each.port, each.protocol) for each in denied], 0.5)
         assert [str(each) for each, came in zip(denied, outcomes, strict=True) if came is Outcome.ALLOWED] == []
         assert disagreements(probes) == []
     assert disagreements(connections) == []
+
+
+def start_with_restored_rules(node):
+    node.require(["nft", "delete", "table", "inet", "zonebridge"])
+    node.restore(PRODUCT_IMAGE)
 
 
 def assert_addresses(cluster, pods):
