@@ -48,8 +48,8 @@ test: packages-test setup check
 	$(AS_ROOT) $(PYTEST) $(WORKERS)
 
 # A whole Kubernetes cluster in namespaces, with the product installed on it: real root, and Go once.
-# Three clusters at a time: one for what is tried on the usual kind, one for releases, and the other kinds in turn.
-CLUSTERS ?= -n 3
+# Two clusters at a time: one for what is tried on the usual kind, one for releases and the other kinds in turn.
+CLUSTERS ?= -n 2
 test-cluster: packages-cluster setup
 	$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m pytest -q -m cluster $(CLUSTERS) --durations=15 tests/cluster

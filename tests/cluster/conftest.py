@@ -43,8 +43,8 @@ def pytest_collection_modifyitems(items):
     )
 
 
-class ThreeClusters(LoadScopeScheduling):
-    """With workers: what is on the usual cluster is one's, the releases, on another, and all other clusters in turn."""
+class ClustersApart(LoadScopeScheduling):
+    """With workers: what is on the usual cluster is one's; the releases and all other clusters are whoever's is free."""
 
     def _split_scope(self, nodeid):
         return next((scope for file, scope in APART.items() if file in nodeid), "usual")
@@ -52,7 +52,7 @@ class ThreeClusters(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return ThreeClusters(config, log)
+    return ClustersApart(config, log)
 
 
 @pytest.fixture(scope="session")
