@@ -133,9 +133,12 @@ bench-enforcer: setup
 bench-siem: setup
 	$(AS_ROOT) $(BIN)/python -m tests.bench.siem
 
-# What 5,000 nodes saw, into SQLite and PostgreSQL (which needs root): a few minutes.
+# What 5,000 nodes saw, into SQLite and PostgreSQL (which needs root): a few minutes. Then thirteen months of 500 nodes: reports over
+# a quarter and at an instant, and copies of revisions; with wall and processor time.
 bench-evidence: packages-test setup
 	$(BIN)/python -m tests.bench.evidence
+	$(BIN)/python -m tests.bench.intervals 500 2500
+	$(BIN)/python -m tests.bench.revisions
 
 bench-tier: setup
 	$(BIN)/python -m tests.bench.tier
