@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from operator import itemgetter
+from itertools import islice, repeat
+from operator import add, itemgetter, le, lt
 
 Span = tuple[int, int]
 IPAddress = IPv4Address | IPv6Address
@@ -20,6 +21,7 @@ IPNetwork = IPv4Network | IPv6Network
 V4_LAST = 2**32 - 1
 V6_LAST = 2**128 - 1
 PORT_LAST = 2**16 - 1
+_LONG = 1_000  # spans that are looked at together first
 
 TCP, UDP, ICMP, ICMP6, SCTP = 6, 17, 1, 58, 132
 PROTOCOL_NUMBERS = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmp6": ICMP6, "sctp": SCTP}
@@ -53,8 +55,11 @@ class Ranges:
     @classmethod
     def of(cls, spans: Iterable[Span]) -> Ranges:
         """The union of any spans, in any order. Raises ValueError where a span ends before it starts."""
+        ordered = sorted(spans)
+        if len(ordered) >= _LONG and _is_normal(ordered):
+            return cls(tuple(ordered))
         merged: list[Span] = []
-        for first, last in sorted(spans):
+        for first, last in ordered:
             if last < first:
                 raise ValueError(f"range {first}-{last} ends before it starts")
             if merged and first <= merged[-1][1] + 1:
@@ -96,6 +101,12 @@ class Ranges:
 
     def __str__(self) -> str:
         return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in self.spans)
+
+
+def _is_normal(ordered: Sequence[Span]) -> bool:
+    """Whether they are disjoint and not adjacent as they are; without a step of the interpreter for each."""
+    firsts, lasts = zip(*ordered, strict=True)
+    return all(map(le, firsts, lasts)) and all(map(lt, map(add, lasts, repeat(1)), islice(firsts, 1, None)))
 
 
 def _common(left: tuple[Span, ...], right: tuple[Span, ...]) -> Iterator[Span]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enforcer.kernel import table_change, table_digest
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.nft_monitor import ForeignChange
+from enforcer.kernel.set_names import NamedTable
 from enforcer.kernel.table_change import WrongElement
 from enforcer.kernel.table_digest import ELEMENTS, RULES, SETS, Key, TableDigest, Tally, differences, unequal
 from enforcer.rules.chains.verdict_chains import LIVE
@@ -59,12 +60,16 @@ class Damage:
 class Known:
     """The table as we last made or verified it, at a generation of all tables."""
 
-    table: Table
+    named: NamedTable
     generation: int
     tally: Tally
     objects: dict[Key, int] = field(default_factory=dict)
     rules: dict[str, int] = field(default_factory=dict)
     damage: Damage = Damage()
+
+    @property
+    def table(self) -> Table:
+        return self.named.table
 
     def mends(self, key: Key) -> bool:
         """Whether this can be put right without loading all: rules and elements, and what isn't ours."""

@@ -142,6 +142,17 @@ def _intervals(kind: ElementType, elements: Mapping[str, str]) -> Iterator[bytes
         yield record(kind.tail(elements["*"]), _CATCH_ALL)
 
 
+def bounds(type_: str, keys: Iterable[str]) -> Iterator[bytes]:
+    """What begins and ends ranges that come to others or go from them; for a set that isn't a map."""
+    kind = element_type(type_)
+    last_of_all = b"\xff" * kind.key.length
+    for first, last in map(kind.key.span, keys):
+        yield record(key(first), _OPEN_END if last == last_of_all else b"")
+        if last != last_of_all:
+            after = int.from_bytes(last, "big") + 1
+            yield record(key(after.to_bytes(kind.key.length, "big")), _INTERVAL_END)
+
+
 def keyed(keys: Iterable[bytes], key_length: int, tail: bytes) -> list[bytes]:
     """Many records of one tail."""
     before, behind = _around(key_length, len(tail))

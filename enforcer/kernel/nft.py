@@ -178,6 +178,14 @@ class Nftables:
             digests |= table_digest.rules_digests(bodies, table)
         return digests
 
+    def handles(self, table: str, chain: str) -> list[tuple[int, bytes]]:
+        """What the kernel calls each rule of a chain, in order, and the comment that it has."""
+        return list(
+            table_digest.handles(
+                self._dump(NFT_MSG_GETRULE, text(NFTA_RULE_TABLE, table), text(NFTA_RULE_CHAIN, chain)), table
+            )
+        )
+
     def element(self, table: str, name: str, key: bytes) -> bytes | None:
         """The record of a set's element; None where it has none of this key."""
         wanted = attribute(NFTA_SET_ELEM_LIST_ELEMENTS, elements.record(elements.key(key)))

@@ -20,6 +20,7 @@ from enforcer.kernel import drift, elements, nft, table_change, table_digest, tr
 from enforcer.kernel.drift import FEW, UNKNOWN, Damage, Known, Places, TableDrift
 from enforcer.kernel.mark_epochs import MarkEpochs
 from enforcer.kernel.nft_monitor import ForeignChange, NftMonitor
+from enforcer.kernel.set_names import NamedTable
 from enforcer.kernel.stance import MARKED, Stance
 from enforcer.kernel.table_digest import ELEMENTS, RULES, Key, Tally
 from enforcer.kernel.transaction import Transaction
@@ -27,10 +28,10 @@ from enforcer.netlink.datatypes import TYPES
 from enforcer.netlink.messages import INET
 from enforcer.restart.snapshot import SavedTable
 from enforcer.rules.chains import base_chains
-from enforcer.rules.chains.verdict_chains import KNOWN, LIVE, STAMP
+from enforcer.rules.chains.verdict_chains import LIVE, STAMP
 from enforcer.rules.connmark import ConnmarkLayout
 from enforcer.rules.members.address_index import ElementDelta
-from enforcer.rules.table import Chain, Table, TableChange, diff
+from enforcer.rules.table import Chain, Table, TableChange
 
 _PATIENCE = 0.1  # seconds for an announcement that is under way
 HOOKED = "forward", "input", "output"
@@ -170,7 +171,7 @@ class KernelTable:
         else:
             generation, tally = self._adopted(numbered, moves, existing) or self._replaced(numbered, moves)
         self._numbering.taken(number)
-        known = Known(table, generation, tally)
+        known = Known(NamedTable.of(table), generation, tally)
         self._remember(known)
         self._known = known
 
@@ -233,7 +234,10 @@ class KernelTable:
         self._numbering.avoid(())
         number = self._numbering.following()
         commands = Transaction(self._name, self._family)
-        self._renumber(commands, number)
+        try:
+            self._renumber(commands, number, HOOKED)
+        except KernelError:
+            return  # another version's: its connections are judged packet by packet until all is loaded anew
         self._commit(commands, self._nft.generation(), large=False)
         self._numbering.taken(number)
 
@@ -242,14 +246,15 @@ class KernelTable:
         known = self._known
         if known is None:
             raise KernelError("the table is not known; it must be loaded whole")
-        change = TableChange(self._name) if table is known.table else diff(known.table, table)
+        named, change = known.named.following(table)
         if not change and not moves and not known.damage:
-            known.table = table
+            known.named = named
             return None
         try:
-            self._change(known, table, change, moves, everybody)
+            self._change(known, named, change, moves, everybody)
         except LoadError:
-            if change.new_chains or change.new_sets or known.damage:
+            ranges = table_change.within(named.table, change)
+            if change.new_chains or change.new_sets or known.damage or ranges.elements:
                 self.invalidate()  # what was made ready stands about
             raise
         except BaseException:
@@ -260,34 +265,70 @@ class KernelTable:
     def _change(
         self,
         known: Known,
-        table: Table,
+        named: NamedTable,
         change: TableChange,
         moves: ElementDelta,
         everybody: Callable[[], ElementDelta],
     ) -> None:
-        damage = known.damage
+        table, damage = named.table, known.damage
         change, moves = table_change.without(change, moves, [name for kind, name in damage.keys if kind == ELEMENTS])
         number = self._numbering.following()
+        written = _numbered(table, self._marks, number)
+        change = replace(change, refilled_chains={name: written.chains[name] for name in change.refilled_chains})
         commands = Transaction(self._name, self._family)
         early = table_change.must_be_ready(change)
         if early:
             known.generation = self._make_ready(change, known.generation)
-        fresh = 0 if early else table_change.write_new(commands, change)
+        rest = self._change_ranges(known, table, change)
+        fresh = 0 if early else table_change.write_new(commands, rest)
         table_change.put_back(commands, damage.wrong_elements)
-        many = fresh + table_change.write(commands, table, change, moves)
+        rest = self._take_rules_out(commands, known.table, rest)
+        many = fresh + table_change.write(commands, table, rest, moves)
         if damage.keys:
             many = _LARGE + 1
-            table_change.mend(commands, known.tally, table, damage.keys, everybody)
-        self._renumber(commands, number)
+            table_change.mend(commands, known.tally, written, damage.keys, everybody)
+        mended = [name for kind, name in damage.keys if kind == RULES]
+        hooked = [name for name in base_chains.numbered(table.chains, self._marks, number) if name != STAMP]
+        self._renumber(commands, number, set(hooked).difference(change.refilled_chains, mended))
         known.generation = self._commit(commands, known.generation, large=many > _LARGE)
         self._numbering.taken(number)
         table_change.count(known.tally, known.table, table, change, moves)
         known.tally.sums.pop(LIVE, None)
         if LIVE in table.sets:
             known.tally.add(LIVE, self._live_records(number))
-        known.table = table
+        known.named = named
         known.damage = Damage()
-        self._learn(known, change, (name for kind, name in damage.keys if kind == RULES))
+        self._learn(known, change, [*mended, *hooked])
+
+    def _change_ranges(self, known: Known, table: Table, change: TableChange) -> TableChange:
+        """Ranges that come and go in a list that stands, in a transaction of their own; what is left to be done.
+
+        In the kernel they hold only some time after all else of a transaction does: a connection that is accepted by
+        the old ones must not get the new number.
+        """
+        ranges = table_change.within(table, change)
+        if not ranges.elements:
+            return change
+        commands = Transaction(self._name, self._family)
+        many = table_change.write(commands, table, ranges, ElementDelta())
+        known.generation = self._commit(commands, known.generation, large=many > _LARGE)
+        others = {name: element for name, element in change.elements.items() if name not in ranges.elements}
+        return replace(change, elements=others)
+
+    def _take_rules_out(self, commands: Transaction, old: Table, change: TableChange) -> TableChange:
+        """Where rules go and none comes, these alone; what is left to be done.
+
+        For a rule with a verdict that comes, even an old one, the kernel walks through the whole table.
+        """
+        others = dict(change.refilled_chains)
+        for name, chain in change.refilled_chains.items():
+            gone = table_change.rules_gone(old.chains[name], chain)
+            rules = self._nft.handles(self._name, name) if gone else []
+            if len(rules) == len(old.chains[name].rules) + len(old.chains[name].raw) > 0:
+                del others[name]
+                for at in gone:
+                    commands.delete_rule(name, rules[at][0])
+        return replace(change, refilled_chains=others)
 
     def _make_ready(self, change: TableChange, before: int) -> int:
         """What is new, before anything leads there, in a transaction of its own.
@@ -301,12 +342,19 @@ class KernelTable:
         many = table_change.write_new(commands, change)
         return self._commit(commands, before, large=many > _LARGE)
 
-    def _renumber(self, commands: Transaction, number: int | None) -> None:
+    def _renumber(self, commands: Transaction, number: int | None, hooked: Iterable[str]) -> None:
+        """`hooked`: the chains that packets come to first, where they keep their other rules."""
         if not self._marks.mask:
             return
-        for name, chain in base_chains.numbered(self._marks, number).items():
-            commands.flush_chain(name)
-            commands.add_rules(name, chain)
+        stamp = base_chains.numbered({}, self._marks, number)[STAMP]
+        commands.flush_chain(STAMP)
+        commands.add_rules(STAMP, stamp)
+        for name in hooked:
+            rules = self._nft.handles(self._name, name)
+            handle = next((handle for handle, comment in rules if comment == base_chains.OLD_NUMBERS), None)
+            if handle is None:
+                raise KernelError(f"chain {name} lacks the rule that takes old numbers away; everything is loaded anew")
+            commands.replace_rule(name, handle, base_chains.old_numbers(self._marks, number))
         commands.flush_set(LIVE)
         commands.add_elements(LIVE, self._live_records(number))
 
@@ -330,7 +378,7 @@ class KernelTable:
 
     def _learn(self, known: Known, change: TableChange, mended: Iterable[str]) -> None:
         """What the kernel's own dump of what we made looks like, to compare with later."""
-        filled = {*change.new_chains, *change.refilled_chains, *mended, STAMP, KNOWN}
+        filled = {*change.new_chains, *change.refilled_chains, *mended, STAMP}
         if len(filled) + len(change.new_sets) > FEW:
             self._remember(known)
             return
@@ -400,6 +448,5 @@ def _numbered(table: Table, marks: ConnmarkLayout, number: int | None) -> Table:
     if LIVE not in table.sets:
         return table  # one that knows nothing of connections
     live = replace(table.sets[LIVE], elements=base_chains.live(marks, number))
-    return replace(
-        table, sets={**table.sets, LIVE: live}, chains={**table.chains, **base_chains.numbered(marks, number)}
-    )
+    chains = {**table.chains, **base_chains.numbered(table.chains, marks, number)}
+    return replace(table, sets={**table.sets, LIVE: live}, chains=chains)

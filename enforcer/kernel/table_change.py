@@ -14,7 +14,7 @@ from enforcer.kernel.table_digest import ELEMENTS, RULES, SETS, Key, Tally
 from enforcer.kernel.transaction import Transaction
 from enforcer.rules.members.address_index import ElementDelta
 from enforcer.rules.members.set_membership import SetEntry
-from enforcer.rules.table import ElementChange, NamedSet, Table, TableChange
+from enforcer.rules.table import Chain, ElementChange, NamedSet, Table, TableChange
 from zones.addresses.packed_pods import packed
 
 
@@ -124,7 +124,7 @@ def _take_out(commands: Transaction, new: Table, change: TableChange, moves: Ele
     for name, element in change.elements.items():
         if element.flush:
             commands.flush_set(name)
-        commands.delete_elements(name, _keys(new.sets[name], element.gone))
+        commands.delete_elements(name, _gone(new.sets[name], element))
         many += len(element.gone)
     for place, keys in moves.removed.items():
         if place.set in new.sets:
@@ -137,7 +137,7 @@ def _put_in(commands: Transaction, new: Table, change: TableChange, moves: Eleme
     many = 0
     for name, element in change.elements.items():
         declared = new.sets[name]
-        commands.add_elements(name, elements.records(declared.type, element.added, interval=declared.interval))
+        commands.add_elements(name, _added(declared, element))
         many += len(element.added)
     for place, new_records in members(new, moves):
         commands.add_elements(place.set, new_records)
@@ -145,10 +145,46 @@ def _put_in(commands: Transaction, new: Table, change: TableChange, moves: Eleme
     return many
 
 
-def _keys(declared: NamedSet, keys: tuple[str, ...]) -> Iterator[bytes]:
+def _gone(declared: NamedSet, change: ElementChange) -> Iterator[bytes]:
     """Records that are enough to delete: of the keys alone."""
+    if declared.interval:
+        return elements.bounds(declared.type, change.gone)
     of_keys = declared.type.partition(" : ")[0]
-    return elements.records(of_keys, dict.fromkeys(keys, ""), interval=False)
+    return elements.records(of_keys, dict.fromkeys(change.gone, ""), interval=False)
+
+
+def _added(declared: NamedSet, change: ElementChange) -> Iterator[bytes]:
+    if is_within(declared, change):
+        return elements.bounds(declared.type, change.added)
+    return elements.records(declared.type, change.added, interval=declared.interval)
+
+
+def is_within(declared: NamedSet, change: ElementChange) -> bool:
+    """Whether ranges come and go among others that stay."""
+    return declared.interval and not change.flush
+
+
+def within(table: Table, change: TableChange) -> TableChange:
+    """The part of a change that is ranges among others that stay."""
+    ranges = {name: element for name, element in change.elements.items() if is_within(table.sets[name], element)}
+    return TableChange(table.name, elements=ranges)
+
+
+def rules_gone(old: Chain, new: Chain) -> list[int]:
+    """Which of a chain's rules go, where no other comes and the rest stay in their order; nothing where that isn't so.
+
+    A chain that becomes empty is none of these: it is emptied.
+    """
+    if (old.raw, old.hook) != (new.raw, new.hook) or not 0 < len(new.rules) < len(old.rules):
+        return []
+    staying, gone = iter(new.rules), list[int]()
+    following = next(staying, None)
+    for at, rule in enumerate(old.rules):
+        if rule == following:
+            following = next(staying, None)
+        else:
+            gone.append(at)
+    return gone if following is None else []
 
 
 def count(tally: Tally, old: Table, new: Table, change: TableChange, moves: ElementDelta) -> None:
@@ -161,9 +197,12 @@ def count(tally: Tally, old: Table, new: Table, change: TableChange, moves: Elem
         declared = new.sets[name]
         if elements_.flush:
             tally.sums.pop(name, None)
-        before = {key: old.sets[name].elements[key] for key in elements_.gone}
-        tally.remove(name, elements.records(declared.type, before, interval=declared.interval))
-        tally.add(name, elements.records(declared.type, elements_.added, interval=declared.interval))
+        if is_within(declared, elements_):
+            tally.remove(name, elements.bounds(declared.type, elements_.gone))
+        else:
+            before = {key: old.sets[name].elements[key] for key in elements_.gone}
+            tally.remove(name, elements.records(declared.type, before, interval=declared.interval))
+        tally.add(name, _added(declared, elements_))
     for place, keys in moves.removed.items():
         if place.set in new.sets:
             tally.remove(place.set, records(new.sets[place.set].type, place.tail, keys))

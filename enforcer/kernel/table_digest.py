@@ -30,6 +30,8 @@ from enforcer.netlink.constants import (
     NFTA_OBJ_NAME,
     NFTA_OBJ_TABLE,
     NFTA_OBJ_TYPE,
+    NFTA_RULE_HANDLE,
+    NFTA_RULE_USERDATA,
     NFTA_SET_DATA_LEN,
     NFTA_SET_DATA_TYPE,
     NFTA_SET_DESC,
@@ -64,6 +66,7 @@ _STABLE = {
 _COUNTER = attribute(NFTA_EXPR_NAME, b"counter\0")
 _IS_COUNTER = NFT_OBJECT_COUNTER.to_bytes(4, "big")
 _WORD = 4
+_NOTE = 2  # bytes before a comment in what nft keeps beside a rule
 
 ELEMENTS, RULES = "elements", "rules"
 SETS = frozenset({"set", "map"})
@@ -142,6 +145,14 @@ def rules(bodies: Iterable[bytes], table: str) -> Iterator[tuple[str, bytes]]:
         if body[first : first + len(own)] == own:
             length = int.from_bytes(body[start : start + 2], sys.byteorder)
             yield _text(body[start + _WORD : start + length]), body[start + length + -length % _WORD :]
+
+
+def handles(bodies: Iterable[bytes], table: str) -> Iterator[tuple[int, bytes]]:
+    """What the kernel calls each rule of a dump, in order, and the comment that it has."""
+    for _, rule in rules(bodies, table):
+        fields = attributes(rule, 0)
+        comment = fields.get(NFTA_RULE_USERDATA, b"")[_NOTE:].rstrip(b"\0")
+        yield int.from_bytes(fields.get(NFTA_RULE_HANDLE, b""), "big"), comment
 
 
 def counted(rule: bytes) -> Iterator[tuple[int, int]]:

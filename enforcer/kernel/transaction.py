@@ -43,6 +43,7 @@ from enforcer.netlink.constants import (
     NFTA_OBJ_NAME,
     NFTA_OBJ_TYPE,
     NFTA_RULE_CHAIN,
+    NFTA_RULE_HANDLE,
     NFTA_SET_DATA_LEN,
     NFTA_SET_DATA_TYPE,
     NFTA_SET_DESC,
@@ -67,6 +68,7 @@ from enforcer.netlink.messages import (
     CREATE,
     INET,
     NFTABLES,
+    REPLACE,
     REQUEST,
     attribute,
     header,
@@ -167,6 +169,15 @@ class Transaction:
         within, doing = text(NFTA_RULE_CHAIN, name), ("adding rules to the chain", name)
         for rule in (*map(content, chain.rules), *(b"".join(raw.content()) for raw in chain.raw)):
             self._add(NFT_MSG_NEWRULE, REQUEST | CREATE | APPEND, doing, within, rule)
+
+    def replace_rule(self, name: str, handle: int, rule: str) -> None:
+        """`handle`: what the kernel calls the rule that is there, of the chain of this name."""
+        which = text(NFTA_RULE_CHAIN, name), attribute(NFTA_RULE_HANDLE, handle.to_bytes(8, "big"))
+        self._add(NFT_MSG_NEWRULE, REQUEST | REPLACE, ("replacing a rule of the chain", name), *which, content(rule))
+
+    def delete_rule(self, name: str, handle: int) -> None:
+        which = text(NFTA_RULE_CHAIN, name), attribute(NFTA_RULE_HANDLE, handle.to_bytes(8, "big"))
+        self._add(NFT_MSG_DELRULE, REQUEST, ("deleting a rule of the chain", name), *which)
 
     def add_counter(self, name: str) -> None:
         kind, data = number(NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER), nested(NFTA_OBJ_DATA, ())

@@ -126,7 +126,8 @@ def discard(state_dir: Path) -> None:
 def _without_number(table: Table, marks: ConnmarkLayout) -> Table:
     """The number of accepted connections is always a new one; until there is one, every packet is judged."""
     live = replace(table.sets[LIVE], elements={})
-    return replace(table, sets={**table.sets, LIVE: live}, chains={**table.chains, **base_chains.numbered(marks, None)})
+    chains = {**table.chains, **base_chains.numbered(table.chains, marks, None)}
+    return replace(table, sets={**table.sets, LIVE: live}, chains=chains)
 
 
 def _told(terminal: VerdictChain) -> list[Any]:

@@ -6,9 +6,12 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
-from zones.net import ICMP, ICMP6, V4_LAST, V6_LAST, AddressSet, IPAddress, Ranges
+from zones.net import ICMP, ICMP6, V4_LAST, V6_LAST, AddressSet, IPAddress, Ranges, Span
+
+_KEPT = 1_000  # spans of a list whose texts are kept
+_MOST_KEPT = 4  # so many times those of the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,32 @@ def address_text(address: IPAddress) -> str:
 
 def span_texts(family: Family, ranges: Ranges) -> Iterator[str]:
     """Each span as nft lists it: an address, a prefix where it is one, else first-last."""
-    bits = family.value.bits
-    kind = IPv4Address if family is Family.V4 else IPv6Address
+    bits, length = family.value.bits, family.value.bytes
+    kind = socket.AF_INET if family is Family.V4 else socket.AF_INET6
     for first, last in ranges.spans:
-        start, size = address_text(kind(first)), last - first + 1
+        start, size = socket.inet_ntop(kind, first.to_bytes(length, "big")), last - first + 1
         if size == 1:
             yield start
         elif size & (size - 1) == 0 and first % size == 0:
             yield f"{start}/{bits - size.bit_length() + 1}"
         else:
-            yield f"{start}-{address_text(kind(last))}"
+            yield f"{start}-{socket.inet_ntop(kind, last.to_bytes(length, 'big'))}"
+
+
+class SpanTexts:
+    """The texts of long lists, which are kept: of such a list hardly anything changes at once."""
+
+    def __init__(self) -> None:
+        self._texts: dict[Family, dict[Span, str]] = {family: {} for family in Family}
+
+    def elements(self, family: Family, ranges: Ranges) -> dict[str, str]:
+        """As the elements of a set."""
+        if len(ranges.spans) < _KEPT:
+            return dict.fromkeys(span_texts(family, ranges), "")
+        texts = self._texts[family]
+        fresh = Ranges(tuple(span for span in ranges.spans if span not in texts))
+        texts.update(zip(fresh.spans, span_texts(family, fresh), strict=True))
+        found = dict.fromkeys(map(texts.__getitem__, ranges.spans), "")
+        if len(texts) > _MOST_KEPT * len(found):
+            self._texts[family] = dict(zip(ranges.spans, found, strict=True))
+        return found

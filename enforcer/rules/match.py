@@ -6,15 +6,19 @@ Told of the connection and never of the packet, so replies, and errors about a c
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain
 
-from enforcer.rules.family import Family, span_texts
+from enforcer.rules.family import Family, SpanTexts, span_texts
 from enforcer.rules.members.set_membership import RequestedSets
 from enforcer.rules.references import InUse
 from enforcer.rules.table import NamedSet, remark
 from enforcer.rules.tree.clause import Clause, Dimension, Space, Spaces
+from enforcer.rules.tree.splits import LONG
 from zones.canonical import digest
-from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, Ranges
+from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, V4_LAST, Ranges
 from zones.policy import Entry, InfrastructureRule, Peer, Traffic
 
 _NAME_DIGITS = 12
@@ -33,6 +37,7 @@ class Sets:
         self.in_use = in_use or InUse()
         self.members = RequestedSets()
         self._lent = False
+        self._texts = SpanTexts()
 
     @property
     def declared(self) -> Mapping[str, NamedSet]:
@@ -56,9 +61,9 @@ class Sets:
         return self.members
 
     def addresses(self, family: Family, ranges: Ranges) -> str:
-        name = f"net{family.value.number}-{short_digest(str(ranges))}"
+        name = f"net{family.value.number}-{_digest_of_ranges(ranges)}"
         if name not in self.declared:
-            elements = dict.fromkeys(span_texts(family, ranges), "")
+            elements = self._texts.elements(family, ranges)
             self.in_use.add_set(name, NamedSet(family.value.address_type, elements, interval=True))
         return name
 
@@ -274,3 +279,15 @@ def _sorted(names: frozenset[str] | None) -> list[str] | None:
 def short_digest(content: object) -> str:
     """A name's part that tells content apart."""
     return digest(content)[:_NAME_DIGITS]
+
+
+def _digest_of_ranges(ranges: Ranges) -> str:
+    """Of a long list, as numbers: its text takes ten times as long to make."""
+    if len(ranges.spans) <= LONG:
+        return short_digest(str(ranges))
+    ends = array("Q" if ranges.spans[-1][1] <= V4_LAST else "B")
+    if ends.typecode == "Q":
+        ends.extend(chain.from_iterable(ranges.spans))
+    else:
+        ends.frombytes(b"".join(end.to_bytes(16, "big") for end in chain.from_iterable(ranges.spans)))
+    return hashlib.sha256(ends).hexdigest()[:_NAME_DIGITS]

@@ -16,7 +16,6 @@ from enforcer.rules.chains.link_checks import FROM_POD, TO_POD, UNKNOWN
 from enforcer.rules.chains.verdict_chains import (
     ACCEPTED,
     ISOLATED_END,
-    KNOWN,
     LIVE,
     LOCAL_DNS,
     NO_CONNECTION,
@@ -30,7 +29,7 @@ from enforcer.rules.chains.verdict_chains import (
     VerdictChains,
     stamping,
 )
-from enforcer.rules.connmark import PHASES, ConnmarkLayout
+from enforcer.rules.connmark import PHASES, STALE, UNJUDGED, ConnmarkLayout
 from enforcer.rules.family import Family, span_texts
 from enforcer.rules.match import Sets
 from enforcer.rules.members.set_membership import HERE, ISOLATED_SET, LOCAL, QUARANTINED_SET, SERVICES, SPECIAL, UPLINKS
@@ -45,6 +44,8 @@ _BEFORE_PLUGINS, _AFTER_IPVS = -5, 99
 TO_NODE, BY_ADDRESS = "to-node", "by-address"
 _WHOEVER = ANYONE, ANY_TRAFFIC
 _LIVE_SIZE = 4  # a fixed size makes the kernel take its quickest kind of set
+OLD_NUMBERS = b"other numbers than the one in force are taken away"
+_COMMENT_OF_OLD = f' comment "{OLD_NUMBERS.decode()}"'
 
 
 def raw_chains() -> dict[str, tuple[RawRule, ...]]:
@@ -57,7 +58,7 @@ def chains(
     options: RulesetOptions, infrastructure: Sequence[InfrastructureRule], sets_: Sets, terminals: VerdictChains
 ) -> dict[str, Chain]:
     """Forwarded, to this node, from this node: each packet passes one of the three, after destination NAT."""
-    known, whose = (f"jump {KNOWN}",) if options.marks.mask else (), tuple(link_checks.whose(terminals))
+    known, whose = tuple(_known(options.marks)), tuple(link_checks.whose(terminals))
     by_packet = tuple(f"meta nfproto {f.value.protocol} jump {f.named('stateless')}" for f in Family)
     quick = tuple(zone_pair_lookup.between_pods(family) for family in Family) if _known_by_ends(infrastructure) else ()
     services = tuple(said(rule) for rule in _untranslated(options, terminals))
@@ -107,18 +108,20 @@ def chains(
                 "goto no-connection",
             )
         ),
+        "picked-up": Chain(("goto no-connection", *(f"goto {family.named('infrastructure')}" for family in Family))),
         "no-connection": Chain((*by_packet, f"goto {terminals.chain(NO_CONNECTION)}")),
         "untracked": Chain((*by_packet, f"goto {terminals.chain(UNTRACKED)}")),
         "unjudged": Chain((f"goto {terminals.chain(UNJUDGED_END)}",)),
         ACCEPTED: Chain((f"jump {STAMP}", "accept")),
-    } | numbered(options.marks, options.marks.first(PHASES[0]))
+        STAMP: Chain((stamping(options.marks, options.marks.first(PHASES[0])),) if options.marks.mask else ()),
+    }
     for family in Family:
         base[family.named(BY_ADDRESS)] = Chain((from_pod, to_pod, f"goto {family.named('infrastructure')}"))
     return base | link_checks.chains(terminals) | {name: Chain(raw=rules) for name, rules in raw_chains().items()}
 
 
 # A connection picked up in the middle would have its ends the wrong way round.
-PICKED_UP = "tcp flags & (fin | syn | rst | ack) != syn ct state new goto no-connection"
+PICKED_UP = "tcp flags & (fin | syn | rst | ack) != syn ct state new goto picked-up"
 
 
 def _others() -> Iterator[RawRule]:
@@ -203,25 +206,43 @@ def _service_networks(options: RulesetOptions, family: Family) -> dict[str, str]
     return dict.fromkeys(span_texts(family, family.spans(AddressSet.parse(options.services))), "")
 
 
-def numbered(marks: ConnmarkLayout, number: int | None) -> dict[str, Chain]:
-    """The chains that hold the number of accepted connections; without one, every packet is judged.
+def _known(marks: ConnmarkLayout) -> Iterator[str]:
+    """Accepted connections pass, both ways; what they bring about is looked at.
 
-    `stamp` makes an accepted connection known as such. By `known` such connections pass, both ways; what they bring
-    about is looked at. It compares, since looking the number up in a set costs each packet more.
-
-    Before a change the kernel walks through all rules, again wherever it comes to them by a longer way. As the first
-    chain of all, `known` shows it the longest way in rules that no packet comes to: a third of the time is spared.
+    A number that isn't the one in force is taken away first: whoever still has one then is accepted.
     """
-    if not marks.mask:
-        return {STAMP: Chain(), KNOWN: Chain()}
-    longest = (
-        'return comment "no packet comes further: the longest way, for the kernel to verify first"',
-        *(f"goto {family.named('police')}" for family in Family),
-    )
-    if number is None:
-        return {STAMP: Chain(), KNOWN: Chain(longest)}
-    known = f"ct mark & {marks.mask:#010x} == {marks.bits(number):#010x} ct state new,established accept"
-    return {STAMP: Chain((stamping(marks, number),)), KNOWN: Chain((known, *longest))}
+    if marks.mask:
+        yield old_numbers(marks, marks.first(PHASES[0]))
+        yield f"ct mark & {marks.phase_bits:#010x} != {UNJUDGED:#010x} ct state new,established accept"
+
+
+def old_numbers(marks: ConnmarkLayout, number: int | None) -> str:
+    """The rule that takes every other number away.
+
+    It compares, since looking the number up in a set costs each packet more. It doesn't say what becomes of the packet:
+    a rule that does, the kernel takes only after it has walked through the whole table.
+    """
+    other = "" if number is None else f"ct mark & {marks.mask:#010x} != {marks.bits(number):#010x} "
+    return f"{other}ct mark & {marks.phase_bits:#010x} != {UNJUDGED:#010x} {stamping(marks, STALE)}{_COMMENT_OF_OLD}"
+
+
+def _takes_numbers_away(rule: str) -> bool:
+    """Whether it is the rule that holds the number in force, of which each chain that packets come to first has one."""
+    return rule.endswith(_COMMENT_OF_OLD)
+
+
+def numbered(chains_: Mapping[str, Chain], marks: ConnmarkLayout, number: int | None) -> dict[str, Chain]:
+    """Of these chains, those that hold the number of accepted connections, with this one.
+
+    Without a number every packet is judged. `stamp` makes an accepted connection known as such.
+    """
+    stamp = () if number is None or not marks.mask else (stamping(marks, number),)
+    with_number: dict[str, Chain] = {STAMP: Chain(stamp)}
+    for name, chain in chains_.items():
+        if chain.hook and any(map(_takes_numbers_away, chain.rules)):
+            rules = (old_numbers(marks, number) if _takes_numbers_away(rule) else rule for rule in chain.rules)
+            with_number[name] = replace(chain, rules=tuple(rules))
+    return with_number
 
 
 def live(marks: ConnmarkLayout, number: int | None) -> dict[str, str]:

@@ -29,7 +29,7 @@ from zones.policy import (
 from zones.rules import NO_LOG, Log, Origin
 
 LOG_PREFIX = "zb"
-ACCEPTED, STAMP, KNOWN, LIVE = "accepted", "stamp", "known", "live"
+ACCEPTED, STAMP, LIVE = "accepted", "stamp", "live"
 LOGGED, UNLOGGED = "logged", "unlogged"
 _RESET_TCP = "meta l4proto tcp reject with tcp reset"
 _REJECT = _RESET_TCP, "reject with icmpx admin-prohibited"

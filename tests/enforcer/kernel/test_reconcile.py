@@ -9,10 +9,12 @@ from enforcer.errors import LockedError
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.reconcile import AppliedAction, Reconciler
 from enforcer.kernel.stance import TierAnswer
+from enforcer.kernel.table import HOOKED
 from enforcer.kernel.transaction import Transaction
 from enforcer.netlink import sockets
 from enforcer.restart import snapshot
 from enforcer.restart.saved import Keeper
+from enforcer.rules.chains.base_chains import OLD_NUMBERS
 from enforcer.rules.options import Failure
 from enforcer.rules.ruleset import TABLE as NAME
 from mocks.lab import Outcome
@@ -67,6 +69,23 @@ def test_a_pod_comes_and_goes_by_elements_alone(world, reconciler, inventory):
     assert outcomes(world, ("p0", "p3", 80), ("p0", "p4", 80)) == [Outcome.ALLOWED] * 2
     assert reconciler.apply(rules, inventory, NOW).action is AppliedAction.ELEMENTS
     assert outcomes(world, ("p0", "p3", 80)) == [Outcome.TIMEOUT]
+    assert reconciler.apply(rules, inventory, NOW).drift is None
+
+
+def test_a_pods_change_writes_no_rule_but_those_that_hold_the_number(world, reconciler, inventory):
+    """Any rule with a verdict would have the kernel walk through the whole table."""
+
+    def rules_with_handles(name):
+        return world.n1.run(["nft", "-a", "list", "chain", *TABLE.split(), name]).stdout.splitlines()
+
+    chains = ("forward", "input", "output", "police", "dispatch4")
+    rules = policy(*BOTH_WAYS)
+    reconciler.apply(rules, inventory, NOW)
+    before = {name: rules_with_handles(name) for name in chains}
+    assert reconciler.apply(rules, inventory.with_pod(world.pod("p3", "data")), NOW).action is AppliedAction.ELEMENTS
+    for name in chains:
+        written = [line for line in rules_with_handles(name) if line not in before[name]]
+        assert [OLD_NUMBERS.decode() in line for line in written] == ([True] if name in HOOKED else [])
     assert reconciler.apply(rules, inventory, NOW).drift is None
 
 

@@ -1,5 +1,6 @@
 """Numbers of accepted connections: none is ever used again while a connection may still have it from before."""
 
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -8,7 +9,13 @@ from hypothesis import strategies as st
 
 from enforcer.errors import KernelError
 from enforcer.kernel.mark_epochs import MarkEpochs
+from enforcer.netlink.assemble import assemble
+from enforcer.netlink.constants import NFTA_EXPR_NAME
+from enforcer.netlink.messages import attributes
+from enforcer.rules.chains import base_chains
+from enforcer.rules.chains.base_chains import old_numbers
 from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, PHASES, STALE, UNJUDGED, ConnmarkLayout
+from enforcer.rules.table import Chain
 
 masks = st.integers(1, ALL_BITS).filter(lambda mask: LEAST_BITS <= mask.bit_count() <= 10)
 
@@ -111,3 +118,21 @@ def test_a_number_that_was_not_taken_comes_again(refused):
         if not refused:
             numbering.taken(first)
         assert (numbering.following() == first) == refused
+
+
+@pytest.mark.parametrize("number", [None, 64, 255])
+def test_the_rules_that_hold_the_number_say_nothing_of_the_packet(number):
+    """These expressions alone have no say in the kernel's check of a table, so it isn't walked through for them."""
+    chain = Chain((old_numbers(ConnmarkLayout(), 65),), hook="type filter hook input priority 0; policy accept;")
+    for written in base_chains.numbered({"input": chain}, ConnmarkLayout(), number).values():
+        names = {name for rule in written.rules for part in assemble(rule).expressions for name in named(part)}
+        assert names <= {"ct", "bitwise", "cmp"}
+    assert base_chains.numbered({"input": chain}, ConnmarkLayout(), number)["input"] != chain
+
+
+def named(part):
+    """The kinds of the expressions in a piece of a rule."""
+    while part:
+        length = int.from_bytes(part[:2], sys.byteorder)
+        yield attributes(part[4:length], 0)[NFTA_EXPR_NAME].rstrip(b"\0").decode()
+        part = part[length + -length % 4 :]
