@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import threading
 
 import pytest
@@ -13,6 +14,7 @@ from bridge.evidence.database import Database, EvidenceError
 from bridge.intervals.fold import IntervalEvent, IntervalKind
 from bridge.intervals.seals import DAY, Seals, date_text
 from bridge.intervals.store import IntervalStore
+from tests.postgresql import PROGRAMS
 
 START, HOUR = 20_500 * DAY, 3600 * 1_000_000
 
@@ -20,13 +22,14 @@ START, HOUR = 20_500 * DAY, 3600 * 1_000_000
 class Site:
     """A database with what a bridge has recorded of some days."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, url=None):
         self.path = folder / "evidence.db"
+        self.url = url or f"sqlite:///{self.path}"
         self.open()
         self.database.migrate()
 
     def open(self):
-        self.database = Database(f"sqlite:///{self.path}")
+        self.database = Database(self.url)
         self.intervals, self.seals = IntervalStore(self.database), Seals(self.database)
 
     def day(self, number, value="a"):
@@ -165,3 +168,29 @@ def test_the_commands_say_what_they_did_and_name_postgresqls_own(site, tmp_path,
     code, _, error = run("evidence", "restore", "x y.dump", "-c", str(settings))
     assert code == 2
     assert "pg_restore --clean --if-exists --single-transaction 'x y.dump'" in error
+
+
+@pytest.mark.postgresql
+def test_what_the_commands_name_for_postgresql_backs_up_and_restores(postgresql, tmp_path, run):
+    url = postgresql.url()
+    settings = tmp_path / "zonebridge.yaml"
+    settings.write_text(f"evidence: {{url: '{url}'}}\n")
+
+    def named(word):
+        code, _, error = run("evidence", word, str(tmp_path / "evidence.dump"), "-c", str(settings))
+        assert code == 2
+        command = error.partition("its own programs: ")[2]
+        path = f"{PROGRAMS[-1].parent}:{os.environ['PATH']}"
+        subprocess.run(command, shell=True, check=True, env=os.environ | {"PATH": path})
+
+    site = Site(tmp_path, url)
+    first = site.day(0)
+    named("backup")
+    lost = site.day(1)
+    site.database.close()
+    named("restore")
+    site.open()
+    found = site.seals.verify("c", {}, {first.day: first.chain, lost.day: lost.chain})
+    site.database.close()
+    assert found.last == first
+    assert len(found.breaks) == 1
