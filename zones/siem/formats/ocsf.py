@@ -29,7 +29,7 @@ from zones.siem.values import (
 Json = Mapping[str, Any]
 SCHEMA = "1.8.0"
 # Where things came to be in the schema, as its minor versions.
-_DEVICES_OF_ANY_EVENT, _ALERTS_POLICIES_AND_OBSERVING, _TOTALS = 3, 4, 7
+_ALERTS_POLICIES_AND_OBSERVING, _TOTALS = 4, 7
 _UNCATEGORIZED, _FINDINGS, _NETWORK = 0, 2, 4
 _BASE_EVENT, _DETECTION_FINDING, _NETWORK_ACTIVITY = 0, 2004, 4001
 _SEVERITIES = {"informational": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
@@ -67,7 +67,7 @@ def _as_of(minor: int, event: dict[str, Any]) -> dict[str, Any]:
         event.pop("is_alert", None)
         if "policy" in event:
             event["unmapped"] = event.get("unmapped", {}) | {"policy": event.pop("policy")}
-        if event["class_uid"] == _BASE_EVENT and minor < _DEVICES_OF_ANY_EVENT:
+        if event["class_uid"] == _BASE_EVENT:  # which has no device then
             event["unmapped"]["device"] = event.pop("device")
         elif event.setdefault("action_id", _NONE) == _OBSERVED:
             event |= {"action_id": _OTHER, "action": "Observed"}
