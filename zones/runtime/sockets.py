@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -52,7 +53,9 @@ class Sockets:
     def session(self, limit: int, tls: ssl.SSLContext) -> aiohttp.ClientSession:
         """Like the Kubernetes client's own pool, of at most so many connections."""
         connector = aiohttp.TCPConnector(limit=limit, ssl=tls, socket_factory=self._make)
-        return aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=_BUFFER)
+        # it would look through the environment, in a thread, before each request
+        proxied = bool(urllib.request.getproxies())
+        return aiohttp.ClientSession(connector=connector, trust_env=proxied, read_bufsize=_BUFFER)
 
     async def end(self) -> None:
         """Once the session is closed."""

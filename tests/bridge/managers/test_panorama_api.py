@@ -1,6 +1,9 @@
 """The door against a Panorama that answers well, badly and not at all."""
 
 import re
+import socket
+import threading
+import urllib.request
 from contextlib import ExitStack
 from dataclasses import replace
 from unittest.mock import patch
@@ -385,3 +388,34 @@ def test_no_peer_active_is_unreachable(panorama):
     panorama.panorama.set_ha("secondary-passive")
     with pytest.raises(ManagerUnreachableError, match="passive"):
         manager(panorama, panorama).version()
+
+
+def test_what_asks_is_made_once_for_all_calls(panorama, monkeypatch):
+    """A bridge asks every few seconds for years."""
+    ours = manager(panorama)
+    ours.version()
+    made = []
+    monkeypatch.setattr(urllib.request.OpenerDirector, "add_handler", lambda _, handler: made.append(handler))
+    ours.version()
+    assert made == []
+
+
+def test_the_environments_proxy_is_asked(panorama, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        asked = []
+        answering = threading.Thread(target=refuse_one, args=(proxy, asked))
+        answering.start()
+        with pytest.raises(ManagerUnreachableError):
+            manager(panorama, attempts=1).version()
+        answering.join()
+    assert asked[0].startswith(f"CONNECT 127.0.0.1:{panorama.port} HTTP/")
+
+
+def refuse_one(proxy, asked):
+    connection, _ = proxy.accept()
+    with connection:
+        asked.append(connection.recv(4096).decode())
+        connection.sendall(b"HTTP/1.1 503 not now\r\n\r\n")

@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+from urllib.request import HTTPSHandler, Request, build_opener
 from xml.etree.ElementTree import Element
 
 import panos.base
@@ -93,6 +96,7 @@ class BoundedXapi(panos.base.PanDevice.XapiWrapper):  # type: ignore[misc]
         self._limits = limits
         super().__init__(*args, **kwargs)
         self.ssl_context = tls  # given to the constructor, pan-python would warn of an old protocol
+        self._opener = build_opener(HTTPSHandler(context=tls))
         self.answer_bytes = 0
         self.indexed: IndexedText | None = None
         self._indexes = False
@@ -119,9 +123,20 @@ class BoundedXapi(panos.base.PanDevice.XapiWrapper):  # type: ignore[misc]
         self.indexed = IndexedText.of(text, self.element_root) if done else None
         return done
 
-    def _PanXapi__api_request(self, query: dict[str, str]) -> Any:  # noqa: N802 - the one place all calls pass
-        response = super()._PanXapi__api_request(query)
-        return _Bounded(response, self._limits) if response else response
+    def _PanXapi__api_request(self, query: dict[str, str]) -> _Bounded | Literal[False]:  # noqa: N802 - the one place all calls pass
+        """As pan-python does it, which makes an opener for each call: half of a call's processor time."""
+        fields = dict(query)
+        key = fields.pop("key", "")
+        data = urlencode(fields) + (f"&key={key}" if key else "")  # a key is encoded already
+        try:
+            response = self._opener.open(Request(self.uri, data.encode()), timeout=self._limits.timeout)  # noqa: S310 - https
+        except HTTPError as error:
+            self.status_detail = f"URLError: code: {error.code} reason: {error.reason}"
+            return False
+        except URLError as error:
+            self.status_detail = f"URLError: reason: {error.reason}"
+            return False
+        return _Bounded(response, self._limits)
 
 
 class _Bounded:
