@@ -24,7 +24,7 @@ from bridge.tier.cluster import TierApi
 from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer
 from zones.runtime.errors import ExitCode, InputError
-from zones.runtime.output import json_text, lines_text, printable, table_text
+from zones.runtime.output import json_text, lines_text, printable, table_lines, table_text
 from zones.runtime.types import duration
 
 if TYPE_CHECKING:
@@ -252,7 +252,9 @@ def _lines(made: Report) -> Iterator[str]:
         yield ""
         yield section.title
         if section.rows:
-            yield table_text(tuple(each.title.upper() for each in section.fields), [tuple(row) for row in section.rows])
+            yield from table_lines(
+                tuple(each.title.upper() for each in section.fields), [tuple(row) for row in section.rows]
+            )
         else:
             yield section.empty
         yield from section.notes

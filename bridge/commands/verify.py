@@ -20,7 +20,7 @@ from bridge.settings.file import Purpose, cluster_named, load
 from bridge.wiring.clusters import cluster_access
 from zones.kube.client import ApiServer, ClusterAccess
 from zones.runtime.errors import ExitCode, InputError
-from zones.runtime.output import json_text, printable, table_text
+from zones.runtime.output import json_text, printable, table_lines
 
 if TYPE_CHECKING:
     from bridge.settings.models import BridgeSettings, ClusterSettings
@@ -108,10 +108,10 @@ def _lines(value: Json) -> Iterator[str]:
         )
         for cell in value["cells"]
     ]
-    yield table_text(CELL_COLUMNS, rows)
+    yield from table_lines(CELL_COLUMNS, rows)
     if value["differences"]:
         yield ""
-        yield table_text(DIFFERENCE_COLUMNS, [tuple(map(str, _difference(row))) for row in value["differences"]])
+        yield from table_lines(DIFFERENCE_COLUMNS, [tuple(map(str, _difference(row))) for row in value["differences"]])
     yield ""
     yield f"{len(value['left_out'])} rules between these zones decided none of them"
     yield from value["limits"]

@@ -9,7 +9,7 @@ from typing import Any
 from bridge.evidence.usage import RuleUsage, Usage
 from zones.canonical import origin_json
 from zones.rules import Origin
-from zones.runtime.output import csv_text, printable, table_text
+from zones.runtime.output import csv_text, printable, table_lines
 
 Json = dict[str, Any]
 COLUMNS = ("RULE", "RULEBASE", "DEVICE GROUP", "ACTION", "HITS", "BYTES", "FIRST", "LAST", "EDITED", "NOTES")
@@ -24,7 +24,7 @@ def usage_lines(used: Usage, rules: Iterable[RuleUsage]) -> Iterator[str]:
     """How far what was seen goes, then a row for each of some rules."""
     yield from map(printable, coverage_lines(used))
     yield ""
-    yield table_text(COLUMNS, [_row(rule, used.at) for rule in rules])
+    yield from table_lines(COLUMNS, [_row(rule, used.at) for rule in rules])
 
 
 def coverage_lines(used: Usage) -> Iterator[str]:

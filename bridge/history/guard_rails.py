@@ -16,7 +16,7 @@ from bridge.preview.json_form import violation_json
 from bridge.preview.model import Violation
 from bridge.preview.table import VIOLATION_COLUMNS, violation_cells
 from zones.policy import Policy
-from zones.runtime.output import table_text
+from zones.runtime.output import table_lines
 
 Json = dict[str, Any]
 UNKNOWN = "not known"
@@ -66,7 +66,7 @@ def judged_lines(revision: JudgedRevision) -> Iterator[str]:
     yield f"Guard rails: {broken} of {revision.rails} {'is' if broken == 1 else 'are'} broken"
     if not revision.compared:
         yield f"Revision {revision.replaced}, which it replaced, can't be read: what of this was so before isn't known"
-    yield table_text(VIOLATION_COLUMNS, [_row(violation, revision) for violation in revision.violations])
+    yield from table_lines(VIOLATION_COLUMNS, [_row(violation, revision) for violation in revision.violations])
 
 
 def _broken(revision: JudgedRevision) -> int:

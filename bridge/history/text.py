@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.history.archive import Archive, entries_of
 from bridge.history.verification import Break
-from zones.runtime.output import printable, table_text
+from zones.runtime.output import printable, table_lines
 
 Json = dict[str, Any]
 COLUMNS = ("REVISION", "RECORDED", "CAUSE", "ADMINISTRATOR", "OPENED", "CLOSED", "COMMIT")
@@ -37,7 +37,7 @@ def history_lines(archive: Archive, *, every: bool) -> Iterator[str]:
     if not value["revisions"]:
         yield "Nothing is recorded: the bridge has published no revision since it keeps a history"
         return
-    yield table_text(COLUMNS, [_row(revision, value["current"]) for revision in reversed(value["revisions"])])
+    yield from table_lines(COLUMNS, [_row(revision, value["current"]) for revision in reversed(value["revisions"])])
 
 
 def _row(record: Json, current: int | None) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def show_lines(raw: Json, parts: Mapping[str, Json]) -> Iterator[str]:
     ]
     yield from (f"  {name + ':':<14}{printable(text)}" for name, text in facts)
     yield ""
-    yield table_text(RULE_COLUMNS, [_rule_row(entry) for entry in entries_of(spec, parts)])
+    yield from table_lines(RULE_COLUMNS, [_rule_row(entry) for entry in entries_of(spec, parts)])
 
 
 def _commit_text(commit: Json) -> str:

@@ -13,7 +13,7 @@ from bridge.nodes.enforcement import states_of
 from bridge.tier.reader import ClusterReader
 from zones.canonical import Json
 from zones.runtime.errors import InputError
-from zones.runtime.output import printable, table_text
+from zones.runtime.output import printable, table_lines
 from zones.zone import ANY_ZONE
 
 CONTROLLER = "zonebridge.io/zone-enforcer"
@@ -97,7 +97,7 @@ async def zones_of(cluster: ClusterReader, tier: str, namespace: str | None) -> 
 def zone_lines(zones: Iterable[Json], namespace: str | None) -> Iterator[str]:
     """For people."""
     columns = ZONE_COLUMNS if namespace is None else (*ZONE_COLUMNS, f"ALLOWED IN {namespace}")
-    yield table_text(columns, [_zone_row(zone) for zone in zones])
+    yield from table_lines(columns, [_zone_row(zone) for zone in zones])
 
 
 def _zone_row(zone: Json) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ def _source(tier: Json | None) -> Json:
 def status_lines(value: Json) -> Iterator[str]:
     """For people."""
     row = tier_facts.row(value | {"cluster": ""})[1:]
-    yield table_text(tier_facts.COLUMNS[1:], [row])
+    yield from table_lines(tier_facts.COLUMNS[1:], [row])
     behind = value["behind"]
     for node in behind[:_MOST_NAMED]:
         yield printable(f"  node {node['node']} has revision {node['revision'] or 'none'} in force")

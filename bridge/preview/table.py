@@ -22,7 +22,7 @@ from bridge.preview.wording import ANY_OTHER_ZONE, destination_text, source_text
 from zones.difference import Piece, ScheduleMoment, ZoneChange
 from zones.net import protocol_name
 from zones.problems import RuleReport
-from zones.runtime.output import printable, table_text
+from zones.runtime.output import printable, table_lines
 
 RULE_COLUMNS = ("CHANGE", "RULE", "BEFORE", "AFTER")
 OBJECT_COLUMNS = ("OBJECT", "KIND", "GAINS", "LOSES", "RULES")
@@ -64,7 +64,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], most: int | No
     if not rows:
         return
     yield ""
-    yield table_text(columns, rows[:most])
+    yield from table_lines(columns, rows[:most])
     if most is not None and len(rows) > most:
         yield f"{len(rows) - most} more; --most {len(rows)} or -o json has them all"
 

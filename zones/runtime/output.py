@@ -49,10 +49,14 @@ def _harmless(cell: str) -> str:
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(table_lines(columns, rows))
+
+
+def table_lines(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Columns as wide as they need, the last one as long as it is."""
     table = [columns, *(tuple(map(printable, row)) for row in rows)]
     widths = [max(len(row[at]) for row in table) for at in range(len(columns) - 1)]
-    return "\n".join(_line(row, widths) for row in table)
+    return [_line(row, widths) for row in table]
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

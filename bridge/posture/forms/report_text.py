@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bridge.posture.check import CheckOutcome
 from bridge.posture.kube_bench import SOURCE
 from bridge.posture.report import BENCHMARK, TROUBLE, PostureReport, counts_text
-from zones.runtime.output import csv_text, printable, table_text
+from zones.runtime.output import csv_text, printable, table_lines
 
 COLUMNS = ("CHECK", "REFERENCE", "SEVERITY", "RESULT", "WHY")
 CSV_COLUMNS = (
@@ -23,7 +23,7 @@ def report_lines(report: PostureReport) -> Iterator[str]:
         for outcome in report.outcomes
     ]
     rows += [(SOURCE, result.reference, "-", result.result.value, _imported(result.why)) for result in report.imported]
-    yield table_text(COLUMNS, rows)
+    yield from table_lines(COLUMNS, rows)
     for outcome in report.outcomes:
         if outcome.result in TROUBLE and outcome.violations:
             yield from ("", *_violation_lines(outcome))
