@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 
-from bridge.posture.objects import LastChange, ObjectName
+from bridge.posture.objects import PostureViolation
 from bridge.posture.snapshot import Input
 from bridge.posture.view import PostureView
 from zones.siem.alerts import Severity
@@ -19,15 +20,6 @@ class CheckResult(StrEnum):
     FAIL = "fail"
     UNKNOWN = "unknown"
     NOT_APPLICABLE = "not-applicable"
-
-
-@dataclass(frozen=True, slots=True)
-class PostureViolation:
-    """An object that a check found wanting. `what`: the shortest way to see why. `changed`: its last change."""
-
-    of: ObjectName
-    what: str
-    changed: LastChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +66,7 @@ class CheckOutcome:
 
 def judged(violations: Iterable[PostureViolation], otherwise: str) -> Judgement:
     """FAIL where there are any; PASS, and why, otherwise."""
-    listed = sorted(violations, key=lambda violation: str(violation.of))
+    listed = sorted(violations, key=attrgetter("what"))  # which begins with the object
     if listed:
         return Judgement(CheckResult.FAIL, _counted(listed), listed)
     return Judgement(CheckResult.PASS, otherwise)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from fnmatch import fnmatchcase
 
-from bridge.posture.check import CheckOutcome, CheckResult, ExceptedViolation, PostureViolation
+from bridge.posture.check import CheckOutcome, CheckResult, ExceptedViolation
+from bridge.posture.objects import PostureViolation
 
 
 @dataclass(frozen=True, slots=True)

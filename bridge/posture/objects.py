@@ -30,6 +30,15 @@ class LastChange:
 
 
 @dataclass(frozen=True, slots=True)
+class PostureViolation:
+    """An object that a check found wanting. `what`: the shortest way to see why. `changed`: its last change."""
+
+    of: ObjectName
+    what: str
+    changed: LastChange | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RbacRule:
     """One rule of a role. `names`: it is for these objects alone; empty is all."""
 

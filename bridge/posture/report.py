@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from bridge.posture.catalogue import FIREWALL, NEWEST, number
-from bridge.posture.check import CheckOutcome, CheckResult, PostureViolation
+from bridge.posture.check import CheckOutcome, CheckResult
 from bridge.posture.exceptions import ExceptionUse, PostureException
 from bridge.posture.kube_bench import KubeBenchResult
+from bridge.posture.objects import PostureViolation
 
 Json = dict[str, Any]
 BENCHMARK = "CIS Kubernetes Benchmark"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.posture.catalogue import number
-from bridge.posture.check import CheckOutcome, CheckResult, PostureViolation
+from bridge.posture.check import CheckOutcome, CheckResult
+from bridge.posture.objects import PostureViolation
 from bridge.posture.report import TROUBLE
 from zones.siem.alerts import Severity
 

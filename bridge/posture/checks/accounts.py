@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bridge.posture.check import Judgement, PostureCheck, PostureViolation, judged
+from bridge.posture.check import Judgement, PostureCheck, judged
 from bridge.posture.checks.pods import of_workloads
+from bridge.posture.objects import PostureViolation
 from bridge.posture.snapshot import Input
 from bridge.posture.view import RBAC, PostureView
 from zones.siem.alerts import Severity

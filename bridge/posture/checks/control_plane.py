@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from bridge.posture.check import CheckResult, Judgement, PostureCheck, PostureViolation, judged, not_applicable, unknown
+from bridge.posture.check import CheckResult, Judgement, PostureCheck, judged, not_applicable, unknown
 from bridge.posture.checks.flags import (
     FlagRule,
     UnclearError,
@@ -21,7 +21,7 @@ from bridge.posture.checks.flags import (
     unless_in,
     value_of,
 )
-from bridge.posture.objects import ControlPlaneProgram, PodFacts
+from bridge.posture.objects import ControlPlaneProgram, PodFacts, PostureViolation
 from bridge.posture.snapshot import Input
 from bridge.posture.view import PostureView
 from zones.runtime.findings import some

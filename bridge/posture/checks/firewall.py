@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from bridge.posture.check import Judgement, PostureCheck, PostureViolation, judged, not_applicable, unknown
+from bridge.posture.check import Judgement, PostureCheck, judged, not_applicable, unknown
 from bridge.posture.checks.pods import of_workloads
-from bridge.posture.objects import AdmissionPolicyFacts, ObjectName, PodFacts, PodTrait, RbacSubject
+from bridge.posture.objects import AdmissionPolicyFacts, ObjectName, PodFacts, PodTrait, PostureViolation, RbacSubject
 from bridge.posture.rbac.powers import Power
 from bridge.posture.snapshot import Input
 from bridge.posture.view import RBAC, PostureView
@@ -41,7 +41,7 @@ def _granted(power: Power, view: PostureView) -> Judgement:
         if not all(_is_trusted(subject, ours) for subject in grant.subjects)
     ]
     return judged(
-        (PostureViolation(grant.binding, grant.path, grant.changed) for grant in grants),
+        (grant.violation for grant in grants),
         f"no binding lets anybody {power.value} but zonebridge, Kubernetes itself, and those who may do everything",
     )
 

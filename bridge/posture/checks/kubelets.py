@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from bridge.posture.check import Judgement, PostureCheck, PostureViolation, judged, unknown
+from bridge.posture.check import Judgement, PostureCheck, judged, unknown
 from bridge.posture.checks.control_plane import STRONG_CIPHERS
-from bridge.posture.objects import ObjectName
+from bridge.posture.objects import ObjectName, PostureViolation
 from bridge.posture.snapshot import Input
 from bridge.posture.view import PostureView
 from zones.runtime.findings import some

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bridge.posture.check import Judgement, PostureCheck, PostureViolation, judged, not_applicable
+from bridge.posture.check import Judgement, PostureCheck, judged, not_applicable, unknown
 from bridge.posture.checks.pods import of_workloads
+from bridge.posture.objects import PostureViolation
 from bridge.posture.snapshot import Input
 from bridge.posture.view import PostureView
 from zones.siem.alerts import Severity
@@ -32,6 +33,8 @@ def _admission(view: PostureView) -> Judgement:
         return judged((), "every namespace of workloads has a Pod Security level, baseline or restricted")
     if named:
         return judged((), f"{', '.join(sorted(named)[:3])} judges pods, which this check can't weigh")
+    if any(pod.program is not None and "admission-control-config-file" in pod.program.flags for pod in view.pods):
+        return unknown("a file of the API server's, on its node, may set a Pod Security level for all namespaces")
     return judged(without, "")
 
 
@@ -76,7 +79,7 @@ CHECKS = (
         "Something refuses pods that reach beyond themselves",
         "label namespaces pod-security.kubernetes.io/enforce: baseline or restricted, or have a policy for pods",
         Severity.HIGH,
-        frozenset({Input.NAMESPACES, Input.WEBHOOKS, Input.ADMISSION_POLICIES, Input.ADMISSION_BINDINGS}),
+        frozenset({Input.NAMESPACES, Input.WEBHOOKS, Input.ADMISSION_POLICIES, Input.ADMISSION_BINDINGS, Input.PODS}),
         _admission,
     ),
     PostureCheck(

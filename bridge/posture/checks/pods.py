@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from bridge.posture.check import Judgement, PostureCheck, PostureViolation, judged
-from bridge.posture.objects import ObjectName, PodFacts, PodTrait
+from bridge.posture.check import Judgement, PostureCheck, judged
+from bridge.posture.objects import ObjectName, PodFacts, PodTrait, PostureViolation
 from bridge.posture.snapshot import Input
 from bridge.posture.view import PostureView
 from zones.siem.alerts import Severity

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bridge.posture.check import Judgement, PostureCheck, PostureViolation, judged, not_applicable, unknown
+from bridge.posture.check import Judgement, PostureCheck, judged, not_applicable, unknown
+from bridge.posture.objects import PostureViolation
 from bridge.posture.snapshot import Input
 from bridge.posture.view import PostureView
 from zones.siem.alerts import Severity

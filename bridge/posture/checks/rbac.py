@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from bridge.posture.check import Judgement, PostureCheck, PostureViolation, judged
-from bridge.posture.objects import ANY, RbacRole
+from bridge.posture.check import Judgement, PostureCheck, judged
+from bridge.posture.objects import ANY, PostureViolation, RbacRole
 from bridge.posture.rbac import bootstrap
 from bridge.posture.rbac.powers import Power
 from bridge.posture.rbac.rights import Rights
@@ -32,8 +32,7 @@ def _power(power: Power, view: PostureView) -> Judgement:
 
 def violations_of(rights: Rights, power: Power) -> Iterator[PostureViolation]:
     """A violation for each binding that gives it."""
-    for grant in rights.grants.get(power, ()):
-        yield PostureViolation(grant.binding, grant.path, grant.changed)
+    return (grant.violation for grant in rights.grants.get(power, ()))
 
 
 def _wildcards(view: PostureView) -> Judgement:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bridge.posture.check import CheckOutcome, CheckResult, PostureViolation
+from bridge.posture.check import CheckOutcome, CheckResult
+from bridge.posture.objects import PostureViolation
 from bridge.posture.report import BENCHMARK, PostureReport
 from zones.siem.values import VENDOR, VERSION
 

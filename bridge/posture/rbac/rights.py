@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge.posture.objects import LastChange, ObjectName, RbacBinding, RbacRole, RbacSubject
+from bridge.posture.objects import ObjectName, PostureViolation, RbacBinding, RbacRole, RbacSubject
 from bridge.posture.rbac import bootstrap
 from bridge.posture.rbac.powers import OF_A_NAMESPACE, Power, powers_of
 from bridge.posture.snapshot import PostureSnapshot
@@ -29,13 +29,10 @@ _ACCOUNTS_OF = "system:serviceaccounts:"
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """By a binding somebody has a power. `path` is the shortest way from it to them."""
+    """By a binding somebody has a power. `violation` names it, with the shortest way from it to them."""
 
-    binding: ObjectName
-    path: str
-    is_broad: bool
+    violation: PostureViolation
     subjects: tuple[RbacSubject, ...]
-    changed: LastChange | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +173,8 @@ def _by_power(binding: RbacBinding, role: _RolePowers, system: frozenset[str]) -
     if Power.EVERYTHING in role.powers:
         powers = frozenset({Power.EVERYTHING}) & powers
     for power in powers:
-        yield power, Grant(binding.of, _path(binding, role, power), broad, binding.subjects, binding.changed)
+        violation = PostureViolation(binding.of, _path(binding, role, power), binding.changed)
+        yield power, Grant(violation, binding.subjects)
 
 
 def _path(binding: RbacBinding, role: _RolePowers, power: Power) -> str:

@@ -17,7 +17,7 @@ from bridge.posture.gather import READINGS, decoded
 from bridge.posture.rbac import bootstrap
 from bridge.posture.snapshot import Input, InputList, PostureSnapshot
 from tests.apiserver.installed import CONFIG
-from tests.bridge.posture.cases import BAD, GOOD, RBAC, account, bound, granted, made, namespace, pod, role
+from tests.bridge.posture.cases import BAD, GOOD, RBAC, account, bound, granted, made, namespace, pod, role, static_pod
 from zones.siem.alerts import Severity
 
 KINDS = {
@@ -258,6 +258,13 @@ def test_a_webhook_that_judges_pods_isnt_weighed():
     assert "which this check can't weigh" in guarded.why
     opened = replace(webhook, refuses=False)
     assert outcomes(replace(lax, webhooks=InputList([opened])))["pod-admission"].result is CheckResult.FAIL
+
+
+def test_a_level_that_the_api_server_sets_for_all_isnt_known():
+    configured = static_pod("kube-apiserver", name="other", admission_control_config_file="/etc/admission.yaml")
+    seen = outcomes(snapshot(*GOOD, namespace("lax", ""), configured))["pod-admission"]
+    assert seen.result is CheckResult.UNKNOWN
+    assert "may set a Pod Security level for all" in seen.why
 
 
 def many_bindings(count):

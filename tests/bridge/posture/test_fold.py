@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.posture.catalogue import BY_ID
-from bridge.posture.check import CheckOutcome, CheckResult, PostureViolation
+from bridge.posture.check import CheckOutcome, CheckResult
 from bridge.posture.fold import PostureFold
-from bridge.posture.objects import ObjectName
+from bridge.posture.objects import ObjectName, PostureViolation
 from bridge.posture.snapshot import Input, PostureTerms
 from bridge.posture.transitions import transitions
 from tests.bridge.posture.cases import bound, made
