@@ -20,7 +20,7 @@ from typing import Self
 from urllib.parse import quote, urlencode
 
 from zones.canonical import Json
-from zones.kube.api import JSON, LONGEST, Reply, status_message
+from zones.kube.api import JSON, LONGEST, Api, Reply, status_message
 from zones.kube.errors import (
     AnswerTooLongError,
     ClusterConflictError,
@@ -60,7 +60,7 @@ class Kubectl:
         return next(iter(self.words("config", "view", "--minify", "--output=jsonpath={..namespace}")), "default")
 
 
-class KubectlProxy:
+class KubectlProxy(Api):
     """Requests through a proxy of kubectl. Implements `zones.kube.api.Api`. A context manager: it runs within."""
 
     def __init__(self, kubectl: Kubectl) -> None:
@@ -89,28 +89,6 @@ class KubectlProxy:
 
     async def close(self) -> None:
         """Nothing: it ends with the command."""
-
-    async def get(
-        self, path: str, what: str, query: Mapping[str, str] | None = None, most: int = LONGEST
-    ) -> Json | None:
-        return await self.call("GET", path, f"reading {what}", query=query, most=most)
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        doing: str,
-        *,
-        body: Json | None = None,
-        query: Mapping[str, str] | None = None,
-        content_type: str = JSON,
-        accept: str = JSON,
-        most: int = LONGEST,
-    ) -> Json | None:
-        reply = await self.ask(
-            method, path, doing, body=body, query=query, content_type=content_type, accept=accept, most=most
-        )
-        return reply.body
 
     async def ask(
         self,

@@ -31,7 +31,7 @@ class Reply:
 
 
 class Api(Protocol):
-    """Requests to one cluster."""
+    """Requests to one cluster. A way there is a subclass with `name`, `ask` and `close`."""
 
     @property
     def name(self) -> str: ...
@@ -39,6 +39,7 @@ class Api(Protocol):
         self, path: str, what: str, query: Mapping[str, str] | None = None, most: int = LONGEST
     ) -> Json | None:
         """The object; None where there is none. Raises AnswerTooLongError where it has more octets than `most`."""
+        return await self.call("GET", path, f"reading {what}", query=query, most=most)
 
     async def call(
         self,
@@ -53,6 +54,10 @@ class Api(Protocol):
         most: int = LONGEST,
     ) -> Json | None:
         """The answer; None for 404. Raises ClusterError."""
+        reply = await self.ask(
+            method, path, doing, body=body, query=query, content_type=content_type, accept=accept, most=most
+        )
+        return reply.body
 
     async def ask(
         self,

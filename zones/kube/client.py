@@ -22,7 +22,7 @@ import structlog
 import yaml
 
 from zones.canonical import Json
-from zones.kube.api import JSON, LONGEST, METADATA, Reply, of_cluster, status_message
+from zones.kube.api import JSON, LONGEST, METADATA, Api, Reply, of_cluster, status_message
 from zones.kube.errors import (
     AnswerTooLongError,
     ClusterConflictError,
@@ -121,7 +121,7 @@ class Sign(Enum):
     SILENT = 2
 
 
-class ApiServer:
+class ApiServer(Api):
     """Requests to one cluster. The connection is made at the first one, and anew after credentials were refused."""
 
     def __init__(self, access: ClusterAccess) -> None:
@@ -146,12 +146,6 @@ class ApiServer:
             if self._connection is None:
                 self._connection = _SharedClient(await self._open())
 
-    async def get(
-        self, path: str, what: str, query: Mapping[str, str] | None = None, most: int = LONGEST
-    ) -> Json | None:
-        """The object; None where there is none. Raises AnswerTooLongError where it has more octets than `most`."""
-        return await self.call("GET", path, f"reading {what}", query=query, most=most)
-
     async def version(self, path: str, what: str, query: Mapping[str, str] | None = None) -> str:
         """The version that a list would have now. Raises ClusterError, also where the kind isn't there."""
         query = {**(query or {}), "limit": "1"}
@@ -159,24 +153,6 @@ class ApiServer:
         if answer is None:
             raise ClusterRefusedError(f"reading {what}{of_cluster(self.name)}: the kind is not known")
         return str((answer.get("metadata") or {}).get("resourceVersion", ""))
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        doing: str,
-        *,
-        body: Json | None = None,
-        query: Mapping[str, str] | None = None,
-        content_type: str = JSON,
-        accept: str = JSON,
-        most: int = LONGEST,
-    ) -> Json | None:
-        """The answer; None for 404. Raises ClusterError."""
-        reply = await self.ask(
-            method, path, doing, body=body, query=query, content_type=content_type, accept=accept, most=most
-        )
-        return reply.body
 
     async def ask(
         self,

@@ -6,12 +6,14 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from xml.etree.ElementTree import Element
 
 from bridge.errors import ManagerAnswerError, ManagerError, ManagerRefusedError
 from bridge.managers.panorama.objects.applications import ApplicationObjects
 from bridge.managers.panorama.objects.content_reader import ContentReader
 from bridge.managers.panorama.objects.tag_filter import TagFilterError, words
+from bridge.managers.panorama.registration.messages import registered_pages
 from bridge.managers.panorama.rulebase.document import members, text_of
 from bridge.managers.panorama.rulebase.indexed_text import NOTHING
 from bridge.managers.panorama.rulebase.rereading import Rereader
@@ -205,13 +207,13 @@ class PanoramaManager:
     def _registered(self) -> dict[str, frozenset[str]]:
         """The IPs that were tagged at run time (User-ID, the API, plug-ins), with their tags."""
         tags_of: dict[str, frozenset[str]] = {}
-        while len(tags_of) < MOST_REGISTERED:
-            page = self.api.op(REGISTERED.format(REGISTERED_PAGE, len(tags_of) + 1)).findall("entry")
-            before = len(tags_of)
-            tags_of.update({entry.get("ip", ""): frozenset(members(entry.find("tag"))) for entry in page})
-            if len(page) < REGISTERED_PAGE or len(tags_of) == before:  # one that doesn't page repeats itself
-                return tags_of
-        raise ManagerAnswerError(f"reading tagged IPs: there are more than {MOST_REGISTERED}, Panorama's own limit")
+        for page in registered_pages(self.api.op, partial(REGISTERED.format, REGISTERED_PAGE), REGISTERED_PAGE):
+            tags_of |= page
+            if len(tags_of) > MOST_REGISTERED:
+                raise ManagerAnswerError(
+                    f"reading tagged IPs: there are more than {MOST_REGISTERED}, Panorama's own limit"
+                )
+        return tags_of
 
     def _predefined_content(self, scope: ObjectScope, applications: _ApplicationLists) -> Element:
         """Those predefined applications that the rules need. All of them only where a filter selects among them."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from xml.sax.saxutils import quoteattr
 
 from bridge.errors import ManagerAnswerError
-from bridge.managers.panorama.registration.messages import registered
+from bridge.managers.panorama.registration.messages import registered_pages
 from bridge.managers.panorama.session.api import PanoramaApi
 from zones.net import IPAddress
 
@@ -34,14 +35,11 @@ class TaggedAddresses:
         """All of them; ranges and prefixes are nobody's. Raises ManagerError."""
         self.api.check_active()
         addresses: set[str] = set()
-        while len(addresses) < MOST_TAGGED:
-            command = _TAGGED.format(quoteattr(self.tag), _PAGE, len(addresses) + 1)
-            page = registered(self.api.op(command))
-            before = len(addresses)
+        for page in registered_pages(self.api.op, partial(_TAGGED.format, quoteattr(self.tag), _PAGE), _PAGE):
             addresses |= {ip for ip, tags in page.items() if self.tag in tags}
-            if len(page) < _PAGE or len(addresses) == before:
-                return frozenset(_single(addresses))
-        raise ManagerAnswerError(f"reading the tag '{self.tag}': more than {MOST_TAGGED} addresses carry it")
+            if len(addresses) > MOST_TAGGED:
+                raise ManagerAnswerError(f"reading the tag '{self.tag}': more than {MOST_TAGGED} addresses carry it")
+        return frozenset(_single(addresses))
 
     def close(self) -> None:
         self.api.close()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.explain.services import Selectors, Services
-from bridge.managers.panorama.registration.messages import not_taken, registered, uid_message
+from bridge.managers.panorama.registration.messages import not_taken, registered, registered_pages, uid_message
 from bridge.managers.panorama.registration.plan import TagMessage, Verb, after, fitting, plan, refresh
 from bridge.managers.panorama.registration.tags import LONGEST_TAG, Naming, fit, mappings
 from bridge.population import Member
@@ -196,3 +196,29 @@ def test_a_page_of_registered_addresses():
     page = """<result><entry ip="10.0.0.1" from_agent="0" persistent="1"><tag><member>a</member><member>b</member></tag></entry>
       <count>1</count></result>"""
     assert registered(fromstring(page)) == {"10.0.0.1": {"a", "b"}}
+
+
+def pages_of(*entries, size=2):
+    """A Panorama that pages, and what it was asked for."""
+    asked = []
+
+    def op(command):
+        asked.append(int(command))
+        page = "".join(f'<entry ip="{ip}"/>' for ip in entries[int(command) - 1 :][:size])
+        return fromstring(f"<r>{page}</r>")
+
+    return [set(page) for page in registered_pages(op, str, size)], asked
+
+
+def test_pages_begin_where_the_ones_before_ended_also_where_one_repeats_what_moved():
+    assert pages_of("a", "b", "b", "c", "d") == ([{"a", "b"}, {"b", "c"}, {"d"}], [1, 3, 5])
+    assert pages_of("a", "b") == ([{"a", "b"}, set()], [1, 3])
+    assert pages_of("a", "a", "b") == ([{"a"}, {"b"}], [1, 3])
+    assert pages_of() == ([set()], [1])
+
+
+def test_a_panorama_that_does_not_page_is_read_twice_and_no_more():
+    def op(_):
+        return fromstring('<r><entry ip="a"/><entry ip="b"/><entry ip="c"/></r>')
+
+    assert list(registered_pages(op, str, 2)) == [dict.fromkeys("abc", frozenset())] * 2

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_address
 
 from bridge.errors import RegistrationBlockedError
 from bridge.explain.services import Selectors
 from bridge.managers.panorama.manager import MOST_REGISTERED, REGISTERED, REGISTERED_PAGE
-from bridge.managers.panorama.registration.messages import not_taken, registered, uid_message
+from bridge.managers.panorama.registration.messages import not_taken, registered_pages, uid_message
 from bridge.managers.panorama.registration.plan import TagMessage, Verb, after, fitting, plan, refresh
 from bridge.managers.panorama.registration.tags import Mappings, Naming, mappings
 from bridge.managers.panorama.session.api import PanoramaApi
@@ -98,14 +99,10 @@ class AddressRegistration:
         return self._refreshed is None or self._clock() - self._refreshed >= self._terms.timeout.total_seconds() / 3
 
     def _read(self, tags_of: dict[str, frozenset[str]]) -> Iterator[float]:
-        """Every registered address, whoever's. A page may repeat what moved in between."""
-        count = 0
-        while count < MOST_REGISTERED:
-            page = registered(self._api.op(REGISTERED.format(REGISTERED_PAGE, count + 1)))
-            before = len(tags_of)
+        """Every registered address, whoever's."""
+        for page in registered_pages(self._api.op, partial(REGISTERED.format, REGISTERED_PAGE), REGISTERED_PAGE):
             tags_of.update({_canonical(ip): tags for ip, tags in page.items()})
-            count += len(page)
-            if len(page) < REGISTERED_PAGE or len(tags_of) == before:
+            if len(tags_of) >= MOST_REGISTERED:
                 return
             yield 0.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -43,3 +43,22 @@ def registered(page: Element) -> dict[str, frozenset[str]]:
         for entry in page.iterfind("entry")
         if (ip := entry.get("ip"))
     }
+
+
+def registered_pages(
+    op: Callable[[str], Element], command: Callable[[int], str], size: int
+) -> Iterator[dict[str, frozenset[str]]]:
+    """What `show object registered-ip` answers, in pages of `size` entries. `command`: by the entry that it begins at.
+
+    A page may repeat what moved in between. A Panorama that doesn't page repeats itself: that ends it, too.
+    """
+    count, known = 0, set[str]()
+    while True:
+        answer = op(command(count + 1))
+        page = registered(answer)
+        yield page
+        entries, new = len(answer.findall("entry")), page.keys() - known
+        if entries < size or not new:
+            return
+        count += entries
+        known |= new
