@@ -25,7 +25,11 @@ def closed(policy: Policy) -> Policy:
 
 def consulted(entries: Sequence[Entry]) -> Sequence[Entry]:
     """Those up to the last that names the zone: what comes after could only deny, as the end does."""
-    return entries[: max((at for at, entry in enumerate(entries, 1) if _names(entry)), default=0)]
+    for at in range(len(entries), 0, -1):
+        from_zones, to_zones = entries[at - 1].from_zones, entries[at - 1].to_zones
+        if (from_zones and QUARANTINE in from_zones) or (to_zones and QUARANTINE in to_zones):
+            return entries[:at]
+    return entries[:0]
 
 
 def is_open(entry: Entry, from_zone: str, to_zone: str) -> bool:
@@ -35,10 +39,6 @@ def is_open(entry: Entry, from_zone: str, to_zone: str) -> bool:
     named_from = from_zone != QUARANTINE or QUARANTINE in (entry.from_zones or ())
     to_zones = entry.from_zones if entry.pairing is RuleType.INTRAZONE else entry.to_zones
     return named_from and (to_zone != QUARANTINE or QUARANTINE in (to_zones or ()))
-
-
-def _names(entry: Entry) -> bool:
-    return QUARANTINE in (entry.from_zones or ()) or QUARANTINE in (entry.to_zones or ())
 
 
 def _for_quarantine(entry: Entry) -> Iterator[Entry]:

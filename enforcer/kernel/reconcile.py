@@ -16,7 +16,7 @@ from enforcer.errors import EnforcerError, KernelError, LoadError, StateError
 from enforcer.kernel.bridge_table import NOBODY, BridgeTable, PodsBehindPorts
 from enforcer.kernel.drift import TableDrift
 from enforcer.kernel.stance import Choice, Stance, TierAnswer, choose
-from enforcer.kernel.table import HOOKED, KernelTable
+from enforcer.kernel.table import KernelTable
 from enforcer.netlink import sockets
 from enforcer.node import feature_probe
 from enforcer.node.uplinks import Neighbours, Uplinks
@@ -24,6 +24,7 @@ from enforcer.restart import saved, snapshot
 from enforcer.restart.schedule import Keeping
 from enforcer.restart.snapshot import SavedTable
 from enforcer.rules.chains import bridge_table
+from enforcer.rules.chains.base_chains import HOOKED
 from enforcer.rules.chains.lockdown import deny_all, deny_unknown_pods
 from enforcer.rules.members.address_delta import AddressDelta
 from enforcer.rules.members.address_index import AddressIndex

@@ -28,13 +28,13 @@ from enforcer.netlink.datatypes import TYPES
 from enforcer.netlink.messages import INET
 from enforcer.restart.snapshot import SavedTable
 from enforcer.rules.chains import base_chains
+from enforcer.rules.chains.base_chains import HOOKED
 from enforcer.rules.chains.verdict_chains import LIVE, STAMP
 from enforcer.rules.connmark import ConnmarkLayout
 from enforcer.rules.members.address_index import ElementDelta
 from enforcer.rules.table import Chain, Table, TableChange
 
 _PATIENCE = 0.1  # seconds for an announcement that is under way
-HOOKED = "forward", "input", "output"
 _LARGE = 20_000  # elements that are more than the socket of announcements holds
 _log = structlog.get_logger()
 

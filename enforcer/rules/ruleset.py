@@ -25,7 +25,7 @@ from enforcer.rules.references import InUse
 from enforcer.rules.table import NamedSet, Table
 from zones.addresses.inventory import Inventory, Node
 from zones.net import ANY_ADDRESS, AddressSet, union
-from zones.policy import Blocklists, Entry, InfrastructureRule, Peer, Policy, Verdict
+from zones.policy import NO_BLOCKLISTS, Blocklists, Entry, InfrastructureRule, Peer, Policy, Verdict
 from zones.quarantine import closed
 from zones.rules import Origin
 from zones.zone import Zoning
@@ -176,7 +176,8 @@ def _active(policy: Policy, now: datetime) -> list[Entry]:
 
 
 def _blocklists(entries: Iterable[Entry]) -> dict[Origin, Blocklists]:
-    return {entry.origin: entry.blocklists for entry in entries if entry.blocklists}
+    named = (entry for entry in entries if entry.blocklists is not NO_BLOCKLISTS)  # hardly any
+    return {entry.origin: entry.blocklists for entry in named if entry.blocklists}
 
 
 def _addresses(

@@ -130,18 +130,17 @@ class TableChange:
 
 def diff(old: Table, new: Table) -> TableChange:
     """What makes the old table the new one. A set's declaration never changes under its name."""
-    before = old.chains  # most chains are the same objects
+    before = old.chains
+    others = {name: chain for name, chain in new.chains.items() if before.get(name) is not chain}  # hardly any
+    new_chains = {name: chain for name, chain in others.items() if name not in before}
+    is_any_gone = len(before) > len(new.chains) - len(new_chains)
     return TableChange(
         new.name,
         new_sets={name: new.sets[name] for name in new.sets.keys() - old.sets.keys()},
         gone_sets={name: old.sets[name].keyword for name in old.sets.keys() - new.sets.keys()},
-        new_chains={name: new.chains[name] for name in new.chains.keys() - before.keys()},
-        refilled_chains={
-            name: chain
-            for name, chain in new.chains.items()
-            if before.get(name) is not chain and _differs(before.get(name), chain)
-        },
-        gone_chains=tuple(before.keys() - new.chains.keys()),
+        new_chains=new_chains,
+        refilled_chains={name: chain for name, chain in others.items() if _differs(before.get(name), chain)},
+        gone_chains=tuple(before.keys() - new.chains.keys()) if is_any_gone else (),
         elements=dict(_element_changes(old, new)),
     )
 

@@ -44,6 +44,8 @@ _BEFORE_PLUGINS, _AFTER_IPVS = -5, 99
 TO_NODE, BY_ADDRESS = "to-node", "by-address"
 _WHOEVER = ANYONE, ANY_TRAFFIC
 _LIVE_SIZE = 4  # a fixed size makes the kernel take its quickest kind of set
+HOOKED = "forward", "input", "output"
+_NO_CHAIN = Chain()
 OLD_NUMBERS = b"other numbers than the one in force are taken away"
 _COMMENT_OF_OLD = f' comment "{OLD_NUMBERS.decode()}"'
 
@@ -238,8 +240,9 @@ def numbered(chains_: Mapping[str, Chain], marks: ConnmarkLayout, number: int | 
     """
     stamp = () if number is None or not marks.mask else (stamping(marks, number),)
     with_number: dict[str, Chain] = {STAMP: Chain(stamp)}
-    for name, chain in chains_.items():
-        if chain.hook and any(map(_takes_numbers_away, chain.rules)):
+    for name in HOOKED:
+        chain = chains_.get(name, _NO_CHAIN)
+        if any(map(_takes_numbers_away, chain.rules)):
             rules = (old_numbers(marks, number) if _takes_numbers_away(rule) else rule for rule in chain.rules)
             with_number[name] = replace(chain, rules=tuple(rules))
     return with_number

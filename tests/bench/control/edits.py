@@ -86,16 +86,16 @@ class _Stage:
 
     def begin(self, name: str) -> Iterator[Figure]:
         """From the process's start until what is allowed passes and what is denied doesn't."""
-        probes = self.stack.enter_context(Probes(self.client, self.pod, self.port))
         command = self.node.command(
             [sys.executable, "-c", "from enforcer.cli import main; main()", "run", "-c", str(self.settings)]
         )
-        started = time.monotonic()
-        with (self.directory / "agent.log").open("ab") as log:
-            self.agent = subprocess.Popen(command, stdout=log, stderr=log)
-        self._until(self._enforces)
-        time.sleep(_SETTLES)
-        sent = probes.end()
+        with Probes(self.client, self.pod, self.port) as probes:
+            started = time.monotonic()
+            with (self.directory / "agent.log").open("ab") as log:
+                self.agent = subprocess.Popen(command, stdout=log, stderr=log)
+            self._until(self._enforces)
+            time.sleep(_SETTLES)
+            sent = probes.end()
         lost = [each for each in sent if not each.arrived]
         back = max((each.at for each in lost), default=started) - started
         yield Figure(f"{name}.start.enforced", round(self.enforced - started, 3), "s")
@@ -120,16 +120,18 @@ class _Stage:
 
     def edits(self, name: str, many: int, rest: float) -> Iterator[Figure]:
         """Rules that go and come, by turns."""
-        probes, changes = self.stack.enter_context(Probes(self.client, self.pod, self.port)), []
-        time.sleep(_REST)
-        for _ in range(many):
-            made = self._next()
-            changes.append(Change(time.monotonic(), made))
-            cluster.replace_spec(self.server, self.rendered.tier)
-            time.sleep(rest)
-        time.sleep(_REST * 2)
+        changes = list[Change]()
+        with Probes(self.client, self.pod, self.port) as probes:
+            time.sleep(_REST)
+            for _ in range(many):
+                made = self._next()
+                changes.append(Change(time.monotonic(), made))
+                cluster.replace_spec(self.server, self.rendered.tier)
+                time.sleep(rest)
+            time.sleep(_REST * 2)
+            sent = probes.end()
         found: dict[str, list[float]] = {}
-        for change, lives, lag in lags(probes.end(), changes):
+        for change, lives, lag in lags(sent, changes):
             what = ("allowed" if change.allows else "denied") + (".live" if lives else "")
             found.setdefault(what, []).append(lag)
         for what, seconds in found.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from ipaddress import IPv4Network
 
 from tests.bench.enforcer import scale
 from zones.net import UDP, AddressSet, Ranges
@@ -15,6 +16,7 @@ CLIENT_ZONE, SERVER_ZONE = "zone-0", "zone-1"
 PORT, LISTED_PORT = 7000, 7001
 LISTED, _MOVED = 50_000, 5
 _ABOVE = 20 << 24
+_OF_LAB = IPv4Network("10.244.0.0/16")
 
 
 @cache
@@ -50,13 +52,13 @@ def allow(name: str, port: int, sources: AddressSet | None = None) -> Entry:
 
 
 def _listed(number: int) -> AddressSet:
-    """No two beside each other; the pods' networks are one of those that come and go."""
+    """No two beside each other; the networks of the pods that packets come from are one of those that come and go."""
     spans = [(_ABOVE + at * 4, _ABOVE + at * 4) for at in range(LISTED - 1)]
     for at in range(_MOVED):
         place = (number * 7919 + at * 5557) % len(spans)
         first = spans[place][0] + 2
         spans[place] = first, first
-    pods = [(int(scale.PODS.network_address), int(scale.PODS.broadcast_address))]
+    pods = [(int(network.network_address), int(network.broadcast_address)) for network in (scale.PODS, _OF_LAB)]
     return AddressSet(v4=Ranges.of([*spans, *(pods if number % 2 == 0 else [])]))
 
 

@@ -9,12 +9,11 @@ from enforcer.errors import LockedError
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.reconcile import AppliedAction, Reconciler
 from enforcer.kernel.stance import TierAnswer
-from enforcer.kernel.table import HOOKED
 from enforcer.kernel.transaction import Transaction
 from enforcer.netlink import sockets
 from enforcer.restart import snapshot
 from enforcer.restart.saved import Keeper
-from enforcer.rules.chains.base_chains import OLD_NUMBERS
+from enforcer.rules.chains.base_chains import HOOKED, OLD_NUMBERS
 from enforcer.rules.options import Failure
 from enforcer.rules.ruleset import TABLE as NAME
 from mocks.lab import Outcome
