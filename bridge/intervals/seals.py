@@ -7,7 +7,7 @@ chain digest, which must be in it. It blocks: call it from a thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -25,6 +25,7 @@ DAY = 24 * 60 * 60 * 1_000_000
 _LATER = 60 * 60 * 1_000_000
 LOOKS, REVIEWS, MEASUREMENTS = "look", "review", "measure"
 KINDS = (*(kind.value for kind in IntervalKind), LOOKS, REVIEWS, MEASUREMENTS)
+_INTERVALS = frozenset(kind.value for kind in IntervalKind)
 _PLACES = {kind: place for place, kind in enumerate(KINDS)}
 _EPOCH, _DIGITS = date(1970, 1, 1), 64
 
@@ -89,18 +90,28 @@ class Seals:
                     found.append(f"{named}: its seal isn't what follows from the one before: it was changed")
                     chain = row.chain
                 days[row.day] = row.chain
-                if row.let_go:
+                if row.let_go and row.kind not in _INTERVALS:
+                    found.append(f"{named}: it is marked as let go, and this kind never is")
+                elif row.let_go:
                     gone += 1
                     if row.kind in kept and row.day > kept[IntervalKind(row.kind)] // DAY:
                         found.append(f"{named}: it is marked as let go, and is younger than what is kept")
                 elif _digest(connection, cluster, row.day, row.kind) != (row.rows, row.digest):
                     found.append(f"{named}: what is recorded isn't what was sealed: it was changed, added or removed")
+            found += _of_terms(connection)
         found += _of_days(days)
         for day, wanted in sorted(expected.items()):
             if days.get(day) != wanted:
                 found.append(f"{date_text(day)}: its chain digest isn't the expected one: the seals were made anew")
         last = max(days, default=None)
         return Verified(len(days), gone, None if last is None else SealedDay(last, days[last]), tuple(found))
+
+
+def _of_terms(connection: Connection) -> Iterator[str]:
+    """Texts that aren't what their digest says, whatever cluster they are of: by that they are looked up."""
+    for row in connection.execute(select(TERM.c.id, TERM.c.digest, TERM.c.content).order_by(TERM.c.id)):
+        if digest_of(row.content) != row.digest:
+            yield f"text {row.id} isn't what its digest says: one of both was changed"
 
 
 def _of_days(days: Mapping[int, str]) -> list[str]:
