@@ -92,6 +92,8 @@ class AgentService:
             tasks["ends"] = lambda: ends.run(self._names)
         if (seen := parts.seen) is not None:
             tasks["seen"] = lambda: seen.run(self._names)
+        if (detection := parts.detection) is not None:
+            tasks["detect"] = detection.run
         return tasks | {f"ship {delivery.name}": delivery.deliver for delivery in parts.deliveries}
 
     async def _watch(self, kind: WatchedKind) -> None:
@@ -172,6 +174,8 @@ class AgentService:
         self.parts.reporter.finish(time.time())
         if self.parts.seen is not None:
             self.parts.seen.tell()
+        if (detection := self.parts.detection) is not None:
+            await asyncio.to_thread(detection.save, detection.detection.content())
         self.parts.log.audit.close()
         await self.parts.enforcement.close()
         await self.parts.outbox.close()

@@ -10,6 +10,7 @@ from enforcer.cluster.event_writer import EventWriter
 from enforcer.cluster.kubelet import KubeletConfiguration
 from enforcer.cluster.slice_writer import SliceWriter
 from enforcer.cluster.view import Change, View, WatchedKind
+from enforcer.detection.watch import DetectionWatch
 from enforcer.enforcement import Enforcement
 from enforcer.flows.end_reader import EndReader
 from enforcer.flows.seen_reader import SeenReader
@@ -49,5 +50,6 @@ class ServiceParts:
     unseen: Callable[[Iterable[IPAddress]], list[str]] = lambda _: []
     ends: EndReader | None = None
     seen: SeenReader | None = None
+    detection: DetectionWatch | None = None
     slice_writer: SliceWriter | None = None
     kubelet: KubeletConfiguration | None = None

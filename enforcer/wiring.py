@@ -15,11 +15,15 @@ from enforcer.cluster.pod_events import PodEvents
 from enforcer.cluster.slice_writer import SliceWriter
 from enforcer.cluster.view import View, selectors
 from enforcer.cluster.watch import Cluster
+from enforcer.detection.detection import Detection
+from enforcer.detection.hit import Hit
+from enforcer.detection.watch import DetectionWatch
 from enforcer.enforcement import Enforcement, KernelRules, Pace
 from enforcer.flows.connections import Connections
 from enforcer.flows.departed_owners import Departed
 from enforcer.flows.end_reader import EndReader
 from enforcer.flows.flow_table import FlowTable
+from enforcer.flows.flows import NamedPacket
 from enforcer.flows.log_audit import LogAudit
 from enforcer.flows.log_counters import LogCounters
 from enforcer.flows.seen_reader import SeenReader
@@ -160,8 +164,15 @@ def service(
         pod_events.denied if settings.pod_events.enabled else lambda _: None,
         configuration=lambda record: configuration(settings, record, enforcement.applied),
     )
-    if settings.counts_seen:
-        reporter.refused = table.denied
+    detection = detectors(settings, reporter, table)
+    refused = ([table.denied] if settings.counts_seen else []) + ([detection.denied] if detection else [])
+    if refused:
+
+        def refuse(named: NamedPacket) -> None:
+            for hear in refused:
+                hear(named)
+
+        reporter.refused = refuse
     enforcement = Enforcement(
         view,
         rules,
@@ -207,21 +218,55 @@ def service(
                 table,
                 stamp,
                 lambda: enforcement.last_good.policy if enforcement.last_good else None,
-                outbox.put,
+                outbox.put if settings.counts_seen else lambda _: None,
                 window=settings.seen.window_seconds,
             )
-            if settings.counts_seen
+            if settings.counts_seen or detection is not None
             else None,
+            detection=detection_watch(settings, detection, reporter, enforcement),
             slice_writer=_slice_writer(settings, view, cluster, enforcement),
             kubelet=_kubelet(settings, enforcement),
         )
     )
 
 
+def detectors(settings: EnforcerSettings, reporter: Reporter, table: SeenTable) -> Detection | None:
+    """None where a site has no section for it. What they find goes to the reporter."""
+    if settings.detection is None:
+        return None
+
+    def tell(hit: Hit) -> None:
+        reporter.detected(hit.alert(time.time()), f"{hit.detector.value}: {hit.subject}")
+
+    detection = Detection(settings.detection.terms(), tell)
+    table.watcher = detection
+    return detection
+
+
+def detection_watch(
+    settings: EnforcerSettings, detection: Detection | None, reporter: Reporter, enforcement: Enforcement
+) -> DetectionWatch | None:
+    """What keeps the detectors at work."""
+    if settings.detection is None or detection is None:
+        return None
+
+    def limited(count: int) -> None:
+        text = "detectors forgot sources before their time: there are more than detection.maxEntries at once"
+        reporter.event(AlertKind.DETECTION_LIMITED, "detection", text, time.time(), count)
+
+    return DetectionWatch(
+        detection,
+        settings.state_dir,
+        lambda: enforcement.last_good.policy if enforcement.last_good else None,
+        limited,
+        settings.detection.indicators,
+    )
+
+
 def _seen_table(settings: EnforcerSettings, view: View) -> SeenTable:
     marks = ConnmarkLayout(settings.connection_mark)
     table = SeenTable(settings.node_name, marks, settings.seen.max_rows, settings.flows.max_connections)
-    if settings.counts_seen:
+    if settings.counts_seen or settings.detection is not None:
         departed = Departed()
         view.holders.gone, table.former = departed.gone, departed.end
     return table

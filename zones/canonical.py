@@ -138,6 +138,7 @@ def entry_json(entry: Entry, sources: Json | None, destinations: Json | None) ->
         log=log_json(entry.log),
         feeds=list(entry.feeds),
         blocklists=blocklists_json(entry.blocklists),
+        expected=entry.expected,
     ) | _zones_json({"from": entry.from_zones, "to": entry.to_zones})
 
 
@@ -160,6 +161,7 @@ def entry_of(value: Json, sources: AddressSet = ANY_ADDRESS, destinations: Addre
         log=log_of(value.get("log", {})),
         feeds=tuple(value.get("feeds", ())),
         blocklists=blocklists_of(value.get("blocklists", {})),
+        expected=value.get("expected", False),
     )
 
 

@@ -31,6 +31,7 @@ from zones.rules import (
 from zones.zone import Zoning
 
 __all__ = [
+    "TAG_EXPECTED",
     "TAG_IGNORE",
     "TAG_WIDEN",
     "AppIdSide",
@@ -43,6 +44,7 @@ __all__ = [
 
 TAG_IGNORE = "k8s-ignore"
 TAG_WIDEN = "k8s-widen"
+TAG_EXPECTED = "k8s-expected"
 
 _VERDICTS = {
     Action.ALLOW: Verdict.ALLOW,
@@ -201,6 +203,7 @@ class _Compiler:
             log=rule.log,
             feeds=_feeds(rule),
             blocklists=NO_BLOCKLISTS if action is Action.ALLOW else self._blocklists(rule, findings),
+            expected=TAG_EXPECTED in rule.tags,
         )
 
     def _blocklists(self, rule: Rule, findings: RuleNotes) -> Blocklists:

@@ -64,6 +64,7 @@ class Entry:
     """One rule of the tier. `from_zones`/`to_zones` None is any zone, unknown ones included.
 
     `feeds` names the FQDNs and EDLs that the address sets draw on; `blocklists` those that it denies to or from.
+    `expected`: what it decides is no news to detectors.
     """
 
     origin: Origin
@@ -78,6 +79,7 @@ class Entry:
     log: Log = NO_LOG
     feeds: tuple[str, ...] = ()
     blocklists: Blocklists = NO_BLOCKLISTS
+    expected: bool = False
 
     def pairs(self, from_zone: str, to_zone: str) -> bool:
         """Whether the entry concerns flows from one zone to the other."""

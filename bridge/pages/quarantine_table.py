@@ -26,7 +26,7 @@ def quarantine_table(
 
     `pods`: those of the namespaces that Quarantines name; None of one whose pods aren't known.
     """
-    rows = [_row(row(each, now), _pods_text(each, pods.get(each.namespace))) for each in quarantines or ()]
+    rows = [_row(row(listed, now), _pods_text(listed, pods.get(listed.namespace))) for listed in quarantines or ()]
     choices = tuple(dict.fromkeys(choice for line in rows for choice in line.choices))
     empty = NOT_READABLE if quarantines is None else "Nobody is in quarantine."
     return PageTable("quarantine", "Pods in quarantine", COLUMNS, rows, choices, empty, (ABOUT,))

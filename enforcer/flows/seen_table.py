@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from typing import Protocol
 
 from enforcer.flows.attribution import Attribution
 from enforcer.flows.flows import FlowEnd, FlowNames, NamedPacket
@@ -20,6 +21,15 @@ from zones.seen import Counting, SeenEnd, SeenFlow, SeenKey
 
 _NEAR = {4: 24, 6: 64}
 _MARK = 8
+
+
+class ConnectionWatcher(Protocol):
+    """Who wants to hear of accepted connections: when one is first seen, and when it is over."""
+
+    def accepted(self, key: SeenKey) -> None: ...
+
+    def ended(self, key: SeenKey, lasted: float, octets: int) -> None:
+        """`lasted`: seconds since it began."""
 
 
 @dataclass(slots=True)
@@ -45,6 +55,7 @@ class SeenTable:
     marks: ConnmarkLayout
     capacity: int = 2_000
     most_living: int = 1 << 18
+    watcher: ConnectionWatcher | None = None
     former: Callable[[IPAddress, FlowNames], FlowEnd | None] = lambda _, __: None
     since: float = 0.0
     begin: float = 0.0
@@ -85,6 +96,10 @@ class SeenTable:
         before = entry.start is not None and entry.start < self.since
         octets = (entry.sent.octets if entry.sent else 0) + (entry.received.octets if entry.received else 0)
         begun = entry.start or now
+        if self.watcher is not None:
+            if not known:
+                self.watcher.accepted(key)
+            self.watcher.ended(key, max(0.0, now - begun), octets)
         counts = 0 if known or before else 1, octets, 0
         self._add(key, counts, max(begun, self.begin), max(entry.stop or now, begun))
 
@@ -127,6 +142,8 @@ class SeenTable:
             elif not known:
                 continue  # it is counted when it ends
             if key is not None:
+                if not known and self.watcher is not None:
+                    self.watcher.accepted(key)
                 new = not known and not self._first_look
                 begun = entry.start if new and entry is not None and entry.start is not None else now
                 self._add(key, (int(new), 0, 1), max(begun, self.begin), now)

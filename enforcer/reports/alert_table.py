@@ -23,6 +23,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 _KEPT_BY_FLOWS, _KEPT_BY_SOURCES, _KEPT_BY_ZONES = 0.5, 0.35, 0.2
 _OTHERS = "others"
 _STORM = "more kinds of denied packets than alerts may tell apart: these have no alert of their own, and are counted"
+_DETECTIONS = "more detections than alerts may tell apart: these have no alert of their own, and are counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,17 @@ class AlertTable:
         self._kinds[kind] += 1
         alert = Alert(kind, message, at, {"subject": subject}, SEVERITIES[kind], count=count)
         return iter((self._events.begin((kind, subject), alert, self._clock()),))
+
+    def detected(self, alert: Alert, subject: str) -> Iterator[Alert]:
+        """What a detector found: the first of a subject, then counts. Where they are too many one tells of all."""
+        key = alert.kind, subject
+        if self._events.count(key):
+            return iter(())
+        if self._events.full or not self._budget.take(self._clock(), _KEPT_BY_ZONES):
+            self.suppressed += 1
+            return self.event(AlertKind.ALERT_STORM, "detections", _DETECTIONS, alert.at)
+        self._kinds[alert.kind] += 1
+        return iter((self._events.begin(key, alert, self._clock()),))
 
     def conditions(self, current: Iterator[Condition], now: float) -> Iterator[Alert]:
         """All conditions that hold now: tells the new and changed ones, now and then the old ones, and those over.

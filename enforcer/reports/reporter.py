@@ -96,6 +96,9 @@ class Reporter:
     def event(self, kind: AlertKind, subject: str, message: str, now: float, count: int = 1) -> None:
         self._put(list(self._told(self.alerts.event(kind, subject, message, now, count))))
 
+    def detected(self, alert: Alert, subject: str) -> None:
+        self._put(list(self._told(self.alerts.detected(alert, subject))))
+
     def tick(self, now: float) -> bool:
         """Some of what has become due; whether that was all of it."""
         flows = list(islice(self.flows.take(self._stamp), _SLICE))

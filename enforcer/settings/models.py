@@ -22,6 +22,7 @@ from pydantic import (
 
 from enforcer.rules.connmark import ALL_BITS, LEAST_BITS, ConnmarkLayout
 from enforcer.rules.options import Failure, Mode
+from enforcer.settings.detection import DetectionSettings
 from enforcer.shipping.spool import Drop
 from enforcer.state_file import STATE_DIR
 from zones.runtime import settings_file
@@ -194,6 +195,7 @@ class EnforcerSettings(SettingsFile):
     flows: FlowSettings = FlowSettings()
     seen: SeenSettings = SeenSettings()
     alerts: AlertSettings = AlertSettings()
+    detection: DetectionSettings | None = None
     pod_events: PodEventSettings = PodEventSettings()
     metrics: MetricsSettings = MetricsSettings()
     kubelet: KubeletSettings = KubeletSettings()

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from enforcer.cluster.event_writer import EventWriter
 from enforcer.cluster.pod_events import MOST_SERIES
+from enforcer.detection.watch import DetectionWatch
 from enforcer.enforcement import Enforcement
 from enforcer.flows.connections import Connections
 from enforcer.flows.log_queue import LogQueue
@@ -94,3 +95,20 @@ def of_pod_events(writer: EventWriter | None) -> Json:
         return {"pod_events": {}}
     counts = {"written": writer.written, "failed": writer.failed, "suppressed": writer.events.suppressed}
     return {"pod_events": counts}
+
+
+def of_detection(watch: DetectionWatch | None) -> Json:
+    """Hits, what was expected and so is none, and what was forgotten; nothing where nothing is looked for."""
+    if watch is None:
+        return {}
+    detection = watch.detection
+    return {
+        "detection": {
+            "hits": dict(detection.hits),
+            "suppressed": dict(detection.suppressed),
+            "evicted": detection.evicted,
+            "indicators": len(detection.indicators),
+            "unusable": watch.unusable,
+            "watchedSeconds": round(detection.now),
+        }
+    }

@@ -124,6 +124,7 @@ class NodeSurvey:
             **gauges.of_queues(parts.log.intake, parts.reporter, connections, parts.outbox, parts.event_writer),
             **gauges.of_alerts(parts.reporter),
             **gauges.of_pod_events(parts.event_writer),
+            **gauges.of_detection(parts.detection),
         }
 
     def _of_population(self, view: View, policy: Policy | None) -> Iterator[Condition]:
@@ -144,6 +145,7 @@ class NodeSurvey:
             slices_problem,
             ends_problem,
             "" if self.parts.seen is None else self.parts.seen.problem,
+            *(() if self.parts.detection is None else self.parts.detection.problems),
             self.serve_problem,
             spool_problem,
             self._misplaced,

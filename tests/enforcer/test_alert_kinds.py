@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from enforcer import wiring
 from enforcer.cluster.view import WatchedKind
+from enforcer.flows.seen_table import SeenTable
 from enforcer.rules.chains.verdict_chains import VerdictChain
+from enforcer.rules.connmark import ConnmarkLayout
+from enforcer.settings.detection import DetectionSettings
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
 from tests.enforcer import smallcluster as world
@@ -109,6 +113,29 @@ async def address_misplaced(stage):
     assert event["involvedObject"]["name"] == "elsewhere"
 
 
+def detecting(stage):
+    """The agent with detectors, as its settings would have them."""
+    parts = stage.service.parts
+    section = DetectionSettings.model_validate({"portScan": {"ports": 3}})
+    settings = parts.settings.model_copy(update={"detection": section})
+    return settings, wiring.detectors(settings, parts.reporter, SeenTable("n1", ConnmarkLayout()))
+
+
+async def detected(stage):
+    await in_force(stage)
+    stage.service.parts.reporter.refused = detecting(stage)[1].denied
+    for port in (21, 22, 23):
+        stage.log.put(agent.denied(port=port))
+    yield {"detector": "port-scan", "value": 3, "threshold": 3, "targets": ["tcp/21", "tcp/22", "tcp/23"]}
+
+
+async def detection_limited(stage):
+    await in_force(stage)
+    parts, (settings, detection) = stage.service.parts, detecting(stage)
+    wiring.detection_watch(settings, detection, parts.reporter, parts.enforcement).limited(7)
+    yield {"subject": "detection", "count": 7}
+
+
 async def network_disputed(stage):
     await in_force(stage)
     other = world.node("n9", "192.0.2.9", "10.1.0.128/25")
@@ -178,6 +205,8 @@ CAUSES = {
     AlertKind.QUARANTINE_HELD: in_quarantine(held="2 of 2 pods of shop/web"),
     AlertKind.ADDRESS_MISPLACED: address_misplaced,
     AlertKind.NETWORK_DISPUTED: network_disputed,
+    AlertKind.DETECTION: detected,
+    AlertKind.DETECTION_LIMITED: detection_limited,
     AlertKind.SYNC_STALE: sync_stale,
     AlertKind.LOG_LOSS: log_loss,
     AlertKind.DESTINATION_TROUBLE: destination_trouble,

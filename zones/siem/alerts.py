@@ -22,6 +22,8 @@ class AlertKind(StrEnum):
     KERNEL_TAMPERED = "kernel-tampered"
     ZONE_UNKNOWN = "zone-unknown"
     ZONE_CLAIMED = "zone-claimed"
+    DETECTION = "detection"
+    DETECTION_LIMITED = "detection-limited"
     QUARANTINED = "quarantined"
     QUARANTINE_HELD = "quarantine-held"
     ADDRESS_DISPUTED = "address-disputed"
@@ -93,6 +95,8 @@ SEVERITIES: Mapping[AlertKind, Severity] = {
     AlertKind.KERNEL_TAMPERED: Severity.CRITICAL,
     AlertKind.ZONE_UNKNOWN: Severity.MEDIUM,
     AlertKind.ZONE_CLAIMED: Severity.HIGH,
+    AlertKind.DETECTION: Severity.HIGH,
+    AlertKind.DETECTION_LIMITED: Severity.LOW,
     AlertKind.QUARANTINED: Severity.HIGH,
     AlertKind.QUARANTINE_HELD: Severity.MEDIUM,
     AlertKind.ADDRESS_DISPUTED: Severity.HIGH,
