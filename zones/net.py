@@ -105,7 +105,7 @@ class Ranges:
 
 def _is_normal(ordered: Sequence[Span]) -> bool:
     """Whether they are disjoint and not adjacent as they are; without a step of the interpreter for each."""
-    firsts, lasts = zip(*ordered, strict=True)
+    firsts, lasts = list(map(itemgetter(0), ordered)), list(map(itemgetter(1), ordered))
     return all(map(le, firsts, lasts)) and all(map(lt, map(add, lasts, repeat(1)), islice(firsts, 1, None)))
 
 

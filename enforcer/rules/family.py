@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address
+from itertools import filterfalse
 
 from zones.net import ICMP, ICMP6, V4_LAST, V6_LAST, AddressSet, IPAddress, Ranges, Span
 
@@ -86,7 +87,7 @@ class SpanTexts:
         if len(ranges.spans) < _KEPT:
             return dict.fromkeys(span_texts(family, ranges), "")
         texts = self._texts[family]
-        fresh = Ranges(tuple(span for span in ranges.spans if span not in texts))
+        fresh = Ranges(tuple(filterfalse(texts.__contains__, ranges.spans)))
         texts.update(zip(fresh.spans, span_texts(family, fresh), strict=True))
         found = dict.fromkeys(map(texts.__getitem__, ranges.spans), "")
         if len(texts) > _MOST_KEPT * len(found):

@@ -7,9 +7,8 @@ Told of the connection and never of the packet, so replies, and errors about a c
 from __future__ import annotations
 
 import hashlib
-from array import array
+import marshal
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import chain
 
 from enforcer.rules.family import Family, SpanTexts, span_texts
 from enforcer.rules.members.set_membership import RequestedSets
@@ -18,10 +17,11 @@ from enforcer.rules.table import NamedSet, remark
 from enforcer.rules.tree.clause import Clause, Dimension, Space, Spaces
 from enforcer.rules.tree.splits import LONG
 from zones.canonical import digest
-from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, V4_LAST, Ranges
+from zones.net import ALL_PORTS, ANY_ADDRESS, ICMP, ICMP6, PROTOCOLS_WITH_PORTS, Ranges
 from zones.policy import Entry, InfrastructureRule, Peer, Traffic
 
 _NAME_DIGITS = 12
+_WITHOUT_REFERENCES = 2  # the version of `marshal` in which equal values are equal bytes
 _OF_HOSTS = "app", "peer"
 _CLIENT = "original"
 _SERVER = "reply"  # the server as it really answers, after Service translation
@@ -285,9 +285,4 @@ def _digest_of_ranges(ranges: Ranges) -> str:
     """Of a long list, as numbers: its text takes ten times as long to make."""
     if len(ranges.spans) <= LONG:
         return short_digest(str(ranges))
-    ends = array("Q" if ranges.spans[-1][1] <= V4_LAST else "B")
-    if ends.typecode == "Q":
-        ends.extend(chain.from_iterable(ranges.spans))
-    else:
-        ends.frombytes(b"".join(end.to_bytes(16, "big") for end in chain.from_iterable(ranges.spans)))
-    return hashlib.sha256(ends).hexdigest()[:_NAME_DIGITS]
+    return hashlib.sha256(marshal.dumps(ranges.spans, _WITHOUT_REFERENCES)).hexdigest()[:_NAME_DIGITS]

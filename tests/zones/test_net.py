@@ -1,4 +1,5 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -138,3 +139,14 @@ def test_a_union_of_one_is_itself():
     space = AddressSet.parse(["10.0.0.0/8"])
     assert union([AddressSet(), space]) is space
     assert union([]) == AddressSet()
+
+
+@pytest.mark.parametrize("last", [(6_000, 6_000), (6_001, 6_001), (5_998, 6_000), (3, 3), (0, 9_000)])
+def test_a_long_list_is_joined_where_two_of_its_ranges_meet(last):
+    spans = [*((at, at) for at in range(0, 6_000, 4)), last]
+    numbers = {number for first, end in spans for number in range(first, end + 1)}
+    ranges = Ranges.of(reversed(spans))
+    assert {number for first, end in ranges.spans for number in range(first, end + 1)} == numbers
+    assert all(one[1] + 1 < other[0] for one, other in pairwise(ranges.spans))
+    with pytest.raises(ValueError, match="ends before it starts"):
+        Ranges.of([*spans, (9_001, 9_000)])
