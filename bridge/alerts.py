@@ -23,8 +23,8 @@ EVENT_SECONDS = 2.0
 
 HAPPENINGS = frozenset({AlertKind.CANDIDATE_CHANGES, AlertKind.QUARANTINE_REFUSED})
 """What is told once and doesn't last: nobody is reminded of it, and nothing ends it."""
-UNREMINDED = frozenset({AlertKind.CONFIGURATION_DRIFT})
-"""What lasts, is of many subjects, and is told as it changes alone."""
+REMINDED_DAILY = frozenset({AlertKind.CONFIGURATION_DRIFT})
+"""What lasts, and is of many subjects: told again once a day, not each hour."""
 
 
 # Here, what others changed is put back at once; a node says `critical`, as the tier that it reads is not the bridge's.

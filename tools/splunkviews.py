@@ -82,6 +82,18 @@ ALERT = View(
         (Panel("Latest", f"{ALERTS} state=raised | sort - _time | head 100 | table _time cluster dvc signature_id severity user src dest subject description"),),
     ),
 )  # fmt: skip
+POSTURE = View(
+    "Posture",
+    "What of each cluster's own configuration is open or not known. The bridge tells what lasts once a day; results in full: zonebridge posture.",
+    (
+        (
+            Panel("Checks that fail or are unknown", f"{OPEN} | search signature_id=configuration-drift | stats dc(subject) AS checks BY cluster severity | sort cluster", "table"),
+            Panel("Told by day", f"{ALERTS} signature_id=configuration-drift state=raised | timechart span=1d dc(subject) BY severity", "chart", COLUMNS),
+        ),
+        (Panel("Still holds", f"{OPEN} | search signature_id=configuration-drift | table _time cluster severity subject description | sort - _time"),),
+        (Panel("Latest changes", f"{ALERTS} signature_id=configuration-drift | sort - _time | head 100 | table _time cluster state severity subject description"),),
+    ),
+)  # fmt: skip
 HEALTH = View(
     "Health",
     "Whether every node enforces what is committed, and whether the records arrive.",
@@ -104,6 +116,7 @@ VIEWS = {
     "zonebridge_denials": DENIALS,
     "zonebridge_zones": ZONES,
     "zonebridge_alerts": ALERT,
+    "zonebridge_posture": POSTURE,
     "zonebridge_health": HEALTH,
 }
 

@@ -25,6 +25,8 @@ _TONES = {
     CheckResult.UNKNOWN: Tone.CAUTION,
     CheckResult.NOT_APPLICABLE: Tone.PLAIN,
 }
+# What there is to do comes first.
+_ORDER = (CheckResult.FAIL, CheckResult.UNKNOWN, CheckResult.PASS, CheckResult.NOT_APPLICABLE)
 _ACCEPTED, _OPEN = "accepted", "open"
 
 
@@ -83,7 +85,7 @@ def _checks(report: PostureReport) -> PageTable:
             f"check-{outcome.check.id}",
             (_word(outcome.result),),
         )
-        for outcome in report.outcomes
+        for outcome in sorted(report.outcomes, key=lambda outcome: _ORDER.index(outcome.result))
     ]
     return PageTable("checks", "Checks", COLUMNS, rows, [_word(result) for result in CheckResult])
 

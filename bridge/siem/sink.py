@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from bridge.alerts import HAPPENINGS, UNREMINDED, Checkpoint, EvidenceCheckpoint, TierAlert
+from bridge.alerts import HAPPENINGS, REMINDED_DAILY, Checkpoint, EvidenceCheckpoint, TierAlert
 from bridge.siem.record import RecordStamp
 from bridge.siem.shipper import Shipper
 from zones.siem.alerts import AlertKind
 from zones.siem.records import Json
 
 _log = structlog.get_logger()
-REMIND_SECONDS = 3600.0
+REMIND_SECONDS, DAY_SECONDS = 3600.0, 86_400.0
 LOOK_SECONDS = 5.0
 FINISH_SECONDS = 5.0
 _Key = tuple[str, str, AlertKind, str]
@@ -91,7 +91,7 @@ class SiemSink:
         """What is due: lasting trouble once more, and what was lost."""
         now, steady = self._clock(), self._steady()
         for raised in self._raised.values():
-            if raised.alert.kind not in UNREMINDED and steady - raised.reminded >= REMIND_SECONDS:
+            if steady - raised.reminded >= (DAY_SECONDS if raised.alert.kind in REMINDED_DAILY else REMIND_SECONDS):
                 raised.reminded = steady
                 self._offer(self._records.of(raised.alert, now, min(raised.since, now)))
         for shipper in self._shippers:

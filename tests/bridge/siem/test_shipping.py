@@ -500,3 +500,30 @@ def test_a_token_may_be_in_the_environment_and_index_and_sourcetype_go_by_kind(m
     monkeypatch.delenv("HEC_TOKEN")
     with pytest.raises(ValueError, match="environment variable HEC_TOKEN"):
         sender._token()
+
+
+def test_what_is_of_many_subjects_is_told_again_each_day_and_each_subject_has_its_own_end():
+    desk = Desk(Gate())
+    kind = AlertKind.CONFIGURATION_DRIFT
+    first, second = (alert(kind=kind, subject=name) for name in ("a", "b"))
+
+    async def run():
+        await desk.sink.send(first)
+        await desk.sink.send(second)
+        for hours in (1, 22, 2):
+            desk.passed += hours * 3600
+            desk.sink.look()
+        await desk.sink.send(alert(kind=kind, subject="a", over=True))
+        desk.passed += 25 * 3600
+        desk.sink.look()
+
+    asyncio.run(run())
+    told = [(record["subject"], record["state"]) for record in desk.shipper._queue]
+    assert told == [
+        ("a", "raised"),
+        ("b", "raised"),
+        ("a", "raised"),
+        ("b", "raised"),
+        ("a", "resolved"),
+        ("b", "raised"),
+    ]
