@@ -10,6 +10,7 @@ import pytest
 import tests.bench
 from tests.bench.control import __main__ as control
 from tests.bench.control.probes import Change, Sent, lags
+from tests.bench.control.remote import zones_in
 from tests.bench.control.scene import by_kind, spread
 
 ROOT = Path(__file__).parents[1]
@@ -62,3 +63,9 @@ def test_a_connection_that_lives_is_told_of_only_where_it_is_cut():
     names = {each.name for each in by_kind("rule", both, [Change(0.0, allows=False), Change(0.01, allows=True)])}
     assert {"rule.denied.p50", "rule.denied.live.p50", "rule.allowed.never"} <= names
     assert not any(name.startswith("rule.allowed.live") for name in names)
+
+
+def test_a_pod_is_missing_where_the_kernel_has_it_in_no_zone_or_another():
+    listed = """elements = { 10.77.1.2 : 0x00000000 . "zone-1", 10.77.1.3 : 0x00000000 . "zone-2",
+                             10.77.1.4 : 0x00000000 . "" }"""
+    assert zones_in(listed) == {"10.77.1.2": "zone-1", "10.77.1.3": "zone-2"}

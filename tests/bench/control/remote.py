@@ -34,7 +34,7 @@ SIZES = ((1_000, 200, 20.0), (10_000, 200, 60.0))
 RULES, TIMES, REST = 1_000, 30, 0.8
 CONNECTIONS = 4
 LEFT = 120.0
-_PLACED = re.compile(r'(\d+\.\d+\.\d+\.\d+) : [^,{}]*"([^"]+)"')
+_PLACED = re.compile(r'(\d+\.\d+\.\d+\.\d+) : [^,{}"]*"([^"]+)"')
 
 
 def figures(sizes: Sequence[tuple[int, int, float]] = SIZES) -> Iterator[Figure]:
@@ -141,5 +141,10 @@ class _Scene:
     def _missing(self) -> int:
         """How many of the other nodes' pods the second node's kernel doesn't have in their zones."""
         listed = self.stage.nodes[1].nft("list map inet zonebridge addresses4")
-        placed = dict(_PLACED.findall(listed))
+        placed = zones_in(listed)
         return sum(placed.get(self.address_of[name]) != zone for name, zone in self.zone_of.items())
+
+
+def zones_in(listed: str) -> dict[str, str]:
+    """The zone of each address in a map as nft lists it."""
+    return dict(_PLACED.findall(listed))
