@@ -34,6 +34,7 @@ def report_of(
     figures = {
         "workloads in scope": len({row[0] for row in by_key["inventory"].rows}),
         "rules that concern it": len(by_key["rules"].rows),
+        "rules not enforced or in part": sections.rules_not_enforced(evidence),
         "allow rules without justification": unjustified,
         "nodes": len(by_key["enforcement"].rows),
         "nodes that enforce at the end": sum(row[4] == "enforce" for row in by_key["enforcement"].rows),

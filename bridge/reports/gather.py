@@ -28,7 +28,7 @@ async def gathered(
         policy = await archive.policy(in_force[-1].revision)
     else:
         missing = (
-            "no record says which revision was in force then: it isn't kept any more (evidence.retention), or none was"
+            "No record says which revision was in force then: it isn't kept any more (evidence.retention), or none was"
         )
     revisions: list[Json] = [archive.raw(each.revision) for each in in_force]
     newest = store.looks(name, 0, _FOREVER)

@@ -7,7 +7,7 @@ from bridge.pages.policy_matrix import PolicyMatrix
 from bridge.reports.model import Report, ReportSection, moment_text
 from bridge.reports.sections import NO_REASON
 
-_BAD_WHEN_ANY = frozenset({"gaps", "allow rules without justification", "alerts"})
+_BAD_WHEN_ANY = frozenset({"gaps", "allow rules without justification", "rules not enforced or in part", "alerts"})
 
 
 def report_page(report: Report) -> StatusPage:

@@ -89,11 +89,38 @@ def rules(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope) ->
         Field("connections", "Hits", 4, number=True),
     )
     notes = (
+        *_beside_the_rules(evidence),
+        "Long lists of addresses and ports are shortened here; zonebridge show REVISION -o json has all of them.",
         "Justification is the rule's description in Panorama; tickets are its tags that begin with ticket:.",
         "Audit comments are not read.",
         "Connections are by the rule's name, of whole days (UTC) in the period, where nodes count (docs/usage.md).",
     )
     return ReportSection("rules", "Rules and their justification", fields, rows, evidence.missing or "None.", notes)
+
+
+def _beside_the_rules(evidence: ReportEvidence) -> Iterator[str]:
+    """What the list of rules doesn't have: what is allowed before them, and what of Panorama is not enforced."""
+    if evidence.policy is None:
+        return
+    names = ", ".join(rule.origin.name for rule in evidence.policy.infrastructure)
+    if names:
+        yield f"Before all of them, what the cluster itself needs is allowed, by rules of their own names: {names}."
+    spec = evidence.revisions[-1]["spec"] if evidence.revisions else {}
+    missing = rules_not_enforced(evidence)
+    if missing:
+        problems = [
+            f"{problem['name']} ({problem['status']}: {'; '.join(problem.get('reasons', ()))})"
+            for problem in spec.get("problems", ())
+        ]
+        more = missing - len(problems)
+        listed = "; ".join([*problems, *([f"and {more} more" if problems else f"{more} rules"] if more > 0 else [])])
+        yield f"In Panorama, and not enforced here or only in part: {listed}."
+
+
+def rules_not_enforced(evidence: ReportEvidence) -> int:
+    """How many of Panorama's rules at the end of the period are not enforced, or only in part."""
+    counts = evidence.revisions[-1]["spec"].get("rules") or {} if evidence.revisions else {}
+    return int(counts.get("notEnforced", 0)) + int(counts.get("enforcedInPart", 0))
 
 
 def _usual_reason(origin: Origin) -> str:
@@ -120,10 +147,10 @@ def changes(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
             )
         )
     fields = (
-        *(Field("revision", "Revision", 6, number=True), Field("recorded", "In force since", 11)),
-        *(Field("causes", "Cause", 8), Field("administrator", "Administrator", 10), Field("commits", "Commits", 19)),
-        *(Field("opened", "Opened", 6, number=True), Field("closed", "Closed", 6, number=True)),
-        *(Field("changes", "What changed", 20), Field("chain", "Chain digest", 14)),
+        *(Field("revision", "Revision", 7, number=True), Field("recorded", "In force since", 16)),
+        *(Field("causes", "Cause", 8), Field("administrator", "Administrator", 10), Field("commits", "Commits", 16)),
+        *(Field("opened", "Opened", 7, number=True), Field("closed", "Closed", 7, number=True)),
+        *(Field("changes", "What changed", 16), Field("chain", "Chain digest", 13)),
     )
     notes = ("Opened and closed count zone pairs, exactly compared. Enqueued is Panorama's clock.",)
     return ReportSection("changes", "Changes: who and when", fields, rows, "No revision is recorded.", notes)
@@ -139,9 +166,9 @@ def reviews(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope) 
         for each in of_scope(evidence.reviews, scope)
     ]
     fields = (
-        *(Field("at", "When", 14), Field("reviewer", "Who", 16), Field("zones", "Of", 14), Field("note", "Note", 20)),
+        *(Field("at", "When", 18), Field("reviewer", "Who", 14), Field("zones", "Of", 12), Field("note", "Note", 16)),
         *(Field("revision", "Revision", 8, number=True), Field("digest", "Digest of what was seen", 14)),
-        Field("due", "Next due", 14),
+        Field("due", "Next due", 18),
     )
     overdue = is_overdue(evidence.reviews, scope, period.end)
     note = "A review was due before the end of the period." if overdue else "A review was in date at the end."
@@ -196,13 +223,14 @@ def measurements(evidence: ReportEvidence, period: ReportPeriod, scope: ReportSc
         for cell in each.content["cells"]:
             if scope.has(frozenset((cell["from"], cell["to"]))):
                 differ = str(cell["tried"] - cell["agree"])
-                opened = ", ".join(map(str, cell["open"])) or "none"
+                opened, closed = (", ".join(map(str, cell[key])) or "none" for key in ("open", "closed"))
                 revision, tried = str(each.content["revision"]), str(cell["tried"])
-                rows.append((when, revision, cell["from"], cell["to"], cell["family"], tried, differ, opened))
+                rows.append((when, revision, cell["from"], cell["to"], cell["family"], tried, differ, opened, closed))
     fields = (
-        *(Field("at", "When", 16), Field("revision", "Revision", 8, number=True), Field("from", "From zone", 16)),
-        *(Field("to", "To zone", 16), Field("family", "Family", 7), Field("tried", "Tried", 7, number=True)),
-        *(Field("differ", "Otherwise than decided", 10, number=True), Field("open", "Open TCP ports of those", 20)),
+        *(Field("at", "When", 18), Field("revision", "Revision", 8, number=True), Field("from", "From zone", 12)),
+        *(Field("to", "To zone", 12), Field("family", "Family", 6), Field("tried", "Tried", 5, number=True)),
+        *(Field("differ", "Not as decided", 7, number=True), Field("open", "TCP ports that were open", 16)),
+        Field("closed", "TCP ports that were closed", 16),
     )
     which = "the last one before the instant" if period.instant else "all of the period"
     limits = dict.fromkeys(limit for each in evidence.measurements for limit in each.content["limits"])

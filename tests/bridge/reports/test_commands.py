@@ -121,7 +121,7 @@ def test_a_bundle_is_the_same_twice_and_says_how_to_make_it(command, site, tmp_p
         for name, digest in manifest["files"].items():
             assert hashlib.sha256(archive.read(name)).hexdigest() == digest
     assert manifest["command"].startswith("zonebridge report -c zonebridge.yaml --cluster c1 --from ")
-    assert "no record says which revision was in force then" in report["doubts"][0]
+    assert "No record says which revision was in force then" in report["doubts"][0]
 
 
 def test_each_section_is_a_csv(command, site):

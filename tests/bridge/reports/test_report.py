@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -28,6 +29,7 @@ from bridge.segmentation.store import RecordedMeasurement
 from tests.bridge.world import rule, rulebase
 from zones import canonical
 from zones.compile import compile_policy
+from zones.policy import InfrastructureRule
 from zones.runtime.errors import InputError
 from zones.zone import Zoning
 
@@ -303,7 +305,22 @@ def test_what_was_measured_stands_by_pair_of_zones_with_its_limits_and_doubts():
         "tried": "8",
         "differ": "1",
         "open": "443, 8443",
+        "closed": "22",
     }
     notes = report_json(report)["sections"]["measurements"]["notes"]
     assert notes[1:] == [f"{moment_text(T0 + HOUR)}: n1 does not enforce", "TCP alone"]
     assert not rows(made(), "measurements")
+
+
+def test_what_is_allowed_before_the_rules_and_what_of_panorama_is_not_enforced_is_said():
+    problem = {"name": "by user", "status": "not enforced", "reasons": ["a cluster can't know its user"]}
+    last = revision(3, T0 + HOUR, rules={"notEnforced": 1, "enforcedInPart": 2}, problems=[problem])
+    allowed = (InfrastructureRule("dns"), InfrastructureRule("node-to-own-pods"))
+    report = made(evidence(policy=replace(policy(TO_CDE), infrastructure=allowed), revisions=[last]))
+    notes = report_json(report)["sections"]["rules"]["notes"]
+    assert "infrastructure/dns, infrastructure/node-to-own-pods" in notes[0]
+    said = "by user (not enforced: a cluster can't know its user); and 2 more"
+    assert notes[1] == f"In Panorama, and not enforced here or only in part: {said}."
+    assert report_json(report)["figures"]["rules_not_enforced_or_in_part"] == 3
+    quiet = report_json(made(evidence(policy=policy(TO_CDE))))
+    assert not any("not enforced here" in note for note in quiet["sections"]["rules"]["notes"])
