@@ -43,12 +43,17 @@ def _judge(check: PostureCheck, snapshot: PostureSnapshot, reader: RightsReader)
 
 
 def _judgement(check: PostureCheck, view: PostureView) -> Judgement:
-    """A failure is one whatever else is hidden; nothing else is known before all that is needed has been read."""
+    """A failure is one whatever else is hidden; nothing else is known before all that is needed has been read.
+
+    A defect of one check, on objects that nobody thought of, leaves that one unknown and no other.
+    """
     hidden = [f"{kind.value}: {problem}" for kind in sorted(check.needs) if (problem := view.snapshot.problem(kind))]
     try:
         judgement = check.judge(view)
     except HiddenInputError:
         return unknown("; ".join(hidden))
+    except Exception as error:  # noqa: BLE001 - a defect is no pass, and no reason to say nothing of the rest
+        return unknown(f"the check itself failed: {error!r}")
     if hidden and judgement.result is not CheckResult.FAIL:
         return unknown("; ".join(hidden))
     return judgement

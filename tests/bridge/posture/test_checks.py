@@ -83,8 +83,16 @@ def test_what_is_kept_from_the_last_snapshot_makes_no_difference(first, second):
 
 def test_a_check_cant_read_what_it_doesnt_say():
     sly = PostureCheck("sly", "", "", Severity.LOW, frozenset({Input.PODS}), lambda view: judged((), str(view.nodes)))
-    with pytest.raises(ValueError, match="doesn't say that it needs"):
-        Evaluation([sly]).outcomes(snapshot())
+    (outcome,) = Evaluation([sly]).outcomes(snapshot())
+    assert outcome.result is CheckResult.UNKNOWN
+    assert "the check itself failed" in outcome.why
+    assert "doesn't say that it needs" in outcome.why
+
+
+@given(some_objects)
+def test_no_check_fails_itself(objects):
+    """None asks for what it doesn't say, or stumbles, whatever the cluster holds."""
+    assert not [outcome.why for outcome in outcomes(snapshot(*objects)).values() if "itself failed" in outcome.why]
 
 
 def test_nothing_read_is_nothing_known():
