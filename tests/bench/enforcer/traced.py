@@ -16,12 +16,12 @@ from time import perf_counter
 from typing import Any
 
 from enforcer.cli import main
-from enforcer.cluster import watch
 from enforcer.cluster.view import View
 from enforcer.enforcement import Enforcement
 from enforcer.kernel.nft import Nftables
 from enforcer.kernel.reconcile import Reconciler
 from tests.bench.enforcer.stages import scheduled
+from zones.kube.watch import Watch
 
 _LONG = 0.005  # seconds that a callback may keep the event loop
 
@@ -42,7 +42,7 @@ def _begin(file: str) -> None:
 
         setattr(where, name, noted)
 
-    after(watch, "_parsed", "received", lambda event, *_: _named(event["object"]))
+    after(Watch, "_of_event", "received", lambda change, *_: "" if change is None else _named(change.raw))
     after(View, "fold", "folded", lambda news, _, change: [_named(getattr(change, "raw", {})), news])
     after(Enforcement, "_feed", "taken", lambda feed, _: len(feed.changed))
     after(Nftables, "commit", "committed", lambda *_: scheduled())
