@@ -31,7 +31,7 @@ RULE = "edited rule"
 
 def figures(sizes: Sequence[int] = SIZES) -> Iterator[Figure]:
     for rules in sizes:
-        with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory, ExitStack() as stack:
             scene = _Scene(stack, Path(directory), rules)
             for figure in (*scene.first(), *scene.commits(), load()):
                 yield Figure(f"commit.{rules}_rules.{figure.name}", figure.value, figure.unit)

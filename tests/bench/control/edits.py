@@ -40,7 +40,7 @@ _HERTZ = os.sysconf("SC_CLK_TCK")
 def figures() -> Iterator[Figure]:
     for name, edited in tiers.SCENES.items():
         port = tiers.LISTED_PORT if name.startswith("list") else tiers.PORT
-        with ExitStack() as stack, tempfile.TemporaryDirectory() as directory:
+        with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
             stage = _Stage(stack, Path(directory), edited, port)
             yield from stage.begin(f"edit.{name}")
             yield from stage.edits(f"edit.{name}", _EDITS, _REST)

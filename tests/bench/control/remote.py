@@ -39,7 +39,7 @@ _PLACED = re.compile(r'(\d+\.\d+\.\d+\.\d+) : [^,{}"]*"([^"]+)"')
 
 def figures(sizes: Sequence[tuple[int, int, float]] = SIZES) -> Iterator[Figure]:
     for others, churn, seconds in sizes:
-        with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory, ExitStack() as stack:
             for figure in _Scene(stack, Path(directory), others).figures(churn, seconds):
                 yield Figure(f"remote.{others}_pods.{figure.name}", figure.value, figure.unit)
 

@@ -35,7 +35,7 @@ SETTLES, AWAY = 3.0, 2.0
 
 def figures(sizes: Sequence[tuple[int, int]] = SIZES) -> Iterator[Figure]:
     for rules, others in sizes:
-        with ExitStack() as stack, tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        with tempfile.TemporaryDirectory(prefix="bench-") as directory, ExitStack() as stack:
             stage = Stage(stack, Path(directory), "scn")
             scene = Scene(stage, rules, others)
             name = f"scene.{rules}_rules.{others}_remote"
