@@ -3,6 +3,8 @@
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,12 @@ def test_a_benchmark_that_is_named_is_a_program(name):
     path = ROOT / name.replace(".", "/")
     program = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
     assert 'if __name__ == "__main__":' in program.read_text()
+
+
+def test_the_agent_that_notes_when_a_change_passes_still_finds_every_stage(tmp_path):
+    program = [sys.executable, "-m", "tests.bench.enforcer.traced", str(tmp_path / "trace"), "run", "--help"]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_part_of_the_control_benchmark_has_figures():
