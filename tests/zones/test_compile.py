@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from zones.compile import TAG_WIDEN, AppIdSide, CompileOptions, OnInexpressibleDeny, compile_policy
+from zones import canonical
+from zones.compile import TAG_EXPECTED, TAG_WIDEN, AppIdSide, CompileOptions, OnInexpressibleDeny, compile_policy
 from zones.net import ANY_ADDRESS, ICMP, TCP, UDP, AddressSet, parse_ports
 from zones.policy import ANY_TRAFFIC, Blocklists, Traffic, Verdict
 from zones.problems import RuleStatus
@@ -396,3 +397,13 @@ def test_notes_are_told_and_change_nothing():
     assert entry is not None
     assert report.status is RuleStatus.ENFORCED
     assert (report.reasons, report.without_effect) == ((), ("security profiles have no effect on the verdict",))
+
+
+@pytest.mark.parametrize("action", [Action.ALLOW, Action.DENY])
+def test_a_rule_that_is_expected_is_so_in_the_tier_too_and_no_other_is(action):
+    entry, _, _ = one(rule(action=action, tags=frozenset({TAG_EXPECTED})))
+    assert entry.expected
+    assert canonical.entry_of(canonical.entry_json(entry, None, None)).expected
+    plain, _, _ = one(rule(action=action))
+    assert not plain.expected
+    assert "expected" not in canonical.entry_json(plain, None, None)
