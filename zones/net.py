@@ -88,12 +88,24 @@ class Ranges:
 
     def overlaps(self, other: Ranges) -> bool:
         """Whether both have a number in common, without making the set of those."""
-        few, many = (self, other) if len(self.spans) <= len(other.spans) else (other, self)
-        for first, last in few.spans:
-            at = bisect_right(many.spans, last, key=itemgetter(0))
-            if at > 0 and many.spans[at - 1][1] >= first:
+        few, many = self.spans, other.spans
+        if len(few) > len(many):
+            few, many = many, few
+        if len(many) == 1 == len(few):
+            return few[0][0] <= many[0][1] and many[0][0] <= few[0][1]
+        for first, last in few:
+            at = bisect_right(many, last, key=itemgetter(0))
+            if at > 0 and many[at - 1][1] >= first:
                 return True
         return False
+
+    def within(self, other: Ranges) -> bool:
+        """Whether another set has all of these numbers."""
+        for first, last in self.spans:
+            at = bisect_right(other.spans, first, key=itemgetter(0))
+            if at == 0 or other.spans[at - 1][1] < last:
+                return False
+        return True
 
     def complement(self, universe_last: int) -> Ranges:
         """All numbers of 0..universe_last that are not in this set."""
@@ -222,6 +234,10 @@ class AddressSet:
     def overlaps(self, other: AddressSet) -> bool:
         """Whether both have an address in common."""
         return self.v4.overlaps(other.v4) or self.v6.overlaps(other.v6)
+
+    def within(self, other: AddressSet) -> bool:
+        """Whether another set has all of these addresses."""
+        return self.v4.within(other.v4) and self.v6.within(other.v6)
 
     def complement(self) -> AddressSet:
         """Every address of both families that is not in this set."""

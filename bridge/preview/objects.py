@@ -96,7 +96,10 @@ def _used(rulebase: Rulebase) -> dict[_Key, _Used]:
     used: dict[_Key, _Used] = {}
     for rule in rulebase.rules:
         for kind, value in _objects(rule):
-            entry = used.setdefault((kind, value.name), _Used(value))
+            key = kind, value.name
+            entry = used.get(key)
+            if entry is None:
+                entry = used[key] = _Used(value)
             if not entry.rules or entry.rules[-1] is not rule.origin:
                 entry.rules.append(rule.origin)
     return used

@@ -7,12 +7,15 @@ their addresses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge.preview.model import PodMove, Projection, Workload, WorkloadChange
 from bridge.preview.population import Resident
-from zones.difference import NO_NODE, NODE, Box, Difference, NameSet, Piece
+from zones.difference import EVERY_NAME, NO_NODE, NODE, Box, Difference, NameSet, Piece
+from zones.difference.sides import bits, union_of
 from zones.net import ANY_ADDRESS, NO_ADDRESS, AddressSet
 from zones.zone import ISOLATED, Zoning
 
@@ -42,11 +45,9 @@ class _WorkloadPods:
     nodes: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
+class _Asked(NamedTuple):
     """What a box asks of one end."""
 
-    zone: str
     addresses: AddressSet
     workloads: NameSet
     namespaces: NameSet
@@ -54,8 +55,71 @@ class _Side:
     nodes: NameSet
 
 
-_Ends = tuple[tuple[Workload, ...], tuple[Workload, ...]]
-"""Workloads of pods, and the end without a name."""
+class _Ends(NamedTuple):
+    """Workloads of pods, the end without a name, and both together."""
+
+    pods: tuple[Workload, ...]
+    hosts: tuple[Workload, ...]
+    everybody: tuple[Workload, ...]
+
+
+class _ZonePods:
+    """The workloads of a zone, a bit each, and by what they are found."""
+
+    def __init__(self, groups: Sequence[_WorkloadPods]) -> None:
+        self._groups = groups
+        self._all = (1 << len(groups)) - 1
+        self._by_name: dict[str, int] = {}
+        self._by_namespace: dict[str, int] = {}
+        self._at: dict[str, tuple[list[int], list[int]]] = {}
+        self._anywhere = 0
+        self._with_addresses: dict[int, int] = {}
+        places: dict[str, list[tuple[int, int]]] = {"v4": [], "v6": []}
+        for place, group in enumerate(groups):
+            bit, workload = 1 << place, group.workload
+            self._by_name[workload.name] = self._by_name.get(workload.name, 0) | bit
+            self._by_namespace[workload.namespace] = self._by_namespace.get(workload.namespace, 0) | bit
+            if group.addresses is None:
+                self._anywhere |= bit
+                continue
+            for family, numbers in places.items():
+                spans = getattr(group.addresses, family).spans
+                numbers += [(number, bit) for first, last in spans for number in range(first, last + 1)]
+        for family, numbers in places.items():
+            ordered = sorted(numbers)
+            self._at[family] = [number for number, _ in ordered], [bit for _, bit in ordered]
+
+    def asked(self, asked: _Asked) -> tuple[Workload, ...]:
+        """Those that a box concerns, in the zone's order."""
+        found = self._all if NO_NODE in asked.kinds else 0
+        if asked.workloads is not EVERY_NAME:
+            found &= self._named(self._by_name, asked.workloads)
+        if asked.namespaces is not EVERY_NAME:
+            found &= self._named(self._by_namespace, asked.namespaces)
+        if asked.addresses is not ANY_ADDRESS:
+            found &= self._reached(asked.addresses)
+        groups = [self._groups[place] for place in bits(found)]
+        if asked.nodes is not EVERY_NAME:
+            groups = [group for group in groups if any(node in asked.nodes for node in group.nodes)]
+        return tuple([group.workload for group in groups])
+
+    def _named(self, known: Mapping[str, int], names: NameSet) -> int:
+        listed = union_of(known.get(name, 0) for name in names.names)
+        return self._all & ~listed if names.all_but else listed
+
+    def _reached(self, addresses: AddressSet) -> int:
+        """Boxes outlive this object, and share what they ask: each set of addresses has an identity of its own."""
+        known = self._with_addresses.get(id(addresses))
+        if known is None:
+            known = self._anywhere
+            for spans, (numbers, owners) in (
+                (addresses.v4.spans, self._at["v4"]),
+                (addresses.v6.spans, self._at["v6"]),
+            ):
+                for first, last in spans if numbers else ():
+                    known |= union_of(owners[bisect_left(numbers, first) : bisect_right(numbers, last)])
+            self._with_addresses[id(addresses)] = known
+        return known
 
 
 class _Projector:
@@ -66,9 +130,10 @@ class _Projector:
         self._outside = _outside(zoning)
         self._zones = sorted(self._groups.keys() | self._outside.keys())
         self._pods = len(inside)
-        self._sides: dict[_Side, _Ends] = {}
-        # Pieces that several pairs of zones share are one object: what they ask isn't compared again for each pair.
-        self._of_box: dict[tuple[str, int, bool], _Ends] = {}
+        self._zone_pods = {zone: _ZonePods(groups) for zone, groups in self._groups.items()}
+        self._shared: dict[tuple[tuple[Workload, ...], tuple[Workload, ...]], _Ends] = {}
+        # Boxes outlive this object, and those of many pieces ask the same by the very same objects.
+        self._of_asked: dict[tuple[str, int, int, int, int, int], _Ends] = {}
 
     def projection(self, flows: Difference) -> Projection:
         changes = (
@@ -82,54 +147,44 @@ class _Projector:
 
     def _changes(self, from_zone: str, to_zone: str, piece: Piece) -> Iterator[WorkloadChange]:
         """One end at least is a pod: nobody enforces what passes between two others."""
-        box = piece.box
-        pods, hosts = self._end(from_zone, box, begins=True)
-        to_pods, to_hosts = self._end(to_zone, box, begins=False)
-        for sources, destinations in ((pods, (*to_pods, *to_hosts)), (hosts, to_pods)):
+        begins, ends = self._end(from_zone, _source(piece.box)), self._end(to_zone, _destination(piece.box))
+        for sources, destinations in ((begins.pods, ends.everybody), (begins.hosts, ends.pods)):
             if sources and destinations:
                 yield WorkloadChange(from_zone, to_zone, sources, destinations, piece)
 
-    def _end(self, zone: str, box: Box, *, begins: bool) -> _Ends:
-        """The boxes outlive this object, so that each has an identity of its own."""
-        key = zone, id(box), begins
-        known = self._of_box.get(key)
+    def _end(self, zone: str, asked: _Asked) -> _Ends:
+        addresses, workloads, namespaces, kinds, nodes = asked
+        key = zone, id(addresses), id(workloads), id(namespaces), id(kinds), id(nodes)
+        known = self._of_asked.get(key)
         if known is None:
-            known = self._of_box[key] = self._concerned((_source if begins else _destination)(zone, box))
+            known = self._of_asked[key] = self._concerned(zone, asked)
         return known
 
-    def _concerned(self, side: _Side) -> _Ends:
-        if side not in self._sides:
-            groups = self._groups.get(side.zone, ()) if NO_NODE in side.kinds else ()
-            self._sides[side] = (
-                tuple(group.workload for group in groups if _concerns(side, group)),
-                (Workload(side.zone, "", ""),) if self._concerns_hosts(side) else (),
-            )
-        return self._sides[side]
+    def _concerned(self, zone: str, asked: _Asked) -> _Ends:
+        """One and the same object for the same workloads: there are very many changes."""
+        zone_pods = self._zone_pods.get(zone)
+        pods = () if zone_pods is None else zone_pods.asked(asked)
+        hosts = (Workload(zone, "", ""),) if self._concerns_hosts(zone, asked) else ()
+        key = pods, hosts
+        if key not in self._shared:
+            self._shared[key] = _Ends(pods, hosts, (*pods, *hosts))
+        return self._shared[key]
 
-    def _concerns_hosts(self, side: _Side) -> bool:
-        addresses = self._outside.get(side.zone, NO_ADDRESS)
-        kind = NODE if side.zone == self._zoning.nodes else NO_NODE
-        named = "" in side.workloads and "" in side.namespaces
-        return named and kind in side.kinds and addresses.overlaps(side.addresses)
+    def _concerns_hosts(self, zone: str, asked: _Asked) -> bool:
+        addresses = self._outside.get(zone, NO_ADDRESS)
+        kind = NODE if zone == self._zoning.nodes else NO_NODE
+        named = "" in asked.workloads and "" in asked.namespaces
+        return named and kind in asked.kinds and addresses.overlaps(asked.addresses)
 
 
-def _source(zone: str, box: Box) -> _Side:
+def _source(box: Box) -> _Asked:
     names = box.source_workloads, box.source_namespaces
-    return _Side(zone, box.sources, *names, box.source_kinds, box.source_nodes)
+    return _Asked(box.sources, *names, box.source_kinds, box.source_nodes)
 
 
-def _destination(zone: str, box: Box) -> _Side:
+def _destination(box: Box) -> _Asked:
     names = box.destination_workloads, box.destination_namespaces
-    return _Side(zone, box.destinations, *names, box.destination_kinds, box.destination_nodes)
-
-
-def _concerns(side: _Side, group: _WorkloadPods) -> bool:
-    return (
-        group.workload.name in side.workloads
-        and group.workload.namespace in side.namespaces
-        and any(node in side.nodes for node in group.nodes)
-        and (side.addresses == ANY_ADDRESS or group.addresses is None or group.addresses.overlaps(side.addresses))
-    )
+    return _Asked(box.destinations, *names, box.destination_kinds, box.destination_nodes)
 
 
 def _groups(residents: Iterable[Resident]) -> dict[str, tuple[_WorkloadPods, ...]]:

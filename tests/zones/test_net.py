@@ -27,6 +27,15 @@ def test_ranges_are_sets(left, right):
     assert held(ranges(left).complement(LAST)) == set(range(LAST + 1)) - left
 
 
+@given(numbers, numbers)
+def test_what_overlaps_and_what_is_within(left, right):
+    assert ranges(left).overlaps(ranges(right)) is bool(left & right)
+    assert ranges(left).within(ranges(right)) is (left <= right)
+    both = [AddressSet(ranges(some), ranges(other)) for some, other in ((left, right), (right, left))]
+    assert both[0].within(both[1]) is (left == right)
+    assert both[0].within(AddressSet(ranges(left | right), ranges(right))) is True
+
+
 @given(numbers)
 def test_equal_sets_are_equal_values(some):
     backwards = Ranges.of((number, number) for number in sorted(some, reverse=True))

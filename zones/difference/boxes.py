@@ -244,22 +244,51 @@ _WHOLE: tuple[Any, ...] = Box(frozenset())
 """A box without conditions but for its moments. Most properties of most boxes are these very objects."""
 
 
+# As tuples: a union is made anew each time it is asked for.
+_NAMES, _NUMBERS = (frozenset, NameSet), (Ranges, AddressSet)
+Conditions = tuple[tuple[int, Any], ...]
+"""The properties of a box that aren't everything, each with its place in the box."""
+
+
+def conditions(box: Box) -> Conditions:
+    return tuple(
+        (at, value) for at, (value, everything) in enumerate(zip(box, _WHOLE, strict=True)) if value is not everything
+    )
+
+
+def meets(asked: Conditions, box: Box) -> bool:
+    """Whether a box shares a flow with the one of these conditions. `overlap`, for one that is asked many times."""
+    for at, theirs in asked:
+        mine = box[at]
+        if mine is theirs or mine is _WHOLE[at]:
+            continue
+        if not (mine & theirs if isinstance(mine, _NAMES) else mine.overlaps(theirs)):
+            return False
+    return True
+
+
 def overlap(left: Box, right: Box) -> bool:
     """Whether two boxes share a flow."""
     for mine, theirs, everything in zip(_properties(left), _properties(right), _WHOLE, strict=True):
         if mine is theirs or mine is everything or theirs is everything:
             continue
-        if not (mine & theirs if isinstance(mine, frozenset | NameSet) else mine.overlaps(theirs)):
+        if not (mine & theirs if isinstance(mine, _NAMES) else mine.overlaps(theirs)):
             return False
     return True
 
 
 def covers(wide: Box, narrow: Box) -> bool:
     """Whether a box has all flows of another one."""
-    for theirs, mine, everything in zip(_properties(wide), _properties(narrow), _WHOLE, strict=True):
-        if theirs is everything or mine is theirs:
+    return holds_all(conditions(wide), narrow)
+
+
+def holds_all(asked: Conditions, narrow: Box) -> bool:
+    """`covers`, of the box of these conditions, for one that is asked many times."""
+    for at, theirs in asked:
+        mine = narrow[at]
+        if mine is theirs:
             continue
-        if mine is everything or mine - theirs:
+        if mine is _WHOLE[at] or not (mine.within(theirs) if isinstance(mine, _NUMBERS) else not mine - theirs):
             return False
     return True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zones.difference.boxes import covers, overlap
+from zones.difference.boxes import holds_all, meets
 from zones.difference.sides import Side, bits
 
 
@@ -51,11 +51,11 @@ class Encounters:
     def _ask(self, met: _Met, place: int, other: int) -> bool:
         bit = 1 << other
         met.asked |= bit
-        mine, theirs = self._side.boxes(place), self._against.boxes(other)
-        if not any(overlap(box, box_of_other) for box in mine for box_of_other in theirs):
+        mine = self._side.boxes(place)
+        if not any(meets(asked, box) for asked in self._against.conditions(other) for box in mine):
             return False
         met.shares |= bit
-        if not all(any(covers(box_of_other, box) for box_of_other in theirs) for box in mine):
+        if not all(any(holds_all(asked, box) for asked in self._against.conditions(other)) for box in mine):
             return False
         met.covers |= bit
         return True

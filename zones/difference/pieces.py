@@ -22,11 +22,12 @@ from zones.difference.alignment import ChangedRule, align
 from zones.difference.boxes import (
     Box,
     common,
+    conditions,
     disjoint,
+    meets,
     merged,
     narrowness,
     of_infrastructure,
-    overlap,
     without,
 )
 from zones.difference.encounters import Encounters
@@ -108,7 +109,8 @@ def difference(old: Policy, new: Policy, at: datetime, halt: Callable[[], None] 
     """
     both = set(old.infrastructure) & set(new.infrastructure)
     told_apart = moments_of((old, new), at)
-    sides = Side(old, both, told_apart), Side(new, both, told_apart)
+    before = Side(old, both, told_apart)
+    sides = before, Side(new, both, told_apart, before)
     rules = align(sides[0].rules, sides[1].rules)
     comparison = _Comparison(
         *sides, rules, tuple(rule for rule in old.infrastructure if rule in both), told_apart, halt=halt
@@ -151,7 +153,9 @@ class _Comparison:
         self._old, self._new = old, new
         self._changed = changed
         whenever = frozenset(range(len(told_apart)))
-        self._infrastructure = [(rule, of_infrastructure(rule, whenever)) for rule in infrastructure]
+        self._infrastructure = [
+            (rule, tuple(map(conditions, of_infrastructure(rule, whenever)))) for rule in infrastructure
+        ]
         self._earlier = {old: Encounters(old, old), new: Encounters(new, new)}
         self._others = {old: Encounters(old, new), new: Encounters(new, old)}
         self._worked: dict[_Asked, tuple[Piece, ...]] = {}
@@ -267,4 +271,4 @@ class _Comparison:
                 yield Piece(box, old, new, self._unless(box))
 
     def _unless(self, box: Box) -> tuple[InfrastructureRule, ...]:
-        return tuple(rule for rule, allowed in self._infrastructure if any(overlap(box, theirs) for theirs in allowed))
+        return tuple(rule for rule, allowed in self._infrastructure if any(meets(asked, box) for asked in allowed))

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
-from zones.difference.boxes import EVERYWHERE, Box, buckets, of_entry, of_infrastructure, overlap, split
+from zones.difference.boxes import (
+    EVERYWHERE,
+    Box,
+    Conditions,
+    buckets,
+    conditions,
+    meets,
+    of_entry,
+    of_infrastructure,
+    split,
+)
 from zones.difference.moments import ScheduleMoment
 from zones.policy import QUARANTINED, Entry, InfrastructureRule, Policy, Verdict
 from zones.quarantine import consulted, is_open
@@ -23,21 +34,49 @@ class FlowJudgement:
     origin: Origin
 
 
+class LaidRule(NamedTuple):
+    """A rule as boxes, what each of them asks for, and where they lie by protocol and port."""
+
+    boxes: tuple[Box, ...]
+    conditions: tuple[Conditions, ...]
+    buckets: frozenset[int]
+
+
+class _Known:
+    """What another side has of an equal rule."""
+
+    def __init__(self, side: Side | None) -> None:
+        self._side = side
+        self._places = {} if side is None else {rule.origin: place for place, rule in enumerate(side.rules)}
+
+    def __call__(self, rule: Entry | InfrastructureRule) -> LaidRule | None:
+        place = self._places.get(rule.origin)
+        if self._side is None or place is None or self._side.rules[place] != rule:
+            return None
+        return self._side.laid(place)
+
+
 class Side:
     """A policy's rules as boxes and masks: infrastructure that the other policy hasn't, then the entries.
 
-    The zone quarantine is closed at the end, as `zones.verdict.decide` closes it.
+    The zone quarantine is closed at the end, as `zones.verdict.decide` closes it. `like`: the side of the other policy;
+    rules that both have are taken from there.
     """
 
-    def __init__(self, policy: Policy, both: set[InfrastructureRule], told_apart: Sequence[ScheduleMoment]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        both: set[InfrastructureRule],
+        told_apart: Sequence[ScheduleMoment],
+        like: Side | None = None,
+    ) -> None:
         own = tuple(rule for rule in policy.infrastructure if rule not in both)
         self._consulted = len(own) + len(consulted(policy.entries))
         self.rules: tuple[Entry | InfrastructureRule, ...] = (*own, *policy.entries, *_CLOSING)
         self._told_apart = told_apart
         self._whenever = _every(len(told_apart))
         self._active: dict[Schedule | None, frozenset[int]] = {None: self._whenever}
-        self._boxes = tuple(map(self._boxes_of, self.rules))
-        self._lying = tuple(map(buckets, self._boxes))
+        self._laid = tuple(map(self._lay, self.rules, map(_Known(like), self.rules)))
         self.zones = policy.known_zones | {QUARANTINE} | {zone for entry in policy.entries for zone in _zones_of(entry)}
         self._lay_masks()
         self._near: dict[frozenset[int], int] = {}
@@ -47,7 +86,7 @@ class Side:
         for place in range(len(self.rules)):
             verdict = self.judgement(place).verdict
             self._saying[verdict] = self._saying.get(verdict, 0) | 1 << place
-            lying = self._lying[place]
+            lying = self._laid[place].buckets
             if lying == EVERYWHERE:
                 self._everywhere |= 1 << place
                 continue
@@ -96,12 +135,23 @@ class Side:
         return mask & ~(self._interzone if from_zone == to_zone else self._intrazone)
 
     def boxes(self, place: int) -> tuple[Box, ...]:
-        return self._boxes[place]
+        return self._laid[place].boxes
 
-    def _boxes_of(self, rule: Entry | InfrastructureRule) -> tuple[Box, ...]:
+    def conditions(self, place: int) -> tuple[Conditions, ...]:
+        """Of each of a rule's boxes."""
+        return self._laid[place].conditions
+
+    def laid(self, place: int) -> LaidRule:
+        return self._laid[place]
+
+    def _lay(self, rule: Entry | InfrastructureRule, known: LaidRule | None) -> LaidRule:
+        if known is not None:
+            return known
         if isinstance(rule, Entry):
-            return of_entry(rule, self._while_active(rule.schedule))
-        return of_infrastructure(rule, self._whenever)
+            boxes = of_entry(rule, self._while_active(rule.schedule))
+        else:
+            boxes = of_infrastructure(rule, self._whenever)
+        return LaidRule(boxes, tuple(map(conditions, boxes)), buckets(boxes))
 
     def _while_active(self, schedule: Schedule | None) -> frozenset[int]:
         if schedule not in self._active:
@@ -130,13 +180,13 @@ class Side:
         return known
 
     def buckets(self, place: int) -> frozenset[int]:
-        return self._lying[place]
+        return self._laid[place].buckets
 
     def overlapping(self, boxes: Sequence[Box]) -> int:
         """The rules that share a flow with some of these boxes, between whatever zones."""
         mask = 0
         for place in bits(self.near(buckets(boxes))):
-            if any(overlap(mine, box) for mine in self.boxes(place) for box in boxes):
+            if any(meets(asked, box) for asked in self.conditions(place) for box in boxes):
                 mask |= 1 << place
         return mask
 
