@@ -71,30 +71,30 @@ def report(
     _fitting(output, section, write)
     asked = [None if text is None else instant(text) for text in (at, begin, end)]
     period = gather.period_of(asked[0], asked[1], asked[2], datetime.now(UTC))
-    made = _made(load(config, os.environ, Purpose.OFFLINE), cluster, period, scope or [])
+    report = _made(load(config, os.environ, Purpose.OFFLINE), cluster, period, scope or [])
     match output:
         case ReportOutput.TABLE:
-            content = "\n".join(_lines(made)).encode() + b"\n"
+            content = "\n".join(_lines(report)).encode() + b"\n"
         case ReportOutput.JSON:
-            content = f"{json_text(forms.report_json(made))}\n".encode()
+            content = f"{json_text(forms.report_json(report))}\n".encode()
         case ReportOutput.CSV:
-            chosen = next((each for each in made.sections if each.key == section), None)
+            chosen = next((part for part in report.sections if part.key == section), None)
             if chosen is None:
-                raise InputError(f"report: --section: one of {', '.join(each.key for each in made.sections)}")
+                raise InputError(f"report: --section: one of {', '.join(part.key for part in report.sections)}")
             content = forms.section_csv(chosen).encode()
         case ReportOutput.HTML:
-            content = page_html(page.report_page(made)).encode()
+            content = page_html(page.report_page(report)).encode()
         case ReportOutput.OSCAL:
-            content = f"{json_text(oscal.oscal_json(made, controls.frameworks()))}\n".encode()
+            content = f"{json_text(oscal.oscal_json(report, controls.frameworks()))}\n".encode()
         case ReportOutput.BUNDLE:
-            results = {"assessment-results.json": oscal.oscal_json(made, controls.frameworks())}
-            about = {"generator": "zonebridge report", "cluster": made.scope.cluster}
-            content = forms.bundle(made, command_of(made), about, results)
+            results = {"assessment-results.json": oscal.oscal_json(report, controls.frameworks())}
+            about = {"generator": "zonebridge report", "cluster": report.scope.cluster}
+            content = forms.bundle(report, command_of(report), about, results)
     if write is None:
         typer.echo(content.decode(), nl=False)
     else:
         _write(write, content)
-    if made.doubts:
+    if report.doubts:
         raise typer.Exit(ExitCode.TROUBLE)
 
 
@@ -131,7 +131,7 @@ def review(
     if output is OutputShape.JSON:
         typer.echo(json_text(rows))
     else:
-        listed = [recorded.row(each) for each in rows["reviews"]]
+        listed = [recorded.row(review) for review in rows["reviews"]]
         typer.echo(table_text(REVIEW_COLUMNS, listed) if listed else "No review of this scope is recorded")
     if rows["overdue"]:
         raise typer.Exit(ExitCode.TROUBLE)
@@ -163,11 +163,11 @@ def verify_evidence(
     with opened(settings, cluster) as where:
         kept = dict.fromkeys(IntervalKind, micros(now - where.evidence.retention))
         kept[IntervalKind.POD] = micros(now - where.evidence.pod_retention)
-        found = where.seals.verify(where.cluster.name, kept, expected)
+        verified = where.seals.verify(where.cluster.name, kept, expected)
         copied = copies_of(where.copies.raws(), where.copies.breaks())
     as_json = output is OutputShape.JSON
-    typer.echo(json_text(verified_json(found, copied)) if as_json else lines_text(verified_lines(found, copied)))
-    if found.breaks or copied.breaks or not found.days:
+    typer.echo(json_text(verified_json(verified, copied)) if as_json else lines_text(verified_lines(verified, copied)))
+    if verified.breaks or copied.breaks or not verified.days:
         raise typer.Exit(ExitCode.TROUBLE)
 
 
@@ -223,17 +223,17 @@ async def _report(where: Where, period: ReportPeriod, scope: ReportScope) -> Rep
     return build.report_of(evidence, period, scope, controls.frameworks())
 
 
-def command_of(made: Report) -> str:
+def command_of(report: Report) -> str:
     """What makes the same report again, with the site's own settings file."""
     from bridge.reports.model import moment_text  # noqa: PLC0415 - libraries of 20 MB that others need not load
 
-    period = made.period
-    words = ["zonebridge", "report", "-c", "zonebridge.yaml", "--cluster", made.scope.cluster]
+    period = report.period
+    words = ["zonebridge", "report", "-c", "zonebridge.yaml", "--cluster", report.scope.cluster]
     if period.instant:
         words += ["--at", moment_text(period.begin)]
     else:
         words += ["--from", moment_text(period.begin), "--to", moment_text(period.end)]
-    for zone in sorted(made.scope.zones):
+    for zone in sorted(report.scope.zones):
         words += ["--scope", f"zone={zone}"]
     return shlex.join([*words, "-o", "bundle", "--write", "evidence.zip"])
 
@@ -245,15 +245,15 @@ def _fitting(output: ReportOutput, section: str | None, write: Path | None) -> N
         raise InputError("report: -o bundle needs --write FILE: it is a zip")
 
 
-def _lines(made: Report) -> Iterator[str]:
-    yield from (f"! {printable(doubt)}" for doubt in made.doubts)
-    yield from (f"{name}: {value}" for name, value in made.figures.items())
-    for section in made.sections:
+def _lines(report: Report) -> Iterator[str]:
+    yield from (f"! {printable(doubt)}" for doubt in report.doubts)
+    yield from (f"{name}: {value}" for name, value in report.figures.items())
+    for section in report.sections:
         yield ""
         yield section.title
         if section.rows:
             yield from table_lines(
-                tuple(each.title.upper() for each in section.fields), [tuple(row) for row in section.rows]
+                tuple(column.title.upper() for column in section.fields), [tuple(row) for row in section.rows]
             )
         else:
             yield section.empty

@@ -118,9 +118,9 @@ async def _seal(terms: EvidenceTerms) -> None:
     for recorder in terms.recorders if terms.seals is not None else ():
         if terms.seals is not None and recorder.records:
             cluster = recorder.sight.cluster
-            made = await asyncio.to_thread(terms.seals.seal, cluster, micros(datetime.now(UTC)))
-            if made is not None:
-                checkpoint = EvidenceCheckpoint(date_text(made.day), made.chain)
+            sealed = await asyncio.to_thread(terms.seals.seal, cluster, micros(datetime.now(UTC)))
+            if sealed is not None:
+                checkpoint = EvidenceCheckpoint(date_text(sealed.day), sealed.chain)
                 _log.info("evidence sealed", cluster=cluster, day=checkpoint.day, chain=checkpoint.chain)
                 if terms.sealed is not None:
                     await terms.sealed(cluster, checkpoint)

@@ -43,10 +43,10 @@ class ReviewReminder:
 
 def due_soon(reviews: list[Review], now: datetime) -> list[tuple[tuple[str, ...], datetime]]:
     """Each scope that was reviewed before and whose newest review isn't good for much longer; the earliest first."""
-    newest = {each.zones: each for each in reviews}
-    due = {zones: _EPOCH + timedelta(microseconds=each.due) for zones, each in newest.items()}
+    newest = {review.zones: review for review in reviews}
+    due = {zones: _EPOCH + timedelta(microseconds=review.due) for zones, review in newest.items()}
     return sorted(
-        ((zones, day) for zones, day in due.items() if day - now <= SOON), key=lambda each: (each[1], each[0])
+        ((zones, day) for zones, day in due.items() if day - now <= SOON), key=lambda pair: (pair[1], pair[0])
     )
 
 

@@ -62,15 +62,15 @@ class Seals:
             if first_look is None:
                 return None
             chain, begin = (sealed[-1].chain, sealed[-1].day + 1) if sealed else ("", first_look // DAY)
-            made = None
+            latest = None
             for day in range(begin, (now - _LATER) // DAY):
                 for kind in KINDS:
                     rows, digest = _digest(connection, cluster, day, kind)
                     chain = _chain(chain, cluster, day, kind, (rows, digest))
                     values = {"cluster": cluster, "day": day, "kind": kind, "rows": rows, "digest": digest}
                     connection.execute(insert(SEAL).values(**values, chain=chain, let_go=False))
-                made = SealedDay(day, chain)
-        return made
+                latest = SealedDay(day, chain)
+        return latest
 
     def let_go(self, before: Mapping[IntervalKind, int]) -> None:
         """Note which days `IntervalStore.prune` is about to take, whole or in part. Raises EvidenceError."""
@@ -81,30 +81,30 @@ class Seals:
 
     def verify(self, cluster: str, kept: Mapping[IntervalKind, int], expected: Mapping[int, str]) -> Verified:
         """`kept`: from when on each kind must be there; `expected`: chain digests of days. Raises EvidenceError."""
-        found, chain, days, gone = list[str](), "", dict[int, str](), 0
+        breaks, chain, days, gone = list[str](), "", dict[int, str](), 0
         with self._database.reading("verifying seals") as connection:
             for row in _seals(connection, cluster):
                 named = f"{date_text(row.day)}, {row.kind}"
                 chain = _chain(chain, cluster, row.day, row.kind, (row.rows, row.digest))
                 if chain != row.chain:
-                    found.append(f"{named}: its seal isn't what follows from the one before: it was changed")
+                    breaks.append(f"{named}: its seal isn't what follows from the one before: it was changed")
                     chain = row.chain
                 days[row.day] = row.chain
                 if row.let_go and row.kind not in _INTERVALS:
-                    found.append(f"{named}: it is marked as let go, and this kind never is")
+                    breaks.append(f"{named}: it is marked as let go, and this kind never is")
                 elif row.let_go:
                     gone += 1
                     if row.kind in kept and row.day > kept[IntervalKind(row.kind)] // DAY:
-                        found.append(f"{named}: it is marked as let go, and is younger than what is kept")
+                        breaks.append(f"{named}: it is marked as let go, and is younger than what is kept")
                 elif _digest(connection, cluster, row.day, row.kind) != (row.rows, row.digest):
-                    found.append(f"{named}: what is recorded isn't what was sealed: it was changed, added or removed")
-            found += _of_terms(connection)
-        found += _of_days(days)
+                    breaks.append(f"{named}: what is recorded isn't what was sealed: it was changed, added or removed")
+            breaks += _of_terms(connection)
+        breaks += _of_days(days)
         for day, wanted in sorted(expected.items()):
             if days.get(day) != wanted:
-                found.append(f"{date_text(day)}: its chain digest isn't the expected one: the seals were made anew")
+                breaks.append(f"{date_text(day)}: its chain digest isn't the expected one: the seals were made anew")
         last = max(days, default=None)
-        return Verified(len(days), gone, None if last is None else SealedDay(last, days[last]), tuple(found))
+        return Verified(len(days), gone, None if last is None else SealedDay(last, days[last]), tuple(breaks))
 
 
 def _of_terms(connection: Connection) -> Iterator[str]:

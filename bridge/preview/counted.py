@@ -65,12 +65,12 @@ _Workload = tuple[str, str, str]
 
 def _addresses(pods: Iterable[Resident]) -> dict[_Workload, AddressSet]:
     """By zone, namespace and workload; any address where one of its pods' isn't known."""
-    found: dict[_Workload, AddressSet] = {}
+    addresses: dict[_Workload, AddressSet] = {}
     for pod in pods:
         key = pod.zone, pod.namespace, normalise(pod.workload)
         own = AddressSet.parse(map(str, pod.addresses)) if pod.addresses else ANY_ADDRESS
-        found[key] = found[key] | own if key in found else own
-    return found
+        addresses[key] = addresses[key] | own if key in addresses else own
+    return addresses
 
 
 def _change(row: SeenFlow, piece: Piece, addresses: dict[_Workload, AddressSet], nodes_zone: str) -> SeenChange | None:
@@ -81,7 +81,7 @@ def _change(row: SeenFlow, piece: Piece, addresses: dict[_Workload, AddressSet],
     if not overlap(box, piece.box):
         return None
     depends = () if covers(piece.box, box) else tuple(dict.fromkeys(_missing(box, piece.box)))
-    if depends and not any(_is_same(row.key.rule, each.origin) for each in (piece.old, piece.new)):
+    if depends and not any(_is_same(row.key.rule, entry.origin) for entry in (piece.old, piece.new)):
         return None  # it is the other part of the kind: another rule decided on it
     return SeenChange(_flow(row, nodes_zone), piece, depends)
 

@@ -12,7 +12,7 @@ def report_of(
     evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope, frameworks: tuple[Framework, ...]
 ) -> Report:
     """All sections, in the order in which an assessor asks for them."""
-    made = (
+    parts = (
         sections.watched(evidence, period),
         sections.inventory(evidence, period, scope),
         sections.rules(evidence, period, scope),
@@ -29,7 +29,7 @@ def report_of(
             "limits", "What this doesn't show", (Field("what", "Not shown", 100),), [(x,) for x in sections.LIMITS]
         ),
     )
-    by_key = {section.key: section for section in made}
+    by_key = {section.key: section for section in parts}
     unjustified = sum(row[8] == sections.NO_REASON and row[4] == "allow" for row in by_key["rules"].rows)
     figures = {
         "workloads in scope": len({row[0] for row in by_key["inventory"].rows}),
@@ -42,22 +42,22 @@ def report_of(
         "gaps": len(by_key["gaps"].rows),
     }
     revision = evidence.revisions[-1]["spec"]["revision"] if evidence.revisions else None
-    return Report(scope, period, made, figures, tuple(_doubts(evidence, period, figures)), revision, evidence.policy)
+    return Report(scope, period, parts, figures, tuple(_doubts(evidence, period, figures)), revision, evidence.policy)
 
 
 def _doubts(evidence: ReportEvidence, period: ReportPeriod, figures: dict[str, int]) -> list[str]:
     """What keeps the report from being whole, the weightiest first."""
-    found = []
+    findings = []
     if gaps(evidence.looks, period.begin, period.end):
         if period.instant:
-            found.append("Nobody looked at that instant: what is shown of it is not known")
+            findings.append("Nobody looked at that instant: what is shown of it is not known")
         else:
-            found.append("Nobody looked for some of the time; nothing is said of it")
+            findings.append("Nobody looked for some of the time; nothing is said of it")
     if evidence.last_look + 1 < period.end:
-        found.append(f"The last look was at {moment_text(evidence.last_look)}, before the end of the period")
+        findings.append(f"The last look was at {moment_text(evidence.last_look)}, before the end of the period")
     if evidence.policy is None:
-        found.append(f"The rules are not shown: {evidence.missing or 'no revision is kept'}")
+        findings.append(f"The rules are not shown: {evidence.missing or 'no revision is kept'}")
     behind = figures["nodes"] - figures["nodes that enforce at the end"]
     if behind:
-        found.append(f"{behind} of {figures['nodes']} nodes did not enforce at the end")
-    return found
+        findings.append(f"{behind} of {figures['nodes']} nodes did not enforce at the end")
+    return findings

@@ -41,8 +41,8 @@ def _framework(name: str) -> Framework:
     text = files("bridge.reports").joinpath("controls", f"{name}.yaml").read_text(encoding="utf-8")
     value = yaml.safe_load(text)
     controls = tuple(
-        Control(str(each["number"]), each["says"], tuple(each["sections"]), each.get("limit", ""))
-        for each in value["controls"]
+        Control(str(control["number"]), control["says"], tuple(control["sections"]), control.get("limit", ""))
+        for control in value["controls"]
     )
     return Framework(name, value["title"], controls)
 
@@ -53,9 +53,9 @@ def controls_section(some: Sequence[Framework]) -> ReportSection:
         *(Field("sections", "Evidence in sections", 20), Field("limit", "What that doesn't prove", 26)),
     )
     rows = [
-        (framework.title, each.number, each.says, ", ".join(each.sections), each.limit)
+        (framework.title, control.number, control.says, ", ".join(control.sections), control.limit)
         for framework in some
-        for each in framework.controls
+        for control in framework.controls
     ]
     notes = ("The wording is ours; whether a control is met is the assessor's judgement.",)
     return ReportSection("controls", "Which control asks for what", fields, rows, notes=notes)

@@ -38,13 +38,13 @@ def report_json(report: Report) -> Json:
 
 
 def _section_json(section: ReportSection) -> Json:
-    keys = [each.key for each in section.fields]
+    keys = [column.key for column in section.fields]
     rows = [dict(zip(keys, row, strict=True)) for row in section.rows]
     return {"title": section.title, "rows": rows, "notes": list(section.notes)}
 
 
 def section_csv(section: ReportSection) -> str:
-    return csv_text(tuple(each.key for each in section.fields), [tuple(row) for row in section.rows])
+    return csv_text(tuple(column.key for column in section.fields), [tuple(row) for row in section.rows])
 
 
 def report_digest(report: Report) -> str:
@@ -57,23 +57,23 @@ def bundle(report: Report, command: str, about: Mapping[str, object], more: Mapp
 
     `about`: what else says where it comes from; `more`: further forms, by the name of the file.
     """
-    held = {
+    files = {
         "report.json": _bytes(json_text(report_json(report))),
         "report.html": page_html(report_page(report)).encode(),
         **{name: _bytes(json_text(value)) for name, value in more.items()},
         **{f"sections/{section.key}.csv": section_csv(section).encode() for section in report.sections},
     }
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(held.items())}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     manifest = {**about, "command": command, "files": digests}
     sums = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
-    held |= {MANIFEST: _bytes(json_text(manifest)), "SHA256SUMS": sums.encode()}
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, content in sorted(held.items()):
+    files |= {MANIFEST: _bytes(json_text(manifest)), "SHA256SUMS": sums.encode()}
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _NO_TIME)
             entry.compress_type, entry.external_attr, entry.create_system = zipfile.ZIP_DEFLATED, _READABLE, 3
             archive.writestr(entry, content)
-    return made.getvalue()
+    return data.getvalue()
 
 
 def _bytes(text: str) -> bytes:

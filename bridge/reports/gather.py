@@ -22,7 +22,7 @@ async def gathered(
 ) -> ReportEvidence:
     """Raises EvidenceError, ClusterError, and ClusterError too where a record or a part was changed."""
     name = scope.cluster
-    in_force = [each for each in reversed(archive.in_force) if _since(each) < period.end]
+    in_force = [record for record in reversed(archive.in_force) if _since(record) < period.end]
     policy, missing = None, ""
     if in_force:
         policy = await archive.policy(in_force[-1].revision)
@@ -30,7 +30,7 @@ async def gathered(
         missing = (
             "No record says which revision was in force then: it isn't kept any more (evidence.retention), or none was"
         )
-    revisions: list[Json] = [archive.raw(each.revision) for each in in_force]
+    revisions: list[Json] = [archive.raw(record.revision) for record in in_force]
     newest = store.looks(name, 0, _FOREVER)
     return ReportEvidence(
         intervals=store.between(name, period.begin, period.end),

@@ -35,7 +35,7 @@ def _tone(name: str, value: int) -> Tone:
 
 
 def _table(section: ReportSection) -> PageTable:
-    columns = [Column(each.title, each.share, number=each.number) for each in section.fields]
+    columns = [Column(column.title, column.share, number=column.number) for column in section.fields]
     rows = [Row([_cell(text) for text in row]) for row in section.rows]
     return PageTable(section.key, section.title, columns, rows, empty=section.empty, notes=section.notes)
 

@@ -25,20 +25,20 @@ def review_of(seen: Report, reviewer: str, note: str, due: datetime) -> Review:
     return Review(seen.period.begin, micros(due), reviewer.strip(), zones, note, seen.revision or 0, digest)
 
 
-def reviews_json(found: Iterable[Review], scope: ReportScope, now: datetime) -> Json:
+def reviews_json(reviews: Iterable[Review], scope: ReportScope, now: datetime) -> Json:
     """`overdue`: none of this scope is in date."""
-    some = list(found)
+    some = list(reviews)
     rows = [
         {
-            "at": moment_text(each.at),
-            "reviewer": each.reviewer,
-            "zones": list(each.zones),
-            "note": each.note,
-            "revision": each.revision,
-            "digest": each.digest,
-            "due": moment_text(each.due),
+            "at": moment_text(review.at),
+            "reviewer": review.reviewer,
+            "zones": list(review.zones),
+            "note": review.note,
+            "revision": review.revision,
+            "digest": review.digest,
+            "due": moment_text(review.due),
         }
-        for each in of_scope(some, scope)
+        for review in of_scope(some, scope)
     ]
     return {"reviews": rows, "overdue": is_overdue(some, scope, micros(now))}
 
@@ -66,26 +66,26 @@ def copies_of(raws: Sequence[Json], breaks: Iterable[Break]) -> VerifiedCopies:
     return VerifiedCopies(len(specs), first, last, since, tuple(map(str, breaks)))
 
 
-def verified_json(found: Verified, copies: VerifiedCopies) -> Json:
+def verified_json(verified: Verified, copies: VerifiedCopies) -> Json:
     """`breaks`: of seals, then of copied revisions."""
-    last = None if found.last is None else {"day": date_text(found.last.day), "chain": found.last.chain}
-    breaks = [*found.breaks, *copies.breaks]
+    last = None if verified.last is None else {"day": date_text(verified.last.day), "chain": verified.last.chain}
+    breaks = [*verified.breaks, *copies.breaks]
     revisions = {"copied": copies.revisions, "first": copies.first, "last": copies.last, "since": copies.since or None}
-    whole = bool(found.days) and not breaks
-    about = {"whole": whole, "days": found.days, "let_go": found.let_go, "last": last}
+    intact = bool(verified.days) and not breaks
+    about = {"whole": intact, "days": verified.days, "let_go": verified.let_go, "last": last}
     return about | {"revisions": revisions, "breaks": breaks}
 
 
-def verified_lines(found: Verified, copies: VerifiedCopies) -> Iterable[str]:
-    breaks = [*found.breaks, *copies.breaks]
-    if not found.days or found.last is None:
+def verified_lines(verified: Verified, copies: VerifiedCopies) -> Iterable[str]:
+    breaks = [*verified.breaks, *copies.breaks]
+    if not verified.days or verified.last is None:
         yield "Nothing is sealed yet: a day is, an hour after it is over"
     if breaks:
         yield f"BROKEN, first {printable(breaks[0])}"
-        yield from (f"and {printable(each)}" for each in breaks[1:])
-    elif found.last is not None:
-        yield f"Whole: {found.days} days up to {date_text(found.last.day)}; chain digest {found.last.chain}"
-        if found.let_go:
-            yield f"Of these, {found.let_go} of their kinds are no longer kept and can't be compared"
+        yield from (f"and {printable(fault)}" for fault in breaks[1:])
+    elif verified.last is not None:
+        yield f"Whole: {verified.days} days up to {date_text(verified.last.day)}; chain digest {verified.last.chain}"
+        if verified.let_go:
+            yield f"Of these, {verified.let_go} of their kinds are no longer kept and can't be compared"
     if copies.revisions:
         yield f"Copied revisions: {copies.revisions} ({copies.first} to {copies.last}), the oldest of {copies.since}"

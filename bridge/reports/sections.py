@@ -42,15 +42,15 @@ def watched(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
 def inventory(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope) -> ReportSection:
     """Which workloads were in which zones of the scope, from when to when, with how many different pods."""
     pods: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for each in _of(evidence, period, IntervalKind.POD):
-        about = json.loads(each.value)
-        pods[f"{about['namespace']}/{about['workload']}", about["zone"]].add(each.subject)
+    for interval in _of(evidence, period, IntervalKind.POD):
+        about = json.loads(interval.value)
+        pods[f"{about['namespace']}/{about['workload']}", about["zone"]].add(interval.subject)
     rows = []
-    for each in _of(evidence, period, IntervalKind.WORKLOAD):
-        for zone in json.loads(each.value)["zones"]:
+    for interval in _of(evidence, period, IntervalKind.WORKLOAD):
+        for zone in json.loads(interval.value)["zones"]:
             if scope.has(frozenset((zone,))):
-                counted = len(pods.get((each.subject, zone), ()))
-                rows.append((each.subject, zone, *_ends(each, period), str(counted) if counted else "not kept"))
+                counted = len(pods.get((interval.subject, zone), ()))
+                rows.append((interval.subject, zone, *_ends(interval, period), str(counted) if counted else "not kept"))
     fields = (
         *(Field("workload", "Workload", 34), Field("zone", "Zone", 18), Field("from", "From", 18)),
         *(Field("until", "Until", 18), Field("pods", "Pods", 12, number=True)),
@@ -63,7 +63,7 @@ def inventory(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope
 
 def rules(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope) -> ReportSection:
     """The rules at the end of the period that concern the scope: why they are there, how often they were hit."""
-    said = {each.subject: json.loads(each.value) for each in _of(evidence, period, IntervalKind.RULE)}
+    said = {interval.subject: json.loads(interval.value) for interval in _of(evidence, period, IntervalKind.RULE)}
     hits: Counter[str] = Counter()
     for count in evidence.counts:
         hits[count.rule] += count.connections
@@ -141,7 +141,7 @@ def changes(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
         rows.append(
             (
                 *(str(spec["revision"]), spec["recorded"], ", ".join(spec.get("causes", ())) or _UNKNOWN),
-                ", ".join(dict.fromkeys(each.get("administrator", _UNKNOWN) for each in commits)) or _UNKNOWN,
+                ", ".join(dict.fromkeys(commit.get("administrator", _UNKNOWN) for commit in commits)) or _UNKNOWN,
                 "; ".join(map(_commit_text, commits)) or spec.get("unknown", ""),
                 *(opened, closed, "; ".join(lines), spec["chain"]),
             )
@@ -160,10 +160,10 @@ def reviews(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope) 
     """All reviews up to the period's end that were of this scope or of more."""
     rows = [
         (
-            *(moment_text(each.at), each.reviewer, ", ".join(each.zones) or "all zones", each.note),
-            *(str(each.revision), each.digest, moment_text(each.due)),
+            *(moment_text(review.at), review.reviewer, ", ".join(review.zones) or "all zones", review.note),
+            *(str(review.revision), review.digest, moment_text(review.due)),
         )
-        for each in of_scope(evidence.reviews, scope)
+        for review in of_scope(evidence.reviews, scope)
     ]
     fields = (
         *(Field("at", "When", 18), Field("reviewer", "Who", 14), Field("zones", "Of", 12), Field("note", "Note", 16)),
@@ -178,22 +178,22 @@ def reviews(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope) 
 
 
 def of_scope(reviews_: Iterable[Review], scope: ReportScope) -> list[Review]:
-    return [each for each in reviews_ if not each.zones or (scope.zones and scope.zones <= set(each.zones))]
+    return [review for review in reviews_ if not review.zones or (scope.zones and scope.zones <= set(review.zones))]
 
 
 def is_overdue(reviews_: Iterable[Review], scope: ReportScope, at: int) -> bool:
     """Also where there never was one."""
-    return not any(each.due >= at for each in of_scope(reviews_, scope))
+    return not any(review.due >= at for review in of_scope(reviews_, scope))
 
 
 def enforcement(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
     """How long each node enforced, observed, or did neither; at an instant, what it did."""
     spent: dict[str, Counter[str]] = defaultdict(Counter)
     last: dict[str, Json] = {}
-    for each in _of(evidence, period, IntervalKind.NODE):
-        about = json.loads(each.value)
-        spent[each.subject][about["mode"]] += (each.end or 0) - each.begin
-        last[each.subject] = about
+    for interval in _of(evidence, period, IntervalKind.NODE):
+        about = json.loads(interval.value)
+        spent[interval.subject][about["mode"]] += (interval.end or 0) - interval.begin
+        last[interval.subject] = about
     rows = []
     for name, modes in sorted(spent.items()):
         about = last[name]
@@ -218,13 +218,13 @@ def enforcement(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection
 def measurements(evidence: ReportEvidence, period: ReportPeriod, scope: ReportScope) -> ReportSection:
     """What `zonebridge verify` found: of each run the pairs of zones, with how many connections were as decided."""
     rows = []
-    for each in evidence.measurements:
-        when = moment_text(each.at)
-        for cell in each.content["cells"]:
+    for measurement in evidence.measurements:
+        when = moment_text(measurement.at)
+        for cell in measurement.content["cells"]:
             if scope.has(frozenset((cell["from"], cell["to"]))):
                 differ = str(cell["tried"] - cell["agree"])
                 opened, closed = (", ".join(map(str, cell[key])) or "none" for key in ("open", "closed"))
-                revision, tried = str(each.content["revision"]), str(cell["tried"])
+                revision, tried = str(measurement.content["revision"]), str(cell["tried"])
                 rows.append((when, revision, cell["from"], cell["to"], cell["family"], tried, differ, opened, closed))
     fields = (
         *(Field("at", "When", 18), Field("revision", "Revision", 8, number=True), Field("from", "From zone", 12)),
@@ -233,9 +233,11 @@ def measurements(evidence: ReportEvidence, period: ReportPeriod, scope: ReportSc
         Field("closed", "TCP ports that were closed", 16),
     )
     which = "the last one before the instant" if period.instant else "all of the period"
-    limits = dict.fromkeys(limit for each in evidence.measurements for limit in each.content["limits"])
+    limits = dict.fromkeys(limit for measurement in evidence.measurements for limit in measurement.content["limits"])
     doubts = dict.fromkeys(
-        f"{moment_text(each.at)}: {doubt}" for each in evidence.measurements for doubt in each.content["doubts"]
+        f"{moment_text(measurement.at)}: {doubt}"
+        for measurement in evidence.measurements
+        for doubt in measurement.content["doubts"]
     )
     notes = (f"Measurements by zonebridge verify: {which}.", *doubts, *limits) if rows else ()
     empty = "Nothing was measured (zonebridge verify)."
@@ -245,10 +247,10 @@ def measurements(evidence: ReportEvidence, period: ReportPeriod, scope: ReportSc
 def drift(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
     """What went wrong and was told, and until when: tampering, nodes out of sync, refused revisions."""
     rows = []
-    for each in _of(evidence, period, IntervalKind.ALERT):
-        about = json.loads(each.value)
-        lasted = length_text((each.end or 0) - each.begin)
-        rows.append((*_ends(each, period), lasted, each.subject, about["severity"], about["message"]))
+    for interval in _of(evidence, period, IntervalKind.ALERT):
+        about = json.loads(interval.value)
+        lasted = length_text((interval.end or 0) - interval.begin)
+        rows.append((*_ends(interval, period), lasted, interval.subject, about["severity"], about["message"]))
     fields = (
         *(Field("from", "From", 14), Field("until", "Until", 14), Field("lasted", "Lasted", 8)),
         *(Field("kind", "Alert", 14), Field("severity", "Severity", 8), Field("message", "What", 42)),
@@ -259,9 +261,9 @@ def drift(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
 def traffic(evidence: ReportEvidence, scope: ReportScope) -> ReportSection:
     """Connections between zones by verdict and rule."""
     rows = [
-        (each.from_zone, each.to_zone, each.verdict, each.rule, str(each.connections))
-        for each in evidence.counts
-        if scope.has(frozenset((each.from_zone, each.to_zone)))
+        (count.from_zone, count.to_zone, count.verdict, count.rule, str(count.connections))
+        for count in evidence.counts
+        if scope.has(frozenset((count.from_zone, count.to_zone)))
     ]
     fields = (
         *(Field("from", "From zone", 22), Field("to", "To zone", 22), Field("verdict", "Verdict", 12)),
@@ -274,8 +276,8 @@ def traffic(evidence: ReportEvidence, scope: ReportScope) -> ReportSection:
 def settings(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
     """Which settings of the bridge held: a digest of those that say what is enforced."""
     rows = [
-        (*_ends(each, period), json.loads(each.value).get("digest", ""))
-        for each in _of(evidence, period, IntervalKind.SETTINGS)
+        (*_ends(interval, period), json.loads(interval.value).get("digest", ""))
+        for interval in _of(evidence, period, IntervalKind.SETTINGS)
     ]
     fields = Field("from", "From", 20), Field("until", "Until", 20), Field("digest", "SHA-256", 60)
     return ReportSection("settings", "Settings of the bridge", fields, rows, "None were recorded.")
@@ -284,9 +286,9 @@ def settings(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
 def in_force(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
     """Which revision the tier had, from when to when, as the bridge saw it."""
     rows = []
-    for each in _of(evidence, period, IntervalKind.TIER):
-        about = json.loads(each.value)
-        rows.append((*_ends(each, period), each.subject, str(about["revision"]), about["digest"]))
+    for interval in _of(evidence, period, IntervalKind.TIER):
+        about = json.loads(interval.value)
+        rows.append((*_ends(interval, period), interval.subject, str(about["revision"]), about["digest"]))
     fields = (
         *(Field("from", "From", 20), Field("until", "Until", 20), Field("tier", "Tier", 15)),
         *(Field("revision", "Revision", 9, number=True), Field("digest", "SHA-256 of its content", 36)),
@@ -297,7 +299,7 @@ def in_force(evidence: ReportEvidence, period: ReportPeriod) -> ReportSection:
 def _of(evidence: ReportEvidence, period: ReportPeriod, kind: IntervalKind) -> Iterator[Interval]:
     """Intervals within the period, and no longer than somebody looked."""
     known = min(period.end, evidence.last_look + 1)
-    wanted = [each for each in evidence.intervals if each.kind is kind]
+    wanted = [interval for interval in evidence.intervals if interval.kind is kind]
     return clipped(wanted, period.begin, known)
 
 

@@ -115,8 +115,8 @@ def _successors(old: Table, new: Table, change: TableChange) -> dict[str, _Succe
     if not is_whole or len(before) != len(change.gone_sets):
         return {}
     changes = {name: _difference(old.sets[was], new.sets[name]) for name, was in before.items()}
-    found = {name: _Successor(before[name], difference) for name, difference in changes.items() if difference}
-    return found if found.keys() == before.keys() else {}
+    successors = {name: _Successor(before[name], difference) for name, difference in changes.items() if difference}
+    return successors if successors.keys() == before.keys() else {}
 
 
 def _swapped(old: Chain, new: Chain) -> tuple[str, str] | None:

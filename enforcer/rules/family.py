@@ -89,7 +89,7 @@ class SpanTexts:
         texts = self._texts[family]
         fresh = Ranges(tuple(filterfalse(texts.__contains__, ranges.spans)))
         texts.update(zip(fresh.spans, span_texts(family, fresh), strict=True))
-        found = dict.fromkeys(map(texts.__getitem__, ranges.spans), "")
-        if len(texts) > _MOST_KEPT * len(found):
-            self._texts[family] = dict(zip(ranges.spans, found, strict=True))
-        return found
+        spans = dict.fromkeys(map(texts.__getitem__, ranges.spans), "")
+        if len(texts) > _MOST_KEPT * len(spans):
+            self._texts[family] = dict(zip(ranges.spans, spans, strict=True))
+        return spans
