@@ -91,14 +91,14 @@ class _ZonePods:
 
     def asked(self, asked: _Asked) -> tuple[Workload, ...]:
         """Those that a box concerns, in the zone's order."""
-        found = self._all if NO_NODE in asked.kinds else 0
+        matches = self._all if NO_NODE in asked.kinds else 0
         if asked.workloads is not EVERY_NAME:
-            found &= self._named(self._by_name, asked.workloads)
+            matches &= self._named(self._by_name, asked.workloads)
         if asked.namespaces is not EVERY_NAME:
-            found &= self._named(self._by_namespace, asked.namespaces)
+            matches &= self._named(self._by_namespace, asked.namespaces)
         if asked.addresses is not ANY_ADDRESS:
-            found &= self._reached(asked.addresses)
-        groups = [self._groups[place] for place in bits(found)]
+            matches &= self._reached(asked.addresses)
+        groups = [self._groups[place] for place in bits(matches)]
         if asked.nodes is not EVERY_NAME:
             groups = [group for group in groups if any(node in asked.nodes for node in group.nodes)]
         return tuple([group.workload for group in groups])
