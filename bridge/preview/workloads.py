@@ -45,7 +45,7 @@ class _WorkloadPods:
     nodes: frozenset[str]
 
 
-class _Asked(NamedTuple):
+class _EndQuery(NamedTuple):
     """What a box asks of one end."""
 
     addresses: AddressSet
@@ -89,7 +89,7 @@ class _ZonePods:
             ordered = sorted(numbers)
             self._at[family] = [number for number, _ in ordered], [bit for _, bit in ordered]
 
-    def asked(self, asked: _Asked) -> tuple[Workload, ...]:
+    def asked(self, asked: _EndQuery) -> tuple[Workload, ...]:
         """Those that a box concerns, in the zone's order."""
         matches = self._all if NO_NODE in asked.kinds else 0
         if asked.workloads is not EVERY_NAME:
@@ -152,7 +152,7 @@ class _Projector:
             if sources and destinations:
                 yield WorkloadChange(from_zone, to_zone, sources, destinations, piece)
 
-    def _end(self, zone: str, asked: _Asked) -> _Ends:
+    def _end(self, zone: str, asked: _EndQuery) -> _Ends:
         addresses, workloads, namespaces, kinds, nodes = asked
         key = zone, id(addresses), id(workloads), id(namespaces), id(kinds), id(nodes)
         known = self._of_asked.get(key)
@@ -160,7 +160,7 @@ class _Projector:
             known = self._of_asked[key] = self._concerned(zone, asked)
         return known
 
-    def _concerned(self, zone: str, asked: _Asked) -> _Ends:
+    def _concerned(self, zone: str, asked: _EndQuery) -> _Ends:
         """One and the same object for the same workloads: there are very many changes."""
         zone_pods = self._zone_pods.get(zone)
         pods = () if zone_pods is None else zone_pods.asked(asked)
@@ -170,21 +170,21 @@ class _Projector:
             self._shared[key] = _Ends(pods, hosts, (*pods, *hosts))
         return self._shared[key]
 
-    def _concerns_hosts(self, zone: str, asked: _Asked) -> bool:
+    def _concerns_hosts(self, zone: str, asked: _EndQuery) -> bool:
         addresses = self._outside.get(zone, NO_ADDRESS)
         kind = NODE if zone == self._zoning.nodes else NO_NODE
         named = "" in asked.workloads and "" in asked.namespaces
         return named and kind in asked.kinds and addresses.overlaps(asked.addresses)
 
 
-def _source(box: Box) -> _Asked:
+def _source(box: Box) -> _EndQuery:
     names = box.source_workloads, box.source_namespaces
-    return _Asked(box.sources, *names, box.source_kinds, box.source_nodes)
+    return _EndQuery(box.sources, *names, box.source_kinds, box.source_nodes)
 
 
-def _destination(box: Box) -> _Asked:
+def _destination(box: Box) -> _EndQuery:
     names = box.destination_workloads, box.destination_namespaces
-    return _Asked(box.destinations, *names, box.destination_kinds, box.destination_nodes)
+    return _EndQuery(box.destinations, *names, box.destination_kinds, box.destination_nodes)
 
 
 def _groups(residents: Iterable[Resident]) -> dict[str, tuple[_WorkloadPods, ...]]:

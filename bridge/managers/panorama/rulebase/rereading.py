@@ -31,7 +31,7 @@ from zones.rules import Applications, Rule, Rulebase, ServiceChoice
 FORGOTTEN = 20_000
 
 
-class _Known(NamedTuple):
+class _KnownRule(NamedTuple):
     """A rule as it was read, the names in its list of applications, and those of all else that it draws on."""
 
     rule: Rule
@@ -39,7 +39,7 @@ class _Known(NamedTuple):
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, rule: Rule, element: Element) -> _Known:
+    def of(cls, rule: Rule, element: Element) -> _KnownRule:
         drawn = [member.name for side in (rule.sources, rule.destinations) for member in side.members]
         if not isinstance(rule.services, ServiceChoice):
             drawn += [service.name for service in rule.services]
@@ -58,7 +58,7 @@ class _LastCommit:
     addresses: addresses.KnownAddresses
     services: services.KnownServices
     applications: dict[tuple[str, ...], Applications]
-    rules: Mapping[tuple[str, str], Sequence[_Known]]
+    rules: Mapping[tuple[str, str], Sequence[_KnownRule]]
     has_wildcards: bool
     rulebase: Rulebase
 
@@ -79,12 +79,12 @@ class _Changes(NamedTuple):
             if text.paths[at] in paths
         }
 
-    def rules(self, level: str, rulebase: str, known: Sequence[_Known]) -> list[_Known | None]:
+    def rules(self, level: str, rulebase: str, known: Sequence[_KnownRule]) -> list[_KnownRule | None]:
         """What is known of each rule of a level, by what was known of those before; None of one that says else."""
         before, now, window = self.texts[level]
         path = rules_path(rulebase)
         places = before.at_path.get(path, ())
-        said: dict[bytes, _Known] = {}
+        said: dict[bytes, _KnownRule] = {}
         first = last = 0
         for number, at in enumerate(places):
             if at < window.before.start:
@@ -132,12 +132,12 @@ def _read(scope: ObjectScope, options: ReadOptions, last: _LastCommit | None) ->
     reader = reader_of(scope, options, entries)
     predefined = b"" if scope.predefined is None else tostring(scope.predefined)
     changes = None if last is None else _changes(last, scope.levels)
-    known: Mapping[tuple[str, str], Sequence[_Known | None]] = {}
+    known: Mapping[tuple[str, str], Sequence[_KnownRule | None]] = {}
     still: _Still = _nothing_still
     if last is not None and changes is not None:
         known = _known_rules(last, changes)
         reader, still = _knowing(reader, last, changes, same_content=predefined == last.predefined)
-    rules: dict[tuple[str, str], list[_Known]] = {}
+    rules: dict[tuple[str, str], list[_KnownRule]] = {}
     for entry in entries:
         place = entry.level, entry.rulebase
         was = known[place][entry.at] if known else None
@@ -160,10 +160,10 @@ def _read(scope: ObjectScope, options: ReadOptions, last: _LastCommit | None) ->
     )
 
 
-_Still = Callable[[_Known], bool]
+_Still = Callable[[_KnownRule], bool]
 
 
-def _nothing_still(_: _Known) -> bool:
+def _nothing_still(_: _KnownRule) -> bool:
     return False
 
 
@@ -178,7 +178,7 @@ def _changes(last: _LastCommit, levels: Sequence[Level]) -> _Changes | None:
     return _Changes(texts) if len(texts) == len(last.texts) else None
 
 
-def _known_rules(last: _LastCommit, changes: _Changes | None) -> dict[tuple[str, str], list[_Known | None]]:
+def _known_rules(last: _LastCommit, changes: _Changes | None) -> dict[tuple[str, str], list[_KnownRule | None]]:
     """By level and rulebase, for each rule that there is now; nothing where the levels are others."""
     if changes is None:
         return {}
@@ -209,15 +209,15 @@ def _knowing(
         applications=applications.ApplicationObjects(reader.scope, last.applications if same_applications else {}),
     )
 
-    def still(known: _Known) -> bool:
+    def still(known: _KnownRule) -> bool:
         return not contested and (same_applications or known.applications == ("any",)) and stale.isdisjoint(known.names)
 
     return reader, still
 
 
-def _rule(reader: RuleReader, entry: RuleEntry, was: _Known | None, still: _Still) -> _Known:
+def _rule(reader: RuleReader, entry: RuleEntry, was: _KnownRule | None, still: _Still) -> _KnownRule:
     if was is None or not (still(was) or reader.would_read(entry.element, was.rule, was.applications)):
-        return _Known.of(read_rule(reader, entry), entry.element)
+        return _KnownRule.of(read_rule(reader, entry), entry.element)
     if was.rule.number == entry.number:
         return was
     return was._replace(rule=replace(was.rule, number=entry.number))
