@@ -42,7 +42,7 @@ class LaidRule(NamedTuple):
     buckets: frozenset[int]
 
 
-class _Known:
+class _EqualRules:
     """What another side has of an equal rule."""
 
     def __init__(self, side: Side | None) -> None:
@@ -76,7 +76,7 @@ class Side:
         self._told_apart = told_apart
         self._whenever = _every(len(told_apart))
         self._active: dict[Schedule | None, frozenset[int]] = {None: self._whenever}
-        self._laid = tuple(map(self._lay, self.rules, map(_Known(like), self.rules)))
+        self._laid = tuple(map(self._lay, self.rules, map(_EqualRules(like), self.rules)))
         self.zones = policy.known_zones | {QUARANTINE} | {zone for entry in policy.entries for zone in _zones_of(entry)}
         self._lay_masks()
         self._near: dict[frozenset[int], int] = {}
