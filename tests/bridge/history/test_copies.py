@@ -276,7 +276,7 @@ def test_a_database_of_the_version_before_gets_its_tables(url):
     database = Database(url)
     database.migrate()
     with database.writing("going back") as connection:
-        for name in ("revision_part", "part", "revision"):
+        for name in ("measurement", "revision_part", "part", "revision"):
             connection.execute(text(f"DROP TABLE {name}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
     database.migrate()
