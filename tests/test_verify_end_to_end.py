@@ -136,6 +136,20 @@ def verify(world):
 
 
 @pytest.mark.kernel
+def test_who_is_told_to_end_leaves_no_pods(world, verify):
+    """SIGTERM, as a pipeline ends what it no longer wants."""
+    command = [str(BIN / "zonebridge"), "verify", "-c", str(world.directory / "verify.yaml"), "--scope", ZONES]
+    pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        world.wait(lambda: len(world._client.get(pods).json()["items"]) == 3, "listeners are there")
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "its probe pods are deleted" in said
+    assert world._client.get(pods).json()["items"] == []
+
+
+@pytest.mark.kernel
 @pytest.mark.timeout(240)  # two measurements, each with seconds to wait for answers that don't come
 def test_what_is_measured_is_what_the_policy_says_and_where_the_rules_are_gone_it_says_that(world, verify):
     code, found, kubelet, url = verify()

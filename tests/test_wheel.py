@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -41,9 +42,17 @@ def test_every_package_is_in_the_wheel(wheel):
     assert packed == {str(Path(name).parent) for name in tracked}
 
 
+def test_every_folder_is_a_package():
+    """setuptools takes folders of data for packages, too, and will leave out what it isn't told of."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    tracked = run("git", "ls-files", "bridge", "enforcer", "zones").split()
+    assert sorted(listed) == sorted({".".join(Path(name).parent.parts) for name in tracked})
+
+
 @pytest.mark.timeout(300)
-def test_what_pages_are_made_from_is_in_the_wheel(wheel):
-    tracked = run("git", "ls-files", "bridge/pages/templates").split()
+@pytest.mark.parametrize("folder", ["bridge/pages/templates", "bridge/reports/controls"])
+def test_what_pages_and_reports_are_made_from_is_in_the_wheel(wheel, folder):
+    tracked = run("git", "ls-files", folder).split()
     assert tracked
     assert set(tracked) <= set(zipfile.ZipFile(wheel).namelist())
 

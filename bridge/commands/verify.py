@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from bridge.commands.history import ClusterName, Output, Tier
 from bridge.commands.options import OutputShape, ScopeOption, SettingsFile, zones_of
 from bridge.explain.answer import where_we_are
 from bridge.segmentation.matrix import Json
-from bridge.segmentation.measure import Measurement, MeasurementPlan, SegmentationResult
+from bridge.segmentation.measure import Measurement, MeasurementError, MeasurementPlan, SegmentationResult
 from bridge.segmentation.record import result_json
 from bridge.settings.file import Purpose, cluster_named, load
 from bridge.wiring.clusters import cluster_access
@@ -75,9 +76,14 @@ def _place(named: ClusterSettings | None, tier: str | None, place: tuple[object,
 
 
 async def _measured(access: ClusterAccess, plan: MeasurementPlan) -> SegmentationResult:
+    """Whoever ends it by SIGTERM, as a pipeline does, leaves no probe pods either."""
+    if current := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)
     server = ApiServer(access)
     try:
         return await Measurement(server, plan, lambda words: typer.echo(words, err=True)).run()
+    except asyncio.CancelledError as error:
+        raise MeasurementError("verify: it was told to end before it was done; its probe pods are deleted") from error
     finally:
         await server.close()
 

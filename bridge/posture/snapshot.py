@@ -27,6 +27,8 @@ from bridge.posture.objects import (
 
 _T = TypeVar("_T")
 UNASKED = "it was not asked for"
+PROBES = "zonebridge-probes"
+"""The namespace of `zonebridge verify`, and the admission policy that lets in nothing but its pods."""
 
 
 class Input(StrEnum):

@@ -19,6 +19,7 @@ IMAGE_ANNOTATION = "zonebridge.io/probe-image"
 PROBE_LABEL = "zonebridge.io/probe"
 LISTENER, CALLER = "listener", "caller"
 EXPIRY = 600
+_NODE = "kubernetes.io/hostname"
 _MODULE = "bridge.segmentation.probe"
 # What /dev/termination-log takes from a pod that isn't root is of the container runtime's making.
 _RESTRICTED = {
@@ -53,6 +54,7 @@ def _pod(role: str, number: int, zone: Json, image: str, words: list[str]) -> Js
         "resources": _RESOURCES,
         "terminationMessagePolicy": "File",
     }
+    apart = {"weight": 100, "podAffinityTerm": {"topologyKey": _NODE, "labelSelector": {"matchLabels": zone}}}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -70,10 +72,11 @@ def _pod(role: str, number: int, zone: Json, image: str, words: list[str]) -> Js
                 "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
             },
             # callers and listeners of a zone apart, so that the way between nodes is measured where there are several
+            "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [apart]}},
             "topologySpreadConstraints": [
                 {
                     "maxSkew": 1,
-                    "topologyKey": "kubernetes.io/hostname",
+                    "topologyKey": _NODE,
                     "whenUnsatisfiable": "ScheduleAnyway",
                     "labelSelector": {"matchExpressions": [{"key": PROBE_LABEL, "operator": "Exists"}]},
                 }

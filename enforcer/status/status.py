@@ -81,15 +81,18 @@ def of_destinations(
 
 
 def node_state(status: Json, kubelet: Json | None = None) -> Json:
-    """The NodeState's status: what the bridge and `kubectl get` need of it. `kubelet`: None where it isn't asked."""
+    """The NodeState's status: what the bridge and `kubectl get` need of it. `kubelet`: None where it isn't asked.
+
+    It is merged into the one that is there: what no longer holds has to be taken out by name, with null.
+    """
     return {
         "tier": status["tier"],
         "revision": status["revision"] or 0,
         "digest": status["digest"] or "",
         "appliedAt": status["appliedAt"],
         "mode": status["mode"],
-        **({"enforcedZones": status["enforcedZones"]} if status["enforcedZones"] else {}),
-        **({"kubelet": kubelet} if kubelet is not None else {}),
+        "enforcedZones": status["enforcedZones"] or None,
+        "kubelet": None if kubelet is None else {"problem": None, "settings": None} | kubelet,
         "problems": [problem[:_LONGEST] for problem in [*filter(None, [status["why"]]), *status["problems"]][:_MOST]],
     }
 

@@ -7,6 +7,7 @@ import time
 import pytest
 import yaml
 
+from enforcer.status.status import node_state
 from tests.apiserver.installed import CONFIG, ENFORCER, MERGE, namespace, pod, restricted_pod
 from tests.apiserver.tamper.people import RBAC, workload
 from zones.policy import Entry, Policy, Verdict
@@ -265,9 +266,11 @@ def test_an_enforcer_reports_for_its_own_node(admin, guarded, somebody):
         }
         enforcer.post(states, json=made, headers=extra).raise_for_status()
         headers = extra | {"Content-Type": MERGE}
-        enforcer.patch(
-            f"{states}/own-node/status", json={"status": {"revision": 3}}, headers=headers
-        ).raise_for_status()
+        said = {"tier": "t", "revision": 3, "digest": "", "appliedAt": None, "mode": "enforce", "why": ""}
+        for kubelet in ({"problem": "it was not asked yet"}, {"settings": {"anonymous": False}}, None):
+            status = node_state(said | {"enforcedZones": [], "problems": []}, kubelet)
+            answer = enforcer.patch(f"{states}/own-node/status", json={"status": status}, headers=headers)
+            assert answer.raise_for_status().json()["status"].get("kubelet") == kubelet
     assert admin.delete(f"{states}/own-node").is_success
 
 

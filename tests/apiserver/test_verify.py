@@ -64,6 +64,15 @@ def test_our_probe_pods_are_let_in_under_the_strictest_pod_security(admin, pod):
     assert "Warning" not in answer.headers
 
 
+def test_a_zones_two_pods_keep_apart():
+    """So that connections within a zone go from node to node, too, where there are several."""
+    for probe in (LISTENER, CALLER):
+        (term,) = probe["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+        selected = term["podAffinityTerm"]["labelSelector"]["matchLabels"]
+        assert selected == {"zonebridge.io/zone": "cde"}
+        assert selected.items() <= probe["metadata"]["labels"].items()
+
+
 def changed(path, value, of=LISTENER):
     """A probe pod with one thing otherwise."""
     pod = copy.deepcopy(of)

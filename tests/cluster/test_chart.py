@@ -13,7 +13,7 @@ from mocks.lab.probe import Probe
 from tests.apiserver.programs import Unavailable
 from tests.chart.helm import CHART
 from tests.chart.programs import program
-from tests.cluster.installation import ENFORCER_NAMESPACE, ROOT
+from tests.cluster.installation import ENFORCER_NAMESPACE, NAMESPACE, ROOT
 from tests.cluster.release import FORMER_VERSION, LATER_FIELD, Release, former
 from tests.cluster.traffic import Traffic, some
 
@@ -23,6 +23,7 @@ OURS = "app.kubernetes.io/part-of=zonebridge"
 KINDS = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,poddisruptionbudgets,jobs"
 CLUSTER_KINDS = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings"
 # Nodes that don't wait for one another have no use for the time that each must have been well.
+LOOKING = "verify.enabled=true", "posture.kubelets=true", "posture.watch=true"
 AT_ONCE = "enforcer.maxUnavailable=100%", "enforcer.minReadySeconds=1"
 
 
@@ -56,7 +57,7 @@ def test_from_the_installation_over_an_upgrade_and_back_until_it_is_gone(release
         assert versions(installation) == {FORMER_VERSION}
         with Traffic((), denied) as closed:
             # one node after the other: also the DaemonSet's roll
-            release.change("upgrade", CHART, "enforce", "startupTaint.remove=true")
+            release.change("upgrade", CHART, "enforce", "startupTaint.remove=true", *LOOKING)
             release.wait()
             installation.cluster.kubectl("taint", "nodes", "n2", f"{TAINT}:NoSchedule")
             installation.cluster.wait(
@@ -64,6 +65,8 @@ def test_from_the_installation_over_an_upgrade_and_back_until_it_is_gone(release
             )
             assert FORMER_VERSION not in versions(installation)
             assert knows_the_later_field(installation.cluster)
+            if helm == "helm4":  # once is enough
+                assert (measured(installation.cluster), kubelets(installation.cluster)) == ([], {"pass", "fail"})
             in_use.wait_rounds(ROUNDS, until)
             release.helm("rollback", "zonebridge", "2")
             release.wait()
@@ -81,6 +84,31 @@ def test_from_the_installation_over_an_upgrade_and_back_until_it_is_gone(release
     assert opened.lost == []
     installation.cluster.kubectl("delete", "-f", str(ROOT / "config" / "crd"))
     assert "zonebridge.io" not in installation.cluster.kubectl("get", "crd", "-o", "name")
+
+
+def measured(cluster):
+    """What `zonebridge verify` finds wrong from the bridge's own pod, as docs/verify.md says; its pods are gone then."""
+    found = json.loads(of_bridge(cluster, "verify", "--scope", "zone=web,zone=app").stdout)
+    assert found["tried"] > 0
+    for ports in ("open", "closed"):
+        assert {cell["family"] for cell in found["cells"] if cell[ports]} == {"IPv4", "IPv6"}
+    places = [(probe["zone"], probe["node"]) for probe in found["probes"]]
+    assert len(set(places)) == len(places), "a zone's two pods keep apart"
+    assert cluster.objects("pods", "zonebridge-probes") == []
+    return [*found["doubts"], *found["differences"]]
+
+
+def kubelets(cluster):
+    """The results of checks that ask each node's kubelet: all are known."""
+    checks = json.loads(of_bridge(cluster, "posture").stdout)["checks"]
+    results = {check["id"]: check["result"] for check in checks if check["id"].startswith("kubelet-")}
+    assert (results["kubelet-anonymous"], results["kubelet-rotation"]) == ("pass", "fail")
+    return set(results.values())
+
+
+def of_bridge(cluster, *words):
+    command = ["zonebridge", *words, "-c", "/etc/zonebridge/zonebridge.yaml", "-o", "json"]
+    return cluster.control.try_kubectl("exec", "-n", NAMESPACE, "deploy/zonebridge", "--", *command)
 
 
 def taints(cluster):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from bridge.posture.check import Judgement, PostureCheck, judged, not_applicable, unknown
 from bridge.posture.checks.pods import of_workloads
 from bridge.posture.objects import AdmissionPolicyFacts, ObjectName, PodFacts, PodTrait, PostureViolation, RbacSubject
 from bridge.posture.rbac.powers import Power
-from bridge.posture.snapshot import Input
+from bridge.posture.snapshot import PROBES, Input
 from bridge.posture.view import RBAC, PostureView
 from zones.runtime.findings import some
 from zones.siem.alerts import Severity
@@ -55,11 +55,15 @@ def _in_force(view: PostureView) -> Judgement:
     if not any(name in policies for name in POLICIES):
         return not_applicable("zonebridge's admission policies are not installed")
     refusing = {binding.policy for binding in view.admission_bindings if binding.refuses}
-    return judged(_weak(policies, refusing), f"all {len(POLICIES)} are installed, bound to deny, and fail closed")
+    probes = {PROBES for namespace in view.namespaces if namespace.of.name == PROBES and not namespace.terminating}
+    wanted = sorted(POLICIES | probes)
+    return judged(_weak(wanted, policies, refusing), f"all {len(wanted)} are installed, bound to deny, and fail closed")
 
 
-def _weak(policies: dict[str, AdmissionPolicyFacts], refusing: set[str]) -> Iterator[PostureViolation]:
-    for name in sorted(POLICIES):
+def _weak(
+    wanted: Iterable[str], policies: dict[str, AdmissionPolicyFacts], refusing: set[str]
+) -> Iterator[PostureViolation]:
+    for name in wanted:
         of, policy = ObjectName("ValidatingAdmissionPolicy", name), policies.get(name)
         if policy is None:
             yield PostureViolation(of, f"{of} is not installed")
@@ -85,6 +89,7 @@ def _why_beside(pod: PodFacts) -> str:
 
 
 def _entitlements(view: PostureView) -> Judgement:
+    """But for the namespace of probes, into which its policy lets nobody else: `admission-in-force` looks at that."""
     return judged(
         (
             PostureViolation(
@@ -94,7 +99,9 @@ def _entitlements(view: PostureView) -> Judgement:
                 namespace.changed,
             )
             for namespace in view.namespaces
-            if namespace.zones is not None and ("*" in namespace.zones or len(namespace.zones) > 1)
+            if namespace.zones is not None
+            and ("*" in namespace.zones or len(namespace.zones) > 1)
+            and namespace.of.name != PROBES
         ),
         "no namespace may use more than one zone",
     )
@@ -178,7 +185,7 @@ CHECKS = (
         "The firewall's admission policies are in force",
         "helm upgrade, or apply config/deploy again",
         Severity.CRITICAL,
-        frozenset({Input.ADMISSION_POLICIES, Input.ADMISSION_BINDINGS}),
+        frozenset({Input.ADMISSION_POLICIES, Input.ADMISSION_BINDINGS, Input.NAMESPACES}),
         _in_force,
     ),
     PostureCheck(

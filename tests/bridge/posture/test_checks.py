@@ -115,6 +115,32 @@ def test_the_firewalls_policies_are_those_that_are_deployed():
     assert deployed == firewall.POLICIES
 
 
+PROBES = namespace("zonebridge-probes", "restricted", **{"zonebridge.io/zones": "*"})
+
+
+def test_the_namespace_of_probes_is_no_workloads_and_its_policy_is_wanted():
+    """Nothing but probes gets into it: as long as that holds nobody chooses a zone there."""
+    without, probes = snapshot(*GOOD), snapshot(*GOOD, PROBES)
+    for check in ("many-zone-namespaces", "namespaces-without-policies"):
+        assert outcomes(probes)[check] == outcomes(without)[check]
+    deployed = [made("ValidatingAdmissionPolicy", name, spec={"failurePolicy": "Fail"}) for name in firewall.POLICIES]
+    bindings = [
+        made("ValidatingAdmissionPolicyBinding", name, spec={"policyName": name, "validationActions": ["Deny"]})
+        for name in firewall.POLICIES
+    ]
+    policies = {
+        "admission_policies": decoded(deployed, READINGS[Input.ADMISSION_POLICIES]),
+        "admission_bindings": decoded(bindings, READINGS[Input.ADMISSION_BINDINGS]),
+    }
+    assert outcomes(replace(without, **policies))["admission-in-force"].result is CheckResult.PASS
+    assert [violation.what for violation in outcomes(replace(probes, **policies))["admission-in-force"].violations] == [
+        "ValidatingAdmissionPolicy zonebridge-probes is not installed"
+    ]
+    ending = PROBES | {"metadata": PROBES["metadata"] | {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    gone = replace(snapshot(*GOOD, ending), **policies)
+    assert outcomes(gone)["admission-in-force"].result is CheckResult.PASS, "nothing is let into it any more"
+
+
 def test_an_object_that_cant_be_read_hides_its_list():
     broken = made("RoleBinding", "x", "shop", RBAC, roleRef="nonsense")
     seen = snapshot(*GOOD, broken)

@@ -7,6 +7,7 @@ import pytest
 
 from enforcer.cluster.view import View, WatchedKind, selectors
 from enforcer.cluster.watch import Cluster
+from enforcer.status.status import node_state
 from mocks.kubernetes import KubernetesServer
 from mocks.kubernetes.calls import Call
 from mocks.serving import Fault
@@ -230,6 +231,25 @@ def test_the_node_state_is_made_and_then_updated(server):
     assert server.counts()["create", "/apis/zonebridge.io/v1alpha1/nodestates"] == 1
     (owner,) = held(server, "zonebridge.io/v1alpha1", "NodeState", "n1")["metadata"]["ownerReferences"]
     assert owner["uid"] == held(server, "v1", "Node", "n1")["metadata"]["uid"]
+
+
+def test_what_no_longer_holds_is_in_the_node_state_no_more(server):
+    """It is merged: a kubelet that was not asked yet and now is, that refuses, or isn't asked any more; zones, too."""
+    said = {"tier": world.TIER, "revision": 1, "digest": "d", "appliedAt": None, "mode": "enforce", "why": ""}
+    kubelets = {"problem": "it was not asked yet"}, {"settings": {"anonymous": False}}, {"problem": "refused"}, None
+    zones = ["web"], [], ["web"], []
+
+    async def run():
+        cluster = await Cluster.connect(server.kubeconfig)
+        for kubelet, enforced in zip(kubelets, zones, strict=True):
+            status = node_state(said | {"enforcedZones": enforced, "problems": []}, kubelet)
+            await cluster.report("n1", status)
+            reported = held(server, "zonebridge.io/v1alpha1", "NodeState", "n1")["status"]
+            assert reported.get("kubelet") == kubelet
+            assert reported.get("enforcedZones", []) == enforced
+        await cluster.close()
+
+    asyncio.run(run())
 
 
 def held(server, version, kind, name):
