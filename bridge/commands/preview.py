@@ -16,6 +16,7 @@ from bridge import pages
 from bridge.commands.options import Flat, Parents, Predefined, Prefixes, SettingsFile, supplement_of
 from bridge.compilation import offline, worker_process
 from bridge.compilation.worker_process import WorkerError
+from bridge.errors import UnknownDeviceGroupError
 from bridge.evidence.seen import Evidence
 from bridge.evidence.seen_file import read_seen
 from bridge.explain.flow_options import instant
@@ -93,7 +94,7 @@ def preview(
         list[str] | None,
         typer.Option(
             help="End with 1 where it has any-denied, new-allow, new-allow-from=ZONE or guardrail; repeatable. "
-            "seen-denied: always, and where what was seen can't be read.",
+            "refused: always. seen-denied: always, and where what was seen can't be read.",
             metavar="WHAT",
         ),
     ] = None,
@@ -121,6 +122,8 @@ def preview(
                 "preview: --cluster is for a live Panorama; --device-group says which part of files counts"
             )
         counted_of = None
+        if needed and seen is None:
+            raise InputError("preview: of two files --fail-on seen-denied needs what was seen; give it with --seen")
         settings = load(config, os.environ, Purpose.OFFLINE)
         supplement = supplement_of(prefixes, predefined, parent, flat=flat)
         result = _of_files((running, candidate), device_group, settings, supplement, instant_at)
@@ -130,6 +133,11 @@ def preview(
         settings = load(config, os.environ, Purpose.SERVICE)
         chosen = cluster_named(settings, cluster)
         counted_of = chosen.name
+        if needed and seen is None and settings.evidence is None:
+            raise InputError(
+                "preview: --fail-on seen-denied needs what was seen, and the settings have no evidence; "
+                "give it with --seen"
+            )
         result = _of_panorama(settings, chosen, instant_at)
         where = where or cluster_access(chosen)
     residents = _pods(pods, where, settings)
@@ -154,7 +162,10 @@ def _of_files(
     infrastructure = offline.known_infrastructure(settings)
     sides = []
     for path in paths:
-        rulebase = offline.rulebase_in_file(path, device_group, settings, supplement)
+        try:
+            rulebase = offline.rulebase_in_file(path, device_group, settings, supplement)
+        except UnknownDeviceGroupError as error:
+            raise InputError(f"preview: in '{path}': {error}") from error
         compiled = offline.compile_rulebase(rulebase, device_group, settings, infrastructure, supplement)
         sides.append(Configuration(rulebase, compiled))
     return compared(sides[0], sides[1], at, supplement.feeds)
@@ -251,6 +262,8 @@ def _with_seen(result: Preview, counts: _Counts, seen: Path | None) -> Preview:
         evidence = read_seen(seen, counts.cluster)
         return result if result.flows is None else replace(result, seen=counts.effect(result.flows, evidence))
     records = read_records(offline.lines_of(seen, "--seen"), settings.zones.nodes, "--seen")
+    if records.unread and not records.flows:
+        raise InputError(f"--seen '{seen}': none of its {records.unread} lines is a record of a flow")
     return result if result.flows is None else replace(result, seen=effect(result.flows, records))
 
 

@@ -52,8 +52,17 @@ def _violations(
 
 
 def read_matrix(text: str, option: str) -> tuple[GuardRail, ...]:
-    """The guard rails of a matrix. Raises InputError that names the row and the column."""
-    return tuple(_rails(csv.reader(text.removeprefix("\ufeff").splitlines(), strict=True), option))
+    """The guard rails of a matrix. Raises InputError that names the row and the column, or where there is none.
+
+    A file that was mistaken for a matrix would forbid nothing, and a gate that stands on it would be open.
+    """
+    rails = tuple(_rails(csv.reader(text.removeprefix("\ufeff").splitlines(), strict=True), option))
+    if not rails:
+        raise InputError(
+            f"{option}: it has no guard rail; the first row has the zones where flows end, "
+            f"each other row the zone where they begin and a cell for each, such as `{NEVER}`"
+        )
+    return rails
 
 
 def _rails(rows: Iterable[list[str]], option: str) -> Iterator[GuardRail]:

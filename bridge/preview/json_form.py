@@ -21,7 +21,7 @@ from bridge.preview.model import (
     Workload,
     WorkloadChange,
 )
-from bridge.preview.wording import traffic_text
+from bridge.preview.wording import schedules_in, traffic_text, windows_text
 from zones.difference import (
     EVERY_ICMP_TYPE,
     EVERY_NAME,
@@ -36,6 +36,7 @@ from zones.difference import (
 from zones.net import ALL_PORTS, protocol_name
 from zones.problems import RuleReport
 from zones.rule_wording import l4_text
+from zones.schedule import Schedule
 
 Json = dict[str, Any]
 
@@ -249,11 +250,21 @@ def _names_json(names: NameSet) -> Json | None:
 
 
 def _when(box: Box, moments: Sequence[ScheduleMoment]) -> list[Json]:
-    return [] if len(box.moments) == len(moments) else [_moment_json(moments[at]) for at in sorted(box.moments)]
+    if len(box.moments) == len(moments):
+        return []
+    schedules = schedules_in(moments)
+    return [_moment_json(moments[at], schedules) for at in sorted(box.moments)]
 
 
-def _moment_json(moment: ScheduleMoment) -> Json:
-    return {"active": sorted(schedule.name for schedule in moment.active), "first": moment.at.isoformat()}
+def _moment_json(moment: ScheduleMoment, schedules: Sequence[Schedule]) -> Json:
+    return {
+        "active": sorted(schedule.name for schedule in moment.active),
+        "first": moment.at.isoformat(),
+        "schedules": [
+            {"name": schedule.name, "windows": windows_text(schedule), "active": schedule in moment.active}
+            for schedule in schedules
+        ],
+    }
 
 
 def _judgement_json(judgement: FlowJudgement) -> Json:

@@ -124,3 +124,73 @@ def test_a_rule_that_is_disabled_has_its_change_of_status(preview):
 def test_bad_input_is_2(preview):
     assert preview([], [], "--at", "tomorrow")[0] == 2
     assert preview([], [], "--fail-on", "weather")[0] == 2
+
+
+def night_shift(begin):
+    hours = f"<daily><member>{begin}-05:00</member></daily>"
+    return section("schedule", entry("night-shift", f"<schedule-type><recurring>{hours}</recurring></schedule-type>"))
+
+
+def test_a_schedule_with_other_hours_is_told_by_its_hours(run, tmp_path):
+    rules = rulebase("pre", rule("nightly", from_="web", to="db", extra="<schedule>night-shift</schedule>"))
+    files = []
+    for name, begin in (("running", "22:00"), ("candidate", "23:00")):
+        path = tmp_path / f"{name}.xml"
+        path.write_text(config_text(shared=night_shift(begin), groups={"dg": rules}))
+        files += [f"--{name}", path]
+    question = ("preview", *files, "--device-group", "dg", "--at", "2026-11-29T00:00:00Z")
+    code, out, _ = run(*question)
+    assert code == 0
+    assert "any while night-shift (22:00-05:00 UTC, not 23:00-05:00 UTC)  allow (nightly)" in out
+    (change,) = as_json(run(*question, "-o", "json"))["changes"]
+    assert change["when"] == [
+        {
+            "active": ["night-shift"],
+            "first": "2026-11-29T22:00:00+00:00",
+            "schedules": [
+                {"name": "night-shift", "windows": "22:00-05:00 UTC", "active": True},
+                {"name": "night-shift", "windows": "23:00-05:00 UTC", "active": False},
+            ],
+        }
+    ]
+
+
+def test_a_schedule_of_one_content_is_told_by_its_name(run, tmp_path):
+    rules = rule("nightly", from_="web", to="db", extra="<schedule>night-shift</schedule>")
+    files = []
+    for name, listed in (("running", [rules]), ("candidate", [])):
+        path = tmp_path / f"{name}.xml"
+        path.write_text(config_text(shared=night_shift("22:00"), groups={"dg": rulebase("pre", *listed)}))
+        files += [f"--{name}", path]
+    _, out, _ = run("preview", *files, "--device-group", "dg")
+    assert "any while night-shift  allow (nightly)" in out
+
+
+@pytest.mark.parametrize("matrix", ["", "not a matrix\n", "from,db\nweb,\n"])
+def test_a_matrix_without_a_guard_rail_is_2(preview, tmp_path, matrix):
+    path = tmp_path / "matrix.csv"
+    path.write_text(matrix)
+    code, out, err = preview([], [WEB], "--guardrails", path, "--fail-on", "guardrail")
+    assert (code, out) == (2, "")
+    assert "--guardrails: it has no guard rail" in err
+
+
+def test_a_gate_on_what_was_seen_needs_what_was_seen(preview, tmp_path):
+    code, out, err = preview([WEB], [], "--fail-on", "seen-denied")
+    assert (code, out) == (2, "")
+    assert "give it with --seen" in err
+    path = tmp_path / "seen.jsonl"
+    path.write_text("no record\n")
+    code, out, err = preview([WEB], [], "--seen", path)
+    assert (code, out) == (2, "")
+    assert f"--seen '{path}': none of its 1 lines is a record of a flow" in err
+
+
+def test_the_file_without_the_device_group_is_named(preview, run, tmp_path):
+    preview([], [])
+    other = tmp_path / "other.xml"
+    other.write_text(config_text(groups={"dgs": ""}))
+    files = "--running", tmp_path / "running.xml", "--candidate", other
+    code, _, err = run("preview", *files, "--device-group", "dg")
+    assert code == 2
+    assert f"in '{other}': looking up device group 'dg'" in err
