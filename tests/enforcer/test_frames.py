@@ -285,6 +285,19 @@ def test_a_copy_of_what_goes_to_a_known_pod_reaches_nobody_else_and_is_not_told(
         world.n1.run(["ip", "link", "set", "pod2", "type", "bridge_slave", "learning", "on"])
 
 
+def test_whether_a_pod_that_has_gone_is_still_there_is_asked_of_nobody_and_is_not_told(world, records, liar, enforced):
+    """Any host asks the last hardware address that it knows; a bridge that has forgotten it sends that to every port."""
+    asked, gone = struct.pack(">BBHI", 135, 0, 0, 0), "02:00:00:00:99:99"
+    _, applied = enforced
+    with closing(frames.line(world.machines["p2"])) as heard:
+        for name, target in (("gone", liar.ip6["p0"][:-1] + "99"), ("known", liar.ip6["p1"])):
+            body = asked + packed(target) + b"\1\1" + octets(liar.mac["p0"])
+            liar.send(liar.icmp(liar.ip6["p0"], target, body, gone))
+            told = {rule for rule, _ in records(applied, seconds=2.0)}
+            assert told == ({MISDIRECTED} if name == "known" else set()), target
+        assert not [each for each in frames_of(heard) if each[:6] == octets(gone)]
+
+
 def test_what_a_host_says_of_its_groups_goes_to_no_other_pod(world, records, liar, enforced):
     """Each host says it, so it is not told."""
     report = struct.pack(">BBHI", 143, 0, 0, 1) + MARK

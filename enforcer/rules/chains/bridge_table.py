@@ -230,6 +230,8 @@ def _to_ports(terminals: VerdictChains) -> dict[str, Chain]:
         "to6": (
             "oifname . ip6 daddr @owned6 accept",
             "ip6 daddr ff00::/8 goto groups",
+            # Is a pod that has just gone still there? Any host asks that of its last hardware address, nobody's by now.
+            f"icmpv6 type 135 ip6 daddr != @taken6 {unsaid}",
             *elsewhere("ip6 daddr", Family.V6),
         ),
         "groups": tuple(f"icmpv6 type {types} {unsaid}" for types in ("130-133", "143")),
