@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,10 +21,12 @@ from bridge.errors import UnknownDeviceGroupError
 from bridge.evidence.seen import Evidence
 from bridge.evidence.seen_file import read_seen
 from bridge.explain.flow_options import instant
+from bridge.guard_rail import GuardRail
 from bridge.listeners.preview import nothing_pending
 from bridge.preview import (
     ALWAYS,
     Configuration,
+    FailCondition,
     FailOn,
     Preview,
     compared,
@@ -143,7 +146,10 @@ def preview(
     residents = _pods(pods, where, settings)
     result = _with_pods(result, settings, residents, pods_then)
     result = _with_seen(result, _Counts(settings, counted_of, residents or (), needed=needed), seen)
-    result = _with_violations(result, settings, guardrails)
+    rails = _rails(settings, guardrails)
+    policies = result.running.compiled.policy, result.candidate.compiled.policy
+    result = replace(result, violations=violations(rails, *policies, result.at))
+    _tell_unknown_zones(result, settings, rails, conditions)
     _print(result, output, most)
     reasons = failures(result, conditions)
     for reason in reasons:
@@ -283,12 +289,27 @@ def _collected(counts: _Counts) -> Evidence | None:
         return None
 
 
-def _with_violations(result: Preview, settings: BridgeSettings, matrix: Path | None) -> Preview:
+def _rails(settings: BridgeSettings, matrix: Path | None) -> tuple[GuardRail, ...]:
     rails = tuple(guardrail.rail() for guardrail in settings.guardrails)
-    if matrix is not None:
-        rails += read_matrix(offline.read_text(matrix, "--guardrails"), "--guardrails")
-    policies = result.running.compiled.policy, result.candidate.compiled.policy
-    return replace(result, violations=violations(rails, *policies, result.at))
+    return rails if matrix is None else rails + read_matrix(offline.read_text(matrix, "--guardrails"), "--guardrails")
+
+
+def _tell_unknown_zones(
+    result: Preview, settings: BridgeSettings, rails: Sequence[GuardRail], conditions: Sequence[FailCondition]
+) -> None:
+    """A zone that nobody knows is judged as any other; where its name is mistyped, what was meant isn't judged."""
+    if result.flows is None:
+        return
+    zones = {zone: "--fail-on new-allow-from" for zone in (one.zone for one in conditions) if zone is not None}
+    zones |= {zone: "a guard rail" for rail in rails for zone in (rail.from_zone, rail.to_zone)}
+    site = settings.zones
+    known = {*result.flows.known_zones, *site.networks, site.nodes, site.default, site.outside}
+    for zone in sorted(zones.keys() - known):
+        typer.echo(
+            f"zonebridge: preview: {zones[zone]} names zone '{printable(zone)}', which no rule and no network knows; "
+            "it is judged as any other zone",
+            err=True,
+        )
 
 
 def _print(result: Preview, output: PreviewOutput, most: int) -> None:

@@ -194,3 +194,16 @@ def test_the_file_without_the_device_group_is_named(preview, run, tmp_path):
     code, _, err = run("preview", *files, "--device-group", "dg")
     assert code == 2
     assert f"in '{other}': looking up device group 'dg'" in err
+
+
+def test_a_zone_that_nobody_knows_is_told(preview, tmp_path):
+    path = tmp_path / "matrix.csv"
+    path.write_text("from,db,nodes\nwbe,never,never\nweb,never,\n")
+    gate = "--guardrails", path, "--fail-on", "new-allow-from=wbe2", "--fail-on", "new-allow-from=web"
+    code, _, err = preview([WEB], [WEB], *gate)
+    unknown = "which no rule and no network knows; it is judged as any other zone"
+    assert code == 0
+    assert err.splitlines() == [
+        f"zonebridge: preview: a guard rail names zone 'wbe', {unknown}",
+        f"zonebridge: preview: --fail-on new-allow-from names zone 'wbe2', {unknown}",
+    ]
