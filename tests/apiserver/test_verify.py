@@ -174,3 +174,15 @@ def test_the_budget_holds(admin):
     finally:
         for name in names:
             admin.delete(f"{PODS}/{name}", params={"gracePeriodSeconds": "0"})
+
+
+def test_switched_off_the_namespace_goes(server, admin):
+    """As Kubernetes itself ends it: no policy of ours keeps it. The last test of all."""
+    path = f"/api/v1/namespaces/{pods.NAMESPACE}"
+    admin.delete(path).raise_for_status()
+    with server.client(
+        "system:serviceaccount:kube-system:namespace-controller", ["system:authenticated"]
+    ) as controller:
+        ending = controller.get(path).raise_for_status().json()
+        controller.put(f"{path}/finalize", json=ending | {"spec": {"finalizers": []}}).raise_for_status()
+    assert admin.get(path).status_code == 404
