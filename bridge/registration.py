@@ -208,7 +208,7 @@ class Registration:
         try:
             self._tags_trouble = await self._through(self._registrar.rule_tags(wanted))
         except RegistrationWaitsError as error:
-            _log.info("tags of rules wait", why=str(error))
+            _log.info("tags of rules wait", error=str(error))
             return self._tags_trouble
         if self._tags_trouble is None:
             self._tags_due = self._clock() + self._rhythm.tags

@@ -83,15 +83,15 @@ class _Answers:
                 _log.error("quarantines can't be asked for", error=str(error))
                 return _problem(503, "the token can't be read")
             if caller is None:
-                _log.warning("quarantine refused", peer=request.remote, why="wrong or missing token or certificate")
+                _log.warning("quarantine refused", peer=request.remote, error="wrong or missing token or certificate")
                 return _problem(401, "the token or the certificate is wrong or missing")
             if not self.budget.take(self.clock()):
-                _log.warning("quarantine refused", peer=request.remote, caller=caller, why="too many calls")
+                _log.warning("quarantine refused", peer=request.remote, caller=caller, error="too many calls")
                 return _problem(429, f"more than {self.door.per_minute} calls a minute", {"Retry-After": "60"})
             try:
                 return await work(request, caller)
             except (InputError, ClusterRefusedError) as error:
-                _log.warning("quarantine refused", peer=request.remote, caller=caller, why=str(error))
+                _log.warning("quarantine refused", peer=request.remote, caller=caller, error=str(error))
                 return _problem(422, str(error))
             except ClusterError as error:
                 _log.warning("quarantine not possible", peer=request.remote, caller=caller, error=str(error))

@@ -18,6 +18,7 @@ from py_compile import PycInvalidationMode
 HERE = Path(__file__).parent
 INTERPRETER = "/usr/bin/python3"
 ASYNCHRONOUS = "aio"  # of the Kubernetes client
+LEXERS = {"__init__.py", "_mapping.py", "python.py"}  # of the 250 languages that Pygments can colour, for tracebacks
 NOT_NEEDED = (
     "certifi/tests",
     "websocket/tests",
@@ -40,6 +41,9 @@ def install_requirements(target: Path) -> None:
     for path in NOT_NEEDED:
         shutil.rmtree(target / path, ignore_errors=True)
     _keep_asynchronous(target / "kubernetes")
+    for path in (target / "pygments" / "lexers").iterdir():
+        if path.name not in LEXERS:
+            path.unlink()
     for package in target.iterdir():
         if (package / "__init__.py").exists():
             _shrink(package)

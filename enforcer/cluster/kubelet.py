@@ -45,7 +45,7 @@ class KubeletConfiguration:
             state = await self.ask()
             if state != self.state:
                 if problem := state.get("problem"):
-                    _log.warning("the kubelet's configuration is not known", problem=problem)
+                    _log.warning("the kubelet's configuration is not known", error=problem)
                 self.state = state
                 self._heard()
             await asyncio.sleep(self._interval)

@@ -319,7 +319,7 @@ async def test_a_database_that_is_away_keeps_nobody_from_a_preview(world):
 
 @in_a_loop
 async def test_where_there_is_no_memory_for_the_page_the_json_is_served(world, monkeypatch):
-    def too_large(_):
+    def too_large(*_):
         raise MemoryError
 
     monkeypatch.setattr("bridge.preview.prepared.pages.preview_page", too_large)
