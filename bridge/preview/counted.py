@@ -57,6 +57,7 @@ def counted_effect(flows: Difference, evidence: Evidence, pods: Sequence[Residen
         changes=tuple(changes),
         nodes=tuple(sorted(evidence.nodes)),
         missing=sum(node.missed + node.unattributed + node.held_back for node in evidence.nodes.values()),
+        counted=True,
     )
 
 

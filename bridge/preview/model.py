@@ -176,7 +176,7 @@ class SeenEffect:
     """What changes of what was seen; `since` is where the records begin: nothing is said of what was before.
 
     `flows` and `connections`: how much was looked at. `unread`: lines that are no record. `nodes`: those with records.
-    `missing`: connections of which nodes know that they did not count them.
+    `counted`: by nodes, whether a rule logs or not; `missing`: connections of which nodes know that they did not.
     """
 
     flows: int
@@ -187,6 +187,7 @@ class SeenEffect:
     unread: int = 0
     nodes: tuple[str, ...] = ()
     missing: int = 0
+    counted: bool = False
 
     @property
     def denied(self) -> tuple[LoggedFlow, ...]:

@@ -108,9 +108,10 @@ def coverage_text(seen: SeenEffect) -> Iterator[str]:
         yield "Nothing was seen: the records hold no flow"
     else:
         since = seen.since.isoformat(timespec="seconds")
+        unknown = "of earlier days" if seen.counted else "of rules that don't log, or of earlier days"
         yield (
             f"Seen since {since} on {len(seen.nodes)} nodes: {seen.connections} connections, "
-            f"of which {denied or 'none'} would be denied; nothing is known of rules that don't log, or of earlier days"
+            f"of which {denied or 'none'} would be denied; nothing is known {unknown}"
         )
     if seen.missing:
         yield f"{seen.missing} connections are known to be missing in the counts"

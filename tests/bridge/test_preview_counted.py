@@ -149,7 +149,9 @@ def test_the_command_reads_counts_and_ends_with_1(run, tmp_path):
     (change,) = json.loads(out)["seen"]
     assert (change["connections"], change["from"]["workload"], change["new"]["verdict"], change["depends"]) == (41, "front", "deny", [])  # fmt: skip
     assert "41 connections that were seen would be denied" in err
-    assert "shop/front" in run("preview", *options)[1]
+    table = run("preview", *options)[1]
+    assert "shop/front" in table
+    assert "nothing is known of earlier days" in table  # all rules are counted, whether they log or not
     assert "shop/front" in run("preview", *options, "-o", "html")[1]
 
 
