@@ -55,7 +55,7 @@ class NamedTable:
                 taken.add(names[name])
         names = {name: called for name, called in names.items() if name != called}
         sets = {names.get(name, name): declared for name, declared in wanted.sets.items()}
-        chains = {name: both for name, both in self.chains.items() if wanted.chains.get(name) is both[0]} | dict(
+        chains = {name: both for name, both in self.chains.items() if wanted.chains.get(name) == both[0]} | dict(
             _calling(names, {**change.new_chains, **change.refilled_chains})
         )
         table = replace(wanted, sets=sets, chains={**wanted.chains, **{name: both[1] for name, both in chains.items()}})

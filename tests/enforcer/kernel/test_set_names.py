@@ -93,6 +93,13 @@ def of(addresses, *, ports=(), rule="drop", lowest=""):
     return Table("t", sets, {"forward": Chain((*rules, rule), hook=HOOK)})
 
 
+def test_the_same_rules_made_anew_have_the_names_that_the_kernel_has():
+    named, _ = NamedTable.of(of([2, 4, 6])).following(of([2, 4, 8]))
+    again, change = named.following(of([2, 4, 8]))
+    assert not change
+    assert again.table == named.table
+
+
 @pytest.mark.parametrize(
     ("old", "new", "moved"),
     [

@@ -4,11 +4,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from bridge.pages import page_html, posture_page
-from tests.bridge.pages.conftest import browser, files, visit
 from tests.bridge.posture.cases import bound, granted, pod
 from tests.bridge.posture.test_forms import EXCEPTION, HOSTILE, report
 
-__all__ = ["browser", "files", "visit"]
 pytestmark = pytest.mark.browser
 
 
