@@ -54,6 +54,9 @@ def failures(preview: Preview, conditions: Iterable[FailCondition]) -> tuple[str
 
 
 def _failures(preview: Preview, condition: FailCondition) -> Iterator[str]:
+    if preview.running_refused and not preview.refused and _compares(preview, condition.kind):
+        yield "the running configuration would be refused itself, so what changes is not known"
+        return
     closed, opened = counted(preview, condition.zone)
     match condition.kind:
         case FailOn.REFUSED if preview.refused:
@@ -71,6 +74,11 @@ def _failures(preview: Preview, condition: FailCondition) -> Iterator[str]:
             if broken:
                 names = ", ".join(sorted(f"{rail.from_zone} to {rail.to_zone}" for rail in broken))
                 yield f"guard rails are broken: {names}"
+
+
+def _compares(preview: Preview, kind: FailOn) -> bool:
+    """Whether it asks what was before: where that isn't known, no pipeline may go on."""
+    return kind in {FailOn.ANY_DENIED, FailOn.NEW_ALLOW} or (kind is FailOn.SEEN_DENIED and preview.seen is not None)
 
 
 def counted(preview: Preview, from_zone: str | None = None) -> tuple[int, int]:

@@ -97,6 +97,15 @@ def test_a_running_configuration_that_is_refused_is_told(preview):
     assert out.startswith("The running configuration is refused as it is")
 
 
+@pytest.mark.parametrize("condition", ["any-denied", "new-allow", "new-allow-from=web"])
+def test_a_gate_on_what_changes_is_closed_where_that_is_not_known(preview, condition):
+    refused = [rule("by user", "deny", extra=BY_USER)]
+    code, _, err = preview(refused, [DENY], "--fail-on", condition)
+    assert code == 1
+    assert "the running configuration would be refused itself, so what changes is not known" in err
+    assert preview(refused, [DENY], "--fail-on", "refused")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("condition", "running", "candidate", "code"),
     [

@@ -22,17 +22,15 @@ def seen(guarded):
 def test_trouble_ends_with_1_and_every_check_is_answered(seen):
     assert seen.exit_code == 1
     value = json.loads(seen.output)
-    unknown = [check["id"] for check in value["checks"] if check["result"] == "unknown"]
-    assert all(
-        name.startswith(("api-server-", "controller-manager-", "scheduler-", "etcd-", "kubelet-")) for name in unknown
-    )
+    unknown = {check["id"] for check in value["checks"] if check["result"] == "unknown"}
+    not_to_be_seen = ("api-server-", "controller-manager-", "scheduler-", "etcd-", "kubelet-")
+    # Tests that share the server leave nodes there of which no enforcer speaks.
+    assert {name for name in unknown if not name.startswith(not_to_be_seen)} <= {"unseen-traffic"}
     assert value["hidden"] == []
     results = {check["id"]: check for check in value["checks"]}
     assert results["admission-in-force"]["result"] == "pass"
-    assert (
-        results["wildcard-roles"]["violations"][0]["what"]
-        == "ClusterRole operator has a * in its API groups, resources"
-    )
+    wildcards = {violation["what"] for violation in results["wildcard-roles"]["violations"]}
+    assert "ClusterRole operator has a * in its API groups, resources" in wildcards
 
 
 def test_somebody_without_rights_gets_unknowns(guarded):
