@@ -49,6 +49,11 @@ class RuleUsage:
     shadowed_by: tuple[Origin, ...] = ()
     broader: tuple[Breadth, ...] = ()
 
+    @property
+    def removable(self) -> bool:
+        """Whether it is a rule in force that an administrator wrote, and can remove."""
+        return self.in_force and self.origin.rulebase in {"pre", "post"}
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -103,11 +108,11 @@ def usage(policy: Policy, seen: Evidence, edited: Mapping[str, datetime], at: da
 
 
 def unused(used: Usage, least: timedelta) -> tuple[RuleUsage, ...]:
-    """Rules in force that are known not to have been hit for so long."""
+    """Rules in force that are known not to have been hit for so long, and that an administrator can remove."""
     return tuple(
         rule
         for rule in used.rules
-        if rule.in_force and rule.unused_since is not None and used.at - rule.unused_since >= least
+        if rule.removable and rule.unused_since is not None and used.at - rule.unused_since >= least
     )
 
 

@@ -47,7 +47,8 @@ def _headline(used: Usage, rules: Sequence[RuleUsage], lasting: str) -> Headline
     if used.since is None:
         return Headline("Nothing is known of what rules are used for", Tone.CAUTION, lines)
     if lasting:
-        return Headline(f"{len(rules)} of {len(in_force)} rules were not hit for {lasting}", Tone.PLAIN, lines)
+        removable = sum(rule.removable for rule in in_force)
+        return Headline(f"{len(rules)} of {removable} rules were not hit for {lasting}", Tone.PLAIN, lines)
     return Headline(f"{sum(map(_is_used, in_force))} of {len(in_force)} rules were hit", Tone.PLAIN, lines)
 
 
